@@ -1,0 +1,165 @@
+package session
+
+import (
+	"fmt"
+	"time"
+)
+
+// Changes is what one request did to its session: a list that can be applied
+// to the record that the request began with, or to a newer one that another
+// request has saved meanwhile. Two requests that change different values
+// therefore never undo each other.
+type Changes struct {
+	ops    []op
+	policy Policy
+	now    func() time.Time
+}
+
+// An op is one step of a change.
+type op struct {
+	kind opKind
+	name string // of the value
+
+	json    string // opSet: the new value; opUpdate: what compute returned for was
+	was     string // opUpdate, opTake: the value that the request saw
+	had     bool   // opUpdate: whether there was one
+	compute func(json string, ok bool) (string, error)
+
+	fresh   *Record   // opCreate
+	subject string    // opLogin
+	at      time.Time // opLogin
+	persist bool      // opRemember
+}
+
+type opKind uint8
+
+const (
+	opCreate opKind = iota + 1
+	opSet
+	opDelete
+	opTake
+	opUpdate
+	opClear
+	opRemember
+	opLogin
+	opRenew
+	opMove
+)
+
+// Touch returns Changes that record activity and nothing else.
+func Touch(policy Policy, now func() time.Time) *Changes {
+	return &Changes{policy: policy, now: now}
+}
+
+// TouchOnly reports whether c records activity and nothing else. A carrier may
+// keep that by cheaper means than a change of the record.
+func (c *Changes) TouchOnly() bool { return len(c.ops) == 0 }
+
+// Renews reports whether c asks for a new credential, and for the end of the
+// old one at once: after a login or a renewal.
+func (c *Changes) Renews() bool {
+	for i := range c.ops {
+		if c.ops[i].kind == opLogin || c.ops[i].kind == opRenew {
+			return true
+		}
+	}
+	return false
+}
+
+// Moving returns c with a move to another carrier added to it: the next record
+// gets the next generation.
+func (c *Changes) Moving() *Changes {
+	moving := *c
+	moving.ops = append(c.ops[:len(c.ops):len(c.ops)], op{kind: opMove})
+	return &moving
+}
+
+// Apply returns the record that follows base. A nil base stands for a session
+// that was kept nowhere so far. It fails, with the Reason, when the session is
+// over by now, or when an Update can't be repeated on the newer value.
+func (c *Changes) Apply(base *Record) (*Record, error) {
+	now := c.now()
+	if base != nil {
+		if over := c.policy.Over(base, now); over != 0 {
+			return nil, fmt.Errorf("session: ended before its changes were saved: %w", over)
+		}
+	}
+	rec := base
+	for i := range c.ops {
+		var err error
+		if rec, err = c.ops[i].apply(rec, c.policy); err != nil {
+			return nil, err
+		}
+	}
+	if rec == nil {
+		return nil, fmt.Errorf("session: no record to record activity in: %w", NotFound)
+	}
+	next := c.policy.seen(*rec, now)
+	if base != nil && len(c.ops) > 0 {
+		next.Version = base.Version + 1
+		if rec.Generation != base.Generation {
+			next.Generation = base.Generation + 1
+		}
+	}
+	return &next, nil
+}
+
+// apply returns rec after one step. Steps that change nothing return rec itself.
+func (o *op) apply(rec *Record, policy Policy) (*Record, error) {
+	if o.kind == opCreate {
+		if rec == nil {
+			return o.fresh, nil
+		}
+		return rec, nil
+	}
+	if rec == nil {
+		return nil, nil // every other step is on a session that exists
+	}
+	next := *rec
+	switch o.kind {
+	case opSet:
+		next.Values = rec.Values.With(o.name, o.json)
+	case opDelete:
+		next.Values = rec.Values.Without(o.name)
+	case opTake:
+		// Another request may have left a new value there since; that one stays.
+		if now, ok := rec.Values.Get(o.name); ok && now == o.was {
+			next.Values = rec.Values.Without(o.name)
+		}
+	case opUpdate:
+		json, err := o.updated(rec.Values)
+		if err != nil {
+			return nil, err
+		}
+		next.Values = rec.Values.With(o.name, json)
+	case opClear:
+		next.Values = Values{}
+	case opRemember:
+		next.Persistent = o.persist
+	case opLogin:
+		o.login(&next, policy)
+	case opRenew, opMove:
+		next.Generation++
+	}
+	return &next, nil
+}
+
+// updated returns the result of an update: the one computed before, if the
+// value is still the same, else that of another run on the newer value.
+func (o *op) updated(values Values) (string, error) {
+	now, ok := values.Get(o.name)
+	if ok == o.had && now == o.was {
+		return o.json, nil
+	}
+	return o.compute(now, ok)
+}
+
+func (o *op) login(rec *Record, policy Policy) {
+	if rec.Subject != "" && rec.Subject != o.subject {
+		rec.Values = Values{}
+	}
+	rec.Subject = o.subject
+	rec.AuthenticatedAt = o.at.Truncate(time.Millisecond)
+	rec.Deadline = o.at.Add(policy.Lifetime).Truncate(time.Second)
+	rec.Generation++
+}

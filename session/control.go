@@ -1,0 +1,106 @@
+package session
+
+import (
+	"context"
+	"time"
+)
+
+// Options is what a middleware gives to each [Session] that it begins.
+type Options struct {
+	Policy     Policy           // with its defaults filled in
+	Now        func() time.Time // the clock; required
+	Persistent bool             // what Remember is for a session that begins
+	Saver      Saver            // required
+}
+
+// A Saver saves the pending changes of the session that it was given to; it is
+// what [Session.Save] calls. The middleware implements it, once for each request.
+type Saver interface {
+	Save(ctx context.Context) error
+}
+
+// A Control is the middleware's side of a [Session]: it learns what is to be
+// saved, and says what came of it. Handlers never see it.
+type Control struct{ s *Session }
+
+// Begin makes the Session of one request from the record that was opened for
+// it; nil stands for a visitor without a session.
+func Begin(rec *Record, o Options) (*Session, Control) {
+	s := &Session{base: rec, view: rec, isNew: rec == nil, o: o}
+	return s, Control{s}
+}
+
+// Base returns the record as it is kept, nil if it is kept nowhere.
+func (c Control) Base() *Record {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.base
+}
+
+// Destroyed reports whether the handler has called Destroy.
+func (c Control) Destroyed() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.destroyed
+}
+
+// Pending returns the changes that are not saved yet; nil if there are none.
+func (c Control) Pending() *Changes {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if len(c.s.ops) == 0 {
+		return nil
+	}
+	n := len(c.s.ops)
+	return &Changes{ops: c.s.ops[:n:n], policy: c.s.o.Policy, now: c.s.o.Now}
+}
+
+// Saved says that rec is now kept, with changes in it. Changes that were made
+// since they were taken by [Control.Pending] stay pending.
+func (c Control) Saved(rec *Record, changes *Changes) { c.settle(rec, changes) }
+
+// Dropped says that changes were not saved and won't be.
+func (c Control) Dropped(changes *Changes) { c.settle(c.Base(), changes) }
+
+// Ended says that the session is kept nowhere any more.
+func (c Control) Ended() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.base, c.s.view, c.s.ops = nil, nil, nil
+}
+
+// HeaderSent says that the client can't be given another credential any more.
+// inPlace tells whether the record behind its credential can still change.
+func (c Control) HeaderSent(inPlace bool) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.closed = closed
+	if inPlace {
+		c.s.closed = headerSent
+	}
+}
+
+// settle makes rec the base, and repeats on it what is still pending.
+func (c Control) settle(rec *Record, changes *Changes) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.base, c.s.view = rec, rec
+	if c.s.destroyed {
+		c.s.view = nil
+		return
+	}
+	taken := 0
+	if changes != nil {
+		taken = min(len(changes.ops), len(c.s.ops))
+	}
+	rest := c.s.ops[taken:]
+	c.s.ops = nil
+	for _, o := range rest {
+		// A step that no longer applies to the newer record is left out, as if
+		// the handler's call had failed.
+		if view, err := o.apply(c.s.view, c.s.o.Policy); err == nil && view != nil {
+			c.s.view = view
+			c.s.ops = append(c.s.ops, o)
+		}
+	}
+}

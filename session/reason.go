@@ -1,0 +1,57 @@
+package session
+
+// A Reason says why a session was refused, lost or not saved. It is itself an
+// error, so that one value serves errors.Is, a log attribute and a metric label:
+//
+//	if errors.Is(err, session.TooLarge) { … }
+//
+// Code may tell reasons apart; a client is never told which it was.
+type Reason uint8
+
+// The reasons. The first group means "no": the request goes on without a
+// session. Unavailable means "could not tell": the request is denied with 503.
+const (
+	Malformed    Reason = iota + 1 // a credential that has no known form
+	Forged                         // right form, but the signature, the seal or a claim is wrong
+	UnknownKey                     // made with a key that the ring doesn't have, or no longer trusts
+	NotFound                       // an opaque credential that no record belongs to
+	Ambiguous                      // several cookies of the name open to different sessions
+	IdleTimeout                    // over: no request for Policy.IdleTimeout
+	LifetimeOver                   // over: Policy.Lifetime since creation or login
+	Ended                          // logged out, renewed or revoked
+	Conflict                       // somebody else was faster; start again from the newest record
+	TooLarge                       // doesn't fit the form that it should be kept in
+	BadValue                       // a value or argument that a session can't keep
+	TooLate                        // the response has begun; this change can't reach the client
+	Unavailable                    // could not tell, or could not keep: a store, journal or key is out of reach
+	NoMiddleware                   // the request didn't come through a session middleware
+	reasonsEnd
+)
+
+var reasonNames = [reasonsEnd]string{
+	Malformed:    "malformed",
+	Forged:       "forged",
+	UnknownKey:   "unknown_key",
+	NotFound:     "not_found",
+	Ambiguous:    "ambiguous",
+	IdleTimeout:  "idle_timeout",
+	LifetimeOver: "lifetime_over",
+	Ended:        "ended",
+	Conflict:     "conflict",
+	TooLarge:     "too_large",
+	BadValue:     "bad_value",
+	TooLate:      "too_late",
+	Unavailable:  "unavailable",
+	NoMiddleware: "no_middleware",
+}
+
+// String returns the reason as a short label in snake case, "none" for zero.
+func (r Reason) String() string {
+	if r == 0 || r >= reasonsEnd {
+		return "none"
+	}
+	return reasonNames[r]
+}
+
+// Error makes a Reason an error, for errors.Is and as the end of a chain.
+func (r Reason) Error() string { return "session " + r.String() }

@@ -1,0 +1,43 @@
+package session
+
+import "time"
+
+// A Record is one session at one instant: what a carrier turns into a
+// credential, or keeps behind one. Records are immutable. A change makes a new
+// one ([Changes.Apply]); nobody writes to a Record that was handed out.
+//
+// Instants are whole seconds, rounded down, so that both modes keep the same
+// ones; AuthenticatedAt has milliseconds, because it is compared with the
+// instant at which a subject's sessions were ended.
+type Record struct {
+	ID         string // public handle, the same from creation to end; opens nothing
+	Version    uint64 // raised by each save; a touch doesn't count
+	Generation uint64 // raised by each change of credential: login, renew, move
+
+	Subject         string    // who is logged in; "" for nobody
+	CreatedAt       time.Time // when the session began
+	AuthenticatedAt time.Time // when Subject logged in; zero for nobody
+	SeenAt          time.Time // the last activity that was recorded
+	IdleDeadline    time.Time // over at this instant, unless there is activity before
+	Deadline        time.Time // over at this instant, whatever happens
+	Persistent      bool      // the cookie outlives the browser
+
+	Values Values
+}
+
+// Newer reports whether r is a later state than other, within one generation
+// of one session: by version, then by recorded activity.
+func (r *Record) Newer(other *Record) bool {
+	if r.Version != other.Version {
+		return r.Version > other.Version
+	}
+	return r.SeenAt.After(other.SeenAt)
+}
+
+// startedAt is where the absolute lifetime is counted from.
+func (r *Record) startedAt() time.Time {
+	if r.AuthenticatedAt.IsZero() {
+		return r.CreatedAt
+	}
+	return r.AuthenticatedAt
+}

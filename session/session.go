@@ -1,0 +1,295 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// MaxSubjectLength bounds a subject, in bytes.
+const MaxSubjectLength = 256
+
+// A Session is what one request knows of its visitor: a [Record], if there is
+// one, and what this request has changed. Several goroutines of the request may
+// use it. It starts to exist, and to cost anything, with the first change.
+//
+// Changes are saved by the middleware before the first byte of the response.
+// A change that can't reach the client any more fails with [TooLate].
+type Session struct {
+	mu   sync.Mutex // guards the fields below
+	base *Record    // as it is kept; nil if it is kept nowhere
+	view *Record    // base after ops
+	ops  []op
+
+	isNew     bool
+	destroyed bool
+	closed    closure
+
+	o Options
+}
+
+// closure says which changes can still reach the client.
+type closure uint8
+
+const (
+	open       closure = iota
+	headerSent         // the credential is fixed; the record behind it may change
+	closed             // nothing can change
+)
+
+type contextKey struct{}
+
+// From returns the session of the request that ctx belongs to. It never returns
+// nil: where no middleware has put one, reads give zero values, and writes fail
+// with [NoMiddleware].
+func From(ctx context.Context) *Session {
+	if s, ok := ctx.Value(contextKey{}).(*Session); ok {
+		return s
+	}
+	return &Session{}
+}
+
+// NewContext returns a copy of ctx that carries s.
+func NewContext(ctx context.Context, s *Session) context.Context {
+	return context.WithValue(ctx, contextKey{}, s)
+}
+
+// ID returns the session's public handle: random, the same from creation to
+// end, safe to log and to show. It is not the credential and opens nothing. It
+// is empty as long as the session doesn't exist.
+func (s *Session) ID() string { return s.record().ID }
+
+// Subject returns who is logged in, "" for nobody.
+func (s *Session) Subject() string { return s.record().Subject }
+
+// CreatedAt returns when the session began; zero if it doesn't exist.
+func (s *Session) CreatedAt() time.Time { return s.record().CreatedAt }
+
+// AuthenticatedAt returns when the subject logged in, to the millisecond; zero for nobody.
+func (s *Session) AuthenticatedAt() time.Time { return s.record().AuthenticatedAt }
+
+// ExpiresAt returns when the session is over if there is no further activity,
+// in whole seconds; zero if it doesn't exist.
+func (s *Session) ExpiresAt() time.Time { return s.record().IdleDeadline }
+
+// Persistent reports whether the cookie outlives the browser; see [Session.Remember].
+func (s *Session) Persistent() bool { return s.record().Persistent }
+
+// IsNew reports whether the request came without a session.
+func (s *Session) IsNew() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isNew
+}
+
+// Get decodes the value called name into v, a pointer, and reports whether
+// there was one. A value that doesn't fit v is an error ([BadValue]).
+func (s *Session) Get(name string, v any) (bool, error) {
+	json, ok := s.record().Values.Get(name)
+	if !ok {
+		return false, nil
+	}
+	return true, decode(name, json, v)
+}
+
+// Has reports whether there is a value called name.
+func (s *Session) Has(name string) bool {
+	_, ok := s.record().Values.Get(name)
+	return ok
+}
+
+// Keys returns the names of all values, sorted.
+func (s *Session) Keys() []string {
+	values := s.record().Values
+	names := make([]string, 0, values.Len())
+	for name := range values.All() {
+		names = append(names, name)
+	}
+	return names
+}
+
+// Len returns the number of values.
+func (s *Session) Len() int { return s.record().Values.Len() }
+
+// Set keeps v, encoded as JSON now, under name. What can't be encoded fails
+// here, with [BadValue]; what doesn't fit fails when it is saved, with [TooLarge].
+func (s *Session) Set(name string, v any) error {
+	json, err := encode(name, v)
+	if err != nil {
+		return err
+	}
+	return s.change(op{kind: opSet, name: name, json: json})
+}
+
+// Delete removes the value called name, if there is one.
+func (s *Session) Delete(name string) error {
+	return s.changeExisting(op{kind: opDelete, name: name})
+}
+
+// Clear removes all values. The session and its subject stay.
+func (s *Session) Clear() error { return s.changeExisting(op{kind: opClear}) }
+
+// Remember decides whether the cookie outlives the browser, up to the
+// session's deadline, or ends with it.
+func (s *Session) Remember(persistent bool) error {
+	return s.change(op{kind: opRemember, persist: persistent})
+}
+
+// Login records that subject has just authenticated. It is the defence against
+// session fixation: the visitor gets a new credential and the old one is dead at
+// once, everywhere that the mode's promises reach. The lifetime starts anew.
+// When another subject was logged in, all values are cleared.
+func (s *Session) Login(subject string) error {
+	if subject == "" || len(subject) > MaxSubjectLength || !utf8.ValidString(subject) {
+		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w", MaxSubjectLength, BadValue)
+	}
+	if s.o.Saver == nil {
+		return errNoMiddleware()
+	}
+	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.o.Now()}, true)
+}
+
+// Renew gives the visitor a new credential and ends the old one at once, as
+// after a change of rights. Of a session that doesn't exist it does nothing.
+func (s *Session) Renew() error { return s.changeCredential(op{kind: opRenew}, false) }
+
+// Destroy ends the session: no credential that was ever issued for it opens
+// again. It is final for this request; later changes fail with [Ended].
+func (s *Session) Destroy() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.o.Saver == nil {
+		return errNoMiddleware()
+	}
+	s.destroyed = true
+	s.ops, s.view = nil, nil
+	return nil
+}
+
+// Save keeps the changes now, without waiting for the response to begin: for
+// handlers that live long (a WebSocket, server-sent events), or that want to
+// answer a failure themselves. Without changes it checks that the session still
+// lives, and fails with the Reason if it doesn't.
+//
+// After an error the session is as it was kept before, without the changes.
+// In stateless mode nothing can be saved once the response has begun: [TooLate].
+func (s *Session) Save(ctx context.Context) error {
+	if s.o.Saver == nil {
+		return errNoMiddleware()
+	}
+	return s.o.Saver.Save(ctx)
+}
+
+// record returns the view, or an empty record if the session doesn't exist.
+func (s *Session) record() *Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view == nil {
+		return &Record{}
+	}
+	return s.view
+}
+
+// change adds a step, and begins the session if it doesn't exist.
+func (s *Session) change(o op) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addLocked(o, true)
+}
+
+// changeExisting adds a step that means nothing to a session that doesn't exist.
+func (s *Session) changeExisting(o op) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addLocked(o, false)
+}
+
+// changeCredential adds a step that only a new credential can carry.
+func (s *Session) changeCredential(o op, create bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed == headerSent {
+		return errTooLate()
+	}
+	return s.addLocked(o, create)
+}
+
+func (s *Session) addLocked(o op, create bool) error {
+	if err := s.writableLocked(); err != nil {
+		return err
+	}
+	ops := s.ops
+	if s.view == nil {
+		if !create {
+			return nil
+		}
+		if s.closed != open {
+			return errTooLate() // the client can't be told of a session any more
+		}
+		ops = append(ops, op{kind: opCreate, fresh: s.newRecord()})
+	}
+	ops = append(ops, o)
+	view, err := replay(s.view, ops[len(s.ops):], s.o.Policy)
+	if err != nil {
+		return err
+	}
+	s.ops, s.view = ops, view
+	return nil
+}
+
+func (s *Session) writableLocked() error {
+	switch {
+	case s.o.Saver == nil:
+		return errNoMiddleware()
+	case s.destroyed:
+		return fmt.Errorf("session: changed after Destroy: %w", Ended)
+	case s.closed == closed:
+		return errTooLate()
+	}
+	return nil
+}
+
+func (s *Session) newRecord() *Record {
+	now := s.o.Now().Truncate(time.Second)
+	rec := Record{
+		ID:         newID(),
+		Version:    1,
+		Generation: 1,
+		CreatedAt:  now,
+		SeenAt:     now,
+		Deadline:   now.Add(s.o.Policy.Lifetime).Truncate(time.Second),
+		Persistent: s.o.Persistent,
+	}
+	rec = s.o.Policy.seen(rec, now)
+	return &rec
+}
+
+// replay applies steps for the request's own eyes.
+func replay(rec *Record, ops []op, policy Policy) (*Record, error) {
+	for i := range ops {
+		var err error
+		if rec, err = ops[i].apply(rec, policy); err != nil {
+			return nil, err
+		}
+	}
+	return rec, nil
+}
+
+// newID returns 128 random bits in base64url.
+func newID() string {
+	var raw [16]byte
+	rand.Read(raw[:])
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+func errNoMiddleware() error {
+	return fmt.Errorf("session: the request did not pass through middleware.Handler, which puts the session into its context: %w", NoMiddleware)
+}
+
+func errTooLate() error {
+	return fmt.Errorf("session: the response has begun, so this change can't reach the client; make it before the first byte: %w", TooLate)
+}

@@ -1,0 +1,155 @@
+package session
+
+import (
+	"encoding/binary"
+	"iter"
+	"sort"
+	"strings"
+)
+
+// Values is an immutable set of named values in JSON. It is one string, sorted
+// by name, that is searched where it lies: opening a session decodes nothing.
+//
+// The layout is, for each entry: the length of the name, the name, the length
+// of the value, the value; lengths as unsigned varints.
+type Values struct {
+	encoded string
+	count   int
+}
+
+// ParseValues reads what [Values.Encoded] returned. It checks the whole layout,
+// so that a damaged record is refused and never half read.
+func ParseValues(encoded string) (Values, bool) {
+	v := Values{encoded: encoded}
+	previous, rest := "", encoded
+	for rest != "" {
+		name, _, tail, ok := cutEntry(rest)
+		if !ok || (v.count > 0 && name <= previous) {
+			return Values{}, false
+		}
+		previous, rest = name, tail
+		v.count++
+	}
+	return v, true
+}
+
+// Encoded returns the binary layout of v.
+func (v Values) Encoded() string { return v.encoded }
+
+// Len returns the number of values.
+func (v Values) Len() int { return v.count }
+
+// Get returns the JSON text of the value called name.
+func (v Values) Get(name string) (json string, ok bool) {
+	for n, value := range v.All() {
+		if n == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// All yields the names and their JSON texts, sorted by name.
+func (v Values) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for rest := v.encoded; rest != ""; {
+			name, value, tail, ok := cutEntry(rest)
+			if !ok || !yield(name, value) {
+				return
+			}
+			rest = tail
+		}
+	}
+}
+
+// With returns a copy of v in which name has the given JSON text.
+func (v Values) With(name, json string) Values {
+	var b strings.Builder
+	b.Grow(len(v.encoded) + len(name) + len(json) + 2*binary.MaxVarintLen32)
+	next := Values{count: v.count}
+	placed := false
+	for n, value := range v.All() {
+		if !placed && n >= name {
+			appendEntry(&b, name, json)
+			placed = true
+			if n == name {
+				continue
+			}
+			next.count++
+		}
+		appendEntry(&b, n, value)
+	}
+	if !placed {
+		appendEntry(&b, name, json)
+		next.count++
+	}
+	next.encoded = b.String()
+	return next
+}
+
+// Without returns a copy of v that lacks name.
+func (v Values) Without(name string) Values {
+	if _, ok := v.Get(name); !ok {
+		return v
+	}
+	var b strings.Builder
+	b.Grow(len(v.encoded))
+	for n, value := range v.All() {
+		if n != name {
+			appendEntry(&b, n, value)
+		}
+	}
+	return Values{encoded: b.String(), count: v.count - 1}
+}
+
+// NewValues makes Values of names and JSON texts. The texts are taken as they
+// are: [Session.Set] and the token gate are where they are checked.
+func NewValues(texts map[string]string) Values {
+	names := make([]string, 0, len(texts))
+	size := 0
+	for name, text := range texts {
+		names = append(names, name)
+		size += len(name) + len(text) + 2*binary.MaxVarintLen16
+	}
+	sort.Strings(names)
+	var b strings.Builder
+	b.Grow(size)
+	for _, name := range names {
+		appendEntry(&b, name, texts[name])
+	}
+	return Values{encoded: b.String(), count: len(names)}
+}
+
+func appendEntry(b *strings.Builder, name, value string) {
+	var length [binary.MaxVarintLen64]byte
+	for _, s := range [2]string{name, value} {
+		b.Write(binary.AppendUvarint(length[:0], uint64(len(s))))
+		b.WriteString(s)
+	}
+}
+
+func cutEntry(s string) (name, value, rest string, ok bool) {
+	if name, s, ok = cutString(s); !ok {
+		return "", "", "", false
+	}
+	value, s, ok = cutString(s)
+	return name, value, s, ok
+}
+
+// cutString takes a length and that many bytes off the front of s. A length
+// that has a shorter spelling is refused, so that each record has one encoding.
+func cutString(s string) (field, rest string, ok bool) {
+	var length uint64
+	for i := 0; i < len(s) && i < binary.MaxVarintLen32; i++ {
+		c := s[i]
+		length |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			if c == 0 && i > 0 || length > uint64(len(s)-i-1) {
+				return "", "", false
+			}
+			end := i + 1 + int(length)
+			return s[i+1 : end], s[end:], true
+		}
+	}
+	return "", "", false
+}
