@@ -1,0 +1,54 @@
+package middleware
+
+import (
+	"context"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A Carrier turns a session record into the credential that a client keeps, and
+// back. It knows nothing of HTTP, and of time nothing but the deadlines in the
+// record: whether a session is over, the caller decides ([session.Policy.Over]).
+// token.Carrier and opaque.Carrier are the two that exist. Methods may be called
+// concurrently. Every error wraps a [session.Reason].
+type Carrier interface {
+	// Recognizes reports whether credential has this carrier's form. It looks at
+	// the syntax alone.
+	Recognizes(credential string) bool
+
+	// InPlace reports whether Save keeps the credential as it is, so that a
+	// change can be saved after the response has begun.
+	InPlace() bool
+
+	// Open returns the newest record behind credential, and the credential that
+	// the client should hold by now: the same one, or a newer one. A nil record
+	// without an error says that the session goes on under current, which may be
+	// of another carrier's form.
+	Open(ctx context.Context, credential string) (rec *session.Record, current string, err error)
+
+	// Issue makes a new credential for rec, which has none of this form yet.
+	// It fails with session.TooLarge if rec doesn't fit.
+	Issue(ctx context.Context, rec *session.Record) (credential string, err error)
+
+	// Save applies changes, which don't renew or move, to the newest record of
+	// credential. It returns the record that it made and the credential that the
+	// client should hold. It never revives a session that has ended. It fails
+	// with session.Conflict if the session goes on under another credential, and
+	// with session.TooLarge, nothing having changed, if the record doesn't fit.
+	Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (*session.Record, string, error)
+
+	// Retire replaces credential by successor if base is still its newest
+	// record; otherwise it fails with session.Conflict, or the Reason for which
+	// the session has ended, and nothing has changed. During grace, opening
+	// credential leads to successor.
+	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) error
+
+	// Forget undoes an Issue whose credential nobody has seen, or drops what is
+	// kept of a session that is over.
+	Forget(ctx context.Context, credential string) error
+
+	// End ends the session, in every form and generation that it has by now.
+	// Ending an ended session succeeds.
+	End(ctx context.Context, credential string, rec *session.Record) error
+}

@@ -1,0 +1,109 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// maxCookieBytes is what browsers keep of one cookie's name and value together
+// (RFC 6265bis, Section 5.6).
+const maxCookieBytes = 4096
+
+// MoveGrace is how long a credential that was moved to another carrier still
+// leads to the session: for the other requests of the same page, and for a
+// visitor whose response got lost.
+const MoveGrace = time.Minute
+
+// Config says how a [Middleware] keeps sessions.
+type Config struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Carrier is the form that sessions get: a token.Carrier for stateless
+	// sessions, an opaque.Carrier for sessions on the server. Required.
+	Carrier Carrier
+
+	// Overflow, if set, takes the sessions that don't fit Carrier. They go back
+	// as soon as they fill less than three quarters of a cookie. With a
+	// token.Carrier above and an opaque.Carrier here, this is the mode "auto".
+	Overflow Carrier
+
+	// Accept lists carriers whose credentials are still accepted, after a change
+	// of mode. Their sessions move to Carrier at their next save; what doesn't
+	// fit it stays where it is.
+	Accept []Carrier
+
+	// Policy says how long sessions live. The zero Policy stands for its defaults.
+	Policy session.Policy
+
+	// Cookie says how the credential travels. The zero Cookie stands for a
+	// __Host-session cookie that ends with the browser.
+	Cookie Cookie
+
+	// CrossOrigin refuses unsafe requests from other origins. If nil, the zero
+	// http.CrossOriginProtection does, which is safe without settings.
+	CrossOrigin *http.CrossOriginProtection
+
+	// Timeout bounds what a request waits for its carrier, once to open its
+	// session and once to save it. After it the request is denied with 503.
+	// 0 means 2 seconds.
+	Timeout time.Duration
+
+	// OnTimeout is called for a request that presents the credential of a session
+	// that is over, once for each session, before the handler runs. why is
+	// session.IdleTimeout or session.LifetimeOver.
+	OnTimeout func(ctx context.Context, ended *session.Record, why session.Reason)
+
+	// OnEvent is told what happens to sessions; see LogEvents. It is called on
+	// the request's goroutine.
+	OnEvent func(ctx context.Context, event Event)
+
+	// Now is the clock. If nil, time.Now.
+	Now func() time.Time
+}
+
+// withDefaults returns c with its zero fields filled in.
+func (c Config) withDefaults() Config {
+	c.Policy = c.Policy.WithDefaults()
+	c.Cookie = c.Cookie.withDefaults()
+	if c.CrossOrigin == nil {
+		c.CrossOrigin = http.NewCrossOriginProtection()
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 2 * time.Second
+	}
+	if c.OnTimeout == nil {
+		c.OnTimeout = func(context.Context, *session.Record, session.Reason) {}
+	}
+	if c.OnEvent == nil {
+		c.OnEvent = func(context.Context, Event) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.Accept = slices.Clone(c.Accept)
+	return c
+}
+
+// validate reports every mistake at once.
+func (c Config) validate() error {
+	errs := []error{c.Policy.Validate(), c.Cookie.validate()}
+	if c.Carrier == nil {
+		errs = append(errs, errors.New("middleware: Config.Carrier is required: a token.Carrier for stateless sessions, an opaque.Carrier for sessions on the server"))
+	}
+	if slices.Contains(c.Accept, nil) {
+		errs = append(errs, errors.New("middleware: Config.Accept contains nil: leave out a carrier that doesn't exist"))
+	}
+	if c.Overflow != nil && c.Overflow == c.Carrier {
+		errs = append(errs, errors.New("middleware: Config.Overflow is the same as Carrier: leave it nil"))
+	}
+	if c.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("middleware: Config.Timeout %v is negative", c.Timeout))
+	}
+	return errors.Join(errs...)
+}

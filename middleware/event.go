@@ -1,0 +1,56 @@
+package middleware
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// An Event is something that happened to a session. It holds no credential and
+// no value, so it is safe to log.
+type Event struct {
+	Kind      EventKind
+	SessionID string         // "" if the session could not be told
+	Subject   string         // who is logged in, after the event; "" for nobody
+	Reason    session.Reason // why it ended, was refused or failed; otherwise 0
+	Err       error          // what went wrong, in words for developers; otherwise nil
+}
+
+// An EventKind says what happened.
+type EventKind string
+
+// The kinds of events. Their values are labels for logs and metrics.
+const (
+	Created EventKind = "created" // a session was kept for the first time
+	Renewed EventKind = "renewed" // a login or renewal gave it a new credential
+	Moved   EventKind = "moved"   // it went to another carrier
+	Ended   EventKind = "ended"   // it was destroyed, or was found to be over
+	Refused EventKind = "refused" // a credential was presented that opens nothing
+	Failed  EventKind = "failed"  // a session could not be opened or saved
+)
+
+// LogEvents returns a function for Config.OnEvent that logs to l: refusals as
+// warnings, failures as errors, everything else as information.
+func LogEvents(l *slog.Logger) func(context.Context, Event) {
+	return func(ctx context.Context, e Event) {
+		attrs := []slog.Attr{slog.String("session", e.SessionID), slog.String("subject", e.Subject)}
+		if e.Reason != 0 {
+			attrs = append(attrs, slog.String("reason", e.Reason.String()))
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.String("error", e.Err.Error()))
+		}
+		l.LogAttrs(ctx, e.Kind.level(), "session "+string(e.Kind), attrs...)
+	}
+}
+
+func (k EventKind) level() slog.Level {
+	switch k {
+	case Refused:
+		return slog.LevelWarn
+	case Failed:
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}

@@ -1,0 +1,182 @@
+package middleware
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// An exchange is one request and its response, as far as the session goes:
+//
+//	load ─▶ handler, which changes the session ─▶ commit, before the first byte ─▶ finish
+//
+// A handler may call save in between, through session.Session.Save.
+type exchange struct {
+	m   *Middleware
+	ctx context.Context // the request's
+	out response
+
+	session *session.Session
+	control session.Control
+
+	// turn lets one goroutine of the request save at a time. It guards what
+	// follows, and is held while a carrier is asked: that is its purpose.
+	turn       sync.Mutex
+	kept       *session.Record // as it is kept now; nil if it is kept nowhere
+	carrier    Carrier         // that keeps it
+	credential string          // under which it is kept
+	headerSent bool            // the client can't be given a credential any more
+	ended      bool            // by Destroy
+
+	presented  bool   // the client sent some cookie of the name
+	held       string // the credential that the client holds, as far as we know
+	persistent bool   // whether the client's cookie outlives the browser, as far as we know
+}
+
+func newExchange(m *Middleware, w http.ResponseWriter, ctx context.Context) *exchange {
+	x := &exchange{m: m, ctx: ctx}
+	x.out = response{inner: w, x: x}
+	return x
+}
+
+// begin starts the session of the request with what load has found.
+func (x *exchange) begin(found opened) {
+	x.kept, x.carrier, x.credential = found.rec, found.carrier, found.current
+	x.held = found.presented
+	if found.rec != nil {
+		x.persistent = found.rec.Persistent
+	}
+	x.session, x.control = session.Begin(found.rec, session.Options{
+		Policy:     x.m.c.Policy,
+		Now:        x.m.c.Now,
+		Persistent: x.m.c.Cookie.Persistent,
+		Saver:      x,
+	})
+}
+
+func (x *exchange) serve(next http.Handler, r *http.Request) {
+	returned := false
+	defer func() {
+		if !returned { // next has panicked: nothing is saved
+			x.control.HeaderSent(false)
+		}
+	}()
+	next.ServeHTTP(&x.out, r.WithContext(session.NewContext(x.ctx, x.session)))
+	returned = true
+	x.finish()
+}
+
+// commit saves before the first byte and adds the header fields that the
+// session needs. After it the client can't be given another credential.
+func (x *exchange) commit(header http.Header) error {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	err := x.settle()
+	x.headerSent = true
+	x.control.HeaderSent(x.inPlace())
+	if err == nil {
+		x.setHeader(header)
+	}
+	return err
+}
+
+// commitHijack saves before the connection is taken over. A new credential
+// couldn't be sent, so only what can be saved under the old one is.
+func (x *exchange) commitHijack() error {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	x.headerSent = true
+	x.control.HeaderSent(x.inPlace())
+	return x.settle()
+}
+
+// finish saves what was changed after the first byte. The client can't be told
+// any more if that fails; the event hook is.
+func (x *exchange) finish() {
+	x.out.begin()
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	x.control.HeaderSent(false)
+	if x.control.Pending() != nil || x.control.Destroyed() && !x.ended {
+		if err := x.settle(); err != nil {
+			x.m.failed(x.ctx, x.kept, err)
+		}
+	}
+}
+
+// Save implements session.Saver.
+func (x *exchange) Save(ctx context.Context) error {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	ctx, cancel := x.m.detached(ctx)
+	defer cancel()
+	changes := x.control.Pending()
+	switch {
+	case x.control.Destroyed():
+		return x.end(ctx)
+	case changes == nil && x.kept == nil:
+		return nil
+	case changes == nil:
+		return x.check(ctx)
+	}
+	err := x.persist(ctx, changes)
+	if err != nil {
+		x.control.Dropped(changes)
+	}
+	return err
+}
+
+// settle saves what is pending, or that there was activity.
+func (x *exchange) settle() error {
+	changes := x.control.Pending()
+	destroyed := x.control.Destroyed() && !x.ended
+	touch := changes == nil && !destroyed && x.touchDue()
+	if changes == nil && !destroyed && !touch {
+		return nil
+	}
+	ctx, cancel := x.m.detached(x.ctx)
+	defer cancel()
+	switch {
+	case destroyed:
+		return x.end(ctx)
+	case touch:
+		x.touch(ctx)
+		return nil
+	}
+	err := x.persist(ctx, changes)
+	if err != nil {
+		x.control.Dropped(changes)
+	}
+	return err
+}
+
+// setHeader gives the client the credential that it should hold from now on.
+func (x *exchange) setHeader(h http.Header) {
+	addVaryCookie(h)
+	var cookie *http.Cookie
+	switch c := x.m.c.Cookie; {
+	case x.ended && (x.presented || x.held != ""):
+		cookie = c.make("", -1)
+	case x.kept != nil && (x.credential != x.held || x.kept.Persistent != x.persistent):
+		cookie = c.make(x.credential, c.maxAge(x.kept, x.m.c.Now()))
+	default:
+		return
+	}
+	h.Add("Set-Cookie", cookie.String())
+	h.Set("Cache-Control", "no-store")
+}
+
+// addVaryCookie tells caches that the response depends on the cookie.
+func addVaryCookie(h http.Header) {
+	for _, v := range h["Vary"] {
+		if v == "Cookie" || v == "*" {
+			return
+		}
+	}
+	h["Vary"] = append(h["Vary"], "Cookie")
+}
+
+// inPlace reports whether the session can be saved under its credential.
+func (x *exchange) inPlace() bool { return x.carrier != nil && x.carrier.InPlace() }

@@ -1,0 +1,133 @@
+package middleware
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+const (
+	// maxTried is how many cookies of the name are opened at most. An attacker on
+	// a neighbouring host can add cookies; each costs us a signature check.
+	maxTried = 4
+
+	// maxHops is how often a credential may lead to another before it is given
+	// up: one hop for each move within MoveGrace.
+	maxHops = 8
+)
+
+// opened is a session as it was found.
+type opened struct {
+	rec       *session.Record
+	carrier   Carrier
+	presented string // by the client
+	current   string // under which the session is kept by now
+}
+
+// load opens the session that the request's cookies stand for. An error means
+// that it could not be told; a credential that opens nothing is no error.
+func (x *exchange) load(r *http.Request) error {
+	cookies := r.CookiesNamed(x.m.c.Cookie.Name)
+	if len(cookies) == 0 {
+		x.begin(opened{})
+		return nil
+	}
+	x.presented = true
+	found, err := x.m.choose(x.ctx, cookies)
+	if err != nil {
+		return err
+	}
+	x.begin(found)
+	return nil
+}
+
+// choose opens cookies of the same name. Their order tells nothing
+// (RFC 6265bis, Section 4.2.2): if exactly one opens, it is used; if several
+// open to one session, the newer state is; if they open to different sessions,
+// somebody has planted one, and none is used.
+func (m *Middleware) choose(ctx context.Context, cookies []*http.Cookie) (opened, error) {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	var best opened
+	for _, credential := range m.candidates(ctx, cookies) {
+		found, err := m.open(ctx, credential)
+		switch {
+		case reasonOf(err) == session.Unavailable:
+			return opened{}, err
+		case err != nil:
+			m.event(ctx, Refused, nil, err)
+		case m.isOver(ctx, found):
+		case best.rec == nil:
+			best = found
+		case best.rec.ID != found.rec.ID:
+			m.event(ctx, Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions: %w", m.c.Cookie.Name, session.Ambiguous))
+			return opened{}, nil
+		case newer(found.rec, best.rec):
+			best = found
+		}
+	}
+	return best, nil
+}
+
+// candidates returns the credentials to try: those of a known form, each once.
+func (m *Middleware) candidates(ctx context.Context, cookies []*http.Cookie) []string {
+	found := make([]string, 0, maxTried)
+	malformed := false
+	for _, c := range cookies {
+		switch {
+		case c.Quoted || m.carrier(c.Value) == nil:
+			malformed = true
+		case len(found) < maxTried && !slices.Contains(found, c.Value):
+			found = append(found, c.Value)
+		}
+	}
+	if malformed {
+		m.event(ctx, Refused, nil, fmt.Errorf("middleware: a cookie named %s has no known form: %w", m.c.Cookie.Name, session.Malformed))
+	}
+	return found
+}
+
+// open follows a credential to the record that it stands for by now.
+func (m *Middleware) open(ctx context.Context, credential string) (opened, error) {
+	next := credential
+	for range maxHops {
+		carrier := m.carrier(next)
+		if carrier == nil {
+			return opened{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w", session.Malformed)
+		}
+		rec, current, err := carrier.Open(ctx, next)
+		if err != nil {
+			return opened{}, err
+		}
+		if rec != nil {
+			return opened{rec: rec, carrier: carrier, presented: credential, current: current}, nil
+		}
+		next = current
+	}
+	return opened{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
+}
+
+// isOver decides whether a session that opens is over, and if so buries it.
+func (m *Middleware) isOver(ctx context.Context, found opened) bool {
+	why := m.c.Policy.Over(found.rec, m.c.Now())
+	if why == 0 {
+		return false
+	}
+	_ = found.carrier.Forget(ctx, found.current) // it is over whether or not this succeeds
+	if m.over.first(found.rec.ID) {
+		m.event(ctx, Ended, found.rec, fmt.Errorf("middleware: the session is over: %w", why))
+		m.c.OnTimeout(ctx, found.rec, why)
+	}
+	return true
+}
+
+// newer reports whether a is a later state than b, across generations.
+func newer(a, b *session.Record) bool {
+	if a.Generation != b.Generation {
+		return a.Generation > b.Generation
+	}
+	return a.Newer(b)
+}

@@ -1,0 +1,128 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A Middleware puts sessions into the contexts of requests, and keeps what
+// handlers change in them. Make one with [New]; the zero Middleware denies
+// every request.
+type Middleware struct {
+	c        Config
+	carriers []Carrier // all that are accepted; the one that sessions get comes first
+	over     timeouts
+}
+
+// New checks c and returns a Middleware. It reports every mistake at once.
+// Changing c afterwards changes nothing.
+func New(c Config) (*Middleware, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	m := &Middleware{c: c, carriers: []Carrier{c.Carrier}}
+	if c.Overflow != nil {
+		m.carriers = append(m.carriers, c.Overflow)
+	}
+	m.carriers = append(m.carriers, c.Accept...)
+	return m, nil
+}
+
+// Handler returns a handler that opens the session of each request, calls next
+// with it in the context, and saves its changes before the first byte of the
+// response.
+//
+//   - A credential that is missing, bad or over: next runs with a new session.
+//   - A session that can't be opened for now: 503, and next doesn't run.
+//   - An unsafe request from another origin: 403, and next doesn't run.
+//   - Changes that can't be saved: the response of next is replaced, by 503 if
+//     they could not be kept for now, by 409 if the session has ended meanwhile,
+//     by 500 if they don't fit. To answer otherwise, next calls [session.Session.Save].
+//   - If next panics, nothing is saved.
+func (m *Middleware) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if m.c.Carrier == nil {
+			deny(w, http.StatusServiceUnavailable) // the zero Middleware
+			return
+		}
+		if err := m.c.CrossOrigin.Check(r); err != nil {
+			deny(w, http.StatusForbidden)
+			return
+		}
+		x := newExchange(m, w, r.Context())
+		if err := x.load(r); err != nil {
+			m.failed(r.Context(), nil, err)
+			deny(w, http.StatusServiceUnavailable)
+			return
+		}
+		x.serve(next, r)
+	})
+}
+
+// deny answers with status and its standard text, and leaves the cookie alone:
+// the browser may already hold its successor from a parallel response.
+func deny(w http.ResponseWriter, status int) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Del("Location")
+	http.Error(w, http.StatusText(status), status)
+}
+
+// carrier returns the one that recognizes credential, or nil.
+func (m *Middleware) carrier(credential string) Carrier {
+	for _, c := range m.carriers {
+		if c.Recognizes(credential) {
+			return c
+		}
+	}
+	return nil
+}
+
+// event tells what happened to the session of rec, which may be nil.
+func (m *Middleware) event(ctx context.Context, kind EventKind, rec *session.Record, err error) {
+	e := Event{Kind: kind, Reason: reasonOf(err), Err: err}
+	if rec != nil {
+		e.SessionID, e.Subject = rec.ID, rec.Subject
+	}
+	m.c.OnEvent(ctx, e)
+}
+
+func (m *Middleware) failed(ctx context.Context, rec *session.Record, err error) {
+	m.event(ctx, Failed, rec, err)
+}
+
+// bounded returns a context for one dealing with a carrier.
+func (m *Middleware) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, m.c.Timeout)
+}
+
+// detached returns a context that outlives the client: a save or a logout that
+// has begun isn't undone by a closed connection.
+func (m *Middleware) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return m.bounded(context.WithoutCancel(ctx))
+}
+
+// reasonOf returns the Reason in err's chain. An error that names none is a
+// carrier that could not tell.
+func reasonOf(err error) session.Reason {
+	var reason session.Reason
+	if err == nil || errors.As(err, &reason) {
+		return reason
+	}
+	return session.Unavailable
+}
+
+// statusOf is what a client is told of changes that could not be saved.
+func statusOf(err error) int {
+	switch reasonOf(err) {
+	case session.Unavailable:
+		return http.StatusServiceUnavailable
+	case session.TooLarge, session.BadValue, session.TooLate, session.NoMiddleware:
+		return http.StatusInternalServerError
+	}
+	return http.StatusConflict // the session has ended meanwhile
+}

@@ -1,0 +1,227 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// persist saves changes. Whenever another request was faster it starts again
+// from what that one has left, until the context ends.
+func (x *exchange) persist(ctx context.Context, changes *session.Changes) error {
+	for {
+		err := x.try(ctx, changes)
+		if !errors.Is(err, session.Conflict) {
+			return err
+		}
+		if err := x.reopen(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// try saves changes to the record that is known now.
+func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
+	home, overflow := x.m.c.Carrier, x.m.c.Overflow
+	switch {
+	case x.kept == nil:
+		return x.create(ctx, changes)
+	case changes.Renews():
+		return x.renew(ctx, changes)
+	case x.headerSent && !x.inPlace():
+		return fmt.Errorf("middleware: the response has begun, and a stateless session can't change without a new cookie: %w", session.TooLate)
+	case x.headerSent:
+		return x.saveInPlace(ctx, changes)
+	}
+	if x.carrier != home {
+		if err := x.replace(ctx, home, changes.Moving(), changes, MoveGrace); !errors.Is(err, session.TooLarge) {
+			return err
+		}
+	}
+	err := x.saveInPlace(ctx, changes)
+	if errors.Is(err, session.TooLarge) && overflow != nil && x.carrier != overflow {
+		return x.replace(ctx, overflow, changes.Moving(), changes, MoveGrace)
+	}
+	return err
+}
+
+// create keeps a session for the first time.
+func (x *exchange) create(ctx context.Context, changes *session.Changes) error {
+	if x.headerSent {
+		return fmt.Errorf("middleware: the response has begun without the new session's cookie: %w", session.TooLate)
+	}
+	rec, err := changes.Apply(nil)
+	if err != nil {
+		return err
+	}
+	for _, target := range x.targets() {
+		var credential string
+		if credential, err = x.issue(ctx, target, rec); err == nil {
+			x.keep(target, credential, rec, changes, Created)
+			return nil
+		}
+		if !errors.Is(err, session.TooLarge) {
+			break
+		}
+	}
+	return err
+}
+
+// renew gives the session a new credential and ends the old one at once.
+func (x *exchange) renew(ctx context.Context, changes *session.Changes) error {
+	if x.headerSent {
+		return fmt.Errorf("middleware: the response has begun without the renewed session's cookie: %w", session.TooLate)
+	}
+	var err error
+	for _, target := range x.targets() {
+		if err = x.replace(ctx, target, changes, changes, 0); !errors.Is(err, session.TooLarge) {
+			return err
+		}
+	}
+	return err
+}
+
+// targets lists the carriers that may take the session, the preferred first.
+func (x *exchange) targets() []Carrier {
+	targets := []Carrier{x.m.c.Carrier}
+	if x.m.c.Overflow != nil {
+		targets = append(targets, x.m.c.Overflow)
+	}
+	if x.carrier != nil && x.carrier != x.m.c.Carrier && x.carrier != x.m.c.Overflow {
+		targets = append(targets, x.carrier)
+	}
+	return targets
+}
+
+// replace is the one path of login, renewal, move and change of mode: issue the
+// new credential, retire the old one if nobody was faster, else forget the new
+// one, which nobody has seen. step is what leads to the next record; done are
+// the request's own changes in it.
+func (x *exchange) replace(ctx context.Context, target Carrier, step, done *session.Changes, grace time.Duration) error {
+	rec, err := step.Apply(x.kept)
+	if err != nil {
+		return err
+	}
+	credential, err := x.issue(ctx, target, rec)
+	if err != nil {
+		return err
+	}
+	if err := x.carrier.Retire(ctx, x.credential, x.kept, credential, grace); err != nil {
+		x.forget(target, credential)
+		return err
+	}
+	kind := Moved
+	if done.Renews() {
+		kind = Renewed
+	}
+	x.keep(target, credential, rec, done, kind)
+	return nil
+}
+
+// issue makes a credential that fits a cookie. A session that comes back from
+// the overflow must leave room, or it would go to and fro.
+func (x *exchange) issue(ctx context.Context, target Carrier, rec *session.Record) (string, error) {
+	credential, err := target.Issue(ctx, rec)
+	if err != nil {
+		return "", err
+	}
+	fits := x.m.c.Cookie.fits(credential)
+	if x.carrier != nil && x.carrier == x.m.c.Overflow && target != x.carrier {
+		fits = x.m.c.Cookie.roomy(credential)
+	}
+	if !fits {
+		x.forget(target, credential)
+		return "", fmt.Errorf("middleware: the credential does not fit the cookie %s: %w", x.m.c.Cookie.Name, session.TooLarge)
+	}
+	return credential, nil
+}
+
+// forget drops a credential that nobody has seen. If that fails too, it expires
+// unseen.
+func (x *exchange) forget(target Carrier, credential string) {
+	ctx, cancel := x.m.detached(x.ctx)
+	defer cancel()
+	_ = target.Forget(ctx, credential)
+}
+
+func (x *exchange) saveInPlace(ctx context.Context, changes *session.Changes) error {
+	rec, credential, err := x.carrier.Save(ctx, x.credential, x.kept, changes)
+	if err != nil {
+		return err
+	}
+	x.keep(x.carrier, credential, rec, changes, "")
+	return nil
+}
+
+// keep notes where the session is kept now.
+func (x *exchange) keep(carrier Carrier, credential string, rec *session.Record, done *session.Changes, kind EventKind) {
+	x.carrier, x.credential, x.kept = carrier, credential, rec
+	x.control.Saved(rec, done)
+	if kind != "" {
+		x.m.event(x.ctx, kind, rec, nil)
+	}
+}
+
+// reopen learns what a faster request has left.
+func (x *exchange) reopen(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("middleware: other requests kept changing the session until the timeout: %w", session.Unavailable)
+	}
+	found, err := x.m.open(ctx, x.credential)
+	if err != nil {
+		return err
+	}
+	x.kept, x.carrier, x.credential = found.rec, found.carrier, found.current
+	return nil
+}
+
+// check finds out whether the session still lives, and records the activity.
+func (x *exchange) check(ctx context.Context) error {
+	found, err := x.m.open(ctx, x.credential)
+	if err != nil {
+		return err
+	}
+	if why := x.m.c.Policy.Over(found.rec, x.m.c.Now()); why != 0 {
+		return fmt.Errorf("middleware: the session is over: %w", why)
+	}
+	x.kept, x.carrier, x.credential = found.rec, found.carrier, found.current
+	x.control.Saved(found.rec, nil)
+	if x.touchDue() {
+		x.touch(ctx)
+	}
+	return nil
+}
+
+func (x *exchange) touchDue() bool {
+	return x.kept != nil && x.m.c.Policy.TouchDue(x.kept, x.m.c.Now()) && (!x.headerSent || x.inPlace())
+}
+
+// touch records activity. It never fails a request: at worst the session ends
+// early, by Policy.TouchEvery.
+func (x *exchange) touch(ctx context.Context) {
+	touch := session.Touch(x.m.c.Policy, x.m.c.Now)
+	rec, credential, err := x.carrier.Save(ctx, x.credential, x.kept, touch)
+	if err != nil {
+		return
+	}
+	x.credential, x.kept = credential, rec
+	x.control.Saved(rec, nil)
+}
+
+// end destroys the session, in the form that it has by now.
+func (x *exchange) end(ctx context.Context) error {
+	if x.ended {
+		return nil
+	}
+	if x.kept != nil {
+		if err := x.carrier.End(ctx, x.credential, x.kept); err != nil {
+			return err
+		}
+		x.m.event(x.ctx, Ended, &session.Record{ID: x.kept.ID}, nil)
+	}
+	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true
+	return nil
+}
