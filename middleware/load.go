@@ -55,7 +55,7 @@ func (m *Middleware) choose(ctx context.Context, cookies []*http.Cookie) (opened
 	for _, credential := range m.candidates(ctx, cookies) {
 		found, err := m.open(ctx, credential)
 		switch {
-		case reasonOf(err) == session.Unavailable:
+		case session.ReasonOf(err) == session.Unavailable:
 			return opened{}, err
 		case err != nil:
 			m.event(ctx, Refused, nil, err)

@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -84,7 +83,7 @@ func (m *Middleware) carrier(credential string) Carrier {
 
 // event tells what happened to the session of rec, which may be nil.
 func (m *Middleware) event(ctx context.Context, kind EventKind, rec *session.Record, err error) {
-	e := Event{Kind: kind, Reason: reasonOf(err), Err: err}
+	e := Event{Kind: kind, Reason: session.ReasonOf(err), Err: err}
 	if rec != nil {
 		e.SessionID, e.Subject = rec.ID, rec.Subject
 	}
@@ -106,19 +105,9 @@ func (m *Middleware) detached(ctx context.Context) (context.Context, context.Can
 	return m.bounded(context.WithoutCancel(ctx))
 }
 
-// reasonOf returns the Reason in err's chain. An error that names none is a
-// carrier that could not tell.
-func reasonOf(err error) session.Reason {
-	var reason session.Reason
-	if err == nil || errors.As(err, &reason) {
-		return reason
-	}
-	return session.Unavailable
-}
-
 // statusOf is what a client is told of changes that could not be saved.
 func statusOf(err error) int {
-	switch reasonOf(err) {
+	switch session.ReasonOf(err) {
 	case session.Unavailable:
 		return http.StatusServiceUnavailable
 	case session.TooLarge, session.BadValue, session.TooLate, session.NoMiddleware:

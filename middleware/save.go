@@ -12,9 +12,12 @@ import (
 // persist saves changes. Whenever another request was faster it starts again
 // from what that one has left, until the context ends.
 func (x *exchange) persist(ctx context.Context, changes *session.Changes) error {
-	for {
+	for current := false; ; current = true {
 		err := x.try(ctx, changes)
-		if !errors.Is(err, session.Conflict) {
+		// What this request has opened may look over only because it is old: others
+		// may have been active since.
+		stale := !current && x.kept != nil && errors.Is(err, session.IdleTimeout)
+		if !stale && !errors.Is(err, session.Conflict) {
 			return err
 		}
 		if err := x.reopen(ctx); err != nil {

@@ -1,5 +1,7 @@
 package session
 
+import "errors"
+
 // A Reason says why a session was refused, lost or not saved. It is itself an
 // error, so that one value serves errors.Is, a log attribute and a metric label:
 //
@@ -55,3 +57,13 @@ func (r Reason) String() string {
 
 // Error makes a Reason an error, for errors.Is and as the end of a chain.
 func (r Reason) Error() string { return "session " + r.String() }
+
+// ReasonOf returns the Reason in err's chain, 0 for no error. An error that
+// names none comes from something that could not tell: [Unavailable].
+func ReasonOf(err error) Reason {
+	var reason Reason
+	if err == nil || errors.As(err, &reason) {
+		return reason
+	}
+	return Unavailable
+}
