@@ -79,6 +79,10 @@ func (s *Session) ExpiresAt() time.Time { return s.record().IdleDeadline }
 // Persistent reports whether the cookie outlives the browser; see [Session.Remember].
 func (s *Session) Persistent() bool { return s.record().Persistent }
 
+// Snapshot returns the session as this request sees it, all fields of one
+// moment; a zero Record if it doesn't exist.
+func (s *Session) Snapshot() Record { return *s.record() }
+
 // IsNew reports whether the request came without a session.
 func (s *Session) IsNew() bool {
 	s.mu.Lock()
