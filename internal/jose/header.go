@@ -1,0 +1,227 @@
+package jose
+
+import (
+	"crypto/ecdh"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Header holds the members of a protected header. Members that it does not
+// have make a token malformed (RFC 8725, Section 3.1), so that jku, x5u, jwk, zip, crit and
+// the like never get near a library.
+type Header struct {
+	Alg string // one of the constants of this package
+	Enc string // A256GCM in a JWE, empty in a JWS
+	Kid string // 1 to 128 characters of A-Z, a-z, 0-9, - and _
+	Typ string // media type as written, or empty if absent; the caller compares it
+	Cty string // as Typ
+	EPK []byte // ephemeral P-256 key, an uncompressed point on the curve; for ECDH-ES+A256KW alone
+}
+
+// A memberFunc stores one header member. It reports false for a name that it does not know.
+type memberFunc func(h *Header, name string, value []byte) (known bool, err error)
+
+func parseHeader(data []byte, member memberFunc) (Header, error) {
+	var h Header
+	err := Object(data, func(name string, value []byte) error {
+		known, err := member(&h, name, value)
+		switch {
+		case !known:
+			return unknownMember(name)
+		case err != nil:
+			return fmt.Errorf("jose: header member %s: %w", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return Header{}, err
+	}
+	if h.Kid == "" {
+		return Header{}, errors.New("jose: header without kid")
+	}
+	return h, nil
+}
+
+func jwsMember(h *Header, name string, value []byte) (bool, error) {
+	var err error
+	switch name {
+	case "alg":
+		h.Alg, err = String(value)
+	case "kid":
+		h.Kid, err = parseKid(value)
+	case "typ":
+		h.Typ, err = parseMediaType(value)
+	case "cty":
+		h.Cty, err = parseMediaType(value)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func jweMember(h *Header, name string, value []byte) (bool, error) {
+	var err error
+	switch name {
+	case "enc":
+		h.Enc, err = String(value)
+	case "epk":
+		h.EPK, err = parseEPK(value)
+	default:
+		return jwsMember(h, name, value)
+	}
+	return true, err
+}
+
+func (h *Header) checkJWS() error {
+	switch h.Alg {
+	case ES256, EdDSA, PS256, RS256, HS256:
+		return nil
+	}
+	return errors.New("jose: alg is not a signature algorithm that is allowed")
+}
+
+func (h *Header) checkJWE(encryptedKey int) error {
+	if h.Enc != A256GCM {
+		return errors.New("jose: enc is not A256GCM")
+	}
+	switch h.Alg {
+	case Direct:
+		// RFC 7516, Section 5.2, step 10: the JWE Encrypted Key must be empty.
+		return fits(h, encryptedKey, 0, false)
+	case A256KW:
+		return fits(h, encryptedKey, wrappedKeySize, false)
+	case ECDHESA256KW:
+		return fits(h, encryptedKey, wrappedKeySize, true)
+	}
+	return errors.New("jose: alg is not an encryption algorithm that is allowed")
+}
+
+func fits(h *Header, got, want int, epk bool) error {
+	if got != want {
+		return errors.New("jose: encrypted key of the wrong size")
+	}
+	if (h.EPK != nil) != epk {
+		return errors.New("jose: epk does not go with alg")
+	}
+	return nil
+}
+
+// unknownMember names the members that attackers try, and no others: the name
+// is the token's text.
+func unknownMember(name string) error {
+	known := []string{"crit", "zip", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64", "p2c", "p2s", "apu", "apv", "iv", "tag", "enc", "epk"}
+	if slices.Contains(known, name) {
+		return fmt.Errorf("jose: header member %s is not allowed", name)
+	}
+	return errors.New("jose: unknown header member")
+}
+
+// parseKid treats kid as what it is, a string that an attacker chose (RFC 8725, Section 3.10).
+func parseKid(value []byte) (string, error) {
+	s, err := String(value)
+	if err != nil {
+		return "", err
+	}
+	return s, CheckKid(s)
+}
+
+// CheckKid reports whether s may be a key ID: 1 to 128 characters of A-Z, a-z, 0-9, - and _.
+func CheckKid(s string) error {
+	if s == "" || len(s) > maxKid {
+		return errors.New("jose: key ID must have 1 to 128 characters")
+	}
+	for i := range len(s) {
+		if !isBase64URL(s[i]) {
+			return errors.New("jose: key ID has a character other than A-Z, a-z, 0-9, - and _")
+		}
+	}
+	return nil
+}
+
+func parseMediaType(value []byte) (string, error) {
+	s, err := String(value)
+	if err != nil {
+		return "", err
+	}
+	return s, CheckMediaType(s)
+}
+
+// CheckMediaType reports whether s may be a typ or cty: 1 to 127 characters of visible ASCII.
+func CheckMediaType(s string) error {
+	if s == "" || len(s) > maxMediaType {
+		return errors.New("jose: media type must have 1 to 127 characters")
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return errors.New("jose: media type has a character outside visible ASCII")
+		}
+	}
+	return nil
+}
+
+// parseEPK reads an ephemeral public key and refuses points that are not on
+// the curve (RFC 8725, Section 3.4).
+func parseEPK(value []byte) ([]byte, error) {
+	var kty, crv string
+	point := make([]byte, 1, 65)
+	point[0] = 4 // uncompressed (SEC 1, Section 2.3.3)
+	var x, y []byte
+	err := Object(value, func(name string, value []byte) (err error) {
+		switch name {
+		case "kty":
+			kty, err = String(value)
+		case "crv":
+			crv, err = String(value)
+		case "x":
+			x, err = coordinate(value)
+		case "y":
+			y, err = coordinate(value)
+		default:
+			err = errors.New("unknown member")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if kty != "EC" || crv != "P-256" || x == nil || y == nil {
+		return nil, errors.New("not a P-256 key")
+	}
+	point = append(append(point, x...), y...)
+	if _, err := ecdh.P256().NewPublicKey(point); err != nil {
+		return nil, errors.New("not a point on the curve")
+	}
+	return point, nil
+}
+
+// coordinate reads 32 bytes (RFC 7518, Section 6.2.1.2: leading zeros stay).
+func coordinate(value []byte) ([]byte, error) {
+	s, err := String(value)
+	if err != nil {
+		return nil, err
+	}
+	b, err := Bytes(s)
+	if err != nil {
+		return nil, err
+	}
+	if len(b) != 32 {
+		return nil, errors.New("coordinate of the wrong size")
+	}
+	return b, nil
+}
+
+// Bytes decodes canonical base64url without padding.
+func Bytes(s string) ([]byte, error) {
+	for i := range len(s) {
+		if !isBase64URL(s[i]) { // the decoder would skip line breaks
+			return nil, errors.New("jose: character outside base64url")
+		}
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return nil, errors.New("jose: not canonical base64url")
+	}
+	return b, nil
+}
