@@ -1,0 +1,91 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	maxBody      = 1 << 20 // bytes of an answer
+	maxRedirects = 5
+)
+
+// get fetches the set once. The time now is when the fetch began: a key that was
+// unpublished meanwhile must not count as seen later than that.
+func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.cfg.URL, nil)
+	if err != nil {
+		return nil, fmt.Errorf("keys: fetch key set: %w", err)
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json;q=0.9")
+	if force {
+		req.Header.Set("Cache-Control", "no-cache") // a cache on the way may not have the new key yet
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("keys: fetch key set: %w", err)
+	}
+	defer resp.Body.Close()
+	return readSet(resp, now)
+}
+
+func readSet(resp *http.Response, now time.Time) (*remoteSet, error) {
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("keys: fetch key set: the server answered %d", resp.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("keys: fetch key set: %w", err)
+	}
+	if len(body) > maxBody {
+		return nil, errors.New("keys: fetch key set: the answer is larger than 1 MiB")
+	}
+	keys, err := parsePublicSet(body)
+	if err != nil {
+		return nil, fmt.Errorf("keys: fetch key set: %w", err)
+	}
+	set := &remoteSet{keys: make(map[string]*Key, len(keys)), fetched: now, refreshAt: now.Add(freshFor(resp.Header))}
+	for _, k := range keys {
+		set.keys[k.id] = k
+	}
+	return set, nil
+}
+
+// freshFor is the max-age of the answer (RFC 9111, Section 5.2.2.1), within bounds.
+func freshFor(h http.Header) time.Duration {
+	fresh := time.Duration(defaultRefresh)
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return minRefresh
+		case "max-age":
+			if n, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+				fresh = time.Duration(n) * time.Second
+			}
+		}
+	}
+	return min(max(fresh, minRefresh), maxRefresh)
+}
+
+// checkRedirect keeps a fetch on the host that the application named (RFC 8725, Section 3.10).
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	switch {
+	case len(via) > maxRedirects:
+		return errors.New("too many redirects")
+	case req.URL.Host != first.Host:
+		return errors.New("redirect to another host")
+	case first.Scheme == "https" && req.URL.Scheme != "https":
+		return errors.New("redirect from https to http")
+	}
+	return nil
+}

@@ -1,0 +1,479 @@
+package keys_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"crypto/rsa"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+func newSet(t testing.TB, list ...*keys.Key) *keys.Set {
+	t.Helper()
+	s, err := keys.NewSet(list...)
+	require.NoError(t, err)
+	return s
+}
+
+// create writes a key file and returns its path.
+func create(t testing.TB, list ...*keys.Key) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	require.NoError(t, keys.Create(t.Context(), path, newSet(t, list...)))
+	return path
+}
+
+func TestFileRoundTrip(t *testing.T) {
+	dates := keys.Dates{Created: t0, PublishAt: t0, SignFrom: t0.Add(time.Hour), SignUntil: t0.Add(2 * time.Hour), VerifyUntil: t0.Add(3 * time.Hour)}
+	for _, alg := range all {
+		t.Run(string(alg), func(t *testing.T) {
+			k := generate(t, alg, dates)
+			got, err := keys.ReadFile(create(t, k))
+			require.NoError(t, err)
+			require.EqualValues(t, 1, got.Generation())
+			require.Len(t, got.Keys(), 1)
+			back := got.Key(k.ID())
+			require.Equal(t, k.ID(), back.ID())
+			require.Equal(t, alg, back.Algorithm())
+			require.Equal(t, dates, back.Dates())
+			require.Equal(t, k.Public(), back.Public())
+			if alg.Use() == keys.Signature {
+				signature, err := k.Sign("a.b")
+				require.NoError(t, err)
+				require.NoError(t, back.Verify("a.b", signature))
+				return
+			}
+			token, err := back.Seal([]byte("x"), "")
+			require.NoError(t, err)
+			_, err = k.Open(parseJWE(t, token))
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestCreate(t *testing.T) {
+	path := create(t, generate(t, keys.ES256), generate(t, keys.Direct))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o600), info.Mode())
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	err = keys.Create(t.Context(), path, newSet(t, generate(t, keys.ES256)))
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.ErrorContains(t, err, "was not touched")
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+
+	require.ErrorContains(t, keys.Create(t.Context(), filepath.Join(t.TempDir(), "k"), newSet(t)), "without keys")
+	require.ErrorIs(t, keys.Create(t.Context(), filepath.Join(t.TempDir(), "missing", "k"), newSet(t, generate(t, keys.ES256))), fs.ErrNotExist)
+}
+
+func TestUpdate(t *testing.T) {
+	first, second := generate(t, keys.ES256), generate(t, keys.Direct)
+	path := create(t, first)
+	add := func(s *keys.Set) error { return s.Add(second) }
+	require.NoError(t, keys.Update(t.Context(), path, add))
+	got, err := keys.ReadFile(path)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, got.Generation())
+	require.NotNil(t, got.Key(first.ID()))
+	require.NotNil(t, got.Key(second.ID()))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o600), info.Mode())
+
+	require.ErrorContains(t, keys.Update(t.Context(), path, add), "two keys have the ID")
+	stop := errors.New("stop")
+	require.Equal(t, stop, keys.Update(t.Context(), path, func(*keys.Set) error { return stop }))
+	require.NoError(t, keys.Update(t.Context(), path, func(*keys.Set) error { return nil }))
+	got, err = keys.ReadFile(path)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, got.Generation(), "nothing changed")
+}
+
+func TestUpdateHonoursTheLock(t *testing.T) {
+	path := create(t, generate(t, keys.EdDSA))
+	unlock, err := durable.Lock(t.Context(), path)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, keys.Update(ctx, path, func(*keys.Set) error { return nil }), durable.ErrLocked)
+	require.NoError(t, unlock())
+}
+
+func TestUpdatesDoNotLoseEachOther(t *testing.T) {
+	path := create(t, generate(t, keys.EdDSA))
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			k := generate(t, keys.EdDSA)
+			if err := keys.Update(context.Background(), path, func(s *keys.Set) error { return s.Add(k) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	got, err := keys.ReadFile(path)
+	require.NoError(t, err)
+	require.Len(t, got.Keys(), 11)
+	require.EqualValues(t, 11, got.Generation())
+}
+
+func TestUpdateRemovesWhatACrashLeft(t *testing.T) {
+	path := create(t, generate(t, keys.EdDSA))
+	left := filepath.Join(filepath.Dir(path), ".keys.json.123.tmp")
+	require.NoError(t, os.WriteFile(left, []byte("old keys"), 0o600))
+	require.NoError(t, keys.Update(t.Context(), path, func(s *keys.Set) error { return s.Add(generate(t, keys.EdDSA)) }))
+	require.NoFileExists(t, left)
+}
+
+func TestSetHasLimits(t *testing.T) {
+	k := generate(t, keys.Direct)
+	_, err := keys.NewSet(k, k)
+	require.ErrorContains(t, err, "two keys have the ID")
+	_, err = keys.NewSet(nil)
+	require.ErrorContains(t, err, "not a key")
+	_, err = keys.NewSet(new(keys.Key))
+	require.ErrorContains(t, err, "not a key")
+	s := newSet(t)
+	for range 100 {
+		require.NoError(t, s.Add(generate(t, keys.Direct)))
+	}
+	require.ErrorContains(t, s.Add(generate(t, keys.Direct)), "more than 100")
+	require.Nil(t, s.Key("x"))
+}
+
+// Each row spoils a good file; the message says what is wrong with it and that a backup is needed.
+func TestReadFileRefusesContent(t *testing.T) {
+	ec, rsaKey, ed, oct := generate(t, keys.ES256), one(t, keys.RS256), generate(t, keys.EdDSA), generate(t, keys.Direct)
+	text := func(k ...*keys.Key) string {
+		b, err := newSet(t, k...).Encode()
+		require.NoError(t, err)
+		return strings.Replace(string(b), `"generation": 0`, `"generation": 1`, 1)
+	}
+	good := text(ec, oct)
+	// edit changes the members of the only key.
+	edit := func(k *keys.Key, change func(m map[string]any)) string {
+		var file struct {
+			Generation int              `json:"generation"`
+			Keys       []map[string]any `json:"keys"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(text(k)), &file))
+		change(file.Keys[0])
+		b, err := json.Marshal(file)
+		require.NoError(t, err)
+		return string(b)
+	}
+	put := func(k *keys.Key, name string, value any) string {
+		return edit(k, func(m map[string]any) { m[name] = value })
+	}
+	drop := func(k *keys.Key, name string) string { return edit(k, func(m map[string]any) { delete(m, name) }) }
+	secret := func(b []byte) string { return put(oct, "k", b64(b)) }
+	hmac := func(b []byte) string {
+		return edit(oct, func(m map[string]any) { m["k"], m["alg"], m["use"] = b64(b), "HS256", "sig" })
+	}
+	ascending := make([]byte, 32)
+	for i := range ascending {
+		ascending[i] = byte(i % 8)
+	}
+	tests := []struct{ name, in, want string }{
+		{"empty", "", "empty"},
+		{"spaces", " \n", "empty"},
+		{"truncated", good[:len(good)/2], "not strict JSON"},
+		{"one byte short", strings.TrimSuffix(strings.TrimSpace(good), "}"), "not strict JSON"},
+		{"zeros", strings.Repeat("\x00", 500), "not strict JSON"},
+		{"trailing", good + "x", "not strict JSON"},
+		{"twice", good + good, "not strict JSON"},
+		{"a PEM file", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not strict JSON"},
+		{"array", "[]", "not a JSON object"},
+		{"no keys", `{"generation":1}`, "missing"},
+		{"no generation", `{"keys":[]}`, "missing"},
+		{"generation zero", strings.Replace(good, `"generation": 1`, `"generation": 0`, 1), "not positive"},
+		{"generation as text", strings.Replace(good, `"generation": 1`, `"generation": "1"`, 1), "not an integer"},
+		{"unknown set member", `{"generation":1,"keys":[],"mac":"x"}`, `member "mac" is not known`},
+		{"keys is an object", `{"generation":1,"keys":{}}`, "not a JSON array"},
+		{"key is a string", `{"generation":1,"keys":["x"]}`, "key number 1"},
+		{"duplicate kid", text(ec)[:strings.LastIndex(text(ec), "]")] + "," + keyText(t, text(ec)) + "]}", "two keys have the ID"},
+		{"unknown member", put(ec, "x5c", []string{}), `member "x5c": not known to this version`},
+		{"key_ops", put(ec, "key_ops", []string{"sign"}), `member "key_ops"`},
+		{"no kid", drop(ec, "kid"), "no kid"},
+		{"kid with a slash", put(ec, "kid", "../x"), `member "kid"`},
+		{"kid is not the thumbprint", put(ec, "kid", oct.ID()), "thumbprint"},
+		{"no alg", drop(ec, "alg"), "alg is not known"},
+		{"alg none", put(ec, "alg", "none"), "alg is not known"},
+		{"alg number", put(ec, "alg", 1), `member "alg"`},
+		{"alg of another kty", put(ec, "alg", "RS256"), "kty is not that of RS256"},
+		{"EC key as HMAC", put(ec, "alg", "HS256"), "kty is not that of HS256"},
+		{"no use", drop(ec, "use"), `use is not "sig"`},
+		{"use enc", put(ec, "use", "enc"), `use is not "sig"`},
+		{"no kty", drop(ec, "kty"), "kty is not that"},
+		{"date as text", put(ec, "sign_from", "2026-01-01"), `member "sign_from"`},
+		{"negative date", put(ec, "sign_from", -1), `member "sign_from"`},
+		{"date in milliseconds", put(ec, "verify_until", 1790000000000), `member "verify_until"`},
+		{"fractional date", strings.Replace(put(ec, "created", 77), "77", "77.5", 1), `member "created"`},
+		{"dates out of order", edit(ec, func(m map[string]any) { m["sign_from"], m["sign_until"] = 20, 10 }), "sign_until is before sign_from"},
+		{"verify_until alone", put(ec, "verify_until", 100), "verify_until without sign_until"},
+		{"revoked true", put(ec, "revoked", true), `member "revoked"`},
+		{"revoked without a date", put(ec, "revoked", map[string]any{"reason": "x"}), `member "revoked"`},
+		{"revoked with more", put(ec, "revoked", map[string]any{"at": 5, "x": 1}), `member "revoked"`},
+		{"no x", drop(ec, "x"), "missing"},
+		{"point off the curve", edit(ec, func(m map[string]any) { m["y"] = m["x"] }), "numbers"},
+		{"other curve", put(ec, "crv", "P-384"), "numbers"},
+		{"d of another key", put(ec, "d", member(t, private(t, generate(t, keys.ES256)), "d")), "don't belong together"},
+		{"d zero", put(ec, "d", b64(make([]byte, 32))), "don't belong together"},
+		{"d null", put(ec, "d", nil), `member "d"`},
+		{"d empty", put(ec, "d", ""), `member "d"`},
+		{"padded x", put(ec, "x", member(t, private(t, ec), "x")+"="), `member "x"`},
+		{"Ed25519 d of another key", put(ed, "d", member(t, private(t, generate(t, keys.EdDSA)), "d")), "don't belong together"},
+		{"Ed25519 short x", put(ed, "x", "AAAA"), "numbers"},
+		{"X25519", put(ed, "crv", "X25519"), "not a key for EdDSA"},
+		{"RSA d of another key", put(rsaKey, "d", b64(bytes.Repeat([]byte{9}, 384))), "don't belong together"},
+		{"RSA even exponent", edit(rsaKey, func(m map[string]any) { public(m); m["e"] = b64([]byte{1, 0, 2}) }), "exponent"},
+		{"RSA exponent 3", edit(rsaKey, func(m map[string]any) { public(m); m["e"] = b64([]byte{3}) }), "exponent"},
+		{"RSA 1024", edit(rsaKey, func(m map[string]any) { public(m); m["n"] = b64(modulus(1024).Bytes()) }), "weak"},
+		{"RSA 16384", edit(rsaKey, func(m map[string]any) { public(m); m["n"] = b64(modulus(16384).Bytes()) }), "8192"},
+		{"AES key of 16 bytes", secret(random(16)), "exactly 32"},
+		{"AES key of 33 bytes", secret(random(33)), "exactly 32"},
+		{"HMAC key of 31 bytes", hmac(random(31)), "32 to 1024"},
+		{"HMAC key of 2000 bytes", hmac(random(2000)), "32 to 1024"},
+		{"zeros as key", secret(make([]byte, 32)), "use random"},
+		{"one byte as key", secret(bytes.Repeat([]byte{0xAB}, 32)), "use random"},
+		{"few bytes as key", secret(ascending), "use random"},
+		{"password", secret([]byte("correct horse battery staple 123")), "use random bytes"},
+		{"password with umlauts", hmac([]byte("Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich")), "use random bytes"},
+		{"hexadecimal key", hmac(fmt.Appendf(nil, "%x", random(32))), "use random bytes"},
+		{"your-256-bit-secret", hmac([]byte("your-256-bit-secret")), "32 to 1024"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys.json")
+			require.NoError(t, os.WriteFile(path, []byte(tt.in), 0o600))
+			_, err := keys.ReadFile(path)
+			require.ErrorIs(t, err, keys.ErrInvalidFile)
+			require.ErrorContains(t, err, tt.want)
+			require.ErrorContains(t, err, "restore it from a backup")
+		})
+	}
+	path := filepath.Join(t.TempDir(), "keys.json")
+	require.NoError(t, os.WriteFile(path, []byte(good), 0o600))
+	_, err := keys.ReadFile(path)
+	require.NoError(t, err, "the file that the rows change")
+}
+
+// A retired signature key without its private half stays in the file to verify.
+func TestReadFileAcceptsPublicHalf(t *testing.T) {
+	k := generate(t, keys.ES256)
+	signature, err := k.Sign("a.b")
+	require.NoError(t, err)
+	text, err := newSet(t, k).Encode()
+	require.NoError(t, err)
+	var file map[string]any
+	require.NoError(t, json.Unmarshal(text, &file))
+	file["generation"] = 1
+	public(file["keys"].([]any)[0].(map[string]any))
+	text, err = json.Marshal(file)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "keys.json")
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	ring, err := keys.OpenRing(path)
+	require.NoError(t, err)
+	got, err := ring.Key(t.Context(), k.ID(), t0)
+	require.NoError(t, err)
+	require.False(t, got.HasPrivate())
+	require.NoError(t, got.Verify("a.b", signature))
+	_, err = got.Sign("a.b")
+	require.ErrorIs(t, err, keys.ErrWrongKey)
+	_, err = ring.Signer(t0)
+	require.ErrorIs(t, err, keys.ErrNoActiveKey)
+}
+
+func TestReadFileRefusesFiles(t *testing.T) {
+	dir := t.TempDir()
+	good := create(t, generate(t, keys.EdDSA))
+	mode := func(name string, mode fs.FileMode) string {
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(good)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, data, 0o600))
+		require.NoError(t, os.Chmod(path, mode))
+		return path
+	}
+	link := func(name, target string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.Symlink(target, path))
+		return path
+	}
+	large := filepath.Join(dir, "large")
+	require.NoError(t, os.WriteFile(large, bytes.Repeat([]byte(" "), 1<<20+1), 0o600))
+	pipe := filepath.Join(dir, "pipe")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	tests := []struct {
+		name, path string
+		want       error
+		text       string
+	}{
+		{"missing", filepath.Join(dir, "missing"), fs.ErrNotExist, "keygen init --keyset"},
+		{"a directory", dir, keys.ErrInvalidFile, "is a directory"},
+		{"a pipe", pipe, keys.ErrInvalidFile, "not a regular file"},
+		{"a device", "/dev/null", keys.ErrInvalidFile, "not a regular file"},
+		{"too large", large, keys.ErrInvalidFile, "1 MiB"},
+		{"readable by all", mode("0644", 0o644), keys.ErrUnsafeFile, "chmod 600"},
+		{"readable by the group", mode("0640", 0o640), keys.ErrUnsafeFile, "chmod 600"},
+		{"writable by all", mode("0602", 0o602), keys.ErrUnsafeFile, "chmod 600"},
+		{"executable by all", mode("0601", 0o601), keys.ErrUnsafeFile, "chmod 600"},
+		{"dangling link", link("dangling", "nowhere"), fs.ErrNotExist, "no key file"},
+		{"link to an unsafe file", link("link", "0644"), keys.ErrUnsafeFile, "chmod 600"},
+		{"good", good, nil, ""},
+		{"link to a good file", link("good", good), nil, ""},
+		{"read-only", mode("0400", 0o400), nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := keys.ReadFile(tt.path)
+			require.ErrorIs(t, err, tt.want)
+			if tt.want != nil {
+				require.ErrorContains(t, err, tt.text)
+				require.ErrorContains(t, err, "keys: ")
+			}
+		})
+	}
+}
+
+func TestInsecureGroupReadable(t *testing.T) {
+	path := create(t, generate(t, keys.EdDSA))
+	tests := []struct {
+		mode fs.FileMode
+		ok   bool
+	}{{0o440, true}, {0o640, true}, {0o600, true}, {0o444, false}, {0o660, false}, {0o450, false}, {0o604, false}}
+	for _, tt := range tests {
+		require.NoError(t, os.Chmod(path, tt.mode))
+		_, err := keys.ReadFile(path, keys.InsecureGroupReadable())
+		require.Equal(t, tt.ok, err == nil, "%o: %v", tt.mode, err)
+	}
+}
+
+// What only an unprivileged user sees. As root the test runs itself again as nobody.
+func TestReadFileUnprivileged(t *testing.T) {
+	if dir := os.Getenv("KEYS_TEST_DIR"); dir != "" {
+		readUnprivileged(t, dir)
+		return
+	}
+	dir := t.TempDir()
+	for name, mode := range map[string]fs.FileMode{"unreadable": 0o000, "foreign": 0o644, "own": 0o600} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, keys.Create(t.Context(), path, newSet(t, generate(t, keys.EdDSA))))
+		require.NoError(t, os.Chmod(path, mode))
+	}
+	if os.Geteuid() != 0 {
+		t.Setenv("KEYS_TEST_OWNER", "same")
+		readUnprivileged(t, dir)
+		return
+	}
+	const nobody = 65534
+	require.NoError(t, os.Chown(filepath.Join(dir, "own"), nobody, nobody))
+	require.NoError(t, os.Chown(filepath.Join(dir, "foreign"), 12345, 12345))
+	rerunAs(t, nobody, dir)
+}
+
+func readUnprivileged(t *testing.T, dir string) {
+	_, err := keys.ReadFile(filepath.Join(dir, "unreadable"))
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.ErrorContains(t, err, "run it as the file's owner")
+	_, err = keys.ReadFile(filepath.Join(dir, "own"))
+	require.NoError(t, err)
+	if os.Getenv("KEYS_TEST_OWNER") == "same" {
+		return // this user can't give files away
+	}
+	_, err = keys.ReadFile(filepath.Join(dir, "foreign"))
+	require.ErrorIs(t, err, keys.ErrUnsafeFile)
+	// No write access to the directory: clear errors, and nothing is left behind.
+	err = keys.Update(t.Context(), filepath.Join(dir, "own"), func(s *keys.Set) error { return s.Add(generate(t, keys.EdDSA)) })
+	require.ErrorIs(t, err, fs.ErrPermission)
+	err = keys.Create(t.Context(), filepath.Join(dir, "new"), newSet(t, generate(t, keys.EdDSA)))
+	require.ErrorIs(t, err, fs.ErrPermission)
+}
+
+// rerunAs runs this test again as another user, who can reach dir but not write to it.
+func rerunAs(t *testing.T, uid uint32, dir string) {
+	t.Helper()
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		require.NoError(t, os.Chmod(d, 0o755))
+	}
+	binary := filepath.Join(dir, "keys.test") // the build directory is closed to others
+	text, err := os.ReadFile(os.Args[0])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(binary, text, 0o755))
+	cmd := exec.Command(binary, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "KEYS_TEST_DIR="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--- PASS: "+t.Name())
+}
+
+// Root refuses a file that another user could exchange at will.
+func TestReadFileRefusesForeignOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	path := create(t, generate(t, keys.EdDSA))
+	require.NoError(t, os.Chown(path, 12345, 12345))
+	_, err := keys.ReadFile(path)
+	require.ErrorIs(t, err, keys.ErrUnsafeFile)
+	require.ErrorContains(t, err, "belongs to user 12345")
+}
+
+func TestErrorsHoldNoKey(t *testing.T) {
+	k := generate(t, keys.Direct)
+	secret := member(t, private(t, k), "k")
+	text, err := newSet(t, k).Encode()
+	require.NoError(t, err)
+	for _, change := range [][2]string{{`"enc"`, `"sig"`}, {`"kid"`, `"kit"`}, {secret, secret + "="}, {`"kty"`, `"x"`}, {`"generation": 0`, `"generation": 1,"x":1`}} {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), change[0], change[1], 1)), 0o600))
+		_, err := keys.ReadFile(path)
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), secret[:20])
+	}
+}
+
+func TestIsROCA(t *testing.T) {
+	// Built as the broken library did: k*M + (65537^a mod M), M the product of the first primes.
+	m := big.NewInt(1)
+	for p := int64(2); p <= 167; p++ {
+		if big.NewInt(p).ProbablyPrime(10) {
+			m.Mul(m, big.NewInt(p))
+		}
+	}
+	weak := func(a int64) *big.Int {
+		p := new(big.Int).Exp(big.NewInt(65537), big.NewInt(a), m)
+		return p.Add(p, new(big.Int).Mul(m, new(big.Int).Lsh(big.NewInt(a), 800)))
+	}
+	n := new(big.Int).Mul(weak(1234), weak(98765))
+	require.True(t, keys.IsROCA(n))
+	require.Greater(t, n.BitLen(), 2047)
+	require.ErrorContains(t, keys.CheckRSA(&rsa.PublicKey{N: n, E: 65537}), "ROCA")
+	k, other := two(t, keys.RS256)
+	for _, k := range []*keys.Key{k, other} {
+		require.False(t, keys.IsROCA(k.Public().(*rsa.PublicKey).N))
+	}
+}

@@ -1,0 +1,39 @@
+package keys
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Handler serves the ring's public set, see [Set.PublicSet], to GET and HEAD as
+// application/jwk-set+json (RFC 7517, Section 8.5.2). Caches may keep it for JWKSMaxAge, and ask
+// with its strong ETag whether it has changed.
+func (r *Ring) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		p, err := r.load().publish(r.now())
+		if err != nil {
+			http.Error(w, "the key set can't be served", http.StatusInternalServerError)
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Type", "application/jwk-set+json")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(JWKSMaxAge.Seconds())))
+		h.Set("ETag", p.etag)
+		http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(p.body)) // answers If-None-Match
+	})
+}
+
+func (r *Ring) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}

@@ -1,0 +1,107 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/cipher"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+)
+
+// Key is one key with its algorithm, its dates and what it can do. It is
+// immutable and safe for concurrent use. Printing it shows its ID and algorithm alone.
+type Key struct {
+	id      string
+	alg     Algorithm
+	dates   Dates
+	revoked *Revocation // nil if not
+
+	private any              // *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, []byte; nil in a public key
+	public  crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey; nil if symmetric
+
+	method jwt.SigningMethod // of a signature key
+	check  any               // what method verifies with
+
+	aead    cipher.AEAD       // of a Direct key
+	headers map[string][]byte // encoded JWE headers by cty; never written after construction
+	seals   *atomic.Uint64    // tokens encrypted; shared with the key's earlier incarnations in a Ring
+}
+
+// ID is the key's kid: for an asymmetric key its RFC 7638 thumbprint, else random.
+func (k *Key) ID() string { return k.id }
+
+// Algorithm is the only algorithm that the key is for.
+func (k *Key) Algorithm() Algorithm { return k.alg }
+
+// Use says whether the key signs or encrypts.
+func (k *Key) Use() Use { return k.alg.Use() }
+
+// Dates returns the instants at which the key changes its state.
+func (k *Key) Dates() Dates { return k.dates }
+
+// VerifyUntil is when the key stops verifying and decrypting; the zero time means never.
+func (k *Key) VerifyUntil() time.Time { return k.dates.VerifyUntil }
+
+// Revocation says when and why the key was revoked; ok is false if it was not.
+func (k *Key) Revocation() (r Revocation, ok bool) {
+	if k.revoked == nil {
+		return Revocation{}, false
+	}
+	return *k.revoked, true
+}
+
+// State is the key's state at the time now.
+func (k *Key) State(now time.Time) State { return StateAt(k.dates, k.revoked != nil, now) }
+
+// HasPrivate reports whether the key can sign, or seal and open. Keys of a public set, and retired
+// signature keys whose private half was erased, can only verify.
+func (k *Key) HasPrivate() bool { return k.private != nil }
+
+// Public returns the public key, as *ecdsa.PublicKey, ed25519.PublicKey or
+// *rsa.PublicKey; nil for a symmetric key.
+func (k *Key) Public() crypto.PublicKey { return k.public }
+
+// Matches compares a token's header with the key: kid, alg and, for
+// encryption, enc must be the key's own (RFC 8725, Section 3.1).
+func (k *Key) Matches(h *jose.Header) error {
+	enc := ""
+	if k.Use() == Encryption {
+		enc = jose.A256GCM
+	}
+	if h.Kid != k.id || h.Alg != string(k.alg) || h.Enc != enc {
+		return fmt.Errorf("%w: kid, alg or enc of the token differ from key %s", ErrWrongKey, k.id)
+	}
+	return nil
+}
+
+// Format implements fmt.Formatter, so that no verb prints the private key.
+func (k Key) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "keys.Key(%s %s)", k.alg, k.id)
+}
+
+// trusted returns why tokens of the key are not accepted at the time now, or nil.
+func (k *Key) trusted(now time.Time) error {
+	switch s := k.State(now); {
+	case s.trusted():
+		return nil
+	case s == Expired:
+		return ErrKeyExpired
+	case s == Revoked:
+		return ErrKeyRevoked
+	}
+	return ErrUnknownKey // staged: nobody should know it yet
+}
+
+// with returns a copy of k with other dates and another revocation.
+func (k *Key) with(d Dates, r *Revocation) (*Key, error) {
+	if err := d.check(); err != nil {
+		return nil, fmt.Errorf("%w (key %s)", err, k.id)
+	}
+	c := *k
+	c.dates, c.revoked = d.whole(), r
+	return &c, nil
+}

@@ -1,0 +1,112 @@
+// Package keys holds the keys that sign and encrypt tokens: their life from
+// publication to retirement, the file that they are kept in, and the public set
+// that other services verify with.
+//
+// Use [OpenRing] where users log in and [NewRemote], or [ParsePublicSet] for a
+// static file, where a service must only know who is calling. An application never makes keys: [Generate] and [Create] are for
+// cmd/keygen and for tests, [NewRing] for tests and for keys from elsewhere.
+//
+// A key has one algorithm and one use for ever (RFC 8725, Section 3.1): a
+// signature key never decrypts, an encryption key never verifies, and what the
+// token's header says is only compared. Nothing returns private material.
+//
+// The state of a key is computed from its dates and the time, never stored, so
+// that instances that read the same file agree without talking. A [Ring] serves
+// signing, verification and the JWKS endpoint from one immutable snapshot; a
+// reload swaps it whole or leaves the old one in force.
+//
+// Refused when a key is loaded: RSA below 2048 bits, with a small or even
+// exponent or with the ROCA weakness; points off the curve; private parts that don't belong to the
+// public ones; HMAC keys shorter than 32 bytes, AES keys of another size than 32 bytes, and symmetric
+// keys that a person typed; a key ID that is not the RFC 7638 thumbprint of an asymmetric
+// key; unknown members; and files that others can read.
+package keys
+
+import (
+	"errors"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+)
+
+// Algorithm is the alg of RFC 7518 and RFC 8037 that a key is for. Encryption is
+// with enc A256GCM always.
+type Algorithm string
+
+const (
+	ES256 Algorithm = jose.ES256 // ECDSA on P-256; the default for signatures
+	EdDSA Algorithm = jose.EdDSA // Ed25519
+	PS256 Algorithm = jose.PS256 // RSASSA-PSS
+	RS256 Algorithm = jose.RS256 // RSASSA-PKCS1-v1_5, for verifiers that know nothing else
+	HS256 Algorithm = jose.HS256 // HMAC: whoever verifies can also sign
+
+	Direct       Algorithm = jose.Direct       // AES-256-GCM with the key itself; the default for encryption
+	A256KW       Algorithm = jose.A256KW       // a fresh AES key for each token, wrapped with this one
+	ECDHESA256KW Algorithm = jose.ECDHESA256KW // as A256KW, wrapped for a P-256 public key
+)
+
+// Use is what a key is for (RFC 7517, Section 4.2).
+type Use string
+
+const (
+	Signature  Use = "sig"
+	Encryption Use = "enc"
+)
+
+// Use returns what the algorithm does, or "" for one that is not known.
+func (a Algorithm) Use() Use {
+	switch a {
+	case ES256, EdDSA, PS256, RS256, HS256:
+		return Signature
+	case Direct, A256KW, ECDHESA256KW:
+		return Encryption
+	}
+	return ""
+}
+
+// Symmetric reports whether both sides need the same secret, so that there is no public key.
+func (a Algorithm) Symmetric() bool {
+	return a == HS256 || a == Direct || a == A256KW
+}
+
+// kty is the key type of RFC 7517, Section 4.1, that the algorithm takes.
+func (a Algorithm) kty() string {
+	switch a {
+	case ES256, ECDHESA256KW:
+		return "EC"
+	case EdDSA:
+		return "OKP"
+	case PS256, RS256:
+		return "RSA"
+	case HS256, Direct, A256KW:
+		return "oct"
+	}
+	return ""
+}
+
+// Why there is no key to be had, and what is wrong with one. Clients get the
+// same answer to all of them; ErrUnavailable alone means "could not tell".
+var (
+	ErrUnknownKey  = errors.New("keys: no key with this ID")
+	ErrKeyExpired  = errors.New("keys: the key has expired")
+	ErrKeyRevoked  = errors.New("keys: the key was revoked")
+	ErrNoActiveKey = errors.New("keys: no active key; run keygen to make or promote one")
+	ErrExhausted   = errors.New("keys: the encryption key has sealed 2^31 tokens, its safe limit; rotate it")
+	ErrUnavailable = errors.New("keys: the key set can't be fetched")
+	ErrWrongKey    = errors.New("keys: the key is not for this")
+	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
+)
+
+// What is wrong with a key file, beside the errors of package io/fs.
+var (
+	ErrUnsafeFile  = errors.New("keys: key file is not safe")  // wrong owner or mode
+	ErrInvalidFile = errors.New("keys: key file is not valid") // truncated, corrupt, or keys that are refused
+)
+
+// MaxSeals is how many tokens one Direct key may encrypt: half of what NIST SP 800-38D,
+// Section 8.3, allows for random nonces. A Ring counts within its process alone.
+const MaxSeals = 1 << 31
+
+// JWKSMaxAge is how long caches may keep the public key set that Ring.Handler serves.
+// A key must be published for longer than that before it signs.
+const JWKSMaxAge = 10 * time.Minute

@@ -1,0 +1,226 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+)
+
+// Bounds of Remote.
+const (
+	defaultTimeout = 10 * time.Second
+	defaultMaxAge  = 24 * time.Hour
+	minMaxAge      = time.Minute
+
+	defaultRefresh = JWKSMaxAge       // if the answer does not say how long it is good
+	minRefresh     = time.Minute      // however short the answer says
+	maxRefresh     = time.Hour        // however long it says
+	fetchEvery     = 30 * time.Second // on average, whatever the reason and the outcome
+	fetchBurst     = 2                // at once
+)
+
+// RemoteConfig says where a key set is fetched from.
+type RemoteConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	URL string // required: https, without user, password and fragment
+
+	Timeout time.Duration // of one fetch; 0 means 10 seconds, at most 1 minute
+	// MaxAge is how long keys are trusted after the last fetch that succeeded. A key that was revoked while we
+	// can't hear of it is trusted that long. 0 means 24 hours, at least 1 minute.
+	MaxAge time.Duration
+
+	Transport http.RoundTripper // if nil, one like http.DefaultTransport
+	Report    func(error)       // called after each fetch that failed; may be nil
+
+	InsecureAllowHTTP bool // accept an http URL: whoever can change the answer can forge every token
+}
+
+// Remote is a key set that is fetched from a JWKS URL, to verify with. It keeps the set for as long as
+// the answer's Cache-Control allows, within 1 minute and 1 hour, and refreshes it in
+// the background; during an outage the old set stays for RemoteConfig.MaxAge. An unknown
+// kid makes it fetch at once, and tokens with invented ones can't make it fetch more often than every 30 seconds, failures
+// included. Each answer replaces the whole set, so a key that is no longer published is no longer trusted.
+//
+// Refused are answers over 1 MiB, redirects to another host or from https to
+// http, and what [ParsePublicSet] refuses. A Remote is safe for concurrent use.
+type Remote struct {
+	cfg    RemoteConfig
+	client *http.Client
+	set    atomic.Pointer[remoteSet] // nil before the first answer
+
+	ctx    context.Context // of all fetches
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // fetches
+
+	mu      sync.Mutex // guards what follows; never held during a fetch
+	running *fetch     // nil if none
+	failed  error      // of the last fetch
+	tokens  float64    // fetches that may start now
+	filled  time.Time  // when tokens was computed
+	closed  bool
+}
+
+type remoteSet struct {
+	keys      map[string]*Key
+	fetched   time.Time
+	refreshAt time.Time
+}
+
+// A fetch is shared by all who wait for it.
+type fetch struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// NewRemote returns a key set that is fetched when the first key is asked for.
+func NewRemote(cfg RemoteConfig) (*Remote, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = defaultMaxAge
+	}
+	if t, ok := http.DefaultTransport.(*http.Transport); ok && cfg.Transport == nil {
+		cfg.Transport = t.Clone()
+	}
+	r := &Remote{cfg: cfg, client: &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}, tokens: fetchBurst}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r, nil
+}
+
+func (c *RemoteConfig) check() error {
+	var errs []error
+	u, err := url.Parse(c.URL)
+	switch {
+	case c.URL == "":
+		errs = append(errs, errors.New("keys: RemoteConfig.URL is required"))
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
+		errs = append(errs, errors.New("keys: RemoteConfig.URL must be absolute, without user, password and fragment"))
+	case u.Scheme != "https" && (u.Scheme != "http" || !c.InsecureAllowHTTP):
+		errs = append(errs, errors.New("keys: RemoteConfig.URL must be https: whoever can change the answer can forge every token"))
+	}
+	if c.Timeout < 0 || c.Timeout > time.Minute {
+		errs = append(errs, errors.New("keys: RemoteConfig.Timeout must be at most 1 minute"))
+	}
+	if c.MaxAge != 0 && c.MaxAge < minMaxAge {
+		errs = append(errs, errors.New("keys: RemoteConfig.MaxAge must be at least 1 minute"))
+	}
+	return errors.Join(errs...)
+}
+
+// Key returns the key that a token names. It waits for a fetch only if the key is not known or the set is too
+// old, and no longer than ctx. The error wraps ErrUnknownKey, or ErrUnavailable when the set could not be
+// fetched, so that nothing can be said about the key.
+func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, error) {
+	if jose.CheckKid(kid) != nil {
+		return nil, ErrUnknownKey
+	}
+	if k, set := r.find(kid, now); k != nil {
+		if !now.Before(set.refreshAt) {
+			r.start(now, false) // in the background
+		}
+		return k, nil
+	}
+	running, err := r.start(now, true)
+	if running != nil {
+		err = running.wait(ctx)
+	}
+	if k, _ := r.find(kid, now); k != nil {
+		return k, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil, ErrUnknownKey
+}
+
+// Close ends the fetches that are under way and waits for them.
+func (r *Remote) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.cancel()
+	r.wg.Wait()
+	r.client.CloseIdleConnections()
+	return nil
+}
+
+// find looks into the set, if it is not too old.
+func (r *Remote) find(kid string, now time.Time) (*Key, *remoteSet) {
+	set := r.set.Load()
+	if set == nil || !now.Before(set.fetched.Add(r.cfg.MaxAge)) {
+		return nil, nil
+	}
+	return set.keys[kid], set
+}
+
+// start returns the fetch that is under way, a new one, or nil when it is too
+// early for one. The error says why nothing is known meanwhile: the set is too old or the last fetch failed.
+func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running != nil {
+		return r.running, nil
+	}
+	if r.closed {
+		return nil, errors.New("keys: the remote key set is closed")
+	}
+	if r.refill(now); r.tokens < 1 {
+		if _, set := r.find("", now); set == nil && r.failed == nil {
+			return nil, errors.New("keys: the key set is too old, and was asked for a moment ago")
+		}
+		return nil, r.failed
+	}
+	r.tokens--
+	f := &fetch{done: make(chan struct{})}
+	r.running = f
+	r.wg.Go(func() { r.run(f, now, force) })
+	return f, nil
+}
+
+// refill adds the fetches that have become due. The caller holds r.mu. Callers come a little out of
+// order, which must not add time; a clock that was set back must not stop fetches for long.
+func (r *Remote) refill(now time.Time) {
+	passed := now.Sub(r.filled)
+	if passed > 0 {
+		r.tokens = min(fetchBurst, r.tokens+passed.Seconds()/fetchEvery.Seconds())
+	}
+	if passed > 0 || passed < -time.Minute {
+		r.filled = now
+	}
+}
+
+func (r *Remote) run(f *fetch, now time.Time, force bool) {
+	set, err := r.get(now, force)
+	if err == nil {
+		r.set.Store(set)
+	}
+	r.mu.Lock()
+	r.running, r.failed = nil, err
+	r.mu.Unlock()
+	f.err = err
+	close(f.done)
+	if err != nil && r.cfg.Report != nil {
+		r.cfg.Report(err)
+	}
+}
+
+func (f *fetch) wait(ctx context.Context) error {
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
