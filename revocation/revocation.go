@@ -1,0 +1,292 @@
+// Package revocation keeps what ended before its time: single sessions, tokens
+// from before a login, all sessions of a subject, and everything from before an
+// instant. A signed token stays genuine until it expires, so whoever accepts
+// tokens asks [List.Check] first.
+//
+// Use [Open] in production: the list survives a restart, in a journal file
+// beside the keys. [NewVolatile] is for tests, and for applications that accept
+// that a restart brings logged-out tokens back.
+//
+// A list belongs to one process; a second one that opens its journal is refused.
+// It knows sessions by ID and subjects by their SHA-256, never a token's text,
+// since one token can be spelled in several ways. An entry lives as long as a
+// session that it is about could, not as long as the token that was presented:
+// an instance that hasn't heard yet goes on minting new ones.
+package revocation
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Config configures a [List].
+type Config struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Path is the journal file. Its directory must exist; the file is created, with
+	// mode 0600, and so is a lock file beside it. Required by Open, ignored by
+	// NewVolatile.
+	Path string
+
+	// Lifetime is the longest lifetime that any session has (session.Policy.Lifetime;
+	// when it was shortened, the one before). Entries live that long. Required by
+	// Open; with NewVolatile 0 means that entries stay as long as the list.
+	Lifetime time.Duration
+
+	// Skew is by how much the clocks of the instances that log users in may differ.
+	// When a subject's sessions are ended, those of so much later end too. 0 means
+	// that there is one clock.
+	Skew time.Duration
+
+	// Now is the clock. If nil, time.Now.
+	Now func() time.Time
+}
+
+// A List is what ended early. Its methods may be called concurrently. The zero
+// List fails every call with [session.Unavailable].
+//
+// The methods that end something do so at once: when they return, Check knows, in
+// each case. An error says that the entry may not outlive this process, because
+// the journal could not be written in time; it wraps [session.Unavailable]. The
+// list goes on trying to write it. The context bounds the wait for the disk alone.
+type List struct {
+	lifetime time.Duration
+	skew     int64 // milliseconds
+	now      func() time.Time
+	journal  *journal // nil for a volatile list
+
+	sessions table // by ID; the value is a generation, everything for the whole session
+	subjects table // by SHA-256; the value is an instant in milliseconds
+	all      table // one entry under ""; the value is an instant in milliseconds
+
+	// The newest instants, or never, and the subjects' tags: most records need no
+	// look into the tables, and no SHA-256.
+	subjectsAt, allAt atomic.Int64
+	tags              *filter
+}
+
+const (
+	everything = math.MaxUint64 // no generation is above it
+	never      = math.MinInt64 / 2
+
+	// maxID bounds what one entry can take.
+	maxID = 256
+)
+
+// Open reads the journal and locks it for this process; the caller must Close the
+// list. It reports every mistake in cfg at once. It refuses a journal that another
+// process has open, that others may read or write, or that is damaged. A last line
+// that a crash cut short is no damage: nobody was told that it had been written.
+func Open(cfg Config) (*List, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	l := newList(cfg)
+	if err := l.openJournal(cfg.Path); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// NewVolatile returns a list that ends with the process. It needs no Close.
+func NewVolatile(cfg Config) *List { return newList(cfg) }
+
+func (c Config) validate() error {
+	var errs []error
+	if c.Path == "" {
+		errs = append(errs, errors.New("revocation: Config.Path is required: name a file beside the keys, or use NewVolatile"))
+	} else if dir, err := os.Stat(filepath.Dir(c.Path)); err != nil || !dir.IsDir() {
+		errs = append(errs, fmt.Errorf("revocation: Config.Path %q: its directory doesn't exist: create it", c.Path))
+	}
+	if c.Lifetime <= 0 {
+		errs = append(errs, fmt.Errorf("revocation: Config.Lifetime is %v: give the longest lifetime that a session has", c.Lifetime))
+	}
+	if c.Skew < 0 {
+		errs = append(errs, fmt.Errorf("revocation: Config.Skew is %v: must not be negative", c.Skew))
+	}
+	return errors.Join(errs...)
+}
+
+func newList(cfg Config) *List {
+	l := &List{
+		lifetime: max(cfg.Lifetime, 0),
+		skew:     max(cfg.Skew, 0).Milliseconds(),
+		now:      cfg.Now,
+		sessions: newTable(),
+		subjects: newTable(),
+		all:      newTable(),
+		tags:     new(filter),
+	}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	l.subjectsAt.Store(never)
+	l.allAt.Store(never)
+	return l
+}
+
+// EndSession ends the session of this ID: all its tokens, of every generation.
+// deadline is the absolute one of the newest record that the caller knows; zero is
+// fine. Ending an ended session succeeds.
+func (l *List) EndSession(ctx context.Context, id string, deadline time.Time) error {
+	_, err := l.endSession(ctx, id, everything, deadline, always)
+	return err
+}
+
+// EndBelow ends the session's tokens whose generation is below the given one, as
+// after a login or a renewal. Of several callers that come with the same
+// generation one is first and gets ok; the others, and those who come after the
+// session has ended or has a higher generation, don't, and nothing has changed. ok
+// holds with an error, too.
+func (l *List) EndBelow(ctx context.Context, id string, generation uint64, deadline time.Time) (ok bool, err error) {
+	if generation == 0 || generation == everything {
+		return false, fmt.Errorf("revocation: generation %d: give the generation of the new token: %w", generation, session.BadValue)
+	}
+	return l.endSession(ctx, id, generation, deadline, ifFirst)
+}
+
+func (l *List) endSession(ctx context.Context, id string, below uint64, deadline time.Time, when condition) (bool, error) {
+	if id == "" || len(id) > maxID || !utf8.ValidString(id) {
+		return false, fmt.Errorf("revocation: session ID of %d bytes: give 1 to %d of UTF-8: %w", len(id), maxID, session.BadValue)
+	}
+	if err := l.ready(); err != nil {
+		return false, err
+	}
+	e := entry{Session: id, below: below, Until: max(ceilSecond(deadline), l.until())}
+	return l.end(ctx, e, when)
+}
+
+// EndSubject ends all sessions in which this subject has logged in until now.
+func (l *List) EndSubject(ctx context.Context, subject string) error {
+	if subject == "" {
+		return fmt.Errorf("revocation: the empty subject stands for nobody: %w", session.BadValue)
+	}
+	if err := l.ready(); err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(subject))
+	e := entry{Subject: sum[:], Tag: tag(subject), Instant: l.now().UnixMilli(), Until: l.until()}
+	_, err := l.end(ctx, e, always)
+	return err
+}
+
+// EndAll ends every session that began, or was logged in to, until now.
+func (l *List) EndAll(ctx context.Context) error {
+	if err := l.ready(); err != nil {
+		return err
+	}
+	_, err := l.end(ctx, entry{Instant: l.now().UnixMilli(), Until: l.until()}, always)
+	return err
+}
+
+// end puts e in force, and waits until it is in the journal.
+func (l *List) end(ctx context.Context, e entry, when condition) (bool, error) {
+	first, b := l.apply(e, when)
+	return first, b.wait(ctx)
+}
+
+func (l *List) apply(e entry, when condition) (bool, *batch) {
+	now := l.now().Unix()
+	switch {
+	case e.Session != "":
+		return l.sessions.raise(e.Session, e.below, e, when, now, l.journal)
+	case e.Subject != nil:
+		first, b := l.subjects.raise(string(e.Subject), uint64(e.Instant), e, when, now, l.journal)
+		l.tags.add(e.Tag)
+		raiseTo(&l.subjectsAt, e.Instant)
+		return first, b
+	default:
+		first, b := l.all.raise("", uint64(e.Instant), e, when, now, l.journal)
+		raiseTo(&l.allAt, e.Instant)
+		return first, b
+	}
+}
+
+func raiseTo(v *atomic.Int64, n int64) {
+	for {
+		old := v.Load()
+		if n <= old || v.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+// Check returns nil for a record that no entry is about, and otherwise an error
+// that wraps [session.Ended]. It looks into memory alone, in some 100 ns. Deadlines
+// are not its business: an entry may be gone once they have passed.
+func (l *List) Check(rec *session.Record) error {
+	if err := l.ready(); err != nil {
+		return err
+	}
+	authenticated := rec.AuthenticatedAt.UnixMilli()
+	if max(authenticated, rec.CreatedAt.UnixMilli()) <= l.allAt.Load()+l.skew {
+		return ended("every session of its time was ended")
+	}
+	if below, ok := l.sessions.get(rec.ID); ok && (below == everything || rec.Generation < below) {
+		return ended("it was logged out or renewed")
+	}
+	if rec.Subject == "" || authenticated > l.subjectsAt.Load()+l.skew || !l.tags.has(tag(rec.Subject)) {
+		return nil
+	}
+	sum := digest(rec.Subject)
+	if at, ok := l.subjects.get(string(sum[:])); ok && authenticated <= int64(at)+l.skew {
+		return ended("all sessions of its subject were ended")
+	}
+	return nil
+}
+
+// digest is SHA-256 of the subject. A conversion of the whole would allocate.
+func digest(subject string) [sha256.Size]byte {
+	var buf [128]byte
+	if len(subject) > len(buf) {
+		return sha256.Sum256([]byte(subject))
+	}
+	return sha256.Sum256(buf[:copy(buf[:], subject)])
+}
+
+func ended(why string) error {
+	return fmt.Errorf("revocation: %s: %w", why, session.Ended)
+}
+
+// Len returns how many entries the list keeps. Those whose time is over leave it
+// step by step, as others come.
+func (l *List) Len() int {
+	return int(l.sessions.count.Load() + l.subjects.count.Load() + l.all.count.Load())
+}
+
+// Close writes what is still to be written, and frees the journal for another
+// process. Check goes on working; what is ended later is ended in memory alone,
+// with an error. Closing a volatile list, or one that is closed, does nothing.
+func (l *List) Close() error {
+	if l.journal == nil {
+		return nil
+	}
+	return l.journal.close()
+}
+
+func (l *List) ready() error {
+	if l.now == nil {
+		return fmt.Errorf("revocation: the zero List: use Open or NewVolatile: %w", session.Unavailable)
+	}
+	return nil
+}
+
+// until returns the second at which every session that lives now is over.
+func (l *List) until() int64 {
+	if l.lifetime == 0 {
+		return math.MaxInt64
+	}
+	return ceilSecond(l.now().Add(l.lifetime + time.Duration(l.skew)*time.Millisecond))
+}
+
+func ceilSecond(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }
