@@ -1,0 +1,348 @@
+package opaque
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Revocations is what a Carrier asks about sessions that ended early elsewhere:
+// all sessions of a subject, or this one in its stateless form.
+// *revocation.List has these methods.
+type Revocations interface {
+	// Check returns an error that wraps session.Ended if rec has ended. It must be quick.
+	Check(rec *session.Record) error
+	// EndSession ends all of the session called id.
+	EndSession(ctx context.Context, id string, deadline time.Time) error
+}
+
+// CarrierConfig configures a [Carrier].
+type CarrierConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Store keeps the sessions. Required. If it has a method InProcess() bool that
+	// returns true, records are not sealed: its memory is the application's own.
+	Store Store
+
+	// Revocations, if set, is asked about each session. It is required where
+	// sessions may also be stateless, and for ending all sessions of a subject.
+	Revocations Revocations
+
+	// MaxBytes is how large a session may be when encoded. 0 means 1 MiB.
+	MaxBytes int
+
+	// Now is the clock, for how long a moved session is still found. If nil, time.Now.
+	Now func() time.Time
+}
+
+// A Carrier keeps sessions behind opaque credentials. It implements
+// middleware.Carrier, where its methods are described; they may be called
+// concurrently. Make one with [NewCarrier].
+type Carrier struct {
+	c      CarrierConfig
+	sealed bool
+}
+
+// NewCarrier checks c and returns a Carrier.
+func NewCarrier(c CarrierConfig) (*Carrier, error) {
+	var errs []error
+	if c.Store == nil {
+		errs = append(errs, errors.New("opaque: CarrierConfig.Store is required: NewMemoryStore makes one"))
+	}
+	if c.MaxBytes < 0 {
+		errs = append(errs, fmt.Errorf("opaque: CarrierConfig.MaxBytes %d is negative", c.MaxBytes))
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 1 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	local, ok := c.Store.(interface{ InProcess() bool })
+	return &Carrier{c: c, sealed: !ok || !local.InProcess()}, nil
+}
+
+// Recognizes implements middleware.Carrier.
+func (c *Carrier) Recognizes(credential string) bool { return wellFormed(credential) }
+
+// InPlace implements middleware.Carrier: a session changes behind its credential.
+func (c *Carrier) InPlace() bool { return true }
+
+// Open implements middleware.Carrier.
+func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
+	found, err := c.get(ctx, credential)
+	if err != nil {
+		return nil, "", err
+	}
+	if found.rec != nil {
+		return found.rec, credential, nil
+	}
+	if !c.c.Now().Before(found.until) {
+		return nil, "", fmt.Errorf("opaque: the session was renewed, or moved some time ago: %w", session.Ended)
+	}
+	return nil, found.successor, nil
+}
+
+// Issue implements middleware.Carrier.
+func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
+	credential := newCredential()
+	key := storeKey(credential)
+	item, err := c.item(credential, key, rec)
+	if err != nil {
+		return "", err
+	}
+	if err := c.c.Store.Create(ctx, key, item); err != nil {
+		return "", unavailable("create a session", err)
+	}
+	return credential, nil
+}
+
+// Save implements middleware.Carrier. The first try is on base, which costs no
+// look-up; if somebody was faster, it goes on from what is stored.
+func (c *Carrier) Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (*session.Record, string, error) {
+	key := storeKey(credential)
+	for {
+		if err := c.check(base); err != nil {
+			return nil, "", err
+		}
+		next, err := changes.Apply(base)
+		if err != nil {
+			return nil, "", err
+		}
+		ok, err := c.put(ctx, credential, key, base, next, changes.TouchOnly())
+		if err != nil {
+			return nil, "", err
+		}
+		if ok {
+			return next, credential, nil
+		}
+		found, err := c.get(ctx, credential)
+		if err != nil {
+			return nil, "", err
+		}
+		if found.rec == nil {
+			return nil, "", fmt.Errorf("opaque: the session goes on under another credential: %w", session.Conflict)
+		}
+		if changes.TouchOnly() {
+			return found.rec, credential, nil // it lives, and somebody else was there just now
+		}
+		base = found.rec
+	}
+}
+
+// put writes next if the stored item is still at base's version.
+func (c *Carrier) put(ctx context.Context, credential, key string, base, next *session.Record, touchOnly bool) (bool, error) {
+	if touchOnly {
+		ok, err := c.c.Store.Touch(ctx, key, next.SeenAt, next.IdleDeadline)
+		return ok, unavailable("record activity", err)
+	}
+	item, err := c.item(credential, key, next)
+	if err != nil {
+		return false, err
+	}
+	ok, err := c.c.Store.Swap(ctx, key, base.Version, item)
+	return ok, unavailable("save a session", err)
+}
+
+// Retire implements middleware.Carrier: it leaves a marker that leads to the
+// successor, for requests within grace and for logouts that have begun before.
+func (c *Carrier) Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) error {
+	if err := c.check(base); err != nil {
+		return err
+	}
+	key := storeKey(credential)
+	var until int64
+	if grace > 0 {
+		until = c.c.Now().Add(grace).UnixMilli()
+	}
+	marker := c.marked(base)
+	plain := append(binary.BigEndian.AppendUint64(nil, uint64(until)), successor...)
+	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, plain)
+	ok, err := c.c.Store.Swap(ctx, key, base.Version, marker)
+	if err != nil {
+		return unavailable("retire a credential", err)
+	}
+	if !ok {
+		return fmt.Errorf("opaque: another request was faster: %w", session.Conflict)
+	}
+	return nil
+}
+
+// Forget implements middleware.Carrier.
+func (c *Carrier) Forget(ctx context.Context, credential string) error {
+	return unavailable("forget a credential", c.c.Store.Delete(ctx, storeKey(credential)))
+}
+
+// End implements middleware.Carrier. It follows the session to wherever a faster
+// renewal or move has brought it. What is there is first swapped for an end, at
+// its version, so that no other swap can pass between look-up and removal.
+func (c *Carrier) End(ctx context.Context, credential string, rec *session.Record) error {
+	for wellFormed(credential) {
+		found, err := c.get(ctx, credential)
+		if reason := session.ReasonOf(err); reason == session.Ended || reason == session.NotFound {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if found.rec == nil {
+			credential = found.successor
+			continue
+		}
+		key := storeKey(credential)
+		end := c.marked(found.rec)
+		end.Data = []byte{kindEnded}
+		ok, err := c.c.Store.Swap(ctx, key, found.rec.Version, end)
+		if err != nil {
+			return unavailable("end a session", err)
+		}
+		if ok {
+			_ = c.c.Store.Delete(ctx, key) // it has ended already; this frees the room
+			break
+		}
+	}
+	// The session may live on, or a request may just be making it live, in
+	// stateless form, which only the revocation list reaches.
+	if c.c.Revocations == nil {
+		return nil
+	}
+	return c.c.Revocations.EndSession(ctx, rec.ID, rec.Deadline)
+}
+
+// found is what is kept under a credential: a record, or a way to the successor.
+type found struct {
+	rec       *session.Record
+	successor string
+	until     time.Time // up to when opening leads to successor
+}
+
+// get reads what is kept under credential. A session that has ended is an error.
+func (c *Carrier) get(ctx context.Context, credential string) (found, error) {
+	if !wellFormed(credential) {
+		return found{}, fmt.Errorf("opaque: not an opaque credential: %w", session.Malformed)
+	}
+	key := storeKey(credential)
+	item, ok, err := c.c.Store.Get(ctx, key)
+	if err != nil {
+		return found{}, unavailable("look up a session", err)
+	}
+	if !ok {
+		return found{}, fmt.Errorf("opaque: no session under this credential: %w", session.NotFound)
+	}
+	f, err := c.decode(credential, key, item)
+	if err != nil || f.rec == nil {
+		return f, err
+	}
+	return f, c.check(f.rec)
+}
+
+func (c *Carrier) decode(credential, key string, item Item) (found, error) {
+	kind := byte(0)
+	if len(item.Data) > 0 {
+		kind = item.Data[0]
+	}
+	switch {
+	case kind == kindEnded:
+		return found{}, fmt.Errorf("opaque: the session was logged out: %w", session.Ended)
+	case kind == kindPlain && !c.sealed:
+		rec, err := decodeRecord(item.Data[1:], item)
+		return found{rec: rec}, damaged(err)
+	case kind == kindSealed && c.sealed, kind == kindMarker:
+		plain, err := newSealer(credential, key).open(item.Version, item.Data)
+		if err != nil {
+			return found{}, damaged(err)
+		}
+		if kind == kindMarker {
+			return decodeMarker(plain)
+		}
+		rec, err := decodeRecord(plain, item)
+		return found{rec: rec}, damaged(err)
+	}
+	return found{}, damaged(errDamaged)
+}
+
+func decodeMarker(plain []byte) (found, error) {
+	if len(plain) < 8 {
+		return found{}, damaged(errDamaged)
+	}
+	until := time.UnixMilli(int64(binary.BigEndian.Uint64(plain)))
+	return found{successor: string(plain[8:]), until: until}, nil
+}
+
+// item returns what the store keeps of rec.
+func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error) {
+	data := make([]byte, 1, 64+len(rec.ID)+len(rec.Subject)+len(rec.Values.Encoded()))
+	data[0] = kindPlain
+	data = encodeRecord(data, rec)
+	if len(data) > c.c.MaxBytes {
+		return Item{}, fmt.Errorf("opaque: a session of %d bytes is over CarrierConfig.MaxBytes %d: %w", len(data), c.c.MaxBytes, session.TooLarge)
+	}
+	if c.sealed {
+		data = newSealer(credential, key).seal(kindSealed, rec.Version, data[1:])
+	}
+	return Item{
+		Version:      rec.Version,
+		SeenAt:       rec.SeenAt,
+		IdleDeadline: rec.IdleDeadline,
+		Deadline:     rec.Deadline,
+		Data:         data,
+	}, nil
+}
+
+// marked returns an item, yet without data, that takes the place of rec's. It
+// stays until rec would have been over.
+func (c *Carrier) marked(rec *session.Record) Item {
+	return Item{
+		Version:      rec.Version + 1,
+		SeenAt:       rec.SeenAt,
+		IdleDeadline: rec.IdleDeadline,
+		Deadline:     rec.IdleDeadline,
+	}
+}
+
+func (c *Carrier) check(rec *session.Record) error {
+	if c.c.Revocations == nil {
+		return nil
+	}
+	return c.c.Revocations.Check(rec)
+}
+
+// Expired wraps f for MemoryConfig.OnExpire: f is called with the session that
+// nobody came back for, and not for what renewals and logouts leave behind.
+func Expired(f func(rec *session.Record)) func(key string, item Item) {
+	return func(_ string, item Item) {
+		if len(item.Data) == 0 || item.Data[0] != kindPlain {
+			return
+		}
+		if rec, err := decodeRecord(item.Data[1:], item); err == nil {
+			f(rec)
+		}
+	}
+}
+
+// damaged turns what can't be read into a refusal: a flipped bit, a crossed
+// reply, an item of another place or version.
+func damaged(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", err, session.Forged)
+}
+
+// unavailable says what a store could not do. Reasons that the store gave stay.
+func unavailable(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if session.ReasonOf(err) != session.Unavailable {
+		return fmt.Errorf("opaque: can't %s: %w", what, err)
+	}
+	return fmt.Errorf("opaque: can't %s: %w: %w", what, err, session.Unavailable)
+}

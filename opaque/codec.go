@@ -1,0 +1,146 @@
+package opaque
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// An item's data begins with a byte that says what it is.
+const (
+	kindPlain  = 'p' // a record, in a store within the process
+	kindSealed = 's' // a record, sealed
+	kindMarker = 'm' // a successor's credential, sealed: the session goes on there
+	kindEnded  = 'e' // nothing: the session was logged out
+)
+
+// layout is the version of the record encoding below.
+const layout = 1
+
+var errDamaged = errors.New("opaque: stored record is damaged")
+
+// encodeRecord returns what a store keeps of rec in Item.Data, without the
+// fields that Item has itself. Deadline is in both: this one may be sealed.
+//
+//	layout, flags               one byte each; flag 1: persistent
+//	generation                  unsigned varint
+//	created, deadline           varints, unix seconds
+//	authenticated               varint, unix milliseconds; 0 for nobody
+//	ID, subject                 each an unsigned varint length and the bytes
+//	values                      the rest, as session.Values.Encoded
+func encodeRecord(dst []byte, rec *session.Record) []byte {
+	var flags byte
+	if rec.Persistent {
+		flags |= 1
+	}
+	dst = append(dst, layout, flags)
+	dst = binary.AppendUvarint(dst, rec.Generation)
+	dst = binary.AppendVarint(dst, rec.CreatedAt.Unix())
+	dst = binary.AppendVarint(dst, rec.Deadline.Unix())
+	dst = binary.AppendVarint(dst, unixMilli(rec.AuthenticatedAt))
+	dst = appendString(dst, rec.ID)
+	dst = appendString(dst, rec.Subject)
+	return append(dst, rec.Values.Encoded()...)
+}
+
+// decodeRecord reads what encodeRecord wrote. The deadlines that the store may
+// have moved are taken from item, and never beyond the record's own Deadline.
+func decodeRecord(data []byte, item Item) (*session.Record, error) {
+	r := reader{rest: string(data), ok: true}
+	if r.byte() != layout {
+		return nil, errDamaged
+	}
+	flags := r.byte()
+	rec := &session.Record{
+		Version:         item.Version,
+		Generation:      r.uvarint(),
+		CreatedAt:       time.Unix(r.varint(), 0),
+		Deadline:        time.Unix(r.varint(), 0),
+		AuthenticatedAt: fromUnixMilli(r.varint()),
+		ID:              r.string(),
+		Subject:         r.string(),
+		SeenAt:          item.SeenAt,
+		IdleDeadline:    item.IdleDeadline,
+		Persistent:      flags&1 != 0,
+	}
+	values, ok := session.ParseValues(r.rest)
+	if !r.ok || !ok || flags > 1 {
+		return nil, errDamaged
+	}
+	rec.Values = values
+	if rec.IdleDeadline.After(rec.Deadline) {
+		rec.IdleDeadline = rec.Deadline
+	}
+	return rec, nil
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func unixMilli(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromUnixMilli(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+// A reader takes fields off the front of rest. After the first failure it gives
+// zero values, and ok is false.
+type reader struct {
+	rest string
+	ok   bool
+}
+
+func (r *reader) byte() byte {
+	if s := r.take(1); s != "" {
+		return s[0]
+	}
+	return 0
+}
+
+func (r *reader) uvarint() uint64 {
+	var v uint64
+	for i := 0; i < binary.MaxVarintLen64; i++ {
+		b := r.byte()
+		v |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			return v
+		}
+	}
+	r.ok = false
+	return 0
+}
+
+func (r *reader) varint() int64 {
+	u := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1) // zigzag, as binary.AppendVarint
+}
+
+func (r *reader) string() string {
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		r.ok = false
+		return ""
+	}
+	return r.take(int(n))
+}
+
+func (r *reader) take(n int) string {
+	if n > len(r.rest) {
+		r.ok, r.rest = false, ""
+		return ""
+	}
+	var s string
+	s, r.rest = r.rest[:n], r.rest[n:]
+	return s
+}

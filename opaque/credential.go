@@ -1,0 +1,52 @@
+package opaque
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+)
+
+// A credential is this prefix, which names the form and its version, and 32
+// random bytes in base64url (OWASP ASVS 5.0, 7.2.3 asks for 16).
+const credentialPrefix = "cr1_"
+
+const (
+	secretBytes     = 32
+	secretLength    = 43 // of secretBytes in base64url
+	credentialBytes = len(credentialPrefix) + secretLength
+)
+
+var base64url = base64.RawURLEncoding.Strict()
+
+func newCredential() string {
+	var secret [secretBytes]byte
+	rand.Read(secret[:])
+	return credentialPrefix + base64url.EncodeToString(secret[:])
+}
+
+// wellFormed checks a credential's syntax, so that no store is ever asked for
+// anything else. Each credential has one spelling.
+func wellFormed(credential string) bool {
+	secret, ok := strings.CutPrefix(credential, credentialPrefix)
+	if !ok || len(secret) != secretLength {
+		return false
+	}
+	for i := range len(secret) {
+		if !isBase64URL(secret[i]) {
+			return false
+		}
+	}
+	// 43 characters are 258 bits: the last two must be zero.
+	return strings.IndexByte("AEIMQUYcgkosw048", secret[secretLength-1]) >= 0
+}
+
+func isBase64URL(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
+}
+
+// storeKey is where the store keeps the item of credential.
+func storeKey(credential string) string {
+	sum := sha256.Sum256([]byte(credential))
+	return base64url.EncodeToString(sum[:])
+}

@@ -1,0 +1,361 @@
+package opaque
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// MemoryConfig configures a [MemoryStore]. The zero MemoryConfig is ready to use.
+type MemoryConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// MaxSessions is how many items the store keeps, those of renewed and expired
+	// sessions included until they are removed. When it is reached, Create fails;
+	// a session that lives is never dropped to make room. 0 means 1,000,000.
+	MaxSessions int
+
+	// MaxBytes is how much memory the items may take: keys, data and 160 bytes for
+	// each item. When it is reached, Create fails, and so does a Swap to more data.
+	// 0 means 1 GiB.
+	MaxBytes int64
+
+	// Linger is how long an item stays readable once it is over, so that a visitor
+	// who comes back late is told that the session has expired. 0 means 10 minutes;
+	// a negative Linger means not at all. Fractions of a second are rounded up.
+	Linger time.Duration
+
+	// OnExpire, if not nil, is called once for each item that is removed because it
+	// was over for Linger; not for one that was deleted, nor at Close. Calls come
+	// from one goroutine, one after the other, and no lock is held. While a call
+	// lasts nothing else is removed, so hand long work to somebody else. OnExpire
+	// must not call Close.
+	OnExpire func(key string, item Item)
+
+	// Now is the clock. If nil, time.Now.
+	Now func() time.Time
+}
+
+const (
+	defaultMaxSessions = 1_000_000
+	defaultMaxBytes    = 1 << 30
+	defaultLinger      = 10 * time.Minute
+
+	// itemOverhead is what an item costs beside its key and data: the entry, a slot
+	// in the map and one in the queue, as BenchmarkMemoryStoreMillion measures it.
+	itemOverhead = 160
+
+	// shardCount is high so that one shard stays small (4,000 of 1,000,000 items):
+	// whatever a shard does under its lock is then short.
+	shardCount = 256
+)
+
+// A MemoryStore is a [Store] in the memory of this process: fast, and gone with
+// it. It holds millions of sessions; expired ones are removed in small steps, so
+// that no look-up ever waits for a sweep. It is full at a limit, and then refuses
+// new sessions with [session.Unavailable].
+//
+// Data is kept and returned without copying. The zero MemoryStore is closed: all
+// its operations fail.
+type MemoryStore struct {
+	cfg    MemoryConfig
+	linger int64 // seconds
+	seed   maphash.Seed
+	open   atomic.Bool
+	count  atomic.Int64 // items
+	bytes  atomic.Int64 // as MemoryConfig.MaxBytes counts them
+	shards [shardCount]shard
+
+	due  atomic.Int64  // unix second at which the remover looks again
+	wake chan struct{} // asks the remover to look now
+	stop chan struct{} // closed by Close
+	done chan struct{} // closed when the remover has ended
+}
+
+var _ Store = (*MemoryStore)(nil)
+
+// NewMemoryStore starts a store, which the caller must Close. It reports every
+// mistake in cfg at once.
+func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
+	var errs []error
+	if cfg.MaxSessions < 0 {
+		errs = append(errs, fmt.Errorf("opaque: MemoryConfig.MaxSessions is %d: must not be negative", cfg.MaxSessions))
+	}
+	if cfg.MaxBytes < 0 {
+		errs = append(errs, fmt.Errorf("opaque: MemoryConfig.MaxBytes is %d: must not be negative", cfg.MaxBytes))
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
+	}
+	s := &MemoryStore{
+		cfg:  cfg.withDefaults(),
+		seed: maphash.MakeSeed(),
+		wake: make(chan struct{}, 1),
+		stop: make(chan struct{}),
+		done: make(chan struct{}),
+	}
+	s.linger = int64((s.cfg.Linger + time.Second - 1) / time.Second)
+	s.due.Store(math.MaxInt64)
+	s.open.Store(true)
+	go s.remove()
+	return s, nil
+}
+
+func (c MemoryConfig) withDefaults() MemoryConfig {
+	if c.MaxSessions == 0 {
+		c.MaxSessions = defaultMaxSessions
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = defaultMaxBytes
+	}
+	if c.Linger == 0 {
+		c.Linger = defaultLinger
+	}
+	c.Linger = max(c.Linger, 0)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Get implements [Store]. An item that is over is returned until Linger has passed.
+func (s *MemoryStore) Get(ctx context.Context, key string) (item Item, ok bool, err error) {
+	if err := s.ready(ctx); err != nil {
+		return Item{}, false, err
+	}
+	sh := s.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := sh.items[key]
+	if e == nil {
+		return Item{}, false, nil
+	}
+	return e.item(), true, nil
+}
+
+// Create implements [Store].
+func (s *MemoryStore) Create(ctx context.Context, key string, item Item) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	if err := item.Validate(); err != nil {
+		return err
+	}
+	e := &entry{key: strings.Clone(key)} // key may be a part of something larger
+	e.set(item)
+	at := e.over() + s.linger
+	if err := s.create(e, at); err != nil {
+		return err
+	}
+	s.notice(s.now(), at)
+	return nil
+}
+
+func (s *MemoryStore) create(e *entry, at int64) error {
+	sh := s.shard(e.key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.items[e.key] != nil {
+		return fmt.Errorf("opaque: create: the key is in use: %w", session.Conflict)
+	}
+	if err := s.reserve(e.size()); err != nil {
+		return err
+	}
+	if !addWithin(&s.count, 1, int64(s.cfg.MaxSessions)) {
+		s.bytes.Add(-e.size())
+		return fmt.Errorf("opaque: the memory store is full with %d sessions: raise MaxSessions, or use a store outside this process: %w", s.cfg.MaxSessions, session.Unavailable)
+	}
+	sh.add(e, at)
+	return nil
+}
+
+// Swap implements [Store].
+func (s *MemoryStore) Swap(ctx context.Context, key string, version uint64, item Item) (ok bool, err error) {
+	if err := s.ready(ctx); err != nil {
+		return false, err
+	}
+	if err := item.ValidateSwap(version); err != nil {
+		return false, err
+	}
+	now, at := s.now(), item.OverAt().Unix()+s.linger
+	if ok, err = s.swap(key, version, item, now, at); ok {
+		s.notice(now, at)
+	}
+	return ok, err
+}
+
+func (s *MemoryStore) swap(key string, version uint64, item Item, now, at int64) (bool, error) {
+	sh := s.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := sh.items[key]
+	if e == nil || e.version != version || e.over() <= now {
+		return false, nil
+	}
+	if err := s.reserve(int64(len(item.Data) - len(e.data))); err != nil {
+		return false, err
+	}
+	e.set(item)
+	sh.queue.advance(e, at)
+	return true, nil
+}
+
+// Touch implements [Store].
+func (s *MemoryStore) Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (ok bool, err error) {
+	if err := s.ready(ctx); err != nil {
+		return false, err
+	}
+	now := s.now()
+	s.notice(now, math.MaxInt64)
+	sh := s.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e := sh.items[key]
+	if e == nil || e.over() <= now {
+		return false, nil
+	}
+	e.seen = max(e.seen, seenAt.Unix())
+	// The queue learns of it when the entry comes up: a touch costs no move in it.
+	e.idle = max(e.idle, min(idleDeadline.Unix(), e.deadline))
+	return true, nil
+}
+
+// Delete implements [Store].
+func (s *MemoryStore) Delete(ctx context.Context, key string) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	sh := s.shard(key)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if e := sh.items[key]; e != nil {
+		sh.drop(e)
+		s.release(e)
+	}
+	return nil
+}
+
+// Len returns how many items the store keeps, those that are over included.
+func (s *MemoryStore) Len() int { return int(s.count.Load()) }
+
+// Bytes returns how much memory the items take, counted as for
+// MemoryConfig.MaxBytes.
+func (s *MemoryStore) Bytes() int64 { return s.bytes.Load() }
+
+// Close ends the store: it waits for a running OnExpire, and from then on all
+// operations fail. Closing it again does nothing. The error is always nil.
+func (s *MemoryStore) Close() error {
+	if s.open.CompareAndSwap(true, false) {
+		close(s.stop)
+	}
+	if s.done != nil {
+		<-s.done
+	}
+	return nil
+}
+
+func (s *MemoryStore) ready(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("opaque: memory store: %w: %w", err, session.Unavailable)
+	}
+	if !s.open.Load() {
+		return fmt.Errorf("opaque: memory store: closed, or not made by NewMemoryStore: %w", session.Unavailable)
+	}
+	return nil
+}
+
+func (s *MemoryStore) now() int64 { return s.cfg.Now().Unix() }
+
+// reserve takes n bytes of MaxBytes; a negative n gives them back.
+func (s *MemoryStore) reserve(n int64) error {
+	if !addWithin(&s.bytes, n, s.cfg.MaxBytes) {
+		return fmt.Errorf("opaque: the memory store is full with %d bytes: raise MaxBytes, or use a store outside this process: %w", s.cfg.MaxBytes, session.Unavailable)
+	}
+	return nil
+}
+
+func (s *MemoryStore) release(e *entry) {
+	s.count.Add(-1)
+	s.bytes.Add(-e.size())
+}
+
+// addWithin adds n to v, unless n is positive and v would pass limit.
+func addWithin(v *atomic.Int64, n, limit int64) bool {
+	if n <= 0 {
+		v.Add(n)
+		return true
+	}
+	for {
+		old := v.Load()
+		if n > limit-old {
+			return false
+		}
+		if v.CompareAndSwap(old, old+n) {
+			return true
+		}
+	}
+}
+
+func (s *MemoryStore) shard(key string) *shard {
+	return &s.shards[maphash.String(s.seed, key)%shardCount]
+}
+
+// A shard is a part of the store with a lock of its own.
+type shard struct {
+	mu    sync.Mutex // guards what follows, and the entries
+	items map[string]*entry
+	queue queue
+	_     [24]byte // a cache line each
+}
+
+func (sh *shard) add(e *entry, at int64) {
+	if sh.items == nil {
+		sh.items = make(map[string]*entry)
+	}
+	sh.items[e.key] = e
+	sh.queue.push(e, at)
+}
+
+func (sh *shard) drop(e *entry) {
+	delete(sh.items, e.key)
+	sh.queue.drop(e)
+	if len(sh.items) == 0 {
+		sh.items, sh.queue = nil, nil // a map doesn't shrink: give back what a rush took
+	}
+}
+
+// An entry is an Item in 80 bytes.
+type entry struct {
+	key                  string
+	data                 []byte
+	version              uint64
+	seen, idle, deadline int64 // unix seconds
+	pos                  int32 // in the queue
+}
+
+func (e *entry) set(item Item) {
+	e.data, e.version = item.Data, item.Version
+	e.seen, e.idle, e.deadline = item.SeenAt.Unix(), item.IdleDeadline.Unix(), item.Deadline.Unix()
+}
+
+func (e *entry) item() Item {
+	return Item{
+		Version:      e.version,
+		SeenAt:       time.Unix(e.seen, 0).UTC(),
+		IdleDeadline: time.Unix(e.idle, 0).UTC(),
+		Deadline:     time.Unix(e.deadline, 0).UTC(),
+		Data:         e.data,
+	}
+}
+
+func (e *entry) over() int64 { return min(e.idle, e.deadline) }
+
+func (e *entry) size() int64 { return itemOverhead + int64(len(e.key)+len(e.data)) }

@@ -1,0 +1,67 @@
+package opaque
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// sealInfo separates this use of a credential from any other (RFC 5869, Section 3.2).
+const sealInfo = "cloakroom opaque record 1"
+
+// A sealer seals what is kept under one credential. Its key is derived from
+// that credential, which the store never sees.
+//
+// AES-GCM here draws its nonce at random: two requests may seal different
+// content for the same version, though only one of them is kept.
+type sealer struct {
+	aead cipher.AEAD
+	key  string // of the store
+}
+
+func newSealer(credential, key string) sealer {
+	secret, err := hkdf.Key(sha256.New, []byte(credential), nil, sealInfo, 32)
+	if err != nil {
+		panic("opaque: internal error: " + err.Error()) // 32 bytes are never too many
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		panic("opaque: internal error: " + err.Error())
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic("opaque: internal error: " + err.Error())
+	}
+	return sealer{aead: aead, key: key}
+}
+
+// seal returns kind followed by plaintext, sealed for this place and version.
+func (s sealer) seal(kind byte, version uint64, plaintext []byte) []byte {
+	dst := make([]byte, 1, 1+len(plaintext)+s.aead.Overhead())
+	dst[0] = kind
+	return s.aead.Seal(dst, nil, plaintext, s.bound(kind, version))
+}
+
+// open returns what seal was given. What was sealed for another place, another
+// version or as another kind doesn't open.
+func (s sealer) open(version uint64, data []byte) ([]byte, error) {
+	plaintext, err := s.aead.Open(nil, nil, data[1:], s.bound(data[0], version))
+	if err != nil {
+		return nil, errDamaged
+	}
+	return plaintext, nil
+}
+
+// bound is the additional data that ties a sealed item to its place.
+func (s sealer) bound(kind byte, version uint64) []byte {
+	b := make([]byte, 0, 1+8+len(s.key))
+	b = append(b, kind)
+	b = binary.BigEndian.AppendUint64(b, version)
+	return append(b, s.key...)
+}
+
+// InProcess says that the store's memory is the application's own, so that a
+// [Carrier] needn't seal records in it.
+func (s *MemoryStore) InProcess() bool { return true }

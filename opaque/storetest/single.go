@@ -1,0 +1,332 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// singleRules are those that one caller alone can see.
+func singleRules() []rule {
+	return []rule{
+		{"absent", "a credential that nobody issued must not open anything, nor bring anything into being (session fixation)", steps(absent)},
+		{"round trip", "a session must come back as it was kept", steps(roundTrip)},
+		{"any data", "data is sealed: every byte can occur, and no two blobs are alike", steps(anyData)},
+		{"huge data", "a store says that it can't keep an item; half a session is none", hugeData},
+		{"long lifetime", "sessions live for up to 30 days and more; some stores take large durations for dates", steps(longLifetime)},
+		{"whole seconds", "both forms of a session must end at the same second", steps(wholeSeconds)},
+		{"keys", "one visitor must never get the session of another", steps(keysApart)},
+		{"create twice", "a plain write would let a slow request bring back what ended", createTwice},
+		{"swap", "a save from an old version would undo the saves since", steps(swap)},
+		{"swap upwards", "two swaps from one version could both succeed if the version stayed", steps(swapUpwards)},
+		{"large versions", "versions are 64 bits; a store that computes in floating point mixes up their neighbours", steps(largeVersions)},
+		{"swap deadlines", "a marker lives shorter or longer than the session that it replaces", steps(swapDeadlines)},
+		{"delete", "after a logout the session is gone, whatever is still on its way", steps(deleted)},
+		{"touch", "activity must be recorded without a new version, or each request would disturb the saves of others", steps(touch)},
+		{"touch never back", "requests finish in any order; a slow one must not shorten the session", steps(touchNeverBack)},
+		{"touch up to the deadline", "activity must not extend a session past its absolute lifetime", steps(touchCapped)},
+		{"over", "a session that is over stays over: neither a save nor activity may revive it", steps(over)},
+		{"data stays", "a request reads data without a lock while others save", steps(dataStays)},
+		{"mistakes", "an item without deadlines would stay for ever", mistakes},
+		{"context", "a request that was given up must not wait for the store, nor change it", contextDone},
+	}
+}
+
+func absent(p *probe) {
+	key := newKey()
+	p.absent(key, "key that was never used")
+	p.swap(key, 0, newItem(1, "x"), false, "absent item, version 0")
+	p.swap(key, 1, newItem(2, "x"), false, "absent item")
+	p.touch(key, time.Now(), time.Now().Add(time.Hour), false, "absent item")
+	p.absent(key, "after Swap and Touch of an absent key")
+	p.delete(key, "absent item")
+	p.absent(key, "after Delete of an absent key")
+}
+
+func roundTrip(p *probe) {
+	key, item := newKey(), newItem(1, "one")
+	p.create(key, item)
+	p.holds(key, item, "after Create")
+	next := newItem(2, "two")
+	next.SeenAt = next.SeenAt.Add(time.Second)
+	p.swap(key, 1, next, true, "current version")
+	p.holds(key, next, "after Swap")
+}
+
+func anyData(p *probe) {
+	var all []byte
+	for b := range 256 {
+		all = append(all, byte(b))
+	}
+	rows := map[string][]byte{
+		"nil":          nil,
+		"empty":        {},
+		"one zero":     {0},
+		"line breaks":  []byte("\r\n\r\nEND\r\n"),
+		"all bytes":    all,
+		"64 KiB":       bytes.Repeat(all, 256),
+		"a JSON value": []byte(`{"a":"\u0000"}`),
+	}
+	for name, data := range rows {
+		key, item := newKey(), newItem(1, "")
+		item.Data = data
+		p.create(key, item)
+		p.holds(key, item, "Create, "+name)
+		item.Version = 2
+		p.swap(key, 1, item, true, "Swap, "+name)
+		p.holds(key, item, "Swap, "+name)
+	}
+}
+
+func hugeData(ctx context.Context, s opaque.Store) error {
+	p := &probe{ctx: ctx, store: s}
+	key, item := newKey(), newItem(1, strings.Repeat("0123456789abcdef", 1<<18)) // 4 MiB
+	err := s.Create(ctx, key, item)
+	if err != nil {
+		p.expect(errors.Is(err, session.TooLarge), "Create of 4 MiB: the error doesn't wrap session.TooLarge: %w", err)
+		p.absent(key, "after a Create that failed")
+		return p.err
+	}
+	p.holds(key, item, "4 MiB")
+	return p.err
+}
+
+func longLifetime(p *probe) {
+	for _, days := range []int{29, 31, 400} {
+		key, item := newKey(), newItem(1, "x")
+		item.Deadline = item.SeenAt.AddDate(0, 0, days)
+		item.IdleDeadline = item.Deadline
+		p.create(key, item)
+		p.holds(key, item, fmt.Sprintf("lifetime of %d days", days))
+	}
+}
+
+func wholeSeconds(p *probe) {
+	key, item := newKey(), newItem(1, "x")
+	most := 999 * time.Millisecond
+	exact := item
+	item.SeenAt, item.IdleDeadline, item.Deadline = item.SeenAt.Add(most), item.IdleDeadline.Add(most), item.Deadline.Add(most)
+	p.create(key, item)
+	p.holds(key, exact, "Create with fractions of a second")
+
+	item.Version, exact.Version = 2, 2
+	p.swap(key, 1, item, true, "fractions of a second")
+	p.holds(key, exact, "Swap with fractions of a second")
+
+	exact.SeenAt, exact.IdleDeadline = exact.SeenAt.Add(time.Second), exact.IdleDeadline.Add(time.Second)
+	p.touch(key, exact.SeenAt.Add(most), exact.IdleDeadline.Add(most), true, "fractions of a second")
+	p.holds(key, exact, "Touch with fractions of a second")
+}
+
+func keysApart(p *probe) {
+	key, item := newKey(), newItem(1, "mine")
+	others := []string{strings.ToLower(key), strings.ToUpper(key), key[:42], key + "A", newKey()}
+	p.create(key, item)
+	for _, other := range others {
+		p.absent(other, "key that differs by case, length or content")
+		p.swap(other, 1, newItem(2, "x"), false, "another key")
+		p.delete(other, "another key")
+	}
+	p.holds(key, item, "after changes to other keys")
+}
+
+func createTwice(ctx context.Context, s opaque.Store) error {
+	p := &probe{ctx: ctx, store: s}
+	key, item := newKey(), newItem(3, "first")
+	p.create(key, item)
+	if p.err != nil {
+		return p.err
+	}
+	second := newItem(9, "second")
+	second.Deadline = second.Deadline.Add(time.Hour)
+	err := s.Create(ctx, key, second)
+	p.expect(err != nil, "Create of a key that is in use succeeded")
+	p.expect(errors.Is(err, session.Conflict), "Create of a key that is in use: the error doesn't wrap session.Conflict: %v", err)
+	p.holds(key, item, "after a second Create")
+	return p.err
+}
+
+func swap(p *probe) {
+	key, item := newKey(), newItem(5, "five")
+	p.create(key, item)
+	for _, version := range []uint64{0, 1, 4, 6} {
+		p.swap(key, version, newItem(7, "lost"), false, "another version")
+	}
+	p.holds(key, item, "after swaps from other versions")
+
+	next := newItem(8, "eight")
+	p.swap(key, 5, next, true, "current version")
+	p.swap(key, 5, newItem(9, "late"), false, "the version before")
+	p.holds(key, next, "after a swap from the version before")
+}
+
+func swapUpwards(p *probe) {
+	key, item := newKey(), newItem(5, "five")
+	p.create(key, item)
+	for _, version := range []uint64{1, 4, 5} {
+		if p.err != nil {
+			return
+		}
+		ok, err := p.store.Swap(p.ctx, key, 5, newItem(version, "x"))
+		p.expect(!ok && err != nil, "Swap from version 5 to %d: ok=%v, error %v; want an error", version, ok, err)
+	}
+	p.holds(key, item, "after swaps that don't go upwards")
+}
+
+func largeVersions(p *probe) {
+	for _, version := range []uint64{1<<53 + 1, 1<<63 + 1, 1<<64 - 3} {
+		key, item := newKey(), newItem(version, "x")
+		p.create(key, item)
+		p.holds(key, item, "large version")
+		p.swap(key, version-1, newItem(version+1, "lost"), false, "the version below")
+		p.swap(key, version+1, newItem(version+2, "lost"), false, "the version above")
+		next := newItem(version+1, "y")
+		p.swap(key, version, next, true, "current version")
+		p.holds(key, next, "large version, swapped")
+	}
+}
+
+func swapDeadlines(p *probe) {
+	key, item := newKey(), newItem(1, "session")
+	p.create(key, item)
+	shorter := newItem(2, "marker")
+	shorter.IdleDeadline = shorter.SeenAt.Add(time.Minute)
+	shorter.Deadline = shorter.IdleDeadline
+	p.swap(key, 1, shorter, true, "to shorter deadlines")
+	p.holds(key, shorter, "after a swap to shorter deadlines")
+	longer := newItem(3, "session")
+	longer.Deadline = longer.Deadline.Add(24 * time.Hour)
+	p.swap(key, 2, longer, true, "to longer deadlines")
+	p.holds(key, longer, "after a swap to longer deadlines")
+	p.swap(key, 3, overItem(4, -time.Second), true, "to deadlines that are past")
+	p.swap(key, 4, newItem(5, "revived"), false, "an item whose deadlines are past")
+}
+
+func deleted(p *probe) {
+	key, item := newKey(), newItem(1, "x")
+	p.create(key, item)
+	p.delete(key, "existing item")
+	p.absent(key, "after Delete")
+	p.swap(key, 1, newItem(2, "back"), false, "after Delete")
+	p.touch(key, time.Now(), item.Deadline, false, "after Delete")
+	p.absent(key, "after Delete, Swap and Touch")
+	p.delete(key, "the second time")
+}
+
+func touch(p *probe) {
+	key, item := newKey(), newItem(7, "x")
+	p.create(key, item)
+	item.SeenAt, item.IdleDeadline = item.SeenAt.Add(10*time.Second), item.IdleDeadline.Add(10*time.Second)
+	p.touch(key, item.SeenAt, item.IdleDeadline, true, "living item")
+	p.holds(key, item, "after Touch")
+	p.touch(key, item.SeenAt, item.IdleDeadline, true, "the same again")
+	p.holds(key, item, "after the same Touch again")
+	p.swap(key, 7, newItem(8, "y"), true, "the version from before the Touch")
+}
+
+func touchNeverBack(p *probe) {
+	key, item := newKey(), newItem(1, "x")
+	p.create(key, item)
+	p.touch(key, item.SeenAt.Add(-time.Minute), item.IdleDeadline.Add(-time.Minute), true, "older activity")
+	p.holds(key, item, "after a Touch of older activity")
+	p.touch(key, item.SeenAt.Add(-time.Minute), item.IdleDeadline.Add(time.Minute), true, "only the idle deadline forward")
+	item.IdleDeadline = item.IdleDeadline.Add(time.Minute)
+	p.holds(key, item, "after a Touch with only the idle deadline forward")
+	p.touch(key, item.SeenAt.Add(time.Minute), item.IdleDeadline.Add(-time.Minute), true, "only SeenAt forward")
+	item.SeenAt = item.SeenAt.Add(time.Minute)
+	p.holds(key, item, "after a Touch with only SeenAt forward")
+	p.touch(key, time.Unix(0, 0), time.Unix(0, 0), true, "activity in 1970")
+	p.holds(key, item, "after a Touch of activity in 1970")
+}
+
+func touchCapped(p *probe) {
+	key, item := newKey(), newItem(1, "x")
+	p.create(key, item)
+	p.touch(key, item.SeenAt, item.Deadline.Add(time.Hour), true, "past the deadline")
+	item.IdleDeadline = item.Deadline
+	p.holds(key, item, "after a Touch past the deadline")
+}
+
+// overItem is over since a while: by its idle deadline if that is negative.
+func overItem(version uint64, idle time.Duration) opaque.Item {
+	item := newItem(version, "over")
+	item.SeenAt = item.SeenAt.Add(-time.Hour)
+	if idle < 0 {
+		item.IdleDeadline = item.SeenAt.Add(time.Minute)
+	} else {
+		item.Deadline = item.SeenAt.Add(time.Minute)
+	}
+	return item
+}
+
+func over(p *probe) {
+	for name, idle := range map[string]time.Duration{"idle deadline past": -1, "deadline past": 1} {
+		key, item := newKey(), overItem(1, idle)
+		p.create(key, item)
+		p.swap(key, 1, newItem(2, "revived"), false, name)
+		p.touch(key, time.Now(), time.Now().Add(time.Hour), false, name)
+		if got, ok := p.get(key); ok {
+			p.expect(same(got, item), "%s: the item is %s, want %s or none", name, text(got), text(item))
+		}
+		p.delete(key, name)
+		p.absent(key, "over and deleted")
+	}
+}
+
+func dataStays(p *probe) {
+	key, item := newKey(), newItem(1, "before")
+	p.create(key, item)
+	before := p.exists(key, "after Create")
+	for version := range uint64(8) {
+		p.swap(key, version+1, newItem(version+2, "after "), true, "current version")
+	}
+	p.exists(key, "after Swap")
+	p.expect(string(before.Data) == "before", "Data that was returned by Get changed to %q when somebody else saved", before.Data)
+	p.expect(string(item.Data) == "before", "Data that was given to Create changed to %q when somebody else saved", item.Data)
+}
+
+func mistakes(ctx context.Context, s opaque.Store) error {
+	p := &probe{ctx: ctx, store: s}
+	bad := map[string]func(*opaque.Item){
+		"version 0":        func(it *opaque.Item) { it.Version = 0 },
+		"no idle deadline": func(it *opaque.Item) { it.IdleDeadline = time.Time{} },
+		"no deadline":      func(it *opaque.Item) { it.Deadline = time.Time{} },
+	}
+	for name, spoil := range bad {
+		key, item := newKey(), newItem(1, "x")
+		spoil(&item)
+		p.expect(s.Create(ctx, key, item) != nil, "Create of an item with %s succeeded", name)
+		p.absent(key, "after Create of an item with "+name)
+	}
+	return p.err
+}
+
+func contextDone(ctx context.Context, s opaque.Store) error {
+	p := &probe{ctx: ctx, store: s}
+	key, unused, item := newKey(), newKey(), newItem(1, "x")
+	p.create(key, item)
+	if p.err != nil {
+		return p.err
+	}
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	_, _, getErr := s.Get(done, key)
+	_, swapErr := s.Swap(done, key, 1, newItem(2, "y"))
+	_, touchErr := s.Touch(done, key, item.SeenAt.Add(time.Minute), item.Deadline)
+	err := errors.Join(
+		unavailable("Get", getErr),
+		unavailable("Create", s.Create(done, unused, item)),
+		unavailable("Swap", swapErr),
+		unavailable("Touch", touchErr),
+		unavailable("Delete", s.Delete(done, key)),
+	)
+	p.holds(key, item, "after calls whose context was done")
+	p.absent(unused, "after a Create whose context was done")
+	return errors.Join(err, p.err)
+}

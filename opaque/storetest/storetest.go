@@ -1,0 +1,200 @@
+// Package storetest tests implementations of opaque.Store.
+//
+// Call [Run] from a test of your own:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) opaque.Store { return mystore.New(…) })
+//	}
+//
+// A store that passes keeps what Store promises to the carrier: no update is lost,
+// nothing comes back after it was deleted, and activity never revives, rewrites or
+// prolongs a session. Part of that are random concurrent histories, each of which
+// must be explained by some order of its operations (linearizability). Run the
+// tests with the race detector. With CLOAKROOM_SOAK=1 in the environment the races
+// run 50 times as long.
+package storetest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Run tests stores that newStore makes; each test gets one of its own, so newStore
+// may also return a shared one. The store's clock must be the real one, give or
+// take a few seconds. newStore registers whatever must be closed with t.Cleanup.
+func Run(t *testing.T, newStore func(t *testing.T) opaque.Store) {
+	t.Helper()
+	for _, r := range rules() {
+		t.Run(r.name, func(t *testing.T) {
+			if err := r.check(t.Context(), newStore(t)); err != nil {
+				t.Errorf("%v\n\twhy it matters: %s", err, r.why)
+			}
+		})
+	}
+}
+
+// A rule is something that Store promises.
+type rule struct {
+	name  string
+	why   string
+	check func(ctx context.Context, s opaque.Store) error
+}
+
+func rules() []rule { return append(singleRules(), raceRules()...) }
+
+// A probe calls a store and keeps the first thing that is wrong; what comes after
+// it is skipped.
+type probe struct {
+	ctx   context.Context
+	store opaque.Store
+	err   error
+}
+
+// steps makes a check of what a single caller sees.
+func steps(f func(p *probe)) func(context.Context, opaque.Store) error {
+	return func(ctx context.Context, s opaque.Store) error {
+		p := &probe{ctx: ctx, store: s}
+		f(p)
+		return p.err
+	}
+}
+
+// expect fails the probe unless ok.
+func (p *probe) expect(ok bool, format string, args ...any) {
+	if p.err == nil && !ok {
+		p.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (p *probe) create(key string, item opaque.Item) {
+	if p.err != nil {
+		return
+	}
+	if err := p.store.Create(p.ctx, key, item); err != nil {
+		p.err = fmt.Errorf("Create of a new key failed: %w", err)
+	}
+}
+
+// exists expects an item under key, and returns it.
+func (p *probe) exists(key, when string) opaque.Item {
+	item, ok := p.get(key)
+	p.expect(ok, "%s: Get found no item", when)
+	return item
+}
+
+// absent expects no item under key.
+func (p *probe) absent(key, when string) {
+	_, ok := p.get(key)
+	p.expect(!ok, "%s: Get found an item", when)
+}
+
+// holds expects that the item under key is want.
+func (p *probe) holds(key string, want opaque.Item, when string) {
+	got := p.exists(key, when)
+	p.expect(same(got, want), "%s: the item is %s, want %s", when, text(got), text(want))
+}
+
+func (p *probe) get(key string) (opaque.Item, bool) {
+	if p.err != nil {
+		return opaque.Item{}, false
+	}
+	item, ok, err := p.store.Get(p.ctx, key)
+	if err != nil {
+		p.err = fmt.Errorf("Get failed: %w", err)
+	}
+	return item, ok
+}
+
+func (p *probe) swap(key string, version uint64, item opaque.Item, want bool, when string) {
+	if p.err != nil {
+		return
+	}
+	ok, err := p.store.Swap(p.ctx, key, version, item)
+	if err != nil {
+		p.err = fmt.Errorf("%s: Swap failed: %w", when, err)
+	}
+	p.expect(ok == want, "%s: Swap from version %d returned ok=%v, want %v", when, version, ok, want)
+}
+
+func (p *probe) touch(key string, seenAt, idleDeadline time.Time, want bool, when string) {
+	if p.err != nil {
+		return
+	}
+	ok, err := p.store.Touch(p.ctx, key, seenAt, idleDeadline)
+	if err != nil {
+		p.err = fmt.Errorf("%s: Touch failed: %w", when, err)
+	}
+	p.expect(ok == want, "%s: Touch returned ok=%v, want %v", when, ok, want)
+}
+
+func (p *probe) delete(key, when string) {
+	if p.err != nil {
+		return
+	}
+	if err := p.store.Delete(p.ctx, key); err != nil {
+		p.err = fmt.Errorf("%s: Delete failed: %w", when, err)
+	}
+}
+
+// newKey returns a key as a carrier makes them.
+func newKey() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// newItem returns an item that lives for an hour or two.
+func newItem(version uint64, data string) opaque.Item {
+	now := time.Now().Truncate(time.Second)
+	return opaque.Item{
+		Version:      version,
+		SeenAt:       now,
+		IdleDeadline: now.Add(time.Hour),
+		Deadline:     now.Add(2 * time.Hour),
+		Data:         []byte(data),
+	}
+}
+
+func same(a, b opaque.Item) bool {
+	return a.Version == b.Version && string(a.Data) == string(b.Data) &&
+		a.SeenAt.Equal(b.SeenAt) && a.IdleDeadline.Equal(b.IdleDeadline) && a.Deadline.Equal(b.Deadline)
+}
+
+func text(it opaque.Item) string {
+	data := fmt.Sprintf("%q", it.Data)
+	if len(it.Data) > 64 {
+		data = fmt.Sprintf("%d bytes", len(it.Data))
+	}
+	const layout = "2006-01-02 15:04:05.999999999"
+	return fmt.Sprintf("{version %d, seen %s, idle deadline %s, deadline %s, data %s}", it.Version,
+		it.SeenAt.UTC().Format(layout), it.IdleDeadline.UTC().Format(layout), it.Deadline.UTC().Format(layout), data)
+}
+
+// soak returns how often a race is tried.
+func soak(rounds int) int {
+	if os.Getenv("CLOAKROOM_SOAK") == "1" {
+		return 50 * rounds
+	}
+	return rounds
+}
+
+// unavailable reports what is wrong with the error of an operation whose context
+// was done before the call.
+func unavailable(method string, err error) error {
+	if err == nil {
+		return fmt.Errorf("%s with a context that was done succeeded", method)
+	}
+	if !errors.Is(err, session.Unavailable) {
+		return fmt.Errorf("%s with a context that was done: the error doesn't wrap session.Unavailable: %w", method, err)
+	}
+	return nil
+}
