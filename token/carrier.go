@@ -1,0 +1,268 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Revocations is what a Carrier asks about, and tells of, sessions that ended
+// before their tokens expire. *revocation.List has these methods.
+type Revocations interface {
+	// Check returns an error that wraps session.Ended if rec has ended. It must be quick.
+	Check(rec *session.Record) error
+	// EndSession ends all of the session called id.
+	EndSession(ctx context.Context, id string, deadline time.Time) error
+	// EndBelow ends the tokens of session id below generation. ok is false, and
+	// nothing has changed, if they have ended already: the caller was not first.
+	EndBelow(ctx context.Context, id string, generation uint64, deadline time.Time) (ok bool, err error)
+}
+
+// CarrierConfig configures a [Carrier].
+type CarrierConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Ring holds the keys: it needs one to sign. If it has one to encrypt,
+	// tokens are encrypted, and those that aren't are refused, save the ones that
+	// are older than that key. Required.
+	Ring *keys.Ring
+
+	// Issuer and Audience are iss and aud of the tokens, compared exactly: a name
+	// of the application, usually its origin. Audience may be "", which means
+	// Issuer. Issuer is required.
+	Issuer, Audience string
+
+	// Revocations knows the sessions that have ended. Required: without it a
+	// logged-out token would open until it expires.
+	Revocations Revocations
+
+	// MaxLength is the longest token, in bytes. 0 means 4032: what a cookie of
+	// 4096 bytes holds beside a name of 64. At most 16384.
+	MaxLength int
+
+	// MemoryBytes bounds, roughly, the memory of tokens that were verified and of
+	// the newest states. 0 means 64 MiB.
+	MemoryBytes int
+
+	// Now is the clock. If nil, time.Now.
+	Now func() time.Time
+}
+
+// A Carrier keeps sessions in tokens. It implements middleware.Carrier, where
+// its methods are described; they may be called concurrently. Make one with
+// [NewCarrier].
+type Carrier struct {
+	c      CarrierConfig
+	codec  codec
+	memory *memory
+	turns  turns
+}
+
+// NewCarrier checks c and returns a Carrier. It reports every mistake at once.
+func NewCarrier(c CarrierConfig) (*Carrier, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if c.Audience == "" {
+		c.Audience = c.Issuer
+	}
+	if c.MaxLength == 0 {
+		c.MaxLength = 4032
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = 64 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Carrier{
+		c:      c,
+		codec:  codec{ring: c.Ring, issuer: c.Issuer, audience: c.Audience, maxLength: c.MaxLength},
+		memory: newMemory(c.MemoryBytes),
+	}, nil
+}
+
+func (c CarrierConfig) validate() error {
+	var errs []error
+	if c.Ring == nil {
+		errs = append(errs, errors.New("token: CarrierConfig.Ring is required: keys.OpenRing reads a key file that keygen made"))
+	}
+	if c.Revocations == nil {
+		errs = append(errs, errors.New("token: CarrierConfig.Revocations is required: revocation.Open keeps logouts in a file"))
+	}
+	errs = append(errs, checkName("CarrierConfig.Issuer", c.Issuer, true), checkName("CarrierConfig.Audience", c.Audience, false))
+	if c.MaxLength < 0 || c.MaxLength > jose.MaxLength {
+		errs = append(errs, fmt.Errorf("token: CarrierConfig.MaxLength %d: must be between 0 and %d", c.MaxLength, jose.MaxLength))
+	}
+	if c.MemoryBytes < 0 {
+		errs = append(errs, fmt.Errorf("token: CarrierConfig.MemoryBytes %d is negative", c.MemoryBytes))
+	}
+	return errors.Join(errs...)
+}
+
+// Recognizes implements middleware.Carrier: a token has two dots, or four if it
+// is encrypted.
+func (c *Carrier) Recognizes(credential string) bool {
+	dots := strings.Count(credential, ".")
+	return dots == 2 || dots == 4
+}
+
+// InPlace implements middleware.Carrier: each state of a session is another token.
+func (c *Carrier) InPlace() bool { return false }
+
+// Open implements middleware.Carrier.
+func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
+	now := c.c.Now()
+	own, newest, err := c.find(ctx, credential, now)
+	if err != nil {
+		return nil, "", err
+	}
+	if !now.Before(own.rec.IdleDeadline) {
+		return own.rec, credential, nil // this token is over; the caller will see
+	}
+	if err := c.c.Revocations.Check(own.rec); err != nil {
+		if next := c.memory.successor(ctx, generationOf(own.rec), now); next != "" {
+			return nil, next, nil
+		}
+		return nil, "", err
+	}
+	if newest != own && newest.rec.Newer(own.rec) && c.codec.trusted(ctx, newest, now) == nil {
+		return newest.rec, newest.token, nil
+	}
+	return own.rec, credential, nil
+}
+
+// find returns what a presented token says, and the newest state of its
+// generation: from memory, or by verifying it.
+func (c *Carrier) find(ctx context.Context, credential string, now time.Time) (own, newest *sealed, err error) {
+	own, newest = c.memory.present(ctx, credential)
+	if own != nil {
+		if err := c.codec.trusted(ctx, own, now); err != nil {
+			c.memory.drop(ctx, credential)
+			return nil, nil, err
+		}
+		return own, newest, nil
+	}
+	if len(credential) > c.c.MaxLength {
+		return nil, nil, fmt.Errorf("token: longer than any token made here: %w", session.Malformed)
+	}
+	own, err = c.codec.open(ctx, credential, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !now.Before(own.rec.IdleDeadline) || c.c.Revocations.Check(own.rec) != nil {
+		return own, own, nil // not worth remembering
+	}
+	return own, c.memory.add(ctx, own), nil
+}
+
+// Issue implements middleware.Carrier.
+func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
+	s, err := c.codec.seal(rec, c.c.Now())
+	if err != nil {
+		return "", err
+	}
+	c.memory.issue(ctx, s)
+	return s.token, nil
+}
+
+// Save implements middleware.Carrier. Requests that change one session take
+// turns; each goes on from the newest state that is remembered.
+func (c *Carrier) Save(ctx context.Context, _ string, base *session.Record, changes *session.Changes) (*session.Record, string, error) {
+	done, err := c.turns.take(ctx, base.ID)
+	if err != nil {
+		return nil, "", err
+	}
+	defer done()
+	base, err = c.newest(ctx, base)
+	if err != nil {
+		return nil, "", err
+	}
+	next, err := changes.Apply(base)
+	if err != nil {
+		return nil, "", err
+	}
+	s, err := c.codec.seal(next, c.c.Now())
+	if err != nil {
+		return nil, "", err
+	}
+	c.memory.add(ctx, s)
+	return s.rec, s.token, nil
+}
+
+// newest returns the newest state of base's generation. It fails if the
+// generation has ended, with session.Conflict if it goes on elsewhere.
+func (c *Carrier) newest(ctx context.Context, base *session.Record) (*session.Record, error) {
+	now := c.c.Now()
+	if err := c.c.Revocations.Check(base); err != nil {
+		if c.memory.successor(ctx, generationOf(base), now) != "" {
+			return nil, fmt.Errorf("token: the session goes on under another credential: %w", session.Conflict)
+		}
+		return nil, err
+	}
+	s := c.memory.newest(ctx, generationOf(base))
+	if s != nil && s.rec.Newer(base) && c.codec.trusted(ctx, s, now) == nil {
+		return s.rec, nil
+	}
+	return base, nil
+}
+
+// Retire implements middleware.Carrier. The revocation list decides who was
+// first, so that of two logins from one state one fails.
+func (c *Carrier) Retire(ctx context.Context, _ string, base *session.Record, next string, grace time.Duration) error {
+	done, err := c.turns.take(ctx, base.ID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	newest, err := c.newest(ctx, base)
+	if err != nil {
+		return err
+	}
+	if newest.Version != base.Version {
+		return fmt.Errorf("token: another request was faster: %w", session.Conflict)
+	}
+	of := generationOf(base)
+	if grace > 0 {
+		// Noted first: whoever finds the generation ended must find the successor.
+		now := c.c.Now()
+		c.memory.lead(ctx, of, successor{credential: next, until: now.Add(grace)}, now)
+	}
+	ok, err := c.c.Revocations.EndBelow(ctx, base.ID, base.Generation+1, base.Deadline)
+	if ok && (err == nil || grace > 0) {
+		// A move that is not in the journal yet does no harm if a restart forgets it.
+		return nil
+	}
+	if grace > 0 {
+		c.memory.stay(ctx, of)
+	}
+	if err != nil {
+		return unavailable("retire a credential", err)
+	}
+	return fmt.Errorf("token: another request was faster: %w", session.Conflict)
+}
+
+// Forget implements middleware.Carrier.
+func (c *Carrier) Forget(ctx context.Context, credential string) error {
+	c.memory.drop(ctx, credential)
+	return nil
+}
+
+// End implements middleware.Carrier. The list ends the session by its ID, so
+// also what it has become by a renewal or move that was faster.
+func (c *Carrier) End(ctx context.Context, _ string, rec *session.Record) error {
+	if err := c.c.Revocations.EndSession(ctx, rec.ID, rec.Deadline); err != nil {
+		return unavailable("end a session", err)
+	}
+	return nil
+}
+
+func generationOf(rec *session.Record) generation {
+	return generation{sessionID: rec.ID, number: rec.Generation}
+}

@@ -1,0 +1,265 @@
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// contentJWT is the cty of an encrypted session token (RFC 7519, Section 5.2).
+const contentJWT = "JWT"
+
+// maxSkew is how far the clocks of instances may differ: a token that was issued
+// further in the future is refused.
+const maxSkew = time.Minute
+
+// A codec turns records into session tokens and back.
+type codec struct {
+	ring             *keys.Ring
+	issuer, audience string
+	maxLength        int
+}
+
+// A sealed is a session token that was verified, or was made here, with the
+// record that it holds.
+type sealed struct {
+	token    string
+	rec      *session.Record
+	issuedAt time.Time
+	signKID  string
+	sealKID  string // "" for a token that is signed only
+}
+
+// seal makes the token of rec. Its exp is rec's idle deadline, but never later
+// than the keys verify; the record that comes back has the deadline that was kept.
+func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
+	signer, err := c.ring.Signer(now)
+	if err != nil {
+		return nil, unavailable("sign a session token", err)
+	}
+	sealer, err := c.ring.Sealer(now)
+	if err != nil {
+		return nil, unavailable("encrypt a session token", err)
+	}
+	rec = capped(capped(rec, signer), sealer)
+	if !now.Before(rec.IdleDeadline) {
+		return nil, fmt.Errorf("token: the active key verifies no longer than the session lives; rotate keys earlier: %w", session.Unavailable)
+	}
+	input := signingInput(signer, typSession, c.claims(rec).encode(typSession))
+	if length := tokenLength(len(input), signer, sealer); length > c.maxLength {
+		return nil, fmt.Errorf("token: a session token of %d bytes is over the limit of %d: %w", length, c.maxLength, session.TooLarge)
+	}
+	out := &sealed{rec: rec, issuedAt: rec.SeenAt, signKID: signer.ID()}
+	if out.token, err = sign(signer, input); err != nil {
+		return nil, err
+	}
+	if sealer != nil {
+		out.sealKID = sealer.ID()
+		if out.token, err = sealer.Seal([]byte(out.token), contentJWT); err != nil {
+			return nil, unavailable("encrypt a session token", err)
+		}
+	}
+	return out, nil
+}
+
+// capped returns rec with an idle deadline that is no later than the end of key.
+func capped(rec *session.Record, key *keys.Key) *session.Record {
+	if key == nil || key.VerifyUntil().IsZero() || !key.VerifyUntil().Before(rec.IdleDeadline) {
+		return rec
+	}
+	shorter := *rec
+	shorter.IdleDeadline = key.VerifyUntil().Truncate(time.Second)
+	return &shorter
+}
+
+func (c *codec) claims(rec *session.Record) *claims {
+	return &claims{
+		issuer: c.issuer, audience: c.audience, subject: rec.Subject, sessionID: rec.ID, jti: newJTI(),
+		version: int64(rec.Version), generation: int64(rec.Generation),
+		issuedAt: rec.SeenAt, expiresAt: rec.IdleDeadline, createdAt: rec.CreatedAt, deadline: rec.Deadline,
+		authenticatedAt: rec.AuthenticatedAt, persistent: rec.Persistent, values: rec.Values,
+	}
+}
+
+// open verifies a session token. Whether its session is over by now is for the
+// caller to say, from the record: its idle deadline is the token's exp.
+func (c *codec) open(ctx context.Context, credential string, now time.Time) (*sealed, error) {
+	out := &sealed{token: credential}
+	inner := credential
+	if strings.Count(credential, ".") == 4 {
+		plain, kid, err := c.decrypt(ctx, credential, now)
+		if err != nil {
+			return nil, err
+		}
+		inner, out.sealKID = plain, kid
+	}
+	payload, kid, err := verify(ctx, c.ring, inner, typSession, now)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := decodeClaims(payload, typSession)
+	if err != nil {
+		return nil, forged(err)
+	}
+	out.signKID, out.issuedAt, out.rec = kid, claims.issuedAt, claims.record()
+	if err := c.accept(claims, now); err != nil {
+		return nil, err
+	}
+	return out, c.acceptForm(out, now)
+}
+
+func (c *codec) decrypt(ctx context.Context, credential string, now time.Time) (inner, kid string, err error) {
+	frame, err := jose.ParseJWE(credential)
+	if err != nil {
+		return "", "", malformed(err)
+	}
+	if frame.Header.Cty != contentJWT || frame.Header.Typ != "" {
+		return "", "", forged(errors.New("token: not an encrypted JWT"))
+	}
+	key, err := c.ring.Key(ctx, frame.Header.Kid, now)
+	if err != nil {
+		return "", "", keyError(err)
+	}
+	plain, err := key.Open(frame) // compares alg and enc with the key's
+	if err != nil {
+		return "", "", forged(err)
+	}
+	return string(plain), key.ID(), nil
+}
+
+// verify checks the signature of a token of the given kind, and returns its
+// claims, unread, and the ID of the key that vouches for them.
+func verify(ctx context.Context, set KeySet, token, typ string, now time.Time) (payload []byte, kid string, err error) {
+	frame, err := jose.ParseJWS(token)
+	if err != nil {
+		return nil, "", malformed(err)
+	}
+	if frame.Header.Typ != typ {
+		return nil, "", forged(errors.New("token: of another kind"))
+	}
+	if frame.Header.Cty != "" {
+		return nil, "", forged(errors.New("token: a signed token has no cty"))
+	}
+	key, err := set.Key(ctx, frame.Header.Kid, now)
+	if err != nil {
+		return nil, "", keyError(err)
+	}
+	if string(key.Algorithm()) != frame.Header.Alg {
+		return nil, "", forged(errors.New("token: alg is not that of the key"))
+	}
+	if err := key.Verify(frame.SigningInput, frame.Signature); err != nil {
+		return nil, "", forged(err)
+	}
+	return frame.Payload, key.ID(), nil
+}
+
+// accept checks the claims of a session token that are the same for each.
+func (c *codec) accept(claims *claims, now time.Time) error {
+	switch {
+	case claims.issuer != c.issuer:
+		return forged(errors.New("token: iss is not ours"))
+	case claims.audience != c.audience:
+		return forged(errors.New("token: aud is not ours"))
+	case claims.issuedAt.After(now.Add(maxSkew)):
+		return forged(errors.New("token: iat is in the future; check the clocks of the instances"))
+	case claims.expiresAt.After(claims.deadline), claims.issuedAt.After(claims.expiresAt):
+		return forged(errors.New("token: exp is outside of the session's life"))
+	}
+	return nil
+}
+
+// acceptForm refuses a token that is signed only, unless it is older than the
+// first encryption key.
+func (c *codec) acceptForm(s *sealed, now time.Time) error {
+	since, sealing := c.ring.SealedSince(now)
+	if s.sealKID == "" && sealing && !s.issuedAt.Before(since) {
+		return forged(errors.New("token: signed only, though tokens are encrypted by now"))
+	}
+	return nil
+}
+
+// trusted checks again, on each request, what may have changed since the token
+// was verified: its keys' states.
+func (c *codec) trusted(ctx context.Context, s *sealed, now time.Time) error {
+	for _, kid := range [2]string{s.signKID, s.sealKID} {
+		if kid == "" {
+			continue
+		}
+		if _, err := c.ring.Key(ctx, kid, now); err != nil {
+			return keyError(err)
+		}
+	}
+	return c.acceptForm(s, now)
+}
+
+// record returns the session that the claims of a session token describe.
+func (c *claims) record() *session.Record {
+	return &session.Record{
+		ID: c.sessionID, Version: uint64(c.version), Generation: uint64(c.generation),
+		Subject: c.subject, CreatedAt: c.createdAt, AuthenticatedAt: c.authenticatedAt,
+		SeenAt: c.issuedAt, IdleDeadline: c.expiresAt, Deadline: c.deadline,
+		Persistent: c.persistent, Values: c.values,
+	}
+}
+
+// signingInput is the encoded header and payload of a token.
+func signingInput(key *keys.Key, typ string, payload []byte) string {
+	e := encoder{dst: make([]byte, 0, 160)}
+	e.string("alg", string(key.Algorithm()))
+	e.string("kid", key.ID())
+	e.string("typ", typ)
+	header := append(e.dst, '}')
+	b64 := base64.RawURLEncoding
+	dst := make([]byte, 0, b64.EncodedLen(len(header))+1+b64.EncodedLen(len(payload)))
+	dst = b64.AppendEncode(dst, header)
+	dst = append(dst, '.')
+	return string(b64.AppendEncode(dst, payload))
+}
+
+func sign(key *keys.Key, input string) (string, error) {
+	signature, err := key.Sign(input)
+	if err != nil {
+		return "", unavailable("sign a token", err)
+	}
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
+}
+
+// tokenLength is the length of the token of a signing input.
+func tokenLength(input int, signer, sealer *keys.Key) int {
+	length := input + 1 + base64.RawURLEncoding.EncodedLen(signer.SignatureLength())
+	if sealer != nil {
+		length = sealer.SealedLength(length, contentJWT)
+	}
+	return length
+}
+
+// newJTI returns 96 random bits in base64url.
+func newJTI() string {
+	var raw [12]byte
+	rand.Read(raw[:])
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+func malformed(err error) error { return fmt.Errorf("%w: %w", err, session.Malformed) }
+
+func forged(err error) error { return fmt.Errorf("%w: %w", err, session.Forged) }
+
+// keyError tells a key that is not trusted from one that could not be fetched.
+func keyError(err error) error {
+	if errors.Is(err, keys.ErrUnknownKey) || errors.Is(err, keys.ErrKeyExpired) || errors.Is(err, keys.ErrKeyRevoked) {
+		return fmt.Errorf("token: %w: %w", err, session.UnknownKey)
+	}
+	return unavailable("look up a key", err)
+}
+
+func unavailable(what string, err error) error {
+	return fmt.Errorf("token: can't %s: %w: %w", what, err, session.Unavailable)
+}

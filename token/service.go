@@ -1,0 +1,199 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// maxServiceLifetime bounds IssuerConfig.Lifetime: a service token is made for
+// the call at hand, and a logout reaches it only where the verifier hears of it.
+const maxServiceLifetime = 15 * time.Minute
+
+// IssuerConfig configures an [Issuer].
+type IssuerConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Ring holds the keys. Its signing key must not be symmetric: a service that
+	// can verify must not be able to sign. Required.
+	Ring *keys.Ring
+
+	// Issuer is iss of the tokens. Required.
+	Issuer string
+
+	// Lifetime is how long a service token is good for. 0 means 1 minute; at most 15.
+	Lifetime time.Duration
+
+	// Now is the clock. If nil, time.Now.
+	Now func() time.Time
+}
+
+// An Issuer makes service tokens: short-lived, signed, for one audience each.
+// They say who the subject of a session is, and nothing else of the session.
+type Issuer struct{ c IssuerConfig }
+
+// NewIssuer checks c and returns an Issuer.
+func NewIssuer(c IssuerConfig) (*Issuer, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	errs := []error{checkName("IssuerConfig.Issuer", c.Issuer, true)}
+	if c.Ring == nil {
+		errs = append(errs, errors.New("token: IssuerConfig.Ring is required"))
+	} else if key, err := c.Ring.Signer(c.Now()); err == nil && key.Algorithm().Symmetric() {
+		errs = append(errs, symmetric(key))
+	}
+	if c.Lifetime < 0 || c.Lifetime > maxServiceLifetime {
+		errs = append(errs, fmt.Errorf("token: IssuerConfig.Lifetime %v: must be between 0 and %v", c.Lifetime, maxServiceLifetime))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if c.Lifetime == 0 {
+		c.Lifetime = time.Minute
+	}
+	return &Issuer{c: c}, nil
+}
+
+// Issue returns a token by which the service called audience knows whose
+// session s is. It fails with session.BadValue if nobody is logged in.
+func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
+	if err := checkName("audience", audience, true); err != nil {
+		return "", err
+	}
+	caller := s.Snapshot()
+	if caller.Subject == "" {
+		return "", fmt.Errorf("token: a service token needs a subject, and nobody is logged in: %w", session.BadValue)
+	}
+	now := i.c.Now()
+	key, err := i.c.Ring.Signer(now)
+	if err != nil {
+		return "", unavailable("sign a service token", err)
+	}
+	if key.Algorithm().Symmetric() {
+		return "", unavailable("sign a service token", symmetric(key))
+	}
+	expires := earliest(now.Add(i.c.Lifetime), caller.Deadline, key.VerifyUntil()).Truncate(time.Second)
+	if !now.Before(expires) {
+		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w", session.Unavailable)
+	}
+	c := claims{
+		issuer: i.c.Issuer, audience: audience, subject: caller.Subject, sessionID: caller.ID, jti: newJTI(),
+		generation: int64(caller.Generation), issuedAt: now, expiresAt: expires, authenticatedAt: caller.AuthenticatedAt,
+	}
+	return sign(key, signingInput(key, typService, c.encode(typService)))
+}
+
+// earliest returns the earliest of the instants that are set.
+func earliest(first time.Time, rest ...time.Time) time.Time {
+	for _, t := range rest {
+		if !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+func symmetric(key *keys.Key) error {
+	return fmt.Errorf("token: the signing key is symmetric (%s), so whoever verifies a service token could also make one; make an ES256 key with keygen", key.Algorithm())
+}
+
+// TransportConfig configures a [Transport].
+type TransportConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Issuer makes the tokens. Required.
+	Issuer *Issuer
+
+	// Audience is the name of the service that is called. Required.
+	Audience string
+
+	// Origin is where the service is: scheme, host and port, as in
+	// "https://orders.internal:8443". Requests to anywhere else, after a redirect
+	// for example, pass without a token. Required.
+	Origin string
+
+	// InsecureAllowHTTP lets Origin be plain HTTP on a host other than this one.
+	InsecureAllowHTTP bool
+
+	// Base sends the requests. If nil, http.DefaultTransport.
+	Base http.RoundTripper
+}
+
+// A Transport is an http.RoundTripper that vouches for the subject of the
+// session in each request's context: it adds a service token as a bearer token
+// (RFC 6750, Section 2.1). Make the outgoing request with the context of the
+// incoming one.
+type Transport struct {
+	c      TransportConfig
+	origin url.URL
+}
+
+// NewTransport checks c and returns a Transport.
+func NewTransport(c TransportConfig) (*Transport, error) {
+	errs := []error{checkName("TransportConfig.Audience", c.Audience, true)}
+	if c.Issuer == nil {
+		errs = append(errs, errors.New("token: TransportConfig.Issuer is required"))
+	}
+	origin, err := parseOrigin(c.Origin, c.InsecureAllowHTTP)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	if c.Base == nil {
+		c.Base = http.DefaultTransport
+	}
+	return &Transport{c: c, origin: *origin}, nil
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != t.origin.Scheme || r.URL.Host != t.origin.Host {
+		return t.c.Base.RoundTrip(r)
+	}
+	bearer, err := t.c.Issuer.Issue(session.From(r.Context()), t.c.Audience)
+	if err != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+bearer)
+	return t.c.Base.RoundTrip(r)
+}
+
+func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("token: TransportConfig.Origin %q: write scheme, host and port alone, as in https://orders.internal:8443", origin)
+	}
+	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
+	if u.Scheme != "https" && !(u.Scheme == "http" && (local || allowHTTP)) {
+		return nil, fmt.Errorf("token: TransportConfig.Origin %q: tokens travel by https; InsecureAllowHTTP lifts this", origin)
+	}
+	return u, nil
+}
+
+// checkName checks an issuer or audience.
+func checkName(field, name string, required bool) error {
+	switch {
+	case name == "" && required:
+		return fmt.Errorf("token: %s is required", field)
+	case len(name) > 256 || !utf8.ValidString(name):
+		return fmt.Errorf("token: %s must be UTF-8 of at most 256 bytes", field)
+	}
+	return nil
+}
+
+// A KeySet finds the public key that a token names. *keys.Ring and *keys.Remote
+// have this method.
+type KeySet interface {
+	Key(ctx context.Context, kid string, now time.Time) (*keys.Key, error)
+}

@@ -1,0 +1,171 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// VerifierConfig configures a [Verifier].
+type VerifierConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Keys are the issuer's public keys: usually a keys.Remote that fetches them.
+	// Required. They must be the keys of Issuer alone (RFC 8725bis, Section 3.8).
+	Keys KeySet
+
+	// Issuer is the only iss that is accepted, exactly. Required.
+	Issuer string
+
+	// Audience is the name of this service, compared with aud exactly. Required.
+	Audience string
+
+	// Revocations, if set, is asked whether the caller's session has ended since
+	// the token was made. Without it a token is good until it expires.
+	Revocations interface {
+		Check(rec *session.Record) error
+	}
+
+	// Leeway is how far the issuer's clock may be off, on exp and iat. 0 means 10
+	// seconds, a negative Leeway means none; at most 5 minutes.
+	Leeway time.Duration
+
+	// Now is the clock. If nil, time.Now.
+	Now func() time.Time
+}
+
+// A Verifier accepts service tokens, and nothing else.
+type Verifier struct{ c VerifierConfig }
+
+// A Caller is whom a service token vouches for.
+type Caller struct {
+	Issuer          string    // who vouches; a subject is known only together with it
+	Subject         string    // who is logged in there
+	SessionID       string    // the public handle of the session
+	AuthenticatedAt time.Time // when the subject logged in
+	ExpiresAt       time.Time // when the token does
+}
+
+// NewVerifier checks c and returns a Verifier. It reports every mistake at once.
+func NewVerifier(c VerifierConfig) (*Verifier, error) {
+	errs := []error{checkName("VerifierConfig.Issuer", c.Issuer, true), checkName("VerifierConfig.Audience", c.Audience, true)}
+	if c.Keys == nil {
+		errs = append(errs, errors.New("token: VerifierConfig.Keys is required: keys.NewRemote fetches the issuer's"))
+	}
+	if c.Leeway > 5*time.Minute {
+		errs = append(errs, fmt.Errorf("token: VerifierConfig.Leeway %v: at most 5m", c.Leeway))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Leeway == 0:
+		c.Leeway = 10 * time.Second
+	case c.Leeway < 0:
+		c.Leeway = 0
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Verifier{c: c}, nil
+}
+
+// Verify returns whom token vouches for. An error wraps a session.Reason:
+// session.Unavailable if it could not be told, otherwise the token is no good.
+func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
+	now := v.c.Now()
+	payload, _, err := verify(ctx, v.c.Keys, token, typService, now)
+	if err != nil {
+		return nil, err
+	}
+	c, err := decodeClaims(payload, typService)
+	if err != nil {
+		return nil, forged(err)
+	}
+	switch {
+	case c.issuer != v.c.Issuer:
+		return nil, forged(errors.New("token: from another issuer"))
+	case c.audience != v.c.Audience:
+		return nil, forged(errors.New("token: for another audience"))
+	case c.subject == "":
+		return nil, forged(errors.New("token: without a subject"))
+	case c.issuedAt.After(now.Add(v.c.Leeway)):
+		return nil, forged(errors.New("token: iat is in the future"))
+	case c.expiresAt.Sub(c.issuedAt) > maxServiceLifetime:
+		return nil, forged(errors.New("token: lives longer than a service token may"))
+	case !now.Before(c.expiresAt.Add(v.c.Leeway)):
+		return nil, fmt.Errorf("token: expired: %w", session.LifetimeOver)
+	}
+	if v.c.Revocations != nil {
+		if err := v.c.Revocations.Check(c.record()); err != nil {
+			return nil, err
+		}
+	}
+	return &Caller{
+		Issuer: c.issuer, Subject: c.subject, SessionID: c.sessionID,
+		AuthenticatedAt: c.authenticatedAt, ExpiresAt: c.expiresAt,
+	}, nil
+}
+
+// Check verifies the bearer token of r, which must be in its one Authorization
+// header. Cookies, forms and the URL are never looked at.
+func (v *Verifier) Check(r *http.Request) (*Caller, error) {
+	fields := r.Header["Authorization"]
+	if len(fields) == 0 {
+		return nil, fmt.Errorf("token: no Authorization header: %w", errNoToken)
+	}
+	if len(fields) > 1 {
+		return nil, fmt.Errorf("token: several Authorization headers: %w", session.Ambiguous)
+	}
+	scheme, bearer, ok := strings.Cut(fields[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return nil, fmt.Errorf("token: Authorization is not of scheme Bearer: %w", errNoToken)
+	}
+	return v.Verify(r.Context(), bearer)
+}
+
+// errNoToken is the Reason of a request without a token: RFC 6750, Section 3.1
+// wants no error code for it.
+var errNoToken = fmt.Errorf("token: the request has no bearer token: %w", session.NotFound)
+
+// Handler lets requests with a good token through to next, with the [Caller] in
+// their context. Others get 401 and WWW-Authenticate (RFC 6750, Section 3), the
+// same for each reason, or 503 if the keys could not be fetched.
+func (v *Verifier) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, err := v.Check(r)
+		if err != nil {
+			deny(w, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	})
+}
+
+func deny(w http.ResponseWriter, err error) {
+	status := http.StatusUnauthorized
+	w.Header().Set("Cache-Control", "no-store")
+	switch {
+	case errors.Is(err, session.Unavailable):
+		status = http.StatusServiceUnavailable
+	case errors.Is(err, errNoToken):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	default:
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	}
+	http.Error(w, http.StatusText(status), status)
+}
+
+type callerKey struct{}
+
+// CallerFrom returns whom the request of ctx comes from. ok is false if no
+// [Verifier.Handler] has let it through.
+func CallerFrom(ctx context.Context) (caller *Caller, ok bool) {
+	caller, ok = ctx.Value(callerKey{}).(*Caller)
+	return caller, ok
+}
