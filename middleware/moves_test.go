@@ -1,0 +1,236 @@
+package middleware_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// homeForm is the form that a small session has in each mode.
+var homeForm = map[string]string{"stateless": "token", "opaque": "opaque", "auto": "token"}
+
+// TestModeChange restarts an application in another mode, over the same keys and
+// store: nobody is logged out.
+func TestModeChange(t *testing.T) {
+	for _, from := range modes {
+		for _, to := range modes {
+			if from == to {
+				continue
+			}
+			t.Run(from+" to "+to, func(t *testing.T) {
+				w := newWorld(t)
+				b := newSite(t, w.middleware(t, from)).browser()
+				var id string
+				b.do(func(s *session.Session) {
+					assert.NoError(t, s.Login("alice"))
+					assert.NoError(t, visits.Set(s, 1))
+					id = s.ID()
+				})
+				require.Equal(t, homeForm[from], form(b.credential()))
+				b.site.run(w.middleware(t, to))
+
+				t.Run("a read changes nothing", func(t *testing.T) {
+					got := b.do(func(s *session.Session) {
+						assert.Equal(t, "alice", s.Subject())
+						assert.Equal(t, 1, visits.Get(s))
+					})
+					assert.Empty(t, got.Header["Set-Cookie"])
+				})
+				t.Run("the first response is thrown away", func(t *testing.T) {
+					lost := b.site.holding(b.credential())
+					lost.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
+					w.Advance(59 * time.Second)
+					b.do(func(s *session.Session) {
+						assert.Equal(t, id, s.ID())
+						assert.Equal(t, "alice", s.Subject())
+						assert.Equal(t, 2, visits.Get(s))
+					})
+				})
+				t.Run("the next save moves", func(t *testing.T) {
+					b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 3)) })
+					assert.Equal(t, homeForm[to], form(b.credential()))
+					b.do(func(s *session.Session) {
+						assert.Equal(t, id, s.ID())
+						assert.Equal(t, 3, visits.Get(s))
+					})
+				})
+				t.Run("logout ends it in every form", func(t *testing.T) {
+					last := b.credential()
+					b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+					_, ok := b.site.opens(last)
+					assert.False(t, ok)
+				})
+			})
+		}
+	}
+}
+
+// together lets n requests run at once: each has opened its session before the
+// first of them saves.
+func together(b *browser, n int, h func(i int, s *session.Session)) {
+	var opened, done sync.WaitGroup
+	opened.Add(n)
+	for i := range n {
+		done.Go(func() {
+			other := b.site.holding(b.credential())
+			got := other.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+				opened.Done()
+				opened.Wait()
+				h(i, s)
+				io.WriteString(w, "ok")
+			})
+			assert.Equal(b.t, "ok", got.body)
+		})
+	}
+	done.Wait()
+}
+
+func TestModeChangeWithParallelRequests(t *testing.T) {
+	for _, from := range modes {
+		for _, to := range modes {
+			if from == to {
+				continue
+			}
+			t.Run(from+" to "+to, func(t *testing.T) {
+				w := newWorld(t)
+				b := newSite(t, w.middleware(t, from)).browser()
+				b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+				b.site.run(w.middleware(t, to))
+				together(b, 6, func(i int, s *session.Session) {
+					assert.NoError(t, s.Set(fmt.Sprint("key", i), i))
+				})
+				// The browser still has the old cookie: within a minute it leads on.
+				b.do(func(s *session.Session) {
+					assert.Equal(t, "alice", s.Subject())
+					assert.Equal(t, 6, s.Len(), "%v", s.Keys())
+				})
+				assert.Equal(t, homeForm[to], form(b.credential()))
+			})
+		}
+	}
+}
+
+// A move is no security event, but it isn't left open either.
+func TestMoveGraceEnds(t *testing.T) {
+	w := newWorld(t)
+	b := newSite(t, w.middleware(t, "stateless")).browser()
+	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	before := b.credential()
+	b.site.run(w.middleware(t, "opaque"))
+	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	w.Advance(middleware.MoveGrace - time.Second)
+	_, ok := b.site.opens(before)
+	assert.True(t, ok)
+	w.Advance(time.Second)
+	_, ok = b.site.opens(before)
+	assert.False(t, ok)
+	b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+}
+
+func TestAutoMovesToTheStoreAndBack(t *testing.T) {
+	tests := []struct {
+		name     string
+		parallel int  // requests that outgrow, or shrink, the session at once
+		lost     bool // whether the responses to them get lost
+	}{
+		{"one request", 1, false},
+		{"6 parallel requests", 6, true},
+		{"the response is lost", 1, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			b := newSite(t, w.middleware(t, "auto")).browser()
+			var id string
+			b.do(func(s *session.Session) {
+				assert.NoError(t, s.Login("alice"))
+				assert.NoError(t, visits.Set(s, 1))
+				id = s.ID()
+			})
+			require.Equal(t, "token", form(b.credential()))
+			change := func(f func(i int, s *session.Session)) {
+				if tt.lost {
+					together(b, tt.parallel, f)
+					b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) }) // the next save moves what is to be moved
+					return
+				}
+				b.do(func(s *session.Session) { f(0, s) })
+			}
+			for range 3 {
+				change(func(i int, s *session.Session) {
+					assert.NoError(t, s.Set(fmt.Sprint("big", i), strings.Repeat("x", 4000)))
+				})
+				assert.Equal(t, "opaque", form(b.credential()))
+				b.do(func(s *session.Session) {
+					assert.Equal(t, id, s.ID())
+					assert.Equal(t, 1, visits.Get(s))
+					assert.Equal(t, 1+tt.parallel, s.Len())
+				})
+				change(func(i int, s *session.Session) { assert.NoError(t, s.Delete(fmt.Sprint("big", i))) })
+				assert.Equal(t, "token", form(b.credential()))
+				b.do(func(s *session.Session) {
+					assert.Equal(t, id, s.ID())
+					assert.Equal(t, "alice", s.Subject())
+					assert.Equal(t, []string{"visits"}, s.Keys())
+				})
+			}
+		})
+	}
+}
+
+// A session that just fits a cookie stays where it is: it doesn't go to and fro.
+func TestAutoLeavesRoom(t *testing.T) {
+	w := newWorld(t)
+	b := newSite(t, w.middleware(t, "auto")).browser()
+	set := func(n int) string {
+		b.do(func(s *session.Session) { assert.NoError(t, s.Set("pad", strings.Repeat("x", n))) })
+		return form(b.credential())
+	}
+	largest := 0
+	for n := 100; set(n) == "token"; n += 10 {
+		largest = n
+	}
+	assert.Greater(t, largest, 1000)
+	assert.Equal(t, "opaque", set(largest), "it fits again, but without room")
+	assert.Equal(t, "opaque", set(largest*8/10))
+	assert.Equal(t, "token", set(largest*5/10))
+	assert.Equal(t, "token", set(largest))
+}
+
+// What doesn't fit the configured form stays where it is.
+func TestTooLargeStays(t *testing.T) {
+	w := newWorld(t)
+	b := newSite(t, w.middleware(t, "opaque")).browser()
+	b.do(func(s *session.Session) {
+		assert.NoError(t, s.Login("alice"))
+		assert.NoError(t, s.Set("big", strings.Repeat("x", 5000)))
+	})
+	b.site.run(w.middleware(t, "stateless"))
+	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	b.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
+	assert.Equal(t, "opaque", form(b.credential()))
+	b.do(func(s *session.Session) {
+		assert.Equal(t, "alice", s.Subject())
+		assert.Equal(t, 1, visits.Get(s))
+		assert.NoError(t, s.Delete("big"))
+	})
+	assert.Equal(t, "token", form(b.credential()))
+}
+
+// An application may stop accepting the other form.
+func TestOtherFormNotAccepted(t *testing.T) {
+	w := newWorld(t)
+	b := newSite(t, w.middleware(t, "opaque")).browser()
+	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b.site.run(w.middleware(t, "stateless", func(c *middleware.Config) { c.Accept = nil }))
+	b.do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+}

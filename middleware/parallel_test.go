@@ -1,0 +1,124 @@
+package middleware_test
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTwoRequestsKeepBothValues(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		oldest := b.credential()
+		together(b, 2, func(i int, s *session.Session) { assert.NoError(t, s.Set("key"+strconv.Itoa(i), i)) })
+		b.site.holding(oldest).do(func(s *session.Session) {
+			assert.Equal(t, []string{"key0", "key1", "visits"}, s.Keys())
+		})
+	})
+}
+
+// 100 requests at once count to 100, though each began with the same cookie, and
+// though the browser keeps the oldest of the cookies that they bring.
+func TestParallelUpdates(t *testing.T) {
+	inEachMode(t, func(t *testing.T, mode string, _ *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 0)) })
+		oldest := b.credential()
+		together(b, 100, func(_ int, s *session.Session) {
+			_, err := visits.Update(s, func(n int) int { return n + 1 })
+			assert.NoError(t, err)
+		})
+		require.Equal(t, oldest, b.credential())
+		got := b.do(func(s *session.Session) { assert.Equal(t, 100, visits.Get(s)) })
+		if mode != "opaque" {
+			assert.NotEmpty(t, got.Header["Set-Cookie"], "the browser gets the newer state back")
+			assert.NotEqual(t, oldest, b.credential())
+		}
+	})
+}
+
+// A value can be used up exactly once, by Update and Save.
+func TestOneTimeValue(t *testing.T) {
+	const once session.Key[string] = "once"
+	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, once.Set(s, "token")) })
+		var mu sync.Mutex
+		used := 0
+		together(b, 100, func(_ int, s *session.Session) {
+			mine := false
+			_, err := once.Update(s, func(v string) string { mine = v == "token"; return "" })
+			assert.NoError(t, err)
+			assert.NoError(t, s.Save(t.Context()))
+			if mine { // as the run that was kept has found it
+				mu.Lock()
+				used++
+				mu.Unlock()
+			}
+		})
+		assert.Equal(t, 1, used)
+	})
+}
+
+// The goroutines of one request may share its session.
+func TestGoroutinesOfOneRequest(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
+		b.do(func(s *session.Session) {
+			var wg sync.WaitGroup
+			for i := range 20 {
+				wg.Go(func() {
+					assert.NoError(t, s.Set("key"+strconv.Itoa(i), i))
+					_, err := visits.Update(s, func(n int) int { return n + 1 })
+					assert.NoError(t, err)
+					if i%5 == 0 {
+						assert.NoError(t, s.Save(t.Context()))
+					}
+					s.Keys()
+				})
+			}
+			wg.Wait()
+		})
+		b.do(func(s *session.Session) {
+			assert.Equal(t, 21, s.Len())
+			assert.Equal(t, 20, visits.Get(s))
+		})
+	})
+}
+
+// A poll is at work during a login, and its response arrives after that of the
+// login: the browser ends up logged in.
+func TestPollDoesNotUndoLogin(t *testing.T) {
+	for _, writes := range []bool{false, true} {
+		inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+			b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+			w.Advance(2 * time.Minute) // so that the poll would record its activity
+			polling, loggedIn, polled := make(chan struct{}), make(chan struct{}), make(chan reply)
+			go func() {
+				polled <- b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+					close(polling)
+					<-loggedIn
+					if writes {
+						assert.NoError(t, s.Set("poll", 1))
+					}
+					io.WriteString(w, "polled")
+				})
+			}()
+			<-polling
+			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			close(loggedIn)
+			got := <-polled
+			assert.Empty(t, got.Header["Set-Cookie"])
+			if writes {
+				assert.Equal(t, http.StatusConflict, got.StatusCode, "the poll is told that its change was not kept")
+			} else {
+				assert.Equal(t, "polled", got.body)
+			}
+			b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+		})
+	}
+}
