@@ -1,0 +1,70 @@
+# make test    all tests, with the race detector; installs what they need
+# make lint    gofmt, go vet, staticcheck
+# make fuzz    every fuzz target for FUZZTIME each
+# make soak    the long versions of the race, soak and flood tests
+# make bench   every benchmark, summed up by benchstat; OLD=file compares
+# make api     writes api.txt anew
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+
+GO        ?= go
+FUZZTIME  ?= 30s
+BENCH     ?= .
+BENCHTIME ?= 1s
+COUNT     ?= 6
+OLD       ?=
+
+# Every module of the repository but tools/, which has no packages; the root first.
+MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path './tools/*' -not -path '*/testdata/*' | sed 's|/go.mod$$||'))
+
+.PHONY: test lint fuzz soak bench api needs
+.SILENT:
+
+test: needs
+	for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done
+
+# What the tests need beyond Go: a C compiler, for the race detector. go test
+# ./... without it needs nothing. Add here what a new test needs: a command that
+# tells whether it is there, and the Debian packages that bring it.
+needs:
+	need() { \
+		command -v "$$1" >/dev/null && return; \
+		shift; echo "== apt-get install $$*"; \
+		if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \
+		$$root apt-get update -q </dev/null; \
+		$$root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$$@" </dev/null; \
+	}; \
+	need "$$($(GO) env CC)" gcc libc6-dev
+
+# staticcheck and benchstat have their versions in tools/go.mod.
+lint:
+	echo "== gofmt"; unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
+	staticcheck=$$($(GO) -C tools tool -n staticcheck); \
+	for m in $(MODULES); do echo "== vet, staticcheck $$m"; (cd $$m; $(GO) vet ./...; "$$staticcheck" ./...); done
+
+fuzz:
+	found=0; \
+	for m in $(MODULES); do \
+		packages=$$($(GO) -C $$m list ./...); \
+		for p in $$packages; do \
+			names=$$($(GO) -C $$m test -list '^Fuzz' $$p); \
+			for f in $$(grep '^Fuzz' <<<"$$names"); do \
+				echo "== fuzz $$p $$f"; found=1; \
+				$(GO) -C $$m test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$p; \
+			done; \
+		done; \
+	done; \
+	[ $$found = 1 ] || { echo "no fuzz targets"; exit 1; }
+
+soak:
+	for m in $(MODULES); do echo "== soak $$m"; CLOAKROOM_SOAK=1 $(GO) -C $$m test -count 1 -timeout 60m -run 'Race|Soak|Flood' ./...; done
+
+bench:
+	mkdir -p .bench
+	benchstat=$$($(GO) -C tools tool -n benchstat); new=.bench/$$(date +%Y%m%d-%H%M%S).txt; \
+	for m in $(MODULES); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) -timeout 120m ./...; done | tee $$new; \
+	"$$benchstat" $(OLD) $$new; echo "kept in $$new"
+
+api:
+	$(GO) test -run '^TestAPI$$' . -update

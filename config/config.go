@@ -1,0 +1,178 @@
+// Package config turns one part of an application's configuration into sessions.
+//
+// Write it as YAML or JSON and read it with [Load] or [Parse]; lay environment
+// variables over it with [FromEnv]; or embed [Config] in the application's own
+// struct and decode that with any YAML or JSON library: durations and sizes
+// decode themselves.
+//
+//	mode: stateless
+//	keys:
+//	  file: /etc/app/keys.json
+//	session:
+//	  idle_timeout: 20m
+//	  lifetime: 12h
+//
+// Every field can be left out, and then has the default that its documentation
+// names. Nothing is guessed: an unknown or repeated field, a value that is left
+// empty, a number without a unit and two fields that contradict each other are
+// errors. Each names its field and says what to write instead, and all of them
+// come at once.
+//
+// # Environment
+//
+// A field's variable is CLOAKROOM_ and its path in capitals, joined by
+// underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. One
+// differs: keys.file is CLOAKROOM_KEYSET, which keygen reads too.
+package config
+
+// Config is everything about sessions that an operator may want to set. The
+// zero Config holds the defaults; modes stateless and auto need Keys.File too.
+// It holds no secrets: the keys stay in their file.
+type Config struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Mode is the form in which sessions are kept: [Stateless], [Opaque] or
+	// [Auto]. Empty means Stateless. A change of mode logs nobody out; see
+	// AcceptOtherForm.
+	Mode Mode `yaml:"mode,omitempty" json:"mode,omitzero"`
+
+	// Issuer is the iss claim of session tokens, and of the service tokens that
+	// go to other services. Empty means "cloakroom".
+	Issuer string `yaml:"issuer,omitempty" json:"issuer,omitzero"`
+
+	// Audience is the aud claim of session tokens. Applications that share keys
+	// but not sessions need different ones. Empty means the issuer.
+	Audience string `yaml:"audience,omitempty" json:"audience,omitzero"`
+
+	// Keys says where the keys of session tokens are.
+	Keys Keys `yaml:"keys,omitempty" json:"keys,omitzero"`
+
+	// Session says how long sessions live.
+	Session Session `yaml:"session,omitempty" json:"session,omitzero"`
+
+	// Cookie is the cookie that carries the credential.
+	Cookie Cookie `yaml:"cookie,omitempty" json:"cookie,omitzero"`
+
+	// AcceptOtherForm says whether a session in the form that Mode does not
+	// write is still accepted, and moved when it is next saved. Nil means that
+	// it is, as far as it can be: mode opaque then accepts tokens if Keys.File
+	// is set. Set it to false once the last session from before a change of
+	// mode has ended.
+	AcceptOtherForm *bool `yaml:"accept_other_form,omitempty" json:"accept_other_form,omitzero"`
+
+	// Store bounds the sessions that this process keeps in its memory. It has
+	// no effect on a store that the application passes in.
+	Store Store `yaml:"store,omitempty" json:"store,omitzero"`
+
+	// Revocations says where the list of what ended early is kept.
+	Revocations Revocations `yaml:"revocations,omitempty" json:"revocations,omitzero"`
+
+	// TokenMemory bounds the memory that keeps verified tokens and the newest
+	// record of each session, in bytes. 0 means 64 MiB.
+	TokenMemory Size `yaml:"token_memory,omitempty" json:"token_memory,omitzero"`
+
+	// Timeout is how long a request waits for the store to open its session,
+	// and again to save or end it, which goes on when the client has gone.
+	// 0 means 2 seconds.
+	Timeout Duration `yaml:"timeout,omitempty" json:"timeout,omitzero"`
+}
+
+// A Mode is a form in which sessions are kept.
+type Mode string
+
+// The modes.
+const (
+	Stateless Mode = "stateless" // in signed, optionally encrypted tokens
+	Opaque    Mode = "opaque"    // on the server, under opaque credentials
+	Auto      Mode = "auto"      // stateless while they fit into the cookie, otherwise opaque
+)
+
+// Keys says where the keys of session tokens are.
+type Keys struct {
+	// File is the key file that keygen made. Modes stateless and auto need it.
+	// A relative path starts at the working directory.
+	File string `yaml:"file,omitempty" json:"file,omitzero" env:"KEYSET"`
+
+	// Reload is how often File is looked at for changes. 0 means 30 seconds.
+	Reload Duration `yaml:"reload,omitempty" json:"reload,omitzero"`
+}
+
+// Session says how long sessions live.
+type Session struct {
+	// Preset takes the times below that are not set from an authentication
+	// assurance level of NIST SP 800-63B-4: "aal1", "aal2" or "aal3". Those
+	// that are set may only be shorter. Empty means no preset.
+	Preset string `yaml:"preset,omitempty" json:"preset,omitzero"`
+
+	// IdleTimeout ends a session that has had no request for so long. 0 means
+	// 20 minutes.
+	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitzero"`
+
+	// Lifetime ends a session so long after its start or last login, whatever
+	// the activity. 0 means 12 hours.
+	Lifetime Duration `yaml:"lifetime,omitempty" json:"lifetime,omitzero"`
+
+	// TouchEvery is how stale the recorded activity may be, at most a quarter
+	// of IdleTimeout. 0 means 1 minute, or that quarter if it is less.
+	TouchEvery Duration `yaml:"touch_every,omitempty" json:"touch_every,omitzero"`
+
+	// Persistent makes the cookies of new sessions outlive the browser. The
+	// application can decide it for each session with Remember.
+	Persistent bool `yaml:"persistent,omitempty" json:"persistent,omitzero"`
+}
+
+// Cookie is the cookie that carries the credential. It is always HttpOnly.
+type Cookie struct {
+	// Name is the cookie's name. Empty means "__Host-session". Domain, Path and
+	// InsecureAllowHTTP rule that prefix out and need another name.
+	Name string `yaml:"name,omitempty" json:"name,omitzero"`
+
+	// Path is where the cookie is sent to. Empty means "/".
+	Path string `yaml:"path,omitempty" json:"path,omitzero"`
+
+	// Domain makes the cookie go to all hosts below it as well, each of which
+	// can then read and replace it. Empty means this host alone.
+	Domain string `yaml:"domain,omitempty" json:"domain,omitzero"`
+
+	// SameSite is "lax", "strict" or "none". Empty means "lax".
+	SameSite string `yaml:"same_site,omitempty" json:"same_site,omitzero"`
+
+	// Partitioned gives each site that embeds the application in a frame a
+	// session of its own (CHIPS).
+	Partitioned bool `yaml:"partitioned,omitempty" json:"partitioned,omitzero"`
+
+	// InsecureAllowHTTP drops the Secure attribute: anybody on the way can read
+	// the cookie. For development without TLS.
+	InsecureAllowHTTP bool `yaml:"insecure_allow_http,omitempty" json:"insecure_allow_http,omitzero"`
+}
+
+// Store bounds the sessions that this process keeps in its memory.
+type Store struct {
+	// MaxSessions is how many sessions are kept; beyond it new ones are
+	// refused. 0 means 1,000,000.
+	MaxSessions int `yaml:"max_sessions,omitempty" json:"max_sessions,omitzero"`
+
+	// MaxBytes is how much memory sessions may take; beyond it new ones are
+	// refused. 0 means 1 GiB.
+	MaxBytes Size `yaml:"max_bytes,omitempty" json:"max_bytes,omitzero"`
+
+	// Linger is how long a session is kept after its end, so that a visitor who
+	// comes back late is told so. 0 means 10 minutes.
+	Linger Duration `yaml:"linger,omitempty" json:"linger,omitzero"`
+}
+
+// Revocations says where the list of what ended early is kept.
+type Revocations struct {
+	// File is the journal, which one process at a time may use. Empty means
+	// revocations.journal beside the key file.
+	File string `yaml:"file,omitempty" json:"file,omitzero"`
+
+	// InsecureVolatile keeps the list in memory alone: after a restart, tokens
+	// that were logged out are valid again until they expire.
+	InsecureVolatile bool `yaml:"insecure_volatile,omitempty" json:"insecure_volatile,omitzero"`
+
+	// Skew is how far the clocks of the instances may be apart. Ending a
+	// subject's sessions reaches those that began up to Skew later. 0 means one
+	// clock.
+	Skew Duration `yaml:"skew,omitempty" json:"skew,omitzero"`
+}

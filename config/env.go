@@ -1,0 +1,124 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const envPrefix = "CLOAKROOM_"
+
+// FromEnv returns base with the CLOAKROOM_ variables of environ laid over it.
+// environ has the form of os.Environ(); other variables are ignored, and of
+// a repeated one the last counts. The rules are those of [Parse]: a variable
+// that is set but empty is an error, and so is one that belongs to no field.
+func FromEnv(base Config, environ []string) (Config, error) {
+	vars := variables(environ)
+	tree, unknown := envTree(vars)
+	label := func(path string) string {
+		name := envOf(path)
+		if _, ok := vars[name]; ok {
+			return "variable " + name
+		}
+		return fieldLabel(path)
+	}
+	if base.AcceptOtherForm != nil {
+		base.AcceptOtherForm = new(*base.AcceptOtherForm) // decoding writes through the caller's
+	}
+	if err := errors.Join(unknown, decode(tree, &base, label)); err != nil {
+		return Config{}, err
+	}
+	return base, nil
+}
+
+// variables returns the variables of environ that are ours.
+func variables(environ []string) map[string]string {
+	vars := map[string]string{}
+	for _, v := range environ {
+		if name, value, ok := strings.Cut(v, "="); ok && strings.HasPrefix(name, envPrefix) {
+			vars[name] = value
+		}
+	}
+	return vars
+}
+
+// envTree arranges vars as [Parse] does a document.
+func envTree(vars map[string]string) (tree map[string]any, unknown error) {
+	tree = map[string]any{}
+	var known []string
+	for _, l := range leaves() {
+		known = append(known, l.env)
+		if value, ok := vars[l.env]; ok {
+			put(tree, l.path, envValue(value, l.kind))
+		}
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if !slices.Contains(known, name) {
+			errs = append(errs, unknownName("variable "+name, envLike(name, known)))
+		}
+	}
+	return tree, errors.Join(errs...)
+}
+
+// envLike returns the name that was meant by name, or "".
+func envLike(name string, known []string) string {
+	all := leaves()
+	byRule := func(l leaf) bool { return envName(l.path, "") == name }
+	if i := slices.IndexFunc(all, byRule); i >= 0 {
+		return all[i].env // an exception to the rule
+	}
+	return closest(strings.ToUpper(name), strings.TrimPrefix(name, envPrefix), known)
+}
+
+func unknownName(what, like string) error {
+	if like == "" {
+		return fmt.Errorf("config: %s is unknown; remove it", what)
+	}
+	return fmt.Errorf("config: %s is unknown; did you mean %s?", what, like)
+}
+
+// envOf returns the name of the variable for the field at path.
+func envOf(path string) string {
+	all := leaves()
+	i := slices.IndexFunc(all, func(l leaf) bool { return l.path == path })
+	if i < 0 {
+		return ""
+	}
+	return all[i].env
+}
+
+// put sets the value at a dotted path, at most two names long.
+func put(tree map[string]any, path string, value any) {
+	section, name, nested := strings.Cut(path, ".")
+	if !nested {
+		tree[path] = value
+		return
+	}
+	fields, _ := tree[section].(map[string]any)
+	if fields == nil {
+		fields = map[string]any{}
+		tree[section] = fields
+	}
+	fields[name] = value
+}
+
+// envValue reads value as a document would for that kind of field. What has
+// another form stays text, which the decoder then refuses.
+func envValue(value string, kind reflect.Kind) any {
+	switch kind {
+	case reflect.Bool:
+		if value == "true" || value == "false" {
+			return value == "true"
+		}
+	case reflect.Int:
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			return n
+		}
+	}
+	return value
+}

@@ -1,0 +1,142 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	day     = 24 * time.Hour
+	maxDays = uint64(math.MaxInt64 / day)
+)
+
+// Duration is a time.Duration that is written with its units: "90s", "20m",
+// "12h", "30d" (days of 24 hours), "1d12h". As text it is never negative and
+// never zero: what has a default is left out.
+type Duration time.Duration
+
+// UnmarshalText sets d from its text. It refuses a number without a unit.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := parseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText returns d as [Duration.String] does.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String returns d in the largest units that hold it: "30d", "1h30m".
+func (d Duration) String() string {
+	if v := time.Duration(d); v > 0 && v%day == 0 {
+		return strconv.FormatInt(int64(v/day), 10) + "d"
+	}
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func parseDuration(s string) (time.Duration, error) {
+	if isNumber(s) {
+		return 0, fmt.Errorf("%q has no unit; write %[2]ss, %[2]sm, %[2]sh or %[2]sd", s, s)
+	}
+	var total time.Duration
+	rest := s
+	if days, after, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 64)
+		if err != nil || n > maxDays {
+			return 0, badDuration(s)
+		}
+		total, rest = time.Duration(n)*day, after
+	}
+	if rest != "" || s == "" {
+		v, err := time.ParseDuration(rest)
+		if err != nil || v < 0 || v > math.MaxInt64-total {
+			return 0, badDuration(s)
+		}
+		total += v
+	}
+	if total == 0 {
+		return 0, fmt.Errorf("%q is zero; leave the field out for its default", s)
+	}
+	return total, nil
+}
+
+func badDuration(s string) error {
+	return fmt.Errorf("%q is no duration; write it like 90s, 20m, 12h or 30d", s)
+}
+
+// Size is a number of bytes that is written with its unit: "512KiB", "64MiB",
+// "2GiB", "4096B". As text it is never zero: what has a default is left out.
+type Size int64
+
+// units are a Size's, the largest first: the order matters to String, and to
+// UnmarshalText, for which every unit ends in the last one.
+func units() []unit {
+	return []unit{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+}
+
+type unit struct {
+	name  string
+	bytes int64
+}
+
+// UnmarshalText sets s from its text. It refuses a number without a unit, and
+// decimal units (MB), whose meaning is disputed.
+func (s *Size) UnmarshalText(text []byte) error {
+	in := string(text)
+	if isNumber(in) {
+		return fmt.Errorf("%q has no unit; write %[2]sKiB, %[2]sMiB or %[2]sGiB", in, in)
+	}
+	for _, u := range units() {
+		digits, ok := strings.CutSuffix(in, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 63)
+		if err != nil || int64(n) > math.MaxInt64/u.bytes {
+			break
+		}
+		if n == 0 {
+			return fmt.Errorf("%q is zero; leave the field out for its default", in)
+		}
+		*s = Size(int64(n) * u.bytes)
+		return nil
+	}
+	return fmt.Errorf("%q is no size; write it like 512KiB, 64MiB or 2GiB", in)
+}
+
+// MarshalText returns s as [Size.String] does.
+func (s Size) MarshalText() ([]byte, error) {
+	if s < 0 {
+		return nil, errors.New("config: a negative Size can't be written")
+	}
+	return []byte(s.String()), nil
+}
+
+// String returns s in the largest unit that divides it: "64MiB".
+func (s Size) String() string {
+	for _, u := range units() {
+		if n := int64(s); n != 0 && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.name
+		}
+	}
+	return "0B"
+}
+
+// isNumber reports whether s is a number with nothing behind it.
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return s != "" && err == nil
+}

@@ -1,0 +1,243 @@
+// Package cloakroom_test holds the rules of the repository as tests: who may
+// import whom, what go.mod may say, which names are exported.
+package cloakroom_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+const modulePath = "github.com/cloakroom-go/cloakroom"
+
+// A sourcePackage is a folder with Go files, of this module or of one nested in it.
+type sourcePackage struct {
+	dir   string // "opaque/storetest"; "." for the root
+	name  string
+	fset  *token.FileSet
+	files []*ast.File // without tests
+	tests []*ast.File
+}
+
+func (p *sourcePackage) isMain() bool { return p.name == "main" }
+
+func (p *sourcePackage) isInternal() bool {
+	return slices.Contains(strings.Split(p.dir, "/"), "internal")
+}
+
+// isTooling reports whether p belongs to a module that nobody imports.
+func (p *sourcePackage) isTooling() bool {
+	top, _, _ := strings.Cut(p.dir, "/")
+	return slices.Contains([]string{"benchmarks", "interop", "tools"}, top)
+}
+
+// isAPI reports whether p is there for others to import.
+func (p *sourcePackage) isAPI() bool { return !p.isMain() && !p.isInternal() && !p.isTooling() }
+
+// packages returns every package that has more than tests, and fails if there is none.
+func packages(t *testing.T) []*sourcePackage {
+	t.Helper()
+	byDir := map[string]*sourcePackage{}
+	for _, file := range repoFiles(t) {
+		if path.Ext(file) != ".go" || strings.Contains("/"+file, "/testdata/") {
+			continue
+		}
+		p := byDir[path.Dir(file)]
+		if p == nil {
+			p = &sourcePackage{dir: path.Dir(file), fset: token.NewFileSet()}
+			byDir[p.dir] = p
+		}
+		f, err := parser.ParseFile(p.fset, file, nil, parser.ParseComments|parser.SkipObjectResolution)
+		require.NoError(t, err)
+		if strings.HasSuffix(file, "_test.go") {
+			p.tests = append(p.tests, f)
+			continue
+		}
+		p.name = f.Name.Name
+		p.files = append(p.files, f)
+	}
+	var all []*sourcePackage
+	for _, p := range byDir {
+		if len(p.files) > 0 {
+			all = append(all, p)
+		}
+	}
+	require.NotEmpty(t, all, "no packages: the test would pass without testing")
+	slices.SortFunc(all, func(a, b *sourcePackage) int { return strings.Compare(a.dir, b.dir) })
+	return all
+}
+
+// repoFiles returns every file of the repository, by slash-separated path. What
+// git ignores because a tool left it behind starts with a dot.
+func repoFiles(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && file != "." && d.Name() != ".ci":
+			return fs.SkipDir
+		case d.Type().IsRegular():
+			files = append(files, filepath.ToSlash(file))
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return files
+}
+
+func imports(f *ast.File) []string {
+	var paths []string
+	for _, spec := range f.Imports {
+		p, _ := strconv.Unquote(spec.Path.Value) // the parser has checked it
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+func isOurs(importPath string) bool {
+	return importPath == modulePath || strings.HasPrefix(importPath, modulePath+"/")
+}
+
+// isStandard reports whether importPath belongs to the standard library, whose
+// paths don't begin with a domain.
+func isStandard(importPath string) bool {
+	first, _, _ := strings.Cut(importPath, "/")
+	return !strings.Contains(first, ".")
+}
+
+// An importRule says which packages of ours a package may import, outside of
+// its tests.
+type importRule struct {
+	dir string
+	may []string
+}
+
+// importTable has a rule for each package. It names only packages above it, so
+// there is no circle.
+var importTable = []importRule{
+	{"session", nil},
+	{"internal/jose", nil},
+	{"internal/durable", nil},
+	{"keys", []string{"internal/jose", "internal/durable"}},
+	{"revocation", []string{"session", "internal/durable"}},
+	{"token", []string{"session", "keys", "revocation", "internal/jose"}},
+	{"opaque", []string{"session", "revocation"}},
+	{"opaque/storetest", []string{"opaque", "session"}},
+	{"middleware", []string{"session"}},
+	{"config", []string{"session", "internal/jose", "internal/durable", "keys", "revocation", "token", "opaque", "middleware"}},
+	{"sessiontest", []string{"session", "internal/jose", "internal/durable", "keys", "revocation", "token", "opaque", "middleware"}},
+	{"cmd/keygen", []string{"keys", "token", "internal/durable"}},
+	{"cmd/demo", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config", "sessiontest"}},
+	{"opaque/redisstore", []string{"opaque", "session", "revocation"}},
+	{"opaque/memcachestore", []string{"opaque", "session", "revocation"}},
+	{"benchmarks", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},
+	{"interop", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},
+}
+
+func TestImportTable(t *testing.T) {
+	for _, p := range packages(t) {
+		i := slices.IndexFunc(importTable, func(rule importRule) bool { return rule.dir == p.dir })
+		if i < 0 {
+			t.Errorf("%s: the import table lacks this package; add a row here and in CONTRIBUTING.md", p.dir)
+			continue
+		}
+		for _, f := range p.files {
+			for _, imported := range imports(f) {
+				dir := strings.TrimPrefix(imported, modulePath+"/")
+				if isOurs(imported) && !slices.Contains(importTable[i].may, dir) {
+					t.Errorf("%s: %s may not import %s", p.fset.Position(f.Pos()).Filename, p.dir, dir)
+				}
+			}
+		}
+	}
+}
+
+func TestImportTableHasNoCircle(t *testing.T) {
+	for i, row := range importTable {
+		for _, may := range row.may {
+			above := slices.ContainsFunc(importTable[:i], func(rule importRule) bool { return rule.dir == may })
+			require.True(t, above, "%s may import %s, which is not above it", row.dir, may)
+		}
+	}
+}
+
+// The handler's view must serve workers and gRPC as well as HTTP, and whoever
+// runs the conformance suite should not inherit our taste in assertions.
+func TestForbiddenImports(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, f := range slices.Concat(p.files, p.tests) {
+			for _, imported := range imports(f) {
+				at := p.fset.Position(f.Pos()).Filename
+				isTest := strings.HasSuffix(at, "_test.go")
+				if p.dir == "session" && !isTest {
+					require.NotEqual(t, "net/http", imported, at)
+				}
+				if p.dir == "opaque/storetest" && !isStandard(imported) {
+					require.True(t, isOurs(imported), "%s imports %s", at, imported)
+				}
+				if p.dir != "interop" {
+					require.False(t, strings.HasPrefix(imported, "github.com/lestrrat-go/jwx/v2"), "%s: jwx v2 gets no fixes any more; use v3", at)
+				}
+			}
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for _, p := range packages(t) {
+		var comments []string
+		for _, f := range p.files {
+			if f.Doc != nil {
+				comments = append(comments, f.Doc.Text())
+			}
+		}
+		if len(comments) != 1 {
+			t.Errorf("%s: %d package comments, want one", p.dir, len(comments))
+			continue
+		}
+		first, _, _ := strings.Cut(comments[0], "\n")
+		if want := "Package " + p.name + " "; !p.isMain() && !strings.HasPrefix(first, want) {
+			t.Errorf("%s: the package comment starts with %q, want %q", p.dir, first, want)
+		}
+		if regexp.MustCompile(`(?i)copyright|licen[cs]e|spdx`).MatchString(first) {
+			t.Errorf("%s: a licence header stands where the package comment should", p.dir)
+		}
+	}
+}
+
+// Words that mark unfinished work; that belongs into an issue.
+func TestNoUnfinishedWork(t *testing.T) {
+	unfinished := regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X|HA` + `CK)\b`)
+	read := 0
+	for _, file := range repoFiles(t) {
+		if strings.Contains("/"+file, "/testdata/") || path.Base(file) == "go.sum" {
+			continue // test vectors and checksums are not our words
+		}
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if !utf8.Valid(data) {
+			continue
+		}
+		read++
+		for i, line := range strings.Split(string(data), "\n") {
+			if word := unfinished.FindString(line); word != "" {
+				t.Errorf("%s:%d: %s", file, i+1, word)
+			}
+		}
+	}
+	require.Positive(t, read)
+}
