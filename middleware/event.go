@@ -10,7 +10,7 @@ import (
 // An Event is something that happened to a session. It holds no credential and
 // no value, so it is safe to log.
 type Event struct {
-	Kind      EventKind
+	Kind      EventKind      // what happened
 	SessionID string         // "" if the session could not be told
 	Subject   string         // who is logged in, after the event; "" for nobody
 	Reason    session.Reason // why it ended, was refused or failed; otherwise 0

@@ -16,6 +16,7 @@ type Options struct {
 // A Saver saves the pending changes of the session that it was given to; it is
 // what [Session.Save] calls. The middleware implements it, once for each request.
 type Saver interface {
+	// Save is Session.Save.
 	Save(ctx context.Context) error
 }
 

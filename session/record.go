@@ -22,7 +22,7 @@ type Record struct {
 	Deadline        time.Time // over at this instant, whatever happens
 	Persistent      bool      // the cookie outlives the browser
 
-	Values Values
+	Values Values // what handlers have set
 }
 
 // Newer reports whether r is a later state than other, within one generation

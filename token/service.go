@@ -195,5 +195,7 @@ func checkName(field, name string, required bool) error {
 // A KeySet finds the public key that a token names. *keys.Ring and *keys.Remote
 // have this method.
 type KeySet interface {
+	// Key returns the key called kid if it may verify at now. Errors other than
+	// those of package keys say that it could not be told.
 	Key(ctx context.Context, kid string, now time.Time) (*keys.Key, error)
 }
