@@ -52,7 +52,8 @@ func (m *Middleware) choose(ctx context.Context, cookies []*http.Cookie) (opened
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
 	var best opened
-	for _, credential := range m.candidates(ctx, cookies) {
+	var list [maxTried]string
+	for _, credential := range m.candidates(ctx, cookies, list[:0]) {
 		found, err := m.open(ctx, credential)
 		switch {
 		case session.ReasonOf(err) == session.Unavailable:
@@ -72,15 +73,15 @@ func (m *Middleware) choose(ctx context.Context, cookies []*http.Cookie) (opened
 	return best, nil
 }
 
-// candidates returns the credentials to try: those of a known form, each once.
-func (m *Middleware) candidates(ctx context.Context, cookies []*http.Cookie) []string {
-	found := make([]string, 0, maxTried)
+// candidates appends to found the credentials to try: those of a known form,
+// each once, up to found's capacity.
+func (m *Middleware) candidates(ctx context.Context, cookies []*http.Cookie, found []string) []string {
 	malformed := false
 	for _, c := range cookies {
 		switch {
 		case c.Quoted || m.carrier(c.Value) == nil:
 			malformed = true
-		case len(found) < maxTried && !slices.Contains(found, c.Value):
+		case len(found) < cap(found) && !slices.Contains(found, c.Value):
 			found = append(found, c.Value)
 		}
 	}

@@ -96,7 +96,7 @@ func (m *Middleware) failed(ctx context.Context, rec *session.Record, err error)
 
 // bounded returns a context for one dealing with a carrier.
 func (m *Middleware) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, m.c.Timeout)
+	return withTimeout(ctx, m.c.Timeout)
 }
 
 // detached returns a context that outlives the client: a save or a logout that

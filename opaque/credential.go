@@ -47,6 +47,8 @@ func isBase64URL(c byte) bool {
 
 // storeKey is where the store keeps the item of credential.
 func storeKey(credential string) string {
-	sum := sha256.Sum256([]byte(credential))
-	return base64url.EncodeToString(sum[:])
+	var in [credentialBytes]byte // credential is well formed, so it fits; on the stack
+	var out [secretLength]byte
+	sum := sha256.Sum256(append(in[:0], credential...))
+	return string(base64url.AppendEncode(out[:0], sum[:]))
 }

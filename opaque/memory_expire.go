@@ -9,7 +9,7 @@ import (
 const (
 	// removeStep bounds how much is removed under one hold of a shard's lock, and
 	// so how long a look-up can wait for it: some 20 µs.
-	removeStep = 32
+	removeStep = 16
 
 	// lookEvery bounds how late the remover notices that the clock was set.
 	lookEvery = time.Minute

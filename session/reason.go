@@ -61,8 +61,11 @@ func (r Reason) Error() string { return "session " + r.String() }
 // ReasonOf returns the Reason in err's chain, 0 for no error. An error that
 // names none comes from something that could not tell: [Unavailable].
 func ReasonOf(err error) Reason {
+	if err == nil {
+		return 0
+	}
 	var reason Reason
-	if err == nil || errors.As(err, &reason) {
+	if errors.As(err, &reason) {
 		return reason
 	}
 	return Unavailable

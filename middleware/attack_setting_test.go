@@ -1,0 +1,171 @@
+package middleware_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+	"github.com/stretchr/testify/require"
+)
+
+// A setting is one place where tokens are accepted. must0 says what happens to
+// all that should not be.
+type setting struct {
+	name string
+	*forge
+	events  *events
+	handler http.Handler
+	field   string // of the request, and what stands in it before the credential
+	prefix  string
+	open    func(credential string) error
+	refusal answer // to a credential that anybody can make up
+}
+
+// An answer is all of a response that a client can see, save its Date.
+type answer struct {
+	Status int
+	Header http.Header
+	Body   string
+	Panic  any
+}
+
+// newSettings makes the three settings for keys of two algorithms.
+func newSettings(t testing.TB, sig, enc keys.Algorithm, trap string) []*setting {
+	w := newWorld(t)
+	m := newMaterial(t, w.Now(), sig, enc)
+	return []*setting{
+		newCookieSetting(t, w, "signed", m.signing, newForge(t, m, w.Now(), false, false, trap)),
+		newCookieSetting(t, w, "encrypted", m.both, newForge(t, m, w.Now(), false, true, trap)),
+		newBearerSetting(t, w, m, newForge(t, m, w.Now(), true, false, trap)),
+	}
+}
+
+func newCookieSetting(t testing.TB, w *world, name, path string, f *forge) *setting {
+	in := *w
+	in.ring = openRing(t, path)
+	s := &setting{name: name, forge: f, events: new(events), field: "Cookie", prefix: "__Host-session="}
+	carrier, _ := in.carriers(t)
+	s.open = func(credential string) error {
+		rec, _, err := carrier.Open(context.Background(), credential)
+		if err == nil && rec != nil {
+			if over := (session.Policy{}).WithDefaults().Over(rec, w.Now()); over != 0 {
+				return over
+			}
+		}
+		return err
+	}
+	s.handler = in.middleware(t, "stateless", watched(s.events)).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		fmt.Fprintf(w, "subject %q, new %t, ID %q, values %q", s.Subject(), s.IsNew(), s.ID(), s.Keys())
+	}))
+	s.refusal = s.send(map[bool]string{false: "AAAA.AAAA.AAAA", true: "AAAA..AAAA.AAAA.AAAA"}[f.sealed])
+	return s
+}
+
+func newBearerSetting(t testing.TB, w *world, m *material, f *forge) *setting {
+	s := &setting{name: "bearer", forge: f, events: new(events), field: "Authorization", prefix: "Bearer "}
+	ring := openRing(t, m.signing)
+	if !m.sig.Symmetric() { // a verifier knows public keys alone
+		published, err := keys.NewSet(ring.Keys()...)
+		require.NoError(t, err)
+		text, err := published.PublicSet(w.Now())
+		require.NoError(t, err)
+		public, err := keys.ParsePublicSet(text)
+		require.NoError(t, err)
+		ring, err = keys.NewRing(public...)
+		require.NoError(t, err)
+	}
+	v, err := token.NewVerifier(token.VerifierConfig{
+		Keys: ring, Issuer: attackIssuer, Audience: attackService, Revocations: w.list, Leeway: -1, Now: w.Now,
+	})
+	require.NoError(t, err)
+	s.open = func(credential string) error {
+		_, err := v.Verify(context.Background(), credential)
+		return err
+	}
+	s.handler = v.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, _ := token.CallerFrom(r.Context())
+		fmt.Fprintf(w, "subject %q", caller.Subject)
+	}))
+	s.refusal = s.send("AAAA.AAAA.AAAA")
+	return s
+}
+
+// send hands the credential to the handler as it is: a client or server in
+// between would only take dangerous bytes out.
+func (s *setting) send(credential string) answer {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header[s.field] = []string{s.prefix + credential}
+	return serve(s.handler, r)
+}
+
+func serve(h http.Handler, r *http.Request) (got answer) {
+	w := httptest.NewRecorder()
+	defer func() {
+		got = answer{w.Code, w.Header().Clone(), w.Body.String(), recover()}
+		got.Header.Del("Date")
+	}()
+	h.ServeHTTP(w, r)
+	return got
+}
+
+// must0 wants every credential refused, without a panic, with the same bytes as
+// any other, and with the client's cookie left alone.
+func (s *setting) must0(t *testing.T, credentials []string) {
+	t.Helper()
+	for i, credential := range credentials {
+		if err := s.tryOpen(credential); err == nil {
+			t.Errorf("credential %d opens: %s", i, clip(credential))
+		} else if reason := session.ReasonOf(err); reason == session.Unavailable {
+			t.Errorf("credential %d: %v, want a refusal: %s", i, err, clip(credential))
+		} else if leak := leaks(err.Error(), credential); leak != "" {
+			t.Errorf("credential %d: the error repeats %q", i, leak)
+		}
+		if strings.TrimRight(credential, " \t") != credential {
+			continue // HTTP takes that off
+		}
+		if got := s.send(credential); !reflect.DeepEqual(got, s.refusal) {
+			t.Errorf("credential %d: %+v\nanybody's: %+v\n%s", i, got, s.refusal, clip(credential))
+		}
+	}
+	for _, e := range s.events.all {
+		if e.Kind != middleware.Refused && e.Kind != middleware.Ended {
+			t.Errorf("event %v", e)
+		}
+	}
+	s.events.all = nil
+}
+
+func (s *setting) tryOpen(credential string) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return s.open(credential)
+}
+
+// leaks finds a segment of the credential in what a log would show.
+func leaks(text, credential string) string {
+	for _, part := range strings.FieldsFunc(credential, func(r rune) bool { return r == '.' }) {
+		if len(part) >= 16 && strings.Contains(text, part) {
+			return clip(part)
+		}
+	}
+	return ""
+}
+
+func clip(s string) string {
+	if len(s) > 600 {
+		s = s[:600] + "..."
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,370 @@
+package token_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// A bench is one instance with its own memory, and a clock that the test moves.
+type bench struct {
+	now  time.Time
+	list *revocation.List
+	ring *keys.Ring
+	*token.Carrier
+}
+
+func newBench(t testing.TB, algorithms ...keys.Algorithm) *bench {
+	b := &bench{now: start}
+	b.ring = newRing(t, b.clock, algorithms...)
+	b.list = revocation.NewVolatile(revocation.Config{Now: b.clock})
+	b.Carrier = b.another(t)
+	return b
+}
+
+func (b *bench) clock() time.Time { return b.now }
+
+// another makes one more instance over the same keys and list.
+func (b *bench) another(t testing.TB, change ...func(*token.CarrierConfig)) *token.Carrier {
+	c := token.CarrierConfig{Ring: b.ring, Issuer: "https://app.example", Revocations: b.list, Now: b.clock}
+	for _, f := range change {
+		f(&c)
+	}
+	carrier, err := token.NewCarrier(c)
+	require.NoError(t, err)
+	return carrier
+}
+
+// record returns a session of alice with some values.
+func record(values map[string]string) *session.Record {
+	return &session.Record{
+		ID: "c2Vzc2lvbi1vZi1hbGljZQ", Version: 3, Generation: 2, Subject: "alice",
+		CreatedAt: start.Add(-time.Hour).Local(), AuthenticatedAt: start.Add(-30*time.Minute + 7*time.Millisecond).Local(),
+		SeenAt: start.Local(), IdleDeadline: start.Add(20 * time.Minute).Local(), Deadline: start.Add(11 * time.Hour).Local(),
+		Persistent: true, Values: session.NewValues(values),
+	}
+}
+
+// changes returns what a handler does with f.
+func (b *bench) changes(rec *session.Record, f func(s *session.Session)) *session.Changes {
+	policy := session.Policy{}.WithDefaults()
+	s, control := session.Begin(rec, session.Options{Policy: policy, Now: b.clock, Saver: noSaver{}})
+	f(s)
+	if changes := control.Pending(); changes != nil {
+		return changes
+	}
+	return session.Touch(policy, b.clock)
+}
+
+type noSaver struct{}
+
+func (noSaver) Save(context.Context) error { return nil }
+
+func TestRoundTrip(t *testing.T) {
+	signers := []keys.Algorithm{keys.ES256, keys.EdDSA, keys.PS256, keys.RS256, keys.HS256}
+	sealers := []keys.Algorithm{"", keys.Direct, keys.A256KW, keys.ECDHESA256KW}
+	anonymous := record(nil)
+	anonymous.Subject, anonymous.AuthenticatedAt, anonymous.Persistent = "", time.Time{}, false
+	for _, signer := range signers {
+		for _, sealer := range sealers {
+			t.Run(string(signer)+" "+string(sealer), func(t *testing.T) {
+				algorithms := []keys.Algorithm{signer, sealer}
+				if sealer == "" {
+					algorithms = algorithms[:1]
+				}
+				b := newBench(t, algorithms...)
+				for _, want := range []*session.Record{record(map[string]string{"a": `1`, `q"ü`: `{"x":[null]}`}), anonymous} {
+					credential, err := b.Issue(t.Context(), want)
+					require.NoError(t, err)
+					assert.True(t, b.Recognizes(credential))
+					assert.Equal(t, sealer != "", strings.Count(credential, ".") == 4)
+					for name, carrier := range map[string]*token.Carrier{"the issuer": b.Carrier, "another instance": b.another(t)} {
+						for range 2 { // at first sight, and from memory
+							got, current, err := carrier.Open(t.Context(), credential)
+							require.NoError(t, err, name)
+							assert.Equal(t, want, got, name)
+							assert.Equal(t, credential, current, name)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// The length is known before a signature is made: MaxLength is exact.
+func TestMaxLengthIsExact(t *testing.T) {
+	for _, algorithms := range [][]keys.Algorithm{{keys.ES256}, {keys.RS256}, {keys.HS256, keys.Direct}, {keys.ES256, keys.A256KW}, {keys.EdDSA, keys.ECDHESA256KW}} {
+		b := newBench(t, algorithms...)
+		for n := range 40 {
+			rec := record(map[string]string{"pad": `"` + strings.Repeat("x", 500+n) + `"`})
+			credential, err := b.Issue(t.Context(), rec)
+			require.NoError(t, err)
+			limit := func(n int) *token.Carrier {
+				return b.another(t, func(c *token.CarrierConfig) { c.MaxLength = n })
+			}
+			_, err = limit(len(credential)).Issue(t.Context(), rec)
+			assert.NoError(t, err, "%v", algorithms)
+			_, err = limit(len(credential)-1).Issue(t.Context(), rec)
+			assert.ErrorIs(t, err, session.TooLarge, "%v", algorithms)
+		}
+	}
+}
+
+func TestExpiredTokenIsSeenToBeOver(t *testing.T) {
+	b := newBench(t)
+	credential, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	b.now = start.Add(20 * time.Minute)
+	for _, carrier := range []*token.Carrier{b.Carrier, b.another(t)} {
+		rec, _, err := carrier.Open(t.Context(), credential)
+		require.NoError(t, err)
+		assert.Equal(t, session.IdleTimeout, session.Policy{}.WithDefaults().Over(rec, b.now))
+	}
+}
+
+func TestSaveGoesOnFromTheNewest(t *testing.T) {
+	b := newBench(t)
+	oldest, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	base, _, err := b.Open(t.Context(), oldest)
+	require.NoError(t, err)
+	for i, name := range []string{"a", "b", "c"} {
+		rec, credential, err := b.Save(t.Context(), oldest, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, i)) }))
+		require.NoError(t, err)
+		assert.NotEqual(t, oldest, credential)
+		assert.Equal(t, i+1, rec.Values.Len(), "each is merged onto the ones before")
+	}
+	rec, current, err := b.Open(t.Context(), oldest)
+	require.NoError(t, err)
+	assert.Equal(t, 3, rec.Values.Len())
+	assert.NotEqual(t, oldest, current)
+	again, _, err := b.another(t).Open(t.Context(), current)
+	require.NoError(t, err)
+	assert.Equal(t, rec, again)
+}
+
+// Two instances that know nothing of each other: the state that the client
+// shows counts.
+func TestTwoInstances(t *testing.T) {
+	b := newBench(t)
+	one, two := b.Carrier, b.another(t)
+	credential, err := one.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	base, _, err := one.Open(t.Context(), credential)
+	require.NoError(t, err)
+	set := func(c *token.Carrier, base *session.Record, name string) (*session.Record, string) {
+		rec, next, err := c.Save(t.Context(), "", base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, true)) }))
+		require.NoError(t, err)
+		return rec, next
+	}
+	_, _ = set(one, base, "one")
+	_, kept := set(two, base, "two")
+	rec, current, err := one.Open(t.Context(), kept)
+	require.NoError(t, err)
+	assert.Equal(t, kept, current)
+	_, ok := rec.Values.Get("two")
+	assert.True(t, ok, "the browser's last cookie counts, not what this instance made beside it")
+}
+
+func TestRevokedKeyIsNotTrustedFromMemory(t *testing.T) {
+	b := newBench(t)
+	credential, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	_, _, err = b.Open(t.Context(), credential)
+	require.NoError(t, err)
+	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Keys()...))
+	for range 2 {
+		_, _, err = b.Open(t.Context(), credential)
+		assert.ErrorIs(t, err, session.UnknownKey)
+	}
+}
+
+func TestSignedOnly(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	before, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	signers := b.ring.Keys()
+
+	from := start.Add(time.Minute)
+	sealer, err := keys.Generate(keys.Direct, keys.Dates{Created: start, PublishAt: from, SignFrom: from})
+	require.NoError(t, err)
+	require.NoError(t, b.ring.Replace(append(signers, sealer)...))
+	b.now = start.Add(2 * time.Minute)
+	_, _, err = b.Open(t.Context(), before)
+	assert.NoError(t, err, "from before encryption began")
+
+	signedOnly, err := keys.NewRing(signers...)
+	require.NoError(t, err)
+	old := b.another(t, func(c *token.CarrierConfig) { c.Ring = signedOnly })
+	rec := record(nil)
+	rec.SeenAt = b.now
+	after, err := old.Issue(t.Context(), rec)
+	require.NoError(t, err)
+	_, _, err = b.Open(t.Context(), after)
+	assert.ErrorIs(t, err, session.Forged)
+	assert.ErrorContains(t, err, "signed only")
+}
+
+// No token lives longer than its keys verify.
+func TestExpIsCappedByTheKeys(t *testing.T) {
+	b := newBench(t)
+	from, until := start.Add(-time.Hour), start.Add(5*time.Minute)
+	short, err := keys.Generate(keys.HS256, keys.Dates{Created: from, PublishAt: from, SignFrom: from, SignUntil: until, VerifyUntil: until})
+	require.NoError(t, err)
+	require.NoError(t, b.ring.Replace(short))
+	credential, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	rec, _, err := b.Open(t.Context(), credential)
+	require.NoError(t, err)
+	assert.True(t, rec.IdleDeadline.Equal(until))
+	b.now = until
+	_, _, err = b.Open(t.Context(), credential)
+	assert.ErrorIs(t, err, session.UnknownKey)
+	_, err = b.Issue(t.Context(), record(nil))
+	assert.ErrorIs(t, err, session.Unavailable, "no key signs any more")
+}
+
+func TestNoKeysIsUnavailable(t *testing.T) {
+	b := newBench(t)
+	c := b.another(t, func(c *token.CarrierConfig) { c.Ring = &keys.Ring{} })
+	_, err := c.Issue(t.Context(), record(nil))
+	assert.ErrorIs(t, err, session.Unavailable)
+}
+
+func TestRetireHasOneWinner(t *testing.T) {
+	b := newBench(t)
+	credential, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	base, _, err := b.Open(t.Context(), credential)
+	require.NoError(t, err)
+	assert.NoError(t, b.Retire(t.Context(), credential, base, "next", 0))
+	assert.ErrorIs(t, b.Retire(t.Context(), credential, base, "other", 0), session.Ended)
+	_, _, err = b.Open(t.Context(), credential)
+	assert.ErrorIs(t, err, session.Ended)
+	_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+	assert.ErrorIs(t, err, session.Ended)
+}
+
+func TestRetireOfAnOlderState(t *testing.T) {
+	b := newBench(t)
+	credential, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	base, _, err := b.Open(t.Context(), credential)
+	require.NoError(t, err)
+	_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+	require.NoError(t, err)
+	assert.ErrorIs(t, b.Retire(t.Context(), credential, base, "next", time.Minute), session.Conflict)
+	_, _, err = b.Open(t.Context(), credential)
+	assert.NoError(t, err, "nothing has changed")
+}
+
+// The memory is bounded, and what falls out of it only costs another signature check.
+func TestMemoryIsBounded(t *testing.T) {
+	b := newBench(t, keys.HS256)
+	small := b.another(t, func(c *token.CarrierConfig) { c.MemoryBytes = 64 << 10 })
+	var credentials []string
+	for i := range 500 {
+		rec := record(nil)
+		rec.ID = "session" + strings.Repeat("x", i%10) + string(rune('A'+i%26))
+		rec.Generation = uint64(i + 1)
+		credential, err := small.Issue(t.Context(), rec)
+		require.NoError(t, err)
+		credentials = append(credentials, credential)
+		assert.LessOrEqual(t, token.MemoryUsed(small), 64<<10)
+	}
+	for _, credential := range credentials {
+		_, _, err := small.Open(t.Context(), credential)
+		assert.NoError(t, err)
+		assert.LessOrEqual(t, token.MemoryUsed(small), 64<<10)
+	}
+}
+
+// One visitor can't fill the memory with the many tokens of one session either.
+func TestMemoryOfOneSession(t *testing.T) {
+	b := newBench(t, keys.HS256)
+	credential, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	base, _, err := b.Open(t.Context(), credential)
+	require.NoError(t, err)
+	used := 0
+	for i := range 200 {
+		_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("n", i)) }))
+		require.NoError(t, err)
+		if i == 20 {
+			used = token.MemoryUsed(b.Carrier)
+		}
+	}
+	assert.InDelta(t, used, token.MemoryUsed(b.Carrier), 200)
+	rec, _, err := b.Open(t.Context(), credential)
+	require.NoError(t, err, "a token that is no longer remembered is verified again")
+	n, _ := rec.Values.Get("n")
+	assert.Equal(t, "199", n)
+}
+
+func TestSecondSightIsCheap(t *testing.T) {
+	b := newBench(t)
+	credential, err := b.Issue(t.Context(), record(map[string]string{"a": "1"}))
+	require.NoError(t, err)
+	other := b.another(t)
+	_, _, err = other.Open(t.Context(), credential)
+	require.NoError(t, err)
+	allocs := testing.AllocsPerRun(100, func() { _, _, _ = other.Open(context.Background(), credential) })
+	assert.LessOrEqual(t, allocs, 1.0)
+}
+
+func TestNewCarrierReportsEveryMistake(t *testing.T) {
+	carrier, err := token.NewCarrier(token.CarrierConfig{MaxLength: -1, MemoryBytes: -1, Audience: "\xff"})
+	assert.Nil(t, carrier)
+	for _, field := range []string{"Ring", "Issuer", "Audience", "Revocations", "MaxLength", "MemoryBytes"} {
+		assert.ErrorContains(t, err, "CarrierConfig."+field)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	b := newBench(t)
+	credential, err := b.Issue(t.Context(), record(map[string]string{"cart": `[1,2]`}))
+	require.NoError(t, err)
+	e, err := token.Explain(t.Context(), b.ring, credential, b.now)
+	require.NoError(t, err)
+	assert.True(t, e.Verified)
+	assert.False(t, e.Expired)
+	assert.Empty(t, e.Problem)
+	var header, claims map[string]any
+	require.NoError(t, json.Unmarshal(e.Header, &header))
+	require.NoError(t, json.Unmarshal(e.Claims, &claims))
+	assert.Equal(t, "cloakroom+jwt", header["typ"])
+	assert.Equal(t, "alice", claims["sub"])
+	assert.Equal(t, map[string]any{"cart": []any{1.0, 2.0}}, claims["data"])
+	for _, claim := range []string{"iss", "aud", "sid", "ver", "gen", "jti", "iat", "exp", "auth_time", "dl", "crt"} {
+		assert.Contains(t, claims, claim)
+	}
+	require.NoError(t, json.Unmarshal(e.Encryption, &header))
+	assert.Equal(t, "dir", header["alg"])
+	assert.Equal(t, "A256GCM", header["enc"])
+	assert.Equal(t, "JWT", header["cty"])
+
+	e, err = token.Explain(t.Context(), nil, credential, b.now)
+	require.NoError(t, err)
+	assert.False(t, e.Verified)
+	assert.Empty(t, e.Claims)
+	assert.NotEmpty(t, e.Problem)
+
+	e, err = token.Explain(t.Context(), b.ring, credential, start.Add(time.Hour))
+	require.NoError(t, err)
+	assert.True(t, e.Expired)
+
+	_, err = token.Explain(t.Context(), b.ring, "not.a.token", b.now)
+	assert.ErrorIs(t, err, session.Malformed)
+}

@@ -1,0 +1,221 @@
+package token_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func (b *bench) issuer(t testing.TB) *token.Issuer {
+	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: b.ring, Issuer: "https://app.example", Now: b.clock})
+	require.NoError(t, err)
+	return issuer
+}
+
+func (b *bench) verifier(t testing.TB, change ...func(*token.VerifierConfig)) *token.Verifier {
+	c := token.VerifierConfig{Keys: b.ring, Issuer: "https://app.example", Audience: "orders", Now: b.clock, Leeway: -1}
+	for _, f := range change {
+		f(&c)
+	}
+	verifier, err := token.NewVerifier(c)
+	require.NoError(t, err)
+	return verifier
+}
+
+// of returns a Session that holds rec.
+func (b *bench) of(rec *session.Record) *session.Session {
+	s, _ := session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: b.clock, Saver: noSaver{}})
+	return s
+}
+
+func TestServiceToken(t *testing.T) {
+	for _, alg := range []keys.Algorithm{keys.ES256, keys.EdDSA, keys.PS256, keys.RS256} {
+		b := newBench(t, alg, keys.Direct)
+		bearer, err := b.issuer(t).Issue(b.of(record(map[string]string{"secret": "1"})), "orders")
+		require.NoError(t, err)
+		assert.Equal(t, 2, strings.Count(bearer, "."), "any JWT library reads it")
+		caller, err := b.verifier(t).Verify(t.Context(), bearer)
+		require.NoError(t, err)
+		assert.Equal(t, &token.Caller{
+			Issuer: "https://app.example", Subject: "alice", SessionID: "c2Vzc2lvbi1vZi1hbGljZQ",
+			AuthenticatedAt: record(nil).AuthenticatedAt, ExpiresAt: start.Add(time.Minute).Local(),
+		}, caller)
+		e, err := token.Explain(t.Context(), b.ring, bearer, b.now)
+		require.NoError(t, err)
+		assert.NotContains(t, string(e.Claims), "secret", "values stay at the edge")
+	}
+}
+
+func TestVerifierRefuses(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	require.NoError(t, err)
+	cookie, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	ended := b.verifier(t, func(c *token.VerifierConfig) { c.Revocations = b.list })
+	tests := []struct {
+		name     string
+		verifier *token.Verifier
+		token    string
+		after    time.Duration
+		want     error
+	}{
+		{"good", b.verifier(t), good, 0, nil},
+		{"a second before exp", b.verifier(t), good, 59 * time.Second, nil},
+		{"at exp", b.verifier(t), good, 60 * time.Second, session.LifetimeOver},
+		{"at exp with leeway", b.verifier(t, func(c *token.VerifierConfig) { c.Leeway = 0 }), good, 69 * time.Second, nil},
+		{"at exp and leeway", b.verifier(t, func(c *token.VerifierConfig) { c.Leeway = 0 }), good, 70 * time.Second, session.LifetimeOver},
+		{"from the future", b.verifier(t), good, -time.Second, session.Forged},
+		{"other audience", b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "billing" }), good, 0, session.Forged},
+		{"other issuer", b.verifier(t, func(c *token.VerifierConfig) { c.Issuer = "https://other.example" }), good, 0, session.Forged},
+		{"session token", b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "https://app.example" }), cookie, 0, session.Forged},
+		{"unknown key", b.verifier(t, func(c *token.VerifierConfig) { c.Keys = newRing(t, b.clock) }), good, 0, session.UnknownKey},
+		{"empty", b.verifier(t), "", 0, session.Malformed},
+		{"not revoked", ended, good, 0, nil},
+	}
+	for _, tt := range tests {
+		b.now = start.Add(tt.after)
+		caller, err := tt.verifier.Verify(t.Context(), tt.token)
+		if tt.want == nil {
+			assert.NoError(t, err, tt.name)
+			continue
+		}
+		assert.ErrorIs(t, err, tt.want, tt.name)
+		assert.Nil(t, caller, tt.name)
+	}
+	b.now = start
+	require.NoError(t, b.list.EndSession(t.Context(), record(nil).ID, start.Add(time.Hour)))
+	_, err = ended.Verify(t.Context(), good)
+	assert.ErrorIs(t, err, session.Ended)
+	_, _, err = b.Open(t.Context(), good)
+	assert.ErrorIs(t, err, session.Forged, "nor does a service token pass for a session")
+}
+
+func TestIssueRefuses(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	issuer := b.issuer(t)
+	anonymous := record(nil)
+	anonymous.Subject = ""
+	_, err := issuer.Issue(b.of(anonymous), "orders")
+	assert.ErrorIs(t, err, session.BadValue)
+	_, err = issuer.Issue(b.of(nil), "orders")
+	assert.ErrorIs(t, err, session.BadValue)
+	_, err = issuer.Issue(b.of(record(nil)), "")
+	assert.ErrorContains(t, err, "audience is required")
+
+	_, err = token.NewIssuer(token.IssuerConfig{Ring: newRing(t, b.clock, keys.HS256), Issuer: "x", Now: b.clock, Lifetime: time.Hour})
+	assert.ErrorContains(t, err, "symmetric")
+	assert.ErrorContains(t, err, "Lifetime")
+	require.NoError(t, b.ring.Replace(newRing(t, b.clock, keys.HS256).Keys()...))
+	_, err = issuer.Issue(b.of(record(nil)), "orders")
+	assert.ErrorIs(t, err, session.Unavailable, "also when the ring changes later")
+}
+
+func TestVerifierHandler(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	require.NoError(t, err)
+	h := b.verifier(t).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, ok := token.CallerFrom(r.Context())
+		assert.True(t, ok)
+		io.WriteString(w, caller.Subject)
+	}))
+	tests := []struct {
+		name          string
+		authorization []string
+		status        int
+		challenge     string
+	}{
+		{"good", []string{"Bearer " + good}, 200, ""},
+		{"scheme in any case", []string{"bEaReR " + good}, 200, ""},
+		{"none", nil, 401, "Bearer"},
+		{"other scheme", []string{"Basic YTpi"}, 401, "Bearer"},
+		{"no token", []string{"Bearer"}, 401, "Bearer"},
+		{"empty token", []string{"Bearer "}, 401, `Bearer error="invalid_token"`},
+		{"bad token", []string{"Bearer x.y.z"}, 401, `Bearer error="invalid_token"`},
+		{"two headers", []string{"Bearer " + good, "Bearer " + good}, 401, `Bearer error="invalid_token"`},
+		{"two spaces", []string{"Bearer  " + good}, 401, `Bearer error="invalid_token"`},
+	}
+	for _, tt := range tests {
+		r := httptest.NewRequest(http.MethodGet, "/?access_token="+good, nil)
+		r.AddCookie(&http.Cookie{Name: "access_token", Value: good})
+		r.Header["Authorization"] = tt.authorization
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		assert.Equal(t, tt.status, w.Code, tt.name)
+		assert.Equal(t, tt.challenge, w.Header().Get("WWW-Authenticate"), tt.name)
+		if tt.status == 200 {
+			assert.Equal(t, "alice", w.Body.String(), tt.name)
+		}
+	}
+	_, ok := token.CallerFrom(t.Context())
+	assert.False(t, ok)
+}
+
+func TestTransport(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	var seen []string
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen = append(seen, r.Header.Get("Authorization"))
+		if r.URL.Path == "/away" {
+			http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
+		}
+	})
+	service, elsewhere := httptest.NewServer(echo), httptest.NewServer(echo)
+	defer service.Close()
+	defer elsewhere.Close()
+	transport, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: service.URL})
+	require.NoError(t, err)
+	client := &http.Client{Transport: transport}
+	get := func(url string, s *session.Session) error {
+		r, err := http.NewRequestWithContext(session.NewContext(t.Context(), s), http.MethodGet, url, nil)
+		require.NoError(t, err)
+		response, err := client.Do(r)
+		if err == nil {
+			response.Body.Close()
+		}
+		return err
+	}
+	require.NoError(t, get(service.URL+"/away?to="+elsewhere.URL, b.of(record(nil))))
+	require.Len(t, seen, 2)
+	caller, err := b.verifier(t).Verify(t.Context(), strings.TrimPrefix(seen[0], "Bearer "))
+	require.NoError(t, err)
+	assert.Equal(t, "alice", caller.Subject)
+	assert.Empty(t, seen[1], "a redirect to another origin takes no token along")
+	assert.ErrorIs(t, get(service.URL, b.of(nil)), session.BadValue)
+	assert.Len(t, seen, 2, "and nothing was sent without a subject")
+}
+
+func TestTransportOrigin(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	tests := []struct {
+		origin string
+		ok     bool
+	}{
+		{"https://orders.example", true},
+		{"https://orders.example:8443", true},
+		{"http://127.0.0.1:8081", true},
+		{"http://localhost:8081", true},
+		{"http://orders.example", false},
+		{"https://orders.example/", false},
+		{"https://orders.example/path", false},
+		{"https://user@orders.example", false},
+		{"orders.example", false},
+		{"", false},
+	}
+	for _, tt := range tests {
+		_, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: tt.origin})
+		assert.Equal(t, tt.ok, err == nil, "%s: %v", tt.origin, err)
+	}
+	_, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: "http://orders.example", InsecureAllowHTTP: true})
+	assert.NoError(t, err)
+}
