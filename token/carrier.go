@@ -123,14 +123,14 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	if err != nil {
 		return nil, "", err
 	}
-	if !now.Before(own.rec.IdleDeadline) {
-		return own.rec, credential, nil // this token is over; the caller will see
-	}
 	if err := c.c.Revocations.Check(own.rec); err != nil {
 		if next := c.memory.successor(ctx, generationOf(own.rec), now); next != "" {
 			return nil, next, nil
 		}
 		return nil, "", err
+	}
+	if !now.Before(own.rec.IdleDeadline) {
+		return own.rec, credential, nil // this token is over; the caller will see
 	}
 	if newest != own && newest.rec.Newer(own.rec) && c.codec.trusted(ctx, newest, now) == nil {
 		return newest.rec, newest.token, nil
