@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"io"
+	"log"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -118,13 +119,14 @@ type site struct {
 func newSite(t testing.TB, m *middleware.Middleware) *site {
 	s := &site{t: t, pending: make(map[string]handler)}
 	s.run(m)
-	s.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		h := s.current
 		s.mu.Unlock()
 		h.ServeHTTP(w, r)
 	}))
-	s.server.Config.ErrorLog = nil
+	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that go away are part of the tests
+	s.server.StartTLS()
 	t.Cleanup(s.server.Close)
 	return s
 }

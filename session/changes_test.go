@@ -1,0 +1,153 @@
+package session_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const count session.Key[int] = "count"
+
+// A moment is a clock that a test moves.
+type moment struct{ time.Time }
+
+func (m *moment) now() time.Time { return m.Time }
+
+type noSaver struct{}
+
+func (noSaver) Save(context.Context) error { return nil }
+
+func begin(rec *session.Record, m *moment) (*session.Session, session.Control) {
+	return session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: m.now, Saver: noSaver{}})
+}
+
+// kept returns the record that follows rec after f.
+func kept(t *testing.T, rec *session.Record, m *moment, f func(s *session.Session)) *session.Record {
+	t.Helper()
+	s, control := begin(rec, m)
+	f(s)
+	next, err := control.Pending().Apply(rec)
+	require.NoError(t, err)
+	control.Saved(next, control.Pending())
+	assert.Equal(t, *next, s.Snapshot(), "the handler sees what is kept")
+	return next
+}
+
+func TestApply(t *testing.T) {
+	m := &moment{start.Add(300 * time.Millisecond)}
+	first := kept(t, nil, m, func(s *session.Session) { require.NoError(t, count.Set(s, 1)) })
+	assert.Equal(t, uint64(1), first.Version)
+	assert.Equal(t, uint64(1), first.Generation)
+	assert.Equal(t, start, first.CreatedAt, "whole seconds, rounded down")
+	assert.Equal(t, start.Add(12*time.Hour), first.Deadline)
+	assert.Equal(t, start.Add(20*time.Minute), first.IdleDeadline)
+
+	m.Time = start.Add(time.Minute + 700*time.Millisecond)
+	second := kept(t, first, m, func(s *session.Session) {
+		require.NoError(t, s.Login("alice"))
+		require.NoError(t, s.Renew())
+	})
+	assert.Equal(t, uint64(2), second.Version)
+	assert.Equal(t, uint64(2), second.Generation, "one new credential, one generation")
+	assert.Equal(t, m.Truncate(time.Millisecond), second.AuthenticatedAt)
+	assert.Equal(t, start.Add(12*time.Hour+time.Minute), second.Deadline)
+	assert.Equal(t, start.Add(21*time.Minute), second.IdleDeadline)
+	assert.Equal(t, first.ID, second.ID)
+
+	m.Time = start.Add(12 * time.Hour)
+	late := *second
+	late.SeenAt, late.IdleDeadline = start.Add(12*time.Hour-time.Minute), second.Deadline
+	touched, err := session.Touch(session.Policy{}.WithDefaults(), m.now).Apply(&late)
+	require.NoError(t, err)
+	assert.Equal(t, second.Version, touched.Version, "a touch is no new version")
+	assert.Equal(t, second.Deadline, touched.IdleDeadline, "never beyond the deadline")
+	assert.Equal(t, uint64(1), first.Version, "records don't change")
+}
+
+func TestApplyToAnEndedSession(t *testing.T) {
+	m := &moment{start}
+	rec := kept(t, nil, m, func(s *session.Session) { require.NoError(t, count.Set(s, 1)) })
+	s, control := begin(rec, m)
+	require.NoError(t, s.Login("alice"))
+	m.Time = start.Add(20 * time.Minute)
+	_, err := control.Pending().Apply(rec)
+	assert.ErrorIs(t, err, session.IdleTimeout)
+	_, err = session.Touch(session.Policy{}.WithDefaults(), m.now).Apply(nil)
+	assert.ErrorIs(t, err, session.NotFound)
+}
+
+// Two requests begin with the same record; each one's changes are applied to
+// what the other has left.
+func TestMerge(t *testing.T) {
+	m := &moment{start}
+	rec := kept(t, nil, m, func(s *session.Session) {
+		require.NoError(t, count.Set(s, 1))
+		require.NoError(t, s.Set("flash", "old"))
+		require.NoError(t, s.Set("gone", true))
+	})
+	other := kept(t, rec, m, func(s *session.Session) {
+		require.NoError(t, count.Set(s, 10))
+		require.NoError(t, s.Set("flash", "new"))
+		require.NoError(t, s.Set("theirs", true))
+		require.NoError(t, s.Remember(true))
+	})
+	s, control := begin(rec, m)
+	runs := 0
+	n, err := count.Update(s, func(n int) int { runs++; return n + 1 })
+	require.NoError(t, err)
+	assert.Equal(t, 2, n)
+	flash, ok, err := session.Key[string]("flash").Take(s)
+	require.NoError(t, err)
+	assert.True(t, ok)
+	assert.Equal(t, "old", flash)
+	require.NoError(t, s.Delete("gone"))
+	require.NoError(t, s.Set("ours", true))
+	merged, err := control.Pending().Apply(other)
+	require.NoError(t, err)
+	assert.Equal(t, 2, runs, "again, on the newer value")
+	control.Saved(merged, control.Pending())
+	assert.Equal(t, 11, count.Get(s))
+	assert.Equal(t, []string{"count", "flash", "ours", "theirs"}, s.Keys())
+	assert.Equal(t, "new", session.Key[string]("flash").Get(s), "what was left there since isn't lost")
+	assert.True(t, s.Persistent())
+	assert.Equal(t, uint64(3), merged.Version)
+}
+
+// An update on a value that is still the same runs once.
+func TestUpdateRunsOnce(t *testing.T) {
+	m := &moment{start}
+	rec := kept(t, nil, m, func(s *session.Session) { require.NoError(t, count.Set(s, 1)) })
+	runs := 0
+	next := kept(t, rec, m, func(s *session.Session) {
+		_, err := count.Update(s, func(n int) int { runs++; return n + 1 })
+		require.NoError(t, err)
+	})
+	assert.Equal(t, 1, runs)
+	got, _ := next.Values.Get("count")
+	assert.Equal(t, "2", got)
+}
+
+// Changes that are made while others are being saved stay pending.
+func TestChangesDuringSave(t *testing.T) {
+	m := &moment{start}
+	s, control := begin(nil, m)
+	require.NoError(t, s.Set("a", 1))
+	taken := control.Pending()
+	require.NoError(t, s.Set("b", 2))
+	rec, err := taken.Apply(nil)
+	require.NoError(t, err)
+	control.Saved(rec, taken)
+	assert.Equal(t, []string{"a", "b"}, s.Keys())
+	rec, err = control.Pending().Apply(rec)
+	require.NoError(t, err)
+	assert.Equal(t, 2, rec.Values.Len())
+
+	taken = control.Pending()
+	require.NoError(t, s.Set("c", 3))
+	control.Dropped(taken)
+	assert.Equal(t, []string{"a", "c"}, s.Keys(), "only what was dropped is gone")
+}
