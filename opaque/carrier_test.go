@@ -1,0 +1,265 @@
+package opaque_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var begun = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// A remote is a store as if outside of the process: it doesn't say InProcess.
+// It notes all that it is told.
+type remote struct {
+	opaque.Store
+	told []string
+}
+
+func (r *remote) Create(ctx context.Context, key string, item opaque.Item) error {
+	r.told = append(r.told, key, string(item.Data))
+	return r.Store.Create(ctx, key, item)
+}
+
+func (r *remote) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
+	r.told = append(r.told, key, string(item.Data))
+	return r.Store.Swap(ctx, key, version, item)
+}
+
+// A place is a carrier over a store, with a clock that the test moves.
+type place struct {
+	now    time.Time
+	memory *opaque.MemoryStore
+	remote *remote
+	*opaque.Carrier
+}
+
+func (p *place) clock() time.Time { return p.now }
+
+func newPlace(t testing.TB, outside bool, change ...func(*opaque.CarrierConfig)) *place {
+	p := &place{now: begun}
+	var err error
+	p.memory, err = opaque.NewMemoryStore(opaque.MemoryConfig{Now: p.clock})
+	require.NoError(t, err)
+	t.Cleanup(func() { p.memory.Close() })
+	p.remote = &remote{Store: p.memory}
+	c := opaque.CarrierConfig{Store: p.memory, Now: p.clock}
+	if outside {
+		c.Store = p.remote
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	p.Carrier, err = opaque.NewCarrier(c)
+	require.NoError(t, err)
+	return p
+}
+
+// alice returns a session with some values.
+func alice() *session.Record {
+	return &session.Record{
+		ID: "c2Vzc2lvbi1vZi1hbGljZQ", Version: 3, Generation: 2, Subject: "alice",
+		CreatedAt: begun.Add(-time.Hour), AuthenticatedAt: begun.Add(7 * time.Millisecond),
+		SeenAt: begun, IdleDeadline: begun.Add(20 * time.Minute), Deadline: begun.Add(12 * time.Hour),
+		Persistent: true, Values: session.NewValues(map[string]string{"secret": `"7c8a"`}),
+	}
+}
+
+func inBoth(t *testing.T, run func(t *testing.T, p *place)) {
+	for name, outside := range map[string]bool{"in process": false, "outside": true} {
+		t.Run(name, func(t *testing.T) { run(t, newPlace(t, outside)) })
+	}
+}
+
+func set(p *place, rec *session.Record, name string) *session.Changes {
+	s, control := session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: p.clock, Saver: noSaver{}})
+	if err := s.Set(name, true); err != nil {
+		panic(err)
+	}
+	return control.Pending()
+}
+
+type noSaver struct{}
+
+func (noSaver) Save(context.Context) error { return nil }
+
+// utc returns rec with its instants in UTC, so that equal records compare equal.
+func utc(rec *session.Record) *session.Record {
+	out := *rec
+	for _, at := range []*time.Time{&out.CreatedAt, &out.AuthenticatedAt, &out.SeenAt, &out.IdleDeadline, &out.Deadline} {
+		*at = at.UTC()
+	}
+	return &out
+}
+
+func TestCarrierRoundTrip(t *testing.T) {
+	anonymous := alice()
+	anonymous.Subject, anonymous.AuthenticatedAt, anonymous.Values, anonymous.Persistent = "", time.Time{}, session.Values{}, false
+	inBoth(t, func(t *testing.T, p *place) {
+		for _, want := range []*session.Record{alice(), anonymous} {
+			credential, err := p.Issue(t.Context(), want)
+			require.NoError(t, err)
+			assert.True(t, p.Recognizes(credential))
+			got, current, err := p.Open(t.Context(), credential)
+			require.NoError(t, err)
+			assert.Equal(t, want, utc(got))
+			assert.Equal(t, credential, current)
+			rec, same, err := p.Save(t.Context(), credential, got, set(p, got, "x"))
+			require.NoError(t, err)
+			assert.Equal(t, credential, same)
+			got, _, err = p.Open(t.Context(), credential)
+			require.NoError(t, err)
+			assert.Equal(t, utc(rec), utc(got))
+		}
+	})
+}
+
+// The store outside sees neither credentials nor values.
+func TestStoreSeesNothing(t *testing.T) {
+	p := newPlace(t, true)
+	credential, err := p.Issue(t.Context(), alice())
+	require.NoError(t, err)
+	rec, _, err := p.Open(t.Context(), credential)
+	require.NoError(t, err)
+	require.NoError(t, p.Retire(t.Context(), credential, rec, "cr1_successor", time.Minute))
+	require.NotEmpty(t, p.remote.told)
+	for _, told := range p.remote.told {
+		for _, secret := range []string{credential, credential[4:], "secret", "7c8a", "alice", alice().ID, "successor"} {
+			assert.NotContains(t, told, secret)
+		}
+		assert.False(t, p.Recognizes(told), "what is in the store is no credential")
+	}
+}
+
+func TestRecognizes(t *testing.T) {
+	p := newPlace(t, false)
+	good, err := p.Issue(t.Context(), alice())
+	require.NoError(t, err)
+	tests := []struct {
+		name, in string
+		want     bool
+	}{
+		{"good", good, true},
+		{"empty", "", false},
+		{"no prefix", good[4:], false},
+		{"other version", "cr2_" + good[4:], false},
+		{"too short", good[:len(good)-1], false},
+		{"too long", good + "A", false},
+		{"padding", good[:len(good)-1] + "=", false},
+		{"standard alphabet", "cr1_" + strings.Repeat("+", 43), false},
+		{"line break", good[:20] + "\n" + good[21:], false},
+		{"trailing bits", good[:len(good)-1] + "B", false},
+		{"zero byte", good[:20] + "\x00" + good[21:], false},
+	}
+	for _, tt := range tests {
+		assert.Equal(t, tt.want, p.Recognizes(tt.in), tt.name)
+		if !tt.want {
+			_, _, err := p.Open(t.Context(), tt.in)
+			assert.ErrorIs(t, err, session.Malformed, tt.name)
+		}
+	}
+}
+
+func TestTouchIsNoNewVersion(t *testing.T) {
+	inBoth(t, func(t *testing.T, p *place) {
+		credential, err := p.Issue(t.Context(), alice())
+		require.NoError(t, err)
+		base, _, err := p.Open(t.Context(), credential)
+		require.NoError(t, err)
+		p.now = begun.Add(10 * time.Minute)
+		_, _, err = p.Save(t.Context(), credential, base, session.Touch(session.Policy{}.WithDefaults(), p.clock))
+		require.NoError(t, err)
+		rec, _, err := p.Open(t.Context(), credential)
+		require.NoError(t, err)
+		assert.Equal(t, base.Version, rec.Version)
+		assert.True(t, rec.IdleDeadline.Equal(begun.Add(30*time.Minute)))
+		assert.NoError(t, p.Retire(t.Context(), credential, base, "next", 0), "a touch is in nobody's way")
+	})
+}
+
+func TestRetireAndFollow(t *testing.T) {
+	inBoth(t, func(t *testing.T, p *place) {
+		old, err := p.Issue(t.Context(), alice())
+		require.NoError(t, err)
+		base, _, err := p.Open(t.Context(), old)
+		require.NoError(t, err)
+		next, err := p.Issue(t.Context(), base)
+		require.NoError(t, err)
+		require.NoError(t, p.Retire(t.Context(), old, base, next, time.Minute))
+		assert.ErrorIs(t, p.Retire(t.Context(), old, base, "other", time.Minute), session.Conflict)
+		_, _, err = p.Save(t.Context(), old, base, set(p, base, "x"))
+		assert.ErrorIs(t, err, session.Conflict)
+		rec, current, err := p.Open(t.Context(), old)
+		require.NoError(t, err)
+		assert.Nil(t, rec)
+		assert.Equal(t, next, current)
+		p.now = begun.Add(time.Minute)
+		_, _, err = p.Open(t.Context(), old)
+		assert.ErrorIs(t, err, session.Ended)
+		assert.NoError(t, p.End(t.Context(), old, base), "a logout that began before follows, also after the grace")
+		_, _, err = p.Open(t.Context(), next)
+		assert.ErrorIs(t, err, session.NotFound)
+		assert.NoError(t, p.End(t.Context(), next, base), "ending an ended session succeeds")
+		_, _, err = p.Save(t.Context(), next, base, set(p, base, "x"))
+		assert.ErrorIs(t, err, session.NotFound)
+	})
+}
+
+// A session that went on in another form is ended there by the list.
+func TestEndReachesOtherForms(t *testing.T) {
+	list := revocation.NewVolatile(revocation.Config{})
+	p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.Revocations = list })
+	old, err := p.Issue(t.Context(), alice())
+	require.NoError(t, err)
+	base, _, err := p.Open(t.Context(), old)
+	require.NoError(t, err)
+	require.NoError(t, p.Retire(t.Context(), old, base, "some.other.form", time.Minute))
+	require.NoError(t, list.Check(base))
+	require.NoError(t, p.End(t.Context(), old, base))
+	assert.ErrorIs(t, list.Check(base), session.Ended)
+	again, err := p.Issue(t.Context(), alice())
+	require.NoError(t, err)
+	_, _, err = p.Open(t.Context(), again)
+	assert.ErrorIs(t, err, session.Ended, "the list counts here too")
+}
+
+func TestMaxBytes(t *testing.T) {
+	p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.MaxBytes = 200 })
+	credential, err := p.Issue(t.Context(), alice())
+	require.NoError(t, err)
+	big := alice()
+	big.Values = session.NewValues(map[string]string{"x": strings.Repeat("1", 200)})
+	_, err = p.Issue(t.Context(), big)
+	assert.ErrorIs(t, err, session.TooLarge)
+	assert.Equal(t, 1, p.memory.Len())
+	_, _, err = p.Open(t.Context(), credential)
+	assert.NoError(t, err)
+}
+
+type failing struct{ opaque.Store }
+
+func (failing) Get(context.Context, string) (opaque.Item, bool, error) {
+	return opaque.Item{}, false, errors.New("connection refused")
+}
+
+func TestStoreErrorsAreUnavailable(t *testing.T) {
+	p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.Store = failing{c.Store} })
+	_, _, err := p.Open(t.Context(), "cr1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+	assert.ErrorIs(t, err, session.Unavailable)
+	assert.ErrorContains(t, err, "connection refused")
+	assert.ErrorIs(t, p.End(t.Context(), "cr1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", alice()), session.Unavailable)
+}
+
+func TestNewCarrierReportsEveryMistake(t *testing.T) {
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{MaxBytes: -1})
+	assert.Nil(t, c)
+	assert.ErrorContains(t, err, "CarrierConfig.Store")
+	assert.ErrorContains(t, err, "CarrierConfig.MaxBytes")
+}
