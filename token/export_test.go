@@ -1,6 +1,10 @@
 package token
 
-import "context"
+import (
+	"context"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
 
 // SetStep has step called before each access to c's memory. Call it before c is used.
 func SetStep(c *Carrier, step func(ctx context.Context, access string)) { c.memory.step = step }
@@ -10,4 +14,13 @@ func MemoryUsed(c *Carrier) int {
 	c.memory.mu.Lock()
 	defer c.memory.mu.Unlock()
 	return c.memory.used
+}
+
+// Unremembered opens a token as if it were seen for the first time.
+func Unremembered(ctx context.Context, c *Carrier, credential string) (*session.Record, error) {
+	s, err := c.codec.open(ctx, credential, c.c.Now())
+	if err != nil {
+		return nil, err
+	}
+	return s.rec, nil
 }
