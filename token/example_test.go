@@ -1,0 +1,60 @@
+package token_test
+
+import (
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/token"
+)
+
+// A service that other services call for their visitors.
+func ExampleVerifier_Handler() {
+	set, err := keys.NewRemote(keys.RemoteConfig{URL: "https://app.example/.well-known/jwks.json"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer set.Close()
+	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: set, Issuer: "https://app.example", Audience: "orders"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	orders := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, _ := token.CallerFrom(r.Context()) // always there behind the Handler
+		fmt.Fprintf(w, "orders of %s\n", caller.Subject)
+	})
+	http.Handle("/orders", verifier.Handler(orders))
+}
+
+// An application that calls such a service. The outgoing request carries the
+// context of the incoming one, so the Transport knows whose session it is.
+func ExampleTransport() {
+	ring, err := keys.OpenRing("keys.json")
+	if err != nil {
+		log.Fatal(err)
+	}
+	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: "https://app.example"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	transport, err := token.NewTransport(token.TransportConfig{Issuer: issuer, Audience: "orders", Origin: "https://orders.internal"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := &http.Client{Transport: transport}
+	http.HandleFunc("/my-orders", func(w http.ResponseWriter, r *http.Request) {
+		outgoing, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "https://orders.internal/orders", nil)
+		if err != nil {
+			http.Error(w, "try again", http.StatusInternalServerError)
+			return
+		}
+		response, err := client.Do(outgoing)
+		if err != nil {
+			http.Error(w, "try again", http.StatusBadGateway)
+			return
+		}
+		defer response.Body.Close()
+		fmt.Fprintln(w, response.Status)
+	})
+}
