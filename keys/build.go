@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"sync"
 	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
@@ -31,20 +32,28 @@ const (
 )
 
 // Generate makes a new key: RSA with 3072 bits, symmetric keys with 32 bytes.
+// Its ID does not begin with a dash, so that no command takes it for an option.
 func Generate(alg Algorithm, d Dates) (*Key, error) {
-	private, err := generate(alg)
-	if err != nil {
+	if err := d.check(); err != nil {
 		return nil, err
 	}
-	id := ""
-	if alg.Symmetric() {
-		id = randomID()
+	for {
+		private, err := generate(alg)
+		if err != nil {
+			return nil, err
+		}
+		id := ""
+		if alg.Symmetric() {
+			id = randomID()
+		}
+		k, err := build(alg, id, private, nil)
+		if err != nil {
+			return nil, err
+		}
+		if k.id[0] != '-' {
+			return k.with(d, nil)
+		}
 	}
-	k, err := build(alg, id, private, nil)
-	if err != nil {
-		return nil, err
-	}
-	return k.with(d, nil)
 }
 
 func generate(alg Algorithm) (any, error) {
@@ -107,6 +116,7 @@ func (k *Key) prepare() (err error) {
 	}
 	if k.alg == Direct {
 		k.aead, err = newAEAD(k.private.([]byte))
+		k.scratch = &sync.Pool{New: func() any { return new([]byte) }}
 	}
 	k.headers = map[string][]byte{"": k.encodeHeader(""), "JWT": k.encodeHeader("JWT")}
 	return err

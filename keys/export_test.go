@@ -11,3 +11,11 @@ var CheckRSA = checkRSA
 
 // Encode gives the text of a key file.
 func (s *Set) Encode() ([]byte, error) { return s.encode() }
+
+// What only tests compare with.
+var (
+	StateAt     = stateAt
+	ErrWrongKey = errWrongKey
+)
+
+const MaxSeals = maxSeals

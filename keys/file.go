@@ -117,17 +117,12 @@ func Create(ctx context.Context, path string, s *Set) error {
 	if len(s.keys) == 0 {
 		return errors.New("keys: a key file without keys would be of no use")
 	}
-	unlock, err := durable.Lock(ctx, path)
-	if err != nil {
-		return fmt.Errorf("keys: create key file: %w", err)
-	}
-	defer unlock()
 	first := &Set{keys: s.keys, generation: 1}
 	data, err := first.encode()
 	if err != nil {
 		return err
 	}
-	if err := durable.CreateFile(path, data, 0o600); err != nil {
+	if err := createLocked(ctx, path, data); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("keys: there is a key file already, and it was not touched; choose another path, or remove it yourself: %w", err)
 		}
@@ -135,6 +130,18 @@ func Create(ctx context.Context, path string, s *Set) error {
 	}
 	s.generation = 1
 	return nil
+}
+
+func createLocked(ctx context.Context, path string, data []byte) error {
+	if _, err := os.Lstat(path); err == nil { // a link that leads nowhere is there too
+		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	}
+	unlock, err := durable.Lock(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return durable.CreateFile(path, data, 0o600)
 }
 
 // Update lets change work on the keys of the file, under the lock, and

@@ -8,7 +8,7 @@ import (
 )
 
 // Handler serves the ring's public set, see [Set.PublicSet], to GET and HEAD as
-// application/jwk-set+json (RFC 7517, Section 8.5.2). Caches may keep it for JWKSMaxAge, and ask
+// application/jwk-set+json (RFC 7517, Section 8.5.2). Caches may keep it for 10 minutes, and ask
 // with its strong ETag whether it has changed.
 func (r *Ring) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -25,7 +25,7 @@ func (r *Ring) Handler() http.Handler {
 		h := w.Header()
 		h.Set("Content-Type", "application/jwk-set+json")
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(JWKSMaxAge.Seconds())))
+		h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
 		h.Set("ETag", p.etag)
 		http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(p.body)) // answers If-None-Match
 	})

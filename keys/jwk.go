@@ -274,9 +274,9 @@ func (f *fileKey) key() (*Key, error) {
 			return nil, errors.New("keys: kid is not the RFC 7638 thumbprint of the key")
 		}
 	}
-	var revoked *Revocation
+	var revoked *revocation
 	if f.Revoked != nil {
-		revoked = &Revocation{At: instant(f.Revoked.At), Reason: f.Revoked.Reason}
+		revoked = &revocation{at: instant(f.Revoked.At), reason: f.Revoked.Reason}
 	}
 	return k.with(Dates{instant(f.Created), instant(f.PublishAt), instant(f.SignFrom), instant(f.SignUntil), instant(f.VerifyUntil)}, revoked)
 }
@@ -288,7 +288,7 @@ func (k *Key) file() (fileKey, error) {
 		SignUntil: unix(k.dates.SignUntil), VerifyUntil: unix(k.dates.VerifyUntil),
 	}
 	if k.revoked != nil {
-		f.Revoked = &fileRevocation{At: unix(k.revoked.At), Reason: k.revoked.Reason}
+		f.Revoked = &fileRevocation{At: unix(k.revoked.at), Reason: k.revoked.reason}
 	}
 	raw := k.private
 	if raw == nil {

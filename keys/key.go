@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/cipher"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,7 @@ type Key struct {
 	id      string
 	alg     Algorithm
 	dates   Dates
-	revoked *Revocation // nil if not
+	revoked *revocation // nil if not
 
 	private any              // *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, []byte; nil in a public key
 	public  crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey; nil if symmetric
@@ -28,6 +29,7 @@ type Key struct {
 
 	aead    cipher.AEAD       // of a Direct key
 	headers map[string][]byte // encoded JWE headers by cty; never written after construction
+	scratch *sync.Pool        // of *[]byte, for tokens in the making
 	seals   *atomic.Uint64    // tokens encrypted; shared with the key's earlier incarnations in a Ring
 }
 
@@ -46,16 +48,17 @@ func (k *Key) Dates() Dates { return k.dates }
 // VerifyUntil is when the key stops verifying and decrypting; the zero time means never.
 func (k *Key) VerifyUntil() time.Time { return k.dates.VerifyUntil }
 
-// Revocation says when and why the key was revoked; ok is false if it was not.
-func (k *Key) Revocation() (r Revocation, ok bool) {
+// Revoked says whether the key was revoked, when, and why in words for people. A revoked
+// key is revoked at any time, also before that instant.
+func (k *Key) Revoked() (at time.Time, reason string, revoked bool) {
 	if k.revoked == nil {
-		return Revocation{}, false
+		return time.Time{}, "", false
 	}
-	return *k.revoked, true
+	return k.revoked.at, k.revoked.reason, true
 }
 
 // State is the key's state at the time now.
-func (k *Key) State(now time.Time) State { return StateAt(k.dates, k.revoked != nil, now) }
+func (k *Key) State(now time.Time) State { return stateAt(k.dates, k.revoked != nil, now) }
 
 // HasPrivate reports whether the key can sign, or seal and open. Keys of a public set, and retired
 // signature keys whose private half was erased, can only verify.
@@ -73,7 +76,7 @@ func (k *Key) Matches(h *jose.Header) error {
 		enc = jose.A256GCM
 	}
 	if h.Kid != k.id || h.Alg != string(k.alg) || h.Enc != enc {
-		return fmt.Errorf("%w: kid, alg or enc of the token differ from key %s", ErrWrongKey, k.id)
+		return fmt.Errorf("%w: kid, alg or enc of the token differ from key %s", errWrongKey, k.id)
 	}
 	return nil
 }
@@ -97,7 +100,7 @@ func (k *Key) trusted(now time.Time) error {
 }
 
 // with returns a copy of k with other dates and another revocation.
-func (k *Key) with(d Dates, r *Revocation) (*Key, error) {
+func (k *Key) with(d Dates, r *revocation) (*Key, error) {
 	if err := d.check(); err != nil {
 		return nil, fmt.Errorf("%w (key %s)", err, k.id)
 	}

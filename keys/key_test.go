@@ -129,7 +129,7 @@ func TestGenerate(t *testing.T) {
 				return
 			}
 			require.Len(t, k.ID(), 43, "SHA-256 thumbprint")
-			_, revoked := k.Revocation()
+			_, _, revoked := k.Revoked()
 			require.False(t, revoked)
 		})
 	}
@@ -163,6 +163,13 @@ func TestGenerateRefusesDates(t *testing.T) {
 			_, err := keys.Generate(keys.EdDSA, tt.in)
 			require.ErrorContains(t, err, tt.want)
 		})
+	}
+}
+
+// A key ID is an argument of commands.
+func TestIDDoesNotBeginWithADash(t *testing.T) {
+	for range 300 {
+		require.NotEqual(t, byte('-'), generate(t, keys.Direct).ID()[0])
 	}
 }
 

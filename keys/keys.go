@@ -49,8 +49,8 @@ const (
 type Use string
 
 const (
-	Signature  Use = "sig"
-	Encryption Use = "enc"
+	Signature  Use = "sig" // signs and verifies
+	Encryption Use = "enc" // seals and opens
 )
 
 // Use returns what the algorithm does, or "" for one that is not known.
@@ -84,8 +84,8 @@ func (a Algorithm) kty() string {
 	return ""
 }
 
-// Why there is no key to be had, and what is wrong with one. Clients get the
-// same answer to all of them; ErrUnavailable alone means "could not tell".
+// Why there is no key to be had, or a token is no good. Clients get the same
+// answer to all of them but ErrUnavailable, which means "could not tell".
 var (
 	ErrUnknownKey  = errors.New("keys: no key with this ID")
 	ErrKeyExpired  = errors.New("keys: the key has expired")
@@ -93,9 +93,11 @@ var (
 	ErrNoActiveKey = errors.New("keys: no active key; run keygen to make or promote one")
 	ErrExhausted   = errors.New("keys: the encryption key has sealed 2^31 tokens, its safe limit; rotate it")
 	ErrUnavailable = errors.New("keys: the key set can't be fetched")
-	ErrWrongKey    = errors.New("keys: the key is not for this")
 	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
 )
+
+// errWrongKey is a mistake of the program or a token that names a key for another purpose.
+var errWrongKey = errors.New("keys: the key is not for this")
 
 // What is wrong with a key file, beside the errors of package io/fs.
 var (
@@ -103,10 +105,10 @@ var (
 	ErrInvalidFile = errors.New("keys: key file is not valid") // truncated, corrupt, or keys that are refused
 )
 
-// MaxSeals is how many tokens one Direct key may encrypt: half of what NIST SP 800-38D,
+// maxSeals is how many tokens one Direct key may encrypt: half of what NIST SP 800-38D,
 // Section 8.3, allows for random nonces. A Ring counts within its process alone.
-const MaxSeals = 1 << 31
+const maxSeals = 1 << 31
 
-// JWKSMaxAge is how long caches may keep the public key set that Ring.Handler serves.
+// jwksMaxAge is how long caches may keep the public key set that Ring.Handler serves.
 // A key must be published for longer than that before it signs.
-const JWKSMaxAge = 10 * time.Minute
+const jwksMaxAge = 10 * time.Minute

@@ -19,7 +19,7 @@ const (
 	defaultMaxAge  = 24 * time.Hour
 	minMaxAge      = time.Minute
 
-	defaultRefresh = JWKSMaxAge       // if the answer does not say how long it is good
+	defaultRefresh = jwksMaxAge       // if the answer does not say how long it is good
 	minRefresh     = time.Minute      // however short the answer says
 	maxRefresh     = time.Hour        // however long it says
 	fetchEvery     = 30 * time.Second // on average, whatever the reason and the outcome

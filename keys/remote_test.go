@@ -106,9 +106,12 @@ func TestRemoteKey(t *testing.T) {
 		require.Equal(t, k.ID(), got.ID())
 	}
 	require.EqualValues(t, 1, s.hits.Load(), "cached")
-	require.Empty(t, s.headers[0].Get("Cookie"))
-	require.Equal(t, "no-cache", s.headers[0].Get("Cache-Control"))
-	require.Contains(t, s.headers[0].Get("Accept"), "application/jwk-set+json")
+	s.mu.Lock()
+	first := s.headers[0]
+	s.mu.Unlock()
+	require.Empty(t, first.Get("Cookie"))
+	require.Equal(t, "no-cache", first.Get("Cache-Control"))
+	require.Contains(t, first.Get("Accept"), "application/jwk-set+json")
 
 	for _, kid := range []string{"", "../x", "a b", strings.Repeat("k", 129)} {
 		_, err := r.Key(t.Context(), kid, t0)

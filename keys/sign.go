@@ -10,11 +10,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Sign returns the JWS signature of signingInput (RFC 7515, Section 5.1). The
-// error wraps ErrWrongKey if the key is not for signing or has no private half.
+// Sign returns the JWS signature of signingInput (RFC 7515, Section 5.1). It fails
+// if the key is not for signing or has no private half.
 func (k *Key) Sign(signingInput string) ([]byte, error) {
 	if k.method == nil || k.private == nil {
-		return nil, fmt.Errorf("%w: key %s can't sign", ErrWrongKey, k.id)
+		return nil, fmt.Errorf("%w: key %s can't sign", errWrongKey, k.id)
 	}
 	signature, err := k.method.Sign(signingInput, k.private)
 	if err != nil {
@@ -24,14 +24,14 @@ func (k *Key) Sign(signingInput string) ([]byte, error) {
 }
 
 // Verify returns nil if signature is the key's own over signingInput. The error
-// wraps ErrForged if it is not, and ErrWrongKey if this is no signature key.
+// wraps ErrForged if it is not.
 //
 // An ECDSA signature has the fixed size of RFC 7518, Section 3.4, with r and s
 // between 1 and n-1, and a PSS salt the size of the hash (Section 3.5). A valid ECDSA signature has a
 // second form, s replaced by n-s, that verifies too: a token's text is not its identity.
 func (k *Key) Verify(signingInput string, signature []byte) error {
 	if k.method == nil {
-		return fmt.Errorf("%w: key %s can't verify", ErrWrongKey, k.id)
+		return fmt.Errorf("%w: key %s can't verify", errWrongKey, k.id)
 	}
 	if len(signature) != k.SignatureLength() {
 		return fmt.Errorf("%w: signature of the wrong size", ErrForged)

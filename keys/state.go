@@ -52,15 +52,15 @@ type Dates struct {
 	VerifyUntil time.Time // expired from then on; needs SignUntil
 }
 
-// Revocation says when and why a key was revoked.
-type Revocation struct {
-	At     time.Time // for information: a revoked key is revoked at any time, also before this instant
-	Reason string    // for people
+// A revocation says when and why a key was revoked.
+type revocation struct {
+	at     time.Time // for information: a revoked key is revoked at any time, also before this instant
+	reason string    // for people
 }
 
-// StateAt computes the state of a key from its dates, whether it was revoked, and the time.
+// stateAt computes the state of a key from its dates, whether it was revoked, and the time.
 // It depends on nothing else, so every instance that has the same file comes to the same result.
-func StateAt(d Dates, revoked bool, now time.Time) State {
+func stateAt(d Dates, revoked bool, now time.Time) State {
 	switch {
 	case revoked:
 		return Revoked

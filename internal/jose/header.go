@@ -20,58 +20,121 @@ type Header struct {
 	EPK []byte // ephemeral P-256 key, an uncompressed point on the curve; for ECDH-ES+A256KW alone
 }
 
-// A memberFunc stores one header member. It reports false for a name that it does not know.
-type memberFunc func(h *Header, name string, value []byte) (known bool, err error)
-
-func parseHeader(data []byte, member memberFunc) (Header, error) {
+// parseHeader reads the header of a JWE, or else of a JWS.
+func parseHeader(data []byte, jwe bool) (Header, error) {
 	var h Header
-	err := Object(data, func(name string, value []byte) error {
-		known, err := member(&h, name, value)
-		switch {
-		case !known:
-			return unknownMember(name)
-		case err != nil:
-			return fmt.Errorf("jose: header member %s: %w", name, err)
+	if !h.readPlain(string(data), jwe) {
+		h = Header{}
+		if err := h.read(data, jwe); err != nil {
+			return Header{}, err
 		}
-		return nil
-	})
-	if err != nil {
-		return Header{}, err
 	}
-	if h.Kid == "" {
-		return Header{}, errors.New("jose: header without kid")
+	if err := h.check(); err != nil {
+		return Header{}, err
 	}
 	return h, nil
 }
 
-func jwsMember(h *Header, name string, value []byte) (bool, error) {
-	var err error
+// field returns where the text of a member goes, or nil if the header may not have it.
+func (h *Header) field(name string, jwe bool) *string {
 	switch name {
 	case "alg":
-		h.Alg, err = String(value)
+		return &h.Alg
 	case "kid":
-		h.Kid, err = parseKid(value)
+		return &h.Kid
 	case "typ":
-		h.Typ, err = parseMediaType(value)
+		return &h.Typ
 	case "cty":
-		h.Cty, err = parseMediaType(value)
-	default:
-		return false, nil
+		return &h.Cty
+	case "enc":
+		if jwe {
+			return &h.Enc
+		}
 	}
-	return true, err
+	return nil
 }
 
-func jweMember(h *Header, name string, value []byte) (bool, error) {
-	var err error
-	switch name {
-	case "enc":
-		h.Enc, err = String(value)
-	case "epk":
-		h.EPK, err = parseEPK(value)
-	default:
-		return jwsMember(h, name, value)
+// readPlain reads what nearly every header is, at a fraction of the cost: an
+// object of strings without escapes and white space. It reports false for everything else, good or
+// bad, and leaves h half filled then.
+func (h *Header) readPlain(s string, jwe bool) bool {
+	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
+		return false
 	}
-	return true, err
+	for s = s[1 : len(s)-1]; ; s = s[1:] {
+		name, rest, ok := cutPlain(s)
+		if !ok || rest == "" || rest[0] != ':' {
+			return false
+		}
+		field := h.field(name, jwe)
+		if field == nil || *field != "" { // unknown or repeated
+			return false
+		}
+		if *field, s, ok = cutPlain(rest[1:]); !ok || *field == "" {
+			return false
+		}
+		if s == "" {
+			return true
+		}
+		if s[0] != ',' {
+			return false
+		}
+	}
+}
+
+// cutPlain cuts a JSON string of visible ASCII without escapes off the beginning of s.
+func cutPlain(s string) (text, rest string, ok bool) {
+	if s == "" || s[0] != '"' {
+		return "", "", false
+	}
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return s[1:i], s[i+1:], true
+		case c <= ' ' || c >= 0x7f || c == '\\':
+			return "", "", false
+		}
+	}
+	return "", "", false
+}
+
+func (h *Header) read(data []byte, jwe bool) error {
+	return Object(data, func(name string, value []byte) (err error) {
+		field := h.field(name, jwe)
+		switch {
+		case field != nil:
+			if *field, err = String(value); err == nil && *field == "" {
+				err = errors.New("empty")
+			}
+		case name == "epk" && jwe:
+			h.EPK, err = parseEPK(value)
+		default:
+			return unknownMember(name)
+		}
+		if err != nil {
+			return fmt.Errorf("jose: header member %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// check looks at the members that are not compared with a list.
+func (h *Header) check() error {
+	if h.Kid == "" {
+		return errors.New("jose: header without kid")
+	}
+	if err := CheckKid(h.Kid); err != nil {
+		return err
+	}
+	for _, s := range [...]string{h.Typ, h.Cty} {
+		if s == "" {
+			continue
+		}
+		if err := CheckMediaType(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *Header) checkJWS() error {
@@ -118,16 +181,8 @@ func unknownMember(name string) error {
 	return errors.New("jose: unknown header member")
 }
 
-// parseKid treats kid as what it is, a string that an attacker chose (RFC 8725, Section 3.10).
-func parseKid(value []byte) (string, error) {
-	s, err := String(value)
-	if err != nil {
-		return "", err
-	}
-	return s, CheckKid(s)
-}
-
 // CheckKid reports whether s may be a key ID: 1 to 128 characters of A-Z, a-z, 0-9, - and _.
+// That of a token is a string that an attacker chose (RFC 8725, Section 3.10).
 func CheckKid(s string) error {
 	if s == "" || len(s) > maxKid {
 		return errors.New("jose: key ID must have 1 to 128 characters")
@@ -138,14 +193,6 @@ func CheckKid(s string) error {
 		}
 	}
 	return nil
-}
-
-func parseMediaType(value []byte) (string, error) {
-	s, err := String(value)
-	if err != nil {
-		return "", err
-	}
-	return s, CheckMediaType(s)
 }
 
 // CheckMediaType reports whether s may be a typ or cty: 1 to 127 characters of visible ASCII.

@@ -36,15 +36,15 @@ const (
 
 // The header values that can occur: alg of a JWS, alg of a JWE, and the one enc.
 const (
-	ES256       = "ES256"
-	EdDSA       = "EdDSA"
-	PS256       = "PS256"
-	RS256       = "RS256"
-	HS256       = "HS256"
-	Direct      = "dir"
-	A256KW      = "A256KW"
+	ES256        = "ES256"
+	EdDSA        = "EdDSA"
+	PS256        = "PS256"
+	RS256        = "RS256"
+	HS256        = "HS256"
+	Direct       = "dir"
+	A256KW       = "A256KW"
 	ECDHESA256KW = "ECDH-ES+A256KW"
-	A256GCM     = "A256GCM"
+	A256GCM      = "A256GCM"
 )
 
 // Sizes of the JWE segments, in bytes (RFC 7518, Sections 4.4, 4.6 and 5.3).
@@ -76,7 +76,7 @@ func ParseJWS(token string) (*JWS, error) {
 	if len(d[1]) == 0 || len(d[2]) == 0 {
 		return nil, errors.New("jose: JWS with an empty segment")
 	}
-	h, err := parseHeader(d[0], jwsMember)
+	h, err := parseHeader(d[0], false)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func ParseJWE(token string) (*JWE, error) {
 	if len(d[2]) != ivSize || len(d[3]) == 0 || len(d[4]) != tagSize {
 		return nil, errors.New("jose: JWE with a segment of the wrong size")
 	}
-	h, err := parseHeader(d[0], jweMember)
+	h, err := parseHeader(d[0], true)
 	if err != nil {
 		return nil, err
 	}
