@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"keygen": main,
+		"mint":   mint,
+	})
+}
+
+// TestScripts runs testdata/*.txt; it fails if there are none.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command else
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock,
+		},
+	})
+}
+
+// exits runs keygen with the arguments after the first, which is the exit code that it must end with.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits code args...")
+	}
+	err := ts.Exec("keygen", args[1:]...)
+	got := 0
+	var exit interface{ ExitCode() int }
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want, err := strconv.Atoi(args[0]); err != nil || got != want {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// mode checks the permissions of a file.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode()&fs.ModePerm); (got == args[0]) == neg {
+		ts.Fatalf("mode of %s is %s", args[1], got)
+	}
+}
+
+// kid sets a variable to the ID of the first key of a file that has an algorithm.
+func kid(ts *testscript.TestScript, _ bool, args []string) {
+	set, err := keys.ReadFile(ts.MkAbs(args[2]))
+	ts.Check(err)
+	for _, k := range set.Keys() {
+		if string(k.Algorithm()) == args[1] {
+			ts.Setenv(args[0], k.ID())
+			return
+		}
+	}
+	ts.Fatalf("no key for %s", args[1])
+}
+
+// damage replaces text in a file without changing its mode.
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	text, err := os.ReadFile(path)
+	ts.Check(err)
+	changed := strings.Replace(string(text), args[1], args[2], 1)
+	if changed == string(text) {
+		ts.Fatalf("%q is not in %s", args[1], args[0])
+	}
+	ts.Check(os.WriteFile(path, []byte(changed), 0o600))
+}
+
+// lock holds the lock of a key file until the script ends.
+func lock(ts *testscript.TestScript, _ bool, args []string) {
+	unlock, err := durable.Lock(context.Background(), ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { _ = unlock() })
+}
+
+// mint prints a service token, or one of type $TYP: mint FILE seal|plain MINUTES SUBJECT
+func mint() {
+	set, err := keys.ReadFile(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	ring, err := keys.NewRing(set.Keys()...)
+	if err != nil {
+		panic(err)
+	}
+	now := time.Now()
+	minutes, err := strconv.Atoi(os.Args[3])
+	if err != nil {
+		panic(err)
+	}
+	signer, err := ring.Signer(now)
+	if err != nil {
+		panic(err)
+	}
+	text := sign(signer, map[string]any{
+		"iss": "https://app.example", "aud": "https://billing.example", "sub": os.Args[4], "sid": "public-id", "jti": "AAAAAAAAAAAAAAAA", "gen": 1,
+		"iat": now.Add(-time.Hour).Unix(), "exp": now.Add(time.Duration(minutes) * time.Minute).Unix(), "auth_time": json.Number(fmt.Sprint(now.Add(-time.Hour).Unix(), ".000")),
+	})
+	if os.Args[2] == "seal" {
+		sealer, err := ring.Sealer(now)
+		if err != nil {
+			panic(err)
+		}
+		if text, err = sealer.Seal([]byte(text), "JWT"); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println(text)
+}
+
+func sign(k *keys.Key, claims map[string]any) string {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		panic(err)
+	}
+	typ := cmp.Or(os.Getenv("TYP"), "cloakroom-service+jwt")
+	header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":%q}`, k.Algorithm(), k.ID(), typ)
+	b64 := base64.RawURLEncoding.EncodeToString
+	input := b64([]byte(header)) + "." + b64(payload)
+	signature, err := k.Sign(input)
+	if err != nil {
+		panic(err)
+	}
+	return input + "." + b64(signature)
+}
+
+func TestRunWithoutFiles(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"version"}, strings.NewReader(""), &stdout, &stderr))
+	require.Contains(t, stdout.String(), "keygen ")
+	require.Empty(t, stderr.String())
+}
+
+func TestPrintJSONEscapes(t *testing.T) {
+	var out bytes.Buffer
+	tl := &tool{stdout: &out}
+	in := "a\u009b31m\u202e\U000e0041é😀\x7f"
+	require.NoError(t, tl.printJSON(map[string]json.RawMessage{"x": json.RawMessage(`"` + in + `"`)}))
+	require.Contains(t, out.String(), `"a\u009b31m\u202e\udb40\udc41é😀\u007f"`)
+	var back map[string]string
+	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
+	require.Equal(t, in, back["x"])
+}
+
+// A private key shows on a terminal only with the long flag.
+func TestExportToTerminal(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no pseudo-terminals here")
+	}
+	defer terminal.Close()
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var discard, stderr bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
+	export := func(args ...string) int {
+		stderr.Reset()
+		return run(append([]string{"export", "--keyset", path}, args...), nil, terminal, &stderr)
+	}
+	require.Equal(t, exitRefused, export("--private"))
+	require.Contains(t, stderr.String(), "would show a private key on the terminal")
+	require.Equal(t, exitRefused, export("--private", "--format", "pem"))
+	require.Equal(t, exitOK, export(), "public keys are no secret")
+	require.Equal(t, exitOK, export("--private", "--i-understand-this-prints-a-private-key"))
+}
+
+// Private keys that go to a file which others can read are worth a warning.
+func TestExportWarns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var discard, stderr bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
+	for mode, warned := range map[fs.FileMode]bool{0o644: true, 0o600: false} {
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		require.NoError(t, err)
+		require.NoError(t, out.Chmod(mode))
+		stderr.Reset()
+		require.Equal(t, exitOK, run([]string{"export", "--private", "--keyset", path}, nil, out, &stderr))
+		require.Equal(t, warned, strings.Contains(stderr.String(), "others can read"))
+		require.NoError(t, out.Close())
+	}
+}
