@@ -133,6 +133,10 @@ func (c *Carrier) Save(ctx context.Context, credential string, base *session.Rec
 		if changes.TouchOnly() {
 			return found.rec, credential, nil // it lives, and somebody else was there just now
 		}
+		if found.rec.Version == base.Version {
+			// Nobody was faster: by the store's clock the session is over.
+			return nil, "", fmt.Errorf("opaque: the store holds the session to be over: %w", session.IdleTimeout)
+		}
 		base = found.rec
 	}
 }
