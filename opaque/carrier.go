@@ -188,6 +188,7 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 // renewal or move has brought it. What is there is first swapped for an end, at
 // its version, so that no other swap can pass between look-up and removal.
 func (c *Carrier) End(ctx context.Context, credential string, rec *session.Record) error {
+	var refused uint64 // the version at which the store has just refused to swap
 	for wellFormed(credential) {
 		found, err := c.get(ctx, credential)
 		if reason := session.ReasonOf(err); reason == session.Ended || reason == session.NotFound {
@@ -197,10 +198,14 @@ func (c *Carrier) End(ctx context.Context, credential string, rec *session.Recor
 			return err
 		}
 		if found.rec == nil {
-			credential = found.successor
+			credential, refused = found.successor, 0
 			continue
 		}
 		key := storeKey(credential)
+		if found.rec.Version == refused { // nobody was faster: by the store's clock it is over
+			_ = c.c.Store.Delete(ctx, key)
+			break
+		}
 		end := c.marked(found.rec)
 		end.Data = []byte{kindEnded}
 		ok, err := c.c.Store.Swap(ctx, key, found.rec.Version, end)
@@ -211,6 +216,7 @@ func (c *Carrier) End(ctx context.Context, credential string, rec *session.Recor
 			_ = c.c.Store.Delete(ctx, key) // it has ended already; this frees the room
 			break
 		}
+		refused = found.rec.Version
 	}
 	// The session may live on, or a request may just be making it live, in
 	// stateless form, which only the revocation list reaches.

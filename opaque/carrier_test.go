@@ -79,7 +79,12 @@ func inBoth(t *testing.T, run func(t *testing.T, p *place)) {
 }
 
 func set(p *place, rec *session.Record, name string) *session.Changes {
-	s, control := session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: p.clock, Saver: noSaver{}})
+	return setAt(rec, name, p.now)
+}
+
+func setAt(rec *session.Record, name string, now time.Time) *session.Changes {
+	clock := func() time.Time { return now }
+	s, control := session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: clock, Saver: noSaver{}})
 	if err := s.Set(name, true); err != nil {
 		panic(err)
 	}
@@ -228,6 +233,25 @@ func TestEndReachesOtherForms(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = p.Open(t.Context(), again)
 	assert.ErrorIs(t, err, session.Ended, "the list counts here too")
+}
+
+// A store whose clock is ahead refuses to change what it holds to be over.
+func TestStoreClockAhead(t *testing.T) {
+	inBoth(t, func(t *testing.T, p *place) {
+		credential, err := p.Issue(t.Context(), alice())
+		require.NoError(t, err)
+		base, _, err := p.Open(t.Context(), credential)
+		require.NoError(t, err)
+		changes := setAt(base, "x", begun) // by the application's clock it still lives
+		p.now = begun.Add(21 * time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, _, err = p.Save(ctx, credential, base, changes)
+		assert.ErrorIs(t, err, session.IdleTimeout)
+		assert.NoError(t, p.End(ctx, credential, base), "a late logout succeeds")
+		_, _, err = p.Open(ctx, credential)
+		assert.ErrorIs(t, err, session.NotFound)
+	})
 }
 
 func TestMaxBytes(t *testing.T) {

@@ -23,7 +23,7 @@ type MemoryConfig struct {
 	// a session that lives is never dropped to make room. 0 means 1,000,000.
 	MaxSessions int
 
-	// MaxBytes is how much memory the items may take: keys, data and 160 bytes for
+	// MaxBytes is how much memory the items may take: keys, data and 176 bytes for
 	// each item. When it is reached, Create fails, and so does a Swap to more data.
 	// 0 means 1 GiB.
 	MaxBytes int64
@@ -51,7 +51,7 @@ const (
 
 	// itemOverhead is what an item costs beside its key and data: the entry, a slot
 	// in the map and one in the queue, as BenchmarkMemoryStoreMillion measures it.
-	itemOverhead = 160
+	itemOverhead = 176
 
 	// shardCount is high so that one shard stays small (4,000 of 1,000,000 items):
 	// whatever a shard does under its lock is then short.
@@ -73,6 +73,8 @@ type MemoryStore struct {
 	count  atomic.Int64 // items
 	bytes  atomic.Int64 // as MemoryConfig.MaxBytes counts them
 	shards [shardCount]shard
+
+	burst int // entries removed since the last rest; of the remover alone
 
 	due  atomic.Int64  // unix second at which the remover looks again
 	wake chan struct{} // asks the remover to look now
