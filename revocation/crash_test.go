@@ -4,6 +4,7 @@ package revocation_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ func TestMain(m *testing.M) {
 		os.Exit(appendForEver(os.Getenv(childPath)))
 	case "full":
 		os.Exit(fillTheDisk(os.Getenv(childPath)))
+	case "files":
+		os.Exit(runOutOfFiles(os.Getenv(childPath)))
 	}
 	os.Exit(m.Run())
 }
@@ -77,7 +80,7 @@ func appendForEver(path string) int {
 func TestKilledInTheMidstOfAppends(t *testing.T) {
 	rounds := 4
 	if os.Getenv("CLOAKROOM_SOAK") != "" {
-		rounds = 500
+		rounds = 200
 	}
 	path := journalPath(t)
 	var ids []string
@@ -131,11 +134,7 @@ func TestFullDisk(t *testing.T) {
 // gives room again before the list is closed.
 func fillTheDisk(path string) int {
 	signal.Ignore(syscall.SIGXFSZ)
-	err := func() error {
-		l, err := revocation.Open(revocation.Config{Path: path, Lifetime: lifetime})
-		if err != nil {
-			return err
-		}
+	return withList(path, func(l *revocation.List) error {
 		if err := l.EndSession(context.Background(), "before", time.Time{}); err != nil {
 			return err
 		}
@@ -161,8 +160,50 @@ func fillTheDisk(path string) int {
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 			return err
 		}
-		return l.Close()
-	}()
+		return nil
+	})
+}
+
+// A compaction that fails leaves the old file in use, and is tried again later.
+func TestCompactionThatFails(t *testing.T) {
+	path := journalPath(t)
+	require.NoError(t, child(t, "files", path).Run())
+	require.Less(t, bytes.Count(read(t, path), []byte("\n")), 1100, "compacted in the end")
+	l, err := revocation.Open(revocation.Config{Path: path, Lifetime: lifetime})
+	require.NoError(t, err)
+	defer l.Close()
+	require.ErrorIs(t, l.Check(login("alice", start)), session.Ended)
+}
+
+// runOutOfFiles has no file descriptor left when the journal is due for compaction.
+func runOutOfFiles(path string) int {
+	return withList(path, func(l *revocation.List) error {
+		var old syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+			return err
+		}
+		few := old
+		few.Cur = 3
+		for _, limit := range []syscall.Rlimit{few, old} {
+			if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+				return err
+			}
+			for range 1100 {
+				if err := l.EndSubject(context.Background(), "alice"); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// withList opens a list for f, and returns an exit code.
+func withList(path string, f func(*revocation.List) error) int {
+	l, err := revocation.Open(revocation.Config{Path: path, Lifetime: lifetime})
+	if err == nil {
+		err = errors.Join(f(l), l.Close())
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -242,6 +242,8 @@ func TestUnwritableJournal(t *testing.T) {
 		require.ErrorIs(t, l.Check(record("b", 1)), session.Ended)
 		require.ErrorIs(t, l.Check(login("alice", start)), session.Ended)
 
+		require.ErrorIs(t, l.EndAll(t.Context()), session.Unavailable)
+
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -249,7 +251,9 @@ func TestUnwritableJournal(t *testing.T) {
 		require.Contains(t, string(read(t, path)), `"session":"a"`)
 		require.NoError(t, l.EndSession(t.Context(), "after", start))
 		require.NoError(t, l.Close())
-		require.Equal(t, 5, open(t, path, c).Len())
+		l = open(t, path, c)
+		require.Equal(t, 6, l.Len())
+		require.ErrorIs(t, l.Check(anonymous(start)), session.Ended)
 	})
 }
 
