@@ -18,6 +18,13 @@
 // errors. Each names its field and says what to write instead, and all of them
 // come at once.
 //
+// [Config.Build] makes the middleware of it, with everything behind it:
+//
+//	app, err := cfg.Build(config.Options{})
+//	…
+//	defer app.Close()
+//	http.ListenAndServeTLS(addr, cert, key, app.Middleware.Handler(mux))
+//
 // # Environment
 //
 // A field's variable is CLOAKROOM_ and its path in capitals, joined by
@@ -57,7 +64,7 @@ type Config struct {
 	// write is still accepted, and moved when it is next saved. Nil means that
 	// it is, as far as it can be: mode opaque then accepts tokens if Keys.File
 	// is set. Set it to false once the last session from before a change of
-	// mode has ended.
+	// mode has ended. Mode auto writes both forms.
 	AcceptOtherForm *bool `yaml:"accept_other_form,omitempty" json:"accept_other_form,omitzero"`
 
 	// Store bounds the sessions that this process keeps in its memory. It has
@@ -95,6 +102,10 @@ type Keys struct {
 
 	// Reload is how often File is looked at for changes. 0 means 30 seconds.
 	Reload Duration `yaml:"reload,omitempty" json:"reload,omitzero"`
+
+	// InsecureGroupReadable accepts a File that its group can read, as Kubernetes
+	// mounts secrets. Everybody in the group can then make sessions.
+	InsecureGroupReadable bool `yaml:"insecure_group_readable,omitempty" json:"insecure_group_readable,omitzero"`
 }
 
 // Session says how long sessions live.
@@ -164,7 +175,9 @@ type Store struct {
 // Revocations says where the list of what ended early is kept.
 type Revocations struct {
 	// File is the journal, which one process at a time may use. Empty means
-	// revocations.journal beside the key file.
+	// revocations.journal beside the key file. Without either the list is in
+	// memory, which is enough for mode opaque without a store that outlives the
+	// process, and refused with one.
 	File string `yaml:"file,omitempty" json:"file,omitzero"`
 
 	// InsecureVolatile keeps the list in memory alone: after a restart, tokens

@@ -17,6 +17,13 @@ func (c Config) validate(label labeler) []error {
 	v.oneOf("session.preset", c.Session.Preset, "aal1", "aal2", "aal3")
 	v.oneOf("cookie.same_site", c.Cookie.SameSite, "lax", "strict", "none")
 	v.sessionTimes(c.Session)
+	v.notNegative("keys.reload", c.Keys.Reload)
+	v.notNegative("store.linger", c.Store.Linger)
+	v.notNegative("revocations.skew", c.Revocations.Skew)
+	v.notNegative("timeout", c.Timeout)
+	if c.TokenMemory < 0 {
+		v.fail("token_memory", "is negative; 0 stands for the default")
+	}
 	if c.Revocations.File != "" && c.Revocations.InsecureVolatile {
 		v.fail("revocations.insecure_volatile", "contradicts %s; keep one of them", label("revocations.file"))
 	}
@@ -36,6 +43,13 @@ func (v *validator) fail(path, format string, args ...any) {
 func (v *validator) oneOf(path, value string, allowed ...string) {
 	if value != "" && !slices.Contains(allowed, value) {
 		v.fail(path, "%q is not one of %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+// notNegative is for a Config that was written in Go: as text, no duration is.
+func (v *validator) notNegative(path string, value Duration) {
+	if value < 0 {
+		v.fail(path, "%v is negative; 0 stands for the default", value)
 	}
 }
 

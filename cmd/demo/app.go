@@ -1,0 +1,295 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+)
+
+// What the application keeps in a session, besides what clients choose.
+const (
+	visits   session.Key[int]    = "visits"
+	suitcase session.Key[string] = "suitcase"
+)
+
+const (
+	// maxBody bounds the body of a request, in bytes.
+	maxBody = 1 << 20
+
+	// suitcaseBytes is more than a cookie holds (RFC 6265bis, Section 5.6).
+	suitcaseBytes = 6000
+
+	// maxAnswer bounds what is read of an answer of the orders service, in bytes.
+	maxAnswer = 64 << 10
+)
+
+// A demo is the application.
+type demo struct {
+	config         config.Config
+	sessions       *config.App
+	log            *slog.Logger
+	now            func() time.Time
+	url, ordersURL string
+
+	orders *http.Client // nil if the keys can't vouch for anybody
+	page   *template.Template
+}
+
+// handler returns the whole application. base sends its requests to the service.
+func (d *demo) handler(base http.RoundTripper) (http.Handler, error) {
+	var err error
+	if d.page, err = parsePage(); err != nil {
+		return nil, err
+	}
+	if d.sessions.Issuer != nil {
+		vouching, err := token.NewTransport(token.TransportConfig{
+			Issuer: d.sessions.Issuer, Audience: ordersAudience, Origin: d.ordersURL, Base: base,
+		})
+		if err != nil {
+			return nil, err
+		}
+		d.orders = &http.Client{Transport: vouching, Timeout: 5 * time.Second}
+	}
+	root := http.NewServeMux()
+	root.Handle("/.well-known/jwks.json", d.sessions.Keys.Handler())
+	root.Handle("GET /web/", static())
+	root.Handle("/", d.sessions.Middleware.Handler(d.routes()))
+	return protect(root), nil
+}
+
+// routes are what needs a session.
+func (d *demo) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", d.home)
+	mux.HandleFunc("GET /api/session", d.describe)
+	mux.HandleFunc("POST /api/visits", d.visit)
+	mux.HandleFunc("GET /api/values/{key}", d.getValue)
+	mux.HandleFunc("PUT /api/values/{key}", d.putValue)
+	mux.HandleFunc("DELETE /api/values/{key}", d.deleteValue)
+	mux.HandleFunc("POST /suitcase", d.pack)
+	mux.HandleFunc("POST /login", d.login)
+	mux.HandleFunc("POST /logout", d.logout)
+	mux.HandleFunc("POST /logout-everywhere", d.logoutEverywhere)
+	mux.HandleFunc("GET /orders", d.callOrders)
+	return mux
+}
+
+func (d *demo) home(w http.ResponseWriter, r *http.Request) { d.render(w, r, http.StatusOK, view{}) }
+
+func (d *demo) describe(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, http.StatusOK, d.summary(session.From(r.Context())))
+}
+
+// A summary is a session as JSON. What is not set is null.
+type summary struct {
+	Mode            config.Mode                `json:"mode"`
+	ID              *string                    `json:"id"`
+	New             bool                       `json:"new"`
+	Subject         string                     `json:"subject"`
+	CreatedAt       *time.Time                 `json:"created_at"`
+	AuthenticatedAt *time.Time                 `json:"authenticated_at"`
+	ExpiresAt       *time.Time                 `json:"expires_at"`
+	Values          map[string]json.RawMessage `json:"values"`
+}
+
+func (d *demo) summary(s *session.Session) summary {
+	rec := s.Snapshot()
+	sum := summary{
+		Mode: d.config.Mode, New: s.IsNew(), Subject: rec.Subject,
+		CreatedAt: instant(rec.CreatedAt), AuthenticatedAt: instant(rec.AuthenticatedAt), ExpiresAt: instant(rec.IdleDeadline),
+		Values: map[string]json.RawMessage{},
+	}
+	if rec.ID != "" {
+		sum.ID = &rec.ID
+	}
+	for name, text := range rec.Values.All() {
+		sum.Values[name] = json.RawMessage(text)
+	}
+	return sum
+}
+
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// visit counts. Saving here and not at the end makes the answer the number that
+// was kept: of two visits at once, one is the second.
+func (d *demo) visit(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r.Context())
+	_, err := visits.Update(s, func(n int) int { return n + 1 })
+	if !d.saved(w, r, s, err) {
+		return
+	}
+	d.done(w, r, map[string]int{"visits": visits.Get(s)})
+}
+
+func (d *demo) getValue(w http.ResponseWriter, r *http.Request) {
+	var value json.RawMessage
+	ok, err := session.From(r.Context()).Get(r.PathValue("key"), &value)
+	switch {
+	case err != nil:
+		d.fail(w, r, err)
+	case !ok:
+		d.deny(w, r, http.StatusNotFound, "not_found", "The session has no value of this name.")
+	default:
+		writeJSON(w, http.StatusOK, value)
+	}
+}
+
+func (d *demo) putValue(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		d.fail(w, r, unreadable(err))
+		return
+	}
+	s := session.From(r.Context())
+	err = s.Set(r.PathValue("key"), json.RawMessage(body)) // refuses what is not JSON
+	if !d.saved(w, r, s, err) {
+		return
+	}
+	d.getValue(w, r)
+}
+
+func (d *demo) deleteValue(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r.Context())
+	if !s.Has(r.PathValue("key")) {
+		d.deny(w, r, http.StatusNotFound, "not_found", "The session has no value of this name.")
+		return
+	}
+	if d.saved(w, r, s, s.Delete(r.PathValue("key"))) {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// pack puts in something that no cookie can hold, or takes it out again.
+func (d *demo) pack(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r.Context())
+	var err error
+	if s.Has(string(suitcase)) {
+		err = suitcase.Delete(s)
+	} else {
+		err = suitcase.Set(s, strings.Repeat("shirts, ", suitcaseBytes/8))
+	}
+	if d.saved(w, r, s, err) {
+		d.done(w, r, d.summary(s))
+	}
+}
+
+// login believes whoever comes: a real application checks a password first.
+func (d *demo) login(w http.ResponseWriter, r *http.Request) {
+	subject, err := subjectOf(r)
+	if err != nil {
+		d.fail(w, r, err)
+		return
+	}
+	if subject == "" {
+		d.deny(w, r, http.StatusBadRequest, session.BadValue.String(), "Say who you are: subject is missing.")
+		return
+	}
+	s := session.From(r.Context())
+	if d.saved(w, r, s, s.Login(subject)) {
+		d.done(w, r, d.summary(s))
+	}
+}
+
+// subjectOf reads who wants to log in, from JSON or a form.
+func subjectOf(r *http.Request) (string, error) {
+	if isJSON(r.Header.Get("Content-Type")) {
+		var in struct {
+			Subject string `json:"subject"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			return "", unreadable(err)
+		}
+		return in.Subject, nil
+	}
+	if err := r.ParseForm(); err != nil {
+		return "", unreadable(err)
+	}
+	return strings.TrimSpace(r.PostForm.Get("subject")), nil
+}
+
+// unreadable gives a body that can't be read its reason.
+func unreadable(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fmt.Errorf("demo: body of more than %d bytes: %w", maxBody, session.TooLarge)
+	}
+	return fmt.Errorf("demo: unreadable body: %w", session.BadValue)
+}
+
+func (d *demo) logout(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r.Context())
+	if d.saved(w, r, s, s.Destroy()) {
+		d.done(w, r, d.summary(s))
+	}
+}
+
+// logoutEverywhere ends all sessions of who is logged in. The one at hand ends
+// too, also if nobody is.
+func (d *demo) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r.Context())
+	if subject := s.Subject(); subject != "" {
+		if err := d.sessions.Revocations.EndSubject(r.Context(), subject); err != nil {
+			d.fail(w, r, err)
+			return
+		}
+	}
+	d.logout(w, r)
+}
+
+// callOrders asks the service on the visitor's behalf, and passes its answer on.
+func (d *demo) callOrders(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case session.From(r.Context()).Subject() == "":
+		d.deny(w, r, http.StatusUnauthorized, "not_logged_in", "The orders service serves people it knows. Log in first.")
+		return
+	case d.orders == nil:
+		d.deny(w, r, http.StatusServiceUnavailable, session.Unavailable.String(), "The key ring has no key that other services could verify with.")
+		return
+	}
+	answer, err := d.askOrders(r)
+	if err != nil {
+		d.log.ErrorContext(r.Context(), "orders service could not be asked", "error", err)
+		d.deny(w, r, http.StatusBadGateway, session.Unavailable.String(), "The orders service can't be reached, or did not accept the call.")
+		return
+	}
+	if wantsPage(r) {
+		d.render(w, r, http.StatusOK, view{Orders: answer})
+		return
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func (d *demo) askOrders(r *http.Request) (json.RawMessage, error) {
+	out, err := http.NewRequestWithContext(r.Context(), http.MethodGet, d.ordersURL+"/orders", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := d.orders.Do(out)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK || !json.Valid(answer) {
+		return nil, fmt.Errorf("demo: the orders service answered %s", response.Status)
+	}
+	return answer, nil
+}

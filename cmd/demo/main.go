@@ -1,0 +1,144 @@
+// Demo is a small application with sessions, and a service that it calls, to
+// try Cloakroom in a browser or from a script.
+//
+//	go run ./cmd/demo
+//
+// needs nothing else: it makes its keys when there are none. Open the page that
+// it names. The same application keeps its sessions in tokens, on the server, or
+// in whichever fits, as -mode says; stop it and start it in another mode, and
+// nobody is logged out.
+//
+// Cookies are Secure. Browsers send them to 127.0.0.1 over plain HTTP too; for
+// other clients, such as curl, -tls adds a throw-away certificate.
+//
+// It writes what happens to standard error. Exit codes:
+//
+//	0  ended by SIGTERM or SIGINT
+//	1  could not start, or a server failed
+//	2  wrong usage
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/cloakroom-go/cloakroom/config"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// The exit codes, as documented above.
+const (
+	exitOK = iota
+	exitError
+	exitUsage
+)
+
+// options is what the command line says.
+type options struct {
+	mode    config.Mode // "" for what the config file says
+	config  string      // path; "" for none
+	addr    string      // of the application
+	apiAddr string      // of the service
+	keys    string      // path
+	keysSet bool        // or keys is the default
+	tls     bool
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stdout, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, o, stderr); err != nil {
+		fmt.Fprintf(stderr, "demo: %v\n", err)
+		return exitError
+	}
+	return exitOK
+}
+
+// parse reads the command line. It tells its errors to stderr itself.
+func parse(args []string, stdout, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { usage(flags) }
+	flags.Func("mode", "where sessions are kept: `stateless`, opaque or auto (default stateless, or what -config says)", o.setMode)
+	flags.StringVar(&o.config, "config", "", "config document for Cloakroom, YAML or JSON: a `file`")
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` of the application")
+	flags.StringVar(&o.apiAddr, "api-addr", "127.0.0.1:8081", "`address` of the orders service")
+	flags.StringVar(&o.keys, "keys", "demo-keys.json", "key `file`, made if it is missing; takes the place of the one in -config")
+	flags.BoolVar(&o.tls, "tls", false, "serve HTTPS with a throw-away certificate, for clients other than browsers")
+	for _, arg := range args {
+		if arg == "-h" || arg == "-help" || arg == "--help" {
+			flags.SetOutput(stdout)
+		}
+	}
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "demo: unexpected argument %q\n", flags.Arg(0))
+		usage(flags)
+		return options{}, errors.New("unexpected argument")
+	}
+	flags.Visit(func(f *flag.Flag) { o.keysSet = o.keysSet || f.Name == "keys" })
+	return o, nil
+}
+
+func usage(flags *flag.FlagSet) {
+	fmt.Fprint(flags.Output(), "Usage: demo [flags]\n\nA small application with sessions, and a service that it calls.\n\n")
+	flags.PrintDefaults()
+}
+
+func (o *options) setMode(mode string) error {
+	switch o.mode = config.Mode(mode); o.mode {
+	case config.Stateless, config.Opaque, config.Auto:
+		return nil
+	}
+	return errors.New("must be stateless, opaque or auto")
+}
+
+// sessions returns the config of the application's sessions, and makes the key
+// file if the command line names it and there is none.
+func (o *options) sessions(ctx context.Context, stderr io.Writer) (config.Config, error) {
+	var c config.Config
+	if o.config != "" {
+		var err error
+		if c, err = config.Load(o.config); err != nil {
+			return c, err
+		}
+	}
+	if o.mode != "" {
+		c.Mode = o.mode
+	}
+	if c.Mode == "" {
+		c.Mode = config.Stateless
+	}
+	if c.Cookie.Name == "" {
+		c.Cookie.Name = "__Host-session"
+	}
+	if c.Issuer == "" {
+		c.Issuer = "cloakroom"
+	}
+	if o.keysSet || c.Keys.File == "" {
+		c.Keys.File = o.keys
+		return c, makeKeys(ctx, o.keys, stderr)
+	}
+	return c, nil
+}
+
+// logger writes what happens, for people.
+func logger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

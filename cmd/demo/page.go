@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+//go:embed web
+var web embed.FS
+
+func parsePage() (*template.Template, error) { return template.ParseFS(web, "web/page.html") }
+
+// static serves what the page looks like.
+func static() http.Handler {
+	files := http.FileServerFS(web)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-cache") // it may change with the next build
+		files.ServeHTTP(w, r)
+	})
+}
+
+// A view is what a request adds to the page.
+type view struct {
+	Problem string          // for people; "" for none
+	Reason  string          // for developers
+	Orders  json.RawMessage // what the orders service has answered
+}
+
+// A page is what the template shows.
+type page struct {
+	Mode           config.Mode
+	Form           string // in which the session is: "token", "opaque", or "" if there is none
+	Headline, Lead string
+	Problem        string
+	Reason         string
+
+	Exists        bool
+	ID            string
+	Subject       string
+	Created       moment
+	Authenticated moment
+	Ends          moment // unless there is another request before
+	Latest        moment
+	Version       uint64
+	Generation    uint64
+	Visits        int
+	Packed        bool
+	Values        []value
+	Token         *tokenView
+	Keys          []keyView
+	Orders        []row
+
+	SecureURL, SecureOrders string // as with -tls
+}
+
+// A value is one of the session's.
+type value struct {
+	Name, Text string
+	Size       int // bytes of JSON
+}
+
+// A row is one member of a JSON object, with what it means.
+type row struct{ Name, Text, Note string }
+
+// A moment is an instant, for people and for machines.
+type moment struct{ Text, Relative, ISO string }
+
+// A keyView is a key of the ring.
+type keyView struct {
+	ID, Algorithm, Does string
+	State               string
+	Now                 bool // this is the one that signs, or encrypts
+	From, Until, End    moment
+	Uses                uint64 // of a key that encrypts
+}
+
+// render answers with the page. It is made as a whole before the first byte, so
+// that a mistake in it is an error and not half a page.
+func (d *demo) render(w http.ResponseWriter, r *http.Request, status int, v view) {
+	var body bytes.Buffer
+	if err := d.page.Execute(&body, d.view(r, v)); err != nil {
+		d.log.ErrorContext(r.Context(), "page could not be made", "error", err)
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // the client may have gone
+}
+
+func (d *demo) view(r *http.Request, v view) *page {
+	now := d.now()
+	s := session.From(r.Context())
+	rec := s.Snapshot()
+	p := &page{
+		Mode: d.config.Mode, Problem: v.Problem, Reason: v.Reason,
+		Exists: rec.ID != "", ID: rec.ID, Subject: rec.Subject,
+		Created: at(rec.CreatedAt, now), Authenticated: at(rec.AuthenticatedAt, now),
+		Ends: at(rec.IdleDeadline, now), Latest: at(rec.Deadline, now),
+		Version: rec.Version, Generation: rec.Generation,
+		Visits: visits.Get(s), Packed: s.Has(string(suitcase)),
+		Keys: d.keys(now), Orders: members(v.Orders, now, noNote),
+		SecureURL: secured(d.url), SecureOrders: secured(d.ordersURL),
+	}
+	for name, text := range rec.Values.All() {
+		p.Values = append(p.Values, value{Name: name, Text: shorten(text), Size: len(text)})
+	}
+	if p.Exists {
+		p.Form = "opaque"
+		if p.Token = d.token(r, now); p.Token != nil {
+			p.Form = "token"
+		}
+	}
+	p.Headline, p.Lead = d.words(p)
+	return p
+}
+
+// secured returns url as it is with -tls.
+func secured(url string) string { return "https:" + url[strings.Index(url, "//"):] }
+
+// words say in which form the session is.
+func (d *demo) words(p *page) (headline, lead string) {
+	switch {
+	case p.Form == "token" && p.Token.Encrypted:
+		return "You keep your coat on", "Your session travels with you, in a signed and encrypted token. The server keeps nothing of it."
+	case p.Form == "token":
+		return "You keep your coat on", "Your session travels with you, in a signed token. The server keeps nothing of it."
+	case p.Form == "opaque":
+		return "Your coat is checked in", "The server keeps your session. Your cookie is the ticket: a random number that says nothing."
+	}
+	headline = "May we take your coat?"
+	switch d.config.Mode {
+	case config.Opaque:
+		return headline, "You have no session yet. The server will keep it, and you will get a ticket: a random number that says nothing."
+	case config.Auto:
+		return headline, "You have no session yet. It will travel with you while it fits into a cookie, and be checked in when it doesn’t."
+	}
+	return headline, "You have no session yet. It will travel with you, in a signed token, and the server will keep nothing of it."
+}
+
+// keys describes the ring.
+func (d *demo) keys(now time.Time) []keyView {
+	ring := d.sessions.Keys
+	signer, _ := ring.Signer(now) // without one, none is marked
+	sealer, _ := ring.Sealer(now)
+	var all []keyView
+	for _, k := range ring.Keys() {
+		dates := k.Dates()
+		v := keyView{
+			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: "signs", Uses: k.Uses(),
+			From: at(dates.SignFrom, now), Until: at(dates.SignUntil, now), End: at(dates.VerifyUntil, now),
+		}
+		if k.Use() == keys.Encryption {
+			v.Does = "encrypts"
+			if k.Algorithm() == keys.Direct {
+				v.Algorithm = "dir, A256GCM"
+			}
+		}
+		v.Now = k == signer || k == sealer
+		all = append(all, v)
+	}
+	return all
+}
+
+// at describes t as seen from now.
+func at(t, now time.Time) moment {
+	if t.IsZero() {
+		return moment{}
+	}
+	t = t.UTC()
+	m := moment{Text: t.Format("2 Jan 2006, 15:04:05 UTC"), ISO: t.Format(time.RFC3339)}
+	switch left := t.Sub(now); {
+	case left >= time.Second:
+		m.Relative = "in " + about(left)
+	case left > -2*time.Second:
+		m.Relative = "just now"
+	default:
+		m.Relative = about(-left) + " ago"
+	}
+	return m
+}
+
+// about returns d in one unit, or two where one would tell too little.
+func about(d time.Duration) string {
+	d = d.Round(time.Second)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+// shorten keeps a long JSON text readable.
+func shorten(text string) string {
+	const keep = 96
+	if runes := []rune(text); len(runes) > keep+24 {
+		return fmt.Sprintf("%s … %s more", string(runes[:keep]), characters(len(runes)-keep))
+	}
+	return text
+}
+
+func characters(n int) string {
+	text := fmt.Sprint(n)
+	if len(text) > 3 {
+		text = text[:len(text)-3] + "," + text[len(text)-3:]
+	}
+	return text + " characters"
+}
+
+// members returns the members of a JSON object in their order, each with a note.
+func members(object json.RawMessage, now time.Time, note func(name string, value json.RawMessage, now time.Time) string) []row {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	var rows []row
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return rows
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return rows
+		}
+		label := fmt.Sprint(name)
+		rows = append(rows, row{Name: label, Text: shorten(plain(value)), Note: note(label, value, now)})
+	}
+	return rows
+}
+
+// plain returns a JSON string without its quotes, and everything else as it is.
+func plain(value json.RawMessage) string {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return text
+	}
+	return string(value)
+}
+
+func noNote(string, json.RawMessage, time.Time) string { return "" }

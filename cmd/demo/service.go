@@ -1,0 +1,61 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/token"
+)
+
+// ordersAudience is the name of the orders service in service tokens.
+const ordersAudience = "orders"
+
+// A service is the orders service: another program in real life. It knows who
+// calls from the application's public keys alone.
+type service struct {
+	remote   *keys.Remote
+	verifier *token.Verifier
+}
+
+// newService returns the service that trusts what the application at appURL
+// vouches for.
+func newService(appURL, issuer string, cert *certificate, log *slog.Logger) (*service, error) {
+	remote, err := keys.NewRemote(keys.RemoteConfig{
+		URL:       appURL + "/.well-known/jwks.json",
+		Transport: cert.transport(),
+		Report:    func(err error) { log.Error("orders service: public keys could not be fetched", "error", err) },
+		// Without -tls both servers are this process, and what is between them is
+		// this machine.
+		InsecureAllowHTTP: strings.HasPrefix(appURL, "http:"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: remote, Issuer: issuer, Audience: ordersAudience})
+	if err != nil {
+		remote.Close()
+		return nil, err
+	}
+	return &service{remote: remote, verifier: verifier}, nil
+}
+
+// Close ends fetches that are under way.
+func (s *service) Close() error { return s.remote.Close() }
+
+func (s *service) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /orders", s.verifier.Handler(http.HandlerFunc(orders)))
+	return protect(mux)
+}
+
+// orders tells the caller who it is taken for.
+func orders(w http.ResponseWriter, r *http.Request) {
+	caller, _ := token.CallerFrom(r.Context()) // Verifier.Handler has put it there
+	writeJSON(w, http.StatusOK, struct {
+		Subject string `json:"subject"`
+		Session string `json:"session"`
+		Issuer  string `json:"issuer"`
+	}{caller.Subject, caller.SessionID, caller.Issuer})
+}

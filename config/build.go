@@ -1,0 +1,364 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+)
+
+// Options is what an application adds to its [Config] in code. The zero Options
+// are the defaults.
+type Options struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// Store keeps the sessions that are not stateless, and outlives this process
+	// or is shared with others. The application closes it, after the [App]. If nil,
+	// they are kept in the memory of this process.
+	Store opaque.Store
+
+	// Logger is told what an operator should know: that the key file could not be
+	// read again, and, unless OnEvent is set, what happens to sessions. If nil,
+	// slog.Default().
+	Logger *slog.Logger
+
+	// OnEvent is told what happens to sessions, in the Logger's place.
+	OnEvent func(ctx context.Context, event middleware.Event)
+
+	// OnTimeout is called when a visitor comes back too late; see
+	// middleware.Config.
+	OnTimeout func(ctx context.Context, ended *session.Record, why session.Reason)
+
+	// OnExpire is called with each session in the memory of this process that
+	// nobody came back for. Stateless sessions expire unseen, and a Store has its
+	// own ways: it rules OnExpire out.
+	OnExpire func(ended *session.Record)
+
+	// CrossOrigin says which requests from other origins are let through. If nil,
+	// no unsafe ones.
+	CrossOrigin *http.CrossOriginProtection
+
+	// Now is the clock. If nil, time.Now.
+	Now func() time.Time
+}
+
+// An App is what a [Config] describes, ready for use. Make one with
+// [Config.Build], and Close it when the server has shut down.
+type App struct {
+	// Middleware keeps the sessions.
+	Middleware *middleware.Middleware
+
+	// Keys are those of the key file, kept up to date; none without one.
+	Keys *keys.Ring
+
+	// Revocations ends all sessions of a subject, or all there are.
+	Revocations *revocation.List
+
+	// Store keeps the sessions that are not stateless; nil in mode stateless
+	// without Options.Store.
+	Store opaque.Store
+
+	// Issuer makes service tokens. It is nil if Keys has no key for that: other
+	// services can't verify with a symmetric one.
+	Issuer *token.Issuer
+
+	close func() error
+}
+
+// Close ends what works in the background, and waits for it. It frees the
+// journal and the memory of sessions. Closing again does nothing.
+func (a *App) Close() error {
+	if a.close == nil {
+		return nil
+	}
+	return a.close()
+}
+
+// Build opens the key file and the journal of revocations, and wires everything
+// up. It reports every mistake at once, in c, in o and in the files; then the
+// App is nil and nothing is left open.
+func (c Config) Build(o Options) (*App, error) {
+	b := &builder{Config: c, o: o, errs: c.validate(fieldLabel)}
+	if b.o.Logger == nil {
+		b.o.Logger = slog.Default()
+	}
+	if b.o.OnEvent == nil {
+		b.o.OnEvent = middleware.LogEvents(b.o.Logger)
+	}
+	if b.o.Now == nil {
+		b.o.Now = time.Now
+	}
+	b.openKeys()
+	b.openRevocations()
+	b.openStore()
+	b.makeMiddleware()
+	b.makeIssuer()
+	if len(b.errs) > 0 {
+		return nil, errors.Join(append(b.errs, b.closeAll())...)
+	}
+	b.watchKeys()
+	b.app.close = sync.OnceValue(b.closeAll)
+	return &b.app, nil
+}
+
+// A builder makes an App part by part. Where a part fails, an empty one stands
+// in for it, so that the mistakes in the others are found too.
+type builder struct {
+	Config
+	o       Options
+	app     App
+	closers []func() error
+	errs    []error
+}
+
+// fail notes what err consists of, for the field at path; "" stands for several.
+func (b *builder) fail(path string, err error) {
+	for _, err := range mistakes(err) {
+		if path == "" {
+			b.errs = append(b.errs, fmt.Errorf("config: %w", err))
+			continue
+		}
+		b.errs = append(b.errs, fmt.Errorf("config: %s: %w", fieldLabel(path), err))
+	}
+}
+
+// closeAll closes what was opened, the last first.
+func (b *builder) closeAll() error {
+	var errs []error
+	for i := len(b.closers) - 1; i >= 0; i-- {
+		errs = append(errs, b.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// writesTokens reports whether new sessions are, or can be, stateless.
+func (b *builder) writesTokens() bool { return b.mode() == Stateless || b.mode() == Auto }
+
+// acceptsTokens reports whether there can be stateless sessions.
+func (b *builder) acceptsTokens() bool {
+	return b.writesTokens() || b.Keys.File != "" && b.acceptsOther()
+}
+
+func (b *builder) acceptsOther() bool { return b.AcceptOtherForm == nil || *b.AcceptOtherForm }
+
+func (b *builder) openKeys() {
+	b.app.Keys = &keys.Ring{}
+	switch {
+	case b.Keys.File != "":
+		b.readKeys()
+	case b.writesTokens():
+		b.fail("keys.file", fmt.Errorf("is missing, and mode %s needs it; make one with: keygen init, or choose mode opaque", b.mode()))
+	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
+		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))
+	}
+	b.app.Keys.Now = b.o.Now
+}
+
+func (b *builder) readKeys() {
+	var opts []keys.FileOption
+	if b.Keys.InsecureGroupReadable {
+		opts = append(opts, keys.InsecureGroupReadable())
+	}
+	ring, err := keys.OpenRing(b.Keys.File, opts...)
+	if err != nil {
+		b.fail("keys.file", err)
+		return
+	}
+	b.app.Keys = ring
+	if b.writesTokens() {
+		b.fail("keys.file", unable(ring, b.o.Now()))
+	}
+}
+
+// unable says why no session can ever be kept in tokens of these keys. Keys
+// that are to become active are fine.
+func unable(ring *keys.Ring, now time.Time) error {
+	if !hasFuture(ring, keys.Signature, now) {
+		return errors.New("has no key that signs, now or later; make one with keygen")
+	}
+	if _, sealed := ring.SealedSince(now); sealed && !hasFuture(ring, keys.Encryption, now) {
+		return errors.New("has no key left that encrypts, and tokens were encrypted so far; make one with keygen")
+	}
+	return nil
+}
+
+// hasFuture reports whether a key of the ring is, or is going to be, active.
+func hasFuture(ring *keys.Ring, use keys.Use, now time.Time) bool {
+	for _, k := range ring.Keys() {
+		switch k.State(now) {
+		case keys.Staged, keys.Pending, keys.Active:
+			if k.Use() == use && k.HasPrivate() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// openRevocations opens the journal. In memory alone is the list only if the
+// config says so, or if all sessions end with this process anyway.
+func (b *builder) openRevocations() {
+	c := revocation.Config{Path: b.journal(), Lifetime: b.policy().Lifetime, Skew: max(0, time.Duration(b.Revocations.Skew)), Now: b.o.Now}
+	b.app.Revocations = revocation.NewVolatile(c)
+	if b.Revocations.InsecureVolatile {
+		return
+	}
+	if c.Path == "" {
+		if b.o.Store != nil {
+			b.fail("revocations.file", errors.New("is missing: the store outlives this process, so what has ended must be remembered too; name a file, or set revocations.insecure_volatile"))
+		}
+		return
+	}
+	list, err := revocation.Open(c)
+	if err != nil {
+		b.fail("revocations.file", err)
+		return
+	}
+	b.app.Revocations = list
+	b.closers = append(b.closers, list.Close)
+}
+
+// journal returns the path of the journal, "" if there is no place for it.
+func (b *builder) journal() string {
+	if b.Revocations.File != "" || b.Keys.File == "" {
+		return b.Revocations.File
+	}
+	return filepath.Join(filepath.Dir(b.Keys.File), "revocations.journal")
+}
+
+func (b *builder) openStore() {
+	if b.o.Store != nil {
+		b.app.Store = b.o.Store
+		if b.o.OnExpire != nil {
+			b.errs = append(b.errs, errors.New("config: Options.OnExpire is for sessions in the memory of this process, and Options.Store is set; leave one of them out"))
+		}
+		return
+	}
+	if b.mode() == Stateless {
+		return // a memory that starts empty has no session of the other form
+	}
+	c := opaque.MemoryConfig{
+		MaxSessions: b.Config.Store.MaxSessions,
+		MaxBytes:    int64(b.Config.Store.MaxBytes),
+		Linger:      time.Duration(b.Config.Store.Linger),
+		Now:         b.o.Now,
+	}
+	if b.o.OnExpire != nil {
+		c.OnExpire = opaque.Expired(b.o.OnExpire)
+	}
+	memory, err := opaque.NewMemoryStore(c)
+	if err != nil {
+		b.fail("store", err)
+		return
+	}
+	b.app.Store = memory
+	b.closers = append(b.closers, memory.Close)
+}
+
+func (b *builder) makeMiddleware() {
+	m, err := middleware.New(b.carriers(middleware.Config{
+		Policy:      b.policy(),
+		Cookie:      b.cookie(),
+		CrossOrigin: b.o.CrossOrigin,
+		Timeout:     max(0, time.Duration(b.Timeout)),
+		OnTimeout:   b.o.OnTimeout,
+		OnEvent:     b.o.OnEvent,
+		Now:         b.o.Now,
+	}))
+	b.fail("cookie", err) // the rest of it was checked before
+	b.app.Middleware = m
+}
+
+// carriers adds to c the carriers that the mode stands for.
+func (b *builder) carriers(c middleware.Config) middleware.Config {
+	var stateless, stored []middleware.Carrier // one, or none
+	if b.acceptsTokens() {
+		stateless = append(stateless, b.stateless())
+	}
+	if b.app.Store != nil {
+		stored = append(stored, b.stored())
+	}
+	switch {
+	case b.mode() == Auto && len(stored) > 0:
+		c.Carrier, c.Overflow = stateless[0], stored[0]
+	case b.writesTokens():
+		c.Carrier, c.Accept = stateless[0], stored
+	case len(stored) > 0:
+		c.Carrier, c.Accept = stored[0], stateless
+	default:
+		c.Carrier = &opaque.Carrier{} // the store has failed, which is noted
+	}
+	if !b.acceptsOther() {
+		c.Accept = nil
+	}
+	return c
+}
+
+func (b *builder) stateless() *token.Carrier {
+	carrier, err := token.NewCarrier(token.CarrierConfig{
+		Ring:        b.app.Keys,
+		Issuer:      b.issuer(),
+		Audience:    b.Audience,
+		Revocations: b.app.Revocations,
+		MaxLength:   max(1, maxCookieBytes-len(b.cookieName())),
+		MemoryBytes: int(min(max(0, b.TokenMemory), math.MaxInt)),
+		Now:         b.o.Now,
+	})
+	b.fail("", err)
+	return carrier
+}
+
+func (b *builder) stored() *opaque.Carrier {
+	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: b.app.Store, Revocations: b.app.Revocations, Now: b.o.Now})
+	b.fail("", err)
+	return carrier
+}
+
+// makeIssuer makes the issuer of service tokens, if there can be one.
+func (b *builder) makeIssuer() {
+	now := b.o.Now()
+	if len(b.errs) > 0 || !hasFuture(b.app.Keys, keys.Signature, now) {
+		return
+	}
+	if key, err := b.app.Keys.Signer(now); err == nil && key.Algorithm().Symmetric() {
+		return
+	}
+	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: b.app.Keys, Issuer: b.issuer(), Now: b.o.Now})
+	b.fail("issuer", err)
+	b.app.Issuer = issuer
+}
+
+// watchKeys reads the key file again whenever it has changed.
+func (b *builder) watchKeys() {
+	if b.Keys.File == "" {
+		return
+	}
+	every := time.Duration(b.Keys.Reload)
+	if every == 0 {
+		every = 30 * time.Second
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		_ = b.app.Keys.Watch(ctx, every, func(err error) {
+			b.o.Logger.ErrorContext(ctx, "keys could not be read again; those in force stay", "error", err)
+		})
+	})
+	b.closers = append(b.closers, func() error {
+		cancel()
+		watching.Wait()
+		return nil
+	})
+}

@@ -1,0 +1,149 @@
+package config_test
+
+import (
+	"bytes"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/revocation"
+)
+
+// What is wrong with a key file comes through as package keys says it.
+func TestBuildKeyFiles(t *testing.T) {
+	for _, row := range []struct {
+		name, want string
+		is         error
+		spoil      func(t *testing.T, path string)
+	}{
+		{"missing", "make one with: keygen init --keyset ", fs.ErrNotExist, func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
+		{"directory", "is a directory; name the file in it", keys.ErrInvalidFile, func(t *testing.T, path string) { replace(t, path); require.NoError(t, os.Mkdir(path, 0o700)) }},
+		{"unreadable", "may not read the key file", fs.ErrPermission, func(t *testing.T, path string) { onlyAsUser(t); chmod(t, path, 0) }},
+		{"foreign", "belongs to user 12345", keys.ErrUnsafeFile, func(t *testing.T, path string) { onlyAsRoot(t); require.NoError(t, os.Chown(path, 12345, -1)) }},
+		{"world-readable", "run: chmod 600 ", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o644) }},
+		{"group-readable", "run: chmod 600 ", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o640) }},
+		{"empty", "is damaged or was edited", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 0) }},
+		{"truncated", "is damaged or was edited", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 100) }},
+		{"corrupt", "is damaged or was edited", keys.ErrInvalidFile, flip},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := keyFile(t)
+			row.spoil(t, path)
+			c := config.Config{Keys: config.Keys{File: path}}
+			app, err := c.Build(config.Options{})
+			require.Nil(t, app)
+			require.ErrorIs(t, err, row.is)
+			require.ErrorContains(t, err, `config: field "keys.file": keys: `)
+			require.ErrorContains(t, err, row.want)
+			require.NotContains(t, err.Error(), "\n", "one mistake is one error")
+
+			journal := filepath.Join(filepath.Dir(path), "revocations.journal")
+			list, err := revocation.Open(revocation.Config{Path: journal, Lifetime: time.Hour})
+			require.NoError(t, err, "the journal is free again")
+			require.NoError(t, list.Close())
+		})
+	}
+}
+
+func onlyAsRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+}
+
+func onlyAsUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root can read everything")
+	}
+}
+
+func chmod(t *testing.T, path string, mode fs.FileMode) { require.NoError(t, os.Chmod(path, mode)) }
+
+func replace(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }
+
+func cut(t *testing.T, path string, size int64) { require.NoError(t, os.Truncate(path, size)) }
+
+func flip(t *testing.T, path string) {
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	data[bytes.Index(data, []byte(`"d"`))+10] ^= 1
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+}
+
+func TestBuildGroupReadable(t *testing.T) {
+	path := keyFile(t)
+	require.NoError(t, os.Chmod(path, 0o440))
+	app := build(t, config.Config{Keys: config.Keys{File: path, InsecureGroupReadable: true}}, config.Options{})
+	require.Equal(t, "alice", subjectOf(t, app, login(t, app, "alice")))
+}
+
+// Keys that will never be active again are refused; those that will be are not.
+func TestBuildKeysWithoutFuture(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	past, future := now.Add(-time.Hour), now.Add(time.Hour)
+	retired := keys.Dates{PublishAt: past, SignFrom: past, SignUntil: past}
+	staged := keys.Dates{PublishAt: future, SignFrom: future}
+	for _, row := range []struct {
+		name      string
+		sign, enc keys.Dates
+		want      string
+	}{
+		{"active", keys.Dates{}, keys.Dates{}, ""},
+		{"staged", staged, staged, ""},
+		{"signature key retired", retired, keys.Dates{}, `config: field "keys.file": has no key that signs, now or later`},
+		{"encryption key retired", keys.Dates{}, retired, `config: field "keys.file": has no key left that encrypts`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys.json")
+			create(t, path, newKey(t, keys.ES256, row.sign), newKey(t, keys.Direct, row.enc))
+			c := config.Config{Keys: config.Keys{File: path}}
+			app, err := c.Build(config.Options{Now: func() time.Time { return now }})
+			if row.want != "" {
+				require.ErrorContains(t, err, row.want)
+				return
+			}
+			require.NoError(t, err)
+			require.NoError(t, app.Close())
+		})
+	}
+}
+
+// A changed key file is taken up; a damaged one is reported, and changes nothing.
+func TestKeysAreReloaded(t *testing.T) {
+	for _, row := range []struct {
+		reload config.Duration
+		after  time.Duration
+	}{{0, 30 * time.Second}, {config.Duration(time.Minute), time.Minute}} {
+		synctest.Test(t, func(t *testing.T) {
+			path := keyFile(t)
+			var log lines
+			c := config.Config{Keys: config.Keys{File: path, Reload: row.reload}}
+			app, err := c.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			require.NoError(t, err)
+			defer app.Close()
+
+			require.NoError(t, keys.Update(t.Context(), path, func(s *keys.Set) error { return s.Add(newKey(t, keys.EdDSA, keys.Dates{})) }))
+			time.Sleep(row.after - time.Nanosecond) // of the bubble's clock
+			require.Len(t, app.Keys.Keys(), 2)
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			require.Len(t, app.Keys.Keys(), 3)
+			require.Empty(t, log.String())
+
+			require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+			time.Sleep(row.after)
+			synctest.Wait()
+			require.Len(t, app.Keys.Keys(), 3)
+			require.Contains(t, log.String(), "level=ERROR")
+			require.Contains(t, log.String(), "is damaged or was edited")
+		})
+	}
+}

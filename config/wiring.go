@@ -1,0 +1,82 @@
+package config
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// maxCookieBytes is what browsers keep of a cookie's name and value together
+// (RFC 6265bis, Section 5.6).
+const maxCookieBytes = 4096
+
+func (c Config) mode() Mode {
+	if c.Mode == "" {
+		return Stateless
+	}
+	return c.Mode
+}
+
+func (c Config) issuer() string {
+	if c.Issuer == "" {
+		return "cloakroom"
+	}
+	return c.Issuer
+}
+
+func (c Config) cookieName() string {
+	if c.Cookie.Name == "" {
+		return "__Host-session"
+	}
+	return c.Cookie.Name
+}
+
+// policy returns the policy with its defaults, those alone if it is not valid.
+func (c Config) policy() session.Policy {
+	p := c.Session.policy()
+	if p.Validate() != nil {
+		p = session.Policy{}
+	}
+	return p.WithDefaults()
+}
+
+func (c Config) cookie() middleware.Cookie {
+	return middleware.Cookie{
+		Name:              c.cookieName(),
+		Path:              c.Cookie.Path,
+		Domain:            c.Cookie.Domain,
+		SameSite:          sameSite(c.Cookie.SameSite),
+		Partitioned:       c.Cookie.Partitioned,
+		Persistent:        c.Session.Persistent,
+		InsecureAllowHTTP: c.Cookie.InsecureAllowHTTP,
+	}
+}
+
+func sameSite(name string) http.SameSite {
+	switch name {
+	case "strict":
+		return http.SameSiteStrictMode
+	case "none":
+		return http.SameSiteNoneMode
+	}
+	return http.SameSiteLaxMode
+}
+
+// mistakes takes apart what errors.Join has joined. An error that wraps several
+// others for its own text stays whole.
+func mistakes(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
+		return []error{err}
+	}
+	var all []error
+	for _, part := range joined.Unwrap() {
+		all = append(all, mistakes(part)...)
+	}
+	return all
+}
