@@ -353,6 +353,10 @@ func (b *builder) watchKeys() {
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		_ = b.app.Keys.Watch(ctx, every, func(err error) {
+			if errors.Is(err, keys.ErrExhausted) {
+				b.o.Logger.WarnContext(ctx, "a key is half used up", "error", err)
+				return
+			}
 			b.o.Logger.ErrorContext(ctx, "keys could not be read again; those in force stay", "error", err)
 		})
 	})

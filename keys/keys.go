@@ -91,7 +91,7 @@ var (
 	ErrKeyExpired  = errors.New("keys: the key has expired")
 	ErrKeyRevoked  = errors.New("keys: the key was revoked")
 	ErrNoActiveKey = errors.New("keys: no active key; run keygen to make or promote one")
-	ErrExhausted   = errors.New("keys: the encryption key has sealed 2^31 tokens, its safe limit; rotate it")
+	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; rotate it")
 	ErrUnavailable = errors.New("keys: the key set can't be fetched")
 	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
 )

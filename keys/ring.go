@@ -115,12 +115,18 @@ func (r *Ring) load() *snapshot {
 }
 
 // Watch reloads the key file whenever it has changed, looking every so often
-// until ctx ends. It reports each reload that failed, with the old keys still in force, and tries
-// again the next time; report may be nil. Watch returns the cause of ctx's end.
+// until ctx ends. It reports each reload that failed, with the old keys still in
+// force, and tries again the next time. It also reports, once for each key, that
+// a key has used up half of the tokens that it may encrypt: the error wraps
+// [ErrExhausted]. report may be nil. Watch returns the cause of ctx's end.
 func (r *Ring) Watch(ctx context.Context, every time.Duration, report func(error)) error {
 	if every <= 0 {
 		return errors.New("keys: Watch needs a positive interval")
 	}
+	if report == nil {
+		report = func(error) {}
+	}
+	warned := make(map[string]bool)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -128,12 +134,22 @@ func (r *Ring) Watch(ctx context.Context, every time.Duration, report func(error
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-ticker.C:
-			if r.current() {
-				continue
+			if !r.current() {
+				if err := r.Reload(); err != nil {
+					report(err)
+				}
 			}
-			if err := r.Reload(); err != nil && report != nil {
-				report(err)
-			}
+			r.warn(warned, report)
+		}
+	}
+}
+
+// warn reports the keys that near their end, except those that were reported before.
+func (r *Ring) warn(warned map[string]bool, report func(error)) {
+	for _, k := range r.load().keys {
+		if k.alg == Direct && k.Uses() >= maxSeals/2 && !warned[k.id] {
+			warned[k.id] = true
+			report(fmt.Errorf("%w: key %s has encrypted %d so far", ErrExhausted, k.id, k.Uses()))
 		}
 	}
 }

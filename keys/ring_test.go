@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -321,6 +322,28 @@ func TestWatch(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)
 	require.ErrorContains(t, r.Watch(t.Context(), 0, nil), "positive interval")
+}
+
+// Long before a key may encrypt no more, somebody is told, once.
+func TestWatchWarnsOfExhaustion(t *testing.T) {
+	path := create(t, generate(t, keys.Direct), generate(t, keys.ES256))
+	r, err := keys.OpenRing(path)
+	require.NoError(t, err)
+	k, err := r.Sealer(t0)
+	require.NoError(t, err)
+	keys.SetUses(k, keys.MaxSeals/2-1)
+	_, err = k.Seal([]byte("x"), "")
+	require.NoError(t, err, "it still encrypts")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		var reports []error
+		err := r.Watch(ctx, time.Minute, func(err error) { reports = append(reports, err) })
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Len(t, reports, 1)
+		require.ErrorIs(t, reports[0], keys.ErrExhausted)
+		require.ErrorContains(t, reports[0], k.ID())
+	})
 }
 
 func get(h http.Handler, edit func(*http.Request)) *httptest.ResponseRecorder {
