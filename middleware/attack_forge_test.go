@@ -76,7 +76,7 @@ func (o object) without(name string) (next object) {
 	return next
 }
 
-// twice has name first or last, and also where it was.
+// first and last put name in front or behind, also if it is there already.
 func (o object) first(name, value string) object { return append(object{name, value}, o...) }
 func (o object) last(name, value string) object {
 	return append(append(object(nil), o...), name, value)
@@ -204,7 +204,7 @@ func newForge(t testing.TB, m *material, now time.Time, bearer, sealed bool, tra
 		typ = "cloakroom-service+jwt"
 		f.claims = f.claims.with("aud", quoted(attackService)).with("exp", at(time.Minute))
 	} else {
-		f.claims = append(f.claims, "ver", "1", "crt", at(0), "dl", at(12*time.Hour), "data", `{"a":1}`)
+		f.claims = append(f.claims, "ver", "1", "lin", `"bGluZWFnZTE"`, "crt", at(0), "dl", at(12*time.Hour), "data", `{"a":1}`)
 	}
 	f.header = object{"alg", quoted(string(m.sig)), "kid", quoted(m.sigKID), "typ", quoted(typ)}
 	return f

@@ -112,7 +112,8 @@ func TestAttackTokens(t *testing.T) {
 // mustOpen is the control: tokens of the forge that nothing is wrong with open.
 func (s *setting) mustOpen(t *testing.T) {
 	t.Helper()
-	for _, credential := range []string{s.good(), s.withClaims(s.claims.with("unknown", "1e400").String())} {
+	claims := s.claims.with("sid", quoted(b64(random(16)))) // of its own, so that nothing of it is remembered for the forged ones
+	for _, credential := range []string{s.withClaims(claims.String()), s.withClaims(claims.with("unknown", "1e400").String())} {
 		require.NoError(t, s.open(credential))
 		got := s.send(credential)
 		require.Equal(t, http.StatusOK, got.Status)
@@ -123,25 +124,7 @@ func (s *setting) mustOpen(t *testing.T) {
 	require.Empty(t, s.refusal.Header["Set-Cookie"])
 }
 
-// A row whose attack is malformed in itself proves little: no two rows of one
-// ring may forge the same, and a row's tokens differ.
-func TestAttackTokensDiffer(t *testing.T) {
-	for _, pair := range rings() {
-		for _, s := range newSettings(t, pair[0], pair[1], "http://127.0.0.1:9") {
-			good := s.good()
-			for _, a := range tokenAttacks() {
-				if a.sig != pair[0] || a.enc != pair[1] {
-					continue
-				}
-				for i, credential := range a.forge(s.forge) {
-					require.NotEqual(t, good, credential, "%s %d", a.row, i)
-				}
-			}
-		}
-	}
-}
-
-// names of the rows that tokenAttacks has.
+// attackRows are the rows that tokenAttacks has.
 func attackRows() map[string]bool {
 	rows := make(map[string]bool)
 	for _, a := range tokenAttacks() {
@@ -173,7 +156,10 @@ func kidInjection(f *forge) (all []string) {
 			continue
 		}
 		header := f.header.with("kid", quoted(kid)).String()
-		all = append(all, f.withHeader(header), f.direct(f.outer.with("kid", quoted(kid)).String(), f.jws(f.header.String(), f.claims.String())))
+		all = append(all, f.withHeader(header))
+		if kid != f.encKID {
+			all = append(all, f.direct(f.outer.with("kid", quoted(kid)).String(), f.jws(f.header.String(), f.claims.String())))
+		}
 		for _, secret := range []string{"", "1", "2", "0"} { // what those files and tables hold
 			all = append(all, f.mac([]byte(secret), f.header.with("alg", `"HS256"`).with("kid", quoted(kid)).String(), f.claims.String()))
 		}
@@ -323,10 +309,9 @@ func jsonSerialization(f *forge) []string {
 		`{"protected":"` + e[0] + `","iv":"` + e[2] + `","ciphertext":"` + e[3] + `","tag":"` + e[4] + `"}`,
 		`{"protected":"` + e[0] + `","recipients":[{}],"iv":"` + e[2] + `","ciphertext":"` + e[3] + `","tag":"` + e[4] + `","x":"...."}`,
 	}
-	for _, text := range all {
-		all = append(all, f.seal(text))
-		if !f.sealed {
-			all = all[:len(all)-1]
+	if f.sealed {
+		for _, text := range all {
+			all = append(all, f.seal(text))
 		}
 	}
 	return all

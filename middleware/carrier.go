@@ -21,6 +21,9 @@ type Carrier interface {
 	// change can be saved after the response has begun.
 	InPlace() bool
 
+	// MaxLength is the length of the longest credential that it makes, in bytes.
+	MaxLength() int
+
 	// Open returns the newest record behind credential, and the credential that
 	// the client should hold by now: the same one, or a newer one. A nil record
 	// without an error says that the session goes on under current, which may be

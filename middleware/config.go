@@ -12,7 +12,7 @@ import (
 )
 
 // maxCookieBytes is what browsers keep of one cookie's name and value together
-// (RFC 6265bis, Section 5.6).
+// (RFC 6265bis, Section 5.6). New sees to it that credentials fit.
 const maxCookieBytes = 4096
 
 // MoveGrace is how long a credential that was moved to another carrier still
@@ -98,6 +98,13 @@ func (c Config) validate() error {
 	}
 	if slices.Contains(c.Accept, nil) {
 		errs = append(errs, errors.New("middleware: Config.Accept contains nil: leave out a carrier that doesn't exist"))
+	}
+	name := c.Cookie.withDefaults().Name
+	for _, carrier := range append([]Carrier{c.Carrier, c.Overflow}, c.Accept...) {
+		if carrier != nil && len(name)+carrier.MaxLength() > maxCookieBytes {
+			errs = append(errs, fmt.Errorf("middleware: Cookie.Name %q leaves a credential %d bytes of a cookie's %d, but %T makes them as long as %d: shorten the name, or lower the carrier's MaxLength",
+				name, maxCookieBytes-len(name), maxCookieBytes, carrier, carrier.MaxLength()))
+		}
 	}
 	if c.Overflow != nil && c.Overflow == c.Carrier {
 		errs = append(errs, errors.New("middleware: Config.Overflow is the same as Carrier: leave it nil"))

@@ -113,11 +113,6 @@ func (c Cookie) make(credential string, maxAge int) *http.Cookie {
 	}
 }
 
-// fits reports whether browsers keep a cookie with that credential.
-func (c Cookie) fits(credential string) bool {
-	return len(c.Name)+len(credential) <= maxCookieBytes
-}
-
 // roomy reports whether credential fills less than three quarters of a cookie.
 func (c Cookie) roomy(credential string) bool {
 	return 4*(len(c.Name)+len(credential)) < 3*maxCookieBytes

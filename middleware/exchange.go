@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 
@@ -23,12 +24,14 @@ type exchange struct {
 
 	// turn lets one goroutine of the request save at a time. It guards what
 	// follows, and is held while a carrier is asked: that is its purpose.
-	turn       sync.Mutex
-	kept       *session.Record // as it is kept now; nil if it is kept nowhere
-	carrier    Carrier         // that keeps it
-	credential string          // under which it is kept
-	headerSent bool            // the client can't be given a credential any more
-	ended      bool            // by Destroy
+	turn        sync.Mutex
+	kept        *session.Record // as it is kept now; nil if it is kept nowhere
+	carrier     Carrier         // that keeps it
+	credential  string          // under which it is kept
+	headerSent  bool            // the client can't be given a credential any more
+	undelivered bool            // the client's credential is dead, or will be soon, and it has no other yet
+	ended       bool            // by Destroy
+	rivals      []opened        // the sessions that ambiguous cookies opened; none is used
 
 	presented  bool   // the client sent some cookie of the name
 	held       string // the credential that the client holds, as far as we know
@@ -59,8 +62,8 @@ func (x *exchange) begin(found opened) {
 func (x *exchange) serve(next http.Handler, r *http.Request) {
 	returned := false
 	defer func() {
-		if !returned { // next has panicked: nothing is saved
-			x.control.HeaderSent(false)
+		if !returned {
+			x.panicked()
 		}
 	}()
 	next.ServeHTTP(&x.out, r.WithContext(session.NewContext(x.ctx, x.session)))
@@ -68,18 +71,40 @@ func (x *exchange) serve(next http.Handler, r *http.Request) {
 	x.finish()
 }
 
+// panicked drops what next has not saved. What it has saved by itself stays, and
+// whoever recovers outside may still send the cookie for it.
+func (x *exchange) panicked() {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	x.control.Finish()
+	if !x.out.begun {
+		x.setHeader(x.out.inner.Header())
+	}
+	x.headerSent = true
+}
+
 // commit saves before the first byte and adds the header fields that the
 // session needs. After it the client can't be given another credential.
 func (x *exchange) commit(header http.Header) error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	err := x.settle()
-	x.headerSent = true
-	x.control.HeaderSent(x.inPlace())
-	if err == nil {
+	closed := false
+	defer func() {
+		if !closed { // saving has panicked, or failed
+			x.control.Close()
+		}
+		x.headerSent = true
+		// After a failure too: what was saved before may have ended the credential
+		// that the client holds.
 		x.setHeader(header)
+	}()
+	for !closed {
+		if err := x.settle(); err != nil {
+			return err
+		}
+		closed = x.control.HeaderSent(x.inPlace())
 	}
-	return err
+	return nil
 }
 
 // commitHijack saves before the connection is taken over. A new credential
@@ -87,9 +112,18 @@ func (x *exchange) commit(header http.Header) error {
 func (x *exchange) commitHijack() error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	x.headerSent = true
-	x.control.HeaderSent(x.inPlace())
-	return x.settle()
+	if x.undelivered {
+		return fmt.Errorf("middleware: the session has a new cookie, which a hijacked connection can't send; send it with status 101 before: %w", session.TooLate)
+	}
+	x.out.begun, x.headerSent = true, true
+	if err := x.settle(); err != nil {
+		x.control.Close()
+		return err
+	}
+	if !x.control.HeaderSent(x.inPlace()) {
+		x.control.Close()
+	}
+	return nil
 }
 
 // finish saves what was changed after the first byte. The client can't be told
@@ -98,7 +132,7 @@ func (x *exchange) finish() {
 	x.out.begin()
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	x.control.HeaderSent(false)
+	defer x.control.Finish()
 	if x.control.Pending() != nil || x.control.Destroyed() && !x.ended {
 		if err := x.settle(); err != nil {
 			x.m.failed(x.ctx, x.kept, err)
@@ -121,11 +155,7 @@ func (x *exchange) Save(ctx context.Context) error {
 	case changes == nil:
 		return x.check(ctx)
 	}
-	err := x.persist(ctx, changes)
-	if err != nil {
-		x.control.Dropped(changes)
-	}
-	return err
+	return x.persist(ctx, changes)
 }
 
 // settle saves what is pending, or that there was activity.
@@ -145,11 +175,7 @@ func (x *exchange) settle() error {
 		x.touch(ctx)
 		return nil
 	}
-	err := x.persist(ctx, changes)
-	if err != nil {
-		x.control.Dropped(changes)
-	}
-	return err
+	return x.persist(ctx, changes)
 }
 
 // setHeader gives the client the credential that it should hold from now on.
@@ -164,6 +190,7 @@ func (x *exchange) setHeader(h http.Header) {
 	default:
 		return
 	}
+	x.undelivered = false
 	h.Add("Set-Cookie", cookie.String())
 	h.Set("Cache-Control", "no-store")
 }

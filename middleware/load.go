@@ -36,7 +36,9 @@ func (x *exchange) load(r *http.Request) error {
 		return nil
 	}
 	x.presented = true
-	found, err := x.m.choose(x.ctx, cookies)
+	ctx, cancel := x.m.bounded(x.ctx)
+	defer cancel()
+	found, err := x.choose(ctx, cookies)
 	if err != nil {
 		return err
 	}
@@ -47,48 +49,54 @@ func (x *exchange) load(r *http.Request) error {
 // choose opens cookies of the same name. Their order tells nothing
 // (RFC 6265bis, Section 4.2.2): if exactly one opens, it is used; if several
 // open to one session, the newer state is; if they open to different sessions,
-// somebody has planted one, and none is used.
-func (m *Middleware) choose(ctx context.Context, cookies []*http.Cookie) (opened, error) {
-	ctx, cancel := m.bounded(ctx)
-	defer cancel()
-	var best opened
+// or there are too many to try, somebody has planted some, and none is used.
+func (x *exchange) choose(ctx context.Context, cookies []*http.Cookie) (opened, error) {
 	var list [maxTried]string
-	for _, credential := range m.candidates(ctx, cookies, list[:0]) {
-		found, err := m.open(ctx, credential)
+	candidates, more := x.m.candidates(ctx, cookies, list[:0])
+	var best opened
+	for _, credential := range candidates {
+		found, err := x.m.open(ctx, credential)
 		switch {
 		case session.ReasonOf(err) == session.Unavailable:
 			return opened{}, err
 		case err != nil:
-			m.event(ctx, Refused, nil, err)
-		case m.isOver(ctx, found):
+			x.m.event(ctx, Refused, nil, err)
+		case x.m.isOver(ctx, &found):
 		case best.rec == nil:
 			best = found
 		case best.rec.ID != found.rec.ID:
-			m.event(ctx, Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions: %w", m.c.Cookie.Name, session.Ambiguous))
-			return opened{}, nil
+			x.rivals = append(x.rivals, found)
 		case newer(found.rec, best.rec):
 			best = found
 		}
 	}
-	return best, nil
+	if best.rec == nil || !more && x.rivals == nil {
+		return best, nil
+	}
+	x.rivals = append(x.rivals, best)
+	x.m.event(ctx, Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many: %w", x.m.c.Cookie.Name, session.Ambiguous))
+	return opened{}, nil
 }
 
 // candidates appends to found the credentials to try: those of a known form,
-// each once, up to found's capacity.
-func (m *Middleware) candidates(ctx context.Context, cookies []*http.Cookie, found []string) []string {
+// each once, up to found's capacity. more reports whether that was too little.
+func (m *Middleware) candidates(ctx context.Context, cookies []*http.Cookie, found []string) (_ []string, more bool) {
 	malformed := false
 	for _, c := range cookies {
 		switch {
 		case c.Quoted || m.carrier(c.Value) == nil:
 			malformed = true
-		case len(found) < cap(found) && !slices.Contains(found, c.Value):
+		case slices.Contains(found, c.Value):
+		case len(found) == cap(found):
+			more = true
+		default:
 			found = append(found, c.Value)
 		}
 	}
 	if malformed {
 		m.event(ctx, Refused, nil, fmt.Errorf("middleware: a cookie named %s has no known form: %w", m.c.Cookie.Name, session.Malformed))
 	}
-	return found
+	return found, more
 }
 
 // open follows a credential to the record that it stands for by now.
@@ -112,15 +120,25 @@ func (m *Middleware) open(ctx context.Context, credential string) (opened, error
 }
 
 // isOver decides whether a session that opens is over, and if so buries it.
-func (m *Middleware) isOver(ctx context.Context, found opened) bool {
-	why := m.c.Policy.Over(found.rec, m.c.Now())
-	if why == 0 {
+func (m *Middleware) isOver(ctx context.Context, found *opened) bool {
+	if m.c.Policy.Over(found.rec, m.c.Now()) == 0 {
 		return false
 	}
-	_ = found.carrier.Forget(ctx, found.current) // it is over whether or not this succeeds
-	if m.over.first(found.rec.ID) {
-		m.event(ctx, Ended, found.rec, fmt.Errorf("middleware: the session is over: %w", why))
-		m.c.OnTimeout(ctx, found.rec, why)
+	// Another request may have been active just before the deadline, and saved
+	// that while this one was looking: look again, now that it has passed.
+	again, err := m.open(ctx, found.presented)
+	if err != nil {
+		return true
+	}
+	why := m.c.Policy.Over(again.rec, m.c.Now())
+	if why == 0 {
+		*found = again
+		return false
+	}
+	_ = again.carrier.Forget(ctx, again.current) // it is over whether or not this succeeds
+	if m.over.first(again.rec.ID) {
+		m.event(ctx, Ended, again.rec, fmt.Errorf("middleware: the session is over: %w", why))
+		m.c.OnTimeout(ctx, again.rec, why)
 	}
 	return true
 }

@@ -76,7 +76,6 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, r.failed
 	}
 	if !r.begun {
-		r.begun = true
 		if err := r.x.commitHijack(); err != nil {
 			return nil, nil, err
 		}

@@ -17,12 +17,26 @@ func (x *exchange) persist(ctx context.Context, changes *session.Changes) error 
 		// What this request has opened may look over only because it is old: others
 		// may have been active since.
 		stale := !current && x.kept != nil && errors.Is(err, session.IdleTimeout)
-		if !stale && !errors.Is(err, session.Conflict) {
-			return err
+		if stale || errors.Is(err, session.Conflict) {
+			err = x.reopen(ctx)
+			if err == nil {
+				continue
+			}
 		}
-		if err := x.reopen(ctx); err != nil {
-			return err
+		if err != nil {
+			x.control.Dropped(changes)
+			x.lost(err)
 		}
+		return err
+	}
+}
+
+// lost notes that the session is over, if that is what err says.
+func (x *exchange) lost(err error) {
+	switch session.ReasonOf(err) {
+	case session.Ended, session.NotFound, session.IdleTimeout, session.LifetimeOver, session.UnknownKey, session.Forged:
+		x.kept, x.carrier, x.credential, x.undelivered = nil, nil, "", false
+		x.control.Ended()
 	}
 }
 
@@ -113,7 +127,9 @@ func (x *exchange) replace(ctx context.Context, target Carrier, step, done *sess
 		return err
 	}
 	if err := x.carrier.Retire(ctx, x.credential, x.kept, credential, grace); err != nil {
-		x.forget(target, credential)
+		if session.ReasonOf(err) != session.Unavailable {
+			x.forget(target, credential)
+		} // else the old credential may lead to the new one; if not, it expires unseen
 		return err
 	}
 	kind := Moved
@@ -124,20 +140,17 @@ func (x *exchange) replace(ctx context.Context, target Carrier, step, done *sess
 	return nil
 }
 
-// issue makes a credential that fits a cookie. A session that comes back from
-// the overflow must leave room, or it would go to and fro.
+// issue makes a credential. A session that comes back from the overflow must
+// leave room, or it would go to and fro.
 func (x *exchange) issue(ctx context.Context, target Carrier, rec *session.Record) (string, error) {
 	credential, err := target.Issue(ctx, rec)
 	if err != nil {
 		return "", err
 	}
-	fits := x.m.c.Cookie.fits(credential)
-	if x.carrier != nil && x.carrier == x.m.c.Overflow && target != x.carrier {
-		fits = x.m.c.Cookie.roomy(credential)
-	}
-	if !fits {
+	comesBack := x.carrier != nil && x.carrier == x.m.c.Overflow && target != x.carrier
+	if comesBack && !x.m.c.Cookie.roomy(credential) {
 		x.forget(target, credential)
-		return "", fmt.Errorf("middleware: the credential does not fit the cookie %s: %w", x.m.c.Cookie.Name, session.TooLarge)
+		return "", fmt.Errorf("middleware: the session leaves too little room in the cookie %s: %w", x.m.c.Cookie.Name, session.TooLarge)
 	}
 	return credential, nil
 }
@@ -164,6 +177,7 @@ func (x *exchange) keep(carrier Carrier, credential string, rec *session.Record,
 	x.carrier, x.credential, x.kept = carrier, credential, rec
 	x.control.Saved(rec, done)
 	if kind != "" {
+		x.undelivered = true
 		x.m.event(x.ctx, kind, rec, nil)
 	}
 }
@@ -183,15 +197,22 @@ func (x *exchange) reopen(ctx context.Context) error {
 
 // check finds out whether the session still lives, and records the activity.
 func (x *exchange) check(ctx context.Context) error {
-	found, err := x.m.open(ctx, x.credential)
+	err := x.reopen(ctx)
+	if errors.Is(err, session.IdleTimeout) {
+		// The token that the client sent has expired meanwhile, but it was good then,
+		// and the session goes on in newer ones.
+		err = x.saveInPlace(ctx, session.Touch(x.m.c.Policy, x.m.c.Now))
+	}
+	if err == nil {
+		if why := x.m.c.Policy.Over(x.kept, x.m.c.Now()); why != 0 {
+			err = fmt.Errorf("middleware: the session is over: %w", why)
+		}
+	}
 	if err != nil {
+		x.lost(err)
 		return err
 	}
-	if why := x.m.c.Policy.Over(found.rec, x.m.c.Now()); why != 0 {
-		return fmt.Errorf("middleware: the session is over: %w", why)
-	}
-	x.kept, x.carrier, x.credential = found.rec, found.carrier, found.current
-	x.control.Saved(found.rec, nil)
+	x.control.Saved(x.kept, nil)
 	if x.touchDue() {
 		x.touch(ctx)
 	}
@@ -207,24 +228,37 @@ func (x *exchange) touchDue() bool {
 func (x *exchange) touch(ctx context.Context) {
 	touch := session.Touch(x.m.c.Policy, x.m.c.Now)
 	rec, credential, err := x.carrier.Save(ctx, x.credential, x.kept, touch)
-	if err != nil {
+	switch overflow := x.m.c.Overflow; {
+	case err == nil:
+		x.credential, x.kept = credential, rec
+		x.control.Saved(rec, nil)
 		return
+	case errors.Is(err, session.TooLarge) && overflow != nil && x.carrier != overflow && !x.headerSent:
+		// It has grown without a change: a key with longer signatures came in.
+		err = x.replace(ctx, overflow, touch.Moving(), touch, MoveGrace)
 	}
-	x.credential, x.kept = credential, rec
-	x.control.Saved(rec, nil)
+	if reason := session.ReasonOf(err); reason == session.TooLarge || reason == session.Unavailable {
+		x.m.failed(x.ctx, x.kept, err)
+	}
 }
 
-// end destroys the session, in the form that it has by now.
+// end destroys the session, in the form that it has by now. Of ambiguous cookies
+// it destroys all sessions: none of them was used, and none survives a logout.
 func (x *exchange) end(ctx context.Context) error {
 	if x.ended {
 		return nil
 	}
+	doomed := x.rivals
 	if x.kept != nil {
-		if err := x.carrier.End(ctx, x.credential, x.kept); err != nil {
+		doomed = append(doomed, opened{rec: x.kept, carrier: x.carrier, current: x.credential})
+	}
+	for _, o := range doomed {
+		if err := o.carrier.End(ctx, o.current, o.rec); err != nil {
 			return err
 		}
-		x.m.event(x.ctx, Ended, &session.Record{ID: x.kept.ID}, nil)
+		x.m.event(x.ctx, Ended, &session.Record{ID: o.rec.ID}, nil)
 	}
 	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true
+	x.undelivered = false
 	return nil
 }

@@ -69,11 +69,18 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 	return &Carrier{c: c, sealed: !ok || !local.InProcess()}, nil
 }
 
+// lookAgain bounds the look-up that finds out whether a swap was done whose
+// answer got lost.
+const lookAgain = time.Second
+
 // Recognizes implements middleware.Carrier.
 func (c *Carrier) Recognizes(credential string) bool { return wellFormed(credential) }
 
 // InPlace implements middleware.Carrier: a session changes behind its credential.
 func (c *Carrier) InPlace() bool { return true }
+
+// MaxLength implements middleware.Carrier.
+func (c *Carrier) MaxLength() int { return credentialBytes }
 
 // Open implements middleware.Carrier.
 func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
@@ -170,13 +177,30 @@ func (c *Carrier) Retire(ctx context.Context, credential string, base *session.R
 	plain := append(binary.BigEndian.AppendUint64(nil, uint64(until)), successor...)
 	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, plain)
 	ok, err := c.c.Store.Swap(ctx, key, base.Version, marker)
-	if err != nil {
-		return unavailable("retire a credential", err)
+	if ok && err == nil {
+		return nil
 	}
-	if !ok {
-		return fmt.Errorf("opaque: another request was faster: %w", session.Conflict)
+	return c.retired(ctx, credential, base, successor, err)
+}
+
+// retired finds out what became of a swap that was refused, or whose answer got
+// lost: the store may have done it all the same.
+func (c *Carrier) retired(ctx context.Context, credential string, base *session.Record, successor string, swapErr error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookAgain)
+	defer cancel()
+	now, err := c.get(ctx, credential)
+	switch {
+	case err == nil && now.successor == successor:
+		return nil
+	case swapErr != nil:
+		return unavailable("retire a credential", swapErr)
+	case err != nil:
+		return err
+	case now.rec != nil && now.rec.Version == base.Version:
+		// Nobody was faster: by the store's clock the session is over.
+		return fmt.Errorf("opaque: the store holds the session to be over: %w", session.IdleTimeout)
 	}
-	return nil
+	return fmt.Errorf("opaque: another request was faster: %w", session.Conflict)
 }
 
 // Forget implements middleware.Carrier.
@@ -307,14 +331,15 @@ func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error
 }
 
 // marked returns an item, yet without data, that takes the place of rec's. It
-// stays until rec would have been over.
+// stays for as long as rec could have lived without another request: rec itself
+// may be older than what was recorded since, and whoever has opened the session
+// by then must find the marker.
 func (c *Carrier) marked(rec *session.Record) Item {
-	return Item{
-		Version:      rec.Version + 1,
-		SeenAt:       rec.SeenAt,
-		IdleDeadline: rec.IdleDeadline,
-		Deadline:     rec.IdleDeadline,
+	until := c.c.Now().Add(rec.IdleDeadline.Sub(rec.SeenAt) + time.Minute)
+	if rec.Deadline.Before(until) {
+		until = rec.Deadline
 	}
+	return Item{Version: rec.Version + 1, SeenAt: rec.SeenAt, IdleDeadline: until, Deadline: until}
 }
 
 func (c *Carrier) check(rec *session.Record) error {

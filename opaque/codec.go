@@ -28,7 +28,7 @@ var errDamaged = errors.New("opaque: stored record is damaged")
 //	generation                  unsigned varint
 //	created, deadline           varints, unix seconds
 //	authenticated               varint, unix milliseconds; 0 for nobody
-//	ID, subject                 each an unsigned varint length and the bytes
+//	ID, lineage, subject        each an unsigned varint length and the bytes
 //	values                      the rest, as session.Values.Encoded
 func encodeRecord(dst []byte, rec *session.Record) []byte {
 	var flags byte
@@ -41,6 +41,7 @@ func encodeRecord(dst []byte, rec *session.Record) []byte {
 	dst = binary.AppendVarint(dst, rec.Deadline.Unix())
 	dst = binary.AppendVarint(dst, unixMilli(rec.AuthenticatedAt))
 	dst = appendString(dst, rec.ID)
+	dst = appendString(dst, rec.Lineage)
 	dst = appendString(dst, rec.Subject)
 	return append(dst, rec.Values.Encoded()...)
 }
@@ -60,6 +61,7 @@ func decodeRecord(data []byte, item Item) (*session.Record, error) {
 		Deadline:        time.Unix(r.varint(), 0),
 		AuthenticatedAt: fromUnixMilli(r.varint()),
 		ID:              r.string(),
+		Lineage:         r.string(),
 		Subject:         r.string(),
 		SeenAt:          item.SeenAt,
 		IdleDeadline:    item.IdleDeadline,

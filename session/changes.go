@@ -99,6 +99,7 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 		next.Version = base.Version + 1
 		if rec.Generation != base.Generation {
 			next.Generation = base.Generation + 1
+			next.Lineage = newLineage()
 		}
 	}
 	return &next, nil
@@ -152,6 +153,21 @@ func (o *op) updated(values Values) (string, error) {
 		return o.json, nil
 	}
 	return o.compute(now, ok)
+}
+
+// shown returns rec after one step that was applied before, for the request's
+// own eyes: an update shows the value that its handler was given. It runs no
+// function of the application, so it may be called with locks held.
+func (o *op) shown(rec *Record, policy Policy) *Record {
+	step := *o
+	if step.kind == opUpdate {
+		step.kind = opSet
+	}
+	next, err := step.apply(rec, policy)
+	if err != nil {
+		return rec
+	}
+	return next
 }
 
 func (o *op) login(rec *Record, policy Policy) {

@@ -27,7 +27,7 @@ type Control struct{ s *Session }
 // Begin makes the Session of one request from the record that was opened for
 // it; nil stands for a visitor without a session.
 func Begin(rec *Record, o Options) (*Session, Control) {
-	s := &Session{base: rec, view: rec, isNew: rec == nil, o: o}
+	s := &Session{base: rec, view: rec, isNew: rec == nil, began: o.Now(), o: o}
 	return s, Control{s}
 }
 
@@ -71,17 +71,40 @@ func (c Control) Ended() {
 }
 
 // HeaderSent says that the client can't be given another credential any more.
-// inPlace tells whether the record behind its credential can still change.
-func (c Control) HeaderSent(inPlace bool) {
+// inPlace tells whether the record behind its credential can still change. If it
+// can't, and a change has come since Pending was last asked, HeaderSent returns
+// false and says nothing: that change must be saved first.
+func (c Control) HeaderSent(inPlace bool) bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	if !inPlace && len(c.s.ops) > 0 {
+		return false
+	}
 	c.s.closed = closed
 	if inPlace {
 		c.s.closed = headerSent
 	}
+	return true
 }
 
-// settle makes rec the base, and repeats on it what is still pending.
+// Close drops what is not saved. Nothing can change any more, but the session
+// can still be destroyed.
+func (c Control) Close() { c.close(closed) }
+
+// Finish drops what is not saved, and says that the request is over.
+func (c Control) Finish() { c.close(finished) }
+
+func (c Control) close(as closure) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.closed, c.s.ops = as, nil
+	if !c.s.destroyed {
+		c.s.view = c.s.base
+	}
+}
+
+// settle makes rec the base, and repeats on it what is still pending. A step
+// that doesn't apply to rec stays pending: the save that comes to it says so.
 func (c Control) settle(rec *Record, changes *Changes) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -90,18 +113,16 @@ func (c Control) settle(rec *Record, changes *Changes) {
 		c.s.view = nil
 		return
 	}
-	taken := 0
+	rest := c.s.ops
 	if changes != nil {
-		taken = min(len(changes.ops), len(c.s.ops))
-	}
-	rest := c.s.ops[taken:]
-	c.s.ops = nil
-	for _, o := range rest {
-		// A step that no longer applies to the newer record is left out, as if
-		// the handler's call had failed.
-		if view, err := o.apply(c.s.view, c.s.o.Policy); err == nil && view != nil {
-			c.s.view = view
-			c.s.ops = append(c.s.ops, o)
+		taken := min(len(changes.ops), len(rest))
+		if rest = rest[taken:]; rec == nil && len(rest) > 0 {
+			// What began the session was not kept, but it has changes since.
+			rest = append([]op{changes.ops[0]}, rest...)
 		}
+	}
+	c.s.ops = rest
+	for i := range rest {
+		c.s.view = rest[i].shown(c.s.view, c.s.o.Policy)
 	}
 }

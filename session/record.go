@@ -13,6 +13,7 @@ type Record struct {
 	ID         string // public handle, the same from creation to end; opens nothing
 	Version    uint64 // raised by each save; a touch doesn't count
 	Generation uint64 // raised by each change of credential: login, renew, move
+	Lineage    string // drawn anew with each generation: two instances may begin the same one
 
 	Subject         string    // who is logged in; "" for nobody
 	CreatedAt       time.Time // when the session began

@@ -25,6 +25,7 @@ type Session struct {
 	view *Record    // base after ops
 	ops  []op
 
+	began     time.Time // when the request did
 	isNew     bool
 	destroyed bool
 	closed    closure
@@ -38,7 +39,8 @@ type closure uint8
 const (
 	open       closure = iota
 	headerSent         // the credential is fixed; the record behind it may change
-	closed             // nothing can change
+	closed             // nothing can change, but the session can still be destroyed
+	finished           // the request is over
 )
 
 type contextKey struct{}
@@ -69,7 +71,8 @@ func (s *Session) Subject() string { return s.record().Subject }
 // CreatedAt returns when the session began; zero if it doesn't exist.
 func (s *Session) CreatedAt() time.Time { return s.record().CreatedAt }
 
-// AuthenticatedAt returns when the subject logged in, to the millisecond; zero for nobody.
+// AuthenticatedAt returns when the request began in which the subject logged
+// in, to the millisecond; zero for nobody.
 func (s *Session) AuthenticatedAt() time.Time { return s.record().AuthenticatedAt }
 
 // ExpiresAt returns when the session is over if there is no further activity,
@@ -154,7 +157,9 @@ func (s *Session) Login(subject string) error {
 	if s.o.Saver == nil {
 		return errNoMiddleware()
 	}
-	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.o.Now()}, true)
+	// Dated to the beginning of the request: if the subject's sessions are all
+	// ended while a password is being checked, this one must not escape.
+	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.began}, true)
 }
 
 // Renew gives the visitor a new credential and ends the old one at once, as
@@ -168,6 +173,9 @@ func (s *Session) Destroy() error {
 	defer s.mu.Unlock()
 	if s.o.Saver == nil {
 		return errNoMiddleware()
+	}
+	if s.closed == finished {
+		return errTooLate()
 	}
 	s.destroyed = true
 	s.ops, s.view = nil, nil
@@ -237,11 +245,10 @@ func (s *Session) addLocked(o op, create bool) error {
 		ops = append(ops, op{kind: opCreate, fresh: s.newRecord()})
 	}
 	ops = append(ops, o)
-	view, err := replay(s.view, ops[len(s.ops):], s.o.Policy)
-	if err != nil {
-		return err
+	for _, o := range ops[len(s.ops):] {
+		s.view = o.shown(s.view, s.o.Policy)
 	}
-	s.ops, s.view = ops, view
+	s.ops = ops
 	return nil
 }
 
@@ -251,7 +258,7 @@ func (s *Session) writableLocked() error {
 		return errNoMiddleware()
 	case s.destroyed:
 		return fmt.Errorf("session: changed after Destroy: %w", Ended)
-	case s.closed == closed:
+	case s.closed >= closed:
 		return errTooLate()
 	}
 	return nil
@@ -263,6 +270,7 @@ func (s *Session) newRecord() *Record {
 		ID:         newID(),
 		Version:    1,
 		Generation: 1,
+		Lineage:    newLineage(),
 		CreatedAt:  now,
 		SeenAt:     now,
 		Deadline:   now.Add(s.o.Policy.Lifetime).Truncate(time.Second),
@@ -272,20 +280,17 @@ func (s *Session) newRecord() *Record {
 	return &rec
 }
 
-// replay applies steps for the request's own eyes.
-func replay(rec *Record, ops []op, policy Policy) (*Record, error) {
-	for i := range ops {
-		var err error
-		if rec, err = ops[i].apply(rec, policy); err != nil {
-			return nil, err
-		}
-	}
-	return rec, nil
-}
-
 // newID returns 128 random bits in base64url.
 func newID() string {
 	var raw [16]byte
+	rand.Read(raw[:])
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+// newLineage returns 64 random bits in base64url: enough to tell apart the few
+// branches that one session can have.
+func newLineage() string {
+	var raw [8]byte
 	rand.Read(raw[:])
 	return base64.RawURLEncoding.EncodeToString(raw[:])
 }

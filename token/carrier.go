@@ -116,6 +116,9 @@ func (c *Carrier) Recognizes(credential string) bool {
 // InPlace implements middleware.Carrier: each state of a session is another token.
 func (c *Carrier) InPlace() bool { return false }
 
+// MaxLength implements middleware.Carrier.
+func (c *Carrier) MaxLength() int { return c.c.MaxLength }
+
 // Open implements middleware.Carrier.
 func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
 	now := c.c.Now()
@@ -130,12 +133,23 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 		return nil, "", err
 	}
 	if !now.Before(own.rec.IdleDeadline) {
-		return own.rec, credential, nil // this token is over; the caller will see
+		return c.over(ctx, own, now)
 	}
 	if newest != own && newest.rec.Newer(own.rec) && c.codec.trusted(ctx, newest, now) == nil {
 		return newest.rec, newest.token, nil
 	}
 	return own.rec, credential, nil
+}
+
+// over answers for a token that has expired. Its record tells the caller that
+// the session is over; but if the session goes on in newer tokens, only this
+// token is.
+func (c *Carrier) over(ctx context.Context, own *sealed, now time.Time) (*session.Record, string, error) {
+	newest := c.memory.newest(ctx, generationOf(own.rec))
+	if newest != nil && now.Before(newest.rec.IdleDeadline) {
+		return nil, "", fmt.Errorf("token: expired, though its session goes on in newer tokens: %w", session.IdleTimeout)
+	}
+	return own.rec, own.token, nil
 }
 
 // find returns what a presented token says, and the newest state of its
@@ -235,8 +249,10 @@ func (c *Carrier) Retire(ctx context.Context, _ string, base *session.Record, ne
 		c.memory.lead(ctx, of, successor{credential: next, until: now.Add(grace)}, now)
 	}
 	ok, err := c.c.Revocations.EndBelow(ctx, base.ID, base.Generation+1, base.Deadline)
-	if ok && (err == nil || grace > 0) {
-		// A move that is not in the journal yet does no harm if a restart forgets it.
+	if ok {
+		// An error says that this is in force, but not in the journal yet. The list
+		// goes on trying and tells the operator; to fail here would log the visitor
+		// out, whose old credential is dead by now.
 		return nil
 	}
 	if grace > 0 {
@@ -261,8 +277,4 @@ func (c *Carrier) End(ctx context.Context, _ string, rec *session.Record) error 
 		return unavailable("end a session", err)
 	}
 	return nil
-}
-
-func generationOf(rec *session.Record) generation {
-	return generation{sessionID: rec.ID, number: rec.Generation}
 }

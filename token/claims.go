@@ -24,9 +24,11 @@ const maxSeconds = 253402300799
 // auth_time, which has milliseconds (a NumericDate may: RFC 7519, Section 2).
 type claims struct {
 	issuer, audience, subject, sessionID, jti string
+	lineage                                   string
 	version, generation                       int64
 	issuedAt, expiresAt, createdAt, deadline  time.Time
 	authenticatedAt                           time.Time // zero for nobody
+	notBefore                                 time.Time // zero for none; we write none
 	persistent                                bool
 	values                                    session.Values
 }
@@ -47,6 +49,7 @@ func (c *claims) encode(typ string) []byte {
 	e.int("iat", c.issuedAt.Unix())
 	e.int("exp", c.expiresAt.Unix())
 	if typ == typSession {
+		e.string("lin", c.lineage)
 		e.int("ver", c.version)
 		e.int("crt", c.createdAt.Unix())
 		e.int("dl", c.deadline.Unix())
@@ -128,7 +131,7 @@ func decodeClaims(payload []byte, typ string) (*claims, error) {
 	}
 	want := 7
 	if typ == typSession {
-		want = 11
+		want = 12
 	}
 	if seen < want || c.sessionID == "" || c.jti == "" || (c.subject == "") != c.authenticatedAt.IsZero() {
 		return nil, errClaims
@@ -148,6 +151,8 @@ func (c *claims) decode(name string, value []byte) (required bool, err error) {
 		c.sessionID, err = jose.String(value)
 	case "jti":
 		c.jti, err = jose.String(value)
+	case "lin":
+		c.lineage, err = jose.String(value)
 	case "gen":
 		c.generation, err = positive(value)
 	case "ver":
@@ -176,6 +181,8 @@ func (c *claims) decodeOptional(name string, value []byte) (err error) {
 		}
 	case "auth_time":
 		c.authenticatedAt, err = milliDate(value)
+	case "nbf":
+		c.notBefore, err = date(value)
 	case "prs":
 		c.persistent, err = jose.Bool(value)
 	}

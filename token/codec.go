@@ -83,7 +83,7 @@ func capped(rec *session.Record, key *keys.Key) *session.Record {
 func (c *codec) claims(rec *session.Record) *claims {
 	return &claims{
 		issuer: c.issuer, audience: c.audience, subject: rec.Subject, sessionID: rec.ID, jti: newJTI(),
-		version: int64(rec.Version), generation: int64(rec.Generation),
+		version: int64(rec.Version), generation: int64(rec.Generation), lineage: rec.Lineage,
 		issuedAt: rec.SeenAt, expiresAt: rec.IdleDeadline, createdAt: rec.CreatedAt, deadline: rec.Deadline,
 		authenticatedAt: rec.AuthenticatedAt, persistent: rec.Persistent, values: rec.Values,
 	}
@@ -170,6 +170,8 @@ func (c *codec) accept(claims *claims, now time.Time) error {
 		return forged(errors.New("token: aud is not ours"))
 	case claims.issuedAt.After(now.Add(maxSkew)):
 		return forged(errors.New("token: iat is in the future; check the clocks of the instances"))
+	case claims.notBefore.After(now.Add(maxSkew)):
+		return forged(errors.New("token: nbf is in the future"))
 	case claims.expiresAt.After(claims.deadline), claims.issuedAt.After(claims.expiresAt):
 		return forged(errors.New("token: exp is outside of the session's life"))
 	}
@@ -203,7 +205,7 @@ func (c *codec) trusted(ctx context.Context, s *sealed, now time.Time) error {
 // record returns the session that the claims of a session token describe.
 func (c *claims) record() *session.Record {
 	return &session.Record{
-		ID: c.sessionID, Version: uint64(c.version), Generation: uint64(c.generation),
+		ID: c.sessionID, Version: uint64(c.version), Generation: uint64(c.generation), Lineage: c.lineage,
 		Subject: c.subject, CreatedAt: c.createdAt, AuthenticatedAt: c.authenticatedAt,
 		SeenAt: c.issuedAt, IdleDeadline: c.expiresAt, Deadline: c.deadline,
 		Persistent: c.persistent, Values: c.values,

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // memory is what a Carrier remembers: the tokens that it has verified or made,
@@ -27,10 +29,16 @@ type memory struct {
 	moves      []generation // keys of successors, oldest first
 }
 
-// A generation of a session: what one login, renewal or move began.
+// A generation of a session: what one login, renewal or move began. Two
+// instances may each have begun the same one, for different people even; their
+// lineages differ.
 type generation struct {
-	sessionID string
-	number    uint64
+	sessionID, lineage string
+	number             uint64
+}
+
+func generationOf(rec *session.Record) generation {
+	return generation{sessionID: rec.ID, lineage: rec.Lineage, number: rec.Generation}
 }
 
 // A family is what is remembered of one generation.
@@ -116,7 +124,7 @@ func (m *memory) add(ctx context.Context, s *sealed) *sealed {
 	m.at(ctx, "add")
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.remember(s)
+	f, s := m.remember(s)
 	f.take(s)
 	newest := f.newest
 	m.shrink()
@@ -190,17 +198,21 @@ func (f *family) take(s *sealed) {
 	}
 }
 
-func (m *memory) remember(s *sealed) *family {
-	f := m.family(generation{s.rec.ID, s.rec.Generation})
-	if _, known := m.tokens[s.token]; !known {
-		m.tokens[s.token] = f
-		f.seen = append(f.seen, s)
-		m.grow(f, s.size())
-		if len(f.seen) > maxSeen {
-			m.dropOldest(f)
-		}
+// remember returns the family of s, and s as it is remembered: another request
+// may have verified the same token at the same time.
+func (m *memory) remember(s *sealed) (*family, *sealed) {
+	f := m.family(generationOf(s.rec))
+	if m.tokens[s.token] == f {
+		i := slices.IndexFunc(f.seen, func(other *sealed) bool { return other.token == s.token })
+		return f, f.seen[i]
 	}
-	return f
+	m.tokens[s.token] = f
+	f.seen = append(f.seen, s)
+	m.grow(f, s.size())
+	if len(f.seen) > maxSeen {
+		m.dropOldest(f)
+	}
+	return f, s
 }
 
 // family returns the family of a generation, a new one if need be.

@@ -96,6 +96,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 		return nil, forged(errors.New("token: without a subject"))
 	case c.issuedAt.After(now.Add(v.c.Leeway)):
 		return nil, forged(errors.New("token: iat is in the future"))
+	case c.notBefore.After(now.Add(v.c.Leeway)):
+		return nil, forged(errors.New("token: nbf is in the future"))
 	case c.expiresAt.Sub(c.issuedAt) > maxServiceLifetime:
 		return nil, forged(errors.New("token: lives longer than a service token may"))
 	case !now.Before(c.expiresAt.Add(v.c.Leeway)):

@@ -1,0 +1,415 @@
+package middleware_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// allocated is how many bytes f allocates, the least of three runs.
+func allocated(f func()) uint64 {
+	least := ^uint64(0)
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
+}
+
+// What is refused must be cheap to refuse.
+func TestAttackCost(t *testing.T) {
+	for _, s := range newSettings(t, keys.ES256, keys.Direct, "") {
+		dots := strings.Repeat(".", 1<<20)
+		assert.LessOrEqual(t, testing.AllocsPerRun(10, func() { _ = s.open(dots) }), 20.0, "A14 %s", s.name)
+		assert.LessOrEqual(t, allocated(func() { _ = s.open(dots) }), uint64(4<<10), "A14 %s", s.name)
+		for _, zeros := range []int{1 << 20, 9 << 20} {
+			bomb := s.direct(s.outer.last("zip", `"DEF"`).String(), deflate(s.forge, strings.Repeat("\x00", zeros)))
+			assert.LessOrEqual(t, allocated(func() { _ = s.open(bomb) }), uint64(64<<10), "A18 %s", s.name)
+		}
+		for _, credential := range append(billionHashes(s.forge), s.withHeader(s.header.with("kid", quoted(strings.Repeat("A", 1<<20))).String())) {
+			start := time.Now()
+			err := s.open(credential)
+			// Deriving a key from 2,000,000,000 rounds takes minutes; this bound is generous.
+			assert.Less(t, time.Since(start), time.Second, "A6, A17 %s", s.name)
+			assert.Contains(t, []session.Reason{session.Malformed, session.Forged, session.UnknownKey}, session.ReasonOf(err), "A6, A17 %s: %v", s.name, err)
+		}
+	}
+}
+
+// Names that only look like the cookie's are other names.
+func TestAttackCookiePrefixes(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		m := w.middleware(t, mode)
+		evil := begin(t, m, "evil")
+		tests := []struct {
+			name string
+			line string
+			read bool
+		}{
+			{"as it should be", "__Host-session=%s", true},
+			{"U+2000 before", "\u2000__Host-session=%s", false},
+			{"U+0085 before", "\u0085__Host-session=%s", false},
+			{"U+0085 in Latin-1", "\x85__Host-session=%s", false},
+			{"no-break space before", "\u00a0__Host-session=%s", false},
+			{"no-break space in Latin-1", "\xa0__Host-session=%s", false},
+			{"no-break space after", "__Host-session\u00a0=%s", false},
+			{"zero width space", "\u200b__Host-session=%s", false},
+			{"byte order mark", "\ufeff__Host-session=%s", false},
+			{"vertical tab", "\v__Host-session=%s", false},
+			{"NUL", "\x00__Host-session=%s", false},
+			{"lower case", "__host-session=%s", false},
+			{"mixed case", "__HoSt-session=%s", false},
+			{"upper case", "__HOST-SESSION=%s", false},
+			{"without the prefix", "session=%s", false},
+			{"__Secure-", "__Secure-session=%s", false},
+			{"__Http-", "__Host-Http-session=%s", false},
+			{"nameless", "=__Host-session=%s", false},
+			{"nameless, space", " = __Host-session=%s", false},
+			{"name without a value", "__Host-session", false},
+			{"name in a value", "x=__Host-session=%s", false},
+			{"percent", "__Host%%2Dsession=%s", false},
+			{"brackets", "__Host-session[0]=%s", false},
+			{"dot", "__Host.session=%s", false},
+			{"quoted name", `"__Host-session"=%s`, false},
+			{"longer", "__Host-sessions=%s", false},
+			{"comma", "a=b,__Host-session=%s", false},
+			{"quoted value", `__Host-session="%s"`, false},
+			{"version", `$Version=1; __Host-session="%s"; $Path="/"`, false},
+			{"dollar", "$__Host-session=%s", false},
+			{"backslash", `__Host-session=\%s`, false},
+			{"a space before the value", "__Host-session= %s", false},
+			{"tab, which browsers trim too", "\t__Host-session=%s", true},
+			{"spaces, which browsers trim too", "  __Host-session=%s  ", true},
+			{"space after the name, which browsers trim too", "__Host-session =%s", true},
+			{"among others", "a=b; __Host-session=%s; c=d", true},
+			{"version, which is a name like any other", "$Version=1; __Host-session=%s", true},
+		}
+		for _, tt := range tests {
+			line := tt.line
+			if strings.Contains(line, "%s") {
+				line = fmt.Sprintf(line, evil)
+			}
+			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: app.example\r\nCookie: " + line + "\r\n\r\n")))
+			if err != nil {
+				assert.False(t, tt.read, "%s: %v", tt.name, err)
+				continue
+			}
+			got := serve(m.Handler(http.HandlerFunc(show)), r)
+			assert.Equal(t, tt.read, strings.Contains(got.Body, `"evil"`), "%s: %s", tt.name, got.Body)
+			assert.Empty(t, got.Header["Set-Cookie"], tt.name)
+		}
+	})
+}
+
+func TestAttackCookieBomb(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		m := w.middleware(t, mode)
+		alice := begin(t, m, "alice")
+		h := m.Handler(http.HandlerFunc(show))
+		var small, large, named strings.Builder
+		for i := range 3001 {
+			fmt.Fprintf(&small, "c%d=1; ", i)
+		}
+		for i := range 180 {
+			fmt.Fprintf(&large, "c%d=%s; ", i, strings.Repeat("x", 4096))
+			fmt.Fprintf(&named, "__Host-session=%s; ", strings.Repeat("x", 4000))
+		}
+		for name, bomb := range map[string]string{
+			"3001 cookies": small.String(), "180 of 4 KB": large.String(), "180 of 4 KB of the name": named.String(),
+			"1 MB": "x=" + strings.Repeat("y", 1<<20) + "; ", "1 MB of the name": "__Host-session=" + strings.Repeat("y", 1<<20) + "; ",
+			"1 MB of dots": "__Host-session=" + strings.Repeat(".", 1<<20) + "; ", "1 MB of semicolons": strings.Repeat(";", 1<<20),
+		} {
+			r := cookies()
+			r.Header["Cookie"] = []string{bomb + "__Host-session=" + alice}
+			got := serve(h, r)
+			assert.Equal(t, http.StatusOK, got.Status, name)
+			assert.Nil(t, got.Panic, name)
+			assert.Empty(t, got.Header["Set-Cookie"], name)
+			if name == "3001 cookies" { // more than net/http parses: nobody, rather than somebody
+				assert.Contains(t, got.Body, `subject ""`)
+			}
+			assert.Less(t, allocated(func() { serve(h, r) }), uint64(4<<20), name)
+		}
+	})
+}
+
+// A server answers the largest of bombs itself.
+func TestAttackHeaderTooLarge(t *testing.T) {
+	b := newSite(t, newWorld(t).middleware(t, "auto")).browser()
+	nothing := func(w http.ResponseWriter, r *http.Request, s *session.Session) { io.WriteString(w, s.Subject()) }
+	got := b.send(http.MethodGet, nothing, func(r *http.Request) {
+		r.Header["Cookie"] = []string{"__Host-session=" + strings.Repeat("x", 2<<20)}
+	})
+	assert.Equal(t, http.StatusRequestHeaderFieldsTooLarge, got.StatusCode)
+	b.do(func(*session.Session) {})
+}
+
+// naughty strings end lines, fields and attributes in HTTP or in a log.
+func naughty() []string {
+	return []string{
+		"a\r\nSet-Cookie: evil=1", "a\nSet-Cookie: evil=1", "a\rb", "a;b", "a; Domain=evil.example", "a; Secure", "a,b", "a b", "a\tb", "a\x00b", "a\x1b[2Jb", "a\"b", "a=b", "a\\b", "\u2028", "\u0085", "é", "\x7f",
+		"a\ntime=2026-01-01 level=ERROR msg=forged", `a","level":"ERROR`, "%0d%0aSet-Cookie:%20evil=1", "a\u560d\u560aSet-Cookie: evil=1",
+	}
+}
+
+func TestAttackHeaderInjection(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		for i, evil := range naughty() {
+			var text, object bytes.Buffer
+			asText, asJSON := middleware.LogEvents(slog.New(slog.NewTextHandler(&text, nil))), middleware.LogEvents(slog.New(slog.NewJSONHandler(&object, nil)))
+			var e events
+			m := w.middleware(t, mode, watched(&e))
+			logged := w.middleware(t, mode, func(c *middleware.Config) { c.OnEvent = asText })
+			h := middleware.RequireSubject("/login", http.HandlerFunc(show))
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.URL.Path, r.RequestURI = "/"+evil, "/"+evil
+			r.Header.Set("Accept", "text/html")
+			assert.Equal(t, []string{"/login"}, serve(m.Handler(h), r).Header["Location"])
+
+			set := func(s *session.Session) {
+				assert.NoError(t, s.Login("user "+evil))
+				assert.NoError(t, s.Set("name "+evil, "value "+evil))
+			}
+			credential := ""
+			for _, m := range []*middleware.Middleware{m, logged} {
+				got := serve(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { set(session.From(r.Context())) })), cookies("x\"", evil))
+				require.Equal(t, http.StatusOK, got.Status, "%d: %s", i, got.Body)
+				require.Len(t, got.Header["Set-Cookie"], 1)
+				cookie, err := http.ParseSetCookie(got.Header["Set-Cookie"][0])
+				require.NoError(t, err)
+				credential = cookie.Value
+				assert.Empty(t, strings.Trim(credential, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."))
+				assert.Empty(t, cookie.Unparsed)
+				assert.Empty(t, cookie.Domain)
+				assert.Equal(t, "user "+evil, subjectOf(m, credential))
+			}
+			for _, event := range e.all {
+				asJSON(t.Context(), event)
+			}
+			for _, log := range []string{text.String(), object.String()} {
+				lines := strings.Split(strings.TrimSuffix(log, "\n"), "\n")
+				assert.Len(t, lines, len(e.all), "a line for each event: %q", log)
+				assert.NotContains(t, log, "value ")
+				assert.NotContains(t, log, credential)
+				for _, line := range lines {
+					assert.Regexp(t, `^(time=|\{"time":)`, line)
+					assert.NotContains(t, line, "\x1b")
+					assert.NotContains(t, line, "\x00")
+				}
+			}
+		}
+	})
+}
+
+// What can't stand in a Set-Cookie field is refused when the middleware is made.
+func TestAttackCookieConfigInjection(t *testing.T) {
+	tokens, _ := newWorld(t).carriers(t)
+	for _, evil := range naughty() {
+		for field, c := range map[string]middleware.Cookie{
+			"name": {Name: "__Host-" + evil}, "plain name": {Name: evil}, "domain": {Name: "s", Domain: evil}, "domain ending": {Name: "s", Domain: "example.com" + evil}, "path": {Name: "s", Path: "/" + evil},
+		} {
+			m, err := middleware.New(middleware.Config{Carrier: tokens, Cookie: c})
+			if field != "path" || strings.ContainsAny(evil, ";\r\n\t\x00\x1b\x7f\u2028é\u0085") {
+				assert.Error(t, err, "%s %q", field, evil)
+			}
+			if err != nil {
+				assert.Nil(t, m)
+				continue
+			}
+			_, got := visit(m, "", func(s *session.Session) { assert.NoError(t, s.Set("a", 1)) })
+			assert.NotContains(t, got, "evil")
+		}
+	}
+}
+
+// The format of an opaque credential is checked before any store is asked.
+func TestAttackStoreKeys(t *testing.T) {
+	w := newWorld(t)
+	store := &countingStore{Store: w.memory}
+	w.store = store
+	_, stored := w.carriers(t)
+	good := begin(t, w.middleware(t, "opaque"), "alice")
+	require.Equal(t, "alice", subjectOf(w.middleware(t, "opaque"), good))
+	secret := good[len("cr1_"):]
+	last := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", secret[42])
+	bad := []string{
+		"", "cr1_", secret, "cr0_" + secret, "cr2_" + secret, "CR1_" + secret, "cr1-" + secret, "cr1_" + secret[1:], good + "A", good + "=", good + "\n", good + "\r\nDEL x\r\n", " " + good, "cr1_" + secret[:42],
+		"cr1_" + strings.Repeat("A", 44), "cr1_" + strings.Repeat("A", 1<<20), "cr1_" + strings.Repeat("\x00", 43), "cr1_" + strings.Repeat("\xff", 43), "cr1_" + secret[:20] + "*" + secret[21:], "cr1_" + secret[:20] + "?" + secret[21:],
+		"cr1_" + secret[:20] + ":" + secret[21:], "cr1_" + secret[:20] + " " + secret[21:], "cr1_" + secret[:20] + "\r" + secret[21:], "cr1_" + secret[:20] + "+" + secret[21:], "cr1_" + secret[:20] + "/" + secret[21:], "cr1_" + secret[:20] + "\u212a" + secret[23:],
+		"cr1_" + secret[:42] + "B", "cr1_" + secret[:42] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last^1:][:1], "cr1_../../../../../../../../../../../etc/passwd",
+		"cr1_" + fmt.Sprintf("%-43s", "x' OR '1'='1"), `{"$gt":""}`, "*", "session:1", "\x00\x01\x02",
+	}
+	store.reads.Store(0)
+	store.writes.Store(0)
+	for _, mode := range modes {
+		m := w.middleware(t, mode)
+		for _, credential := range bad {
+			assert.False(t, stored.Recognizes(credential), "%q", clip(credential))
+			_, _, err := stored.Open(t.Context(), credential)
+			assert.ErrorIs(t, err, session.Malformed)
+			if strings.TrimSpace(credential) != good {
+				assert.NotContains(t, serve(m.Handler(http.HandlerFunc(show)), cookies(credential)).Body, "alice")
+			}
+		}
+	}
+	assert.Zero(t, store.reads.Load())
+	assert.Zero(t, store.writes.Load())
+}
+
+// A key file that others can read is refused, and who has public keys alone can't sign.
+func TestAttackKeyDowngrade(t *testing.T) {
+	m := newMaterial(t, time.Now(), keys.ES256, keys.Direct)
+	for _, mode := range []os.FileMode{0o644, 0o640, 0o604, 0o666, 0o660, 0o620, 0o602} {
+		require.NoError(t, os.Chmod(m.both, mode))
+		_, err := keys.OpenRing(m.both)
+		assert.ErrorIs(t, err, keys.ErrUnsafeFile, "%o", mode)
+	}
+	require.NoError(t, os.Chmod(m.both, 0o600))
+	set, err := keys.ReadFile(m.both)
+	require.NoError(t, err)
+	text, err := set.PublicSet(time.Now())
+	require.NoError(t, err)
+	for _, private := range []string{`"d"`, `"k"`, m.encKID, "oct"} {
+		assert.NotContains(t, string(text), private)
+	}
+	public, err := keys.ParsePublicSet(text)
+	require.NoError(t, err)
+	ring, err := keys.NewRing(public...)
+	require.NoError(t, err)
+	for _, key := range ring.Keys() {
+		assert.False(t, key.HasPrivate())
+		_, err := key.Sign("x")
+		assert.Error(t, err)
+		_, err = key.Seal([]byte("x"), "JWT")
+		assert.Error(t, err)
+	}
+	_, err = ring.Signer(time.Now())
+	assert.ErrorIs(t, err, keys.ErrNoActiveKey)
+	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: attackIssuer})
+	if err == nil {
+		_, sealed := visit(newWorld(t).middleware(t, "opaque"), "", func(s *session.Session) {
+			assert.NoError(t, s.Login("alice"))
+			_, err = issuer.Issue(s, attackService)
+			assert.ErrorIs(t, err, session.Unavailable)
+		})
+		assert.NotEmpty(t, sealed)
+	}
+}
+
+// A client can't tell why its credential is of no use.
+func TestAttackErrorOracle(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		m := w.middleware(t, mode)
+		expired := begin(t, m, "alice")
+		w.Advance(20 * time.Minute)
+		loggedOut, revoked, renewed, living := begin(t, m, "alice"), begin(t, m, "bob"), begin(t, m, "carol"), begin(t, m, "dave")
+		visit(m, loggedOut, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		visit(m, renewed, func(s *session.Session) { assert.NoError(t, s.Renew()) })
+		require.NoError(t, w.list.EndSubject(t.Context(), "bob"))
+		h := m.Handler(http.HandlerFunc(show))
+		require.Contains(t, serve(h, cookies(living)).Body, "dave")
+		refusal := serve(h, cookies("x"))
+		for name, credential := range map[string]string{
+			"expired": expired, "logged out": loggedOut, "revoked": revoked, "renewed away": renewed, "unknown": unknownID(), "no token": "AAAA..AAAA.AAAA.AAAA", "bad": living[:len(living)-5] + "AAAA" + living[len(living)-1:],
+		} {
+			for range 2 {
+				got := serve(h, cookies(credential))
+				assert.True(t, reflect.DeepEqual(refusal, got), "%s: %v, want %v", name, got, refusal)
+			}
+		}
+	})
+	settings := newSettings(t, keys.ES256, keys.Direct, "")
+	credentials := make(map[*setting][]string)
+	for _, s := range settings {
+		for _, claims := range []object{s.claims, s.claims.with("sid", `"of eve"`).with("sub", `"eve"`), s.claims.with("sid", `"renewed"`)} {
+			credentials[s] = append(credentials[s], s.withClaims(claims.String()))
+		}
+		for _, c := range credentials[s] {
+			require.NoError(t, s.open(c))
+		}
+		credentials[s] = append(credentials[s], slicesOf(outOfTime, psychic, relayed)(s.forge)...)
+	}
+	list := settings[0].world.list
+	require.NoError(t, list.EndSession(t.Context(), attackID, time.Time{}))
+	require.NoError(t, list.EndSubject(t.Context(), "eve"))
+	_, err := list.EndBelow(t.Context(), "renewed", 2, time.Time{})
+	require.NoError(t, err)
+	for _, s := range settings {
+		s.must0(t, credentials[s])
+	}
+}
+
+// slicesOf is several attacks as one.
+func slicesOf(attacks ...func(*forge) []string) func(*forge) []string {
+	return func(f *forge) (all []string) {
+		for _, attack := range attacks {
+			all = append(all, attack(f)...)
+		}
+		return all
+	}
+}
+
+// Requests from other sites change nothing, though the browser adds the cookie.
+func TestAttackCrossSite(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		m := w.middleware(t, mode)
+		alice := begin(t, m, "alice")
+		tests := []struct {
+			method string
+			header []string
+			ok     bool
+		}{
+			{http.MethodPost, []string{"Sec-Fetch-Site", "cross-site"}, false},
+			{http.MethodPost, []string{"Sec-Fetch-Site", "same-site"}, false},
+			{http.MethodPut, []string{"Sec-Fetch-Site", "cross-site"}, false},
+			{http.MethodDelete, []string{"Sec-Fetch-Site", "cross-site"}, false},
+			{http.MethodPatch, []string{"Sec-Fetch-Site", "cross-site"}, false},
+			{"get", []string{"Sec-Fetch-Site", "cross-site"}, false},
+			{http.MethodPost, []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://example.com"}, false},
+			{http.MethodPost, []string{"Sec-Fetch-Site", "x"}, false},
+			{http.MethodPost, []string{"Origin", "https://evil.example"}, false},
+			{http.MethodPost, []string{"Origin", "null"}, false},
+			{http.MethodPost, []string{"Origin", "http://example.com.evil.example"}, false},
+			{http.MethodPost, []string{"Sec-Fetch-Site", "cross-site", "X-HTTP-Method-Override", "GET"}, false},
+			{http.MethodPost, []string{"Sec-Fetch-Site", "same-origin"}, true},
+			{http.MethodPost, []string{"Sec-Fetch-Site", "none"}, true},
+			{http.MethodPost, []string{"Origin", "http://example.com"}, true},
+			{http.MethodPost, nil, true},
+			{http.MethodGet, []string{"Sec-Fetch-Site", "cross-site"}, true},
+		}
+		for _, tt := range tests {
+			r := httptest.NewRequest(tt.method, "http://example.com/login", nil)
+			r.Header["Cookie"] = []string{"__Host-session=" + alice}
+			for i := 0; i < len(tt.header); i += 2 {
+				r.Header.Set(tt.header[i], tt.header[i+1])
+			}
+			called := false
+			got := serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { called = true; show(w, r) })), r)
+			assert.Equal(t, tt.ok, called, "%v", tt)
+			assert.Equal(t, !tt.ok, got.Status == http.StatusForbidden, "%v: %d", tt, got.Status)
+			assert.Equal(t, tt.ok, strings.Contains(got.Body, "alice"), "%v", tt)
+			assert.Empty(t, got.Header["Set-Cookie"])
+		}
+		assert.Equal(t, "alice", subjectOf(m, alice))
+	})
+}

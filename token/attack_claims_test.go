@@ -1,0 +1,135 @@
+package token_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The table of all attacks, and most of them, are in package middleware: there
+// they meet whole requests. Here is what concerns tokens alone.
+
+// genuine signs claims with the ring's key, and encrypts the token if the ring
+// has a key for that and it is a session's.
+func genuine(t testing.TB, ring *keys.Ring, now time.Time, typ string, claims map[string]any) string {
+	t.Helper()
+	key, err := ring.Signer(now)
+	require.NoError(t, err)
+	b64 := base64.RawURLEncoding.EncodeToString
+	part := func(v any) string {
+		text, err := json.Marshal(v)
+		require.NoError(t, err)
+		return b64(text)
+	}
+	input := part(map[string]any{"alg": key.Algorithm(), "kid": key.ID(), "typ": typ}) + "." + part(claims)
+	signature, err := key.Sign(input)
+	require.NoError(t, err)
+	signed := input + "." + b64(signature)
+	sealer, err := ring.Sealer(now)
+	require.NoError(t, err)
+	if sealer == nil || typ != "cloakroom+jwt" {
+		return signed
+	}
+	sealed, err := sealer.Seal([]byte(signed), "JWT")
+	require.NoError(t, err)
+	return sealed
+}
+
+func serviceClaims(now time.Time, more map[string]any) map[string]any {
+	claims := map[string]any{
+		"iss": "https://app.example", "aud": "https://orders.example", "sub": "alice", "auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())),
+		"sid": "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+	}
+	for name, value := range more {
+		claims[name] = value
+	}
+	return claims
+}
+
+func sessionClaims(now time.Time, more map[string]any) map[string]any {
+	claims := serviceClaims(now, map[string]any{"aud": "https://app.example", "ver": 1, "lin": "bGluZWFnZTE", "crt": now.Unix(), "dl": now.Add(time.Hour).Unix(), "data": struct{}{}})
+	for name, value := range more {
+		claims[name] = value
+	}
+	return claims
+}
+
+// Leeway widens exp and iat by as much as the config says, and no more.
+func TestAttackLeeway(t *testing.T) {
+	for leeway, effective := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 0, time.Second: time.Second, 5 * time.Minute: 5 * time.Minute} {
+		now := start
+		ring := newRing(t, func() time.Time { return now }, keys.ES256)
+		v, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "https://app.example", Audience: "https://orders.example", Leeway: leeway, Now: func() time.Time { return now }})
+		require.NoError(t, err)
+		credential := genuine(t, ring, now, "cloakroom-service+jwt", serviceClaims(now, nil))
+		for _, tt := range []struct {
+			at time.Duration
+			ok bool
+		}{
+			{-effective, true}, {-effective - time.Second, false}, {0, true}, {time.Minute - time.Second, true},
+			{time.Minute + effective - time.Nanosecond, true}, {time.Minute + effective, false}, {time.Hour, false},
+		} {
+			now = start.Add(tt.at)
+			_, err := v.Verify(t.Context(), credential)
+			assert.Equal(t, tt.ok, err == nil, "leeway %v, at %v: %v", leeway, tt.at, err)
+		}
+	}
+	_, err := token.NewVerifier(token.VerifierConfig{Keys: new(keys.Ring), Issuer: "x", Audience: "y", Leeway: 5*time.Minute + 1})
+	assert.ErrorContains(t, err, "Leeway")
+}
+
+// A token that says that it isn't good yet is not accepted: RFC 7519, Section 4.1.5.
+func TestAttackNotBefore(t *testing.T) {
+	b := newBench(t)
+	v, err := token.NewVerifier(token.VerifierConfig{Keys: b.ring, Issuer: "https://app.example", Audience: "https://orders.example", Leeway: -1, Now: b.clock})
+	require.NoError(t, err)
+	open := func(more map[string]any) (service, cookie error) {
+		_, service = v.Verify(t.Context(), genuine(t, b.ring, b.now, "cloakroom-service+jwt", serviceClaims(b.now, more)))
+		_, _, cookie = b.Open(t.Context(), genuine(t, b.ring, b.now, "cloakroom+jwt", sessionClaims(b.now, more)))
+		return service, cookie
+	}
+	service, cookie := open(map[string]any{"nbf": b.now.Unix()})
+	require.NoError(t, service)
+	require.NoError(t, cookie)
+	for _, nbf := range []any{b.now.Add(2 * time.Minute).Unix(), b.now.Add(10000 * time.Hour).Unix(), "never", nil} {
+		service, cookie := open(map[string]any{"nbf": nbf})
+		assert.Error(t, service, "service token, nbf %v", nbf)
+		assert.Error(t, cookie, "session token, nbf %v", nbf)
+	}
+}
+
+// Names that look the same are different names: nothing is normalized.
+func TestAttackNormalization(t *testing.T) {
+	const composed, decomposed = "caf\u00e9", "cafe\u0301"
+	b := newBench(t)
+	verifier := func(issuer, audience string) *token.Verifier {
+		v, err := token.NewVerifier(token.VerifierConfig{Keys: b.ring, Issuer: issuer, Audience: audience, Now: b.clock})
+		require.NoError(t, err)
+		return v
+	}
+	for _, name := range []string{composed, decomposed} {
+		credential := genuine(t, b.ring, b.now, "cloakroom-service+jwt", serviceClaims(b.now, map[string]any{"iss": name, "aud": name}))
+		for _, issuer := range []string{composed, decomposed} {
+			for _, audience := range []string{composed, decomposed} {
+				_, err := verifier(issuer, audience).Verify(t.Context(), credential)
+				assert.Equal(t, issuer == name && audience == name, err == nil)
+			}
+		}
+	}
+	list := revocation.NewVolatile(revocation.Config{Now: b.clock})
+	require.NoError(t, list.EndSubject(context.Background(), composed))
+	rec := &session.Record{ID: "x", Subject: composed, AuthenticatedAt: b.now}
+	assert.ErrorIs(t, list.Check(rec), session.Ended)
+	rec.Subject = decomposed
+	assert.NoError(t, list.Check(rec))
+}
