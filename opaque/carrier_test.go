@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,13 +36,24 @@ func (r *remote) Swap(ctx context.Context, key string, version uint64, item opaq
 
 // A place is a carrier over a store, with a clock that the test moves.
 type place struct {
+	mu     sync.Mutex // guards now: the store looks at the clock when it likes
 	now    time.Time
 	memory *opaque.MemoryStore
 	remote *remote
 	*opaque.Carrier
 }
 
-func (p *place) clock() time.Time { return p.now }
+func (p *place) clock() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now
+}
+
+func (p *place) at(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now = now
+}
 
 func newPlace(t testing.TB, outside bool, change ...func(*opaque.CarrierConfig)) *place {
 	p := &place{now: begun}
@@ -79,7 +91,7 @@ func inBoth(t *testing.T, run func(t *testing.T, p *place)) {
 }
 
 func set(p *place, rec *session.Record, name string) *session.Changes {
-	return setAt(rec, name, p.now)
+	return setAt(rec, name, p.clock())
 }
 
 func setAt(rec *session.Record, name string, now time.Time) *session.Changes {
@@ -178,7 +190,7 @@ func TestTouchIsNoNewVersion(t *testing.T) {
 		require.NoError(t, err)
 		base, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
-		p.now = begun.Add(10 * time.Minute)
+		p.at(begun.Add(10 * time.Minute))
 		_, _, err = p.Save(t.Context(), credential, base, session.Touch(session.Policy{}.WithDefaults(), p.clock))
 		require.NoError(t, err)
 		rec, _, err := p.Open(t.Context(), credential)
@@ -205,7 +217,7 @@ func TestRetireAndFollow(t *testing.T) {
 		require.NoError(t, err)
 		assert.Nil(t, rec)
 		assert.Equal(t, next, current)
-		p.now = begun.Add(time.Minute)
+		p.at(begun.Add(time.Minute))
 		_, _, err = p.Open(t.Context(), old)
 		assert.ErrorIs(t, err, session.Ended)
 		assert.NoError(t, p.End(t.Context(), old, base), "a logout that began before follows, also after the grace")
@@ -243,7 +255,7 @@ func TestStoreClockAhead(t *testing.T) {
 		base, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
 		changes := setAt(base, "x", begun) // by the application's clock it still lives
-		p.now = begun.Add(21 * time.Minute)
+		p.at(begun.Add(21 * time.Minute))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		_, _, err = p.Save(ctx, credential, base, changes)
