@@ -148,8 +148,10 @@ func (s *Session) Remember(persistent bool) error {
 
 // Login records that subject has just authenticated. It is the defence against
 // session fixation: the visitor gets a new credential and the old one is dead at
-// once, everywhere that the mode's promises reach. The lifetime starts anew.
-// When another subject was logged in, all values are cleared.
+// once; in stateless mode on this instance, and on others when they hear of it.
+// The lifetime starts anew. When another subject was logged in, all values are
+// cleared. If all sessions of subject have been ended since the request began,
+// this one is dead, too.
 func (s *Session) Login(subject string) error {
 	if subject == "" || len(subject) > MaxSubjectLength || !utf8.ValidString(subject) {
 		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w", MaxSubjectLength, BadValue)
@@ -163,7 +165,8 @@ func (s *Session) Login(subject string) error {
 }
 
 // Renew gives the visitor a new credential and ends the old one at once, as
-// after a change of rights. Of a session that doesn't exist it does nothing.
+// after a change of rights. In stateless mode it ends on this instance, and on
+// others when they hear of it. Of a session that doesn't exist it does nothing.
 func (s *Session) Renew() error { return s.changeCredential(op{kind: opRenew}, false) }
 
 // Destroy ends the session: no credential that was ever issued for it opens
