@@ -12,7 +12,7 @@ import (
 type Event struct {
 	Kind      EventKind      // what happened
 	SessionID string         // "" if the session could not be told
-	Subject   string         // who is logged in, after the event; "" for nobody
+	Subject   string         // who is logged in, or was until the session ended; "" for nobody
 	Reason    session.Reason // why it ended, was refused or failed; otherwise 0
 	Err       error          // what went wrong, in words for developers; otherwise nil
 }
@@ -30,8 +30,10 @@ const (
 	Failed  EventKind = "failed"  // a session could not be opened or saved
 )
 
-// LogEvents returns a function for Config.OnEvent that logs to l: refusals as
-// warnings, failures as errors, everything else as information.
+// LogEvents returns a function for Config.OnEvent that logs to l: failures as
+// errors, refusals of what was never a good credential here as warnings, and
+// everything else as information, also what a visitor presents who has logged
+// out elsewhere.
 func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
 		attrs := []slog.Attr{slog.String("session", e.SessionID), slog.String("subject", e.Subject)}
@@ -41,16 +43,20 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		if e.Err != nil {
 			attrs = append(attrs, slog.String("error", e.Err.Error()))
 		}
-		l.LogAttrs(ctx, e.Kind.level(), "session "+string(e.Kind), attrs...)
+		l.LogAttrs(ctx, e.level(), "session "+string(e.Kind), attrs...)
 	}
 }
 
-func (k EventKind) level() slog.Level {
-	switch k {
-	case Refused:
-		return slog.LevelWarn
-	case Failed:
+func (e Event) level() slog.Level {
+	switch {
+	case e.Kind == Failed:
 		return slog.LevelError
+	case e.Kind != Refused:
+		return slog.LevelInfo
 	}
-	return slog.LevelInfo
+	switch e.Reason {
+	case session.Ended, session.IdleTimeout, session.LifetimeOver, session.NotFound:
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }

@@ -94,7 +94,7 @@ func (m *Middleware) candidates(ctx context.Context, cookies []*http.Cookie, fou
 		}
 	}
 	if malformed {
-		m.event(ctx, Refused, nil, fmt.Errorf("middleware: a cookie named %s has no known form: %w", m.c.Cookie.Name, session.Malformed))
+		m.event(ctx, Refused, nil, fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", m.c.Cookie.Name, session.Malformed))
 	}
 	return found, more
 }

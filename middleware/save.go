@@ -49,7 +49,7 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 	case changes.Renews():
 		return x.renew(ctx, changes)
 	case x.headerSent && !x.inPlace():
-		return fmt.Errorf("middleware: the response has begun, and a stateless session can't change without a new cookie: %w", session.TooLate)
+		return fmt.Errorf("middleware: the header is sent, or the connection about to be hijacked, and a session in a token can't change without a new cookie; save it before, or send a WebSocket's 101 by WriteHeader before Hijack: %w", session.TooLate)
 	case x.headerSent:
 		return x.saveInPlace(ctx, changes)
 	}
@@ -256,7 +256,7 @@ func (x *exchange) end(ctx context.Context) error {
 		if err := o.carrier.End(ctx, o.current, o.rec); err != nil {
 			return err
 		}
-		x.m.event(x.ctx, Ended, &session.Record{ID: o.rec.ID}, nil)
+		x.m.event(x.ctx, Ended, o.rec, nil)
 	}
 	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true
 	x.undelivered = false

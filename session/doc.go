@@ -17,6 +17,9 @@
 // has to call for its sessions to be safe. Values are JSON in both modes: they
 // are encoded when they are set, and decoded when they are read.
 //
+// Handlers need [From], [Session], [Key] and [Reason]. The rest is for those who
+// write middlewares and carriers.
+//
 // The middleware decides when a session is kept, and a carrier how: as a token
 // that the client holds (package token), or as a record behind an opaque
 // credential (package opaque). A [Record] is one state of a session, [Changes]

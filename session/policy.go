@@ -9,11 +9,12 @@ import (
 // Policy says how long sessions live. The zero Policy stands for the defaults.
 type Policy struct {
 	// IdleTimeout ends a session that has had no request for so long.
-	// 0 means 20 minutes. At most Lifetime.
+	// 0 means 20 minutes, or Lifetime if that is shorter. At most Lifetime.
 	IdleTimeout time.Duration
 
 	// Lifetime ends a session so long after it was created, and anew after each
-	// login, whatever the activity. 0 means 12 hours.
+	// login, whatever the activity. 0 means 12 hours, or IdleTimeout if that is
+	// longer.
 	Lifetime time.Duration
 
 	// TouchEvery is how stale the recorded activity may be: within it, a request

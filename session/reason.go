@@ -10,8 +10,9 @@ import "errors"
 // Code may tell reasons apart; a client is never told which it was.
 type Reason uint8
 
-// The reasons. The first group means "no": the request goes on without a
-// session. Unavailable means "could not tell": the request is denied with 503.
+// The reasons. Those up to Ended mean "no": a request goes on without a session.
+// Those from Conflict to TooLate are about changes. Unavailable means "could not
+// tell": the request is denied with 503.
 const (
 	Malformed    Reason = iota + 1 // a credential that has no known form
 	Forged                         // right form, but the signature, the seal or a claim is wrong

@@ -140,8 +140,9 @@ func (s *Session) Delete(name string) error {
 // Clear removes all values. The session and its subject stay.
 func (s *Session) Clear() error { return s.changeExisting(op{kind: opClear}) }
 
-// Remember decides whether the cookie outlives the browser, up to the
-// session's deadline, or ends with it.
+// Remember decides whether the cookie outlives the browser, or ends with it. How
+// long the session lives is up to the [Policy] alone: to remember visitors for 30
+// days, the IdleTimeout and Lifetime must be as long.
 func (s *Session) Remember(persistent bool) error {
 	return s.change(op{kind: opRemember, persist: persistent})
 }
@@ -170,7 +171,8 @@ func (s *Session) Login(subject string) error {
 func (s *Session) Renew() error { return s.changeCredential(op{kind: opRenew}, false) }
 
 // Destroy ends the session: no credential that was ever issued for it opens
-// again. It is final for this request; later changes fail with [Ended].
+// again. It is final for this request; later changes fail with [Ended], so a
+// message for the next page, such as "good-bye", must travel in its URL.
 func (s *Session) Destroy() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,8 +192,11 @@ func (s *Session) Destroy() error {
 // answer a failure themselves. Without changes it checks that the session still
 // lives, and fails with the Reason if it doesn't.
 //
-// After an error the session is as it was kept before, without the changes.
-// In stateless mode nothing can be saved once the response has begun: [TooLate].
+// After an error the session is as it was kept before, without the changes. Once
+// the response has begun, a session that travels in a token can't change:
+// [TooLate]. In mode auto that depends on how large the session is, so a handler
+// that must write late belongs into mode opaque. A WebSocket server that sends
+// its 101 by WriteHeader can still set a cookie with it.
 func (s *Session) Save(ctx context.Context) error {
 	if s.o.Saver == nil {
 		return errNoMiddleware()
