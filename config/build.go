@@ -30,8 +30,8 @@ type Options struct {
 	Store opaque.Store
 
 	// Logger is told what an operator should know: that the key file could not be
-	// read again, and, unless OnEvent is set, what happens to sessions. If nil,
-	// slog.Default().
+	// read again, that the journal of revocations can't be written, and, unless
+	// OnEvent is set, what happens to sessions. If nil, slog.Default().
 	Logger *slog.Logger
 
 	// OnEvent is told what happens to sessions, in the Logger's place.
@@ -63,7 +63,10 @@ type App struct {
 	// Keys are those of the key file, kept up to date; none without one.
 	Keys *keys.Ring
 
-	// Revocations ends all sessions of a subject, or all there are.
+	// Revocations ends all sessions of a subject, or all there are. EndSubject also
+	// ends the session of the request that calls it, and a login of that subject
+	// later in this request: logins that are under way end too. The subject logs in
+	// again with the next request.
 	Revocations *revocation.List
 
 	// Store keeps the sessions that are not stateless; nil in mode stateless
@@ -210,7 +213,13 @@ func hasFuture(ring *keys.Ring, use keys.Use, now time.Time) bool {
 // openRevocations opens the journal. In memory alone is the list only if the
 // config says so, or if all sessions end with this process anyway.
 func (b *builder) openRevocations() {
-	c := revocation.Config{Path: b.journal(), Lifetime: b.policy().Lifetime, Skew: max(0, time.Duration(b.Revocations.Skew)), Now: b.o.Now}
+	c := revocation.Config{
+		Path:     b.journal(),
+		Lifetime: b.policy().Lifetime,
+		Skew:     max(0, time.Duration(b.Revocations.Skew)),
+		Report:   func(err error) { b.o.Logger.Error("revocations are in memory alone for now", "error", err) },
+		Now:      b.o.Now,
+	}
 	b.app.Revocations = revocation.NewVolatile(c)
 	if b.Revocations.InsecureVolatile {
 		return
@@ -316,15 +325,32 @@ func (b *builder) stateless() *token.Carrier {
 		MemoryBytes: int(min(max(0, b.TokenMemory), math.MaxInt)),
 		Now:         b.o.Now,
 	})
-	b.fail("", err)
+	if err != nil {
+		b.fail("", err)
+		return &token.Carrier{}
+	}
 	return carrier
 }
 
 func (b *builder) stored() *opaque.Carrier {
-	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: b.app.Store, Revocations: b.app.Revocations, Now: b.o.Now})
-	b.fail("", err)
+	c := opaque.CarrierConfig{Store: b.app.Store, Revocations: b.app.Revocations, Now: b.o.Now}
+	if !b.acceptsTokens() {
+		c.Revocations = asked{b.app.Revocations}
+	}
+	carrier, err := opaque.NewCarrier(c)
+	if err != nil {
+		b.fail("", err)
+		return &opaque.Carrier{}
+	}
 	return carrier
 }
+
+// asked is a list that is only asked. Where no token opens a session, one that
+// the store has let go is over, and an entry for each logout would only let
+// visitors make the list grow.
+type asked struct{ *revocation.List }
+
+func (asked) EndSession(context.Context, string, time.Time) error { return nil }
 
 // makeIssuer makes the issuer of service tokens, if there can be one.
 func (b *builder) makeIssuer() {

@@ -76,10 +76,10 @@ type Item struct {
 func (it Item) Validate() error {
 	var errs []error
 	if it.Version == 0 {
-		errs = append(errs, errors.New("Version must be at least 1"))
+		errs = append(errs, errors.New("its Version must be at least 1"))
 	}
 	if it.IdleDeadline.IsZero() || it.Deadline.IsZero() {
-		errs = append(errs, errors.New("IdleDeadline and Deadline are required, or the item would stay for ever"))
+		errs = append(errs, errors.New("both IdleDeadline and Deadline are required, or the item would stay for ever"))
 	}
 	if errs == nil {
 		return nil

@@ -35,6 +35,7 @@ type journal struct {
 	path   string
 	unlock func() error
 	live   func() []entry // what is in force
+	report func(error)    // nil if nobody wants to know
 
 	mu      sync.Mutex // guards what follows
 	pending *batch     // what the next write takes; nil if nothing
@@ -53,7 +54,9 @@ type journal struct {
 	compactAt int    // entries at which the file is rewritten
 	taken     uint64 // number of the last batch that came here
 	failed    error  // why the file lacks something, nil if it doesn't
+	told      bool   // of the outage that failed stands for
 	closeErr  error
+	reports   sync.WaitGroup
 }
 
 // A batch is what is written at once. The nil batch is written already.
@@ -89,13 +92,14 @@ func (b *batch) wait(ctx context.Context) error {
 }
 
 // openJournal reads the journal at path into l, and starts its writer.
-func (l *List) openJournal(path string) error {
+func (l *List) openJournal(path string, report func(error)) error {
 	j := &journal{
-		path: path,
-		live: l.live,
-		wake: make(chan struct{}, 1),
-		stop: make(chan struct{}),
-		done: make(chan struct{}),
+		path:   path,
+		live:   l.live,
+		report: report,
+		wake:   make(chan struct{}, 1),
+		stop:   make(chan struct{}),
+		done:   make(chan struct{}),
 	}
 	if err := j.lock(); err != nil {
 		return err
@@ -240,8 +244,10 @@ func (j *journal) take() *batch {
 // run is the writer. It ends at close, after the last entry.
 func (j *journal) run() {
 	defer close(j.done)
+	defer j.reports.Wait()
 	var retry <-chan time.Time
 	for {
+		j.tell()
 		if j.failed != nil && retry == nil {
 			retry = time.After(retryEvery)
 		}
@@ -288,6 +294,18 @@ func (j *journal) repair() {
 	if j.failed = j.rewrite(); j.failed == nil {
 		j.committed.Store(j.taken)
 	}
+}
+
+// tell reports an outage when it begins. Reports have goroutines of their own: one
+// that is slow must not keep logouts waiting.
+func (j *journal) tell() {
+	begins := j.failed != nil && !j.told
+	j.told = j.failed != nil
+	if !begins || j.report == nil {
+		return
+	}
+	err := fmt.Errorf("revocation: the journal can't be written, and what ends now would be forgotten by a restart; see to the disk, it is tried again every %v: %w", retryEvery, j.failed)
+	j.reports.Go(func() { j.report(err) })
 }
 
 // append writes entries at the end of the file.
@@ -367,6 +385,7 @@ func (j *journal) finish() error {
 	if j.failed != nil {
 		j.repair()
 	}
+	j.tell()
 	err := j.failed
 	if j.file != nil {
 		err = errors.Join(err, j.file.Close())

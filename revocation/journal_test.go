@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -255,6 +256,30 @@ func TestUnwritableJournal(t *testing.T) {
 		require.Equal(t, 6, l.Len())
 		require.ErrorIs(t, l.Check(anonymous(start)), session.Ended)
 	})
+}
+
+// Durations whose sum overflows must not put an entry's end into the past.
+func TestLongDurationsSurviveARestart(t *testing.T) {
+	for _, row := range []struct{ lifetime, skew time.Duration }{
+		{math.MaxInt64, 0},
+		{math.MaxInt64, time.Hour},
+		{time.Hour, math.MaxInt64},
+		{math.MaxInt64, math.MaxInt64},
+	} {
+		cfg := revocation.Config{Path: journalPath(t), Lifetime: row.lifetime, Skew: row.skew, Now: newClock().Now}
+		l, err := revocation.Open(cfg)
+		require.NoError(t, err)
+		require.NoError(t, l.EndSession(t.Context(), "a", start))
+		require.NoError(t, l.EndSubject(t.Context(), "alice"))
+		require.NoError(t, l.EndAll(t.Context()))
+		require.NoError(t, l.Close())
+
+		l, err = revocation.Open(cfg)
+		require.NoError(t, err)
+		require.Equal(t, 3, l.Len(), "%v", row)
+		require.ErrorIs(t, l.Check(record("a", 1)), session.Ended, "%v", row)
+		require.NoError(t, l.Close())
+	}
 }
 
 func TestCloseTriesOnceMore(t *testing.T) {

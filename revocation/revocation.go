@@ -48,6 +48,13 @@ type Config struct {
 	// that there is one clock.
 	Skew time.Duration
 
+	// Report is told, once in each outage, that the journal can't be written and
+	// why. What ends is in force all the same, the list goes on trying, and a restart
+	// before it succeeds would make it valid again. Report is called in a goroutine
+	// of its own, with no lock held. Close waits for it, so it must not call Close.
+	// If nil, only those who end something hear of it, by the error that they get.
+	Report func(error)
+
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
@@ -92,7 +99,7 @@ func Open(cfg Config) (*List, error) {
 		return nil, err
 	}
 	l := newList(cfg)
-	if err := l.openJournal(cfg.Path); err != nil {
+	if err := l.openJournal(cfg.Path, cfg.Report); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -167,6 +174,12 @@ func (l *List) endSession(ctx context.Context, id string, below uint64, deadline
 }
 
 // EndSubject ends all sessions in which this subject has logged in until now.
+//
+// A login counts from the beginning of its request, so logins that are under way
+// end too. Among them are the session of the request that calls EndSubject, if it
+// is the subject's, and a login of the subject that follows in the same request:
+// saving it fails with [session.Ended], or it has ended by the next request.
+// There the subject can log in again.
 func (l *List) EndSubject(ctx context.Context, subject string) error {
 	if subject == "" {
 		return fmt.Errorf("revocation: the empty subject stands for nobody: %w", session.BadValue)
@@ -286,7 +299,8 @@ func (l *List) until() int64 {
 	if l.lifetime == 0 {
 		return math.MaxInt64
 	}
-	return ceilSecond(l.now().Add(l.lifetime + time.Duration(l.skew)*time.Millisecond))
+	// One after the other: the sum of two long durations can be negative.
+	return ceilSecond(l.now().Add(l.lifetime).Add(time.Duration(l.skew) * time.Millisecond))
 }
 
 func ceilSecond(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }

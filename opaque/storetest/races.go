@@ -68,7 +68,7 @@ func oneCreateWins(ctx context.Context, s opaque.Store, key string) error {
 			wins.Add(1)
 			winner.Store(int64(i))
 		case !errors.Is(err, session.Conflict):
-			return fmt.Errorf("Create failed: %w", err)
+			return failed("Create", err)
 		}
 		return nil
 	})
@@ -80,7 +80,7 @@ func oneCreateWins(ctx context.Context, s opaque.Store, key string) error {
 
 func oneSwapWins(ctx context.Context, s opaque.Store, key string) error {
 	if err := s.Create(ctx, key, newItem(1, "base")); err != nil {
-		return fmt.Errorf("Create failed: %w", err)
+		return failed("Create", err)
 	}
 	var wins, winner atomic.Int64
 	err := atOnce(callers, func(i int) error {
@@ -92,7 +92,7 @@ func oneSwapWins(ctx context.Context, s opaque.Store, key string) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("Swap failed: %w", err)
+		return failed("Swap", err)
 	}
 	return oneWinner(ctx, s, key, "swaps from one version", wins.Load(), winner.Load())
 }
@@ -115,7 +115,7 @@ func increment(ctx context.Context, s opaque.Store, key string) error {
 	for range patience {
 		item, ok, err := s.Get(ctx, key)
 		if err != nil || !ok {
-			return fmt.Errorf("Get of an item that lives: ok=%v, error %w", ok, err)
+			return missed("Get", err)
 		}
 		n, err := strconv.Atoi(string(item.Data))
 		if err != nil {
@@ -126,7 +126,7 @@ func increment(ctx context.Context, s opaque.Store, key string) error {
 		item.Version, item.Data = version+1, []byte(strconv.Itoa(n+1))
 		ok, err = s.Swap(ctx, key, version, item)
 		if err != nil {
-			return fmt.Errorf("Swap failed: %w", err)
+			return failed("Swap", err)
 		}
 		if ok {
 			return nil
@@ -138,7 +138,7 @@ func increment(ctx context.Context, s opaque.Store, key string) error {
 func noUpdateLost(ctx context.Context, s opaque.Store, key string) error {
 	const each = 20
 	if err := s.Create(ctx, key, newItem(1, "0")); err != nil {
-		return fmt.Errorf("Create failed: %w", err)
+		return failed("Create", err)
 	}
 	err := atOnce(callers, func(int) error {
 		for range each {
@@ -162,14 +162,14 @@ func noUpdateLost(ctx context.Context, s opaque.Store, key string) error {
 // nothing is there once Delete has returned, then or later.
 func againstDelete(ctx context.Context, s opaque.Store, key string, f func() error) error {
 	if err := s.Create(ctx, key, newItem(1, "0")); err != nil {
-		return fmt.Errorf("Create failed: %w", err)
+		return failed("Create", err)
 	}
 	var deleted atomic.Bool
 	err := atOnce(callers, func(i int) error {
 		if i == 0 {
 			pause(20)
 			if err := s.Delete(ctx, key); err != nil {
-				return fmt.Errorf("Delete failed: %w", err)
+				return failed("Delete", err)
 			}
 			deleted.Store(true)
 			return nil
@@ -195,7 +195,7 @@ func swapAgainstDelete(ctx context.Context, s opaque.Store, key string) error {
 	return againstDelete(ctx, s, key, func() error {
 		item, ok, err := s.Get(ctx, key)
 		if err != nil {
-			return fmt.Errorf("Get failed: %w", err)
+			return failed("Get", err)
 		}
 		if !ok {
 			item = newItem(1, "0")
@@ -203,7 +203,7 @@ func swapAgainstDelete(ctx context.Context, s opaque.Store, key string) error {
 		version := item.Version
 		item.Version++
 		if _, err = s.Swap(ctx, key, version, item); err != nil {
-			return fmt.Errorf("Swap failed: %w", err)
+			return failed("Swap", err)
 		}
 		return nil
 	})
@@ -215,7 +215,7 @@ func touchAgainstDelete(ctx context.Context, s opaque.Store, key string) error {
 	return againstDelete(ctx, s, key, func() error {
 		later := time.Duration(seconds.Add(1)) * time.Second
 		if _, err := s.Touch(ctx, key, start.Add(later), start.Add(time.Hour+later)); err != nil {
-			return fmt.Errorf("Touch failed: %w", err)
+			return failed("Touch", err)
 		}
 		return nil
 	})
@@ -224,7 +224,7 @@ func touchAgainstDelete(ctx context.Context, s opaque.Store, key string) error {
 func touchAgainstSwap(ctx context.Context, s opaque.Store, key string) error {
 	const each = 30
 	if err := s.Create(ctx, key, newItem(1, "0")); err != nil {
-		return fmt.Errorf("Create failed: %w", err)
+		return failed("Create", err)
 	}
 	start := time.Now()
 	err := atOnce(4, func(i int) error {
@@ -237,7 +237,7 @@ func touchAgainstSwap(ctx context.Context, s opaque.Store, key string) error {
 			}
 			later := time.Duration(n) * time.Second
 			if ok, err := s.Touch(ctx, key, start.Add(later), start.Add(time.Hour+later)); err != nil || !ok {
-				return fmt.Errorf("Touch of an item that lives: ok=%v, error %w", ok, err)
+				return missed("Touch", err)
 			}
 		}
 		return nil
@@ -255,7 +255,7 @@ func touchAgainstSwap(ctx context.Context, s opaque.Store, key string) error {
 func touchForward(ctx context.Context, s opaque.Store, key string) error {
 	item := newItem(1, "x")
 	if err := s.Create(ctx, key, item); err != nil {
-		return fmt.Errorf("Create failed: %w", err)
+		return failed("Create", err)
 	}
 	const each = 30
 	err := atOnce(callers, func(i int) error {
@@ -263,12 +263,12 @@ func touchForward(ctx context.Context, s opaque.Store, key string) error {
 		for range each {
 			later := time.Duration(rand.IntN(1800)) * time.Second
 			if ok, err := s.Touch(ctx, key, item.SeenAt.Add(later), item.IdleDeadline.Add(later)); err != nil || !ok {
-				return fmt.Errorf("Touch of an item that lives: ok=%v, error %w", ok, err)
+				return missed("Touch", err)
 			}
 			pause(3)
 			got, ok, err := s.Get(ctx, key)
 			if err != nil || !ok {
-				return fmt.Errorf("Get of an item that lives: ok=%v, error %w", ok, err)
+				return missed("Get", err)
 			}
 			if got.SeenAt.Before(last.SeenAt) || got.IdleDeadline.Before(last.IdleDeadline) || got.SeenAt.Before(item.SeenAt.Add(later)) {
 				return fmt.Errorf("after a Touch by %v the item went from %s to %s", later, text(last), text(got))

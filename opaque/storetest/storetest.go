@@ -80,7 +80,7 @@ func (p *probe) create(key string, item opaque.Item) {
 		return
 	}
 	if err := p.store.Create(p.ctx, key, item); err != nil {
-		p.err = fmt.Errorf("Create of a new key failed: %w", err)
+		p.err = fmt.Errorf("a new key: %w", failed("Create", err))
 	}
 }
 
@@ -109,7 +109,7 @@ func (p *probe) get(key string) (opaque.Item, bool) {
 	}
 	item, ok, err := p.store.Get(p.ctx, key)
 	if err != nil {
-		p.err = fmt.Errorf("Get failed: %w", err)
+		p.err = failed("Get", err)
 	}
 	return item, ok
 }
@@ -120,7 +120,7 @@ func (p *probe) swap(key string, version uint64, item opaque.Item, want bool, wh
 	}
 	ok, err := p.store.Swap(p.ctx, key, version, item)
 	if err != nil {
-		p.err = fmt.Errorf("%s: Swap failed: %w", when, err)
+		p.err = fmt.Errorf("%s: %w", when, failed("Swap", err))
 	}
 	p.expect(ok == want, "%s: Swap from version %d returned ok=%v, want %v", when, version, ok, want)
 }
@@ -131,7 +131,7 @@ func (p *probe) touch(key string, seenAt, idleDeadline time.Time, want bool, whe
 	}
 	ok, err := p.store.Touch(p.ctx, key, seenAt, idleDeadline)
 	if err != nil {
-		p.err = fmt.Errorf("%s: Touch failed: %w", when, err)
+		p.err = fmt.Errorf("%s: %w", when, failed("Touch", err))
 	}
 	p.expect(ok == want, "%s: Touch returned ok=%v, want %v", when, ok, want)
 }
@@ -141,7 +141,7 @@ func (p *probe) delete(key, when string) {
 		return
 	}
 	if err := p.store.Delete(p.ctx, key); err != nil {
-		p.err = fmt.Errorf("%s: Delete failed: %w", when, err)
+		p.err = fmt.Errorf("%s: %w", when, failed("Delete", err))
 	}
 }
 
@@ -185,6 +185,18 @@ func soak(rounds int) int {
 		return 50 * rounds
 	}
 	return rounds
+}
+
+// failed is the error of a method that should have succeeded.
+func failed(method string, err error) error { return fmt.Errorf("%s failed: %w", method, err) }
+
+// missed is the error of a method that should have found an item: it failed with
+// err or, if that is nil, found none.
+func missed(method string, err error) error {
+	if err != nil {
+		return failed(method, err)
+	}
+	return fmt.Errorf("%s found no item where one lives", method)
 }
 
 // unavailable reports what is wrong with the error of an operation whose context

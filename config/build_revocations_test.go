@@ -1,0 +1,101 @@
+package config_test
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A journal that can't be written logs nobody out who logs in, so the operator
+// must hear of it.
+func TestUnwritableJournalIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "journal")
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		var log lines
+		app, err := config.Config{
+			Keys:        config.Keys{File: keyFile(t)},
+			Revocations: config.Revocations{File: filepath.Join(dir, "revocations.journal")},
+		}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))})
+		require.NoError(t, err)
+		cookie := login(t, app, "alice")
+		require.NoError(t, os.RemoveAll(dir))
+		cookie = visit(t, app, cookie, func(s *session.Session) { require.NoError(t, s.Renew()) })
+		require.Equal(t, "alice", subjectOf(t, app, cookie))
+		synctest.Wait()
+		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
+		require.Contains(t, log.String(), "revocation: the journal can't be written")
+		require.Error(t, app.Close())
+	})
+}
+
+// Visitors who come and go don't make the list grow where no token opens a session.
+func TestLogoutsWithoutTokens(t *testing.T) {
+	no := false
+	for _, row := range []struct {
+		name  string
+		in    config.Config
+		grows bool
+	}{
+		{"opaque", config.Config{Mode: config.Opaque}, false},
+		{"opaque, journal", config.Config{Mode: config.Opaque, Revocations: config.Revocations{File: filepath.Join(t.TempDir(), "x")}}, false},
+		{"opaque, tokens refused", config.Config{Mode: config.Opaque, Keys: config.Keys{File: keyFile(t)}, AcceptOtherForm: &no}, false},
+		{"opaque, tokens accepted", config.Config{Mode: config.Opaque, Keys: config.Keys{File: keyFile(t)}}, true},
+		{"auto", config.Config{Mode: config.Auto, Keys: config.Keys{File: keyFile(t)}}, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			app := build(t, row.in, config.Options{})
+			alice := login(t, app, "alice")
+			for range 200 {
+				cookie := visit(t, app, nil, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) })
+				visit(t, app, cookie, func(s *session.Session) { require.NoError(t, s.Destroy()) })
+				visit(t, app, cookie, func(s *session.Session) { require.True(t, s.IsNew()) })
+			}
+			require.Equal(t, row.grows, app.Revocations.Len() > 0)
+			require.NoError(t, app.Revocations.EndSubject(t.Context(), "alice"))
+			require.Empty(t, subjectOf(t, app, alice))
+		})
+	}
+}
+
+// EndSubject reaches the request that calls it, and a login that follows in there.
+func TestEndSubjectInItsRequest(t *testing.T) {
+	for _, mode := range []config.Mode{config.Stateless, config.Opaque, config.Auto} {
+		for _, before := range []string{"", "alice", "bob"} {
+			t.Run(fmt.Sprintf("%s, as %q", mode, before), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { endSubjectInItsRequest(t, mode, before) })
+			})
+		}
+	}
+}
+
+func endSubjectInItsRequest(t *testing.T, mode config.Mode, before string) {
+	app := build(t, config.Config{Mode: mode, Keys: config.Keys{File: keyFile(t)}}, config.Options{})
+	var cookie *http.Cookie
+	if before != "" {
+		cookie = login(t, app, before)
+	}
+	cookie = visit(t, app, cookie, func(s *session.Session) {
+		require.NoError(t, app.Revocations.EndSubject(t.Context(), "alice"))
+		require.NoError(t, s.Login("alice"))
+		if err := s.Save(t.Context()); before == "alice" {
+			require.ErrorIs(t, err, session.Ended)
+		}
+	})
+	require.Empty(t, subjectOf(t, app, cookie))
+
+	time.Sleep(time.Millisecond)
+	cookie = visit(t, app, cookie, func(s *session.Session) { require.NoError(t, s.Login("alice")) })
+	require.Equal(t, "alice", subjectOf(t, app, cookie))
+}
