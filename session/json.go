@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -38,8 +39,8 @@ func encode(name string, v any) (string, error) {
 }
 
 // decode reads JSON text into v, as encoding/json does.
-func decode(name, json string, v any) error {
-	if err := jsonv1.Unmarshal([]byte(json), v); err != nil {
+func decode(name, text string, v any) error {
+	if err := json.Unmarshal([]byte(text), v); err != nil {
 		return fmt.Errorf("session: value %q can't be decoded into %T: %w", name, v, BadValue)
 	}
 	return nil
@@ -58,10 +59,10 @@ func checkName(name string) error {
 }
 
 // depth returns how deep valid JSON text is nested.
-func depth(json []byte) int {
+func depth(text []byte) int {
 	deepest, open, quoted := 0, 0, false
-	for i := 0; i < len(json); i++ {
-		switch c := json[i]; {
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
 		case c == '\\' && quoted:
 			i++
 		case c == '"':
