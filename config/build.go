@@ -1,14 +1,18 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -126,9 +130,11 @@ type builder struct {
 	errs    []error
 }
 
-// fail notes what err consists of, for the field at path; "" stands for several.
+// fail notes what err consists of, each for the field that it names, or else for
+// the one at path; "" stands for several.
 func (b *builder) fail(path string, err error) {
 	for _, err := range mistakes(err) {
+		path := cmp.Or(pathOf(err), path)
 		if path == "" {
 			b.errs = append(b.errs, fmt.Errorf("config: %w", err))
 			continue
@@ -162,7 +168,7 @@ func (b *builder) openKeys() {
 	case b.Keys.File != "":
 		b.readKeys()
 	case b.writesTokens():
-		b.fail("keys.file", fmt.Errorf("is missing, and mode %s needs it; make one with: keygen init, or choose mode opaque", b.mode()))
+		b.errs = append(b.errs, fmt.Errorf("config: %s, or variable %s, is missing: mode %s needs a key file; make one with: keygen init, or choose mode opaque", fieldLabel("keys.file"), envOf("keys.file"), b.mode()))
 	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
 		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))
 	}
@@ -176,7 +182,7 @@ func (b *builder) readKeys() {
 	}
 	ring, err := keys.OpenRing(b.Keys.File, opts...)
 	if err != nil {
-		b.fail("keys.file", err)
+		b.fail("keys.file", b.explainKeys(err))
 		return
 	}
 	b.app.Keys = ring
@@ -185,14 +191,24 @@ func (b *builder) readKeys() {
 	}
 }
 
+// explainKeys adds to err, where a key file is readable by too many, what to do
+// if it is mounted and its mode can't be changed from here.
+func (b *builder) explainKeys(err error) error {
+	info, stat := os.Stat(b.Keys.File)
+	if !errors.Is(err, keys.ErrUnsafeFile) || b.Keys.InsecureGroupReadable || stat != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; if it is a mounted secret, mount it with mode 0440 and set keys.insecure_group_readable to true (keys.InsecureGroupReadable in Go)", err)
+}
+
 // unable says why no session can ever be kept in tokens of these keys. Keys
 // that are to become active are fine.
 func unable(ring *keys.Ring, now time.Time) error {
 	if !hasFuture(ring, keys.Signature, now) {
-		return errors.New("has no key that signs, now or later; make one with keygen")
+		return errors.New("has no key that signs, now or later; make a new key file with: keygen init")
 	}
 	if _, sealed := ring.SealedSince(now); sealed && !hasFuture(ring, keys.Encryption, now) {
-		return errors.New("has no key left that encrypts, and tokens were encrypted so far; make one with keygen")
+		return errors.New("has no key left that encrypts, and tokens were encrypted so far; make a new key file with: keygen init")
 	}
 	return nil
 }
@@ -232,11 +248,20 @@ func (b *builder) openRevocations() {
 	}
 	list, err := revocation.Open(c)
 	if err != nil {
-		b.fail("revocations.file", err)
+		b.fail("revocations.file", explainJournal(err))
 		return
 	}
 	b.app.Revocations = list
 	b.closers = append(b.closers, list.Close)
+}
+
+// explainJournal adds to err what to do where nothing can be written beside the
+// keys, as in a mounted secret.
+func explainJournal(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%w; set revocations.file to a path in a writable directory that survives restarts", err)
+	}
+	return err
 }
 
 // journal returns the path of the journal, "" if there is no place for it.

@@ -30,6 +30,10 @@ func TestBuildKeyFiles(t *testing.T) {
 		{"foreign", "belongs to user 12345", keys.ErrUnsafeFile, func(t *testing.T, path string) { onlyAsRoot(t); require.NoError(t, os.Chown(path, 12345, -1)) }},
 		{"world-readable", "run: chmod 600 ", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o644) }},
 		{"group-readable", "run: chmod 600 ", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o640) }},
+		{"mounted", "mount it with mode 0440 and set keys.insecure_group_readable to true", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o444) }},
+		{"PEM", "is a PEM file, not a key file that keygen init made", keys.ErrInvalidFile, func(t *testing.T, path string) {
+			require.NoError(t, os.WriteFile(path, []byte("-----BEGIN PRIVATE KEY-----"), 0o600))
+		}},
 		{"empty", "is damaged or was edited", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 0) }},
 		{"truncated", "is damaged or was edited", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 100) }},
 		{"corrupt", "is damaged or was edited", keys.ErrInvalidFile, flip},
@@ -51,6 +55,27 @@ func TestBuildKeyFiles(t *testing.T) {
 			require.NoError(t, list.Close())
 		})
 	}
+}
+
+// The advice for mounted secrets is left out where it would not help.
+func TestBuildKeyFileModeAdvice(t *testing.T) {
+	path := keyFile(t)
+	chmod(t, path, 0o444)
+	_, err := config.Config{Keys: config.Keys{File: path, InsecureGroupReadable: true}}.Build(config.Options{})
+	require.ErrorIs(t, err, keys.ErrUnsafeFile)
+	require.NotContains(t, err.Error(), "mounted")
+}
+
+// Beside a mounted key there is no place for a journal.
+func TestBuildReadOnlyDirectory(t *testing.T) {
+	onlyAsUser(t)
+	path := keyFile(t)
+	require.NoError(t, os.Chmod(filepath.Dir(path), 0o500))
+	t.Cleanup(func() { _ = os.Chmod(filepath.Dir(path), 0o700) }) // or it could not be removed
+	_, err := config.Config{Keys: config.Keys{File: path}}.Build(config.Options{})
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.ErrorContains(t, err, `config: field "revocations.file": `)
+	require.ErrorContains(t, err, "; set revocations.file to a path in a writable directory that survives restarts")
 }
 
 func onlyAsRoot(t *testing.T) {

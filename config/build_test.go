@@ -163,11 +163,11 @@ func TestBuildReportsEverything(t *testing.T) {
 		require.Nil(t, app)
 		lines := strings.Split(err.Error(), "\n")
 		for i, want := range []string{
-			`config: field "session": session: Policy.IdleTimeout 1h0m0s is longer than Lifetime 1m0s`,
+			`config: field "session.idle_timeout": session: Policy.IdleTimeout 1h0m0s is longer than Lifetime 1m0s`,
 			`config: field "timeout": -1s is negative`,
 			`config: field "keys.file": keys: no key file at `,
-			`config: field "store": opaque: MemoryConfig.MaxSessions is -1`,
-			`config: field "cookie": middleware: Cookie.Domain "shop.example": a __Host-session cookie can't have a Domain`,
+			`config: field "store.max_sessions": opaque: MemoryConfig.MaxSessions is -1`,
+			`config: field "cookie.domain": middleware: Cookie.Domain "shop.example": a __Host-session cookie can't have a Domain`,
 		} {
 			require.Contains(t, lines[i], want)
 		}
@@ -191,19 +191,21 @@ func TestBuildRefused(t *testing.T) {
 		o    config.Options
 		want []string
 	}{
-		{"stateless without keys", config.Config{}, config.Options{}, []string{`field "keys.file": is missing, and mode stateless needs it; make one with: keygen init, or choose mode opaque`}},
-		{"auto without keys", config.Config{Mode: config.Auto}, config.Options{}, []string{`field "keys.file": is missing, and mode auto needs it`}},
+		{"stateless without keys", config.Config{}, config.Options{}, []string{`config: field "keys.file", or variable CLOAKROOM_KEYSET, is missing: mode stateless needs a key file; make one with: keygen init, or choose mode opaque`}},
+		{"auto without keys", config.Config{Mode: config.Auto}, config.Options{}, []string{`field "keys.file", or variable CLOAKROOM_KEYSET, is missing: mode auto needs a key file`}},
 		{"mode", config.Config{Mode: "server"}, config.Options{}, []string{`field "mode": "server" is not one of stateless, opaque, auto`}},
 		{"tokens without keys", config.Config{Mode: config.Opaque, AcceptOtherForm: &yes}, config.Options{}, []string{`field "accept_other_form": is true, and without keys.file no token can be accepted`}},
-		{"encryption keys alone", config.Config{Keys: config.Keys{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; make one with keygen`}},
+		{"encryption keys alone", config.Config{Keys: config.Keys{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; make a new key file with: keygen init`}},
 		{"store that outlives the list", config.Config{Mode: config.Opaque}, config.Options{Store: store}, []string{`field "revocations.file": is missing: the store outlives this process`}},
 		{"journal in nowhere", config.Config{Keys: config.Keys{File: file}, Revocations: config.Revocations{File: "/nowhere/x"}}, config.Options{}, []string{`field "revocations.file": revocation: Config.Path "/nowhere/x": its directory doesn't exist`}},
 		{"two lists", config.Config{Mode: config.Opaque, Revocations: config.Revocations{File: filepath.Join(t.TempDir(), "x"), InsecureVolatile: true}}, config.Options{}, []string{`field "revocations.insecure_volatile": contradicts field "revocations.file"; keep one of them`}},
 		{"OnExpire of another store", config.Config{Keys: config.Keys{File: symmetric}}, config.Options{Store: store, OnExpire: func(*session.Record) {}}, []string{`Options.OnExpire is for sessions in the memory of this process`}},
-		{"issuer and audience", config.Config{Keys: config.Keys{File: file}, Issuer: "\xff", Audience: "\xff"}, config.Options{}, []string{`token: CarrierConfig.Issuer must be UTF-8`, `token: CarrierConfig.Audience must be UTF-8`}},
+		{"issuer and audience", config.Config{Keys: config.Keys{File: file}, Issuer: "\xff", Audience: "\xff"}, config.Options{}, []string{`field "issuer": token: CarrierConfig.Issuer must be UTF-8`, `field "audience": token: CarrierConfig.Audience must be UTF-8`}},
 		{"negative", config.Config{Mode: config.Opaque, Keys: config.Keys{Reload: -1}, TokenMemory: -1, Store: config.Store{Linger: -1}, Revocations: config.Revocations{Skew: -1}}, config.Options{}, []string{`field "keys.reload"`, `field "store.linger"`, `field "revocations.skew"`, `field "token_memory"`}},
-		{"cookie", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Path: "/shop", Domain: "shop.example", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie": middleware: Cookie.Domain`, `field "cookie": middleware: Cookie.Path`, `field "cookie": middleware: Cookie.InsecureAllowHTTP`}},
-		{"same-site", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "sid", SameSite: "none", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie": middleware: Cookie.SameSite=None`}},
+		{"cookie", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Path: "/shop", Domain: "shop.example", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.domain": middleware: Cookie.Domain`, `field "cookie.path": middleware: Cookie.Path`, `field "cookie.insecure_allow_http": middleware: Cookie.InsecureAllowHTTP`}},
+		{"cookie that can't be sent", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "a b"}}, config.Options{}, []string{`field "cookie": middleware: Cookie.Name, Path or Domain`}},
+		{"store", config.Config{Mode: config.Opaque, Store: config.Store{MaxSessions: -1}}, config.Options{}, []string{`field "store.max_sessions": opaque: MemoryConfig.MaxSessions`}},
+		{"same-site", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "sid", SameSite: "none", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.same_site": middleware: Cookie.SameSite=None`}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.o.Logger = slog.New(slog.DiscardHandler)

@@ -29,7 +29,12 @@
 //
 // A field's variable is CLOAKROOM_ and its path in capitals, joined by
 // underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. One
-// differs: keys.file is CLOAKROOM_KEYSET, which keygen reads too.
+// differs: keys.file is CLOAKROOM_KEYSET, which keygen reads too. Other variables
+// that begin with CLOAKROOM_ are errors, save for those that Kubernetes adds where
+// there is a Service named "cloakroom" (CLOAKROOM_SERVICE_HOST,
+// CLOAKROOM_SERVICE_PORT, CLOAKROOM_SERVICE_PORT_HTTP, CLOAKROOM_PORT,
+// CLOAKROOM_PORT_8080_TCP_ADDR and the like), and for CLOAKROOM_SOAK, which is for
+// the tests of this module.
 package config
 
 // Config is everything about sessions that an operator may want to set. The

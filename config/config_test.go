@@ -165,6 +165,7 @@ func TestParseRefused(t *testing.T) {
 		{"unknown", "modes: opaque", `config: field "modes" is unknown; did you mean "mode"?`},
 		{"unknown, nested", "session: {idle_timout: 20m}", `config: field "session.idle_timout" is unknown; did you mean "session.idle_timeout"?`},
 		{"unknown, like nothing", "database: x", `config: field "database" is unknown; remove it`},
+		{"unknown, like another one of the section", "cookie: {secure: true}", `config: field "cookie.secure" is unknown; remove it`},
 		{"unknown section", "sesion: {lifetime: 1h}", `config: field "sesion" is unknown; did you mean "session"?`},
 		{"other case", "Mode: opaque", `config: field "Mode" is unknown; did you mean "mode"?`},
 		{"number as a name", "1: x", `config: field "1" is unknown; remove it`},
@@ -181,6 +182,7 @@ func TestParseRefused(t *testing.T) {
 		{"text is a list", "issuer: [a]", `config: field "issuer": must be a text; put it in quotes, not a list`},
 		{"text is a mapping", "issuer: {a: b}", `config: field "issuer.a" is unknown; remove it` + "\n" + `config: field "issuer": must be a text; put it in quotes, not a mapping`},
 		{"bool is a text", `accept_other_form: "yes"`, `config: field "accept_other_form": must be true or false, not yes`},
+		{"bool is quoted", `cookie: {insecure_allow_http: "true"}`, `config: field "cookie.insecure_allow_http": must be true or false without quotes`},
 		{"bool is a number", "session: {persistent: 1}", `config: field "session.persistent": must be true or false, not 1`},
 		{"number is a text", `store: {max_sessions: "many"}`, `config: field "store.max_sessions": must be a whole number, not many`},
 		{"number is a fraction", "store: {max_sessions: 1.5}", `config: field "store.max_sessions": must be a whole number, not 1.5`},
@@ -212,12 +214,12 @@ func TestParseRefused(t *testing.T) {
 	}
 }
 
-// What the policy can't be is session's to say; Parse names the section.
+// What the policy can't be is session's to say; Parse names the field.
 func TestParsePolicy(t *testing.T) {
 	_, err := config.Parse([]byte("session: {idle_timeout: 2h, lifetime: 1h}"))
-	require.ErrorContains(t, err, `config: field "session": session: Policy.IdleTimeout 2h0m0s is longer than Lifetime 1h0m0s`)
+	require.ErrorContains(t, err, `config: field "session.idle_timeout": session: Policy.IdleTimeout 2h0m0s is longer than Lifetime 1h0m0s`)
 	_, err = config.Parse([]byte("session: {touch_every: 10m}"))
-	require.ErrorContains(t, err, `config: field "session": session: Policy.TouchEvery 10m0s`)
+	require.ErrorContains(t, err, `config: field "session.touch_every": session: Policy.TouchEvery 10m0s`)
 
 	for _, fine := range []string{
 		"session: {preset: aal1}",

@@ -148,7 +148,7 @@ func checkFields(tree map[string]any, prefix string, known []string, label label
 }
 
 func unknownField(path string, known []string) error {
-	like := closest(path, path[strings.LastIndex(path, ".")+1:], known)
+	like := closest(path, known)
 	if like != "" {
 		like = strconv.Quote(like)
 	}
@@ -179,6 +179,9 @@ func convert(from, to reflect.Value) (any, error) {
 	case reflect.Bool:
 		_, ok = value.(bool)
 		kind = "true or false"
+		if value == "true" || value == "false" {
+			return nil, errors.New("must be true or false without quotes")
+		}
 	case reflect.Int:
 		ok = isInt(value, to)
 		kind = "a whole number"

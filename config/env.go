@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,9 @@ const envPrefix = "CLOAKROOM_"
 // FromEnv returns base with the CLOAKROOM_ variables of environ laid over it.
 // environ has the form of os.Environ(); other variables are ignored, and of
 // a repeated one the last counts. The rules are those of [Parse]: a variable
-// that is set but empty is an error, and so is one that belongs to no field.
+// that is set but empty is an error, and so is one that belongs to no field,
+// unless Kubernetes has set it for a Service named "cloakroom"; see the
+// package's documentation.
 func FromEnv(base Config, environ []string) (Config, error) {
 	vars := variables(environ)
 	tree, unknown := envTree(vars)
@@ -37,14 +40,20 @@ func FromEnv(base Config, environ []string) (Config, error) {
 
 // variables returns the variables of environ that are ours.
 func variables(environ []string) map[string]string {
+	others := regexp.MustCompile(notOurs)
 	vars := map[string]string{}
 	for _, v := range environ {
-		if name, value, ok := strings.Cut(v, "="); ok && strings.HasPrefix(name, envPrefix) {
+		if name, value, ok := strings.Cut(v, "="); ok && strings.HasPrefix(name, envPrefix) && !others.MatchString(name) {
 			vars[name] = value
 		}
 	}
 	return vars
 }
+
+// notOurs matches what others set under our prefix: Kubernetes, in every
+// container beside a Service named "cloakroom" (its own variables and those of
+// Docker links), and who runs our tests.
+const notOurs = `^CLOAKROOM_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|SOAK)$`
 
 // envTree arranges vars as [Parse] does a document.
 func envTree(vars map[string]string) (tree map[string]any, unknown error) {
@@ -72,7 +81,7 @@ func envLike(name string, known []string) string {
 	if i := slices.IndexFunc(all, byRule); i >= 0 {
 		return all[i].env // an exception to the rule
 	}
-	return closest(strings.ToUpper(name), strings.TrimPrefix(name, envPrefix), known)
+	return closest(strings.ToUpper(name), known)
 }
 
 func unknownName(what, like string) error {

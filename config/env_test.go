@@ -42,12 +42,44 @@ func TestFromEnvIgnores(t *testing.T) {
 	require.Equal(t, "a=b", cfg.Issuer, "the last one counts")
 }
 
+// Kubernetes tells each container about the Services of its namespace, and one
+// of them may well be called cloakroom.
+func TestFromEnvIgnoresKubernetes(t *testing.T) {
+	cfg, err := config.FromEnv(whole(), []string{
+		"CLOAKROOM_SERVICE_HOST=10.0.0.11",
+		"CLOAKROOM_SERVICE_PORT=8080",
+		"CLOAKROOM_SERVICE_PORT_HTTP=8080",
+		"CLOAKROOM_SERVICE_PORT_HTTP_ALT=8081",
+		"CLOAKROOM_PORT=tcp://10.0.0.11:8080",
+		"CLOAKROOM_PORT_8080_TCP=tcp://10.0.0.11:8080",
+		"CLOAKROOM_PORT_8080_TCP_PROTO=tcp",
+		"CLOAKROOM_PORT_8080_TCP_PORT=8080",
+		"CLOAKROOM_PORT_8080_TCP_ADDR=10.0.0.11",
+		"CLOAKROOM_PORT_53_UDP=udp://10.0.0.11:53",
+		"CLOAKROOM_SOAK=1",
+		"CLOAKROOM_SOAK=",
+	})
+	require.NoError(t, err)
+	require.Equal(t, whole(), cfg)
+}
+
 func TestFromEnvRefused(t *testing.T) {
 	for _, row := range []struct{ in, want string }{
 		{"CLOAKROOM_SESSION_IDLE_TIMEOUT=20", `config: variable CLOAKROOM_SESSION_IDLE_TIMEOUT: "20" has no unit; write 20s, 20m, 20h or 20d`},
 		{"CLOAKROOM_TOKEN_MEMORY=64", `config: variable CLOAKROOM_TOKEN_MEMORY: "64" has no unit; write 64KiB, 64MiB or 64GiB`},
 		{"CLOAKROOM_MODUS=auto", `config: variable CLOAKROOM_MODUS is unknown; did you mean CLOAKROOM_MODE?`},
 		{"CLOAKROOM_KEYS_FILE=x", `config: variable CLOAKROOM_KEYS_FILE is unknown; did you mean CLOAKROOM_KEYSET?`},
+		{"CLOAKROOM_COOKIE_SECURE=true", `config: variable CLOAKROOM_COOKIE_SECURE is unknown; remove it`},
+		{"CLOAKROOM_COOKIE_HTTPONLY=true", `config: variable CLOAKROOM_COOKIE_HTTPONLY is unknown; remove it`},
+		{"CLOAKROOM_COOKIE_SAMESITE=lax", `config: variable CLOAKROOM_COOKIE_SAMESITE is unknown; did you mean CLOAKROOM_COOKIE_SAME_SITE?`},
+		{"CLOAKROOM_SESION_LIFETIME=1h", `config: variable CLOAKROOM_SESION_LIFETIME is unknown; did you mean CLOAKROOM_SESSION_LIFETIME?`},
+		{"CLOAKROOM_SERVICE=x", `config: variable CLOAKROOM_SERVICE is unknown; remove it`},
+		{"CLOAKROOM_SERVICE_HOSTS=x", `config: variable CLOAKROOM_SERVICE_HOSTS is unknown; remove it`},
+		{"CLOAKROOM_SERVICE_PORT_=x", `config: variable CLOAKROOM_SERVICE_PORT_ is unknown; remove it`},
+		{"CLOAKROOM_PORT_HTTP=x", `config: variable CLOAKROOM_PORT_HTTP is unknown; remove it`},
+		{"CLOAKROOM_PORT_8080=x", `config: variable CLOAKROOM_PORT_8080 is unknown; remove it`},
+		{"CLOAKROOM_PORT_8080_TCP_HOST=x", `config: variable CLOAKROOM_PORT_8080_TCP_HOST is unknown; remove it`},
+		{"CLOAKROOM_SOAKED=x", `config: variable CLOAKROOM_SOAKED is unknown; remove it`},
 		{"CLOAKROOM_LISTEN_ADDRESS=x", `config: variable CLOAKROOM_LISTEN_ADDRESS is unknown; remove it`},
 		{"CLOAKROOM_SESSION=x", `config: variable CLOAKROOM_SESSION is unknown`},
 		{"CLOAKROOM_=x", `config: variable CLOAKROOM_ is unknown`},

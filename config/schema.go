@@ -53,16 +53,27 @@ func kindOf(t reflect.Type) reflect.Kind {
 }
 
 // closest returns the name among known that name is most likely a slip of, or
-// "" if there is none. The longer own, the part of name that is not a common
-// prefix, the more letters may differ.
-func closest(name, own string, known []string) string {
-	best, least := "", 2+len(own)/3
+// "" if there is none: one letter may differ, and one more for each four of what
+// follows the sections and words that both begin with.
+func closest(name string, known []string) string {
+	best, least := "", len(name)
 	for _, k := range known {
-		if d := distance(name, k); d < least {
+		own := name[max(shared(name, k), strings.LastIndex(name, ".")+1):]
+		if d := distance(name, k); d < least && d <= 1+len(own)/4 {
 			best, least = k, d
 		}
 	}
 	return best
+}
+
+// shared returns the length of the whole words that a and b both begin with.
+func shared(a, b string) (length int) {
+	for i := 0; i < min(len(a), len(b)) && a[i] == b[i]; i++ {
+		if a[i] == '_' || a[i] == '.' {
+			length = i + 1
+		}
+	}
+	return length
 }
 
 // distance returns how many bytes must be inserted, deleted or replaced to make

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -58,8 +59,8 @@ func (v *validator) sessionTimes(s Session) {
 	limit := preset(s.Preset)
 	v.within("session.idle_timeout", s.IdleTimeout, limit.IdleTimeout, s.Preset)
 	v.within("session.lifetime", s.Lifetime, limit.Lifetime, s.Preset)
-	if err := s.policy().Validate(); err != nil {
-		v.errs = append(v.errs, fmt.Errorf("config: %s: %w", v.label("session"), err))
+	for _, err := range mistakes(s.policy().Validate()) {
+		v.errs = append(v.errs, fmt.Errorf("config: %s: %w", v.label(cmp.Or(pathOf(err), "session")), err))
 	}
 }
 

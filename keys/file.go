@@ -40,6 +40,9 @@ func readFile(path string, opts []FileOption) (*Set, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	s, err := parseSet(data)
+	if what := foreign(data); err != nil && what != "" {
+		return nil, nil, fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with: keygen init: %w", ErrInvalidFile, path, what, err)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup: %w", ErrInvalidFile, path, err)
 	}

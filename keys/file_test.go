@@ -201,10 +201,8 @@ func TestReadFileRefusesContent(t *testing.T) {
 		{"zeros", strings.Repeat("\x00", 500), "not strict JSON"},
 		{"trailing", good + "x", "not strict JSON"},
 		{"twice", good + good, "not strict JSON"},
-		{"a PEM file", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not strict JSON"},
 		{"array", "[]", "not a JSON object"},
 		{"no keys", `{"generation":1}`, "missing"},
-		{"no generation", `{"keys":[]}`, "missing"},
 		{"generation zero", strings.Replace(good, `"generation": 1`, `"generation": 0`, 1), "not positive"},
 		{"generation as text", strings.Replace(good, `"generation": 1`, `"generation": "1"`, 1), "not an integer"},
 		{"unknown set member", `{"generation":1,"keys":[],"mac":"x"}`, `member "mac" is not known`},
@@ -275,6 +273,36 @@ func TestReadFileRefusesContent(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(good), 0o600))
 	_, err := keys.ReadFile(path)
 	require.NoError(t, err, "the file that the rows change")
+}
+
+// What was never a key file needs no backup.
+func TestReadFileRefusesOtherFormats(t *testing.T) {
+	k := generate(t, keys.ES256)
+	var file map[string]any
+	text, err := newSet(t, k).Encode()
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &file))
+	delete(file, "generation")
+	exported, err := json.Marshal(file)
+	require.NoError(t, err)
+	single, err := json.Marshal(file["keys"].([]any)[0])
+	require.NoError(t, err)
+	for _, row := range []struct{ name, in, want string }{
+		{"PEM", "\n-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "is a PEM file"},
+		{"empty JWK Set", `{"keys":[]}`, "is a JWK Set for others"},
+		{"exported JWK Set", string(exported), "is a JWK Set for others"},
+		{"JWK Set from elsewhere", `{"keys":[{"kty":"EC","kid":"1","x5c":[]}]}`, "is a JWK Set for others"},
+		{"single JWK", string(single), "is a single JWK"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys.json")
+			require.NoError(t, os.WriteFile(path, []byte(row.in), 0o600))
+			_, err := keys.ReadFile(path)
+			require.ErrorIs(t, err, keys.ErrInvalidFile)
+			require.ErrorContains(t, err, row.want+", not a key file that keygen init made; make one with: keygen init")
+			require.NotContains(t, err.Error(), "backup")
+		})
+	}
 }
 
 // A retired signature key without its private half stays in the file to verify.

@@ -90,8 +90,8 @@ var (
 	ErrUnknownKey  = errors.New("keys: no key with this ID")
 	ErrKeyExpired  = errors.New("keys: the key has expired")
 	ErrKeyRevoked  = errors.New("keys: the key was revoked")
-	ErrNoActiveKey = errors.New("keys: no active key; run keygen to make or promote one")
-	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; rotate it")
+	ErrNoActiveKey = errors.New("keys: no active key; make a new key file with keygen init, or add a key with keys.Update")
+	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; make a new key file with keygen init, or add a key with keys.Update")
 	ErrUnavailable = errors.New("keys: the key set can't be fetched")
 	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
 )

@@ -30,7 +30,9 @@ const (
 type RemoteConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	URL string // required: https, without user, password and fragment
+	// URL is where the set is: https, or http on this machine (localhost, 127.0.0.1, ::1); without user, password
+	// and fragment. Required.
+	URL string
 
 	Timeout time.Duration // of one fetch; 0 means 10 seconds, at most 1 minute
 	// MaxAge is how long keys are trusted after the last fetch that succeeded. A key that was revoked while we
@@ -40,7 +42,7 @@ type RemoteConfig struct {
 	Transport http.RoundTripper // if nil, one like http.DefaultTransport
 	Report    func(error)       // called after each fetch that failed; may be nil
 
-	InsecureAllowHTTP bool // accept an http URL: whoever can change the answer can forge every token
+	InsecureAllowHTTP bool // accept an http URL on another host: whoever can change the answer can forge every token
 }
 
 // Remote is a key set that is fetched from a JWKS URL, to verify with. It keeps the set for as long as
@@ -107,8 +109,8 @@ func (c *RemoteConfig) check() error {
 		errs = append(errs, errors.New("keys: RemoteConfig.URL is required"))
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
 		errs = append(errs, errors.New("keys: RemoteConfig.URL must be absolute, without user, password and fragment"))
-	case u.Scheme != "https" && (u.Scheme != "http" || !c.InsecureAllowHTTP):
-		errs = append(errs, errors.New("keys: RemoteConfig.URL must be https: whoever can change the answer can forge every token"))
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLocal(u) && !c.InsecureAllowHTTP):
+		errs = append(errs, errors.New("keys: RemoteConfig.URL must be https: whoever can change the answer can forge every token; InsecureAllowHTTP lifts this"))
 	}
 	if c.Timeout < 0 || c.Timeout > time.Minute {
 		errs = append(errs, errors.New("keys: RemoteConfig.Timeout must be at most 1 minute"))
@@ -117,6 +119,12 @@ func (c *RemoteConfig) check() error {
 		errs = append(errs, errors.New("keys: RemoteConfig.MaxAge must be at least 1 minute"))
 	}
 	return errors.Join(errs...)
+}
+
+// isLocal reports whether u leads to this machine.
+func isLocal(u *url.URL) bool {
+	host := u.Hostname()
+	return host == "localhost" || host == "127.0.0.1" || host == "::1"
 }
 
 // Key returns the key that a token names. It waits for a fetch only if the key is not known or the set is too

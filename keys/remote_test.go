@@ -70,7 +70,9 @@ func TestRemoteConfig(t *testing.T) {
 		want []string
 	}{
 		{"zero", keys.RemoteConfig{}, []string{"URL is required"}},
-		{"http", keys.RemoteConfig{URL: "http://issuer.example/jwks"}, []string{"must be https"}},
+		{"http", keys.RemoteConfig{URL: "http://issuer.example/jwks"}, []string{"must be https", "InsecureAllowHTTP lifts this"}},
+		{"http, like localhost", keys.RemoteConfig{URL: "http://localhost.example/jwks"}, []string{"must be https"}},
+		{"ftp on localhost", keys.RemoteConfig{URL: "ftp://localhost/jwks"}, []string{"must be https"}},
 		{"relative", keys.RemoteConfig{URL: "/jwks"}, []string{"must be absolute"}},
 		{"user", keys.RemoteConfig{URL: "https://u:p@issuer.example/"}, []string{"without user"}},
 		{"fragment", keys.RemoteConfig{URL: "https://issuer.example/#x"}, []string{"fragment"}},
@@ -79,6 +81,9 @@ func TestRemoteConfig(t *testing.T) {
 		{"all at once", keys.RemoteConfig{Timeout: -1, MaxAge: time.Second}, []string{"URL is required", "Timeout must", "MaxAge must"}},
 		{"long timeout", keys.RemoteConfig{URL: "https://a.example", Timeout: time.Hour}, []string{"Timeout must"}},
 		{"good", keys.RemoteConfig{URL: "https://a.example"}, nil},
+		{"localhost", keys.RemoteConfig{URL: "http://localhost:8080/jwks"}, nil},
+		{"IPv4 loopback", keys.RemoteConfig{URL: "http://127.0.0.1:8080/jwks"}, nil},
+		{"IPv6 loopback", keys.RemoteConfig{URL: "http://[::1]:8080/jwks"}, nil},
 		{"good http", keys.RemoteConfig{URL: "http://a.example", InsecureAllowHTTP: true}, nil},
 	}
 	for _, tt := range tests {

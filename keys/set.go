@@ -112,6 +112,30 @@ func parseSet(data []byte) (*Set, error) {
 	return s, nil
 }
 
+// foreign says what data is that parseSet has refused, if it was never a key
+// file; "" if it may have been one.
+func foreign(data []byte) string {
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("-----BEGIN ")) {
+		return "a PEM file"
+	}
+	var has struct{ keys, kty, generation bool }
+	err := jose.Object(data, func(name string, _ []byte) error {
+		has.keys = has.keys || name == "keys"
+		has.kty = has.kty || name == "kty"
+		has.generation = has.generation || name == "generation"
+		return nil
+	})
+	switch {
+	case err != nil, has.generation:
+		return ""
+	case has.keys:
+		return "a JWK Set for others"
+	case has.kty:
+		return "a single JWK"
+	}
+	return ""
+}
+
 func (s *Set) parseKey(value []byte) error {
 	var f fileKey
 	err := jose.Object(value, f.member)

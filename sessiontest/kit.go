@@ -83,6 +83,10 @@ func (k *Kit) ring() *keys.Ring {
 // a request:
 //
 //	r.AddCookie(kit.Cookie(sessiontest.Session{Subject: "alice"}))
+//
+// After Revocations.EndSubject, advance the clock before a new Cookie of the
+// same subject: EndSubject also ends what logs in at the instant of its call,
+// and the clock stands still.
 func (k *Kit) Cookie(s Session) *http.Cookie {
 	k.t.Helper()
 	w := httptest.NewRecorder()

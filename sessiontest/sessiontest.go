@@ -6,7 +6,11 @@
 //	r := httptest.NewRequest("POST", "/visits", nil)
 //	r = sessiontest.Request(r, sessiontest.Session{Subject: "alice", Values: map[string]any{"visits": 1}})
 //	handler.ServeHTTP(w, r)
-//	got := sessiontest.After(r) // got.Values["visits"] is 2
+//	got := sessiontest.After(r) // got.Values["visits"] is float64(2)
+//
+// That is for handlers without the middleware, which would put its own session
+// in the place of Request's. Where the middleware runs, give the request the
+// cookie that [Kit.Cookie] makes.
 //
 // Use [New] to test an application through the middleware, with keys of its own
 // and a clock that stands still until it is moved.
@@ -55,8 +59,9 @@ type Session struct {
 	Now func() time.Time
 }
 
-// Request returns a copy of r that carries a session holding what s says. It
-// panics if s can't be: a value that isn't JSON, a subject that is too long.
+// Request returns a copy of r that carries a session holding what s says, for a
+// handler without the middleware; through it, use [Kit.Cookie]. It panics if s
+// can't be: a value that isn't JSON, a subject that is too long.
 //
 // Changes are seen at once by whoever asks for the session. Nothing is sent to
 // a client, so no change is ever too late.

@@ -145,6 +145,12 @@ func TestKit(t *testing.T) {
 	require.NoError(t, kit.Revocations.EndSubject(t.Context(), "alice"))
 	subject, _ = seen(t, kit, cookie)
 	require.Empty(t, subject)
+
+	subject, _ = seen(t, kit, kit.Cookie(sessiontest.Session{Subject: "alice"}))
+	require.Empty(t, subject, "the clock stands still")
+	kit.Clock.Advance(time.Millisecond)
+	subject, _ = seen(t, kit, kit.Cookie(sessiontest.Session{Subject: "alice"}))
+	require.Equal(t, "alice", subject)
 	require.Len(t, kit.Keys.Keys(), 2)
 }
 

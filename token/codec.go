@@ -51,7 +51,7 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	}
 	rec = capped(capped(rec, signer), sealer)
 	if !now.Before(rec.IdleDeadline) {
-		return nil, fmt.Errorf("token: the active key verifies no longer than the session lives; rotate keys earlier: %w", session.Unavailable)
+		return nil, fmt.Errorf("token: the active key verifies no longer than the session lives; a newer key must sign before that: %w", session.Unavailable)
 	}
 	input := signingInput(signer, typSession, c.claims(rec).encode(typSession))
 	if length := tokenLength(len(input), signer, sealer); length > c.maxLength {

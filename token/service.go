@@ -102,7 +102,7 @@ func earliest(first time.Time, rest ...time.Time) time.Time {
 }
 
 func symmetric(key *keys.Key) error {
-	return fmt.Errorf("token: the signing key is symmetric (%s), so whoever verifies a service token could also make one; make an ES256 key with keygen", key.Algorithm())
+	return fmt.Errorf("token: the signing key is symmetric (%s), so whoever verifies a service token could also make one; make a key file with an ES256 key: keygen init", key.Algorithm())
 }
 
 // TransportConfig configures a [Transport].
@@ -140,7 +140,7 @@ type Transport struct {
 func NewTransport(c TransportConfig) (*Transport, error) {
 	errs := []error{checkName("TransportConfig.Audience", c.Audience, true)}
 	if c.Issuer == nil {
-		errs = append(errs, errors.New("token: TransportConfig.Issuer is required"))
+		errs = append(errs, errors.New("token: TransportConfig.Issuer is required: config.App.Issuer; it is nil where the key file has no ES256, EdDSA or RSA signing key, or there is no key file"))
 	}
 	origin, err := parseOrigin(c.Origin, c.InsecureAllowHTTP)
 	if err := errors.Join(append(errs, err)...); err != nil {

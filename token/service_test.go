@@ -1,6 +1,7 @@
 package token_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -159,6 +160,63 @@ func TestVerifierHandler(t *testing.T) {
 	}
 	_, ok := token.CallerFrom(t.Context())
 	assert.False(t, ok)
+}
+
+// The operator hears why a request was denied, and the client does not.
+func TestVerifierOnRefused(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	require.NoError(t, err)
+	type mark struct{}
+	var heard []error
+	h := b.verifier(t, func(c *token.VerifierConfig) {
+		c.OnRefused = func(ctx context.Context, err error) {
+			assert.Equal(t, "of the request", ctx.Value(mark{}))
+			heard = append(heard, err)
+		}
+	}).Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	tests := []struct {
+		name          string
+		authorization string
+		after         time.Duration
+		want          error
+		status        int
+	}{
+		{"good", "Bearer " + good, 0, nil, 200},
+		{"none", "", 0, session.NotFound, 401},
+		{"other scheme", "Basic YTpi", 0, session.NotFound, 401},
+		{"malformed", "Bearer x.y.z", 0, session.Malformed, 401},
+		{"changed", "Bearer " + good[:len(good)-4] + "AAAA", 0, session.Forged, 401},
+		{"expired", "Bearer " + good, time.Hour, session.LifetimeOver, 401},
+	}
+	for _, tt := range tests {
+		b.now, heard = start.Add(tt.after), nil
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r = r.WithContext(context.WithValue(r.Context(), mark{}, "of the request"))
+		if tt.authorization != "" {
+			r.Header.Set("Authorization", tt.authorization)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		assert.Equal(t, tt.status, w.Code, tt.name)
+		if tt.want == nil {
+			assert.Empty(t, heard, tt.name)
+			continue
+		}
+		require.Len(t, heard, 1, tt.name)
+		assert.ErrorIs(t, heard[0], tt.want, tt.name)
+		for segment := range strings.SplitSeq(good, ".") {
+			assert.NotContains(t, heard[0].Error(), segment, tt.name)
+		}
+		assert.NotContains(t, heard[0].Error(), "YTpi", tt.name)
+		assert.NotContains(t, w.Body.String(), "token", tt.name)
+	}
+}
+
+// The error says where an Issuer comes from, and why there may be none.
+func TestTransportNeedsAnIssuer(t *testing.T) {
+	_, err := token.NewTransport(token.TransportConfig{Audience: "orders", Origin: "https://orders.example"})
+	assert.ErrorContains(t, err, "it is nil where the key file has no ES256, EdDSA or RSA signing key, or there is no key file")
 }
 
 func TestTransport(t *testing.T) {

@@ -35,6 +35,12 @@ type VerifierConfig struct {
 	// seconds, a negative Leeway means none; at most 5 minutes.
 	Leeway time.Duration
 
+	// OnRefused is called with the reason for which a request is denied by
+	// [Verifier.Handler]; the error holds no credential. The client is told none of
+	// it. It is called on the request's goroutine, also for requests of strangers. If
+	// nil, nobody hears of it.
+	OnRefused func(ctx context.Context, err error)
+
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
@@ -68,6 +74,9 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 		c.Leeway = 10 * time.Second
 	case c.Leeway < 0:
 		c.Leeway = 0
+	}
+	if c.OnRefused == nil {
+		c.OnRefused = func(context.Context, error) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -137,11 +146,13 @@ var errNoToken = fmt.Errorf("token: the request has no bearer token: %w", sessio
 
 // Handler lets requests with a good token through to next, with the [Caller] in
 // their context. Others get 401 and WWW-Authenticate (RFC 6750, Section 3), the
-// same for each reason, or 503 if the keys could not be fetched.
+// same for each reason, or 503 if the keys could not be fetched; the reason goes
+// to VerifierConfig.OnRefused.
 func (v *Verifier) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := v.Check(r)
 		if err != nil {
+			v.c.OnRefused(r.Context(), err)
 			deny(w, err)
 			return
 		}

@@ -4,12 +4,22 @@
 //	go run ./cmd/demo
 //
 // needs nothing else: it makes its keys when there are none. Open the page that
-// it names. The same application keeps its sessions in tokens, on the server, or
+// it names. It can be configured as an application would be: a document that
+// -config names, CLOAKROOM_ variables over it (see package config), and the flags
+// over both. The same application keeps its sessions in tokens, on the server, or
 // in whichever fits, as -mode says; stop it and start it in another mode, and
 // nobody is logged out.
 //
-// Cookies are Secure. Browsers send them to 127.0.0.1 over plain HTTP too; for
-// other clients, such as curl, -tls adds a throw-away certificate.
+// Cookies are Secure. Browsers, and curl from 7.79 on, send them to 127.0.0.1 over
+// plain HTTP too; for other clients -tls adds a throw-away certificate.
+//
+// It writes these files, which the next start reads again:
+//
+//	demo-keys.json        the keys, in the working directory; or where -keys says.
+//	                      Those of a config or of CLOAKROOM_KEYSET are never made
+//	revocations.journal   what was logged out, beside the keys; or where the config says
+//
+// and beside each an empty one for its lock, with .lock added to its name.
 //
 // It writes what happens to standard error. Exit codes:
 //
@@ -19,6 +29,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -43,14 +54,17 @@ const (
 
 // options is what the command line says.
 type options struct {
-	mode    config.Mode // "" for what the config file says
+	mode    config.Mode // "" for what the config says
 	config  string      // path; "" for none
 	addr    string      // of the application
 	apiAddr string      // of the service
-	keys    string      // path
-	keysSet bool        // or keys is the default
+	keys    string      // path; "" for what the config says, or else defaultKeys
 	tls     bool
+	environ []string // as of os.Environ; lies over the config document
 }
+
+// defaultKeys is the key file if nothing names one.
+const defaultKeys = "demo-keys.json"
 
 func run(args []string, stdout, stderr io.Writer) int {
 	o, err := parse(args, stdout, stderr)
@@ -60,6 +74,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return exitUsage
 	}
+	o.environ = os.Environ()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := serve(ctx, o, stderr); err != nil {
@@ -75,12 +90,12 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { usage(flags) }
-	flags.Func("mode", "where sessions are kept: `stateless`, opaque or auto (default stateless, or what -config says)", o.setMode)
-	flags.StringVar(&o.config, "config", "", "config document for Cloakroom, YAML or JSON: a `file`")
+	flags.Func("mode", "`mode` in which sessions are kept: stateless, opaque or auto (default stateless, or what the config says)", o.setMode)
+	flags.StringVar(&o.config, "config", "", "`file` with the config of the sessions, YAML or JSON; CLOAKROOM_ variables lie over it")
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` of the application")
 	flags.StringVar(&o.apiAddr, "api-addr", "127.0.0.1:8081", "`address` of the orders service")
-	flags.StringVar(&o.keys, "keys", "demo-keys.json", "key `file`, made if it is missing; takes the place of the one in -config")
-	flags.BoolVar(&o.tls, "tls", false, "serve HTTPS with a throw-away certificate, for clients other than browsers")
+	flags.StringVar(&o.keys, "keys", "", "key `file`, made if it is missing (default "+defaultKeys+", or what the config says)")
+	flags.BoolVar(&o.tls, "tls", false, "serve HTTPS with a throw-away certificate, for clients that send no Secure cookies over HTTP")
 	for _, arg := range args {
 		if arg == "-h" || arg == "-help" || arg == "--help" {
 			flags.SetOutput(stdout)
@@ -94,7 +109,6 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 		usage(flags)
 		return options{}, errors.New("unexpected argument")
 	}
-	flags.Visit(func(f *flag.Flag) { o.keysSet = o.keysSet || f.Name == "keys" })
 	return o, nil
 }
 
@@ -111,8 +125,9 @@ func (o *options) setMode(mode string) error {
 	return errors.New("must be stateless, opaque or auto")
 }
 
-// sessions returns the config of the application's sessions, and makes the key
-// file if the command line names it and there is none.
+// sessions returns the config of the application's sessions: flags before the
+// environment, that before the document. It makes the key file if there is none,
+// unless the config names it.
 func (o *options) sessions(ctx context.Context, stderr io.Writer) (config.Config, error) {
 	var c config.Config
 	if o.config != "" {
@@ -120,6 +135,10 @@ func (o *options) sessions(ctx context.Context, stderr io.Writer) (config.Config
 		if c, err = config.Load(o.config); err != nil {
 			return c, err
 		}
+	}
+	c, err := config.FromEnv(c, o.environ)
+	if err != nil {
+		return c, err
 	}
 	if o.mode != "" {
 		c.Mode = o.mode
@@ -133,11 +152,11 @@ func (o *options) sessions(ctx context.Context, stderr io.Writer) (config.Config
 	if c.Issuer == "" {
 		c.Issuer = "cloakroom"
 	}
-	if o.keysSet || c.Keys.File == "" {
-		c.Keys.File = o.keys
-		return c, makeKeys(ctx, o.keys, stderr)
+	if o.keys == "" && c.Keys.File != "" {
+		return c, nil
 	}
-	return c, nil
+	c.Keys.File = cmp.Or(o.keys, defaultKeys)
+	return c, makeKeys(ctx, c.Keys.File, stderr)
 }
 
 // logger writes what happens, for people.

@@ -25,7 +25,7 @@ import (
 
 // childVariable makes the test binary the demo itself, so that tests can send it
 // signals.
-const childVariable = "CLOAKROOM_DEMO_CHILD"
+const childVariable = "DEMO_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
@@ -347,6 +347,10 @@ func TestUsage(t *testing.T) {
 	var out, log bytes.Buffer
 	require.Equal(t, exitOK, run([]string{"-h"}, &out, &log))
 	require.Contains(t, out.String(), "Usage: demo [flags]")
+	for _, name := range []string{"-mode mode", "-config file", "-addr address", "-api-addr address", "-keys file", "-tls"} {
+		require.Contains(t, out.String(), "  "+name+"\n")
+	}
+	require.Contains(t, out.String(), "(default demo-keys.json, or what the config says)")
 	require.Empty(t, log.String())
 }
 
@@ -386,4 +390,42 @@ func TestConfigFile(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "none.json")
 	require.Equal(t, exitError, run([]string{"-config", write("keys: {file: " + missing + "}")}, io.Discard, &log))
 	require.Contains(t, log.String(), "make one with: keygen init", "the keys of a config are made by its operator")
+}
+
+// Flags come before the environment, and that before the config document.
+func TestEnvironment(t *testing.T) {
+	document := filepath.Join(t.TempDir(), "sessions.yaml")
+	require.NoError(t, os.WriteFile(document, []byte("mode: auto\nissuer: of-the-document\nkeys: {file: of-the-document.json}\n"), 0o600))
+	flagged := newKeyPath(t)
+	for _, row := range []struct {
+		name     string
+		args     []string
+		environ  []string
+		mode     config.Mode
+		keys     string
+		lifetime time.Duration
+	}{
+		{"document", []string{"-config", document}, nil, "auto", "of-the-document.json", 0},
+		{"over the document", []string{"-config", document}, []string{"CLOAKROOM_MODE=opaque", "CLOAKROOM_KEYSET=of-the-environment.json"}, "opaque", "of-the-environment.json", 0},
+		{"without a document", nil, []string{"CLOAKROOM_KEYSET=of-the-environment.json", "CLOAKROOM_SESSION_LIFETIME=1h"}, "stateless", "of-the-environment.json", time.Hour},
+		{"flags", []string{"-config", document, "-mode", "stateless", "-keys", flagged}, []string{"CLOAKROOM_MODE=opaque", "CLOAKROOM_KEYSET=x"}, "stateless", flagged, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			o, err := parse(row.args, io.Discard, io.Discard)
+			require.NoError(t, err)
+			o.environ = row.environ
+			c, err := o.sessions(t.Context(), io.Discard)
+			require.NoError(t, err)
+			require.Equal(t, row.mode, c.Mode)
+			require.Equal(t, row.keys, c.Keys.File)
+			require.Equal(t, row.lifetime, time.Duration(c.Session.Lifetime))
+			_, err = os.Stat(row.keys)
+			require.Equal(t, row.keys == flagged, err == nil, "the keys of a config are made by its operator")
+		})
+	}
+
+	t.Setenv("CLOAKROOM_MODUS", "opaque")
+	var log bytes.Buffer
+	require.Equal(t, exitError, run([]string{"-keys", flagged}, io.Discard, &log))
+	require.Contains(t, log.String(), "did you mean CLOAKROOM_MODE?")
 }

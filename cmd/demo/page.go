@@ -60,7 +60,8 @@ type page struct {
 	Keys          []keyView
 	Orders        []row
 
-	SecureURL, SecureOrders string // as with -tls
+	Secure         bool   // with -tls
+	URL, OrdersURL string // of the application and the service
 }
 
 // A value is one of the session's.
@@ -112,7 +113,7 @@ func (d *demo) view(r *http.Request, v view) *page {
 		Version: rec.Version, Generation: rec.Generation,
 		Visits: visits.Get(s), Packed: s.Has(string(suitcase)),
 		Keys: d.keys(now), Orders: members(v.Orders, now, noNote),
-		SecureURL: secured(d.url), SecureOrders: secured(d.ordersURL),
+		Secure: strings.HasPrefix(d.url, "https:"), URL: d.url, OrdersURL: d.ordersURL,
 	}
 	for name, text := range rec.Values.All() {
 		p.Values = append(p.Values, value{Name: name, Text: shorten(text), Size: len(text)})
@@ -126,9 +127,6 @@ func (d *demo) view(r *http.Request, v view) *page {
 	p.Headline, p.Lead = d.words(p)
 	return p
 }
-
-// secured returns url as it is with -tls.
-func secured(url string) string { return "https:" + url[strings.Index(url, "//"):] }
 
 // words say in which form the session is.
 func (d *demo) words(p *page) (headline, lead string) {

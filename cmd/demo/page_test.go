@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"html"
 	"net/http"
 	"strings"
@@ -62,6 +63,19 @@ func TestPage(t *testing.T) {
 		require.Equal(t, http.StatusSeeOther, b.page("POST", "/logout").StatusCode)
 		shows(t, b.page("GET", "/"), 200, "May we take your coat?")
 	})
+}
+
+// What the page offers to paste works where it is read.
+func TestCommandLines(t *testing.T) {
+	for _, row := range []struct{ flag, want string }{
+		{"-tls=true", "curl -kc jar -b jar -d subject=alice %s/login"},
+		{"-tls=false", "curl -c jar -b jar -d subject=alice %s/login"},
+	} {
+		d := start(t, row.flag, "-keys", newKeyPath(t))
+		got := d.browser(t).page("GET", "/")
+		shows(t, got, 200, fmt.Sprintf(row.want, d.url), "i "+d.log.ordersURL()+"/orders    # without a service token: 401")
+		require.NotContains(t, got.body, "rotated")
+	}
 }
 
 func TestProblems(t *testing.T) {

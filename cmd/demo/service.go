@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -26,14 +27,18 @@ func newService(appURL, issuer string, cert *certificate, log *slog.Logger) (*se
 		URL:       appURL + "/.well-known/jwks.json",
 		Transport: cert.transport(),
 		Report:    func(err error) { log.Error("orders service: public keys could not be fetched", "error", err) },
-		// Without -tls both servers are this process, and what is between them is
-		// this machine.
+		// Both servers are this process, whatever its host is called.
 		InsecureAllowHTTP: strings.HasPrefix(appURL, "http:"),
 	})
 	if err != nil {
 		return nil, err
 	}
-	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: remote, Issuer: issuer, Audience: ordersAudience})
+	verifier, err := token.NewVerifier(token.VerifierConfig{
+		Keys: remote, Issuer: issuer, Audience: ordersAudience,
+		OnRefused: func(ctx context.Context, err error) {
+			log.InfoContext(ctx, "orders service: request refused", "error", err)
+		},
+	})
 	if err != nil {
 		remote.Close()
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -45,13 +46,28 @@ application knows.`,
 // maxToken is how much is read from standard input, in bytes: more than any token has.
 const maxToken = 1 << 20
 
+// readToken returns the token that the command line names.
 func (t *tool) readToken(arg string) (string, error) {
-	if arg != "-" {
-		return arg, nil
+	text := arg
+	if arg == "-" {
+		in, err := io.ReadAll(io.LimitReader(t.stdin, maxToken))
+		if err != nil {
+			return "", err
+		}
+		text = strings.TrimSpace(string(in))
 	}
-	text, err := io.ReadAll(io.LimitReader(t.stdin, maxToken))
-	return strings.TrimSpace(string(text)), err
+	switch {
+	case text == "":
+		return "", refuse(exitToken, "there is no token: the input is empty")
+	case strings.HasPrefix(text, opaquePrefix):
+		return "", refuse(exitToken, "this is an opaque credential and no token: a random number that says nothing; its session is on the server")
+	}
+	return text, nil
 }
+
+// opaquePrefix is how package opaque begins its credentials. No token does: a
+// token begins with its header's brace, in base64url.
+const opaquePrefix = "cr1_"
 
 // contents is what is printed of a token.
 type contents struct {
@@ -83,7 +99,7 @@ func (t *tool) decode(ctx context.Context, arg string) error {
 		return err
 	}
 	if e.Header == nil {
-		return refuse(exitToken, "can't be decrypted with the keys in %s: %s", t.path(), e.Problem)
+		return refuse(exitToken, "can't be decrypted with the keys in %s: %s", t.path(), problem(ring, e))
 	}
 	return nil
 }
@@ -109,10 +125,29 @@ func (t *tool) verify(ctx context.Context, arg string) error {
 	}
 	switch {
 	case !e.Verified:
-		return refuse(exitToken, "no good: %s", e.Problem)
+		return refuse(exitToken, "no good by the keys in %s: %s", t.path(), problem(ring, e))
 	case e.Expired:
 		return refuse(exitExpired, "the token has expired")
 	}
 	t.note("signature, type and dates are good; whether the session was ended meanwhile, only the application knows")
 	return nil
+}
+
+// problem says why a token is not verified, or can't be decrypted. A key that
+// the ring lacks is named: the token may be of another key file.
+func problem(ring *keys.Ring, e *token.Explanation) string {
+	text := e.Header
+	if text == nil {
+		text = e.Encryption
+	}
+	var header struct{ Kid string }
+	if err := json.Unmarshal(text, &header); err != nil || header.Kid == "" {
+		return e.Problem
+	}
+	for _, k := range ring.Keys() {
+		if k.ID() == header.Kid {
+			return e.Problem
+		}
+	}
+	return fmt.Sprintf("there is no key %+q; try --keyset with the file that has it (%s)", header.Kid, e.Problem)
 }
