@@ -1,5 +1,7 @@
 package middleware_test
 
+//lint:file-ignore SA1019 recovering a key from two signatures takes curve arithmetic, which is deprecated for honest uses
+
 import (
 	"crypto"
 	"crypto/ecdsa"
