@@ -31,6 +31,9 @@ type exchange struct {
 	headerSent  bool            // the client can't be given a credential any more
 	undelivered bool            // the client's credential is dead, or will be soon, and it has no other yet
 	ended       bool            // by Destroy
+	gone        error           // why the session is over, as a save has found; kept is then what Destroy ends
+	unsaid      error           // gone, if it has dropped changes of which no caller was told
+	endFailed   bool            // a Destroy could not be carried out, and the client was told
 	rivals      []opened        // the sessions that ambiguous cookies opened; none is used
 
 	presented  bool   // the client sent some cookie of the name
@@ -77,11 +80,15 @@ func (x *exchange) panicked() {
 	x.turn.Lock()
 	defer x.turn.Unlock()
 	x.control.Finish()
-	if !x.out.begun {
+	if !x.out.begun && (x.undelivered || x.ended) {
 		x.setHeader(x.out.inner.Header())
 	}
 	x.headerSent = true
 }
+
+// maxSettles is how often a session is saved before the first byte, if other
+// goroutines of the request go on changing it meanwhile.
+const maxSettles = 8
 
 // commit saves before the first byte and adds the header fields that the
 // session needs. After it the client can't be given another credential.
@@ -96,15 +103,23 @@ func (x *exchange) commit(header http.Header) error {
 		x.headerSent = true
 		// After a failure too: what was saved before may have ended the credential
 		// that the client holds.
-		x.setHeader(header)
+		if closed || x.undelivered || x.ended {
+			x.setHeader(header)
+		} else {
+			addVaryCookie(header)
+		}
 	}()
-	for !closed {
+	for range maxSettles {
 		if err := x.settle(); err != nil {
+			x.endFailed = x.control.Destroyed()
+			x.m.failed(x.ctx, x.kept, err)
 			return err
 		}
-		closed = x.control.HeaderSent(x.inPlace())
+		if closed = x.control.HeaderSent(x.inPlace()); closed {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("middleware: other goroutines of the request kept changing the session while its response began: %w", session.TooLate)
 }
 
 // commitHijack saves before the connection is taken over. A new credential
@@ -122,6 +137,7 @@ func (x *exchange) commitHijack() error {
 	}
 	if !x.control.HeaderSent(x.inPlace()) {
 		x.control.Close()
+		return fmt.Errorf("middleware: another goroutine changed the session while its connection was hijacked: %w", session.TooLate)
 	}
 	return nil
 }
@@ -133,7 +149,7 @@ func (x *exchange) finish() {
 	x.turn.Lock()
 	defer x.turn.Unlock()
 	defer x.control.Finish()
-	if x.control.Pending() != nil || x.control.Destroyed() && !x.ended {
+	if x.control.Pending() != nil || x.control.Destroyed() && !x.ended && !x.endFailed {
 		if err := x.settle(); err != nil {
 			x.m.failed(x.ctx, x.kept, err)
 		}
@@ -150,6 +166,9 @@ func (x *exchange) Save(ctx context.Context) error {
 	switch {
 	case x.control.Destroyed():
 		return x.end(ctx)
+	case x.gone != nil:
+		x.unsaid = nil
+		return x.gone
 	case changes == nil && x.kept == nil:
 		return nil
 	case changes == nil:
@@ -164,7 +183,9 @@ func (x *exchange) settle() error {
 	destroyed := x.control.Destroyed() && !x.ended
 	touch := changes == nil && !destroyed && x.touchDue()
 	if changes == nil && !destroyed && !touch {
-		return nil
+		err := x.unsaid
+		x.unsaid = nil
+		return err
 	}
 	ctx, cancel := x.m.detached(x.ctx)
 	defer cancel()
@@ -185,7 +206,7 @@ func (x *exchange) setHeader(h http.Header) {
 	switch c := x.m.c.Cookie; {
 	case x.ended && (x.presented || x.held != ""):
 		cookie = c.make("", -1)
-	case x.kept != nil && (x.credential != x.held || x.kept.Persistent != x.persistent):
+	case x.kept != nil && x.gone == nil && (x.credential != x.held || x.kept.Persistent != x.persistent):
 		cookie = c.make(x.credential, c.maxAge(x.kept, x.m.c.Now()))
 	default:
 		return

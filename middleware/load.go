@@ -84,26 +84,45 @@ func (x *exchange) choose(ctx context.Context, cookies []string) (opened, error)
 	var best opened
 	for _, credential := range candidates {
 		found, err := x.m.open(ctx, credential)
+		over := false
+		if err == nil {
+			over, err = x.m.isOver(ctx, &found)
+		}
 		switch {
 		case session.ReasonOf(err) == session.Unavailable:
 			return opened{}, err
 		case err != nil:
 			x.m.event(ctx, Refused, nil, err)
-		case x.m.isOver(ctx, &found):
+		case over:
 		case best.rec == nil:
 			best = found
 		case best.rec.ID != found.rec.ID:
-			x.rivals = append(x.rivals, found)
+			x.rival(found)
 		case newer(found.rec, best.rec):
 			best = found
 		}
 	}
-	if best.rec == nil || !more && x.rivals == nil {
+	if !more && x.rivals == nil {
 		return best, nil
 	}
-	x.rivals = append(x.rivals, best)
+	if best.rec != nil {
+		x.rival(best)
+	}
 	x.m.event(ctx, Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many: %w", x.m.c.Cookie.Name, session.Ambiguous))
 	return opened{}, nil
+}
+
+// rival notes a session that is not used, each once, in its newest state.
+func (x *exchange) rival(found opened) {
+	for i, other := range x.rivals {
+		if other.rec.ID == found.rec.ID {
+			if newer(found.rec, other.rec) {
+				x.rivals[i] = found
+			}
+			return
+		}
+	}
+	x.rivals = append(x.rivals, found)
 }
 
 // candidates appends to found the credentials to try: those of a known form,
@@ -148,27 +167,27 @@ func (m *Middleware) open(ctx context.Context, credential string) (opened, error
 }
 
 // isOver decides whether a session that opens is over, and if so buries it.
-func (m *Middleware) isOver(ctx context.Context, found *opened) bool {
+func (m *Middleware) isOver(ctx context.Context, found *opened) (bool, error) {
 	if m.c.Policy.Over(found.rec, m.c.Now()) == 0 {
-		return false
+		return false, nil
 	}
 	// Another request may have been active just before the deadline, and saved
 	// that while this one was looking: look again, now that it has passed.
 	again, err := m.open(ctx, found.presented)
 	if err != nil {
-		return true
+		return false, err
 	}
 	why := m.c.Policy.Over(again.rec, m.c.Now())
 	if why == 0 {
 		*found = again
-		return false
+		return false, nil
 	}
 	_ = again.carrier.Forget(ctx, again.current) // it is over whether or not this succeeds
 	if m.over.first(again.rec.ID) {
 		m.event(ctx, Ended, again.rec, fmt.Errorf("middleware: the session is over: %w", why))
 		m.c.OnTimeout(ctx, again.rec, why)
 	}
-	return true
+	return true, nil
 }
 
 // newer reports whether a is a later state than b, across generations.

@@ -94,7 +94,6 @@ func (r *response) begin() error {
 	r.begun = true
 	if err := r.x.commit(r.inner.Header()); err != nil {
 		r.failed = err
-		r.x.m.failed(r.x.ctx, r.x.kept, err)
 		deny(r.inner, statusOf(err))
 	}
 	return r.failed

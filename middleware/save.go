@@ -35,8 +35,11 @@ func (x *exchange) persist(ctx context.Context, changes *session.Changes) error 
 func (x *exchange) lost(err error) {
 	switch session.ReasonOf(err) {
 	case session.Ended, session.NotFound, session.IdleTimeout, session.LifetimeOver, session.UnknownKey, session.Forged:
-		x.kept, x.carrier, x.credential, x.undelivered = nil, nil, "", false
-		x.control.Ended()
+		// kept stays: a Destroy still ends what the session has become elsewhere.
+		x.gone, x.undelivered = err, false
+		if x.control.Ended() {
+			x.unsaid = err
+		}
 	}
 }
 
@@ -176,8 +179,10 @@ func (x *exchange) saveInPlace(ctx context.Context, changes *session.Changes) er
 func (x *exchange) keep(carrier Carrier, credential string, rec *session.Record, done *session.Changes, kind EventKind) {
 	x.carrier, x.credential, x.kept = carrier, credential, rec
 	x.control.Saved(rec, done)
-	if kind != "" {
+	if kind != "" || !carrier.InPlace() {
 		x.undelivered = true
+	}
+	if kind != "" {
 		x.m.event(x.ctx, kind, rec, nil)
 	}
 }
@@ -220,7 +225,7 @@ func (x *exchange) check(ctx context.Context) error {
 }
 
 func (x *exchange) touchDue() bool {
-	return x.kept != nil && x.m.c.Policy.TouchDue(x.kept, x.m.c.Now()) && (!x.headerSent || x.inPlace())
+	return x.kept != nil && x.gone == nil && x.m.c.Policy.TouchDue(x.kept, x.m.c.Now()) && (!x.headerSent || x.inPlace())
 }
 
 // touch records activity. It never fails a request: at worst the session ends
@@ -243,19 +248,22 @@ func (x *exchange) touch(ctx context.Context) {
 }
 
 // end destroys the session, in the form that it has by now. Of ambiguous cookies
-// it destroys all sessions: none of them was used, and none survives a logout.
+// it destroys all sessions that were opened: none of them was used, and none
+// survives a logout.
 func (x *exchange) end(ctx context.Context) error {
 	if x.ended {
 		return nil
 	}
-	doomed := x.rivals
 	if x.kept != nil {
-		doomed = append(doomed, opened{rec: x.kept, carrier: x.carrier, current: x.credential})
+		x.rivals = append(x.rivals, opened{rec: x.kept, carrier: x.carrier, current: x.credential})
+		x.kept = nil
 	}
-	for _, o := range doomed {
+	for len(x.rivals) > 0 {
+		o := x.rivals[0]
 		if err := o.carrier.End(ctx, o.current, o.rec); err != nil {
 			return err
 		}
+		x.rivals = x.rivals[1:]
 		x.m.event(x.ctx, Ended, o.rec, nil)
 	}
 	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true

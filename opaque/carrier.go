@@ -70,8 +70,9 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 }
 
 // lookAgain bounds the look-up that finds out whether a swap was done whose
-// answer got lost.
-const lookAgain = time.Second
+// answer got lost. It comes on top of the caller's own timeout, which the lost
+// answer may have used up.
+const lookAgain = 250 * time.Millisecond
 
 // Recognizes implements middleware.Carrier.
 func (c *Carrier) Recognizes(credential string) bool { return wellFormed(credential) }

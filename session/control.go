@@ -63,21 +63,24 @@ func (c Control) Saved(rec *Record, changes *Changes) { c.settle(rec, changes) }
 // Dropped says that changes were not saved and won't be.
 func (c Control) Dropped(changes *Changes) { c.settle(c.Base(), changes) }
 
-// Ended says that the session is kept nowhere any more.
-func (c Control) Ended() {
+// Ended says that the session is over. It reports whether that drops changes.
+func (c Control) Ended() (dropped bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.s.base, c.s.view, c.s.ops = nil, nil, nil
+	dropped = len(c.s.ops) > 0
+	c.s.base, c.s.view, c.s.ops, c.s.gone = nil, nil, nil, true
+	return dropped
 }
 
 // HeaderSent says that the client can't be given another credential any more.
-// inPlace tells whether the record behind its credential can still change. If it
-// can't, and a change has come since Pending was last asked, HeaderSent returns
-// false and says nothing: that change must be saved first.
+// inPlace tells whether the record behind its credential can still change. If a
+// change has come since Pending was last asked that needs another credential,
+// HeaderSent returns false and says nothing: that change must be saved first.
 func (c Control) HeaderSent(inPlace bool) bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	if !inPlace && len(c.s.ops) > 0 {
+	late := Changes{ops: c.s.ops}
+	if len(c.s.ops) > 0 && (!inPlace || late.Renews()) {
 		return false
 	}
 	c.s.closed = closed

@@ -28,6 +28,7 @@ type Session struct {
 	began     time.Time // when the request did
 	isNew     bool
 	destroyed bool
+	gone      bool // found to be over; nothing can change, Destroy still ends what it has become
 	closed    closure
 
 	o Options
@@ -266,6 +267,8 @@ func (s *Session) writableLocked() error {
 		return errNoMiddleware()
 	case s.destroyed:
 		return fmt.Errorf("session: changed after Destroy: %w", Ended)
+	case s.gone:
+		return fmt.Errorf("session: changed after it was found to be over: %w", Ended)
 	case s.closed >= closed:
 		return errTooLate()
 	}
