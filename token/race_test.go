@@ -33,9 +33,10 @@ import (
 type scheduler struct {
 	random *rand.Rand
 
-	mu     sync.Mutex // guards the rest
-	on     bool
-	parked []parked
+	mu      sync.Mutex // guards the rest
+	on      bool
+	running int // the actor that goes on
+	parked  []parked
 }
 
 type parked struct {
@@ -47,9 +48,22 @@ type actorKey struct{}
 
 // step stops the request of ctx until it is its turn.
 func (s *scheduler) step(ctx context.Context, _ string) {
-	actor, ok := ctx.Value(actorKey{}).(int)
+	if actor, ok := ctx.Value(actorKey{}).(int); ok {
+		s.park(actor)
+	}
+}
+
+// stepRunning stops the request that is running: for calls without a context.
+func (s *scheduler) stepRunning() {
 	s.mu.Lock()
-	if !s.on || !ok {
+	actor := s.running
+	s.mu.Unlock()
+	s.park(actor)
+}
+
+func (s *scheduler) park(actor int) {
+	s.mu.Lock()
+	if !s.on {
 		s.mu.Unlock()
 		return
 	}
@@ -83,6 +97,7 @@ func (s *scheduler) run(actors []func(ctx context.Context)) {
 		i := s.random.IntN(len(s.parked))
 		next := s.parked[i]
 		s.parked = slices.Delete(s.parked, i, i+1)
+		s.running = next.actor
 		s.mu.Unlock()
 		close(next.run)
 	}
@@ -128,11 +143,15 @@ func (s plainStore) Swap(ctx context.Context, key string, _ uint64, item opaque.
 	return true, s.Store.Create(ctx, key, item)
 }
 
-// A steppedList stops before each call that changes the list, and as Check has
-// no context, the carriers' accesses around it stand for it.
+// A steppedList stops before each call, and after those that change the list.
 type steppedList struct {
 	*revocation.List
 	s *scheduler
+}
+
+func (l steppedList) Check(rec *session.Record) error {
+	l.s.stepRunning()
+	return l.List.Check(rec)
 }
 
 func (l steppedList) EndSession(ctx context.Context, id string, deadline time.Time) error {
