@@ -119,7 +119,9 @@ func (x *exchange) commit(header http.Header) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("middleware: other goroutines of the request kept changing the session while its response began: %w", session.TooLate)
+	err := fmt.Errorf("middleware: other goroutines of the request kept changing the session while its response began: %w", session.TooLate)
+	x.m.failed(x.ctx, x.kept, err)
+	return err
 }
 
 // commitHijack saves before the connection is taken over. A new credential
