@@ -104,9 +104,6 @@ func (c Config) Build(o Options) (*App, error) {
 	if b.o.OnEvent == nil {
 		b.o.OnEvent = middleware.LogEvents(b.o.Logger)
 	}
-	if b.o.Now == nil {
-		b.o.Now = time.Now
-	}
 	b.openKeys()
 	b.openRevocations()
 	b.openStore()
@@ -128,6 +125,13 @@ type builder struct {
 	app     App
 	closers []func() error
 	errs    []error
+}
+
+func (b *builder) now() time.Time {
+	if b.o.Now != nil {
+		return b.o.Now()
+	}
+	return time.Now()
 }
 
 // fail notes what err consists of, each for the field that it names, or else for
@@ -187,7 +191,7 @@ func (b *builder) readKeys() {
 	}
 	b.app.Keys = ring
 	if b.writesTokens() {
-		b.fail("keys.file", unable(ring, b.o.Now()))
+		b.fail("keys.file", unable(ring, b.now()))
 	}
 }
 
@@ -379,7 +383,7 @@ func (asked) EndSession(context.Context, string, time.Time) error { return nil }
 
 // makeIssuer makes the issuer of service tokens, if there can be one.
 func (b *builder) makeIssuer() {
-	now := b.o.Now()
+	now := b.now()
 	if len(b.errs) > 0 || !hasFuture(b.app.Keys, keys.Signature, now) {
 		return
 	}

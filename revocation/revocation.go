@@ -70,6 +70,7 @@ type List struct {
 	lifetime time.Duration
 	skew     int64 // milliseconds
 	now      func() time.Time
+	ownClock bool     // now is time.Now, so waiting moves it
 	journal  *journal // nil for a volatile list
 
 	sessions table // by ID; the value is a generation, everything for the whole session
@@ -135,7 +136,7 @@ func newList(cfg Config) *List {
 		tags:     new(filter),
 	}
 	if l.now == nil {
-		l.now = time.Now
+		l.now, l.ownClock = time.Now, true
 	}
 	l.subjectsAt.Store(never)
 	l.allAt.Store(never)
@@ -189,8 +190,7 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 	}
 	sum := sha256.Sum256([]byte(subject))
 	e := entry{Subject: sum[:], Tag: tag(subject), Instant: l.now().UnixMilli(), Until: l.until()}
-	_, err := l.end(ctx, e, always)
-	return err
+	return l.endUntil(ctx, e)
 }
 
 // EndAll ends every session that began, or was logged in to, until now.
@@ -198,7 +198,17 @@ func (l *List) EndAll(ctx context.Context) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	_, err := l.end(ctx, entry{Instant: l.now().UnixMilli(), Until: l.until()}, always)
+	return l.endUntil(ctx, entry{Instant: l.now().UnixMilli(), Until: l.until()})
+}
+
+// endUntil puts an instant in force. Instants and logins have milliseconds, and
+// one that is equal counts as before; so that a login that follows isn't ended
+// too, endUntil returns no earlier than in the next millisecond.
+func (l *List) endUntil(ctx context.Context, e entry) error {
+	_, err := l.end(ctx, e, always)
+	if l.ownClock {
+		time.Sleep(time.Until(time.UnixMilli(e.Instant + 1)))
+	}
 	return err
 }
 

@@ -240,7 +240,7 @@ func newPlay(t *testing.T, mode string, seed uint64, plain bool) *play {
 		store = plainStore{store}
 	}
 	store = steppedStore{store, p.s}
-	p.list = revocation.NewVolatile(revocation.Config{})
+	p.list = revocation.NewVolatile(revocation.Config{Now: time.Now})
 	ring := symmetricRing(t)
 	build := func(list *revocation.List, mode string) *middleware.Middleware {
 		revocations := steppedList{list, p.s}
@@ -253,7 +253,7 @@ func newPlay(t *testing.T, mode string, seed uint64, plain bool) *play {
 	}
 	switch mode {
 	case "opaque": // two instances, which know nothing of each other but the store
-		p.instances = []*middleware.Middleware{build(p.list, mode), build(revocation.NewVolatile(revocation.Config{}), mode)}
+		p.instances = []*middleware.Middleware{build(p.list, mode), build(revocation.NewVolatile(revocation.Config{Now: time.Now}), mode)}
 	default:
 		p.instances = []*middleware.Middleware{build(p.list, mode)}
 	}
