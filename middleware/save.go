@@ -57,13 +57,13 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 		return x.saveInPlace(ctx, changes)
 	}
 	if x.carrier != home {
-		if err := x.replace(ctx, home, changes.Moving(), changes, MoveGrace); !errors.Is(err, session.TooLarge) {
+		if err := x.replace(ctx, home, changes); !errors.Is(err, session.TooLarge) {
 			return err
 		}
 	}
 	err := x.saveInPlace(ctx, changes)
 	if errors.Is(err, session.TooLarge) && overflow != nil && x.carrier != overflow {
-		return x.replace(ctx, overflow, changes.Moving(), changes, MoveGrace)
+		return x.replace(ctx, overflow, changes)
 	}
 	return err
 }
@@ -97,7 +97,7 @@ func (x *exchange) renew(ctx context.Context, changes *session.Changes) error {
 	}
 	var err error
 	for _, target := range x.targets() {
-		if err = x.replace(ctx, target, changes, changes, 0); !errors.Is(err, session.TooLarge) {
+		if err = x.replace(ctx, target, changes); !errors.Is(err, session.TooLarge) {
 			return err
 		}
 	}
@@ -118,9 +118,12 @@ func (x *exchange) targets() []Carrier {
 
 // replace is the one path of login, renewal, move and change of mode: issue the
 // new credential, retire the old one if nobody was faster, else forget the new
-// one, which nobody has seen. step is what leads to the next record; done are
-// the request's own changes in it.
-func (x *exchange) replace(ctx context.Context, target Carrier, step, done *session.Changes, grace time.Duration) error {
+// one, which nobody has seen. A login or renewal leaves the old credential no grace.
+func (x *exchange) replace(ctx context.Context, target Carrier, changes *session.Changes) error {
+	step, grace, kind := changes, time.Duration(0), Renewed
+	if !changes.Renews() {
+		step, grace, kind = changes.Moving(), MoveGrace, Moved
+	}
 	rec, err := step.Apply(x.kept)
 	if err != nil {
 		return err
@@ -135,11 +138,7 @@ func (x *exchange) replace(ctx context.Context, target Carrier, step, done *sess
 		} // else the old credential may lead to the new one; if not, it expires unseen
 		return err
 	}
-	kind := Moved
-	if done.Renews() {
-		kind = Renewed
-	}
-	x.keep(target, credential, rec, done, kind)
+	x.keep(target, credential, rec, changes, kind)
 	return nil
 }
 
@@ -240,7 +239,7 @@ func (x *exchange) touch(ctx context.Context) {
 		return
 	case errors.Is(err, session.TooLarge) && overflow != nil && x.carrier != overflow && !x.headerSent:
 		// It has grown without a change: a key with longer signatures came in.
-		err = x.replace(ctx, overflow, touch.Moving(), touch, MoveGrace)
+		err = x.replace(ctx, overflow, touch)
 	}
 	if reason := session.ReasonOf(err); reason == session.TooLarge || reason == session.Unavailable {
 		x.m.failed(x.ctx, x.kept, err)
