@@ -142,8 +142,7 @@ func (c *Carrier) Save(ctx context.Context, credential string, base *session.Rec
 			return found.rec, credential, nil // it lives, and somebody else was there just now
 		}
 		if found.rec.Version == base.Version {
-			// Nobody was faster: by the store's clock the session is over.
-			return nil, "", fmt.Errorf("opaque: the store holds the session to be over: %w", session.IdleTimeout)
+			return nil, "", overByStore()
 		}
 		base = found.rec
 	}
@@ -198,8 +197,7 @@ func (c *Carrier) retired(ctx context.Context, credential string, base *session.
 	case err != nil:
 		return err
 	case now.rec != nil && now.rec.Version == base.Version:
-		// Nobody was faster: by the store's clock the session is over.
-		return fmt.Errorf("opaque: the store holds the session to be over: %w", session.IdleTimeout)
+		return overByStore()
 	}
 	return fmt.Errorf("opaque: another request was faster: %w", session.Conflict)
 }
@@ -361,6 +359,12 @@ func Expired(f func(rec *session.Record)) func(key string, item Item) {
 			f(rec)
 		}
 	}
+}
+
+// overByStore is what a refused swap means if nobody was faster: by the store's
+// clock, which is ahead of ours, the session is over.
+func overByStore() error {
+	return fmt.Errorf("opaque: the store holds the session to be over: %w", session.IdleTimeout)
 }
 
 // damaged turns what can't be read into a refusal: a flipped bit, a crossed
