@@ -5,71 +5,84 @@
 // never be overwritten, and [Lock] around every read-change-write cycle.
 // [Sweep], called under the lock, removes what earlier crashes left behind.
 //
-// A path that is a symbolic link stands for its target: the link stays, and
-// two processes that name the file differently still share one lock.
+// For files whose loss is a disaster there is more: [Verify] reads the new
+// content back before it counts, [KeepPrevious] keeps the old file as
+// path+".bak", and [DropPrevious] removes that file once it should no longer be there.
+//
+// What is refused: to replace anything but a regular file, to follow a symbolic
+// link at the name of a lock, a temporary or a kept file.
+//
+// A path that is a symbolic link stands for its target: the link stays, two
+// processes that name the file differently still share one lock, and the
+// ".lock" and ".bak" files lie beside the target.
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // WriteFile replaces the content of path, or creates it, with mode perm
 // whatever the umask. It writes a temporary file in the same directory, syncs it, renames it
 // over path and syncs the directory, so a nil error means that the new content
-// is on the disk. After an error path holds the old content or, when only the
-// last step failed, the new one; no temporary file is left.
+// is on the disk. After an error path holds the old content or, when only a
+// step after the rename failed, the new one; no temporary file is left.
+//
+// If path is there and no regular file, nothing is written.
 //
 // Writers that may meet must hold [Lock]: the last one wins otherwise.
-func WriteFile(path string, data []byte, perm os.FileMode) error {
-	return write(path, data, perm, replace, proceed)
+func WriteFile(path string, data []byte, perm os.FileMode, opts ...Option) error {
+	return write(path, data, perm, replace, proceed, opts)
 }
 
 // CreateFile is WriteFile for a path that must not exist yet: if it does, even
 // as a dangling symbolic link, the error wraps [fs.ErrExist] and nothing has
 // changed. Two processes that create the same path at once can't both succeed.
-func CreateFile(path string, data []byte, perm os.FileMode) error {
-	return write(path, data, perm, create, proceed)
+//
+// Of the options it takes [Verify]. The others are an error, because nothing is replaced.
+func CreateFile(path string, data []byte, perm os.FileMode, opts ...Option) error {
+	return write(path, data, perm, create, proceed, opts)
+}
+
+// An Option changes what a write does.
+type Option func(*options)
+
+type options struct {
+	checks   []func(data []byte) error
+	previous previous
+}
+
+// Verify makes the write read the temporary file back, after the sync and before
+// anything else is touched, and give check what came. If that differs from what was
+// written, or check returns an error, the write fails with it and
+// the old file stays. check must not change data. More than one Verify is possible.
+//
+// The system may answer from its cache. This finds content that the program
+// can't read, and a write that went wrong, but not every broken disk.
+func Verify(check func(data []byte) error) Option {
+	return func(o *options) { o.checks = append(o.checks, check) }
 }
 
 // SyncDir makes the entries of directory dir (creations, renames, removals)
 // durable. It does nothing where directories can't be synced.
 func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("durable: sync directory: %w", err)
-	}
-	err = syncDir(d)
-	if err := errors.Join(err, d.Close()); err != nil {
+	if err := openAndSync(dir); err != nil {
 		return fmt.Errorf("durable: sync directory %s: %w", dir, err)
 	}
 	return nil
 }
 
-// Sweep removes the temporary files that writers of path left when they
-// crashed. They may hold old keys. The caller holds [Lock]: a writer that is at work would
-// lose its file.
-func Sweep(path string) error {
-	path, err := resolve(path)
+func openAndSync(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("durable: sweep: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		if isTemp(e.Name(), path) {
-			errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(syncDir(d), d.Close())
 }
 
 // The two ways in which a finished temporary file gets its name.
@@ -84,87 +97,175 @@ type gate func(step string) error
 
 func proceed(string) error { return nil }
 
-func write(path string, data []byte, perm os.FileMode, overwrite bool, next gate) error {
-	target := path
-	if overwrite {
-		var err error
-		if target, err = resolve(path); err != nil {
+// A job is one write of one file.
+type job struct {
+	options
+
+	target    string // where the file lies, symbolic links followed
+	data      []byte
+	perm      os.FileMode
+	overwrite bool
+	next      gate
+}
+
+func write(path string, data []byte, perm os.FileMode, overwrite bool, next gate, opts []Option) error {
+	j := &job{data: data, perm: perm, overwrite: overwrite, next: next}
+	for _, opt := range opts {
+		opt(&j.options)
+	}
+	err := j.aim(path)
+	if err == nil {
+		err = j.run()
+	}
+	if err != nil {
+		return fmt.Errorf("durable: write %s: %w", path, err)
+	}
+	return nil
+}
+
+// aim sets the target, and refuses what can't end well before anything is written.
+func (j *job) aim(path string) (err error) {
+	if !j.overwrite {
+		j.target = path
+		if j.previous != leavePrevious {
+			return errors.New("a new file has no previous one: use KeepPrevious and DropPrevious with WriteFile")
+		}
+		return nil
+	}
+	if j.target, err = resolve(path); err != nil {
+		return err
+	}
+	// What else may be wrong with it, the next system call says.
+	if info, err := os.Lstat(j.target); err == nil && !info.Mode().IsRegular() {
+		return errors.New("not a regular file: choose another path, or remove what is there")
+	}
+	return nil
+}
+
+func (j *job) run() error {
+	temp, err := j.writeTemp(j.data, j.perm)
+	if err != nil {
+		return err
+	}
+	if err := j.settle(temp); err != nil {
+		return errors.Join(err, removeIfThere(temp))
+	}
+	if err := j.syncDirectory(); err != nil {
+		return err
+	}
+	if j.previous == dropPrevious {
+		return j.drop()
+	}
+	return nil
+}
+
+// settle takes a finished temporary file to its place.
+func (j *job) settle(temp string) error {
+	if err := j.verify(temp); err != nil {
+		return err
+	}
+	if j.previous == keepPrevious {
+		if err := j.keep(); err != nil {
 			return err
 		}
 	}
-	temp, err := writeTemp(target, data, perm, next)
-	if err != nil {
-		return fmt.Errorf("durable: write %s: %w", path, err)
+	if j.overwrite {
+		return j.do("rename", func() error { return os.Rename(temp, j.target) })
 	}
-	if err := publish(temp, target, overwrite, next); err != nil {
-		return fmt.Errorf("durable: write %s: %w", path, err)
-	}
-	if err := next("sync directory"); err != nil {
-		return fmt.Errorf("durable: write %s: %w", path, err)
-	}
-	return SyncDir(filepath.Dir(target))
+	return j.publish(temp)
 }
 
-// writeTemp returns the name of a synced file beside target.
-func writeTemp(target string, data []byte, perm os.FileMode, next gate) (name string, err error) {
-	if err := next("create"); err != nil {
+// do takes one step, unless the gate is shut.
+func (j *job) do(step string, f func() error) error {
+	if err := j.next(step); err != nil {
+		return err
+	}
+	return f()
+}
+
+// writeTemp returns the name of a synced file beside the target.
+//
+// CreateTemp opens with O_CREATE|O_EXCL and mode 0600. O_EXCL fails on any name
+// that is taken, a symbolic link too, so it implies O_NOFOLLOW (POSIX, open).
+func (j *job) writeTemp(data []byte, perm os.FileMode) (name string, err error) {
+	if err := j.next("create"); err != nil {
 		return "", err
 	}
-	f, err := os.CreateTemp(filepath.Dir(target), tempPrefix(target)+"*"+tempSuffix) // O_EXCL, 0600
+	f, err := os.CreateTemp(filepath.Dir(j.target), tempPrefix(j.target)+"*"+tempSuffix)
 	if err != nil {
 		return "", err
 	}
-	if err := fill(f, data, perm, next); err != nil {
+	if err := j.fill(f, data, perm); err != nil {
 		return "", errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
-	if err := errors.Join(next("close"), f.Close()); err != nil {
+	if err := errors.Join(j.next("close"), f.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}
 	return f.Name(), nil
 }
 
-func fill(f *os.File, data []byte, perm os.FileMode, next gate) error {
-	if err := next("chmod"); err != nil {
-		return err
-	}
-	if err := f.Chmod(perm); err != nil {
+func (j *job) fill(f *os.File, data []byte, perm os.FileMode) error {
+	if err := j.do("chmod", func() error { return f.Chmod(perm) }); err != nil {
 		return err
 	}
 	// Two writes, so that a test can stop between them.
 	for _, part := range [][]byte{data[:len(data)/2], data[len(data)/2:]} {
-		if err := next("write"); err != nil {
-			return err
-		}
-		if _, err := f.Write(part); err != nil {
+		err := j.do("write", func() error { _, err := f.Write(part); return err })
+		if err != nil {
 			return err
 		}
 	}
-	if err := next("sync"); err != nil {
-		return err
-	}
-	return f.Sync()
+	return j.do("sync", f.Sync)
 }
 
-// publish gives temp the name target, and leaves no temp behind.
-func publish(temp, target string, overwrite bool, next gate) error {
-	if err := next("rename"); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	if overwrite {
-		if err := os.Rename(temp, target); err != nil {
-			return errors.Join(err, os.Remove(temp))
-		}
+func (j *job) verify(temp string) error {
+	if len(j.checks) == 0 {
 		return nil
 	}
+	got, err := j.readBack(temp)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if !bytes.Equal(got, j.data) {
+		return errors.New("verify: the file does not hold what was written to it: check the disk")
+	}
+	for _, check := range j.checks {
+		if err := check(got); err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+	return nil
+}
+
+// readBack opens the file anew: the descriptor that wrote it would not show that
+// its name leads to it. One byte too many is enough to see that something is wrong.
+func (j *job) readBack(temp string) (got []byte, err error) {
+	if err := j.next("open"); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(temp, os.O_RDONLY|noFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	err = j.do("read", func() error {
+		got, err = io.ReadAll(io.LimitReader(f, int64(len(j.data))+1))
+		return err
+	})
+	return got, err
+}
+
+// publish gives temp the name of the target if that is free.
+func (j *job) publish(temp string) error {
 	// A link, unlike a rename, fails if the name is taken.
-	err := os.Link(temp, target)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		err = renameToFree(temp, target)
+	err := j.do("link", func() error { return os.Link(temp, j.target) })
+	if noHardLinks(err) {
+		return j.do("rename", func() error { return renameToFree(temp, j.target) })
 	}
-	if err := errors.Join(err, next("remove")); err != nil {
-		return errors.Join(err, removeIfThere(temp))
+	if err != nil {
+		return err
 	}
-	return removeIfThere(temp)
+	return j.do("remove", func() error { return os.Remove(temp) })
 }
 
 // renameToFree is for file systems without hard links. It leaves a short
@@ -176,26 +277,12 @@ func renameToFree(temp, target string) error {
 	return os.Rename(temp, target)
 }
 
-func removeIfThere(name string) error {
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+func (j *job) syncDirectory() error {
+	err := j.do("sync directory", func() error { return openAndSync(filepath.Dir(j.target)) })
+	if err != nil {
+		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil
-}
-
-const tempSuffix = ".tmp"
-
-func tempPrefix(target string) string { return "." + filepath.Base(target) + "." }
-
-// isTemp reports whether name is one that writeTemp makes for target:
-// the random part is digits, so that no user's file is taken for one.
-func isTemp(name, target string) bool {
-	random, ok := strings.CutPrefix(name, tempPrefix(target))
-	if !ok {
-		return false
-	}
-	random, ok = strings.CutSuffix(random, tempSuffix)
-	return ok && random != "" && strings.Trim(random, "0123456789") == ""
 }
 
 // resolve follows path if it is a symbolic link. A rename would replace the link.
@@ -206,7 +293,7 @@ func resolve(path string) (string, error) {
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", fmt.Errorf("durable: follow symbolic link: %w", err)
+		return "", fmt.Errorf("follow symbolic link: %w", err)
 	}
 	return target, nil
 }

@@ -4,12 +4,13 @@ package durable
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
 
-// Nobody may place a symbolic link where the lock file belongs.
-const lockFlags = os.O_RDWR | syscall.O_NOFOLLOW
+// Nobody may place a symbolic link where a file of ours belongs.
+const noFollow = syscall.O_NOFOLLOW
 
 func syncDir(d *os.File) error {
 	err := d.Sync()
@@ -18,3 +19,14 @@ func syncDir(d *os.File) error {
 	}
 	return err
 }
+
+// noHardLinks reports whether a link failed because this file can't have one: the
+// file system has no links (EPERM, ENOTSUP, ENOSYS), the kernel refuses links to files of
+// others (EPERM, Linux protected_hardlinks), there are too many, or a
+// mount lies between. A full disk is none of these.
+func noHardLinks(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) ||
+		errors.Is(err, syscall.EMLINK) || errors.Is(err, syscall.EXDEV)
+}
+
+func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }

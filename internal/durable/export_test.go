@@ -2,11 +2,12 @@ package durable
 
 import "os"
 
-// WriteFileGated and CreateFileGated ask next before each step.
-func WriteFileGated(path string, data []byte, perm os.FileMode, next func(step string) error) error {
-	return write(path, data, perm, replace, next)
+// WriteFileGated and CreateFileGated ask next before each step. An error that it
+// returns counts as the error of that step.
+func WriteFileGated(path string, data []byte, perm os.FileMode, next func(step string) error, opts ...Option) error {
+	return write(path, data, perm, replace, next, opts)
 }
 
-func CreateFileGated(path string, data []byte, perm os.FileMode, next func(step string) error) error {
-	return write(path, data, perm, create, next)
+func CreateFileGated(path string, data []byte, perm os.FileMode, next func(step string) error, opts ...Option) error {
+	return write(path, data, perm, create, next, opts)
 }

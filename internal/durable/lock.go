@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -22,17 +24,20 @@ const lockRetry = 10 * time.Millisecond
 // process that dies.
 //
 // Lock tries at least once, even if ctx has ended, and then until ctx ends. The error
-// then wraps [ErrLocked] and the cause of ctx's end.
+// then wraps [ErrLocked] and the cause of ctx's end. If the lock file can't be
+// made, the error says what to do about it, and wraps [fs.ErrPermission]
+// or, on a read-only file system of a Unix, syscall.EROFS.
 func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	target, err := resolve(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("durable: lock %s: %w", path, err)
 	}
-	l := flock.New(target+".lock", flock.SetFlag(os.O_CREATE|lockFlags), flock.SetPermissions(0o600))
+	name := target + ".lock"
+	l := flock.New(name, flock.SetFlag(os.O_CREATE|os.O_RDWR|noFollow), flock.SetPermissions(0o600))
 	for {
 		ok, err := l.TryLock()
 		if err != nil {
-			return nil, fmt.Errorf("durable: lock %s: %w", path, err)
+			return nil, fmt.Errorf("durable: lock %s: %w", path, advise(name, err))
 		}
 		if ok {
 			return l.Unlock, nil
@@ -43,4 +48,20 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		case <-time.After(lockRetry):
 		}
 	}
+}
+
+// advise adds to err, which opening the lock file returned, what to do.
+func advise(name string, err error) error {
+	info, statErr := os.Lstat(name)
+	switch {
+	case statErr == nil && info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("the lock file is a symbolic link, which nobody here made: remove it: %w", err)
+	case isReadOnly(err):
+		return fmt.Errorf("the file system is read-only: mount it writable, or move the file: %w", err)
+	case errors.Is(err, fs.ErrPermission) && statErr == nil:
+		return fmt.Errorf("this user may not write to the lock file: run as its owner, or chown it: %w", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("directory %s must be writable, for the lock file and for the replacement: run as its owner, or move the file: %w", filepath.Dir(name), err)
+	}
+	return err
 }
