@@ -1,0 +1,71 @@
+// Package span writes and reads durations with their units, days included, as
+// people do in config files and on command lines: "90s", "20m", "12h", "30d",
+// "1d12h".
+//
+// Use [Parse] and [Format]; what the one has read, the other writes so that it
+// is read again. A number without a unit is refused, and so is what is negative.
+package span
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Day is 24 hours, whatever the clocks of a country do.
+const Day = 24 * time.Hour
+
+const maxDays = uint64(math.MaxInt64 / Day)
+
+// Format returns d in the largest units that hold it: "30d", "1d1h2m", "1h30m".
+func Format(d time.Duration) string {
+	if d < 0 {
+		return "-" + Format(-max(d, -math.MaxInt64))
+	}
+	days := ""
+	if d >= Day {
+		days = strconv.FormatInt(int64(d/Day), 10) + "d"
+		if d %= Day; d == 0 {
+			return days
+		}
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return days + s
+}
+
+// Parse reads what Format writes, and every other order of units that
+// time.ParseDuration takes, behind a whole number of days.
+func Parse(s string) (time.Duration, error) {
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		return 0, fmt.Errorf("%q has no unit; write %[2]ss, %[2]sm, %[2]sh or %[2]sd", s, s)
+	}
+	var total time.Duration
+	rest := s
+	if days, after, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 64)
+		if err != nil || n > maxDays {
+			return 0, bad(s)
+		}
+		total, rest = time.Duration(n)*Day, after
+	}
+	if rest != "" || s == "" {
+		v, err := time.ParseDuration(rest)
+		if err != nil || v < 0 || v > math.MaxInt64-total {
+			return 0, bad(s)
+		}
+		total += v
+	}
+	return total, nil
+}
+
+func bad(s string) error {
+	return fmt.Errorf("%q is no duration; write it like 90s, 20m, 12h or 30d", s)
+}
