@@ -24,8 +24,8 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path './tools/
 test: needs
 	for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done
 
-# What the tests need beyond Go: a C compiler, for the race detector. go test
-# ./... without it needs nothing. Add here what a new test needs: a command that
+# What the tests need beyond Go: a C compiler, for the race detector, and other
+# people's tools that read our keys, and the reverse. Add here what a new test needs: a command that
 # tells whether it is there, and the Debian packages that bring it.
 needs:
 	need() { \
@@ -35,7 +35,10 @@ needs:
 		$$root apt-get update -q </dev/null; \
 		$$root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$$@" </dev/null; \
 	}; \
-	need "$$($(GO) env CC)" gcc libc6-dev
+	need "$$($(GO) env CC)" gcc libc6-dev; \
+	need jose jose; \
+	need openssl openssl; \
+	need ssh-keygen openssh-client
 
 # staticcheck and benchstat have their versions in tools/go.mod.
 lint:

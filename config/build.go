@@ -3,13 +3,13 @@ package config
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"math"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -49,6 +49,9 @@ type Options struct {
 	// nobody came back for. Stateless sessions expire unseen, and a Store has its
 	// own ways: it rules OnExpire out.
 	OnExpire func(ended *session.Record)
+
+	// Signers hold the private halves of keys that live in a KMS or an HSM; see keys.File.
+	Signers []crypto.Signer
 
 	// CrossOrigin says which requests from other origins are let through. If nil,
 	// no unsafe ones.
@@ -113,6 +116,7 @@ func (c Config) Build(o Options) (*App, error) {
 		return nil, errors.Join(append(b.errs, b.closeAll())...)
 	}
 	b.watchKeys()
+	b.rotateKeys()
 	b.app.close = sync.OnceValue(b.closeAll)
 	return &b.app, nil
 }
@@ -165,70 +169,6 @@ func (b *builder) acceptsTokens() bool {
 }
 
 func (b *builder) acceptsOther() bool { return b.AcceptOtherForm == nil || *b.AcceptOtherForm }
-
-func (b *builder) openKeys() {
-	b.app.Keys = &keys.Ring{}
-	switch {
-	case b.Keys.File != "":
-		b.readKeys()
-	case b.writesTokens():
-		b.errs = append(b.errs, fmt.Errorf("config: %s, or variable %s, is missing: mode %s needs a key file; make one with: keygen init, or choose mode opaque", fieldLabel("keys.file"), envOf("keys.file"), b.mode()))
-	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
-		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))
-	}
-	b.app.Keys.Now = b.o.Now
-}
-
-func (b *builder) readKeys() {
-	var opts []keys.FileOption
-	if b.Keys.InsecureGroupReadable {
-		opts = append(opts, keys.InsecureGroupReadable())
-	}
-	ring, err := keys.OpenRing(b.Keys.File, opts...)
-	if err != nil {
-		b.fail("keys.file", b.explainKeys(err))
-		return
-	}
-	b.app.Keys = ring
-	if b.writesTokens() {
-		b.fail("keys.file", unable(ring, b.now()))
-	}
-}
-
-// explainKeys adds to err, where a key file is readable by too many, what to do
-// if it is mounted and its mode can't be changed from here.
-func (b *builder) explainKeys(err error) error {
-	info, stat := os.Stat(b.Keys.File)
-	if !errors.Is(err, keys.ErrUnsafeFile) || b.Keys.InsecureGroupReadable || stat != nil || info.Mode().Perm()&0o077 == 0 {
-		return err
-	}
-	return fmt.Errorf("%w; if it is a mounted secret, mount it with mode 0440 and set keys.insecure_group_readable to true (keys.InsecureGroupReadable in Go)", err)
-}
-
-// unable says why no session can ever be kept in tokens of these keys. Keys
-// that are to become active are fine.
-func unable(ring *keys.Ring, now time.Time) error {
-	if !hasFuture(ring, keys.Signature, now) {
-		return errors.New("has no key that signs, now or later; make a new key file with: keygen init")
-	}
-	if _, sealed := ring.SealedSince(now); sealed && !hasFuture(ring, keys.Encryption, now) {
-		return errors.New("has no key left that encrypts, and tokens were encrypted so far; make a new key file with: keygen init")
-	}
-	return nil
-}
-
-// hasFuture reports whether a key of the ring is, or is going to be, active.
-func hasFuture(ring *keys.Ring, use keys.Use, now time.Time) bool {
-	for _, k := range ring.Keys() {
-		switch k.State(now) {
-		case keys.Staged, keys.Pending, keys.Active:
-			if k.Use() == use && k.HasPrivate() {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // openRevocations opens the journal. In memory alone is the list only if the
 // config says so, or if all sessions end with this process anyway.
@@ -393,31 +333,4 @@ func (b *builder) makeIssuer() {
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: b.app.Keys, Issuer: b.issuer(), Now: b.o.Now})
 	b.fail("issuer", err)
 	b.app.Issuer = issuer
-}
-
-// watchKeys reads the key file again whenever it has changed.
-func (b *builder) watchKeys() {
-	if b.Keys.File == "" {
-		return
-	}
-	every := time.Duration(b.Keys.Reload)
-	if every == 0 {
-		every = 30 * time.Second
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		_ = b.app.Keys.Watch(ctx, every, func(err error) {
-			if errors.Is(err, keys.ErrExhausted) {
-				b.o.Logger.WarnContext(ctx, "a key is half used up", "error", err)
-				return
-			}
-			b.o.Logger.ErrorContext(ctx, "keys could not be read again; those in force stay", "error", err)
-		})
-	})
-	b.closers = append(b.closers, func() error {
-		cancel()
-		watching.Wait()
-		return nil
-	})
 }

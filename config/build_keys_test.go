@@ -2,6 +2,8 @@ package config_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
 	"github.com/cloakroom-go/cloakroom/revocation"
 )
 
@@ -114,7 +117,7 @@ func TestBuildGroupReadable(t *testing.T) {
 func TestBuildKeysWithoutFuture(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	past, future := now.Add(-time.Hour), now.Add(time.Hour)
-	retired := keys.Dates{PublishAt: past, SignFrom: past, SignUntil: past}
+	retired := keys.Dates{PublishAt: past.Add(-time.Hour), SignFrom: past.Add(-time.Hour), SignUntil: past}
 	staged := keys.Dates{PublishAt: future, SignFrom: future}
 	for _, row := range []struct {
 		name      string
@@ -146,7 +149,7 @@ func TestKeysAreReloaded(t *testing.T) {
 	for _, row := range []struct {
 		reload config.Duration
 		after  time.Duration
-	}{{0, 30 * time.Second}, {config.Duration(time.Minute), time.Minute}} {
+	}{{0, 30 * time.Second}, {config.Duration(10 * time.Second), 10 * time.Second}} {
 		synctest.Test(t, func(t *testing.T) {
 			path := keyFile(t)
 			var log lines
@@ -155,7 +158,7 @@ func TestKeysAreReloaded(t *testing.T) {
 			require.NoError(t, err)
 			defer app.Close()
 
-			require.NoError(t, keys.Update(t.Context(), path, func(s *keys.Set) error { return s.Add(newKey(t, keys.EdDSA, keys.Dates{})) }))
+			require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error { return s.Add(newKey(t, keys.EdDSA, keys.Dates{})) }))
 			time.Sleep(row.after - time.Nanosecond) // of the bubble's clock
 			require.Len(t, app.Keys.Keys(), 2)
 			time.Sleep(time.Nanosecond)
@@ -171,4 +174,101 @@ func TestKeysAreReloaded(t *testing.T) {
 			require.Contains(t, log.String(), "is damaged or was edited")
 		})
 	}
+}
+
+// Times that the policy of the keys doesn't allow for would end sessions early,
+// or let a key sign that this instance doesn't know.
+func TestBuildHoldsToThePolicyOfTheKeys(t *testing.T) {
+	path := keyFile(t)
+	for _, row := range []struct {
+		name string
+		in   config.Config
+		want string
+	}{
+		{"as the policy says", config.Config{Session: config.Session{IdleTimeout: config.Duration(24 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}, Keys: config.Keys{Reload: config.Duration(30 * time.Second)}}, ""},
+		{"long sessions that are never idle for long", config.Config{Session: config.Session{Lifetime: config.Duration(300 * 24 * time.Hour)}}, ""},
+		{"idle for too long", config.Config{Session: config.Session{IdleTimeout: config.Duration(25 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}}, "keygen policy --token-life 1d1h"},
+		{"reads too seldom", config.Config{Keys: config.Keys{Reload: config.Duration(31 * time.Second)}}, "keygen policy --reload-interval 31s"},
+		{"opaque", config.Config{Mode: config.Opaque, Session: config.Session{IdleTimeout: config.Duration(25 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}}, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			row.in.Keys.File = path
+			app, err := row.in.Build(config.Options{})
+			if row.want != "" {
+				require.ErrorContains(t, err, row.want)
+				return
+			}
+			require.NoError(t, err)
+			require.NoError(t, app.Close())
+		})
+	}
+}
+
+func TestBuildOpensEncryptedKeys(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keys.json")
+	kek := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}, 2)
+	set, err := keys.NewSet(newKey(t, keys.ES256, keys.Dates{}))
+	require.NoError(t, err)
+	require.NoError(t, keys.File{Path: path, Key: kek}.Create(t.Context(), set))
+	file := func(name string, content []byte) string {
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(name, content, 0o600))
+		return name
+	}
+	raw, text, wrong := file("raw", kek), file("text", []byte(base64.StdEncoding.EncodeToString(kek)+"\n")), file("wrong", []byte("correct horse battery"))
+	t.Setenv("TEST_KEK", hex.EncodeToString(kek))
+	for _, row := range []struct {
+		name string
+		in   config.Keys
+		want string
+	}{
+		{"raw file", config.Keys{KEKFile: raw}, ""},
+		{"base64 file", config.Keys{KEKFile: text}, ""},
+		{"variable", config.Keys{KEKEnv: "TEST_KEK"}, ""},
+		{"none", config.Keys{}, "keys.file"},
+		{"a passphrase", config.Keys{PassphraseFile: wrong}, "keys.file"},
+		{"two secrets", config.Keys{KEKFile: raw, PassphraseFile: wrong}, "one secret too many"},
+		{"no such variable", config.Keys{KEKEnv: "TEST_KEK_2"}, "the environment variable TEST_KEK_2 is not set"},
+		{"no such file", config.Keys{KEKFile: filepath.Join(dir, "missing")}, "keys.kek_file"},
+		{"empty file", config.Keys{PassphraseFile: file("empty", nil)}, "at most 4096 bytes"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			row.in.File = path
+			app, err := config.Config{Keys: row.in}.Build(config.Options{})
+			if row.want != "" {
+				require.ErrorContains(t, err, row.want)
+				require.NotContains(t, err.Error(), "correct horse")
+				return
+			}
+			require.NoError(t, err)
+			require.NoError(t, app.Close())
+		})
+	}
+}
+
+// The process keeps its keys in rotation, and signs with the new ones without a restart.
+func TestBuildRotates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
+		require.NoError(t, err)
+		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+		var log lines
+		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		defer app.Close()
+		signers := make(map[string]bool)
+		for range 100 {
+			signer, err := app.Keys.Signer(time.Now())
+			require.NoError(t, err)
+			signers[signer.ID()] = true
+			time.Sleep(24 * time.Hour) // of the bubble's clock
+			synctest.Wait()
+		}
+		require.Len(t, signers, 4, "one for each 30 days")
+		require.Empty(t, app.Keys.Health(time.Now()).Problems)
+		require.Contains(t, log.String(), "keys were rotated")
+		require.NotContains(t, log.String(), "level=ERROR")
+	})
 }

@@ -53,7 +53,7 @@ func create(t testing.TB, path string, all ...*keys.Key) {
 	t.Helper()
 	set, err := keys.NewSet(all...)
 	require.NoError(t, err)
-	require.NoError(t, keys.Create(t.Context(), path, set))
+	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
 }
 
 func build(t testing.TB, c config.Config, o config.Options) *config.App {

@@ -105,8 +105,22 @@ type Keys struct {
 	// A relative path starts at the working directory.
 	File string `yaml:"file,omitempty" json:"file,omitzero" env:"KEYSET"`
 
-	// Reload is how often File is looked at for changes. 0 means 30 seconds.
+	// PassphraseFile or KEKFile is the file with the passphrase, or with the key of 32 bytes, that File is
+	// encrypted under; PassphraseEnv or KEKEnv is the environment variable with
+	// it, whose name must not begin with CLOAKROOM_. At most one of them; none for a File that is not encrypted.
+	PassphraseFile string `yaml:"passphrase_file,omitempty" json:"passphrase_file,omitzero"`
+	PassphraseEnv  string `yaml:"passphrase_env,omitempty" json:"passphrase_env,omitzero"` // see PassphraseFile
+	KEKFile        string `yaml:"kek_file,omitempty" json:"kek_file,omitzero"`             // see PassphraseFile
+	KEKEnv         string `yaml:"kek_env,omitempty" json:"kek_env,omitzero"`               // see PassphraseFile
+
+	// Reload is how often File is looked at for changes. 0 means 30 seconds. The policy of
+	// the keys must allow for it (keygen policy --reload-interval).
 	Reload Duration `yaml:"reload,omitempty" json:"reload,omitzero"`
+
+	// Rotate keeps the keys in rotation from within this process, which must be able to write File and
+	// its directory. Several instances that share the file may all do so. Leave it out where keygen does it, or where File
+	// is mounted to be read only.
+	Rotate bool `yaml:"rotate,omitempty" json:"rotate,omitzero"`
 
 	// InsecureGroupReadable accepts a File that its group can read, as Kubernetes
 	// mounts secrets. Everybody in the group can then make sessions.

@@ -23,6 +23,11 @@ audience: shop
 keys:
   file: /etc/shop/keys.json
   reload: 10s
+  passphrase_file: /etc/shop/passphrase
+  passphrase_env: SHOP_PASSPHRASE
+  kek_file: /etc/shop/kek
+  kek_env: SHOP_KEK
+  rotate: true
   insecure_group_readable: true
 session:
   preset: aal2
@@ -52,7 +57,7 @@ timeout: 1500ms
 
 const wholeJSON = `{
 	"mode": "auto", "issuer": "https://shop.example", "audience": "shop",
-	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "insecure_group_readable": true},
+	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "passphrase_file": "/etc/shop/passphrase", "passphrase_env": "SHOP_PASSPHRASE", "kek_file": "/etc/shop/kek", "kek_env": "SHOP_KEK", "rotate": true, "insecure_group_readable": true},
 	"session": {"preset": "aal2", "idle_timeout": "30m", "lifetime": "12h", "touch_every": "30s", "persistent": true},
 	"cookie": {
 		"name": "__Secure-shop", "path": "\/shop", "domain": "shop.example", "same_site": "strict",
@@ -69,7 +74,8 @@ func wholeEnv() []string {
 	return []string{
 		"PATH=/bin",
 		"CLOAKROOM_MODE=auto", "CLOAKROOM_ISSUER=https://shop.example", "CLOAKROOM_AUDIENCE=shop",
-		"CLOAKROOM_KEYSET=/etc/shop/keys.json", "CLOAKROOM_KEYS_RELOAD=10s", "CLOAKROOM_KEYS_INSECURE_GROUP_READABLE=true",
+		"CLOAKROOM_KEYSET=/etc/shop/keys.json", "CLOAKROOM_KEYS_RELOAD=10s", "CLOAKROOM_KEYS_PASSPHRASE_FILE=/etc/shop/passphrase", "CLOAKROOM_KEYS_PASSPHRASE_ENV=SHOP_PASSPHRASE",
+		"CLOAKROOM_KEYS_KEK_FILE=/etc/shop/kek", "CLOAKROOM_KEYS_KEK_ENV=SHOP_KEK", "CLOAKROOM_KEYS_ROTATE=true", "CLOAKROOM_KEYS_INSECURE_GROUP_READABLE=true",
 		"CLOAKROOM_SESSION_PRESET=aal2", "CLOAKROOM_SESSION_IDLE_TIMEOUT=30m", "CLOAKROOM_SESSION_LIFETIME=12h",
 		"CLOAKROOM_SESSION_TOUCH_EVERY=30s", "CLOAKROOM_SESSION_PERSISTENT=true",
 		"CLOAKROOM_COOKIE_NAME=__Secure-shop", "CLOAKROOM_COOKIE_PATH=/shop", "CLOAKROOM_COOKIE_DOMAIN=shop.example",
@@ -84,7 +90,7 @@ func wholeEnv() []string {
 func whole() config.Config {
 	return config.Config{
 		Mode: config.Auto, Issuer: "https://shop.example", Audience: "shop",
-		Keys: config.Keys{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), InsecureGroupReadable: true},
+		Keys: config.Keys{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek", KEKEnv: "SHOP_KEK", Rotate: true, InsecureGroupReadable: true},
 		Session: config.Session{
 			Preset: "aal2", IdleTimeout: config.Duration(30 * time.Minute), Lifetime: config.Duration(12 * time.Hour),
 			TouchEvery: config.Duration(30 * time.Second), Persistent: true,

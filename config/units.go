@@ -7,11 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-const (
-	day     = 24 * time.Hour
-	maxDays = uint64(math.MaxInt64 / day)
+	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
 // Duration is a time.Duration that is written with its units: "90s", "20m",
@@ -33,48 +30,14 @@ func (d *Duration) UnmarshalText(text []byte) error {
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // String returns d in the largest units that hold it: "30d", "1h30m".
-func (d Duration) String() string {
-	if v := time.Duration(d); v > 0 && v%day == 0 {
-		return strconv.FormatInt(int64(v/day), 10) + "d"
-	}
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+func (d Duration) String() string { return span.Format(time.Duration(d)) }
 
 func parseDuration(s string) (time.Duration, error) {
-	if isNumber(s) {
-		return 0, fmt.Errorf("%q has no unit; write %[2]ss, %[2]sm, %[2]sh or %[2]sd", s, s)
-	}
-	var total time.Duration
-	rest := s
-	if days, after, ok := strings.Cut(s, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 64)
-		if err != nil || n > maxDays {
-			return 0, badDuration(s)
-		}
-		total, rest = time.Duration(n)*day, after
-	}
-	if rest != "" || s == "" {
-		v, err := time.ParseDuration(rest)
-		if err != nil || v < 0 || v > math.MaxInt64-total {
-			return 0, badDuration(s)
-		}
-		total += v
-	}
-	if total == 0 {
+	d, err := span.Parse(s)
+	if err == nil && d == 0 {
 		return 0, fmt.Errorf("%q is zero; leave the field out for its default", s)
 	}
-	return total, nil
-}
-
-func badDuration(s string) error {
-	return fmt.Errorf("%q is no duration; write it like 90s, 20m, 12h or 30d", s)
+	return d, err
 }
 
 // Size is a number of bytes that is written with its unit: "512KiB", "64MiB",

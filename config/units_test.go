@@ -23,7 +23,7 @@ func TestDuration(t *testing.T) {
 		{"1h0m5s", "1h0m5s", time.Hour + 5*time.Second},
 		{"30d", "30d", 30 * 24 * time.Hour},
 		{"24h", "1d", 24 * time.Hour},
-		{"1d12h", "36h", 36 * time.Hour},
+		{"1d12h", "1d12h", 36 * time.Hour},
 		{"250ms", "250ms", 250 * time.Millisecond},
 		{"1.5h", "1h30m", 90 * time.Minute},
 		{"106751d", "106751d", 106751 * 24 * time.Hour},

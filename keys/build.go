@@ -70,14 +70,21 @@ func generate(alg Algorithm) (any, error) {
 		_, err := rand.Read(secret)
 		return secret, err
 	}
-	return nil, errors.New("keys: unknown algorithm: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt")
+	return nil, errUnknownAlgorithm
 }
 
-// randomID returns 128 random bits. The thumbprint of a secret would be a hash of it, for everybody to see.
+var errUnknownAlgorithm = errors.New("keys: unknown algorithm: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt")
+
+// randomID returns 128 random bits, without a dash at the beginning. The thumbprint of a secret
+// would be a hash of it, for everybody to see.
 func randomID() string {
-	var raw [16]byte
-	rand.Read(raw[:])
-	return base64.RawURLEncoding.EncodeToString(raw[:])
+	for {
+		var raw [16]byte
+		rand.Read(raw[:])
+		if id := base64.RawURLEncoding.EncodeToString(raw[:]); id[0] != '-' {
+			return id
+		}
+	}
 }
 
 // build makes a key from private material, or from public alone, after checking it. An

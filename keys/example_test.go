@@ -12,7 +12,7 @@ import (
 // An application reads its key file, takes up changes to it, and publishes the
 // public halves for the services that it calls.
 func ExampleOpenRing() {
-	ring, err := keys.OpenRing("keys.json")
+	ring, err := keys.OpenRing(keys.File{Path: "keys.json"})
 	if err != nil {
 		log.Fatal(err)
 	}

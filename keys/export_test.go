@@ -19,3 +19,18 @@ var (
 )
 
 const MaxSeals = maxSeals
+
+// ParseSet reads the text of a key file.
+func ParseSet(text []byte) (*Set, error) { return parseSet(text) }
+
+// WithDates returns k with other dates, whatever has passed.
+func WithDates(k *Key, d Dates) *Key {
+	k, err := k.with(d, nil)
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// Path is where the ring's file is.
+func (r *Ring) Path() string { return r.file.Path }

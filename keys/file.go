@@ -1,12 +1,17 @@
 package keys
 
 import (
+	"bytes"
 	"context"
+	"crypto"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 )
@@ -14,62 +19,158 @@ import (
 // maxFile is the size of the largest key file that is read, in bytes.
 const maxFile = 1 << 20
 
-// FileOption relaxes a check on key files.
-type FileOption func(*fileOptions)
+// A File names a key file and says how it is protected. The file must be regular,
+// or a link to a regular one, of at most 1 MiB; it must belong to this process's user or to
+// root, with mode 0600 or less. Errors of all methods say what to do, and wrap an error of
+// package io/fs, ErrUnsafeFile, ErrInvalidFile or ErrLocked.
+type File struct {
+	_ [0]func() // no unkeyed literals, no comparison
 
-type fileOptions struct{ groupReadable bool }
+	// Path is where the file is. Required.
+	Path string
 
-// InsecureGroupReadable accepts a key file that its group can read, as
-// Kubernetes mounts secrets for a process that is not root (mode 0440 with
-// fsGroup). Everybody in the group can sign.
-func InsecureGroupReadable() FileOption {
-	return func(o *fileOptions) { o.groupReadable = true }
+	// Passphrase, or Key, is what the file is encrypted under (RFC 7517, Appendix C): a passphrase of at
+	// least 8 characters, or a key of 32 random bytes, raw or as base64 or hexadecimal text. At most one of them; none
+	// for a file that is not encrypted. A file that is encrypted when it should not be, or the reverse, is refused.
+	Passphrase []byte
+	Key        []byte // see Passphrase
+
+	// Signers hold the private halves of keys that live in a KMS or an HSM: those of which the file has
+	// the public half alone. A signer that fits no key of the file is not used.
+	Signers []crypto.Signer
+
+	// InsecureGroupReadable accepts a file that its group can read, as Kubernetes
+	// mounts secrets for a process that is not root (mode 0440 with fsGroup).
+	// Everybody in the group can sign.
+	InsecureGroupReadable bool
 }
 
-// ReadFile reads a key file. It must be a regular file, or a link to one, of at most 1 MiB that
-// belongs to this process's user or to root, with mode 0600 or less. Errors say what to do, and wrap an error
-// of package io/fs, ErrUnsafeFile or ErrInvalidFile.
-func ReadFile(path string, opts ...FileOption) (*Set, error) {
-	s, _, err := readFile(path, opts)
+var errNoPath = errors.New("keys: File.Path is required: the path of a key file")
+
+// Format implements fmt.Formatter, so that no verb prints the passphrase or the key.
+func (f File) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "keys.File(%s)", f.Path) }
+
+// Read reads the file.
+func (f File) Read() (*Set, error) {
+	s, _, err := f.read()
 	return s, err
 }
 
-func readFile(path string, opts []FileOption) (*Set, fs.FileInfo, error) {
-	data, info, err := readSafely(path, opts)
+func (f File) read() (*Set, fs.FileInfo, error) {
+	text, info, err := f.text()
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := parseSet(data)
-	if what := foreign(data); err != nil && what != "" {
-		return nil, nil, fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with: keygen init: %w", ErrInvalidFile, path, what, err)
-	}
+	s, err := parseSet(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup: %w", ErrInvalidFile, path, err)
+		return nil, nil, f.explainInvalid(text, err)
+	}
+	if err := s.attach(f.Signers); err != nil {
+		return nil, nil, err
 	}
 	return s, info, nil
 }
 
+func (f File) explainInvalid(text []byte, err error) error {
+	if what := foreign(text); what != "" {
+		return fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import: %w", ErrInvalidFile, f.Path, what, err)
+	}
+	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup, such as %s.bak: %w", ErrInvalidFile, f.Path, f.Path, err)
+}
+
+// InsecurePrivateText returns the JSON of the file, decrypted. It holds the private keys: it is for tools
+// that bring them elsewhere.
+func (f File) InsecurePrivateText() ([]byte, error) {
+	if _, err := f.Read(); err != nil {
+		return nil, err
+	}
+	text, _, err := f.text()
+	return text, err
+}
+
+// text reads the file and decrypts it. What it says is not checked yet.
+func (f File) text() ([]byte, fs.FileInfo, error) {
+	data, info, err := f.readSafely()
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := f.open(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", ErrInvalidFile, f.Path, err)
+	}
+	return text, info, nil
+}
+
+// Encrypted reports whether the file is encrypted. It needs no passphrase and no key.
+func (f File) Encrypted() (bool, error) {
+	data, _, err := f.readSafely()
+	return err == nil && isEncrypted(data), err
+}
+
+func (f File) protection() protection { return protection{f.Passphrase, rawKey(f.Key)} }
+
+// rawKey returns the 32 bytes that key stands for, or key itself if it stands for none.
+func rawKey(key []byte) []byte {
+	if len(key) == symmetricLen {
+		return key
+	}
+	text := string(bytes.TrimSpace(key))
+	for _, decode := range [...]func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.Strict().DecodeString, base64.RawStdEncoding.Strict().DecodeString,
+		base64.URLEncoding.Strict().DecodeString, base64.RawURLEncoding.Strict().DecodeString,
+	} {
+		if raw, err := decode(text); err == nil && len(raw) == symmetricLen {
+			return raw
+		}
+	}
+	return key
+}
+
+// open returns the text of a file, which may be encrypted.
+func (f File) open(data []byte) ([]byte, error) {
+	secret := f.protection()
+	switch {
+	case isEncrypted(data):
+		return secret.decrypt(data)
+	case secret.given():
+		// Whoever can write the file, but doesn't know the secret, could put keys of his own there.
+		return nil, errors.New("the file is not encrypted, and a passphrase or a key for it was given; encrypt it with keygen encrypt, or give none")
+	}
+	return data, nil
+}
+
+// seal is the reverse of open.
+func (f File) seal(text []byte) ([]byte, error) {
+	if secret := f.protection(); secret.given() {
+		return secret.encrypt(text)
+	}
+	return text, nil
+}
+
 // readSafely reads a file whose checks are on the open file, so that nobody can
 // exchange it in between.
-func readSafely(path string, opts []FileOption) ([]byte, fs.FileInfo, error) {
-	f, err := os.OpenFile(path, openFlags, 0)
-	if err != nil {
-		return nil, nil, explainOpen(path, err)
+func (f File) readSafely() ([]byte, fs.FileInfo, error) {
+	if f.Path == "" {
+		return nil, nil, errNoPath
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	file, err := os.OpenFile(f.Path, openFlags, 0)
+	if err != nil {
+		return nil, nil, explainOpen(f.Path, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil {
 		return nil, nil, fmt.Errorf("keys: key file: %w", err)
 	}
-	if err := checkFile(path, info, opts); err != nil {
+	if err := f.check(info); err != nil {
 		return nil, nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("keys: key file: %w", err)
 	}
 	if len(data) > maxFile {
-		return nil, nil, tooLarge(path)
+		return nil, nil, tooLarge(f.Path)
 	}
 	return data, info, nil
 }
@@ -84,15 +185,12 @@ func explainOpen(path string, err error) error {
 	return fmt.Errorf("keys: key file: %w", err)
 }
 
-func checkFile(path string, info fs.FileInfo, opts []FileOption) error {
-	var o fileOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+func (f File) check(info fs.FileInfo) error {
 	allowed := fs.FileMode(0o700)
-	if o.groupReadable {
+	if f.InsecureGroupReadable {
 		allowed |= 0o040
 	}
+	path := f.Path
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		return fmt.Errorf("%w: %s is a directory; name the file in it", ErrInvalidFile, path)
@@ -115,78 +213,120 @@ func tooLarge(path string) error {
 }
 
 // Create writes a new key file with mode 0600, durably and under the lock. It
-// never overwrites: if path exists, the error wraps fs.ErrExist.
-func Create(ctx context.Context, path string, s *Set) error {
-	if len(s.keys) == 0 {
+// never overwrites: if the path exists, the error wraps fs.ErrExist.
+func (f File) Create(ctx context.Context, s *Set) error {
+	switch {
+	case f.Path == "":
+		return errNoPath
+	case len(s.keys) == 0:
 		return errors.New("keys: a key file without keys would be of no use")
 	}
-	first := &Set{keys: s.keys, generation: 1}
-	data, err := first.encode()
+	first := s.Clone()
+	first.generation = 1
+	data, err := f.encode(first)
 	if err != nil {
 		return err
 	}
-	if err := createLocked(ctx, path, data); err != nil {
+	if err := f.createLocked(ctx, data); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("keys: there is a key file already, and it was not touched; choose another path, or remove it yourself: %w", err)
 		}
-		return fmt.Errorf("keys: create key file: %w", err)
+		return fmt.Errorf("keys: create key file: %w", explainLock(err))
 	}
 	s.generation = 1
 	return nil
 }
 
-func createLocked(ctx context.Context, path string, data []byte) error {
-	if _, err := os.Lstat(path); err == nil { // a link that leads nowhere is there too
-		return &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+func (f File) createLocked(ctx context.Context, data []byte) error {
+	if _, err := os.Lstat(f.Path); err == nil { // a link that leads nowhere is there too
+		return &fs.PathError{Op: "create", Path: f.Path, Err: fs.ErrExist}
 	}
-	unlock, err := durable.Lock(ctx, path)
+	unlock, err := durable.Lock(ctx, f.Path)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return durable.CreateFile(path, data, 0o600)
+	return durable.CreateFile(f.Path, data, 0o600, durable.Verify(f.verify))
 }
 
 // Update lets change work on the keys of the file, under the lock, and
-// writes the file durably with mode 0600 and the next generation. If change fails or leaves everything as it
-// was, the file stays. Errors wrap durable's ErrLocked when ctx ends before the lock is free.
-func Update(ctx context.Context, path string, change func(*Set) error) error {
-	unlock, err := durable.Lock(ctx, path)
+// writes the file durably with mode 0600 and the next generation. The file that it replaces stays beside it, with
+// .bak at the end of its name. If change fails or leaves everything as it was, nothing is
+// written. The error wraps ErrLocked when ctx ends before the lock is free.
+//
+// Update does not ask whether a change would log somebody out: package
+// rotation does.
+func (f File) Update(ctx context.Context, change func(*Set) error) error {
+	return f.update(ctx, f, change, durable.KeepPrevious())
+}
+
+// Protect writes the file with the passphrase or the key of next, or with
+// neither. The file that it replaces does not stay: it may be less protected.
+func (f File) Protect(ctx context.Context, next File) error {
+	next.Path = f.Path
+	return f.update(ctx, next, func(s *Set) error { s.changed = true; return nil }, durable.DropPrevious())
+}
+
+func (f File) update(ctx context.Context, next File, change func(*Set) error, opts ...durable.Option) error {
+	if f.Path == "" {
+		return errNoPath
+	}
+	unlock, err := durable.Lock(ctx, f.Path)
 	if err != nil {
-		return fmt.Errorf("keys: update key file: %w", err)
+		return fmt.Errorf("keys: update key file: %w", explainLock(err))
 	}
 	defer unlock()
-	s, err := ReadFile(path)
+	before, err := f.Read()
 	if err != nil {
 		return err
 	}
-	before := s.Keys()
+	s := before.Clone()
 	if err := change(s); err != nil {
 		return err
 	}
-	if sameKeys(before, s.keys) {
+	if !s.changed && s.equal(before) {
 		return nil
 	}
-	s.generation++
-	data, err := s.encode()
+	s.generation = before.generation + 1
+	data, err := next.encode(s)
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(path, data, 0o600); err != nil {
+	if err := durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify))...); err != nil {
 		return fmt.Errorf("keys: update key file: %w", err)
 	}
-	return durable.Sweep(path) // what a crash left there holds old keys
+	return durable.Sweep(f.Path) // what a crash left there holds old keys
 }
 
-// sameKeys compares pointers: keys are immutable.
-func sameKeys(a, b []*Key) bool {
-	if len(a) != len(b) {
-		return false
+// encode returns what is written of s.
+func (f File) encode(s *Set) ([]byte, error) {
+	text, err := s.encode()
+	if err != nil {
+		return nil, err
 	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
+	if len(text) > maxFile/2 {
+		return nil, fmt.Errorf("keys: %d keys are too many for a key file; prune those that have expired", len(s.keys))
 	}
-	return true
+	return f.seal(text)
+}
+
+// verify reads what was written as the next reader will.
+func (f File) verify(data []byte) error {
+	text, err := f.open(data)
+	if err == nil {
+		_, err = parseSet(text)
+	}
+	return err
+}
+
+func explainLock(err error) error {
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("%w; try again: %w", ErrLocked, err)
+	}
+	return err
+}
+
+// equal reports whether two sets hold the same. Keys are immutable, so pointers tell.
+func (s *Set) equal(other *Set) bool {
+	return slices.Equal(s.keys, other.keys) && slices.Equal(s.pruned, other.pruned) && s.policy.equal(other.policy)
 }

@@ -34,7 +34,7 @@ func newSet(t testing.TB, list ...*keys.Key) *keys.Set {
 func create(t testing.TB, list ...*keys.Key) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys.json")
-	require.NoError(t, keys.Create(t.Context(), path, newSet(t, list...)))
+	require.NoError(t, keys.File{Path: path}.Create(t.Context(), newSet(t, list...)))
 	return path
 }
 
@@ -43,7 +43,7 @@ func TestFileRoundTrip(t *testing.T) {
 	for _, alg := range all {
 		t.Run(string(alg), func(t *testing.T) {
 			k := generate(t, alg, dates)
-			got, err := keys.ReadFile(create(t, k))
+			got, err := keys.File{Path: create(t, k)}.Read()
 			require.NoError(t, err)
 			require.EqualValues(t, 1, got.Generation())
 			require.Len(t, got.Keys(), 1)
@@ -74,23 +74,23 @@ func TestCreate(t *testing.T) {
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
 
-	err = keys.Create(t.Context(), path, newSet(t, generate(t, keys.ES256)))
+	err = keys.File{Path: path}.Create(t.Context(), newSet(t, generate(t, keys.ES256)))
 	require.ErrorIs(t, err, fs.ErrExist)
 	require.ErrorContains(t, err, "was not touched")
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 
-	require.ErrorContains(t, keys.Create(t.Context(), filepath.Join(t.TempDir(), "k"), newSet(t)), "without keys")
-	require.ErrorIs(t, keys.Create(t.Context(), filepath.Join(t.TempDir(), "missing", "k"), newSet(t, generate(t, keys.ES256))), fs.ErrNotExist)
+	require.ErrorContains(t, keys.File{Path: filepath.Join(t.TempDir(), "k")}.Create(t.Context(), newSet(t)), "without keys")
+	require.ErrorIs(t, keys.File{Path: filepath.Join(t.TempDir(), "missing", "k")}.Create(t.Context(), newSet(t, generate(t, keys.ES256))), fs.ErrNotExist)
 }
 
 func TestUpdate(t *testing.T) {
 	first, second := generate(t, keys.ES256), generate(t, keys.Direct)
 	path := create(t, first)
 	add := func(s *keys.Set) error { return s.Add(second) }
-	require.NoError(t, keys.Update(t.Context(), path, add))
-	got, err := keys.ReadFile(path)
+	require.NoError(t, keys.File{Path: path}.Update(t.Context(), add))
+	got, err := keys.File{Path: path}.Read()
 	require.NoError(t, err)
 	require.EqualValues(t, 2, got.Generation())
 	require.NotNil(t, got.Key(first.ID()))
@@ -99,11 +99,11 @@ func TestUpdate(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode())
 
-	require.ErrorContains(t, keys.Update(t.Context(), path, add), "two keys have the ID")
+	require.ErrorContains(t, keys.File{Path: path}.Update(t.Context(), add), "two keys have the ID")
 	stop := errors.New("stop")
-	require.Equal(t, stop, keys.Update(t.Context(), path, func(*keys.Set) error { return stop }))
-	require.NoError(t, keys.Update(t.Context(), path, func(*keys.Set) error { return nil }))
-	got, err = keys.ReadFile(path)
+	require.Equal(t, stop, keys.File{Path: path}.Update(t.Context(), func(*keys.Set) error { return stop }))
+	require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(*keys.Set) error { return nil }))
+	got, err = keys.File{Path: path}.Read()
 	require.NoError(t, err)
 	require.EqualValues(t, 2, got.Generation(), "nothing changed")
 }
@@ -114,7 +114,7 @@ func TestUpdateHonoursTheLock(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, keys.Update(ctx, path, func(*keys.Set) error { return nil }), durable.ErrLocked)
+	require.ErrorIs(t, keys.File{Path: path}.Update(ctx, func(*keys.Set) error { return nil }), durable.ErrLocked)
 	require.NoError(t, unlock())
 }
 
@@ -124,13 +124,13 @@ func TestUpdatesDoNotLoseEachOther(t *testing.T) {
 	for range 10 {
 		wg.Go(func() {
 			k := generate(t, keys.EdDSA)
-			if err := keys.Update(context.Background(), path, func(s *keys.Set) error { return s.Add(k) }); err != nil {
+			if err := (keys.File{Path: path}).Update(context.Background(), func(s *keys.Set) error { return s.Add(k) }); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	got, err := keys.ReadFile(path)
+	got, err := keys.File{Path: path}.Read()
 	require.NoError(t, err)
 	require.Len(t, got.Keys(), 11)
 	require.EqualValues(t, 11, got.Generation())
@@ -140,7 +140,7 @@ func TestUpdateRemovesWhatACrashLeft(t *testing.T) {
 	path := create(t, generate(t, keys.EdDSA))
 	left := filepath.Join(filepath.Dir(path), ".keys.json.123.tmp")
 	require.NoError(t, os.WriteFile(left, []byte("old keys"), 0o600))
-	require.NoError(t, keys.Update(t.Context(), path, func(s *keys.Set) error { return s.Add(generate(t, keys.EdDSA)) }))
+	require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error { return s.Add(generate(t, keys.EdDSA)) }))
 	require.NoFileExists(t, left)
 }
 
@@ -166,7 +166,7 @@ func TestReadFileRefusesContent(t *testing.T) {
 	text := func(k ...*keys.Key) string {
 		b, err := newSet(t, k...).Encode()
 		require.NoError(t, err)
-		return strings.Replace(string(b), `"generation": 0`, `"generation": 1`, 1)
+		return strings.Replace(unsummed(t, b), `"generation": 0`, `"generation": 1`, 1)
 	}
 	good := text(ec, oct)
 	// edit changes the members of the only key.
@@ -263,7 +263,7 @@ func TestReadFileRefusesContent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys.json")
 			require.NoError(t, os.WriteFile(path, []byte(tt.in), 0o600))
-			_, err := keys.ReadFile(path)
+			_, err := keys.File{Path: path}.Read()
 			require.ErrorIs(t, err, keys.ErrInvalidFile)
 			require.ErrorContains(t, err, tt.want)
 			require.ErrorContains(t, err, "restore it from a backup")
@@ -271,7 +271,7 @@ func TestReadFileRefusesContent(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
 	require.NoError(t, os.WriteFile(path, []byte(good), 0o600))
-	_, err := keys.ReadFile(path)
+	_, err := keys.File{Path: path}.Read()
 	require.NoError(t, err, "the file that the rows change")
 }
 
@@ -283,6 +283,7 @@ func TestReadFileRefusesOtherFormats(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &file))
 	delete(file, "generation")
+	delete(file, "checksum")
 	exported, err := json.Marshal(file)
 	require.NoError(t, err)
 	single, err := json.Marshal(file["keys"].([]any)[0])
@@ -297,9 +298,9 @@ func TestReadFileRefusesOtherFormats(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys.json")
 			require.NoError(t, os.WriteFile(path, []byte(row.in), 0o600))
-			_, err := keys.ReadFile(path)
+			_, err := keys.File{Path: path}.Read()
 			require.ErrorIs(t, err, keys.ErrInvalidFile)
-			require.ErrorContains(t, err, row.want+", not a key file that keygen init made; make one with: keygen init")
+			require.ErrorContains(t, err, row.want+", not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import")
 			require.NotContains(t, err.Error(), "backup")
 		})
 	}
@@ -315,12 +316,13 @@ func TestReadFileAcceptsPublicHalf(t *testing.T) {
 	var file map[string]any
 	require.NoError(t, json.Unmarshal(text, &file))
 	file["generation"] = 1
+	delete(file, "checksum")
 	public(file["keys"].([]any)[0].(map[string]any))
 	text, err = json.Marshal(file)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "keys.json")
 	require.NoError(t, os.WriteFile(path, text, 0o600))
-	ring, err := keys.OpenRing(path)
+	ring, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
 	got, err := ring.Key(t.Context(), k.ID(), t0)
 	require.NoError(t, err)
@@ -337,11 +339,12 @@ func TestErrorsHoldNoKey(t *testing.T) {
 	secret := member(t, private(t, k), "k")
 	text, err := newSet(t, k).Encode()
 	require.NoError(t, err)
-	for _, change := range [][2]string{{`"enc"`, `"sig"`}, {`"kid"`, `"kit"`}, {secret, secret + "="}, {`"kty"`, `"x"`}, {`"generation": 0`, `"generation": 1,"x":1`}} {
+	good := strings.Replace(unsummed(t, text), `"generation": 0`, `"generation": 1`, 1)
+	for _, change := range [][3]string{{`"enc"`, `"sig"`, "use"}, {`"kid"`, `"kit"`, "kit"}, {secret, secret + "=", `"k"`}, {secret, secret[:20], "bytes"}, {`"kty"`, `"x"`, `"x"`}, {`"generation": 1`, `"generation": 1,"x":1`, `"x"`}} {
 		path := filepath.Join(t.TempDir(), "keys.json")
-		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(text), change[0], change[1], 1)), 0o600))
-		_, err := keys.ReadFile(path)
-		require.Error(t, err)
+		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(good, change[0], change[1], 1)), 0o600))
+		_, err := keys.File{Path: path}.Read()
+		require.ErrorContains(t, err, change[2])
 		require.NotContains(t, err.Error(), secret[:20])
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -21,10 +22,7 @@ func TestReadFileRefusesFiles(t *testing.T) {
 	good := create(t, generate(t, keys.EdDSA))
 	mode := func(name string, mode fs.FileMode) string {
 		path := filepath.Join(dir, name)
-		data, err := os.ReadFile(good)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, data, 0o600))
-		require.NoError(t, os.Chmod(path, mode))
+		copyFile(t, good, path, mode)
 		return path
 	}
 	link := func(name, target string) string {
@@ -58,7 +56,7 @@ func TestReadFileRefusesFiles(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := keys.ReadFile(tt.path)
+			_, err := keys.File{Path: tt.path}.Read()
 			require.ErrorIs(t, err, tt.want)
 			if tt.want != nil {
 				require.ErrorContains(t, err, tt.text)
@@ -66,6 +64,86 @@ func TestReadFileRefusesFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever lies where the file should be: every method refuses it at once, and leaves it as it is.
+func TestFileMethodsRefuseFiles(t *testing.T) {
+	sparse := func(t *testing.T, path string) {
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		require.NoError(t, os.Truncate(path, 1<<30)) // takes no room on the disk
+	}
+	rows := []struct {
+		name string
+		make func(t *testing.T, path string)
+		want error
+		text string
+	}{
+		{"a sparse file of 1 GiB", sparse, keys.ErrInvalidFile, "larger than 1 MiB"},
+		{"a directory", func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) }, keys.ErrInvalidFile, "is a directory"},
+		{"a pipe that nobody writes to", func(t *testing.T, path string) { require.NoError(t, syscall.Mkfifo(path, 0o600)) }, keys.ErrInvalidFile, "not a regular file"},
+		{"a link to a pipe", func(t *testing.T, path string) {
+			require.NoError(t, syscall.Mkfifo(path+".pipe", 0o600))
+			require.NoError(t, os.Symlink(path+".pipe", path))
+		}, keys.ErrInvalidFile, "not a regular file"},
+		{"a device", func(t *testing.T, path string) { require.NoError(t, os.Symlink("/dev/zero", path)) }, keys.ErrInvalidFile, "not a regular file"},
+		{"readable by all", func(t *testing.T, path string) { copyFile(t, rich(t, keys.File{}).Path, path, 0o644) }, keys.ErrUnsafeFile, "chmod 600"},
+		{"of another user", func(t *testing.T, path string) { giveAway(t, path) }, keys.ErrUnsafeFile, "belongs to user 12345"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			f := keys.File{Path: filepath.Join(t.TempDir(), "keys.json")}
+			row.make(t, f.Path)
+			before, err := os.Lstat(f.Path)
+			require.NoError(t, err)
+			change := func(*keys.Set) error { panic("there are no keys to change") }
+			_, read := f.Read()
+			_, text := f.InsecurePrivateText()
+			_, ring := keys.OpenRing(f)
+			errs := []error{read, text, ring}
+			if !strings.HasPrefix(row.name, "a device") { // whose lock would lie in /dev
+				errs = append(errs, f.Update(t.Context(), change), f.Protect(t.Context(), keys.File{}))
+			}
+			for _, err := range errs {
+				require.ErrorIs(t, err, row.want)
+				require.ErrorContains(t, err, row.text)
+			}
+			require.ErrorIs(t, f.Create(t.Context(), newSet(t, generate(t, keys.EdDSA))), fs.ErrExist)
+			after, err := os.Lstat(f.Path)
+			require.NoError(t, err)
+			require.True(t, os.SameFile(before, after))
+			require.Equal(t, []any{before.Size(), before.Mode(), before.ModTime()}, []any{after.Size(), after.Mode(), after.ModTime()})
+		})
+	}
+}
+
+// 1 MiB is read, and a byte more is not.
+func TestReadSizes(t *testing.T) {
+	f := rich(t, keys.File{})
+	text, err := os.ReadFile(f.Path)
+	require.NoError(t, err)
+	good := unsummed(t, text)
+	for size, want := range map[int]error{1 << 20: nil, 1<<20 + 1: keys.ErrInvalidFile} {
+		require.NoError(t, os.WriteFile(f.Path, []byte(good+strings.Repeat(" ", size-len(good))), 0o600))
+		_, err := f.Read()
+		require.ErrorIs(t, err, want)
+	}
+}
+
+func copyFile(t testing.TB, from, to string, mode fs.FileMode) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, data, mode))
+	require.NoError(t, os.Chmod(to, mode))
+}
+
+func giveAway(t *testing.T, path string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	copyFile(t, rich(t, keys.File{}).Path, path, 0o600)
+	require.NoError(t, os.Chown(path, 12345, 12345))
 }
 
 func TestInsecureGroupReadable(t *testing.T) {
@@ -76,7 +154,7 @@ func TestInsecureGroupReadable(t *testing.T) {
 	}{{0o440, true}, {0o640, true}, {0o600, true}, {0o444, false}, {0o660, false}, {0o450, false}, {0o604, false}}
 	for _, tt := range tests {
 		require.NoError(t, os.Chmod(path, tt.mode))
-		_, err := keys.ReadFile(path, keys.InsecureGroupReadable())
+		_, err := keys.File{Path: path, InsecureGroupReadable: true}.Read()
 		require.Equal(t, tt.ok, err == nil, "%o: %v", tt.mode, err)
 	}
 }
@@ -90,7 +168,7 @@ func TestReadFileUnprivileged(t *testing.T) {
 	dir := t.TempDir()
 	for name, mode := range map[string]fs.FileMode{"unreadable": 0o000, "foreign": 0o644, "own": 0o600} {
 		path := filepath.Join(dir, name)
-		require.NoError(t, keys.Create(t.Context(), path, newSet(t, generate(t, keys.EdDSA))))
+		require.NoError(t, keys.File{Path: path}.Create(t.Context(), newSet(t, generate(t, keys.EdDSA))))
 		require.NoError(t, os.Chmod(path, mode))
 	}
 	if os.Geteuid() != 0 {
@@ -105,20 +183,20 @@ func TestReadFileUnprivileged(t *testing.T) {
 }
 
 func readUnprivileged(t *testing.T, dir string) {
-	_, err := keys.ReadFile(filepath.Join(dir, "unreadable"))
+	_, err := keys.File{Path: filepath.Join(dir, "unreadable")}.Read()
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.ErrorContains(t, err, "run it as the file's owner")
-	_, err = keys.ReadFile(filepath.Join(dir, "own"))
+	_, err = keys.File{Path: filepath.Join(dir, "own")}.Read()
 	require.NoError(t, err)
 	if os.Getenv("KEYS_TEST_OWNER") == "same" {
 		return // this user can't give files away
 	}
-	_, err = keys.ReadFile(filepath.Join(dir, "foreign"))
+	_, err = keys.File{Path: filepath.Join(dir, "foreign")}.Read()
 	require.ErrorIs(t, err, keys.ErrUnsafeFile)
 	// No write access to the directory: clear errors, and nothing is left behind.
-	err = keys.Update(t.Context(), filepath.Join(dir, "own"), func(s *keys.Set) error { return s.Add(generate(t, keys.EdDSA)) })
+	err = keys.File{Path: filepath.Join(dir, "own")}.Update(t.Context(), func(s *keys.Set) error { return s.Add(generate(t, keys.EdDSA)) })
 	require.ErrorIs(t, err, fs.ErrPermission)
-	err = keys.Create(t.Context(), filepath.Join(dir, "new"), newSet(t, generate(t, keys.EdDSA)))
+	err = keys.File{Path: filepath.Join(dir, "new")}.Create(t.Context(), newSet(t, generate(t, keys.EdDSA)))
 	require.ErrorIs(t, err, fs.ErrPermission)
 }
 
@@ -147,7 +225,7 @@ func TestReadFileRefusesForeignOwner(t *testing.T) {
 	}
 	path := create(t, generate(t, keys.EdDSA))
 	require.NoError(t, os.Chown(path, 12345, 12345))
-	_, err := keys.ReadFile(path)
+	_, err := keys.File{Path: path}.Read()
 	require.ErrorIs(t, err, keys.ErrUnsafeFile)
 	require.ErrorContains(t, err, "belongs to user 12345")
 }

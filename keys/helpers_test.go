@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
@@ -8,12 +9,14 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
@@ -69,6 +72,14 @@ func keyText(t testing.TB, file string) string {
 	return string(set.Keys[0])
 }
 
+// unsummed takes the checksum out of the text of a key file, so that the text can be edited.
+func unsummed(t testing.TB, file []byte) string {
+	t.Helper()
+	before, _, found := strings.Cut(string(file), ",\n  \"checksum\": \"")
+	require.True(t, found, "no checksum")
+	return before + "\n}\n"
+}
+
 func random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
@@ -79,4 +90,15 @@ func random(n int) []byte {
 func modulus(bits int) *big.Int {
 	n := new(big.Int).SetBytes(random(bits / 8))
 	return n.SetBit(n.SetBit(n, bits-1, 1), 0, 1)
+}
+
+// exportPrivate gives the private half of a key in the form of the standard library.
+func exportPrivate(t testing.TB, k *keys.Key, to *crypto.Signer) error {
+	t.Helper()
+	var raw any
+	if err := jwk.Export(private(t, k), &raw); err != nil {
+		return err
+	}
+	*to = raw.(crypto.Signer)
+	return nil
 }

@@ -19,7 +19,7 @@ import (
 // material is the part of a JWK that is the key itself, as base64url text
 // (RFC 7518, Section 6; RFC 8037, Section 2).
 type material struct {
-	Kty string `json:"kty"`
+	Kty string `json:"kty,omitempty"`
 	Crv string `json:"crv,omitempty"`
 	X   string `json:"x,omitempty"`
 	Y   string `json:"y,omitempty"`
@@ -256,15 +256,10 @@ func parseRevocation(value []byte) (*fileRevocation, error) {
 
 // key builds the key that f describes.
 func (f *fileKey) key() (*Key, error) {
-	alg := Algorithm(f.Alg)
-	switch {
-	case f.Kid == "":
-		return nil, errors.New("keys: no kid")
-	case alg.Use() == "":
-		return nil, errors.New("keys: alg is not known")
-	case f.Use != string(alg.Use()):
-		return nil, fmt.Errorf("keys: use is not %q", alg.Use())
+	if err := f.named(); err != nil {
+		return nil, err
 	}
+	alg := Algorithm(f.Alg)
 	k, err := f.material.key(alg, f.Kid)
 	if err != nil {
 		return nil, err
@@ -274,14 +269,47 @@ func (f *fileKey) key() (*Key, error) {
 			return nil, errors.New("keys: kid is not the RFC 7638 thumbprint of the key")
 		}
 	}
-	var revoked *revocation
-	if f.Revoked != nil {
-		revoked = &revocation{at: instant(f.Revoked.At), reason: f.Revoked.Reason}
-	}
-	return k.with(Dates{instant(f.Created), instant(f.PublishAt), instant(f.SignFrom), instant(f.SignUntil), instant(f.VerifyUntil)}, revoked)
+	return k.with(f.dates(), f.revocation())
 }
 
-func (k *Key) file() (fileKey, error) {
+// named checks what a key, and a note of one, must have.
+func (f *fileKey) named() error {
+	alg := Algorithm(f.Alg)
+	switch {
+	case f.Kid == "":
+		return errors.New("keys: no kid")
+	case alg.Use() == "":
+		return errors.New("keys: alg is not known")
+	case f.Use != string(alg.Use()):
+		return fmt.Errorf("keys: use is not %q", alg.Use())
+	}
+	return nil
+}
+
+func (f *fileKey) dates() Dates {
+	return Dates{instant(f.Created), instant(f.PublishAt), instant(f.SignFrom), instant(f.SignUntil), instant(f.VerifyUntil)}
+}
+
+func (f *fileKey) revocation() *revocation {
+	if f.Revoked == nil {
+		return nil
+	}
+	return &revocation{at: instant(f.Revoked.At), reason: f.Revoked.Reason}
+}
+
+// husk builds what is left of a key that was pruned.
+func (f *fileKey) husk() (*Key, error) {
+	if f.material != (material{}) {
+		return nil, errors.New("keys: a pruned key has no key in it")
+	}
+	if err := f.named(); err != nil {
+		return nil, err
+	}
+	return (&Key{id: f.Kid, alg: Algorithm(f.Alg)}).with(f.dates(), f.revocation())
+}
+
+// record is all but the key itself.
+func (k *Key) record() fileKey {
 	f := fileKey{
 		Kid: k.id, Alg: string(k.alg), Use: string(k.Use()),
 		Created: unix(k.dates.Created), PublishAt: unix(k.dates.PublishAt), SignFrom: unix(k.dates.SignFrom),
@@ -290,8 +318,12 @@ func (k *Key) file() (fileKey, error) {
 	if k.revoked != nil {
 		f.Revoked = &fileRevocation{At: unix(k.revoked.at), Reason: k.revoked.reason}
 	}
-	raw := k.private
-	if raw == nil {
+	return f
+}
+
+func (k *Key) file() (fileKey, error) {
+	f, raw := k.record(), k.private
+	if raw == nil || k.External() {
 		raw = k.public
 	}
 	var err error

@@ -31,6 +31,8 @@ type Key struct {
 	headers map[string][]byte // encoded JWE headers by cty; never written after construction
 	scratch *sync.Pool        // of *[]byte, for tokens in the making
 	seals   *atomic.Uint64    // tokens encrypted; shared with the key's earlier incarnations in a Ring
+
+	tokensUntil time.Time // see TokensUntil
 }
 
 // ID is the key's kid: for an asymmetric key its RFC 7638 thumbprint, else random.
@@ -45,8 +47,15 @@ func (k *Key) Use() Use { return k.alg.Use() }
 // Dates returns the instants at which the key changes its state.
 func (k *Key) Dates() Dates { return k.dates }
 
-// VerifyUntil is when the key stops verifying and decrypting; the zero time means never.
-func (k *Key) VerifyUntil() time.Time { return k.dates.VerifyUntil }
+// TokensUntil is the latest exp that a token of the key may have; the zero time means any. It is
+// when the key stops verifying, and, for a key of a Ring whose file has a policy, the leeway and the clock skew
+// before that: otherwise a verifier whose clock is ahead would refuse tokens that have not expired.
+func (k *Key) TokensUntil() time.Time {
+	if k.tokensUntil.IsZero() {
+		return k.dates.VerifyUntil
+	}
+	return k.tokensUntil
+}
 
 // Revoked says whether the key was revoked, when, and why in words for people. A revoked
 // key is revoked at any time, also before that instant.
@@ -60,8 +69,8 @@ func (k *Key) Revoked() (at time.Time, reason string, revoked bool) {
 // State is the key's state at the time now.
 func (k *Key) State(now time.Time) State { return stateAt(k.dates, k.revoked != nil, now) }
 
-// HasPrivate reports whether the key can sign, or seal and open. Keys of a public set, and retired
-// signature keys whose private half was erased, can only verify.
+// HasPrivate reports whether the key can sign, or seal and open. Keys of a public set, those whose private half
+// is in a KMS that is not attached, and retired signature keys whose private half was erased, can only verify.
 func (k *Key) HasPrivate() bool { return k.private != nil }
 
 // Public returns the public key, as *ecdsa.PublicKey, ed25519.PublicKey or
@@ -89,12 +98,12 @@ func (k Key) Format(f fmt.State, _ rune) {
 // trusted returns why tokens of the key are not accepted at the time now, or nil.
 func (k *Key) trusted(now time.Time) error {
 	switch s := k.State(now); {
-	case s.trusted():
-		return nil
-	case s == Expired:
-		return ErrKeyExpired
 	case s == Revoked:
 		return ErrKeyRevoked
+	case s == Expired, k.husk(): // of a husk the dates don't count: the clock may have been set back
+		return ErrKeyExpired
+	case s.trusted():
+		return nil
 	}
 	return ErrUnknownKey // staged: nobody should know it yet
 }
@@ -105,6 +114,16 @@ func (k *Key) with(d Dates, r *revocation) (*Key, error) {
 		return nil, fmt.Errorf("%w (key %s)", err, k.id)
 	}
 	c := *k
-	c.dates, c.revoked = d.whole(), r
+	c.dates, c.revoked, c.tokensUntil = d.whole(), r, time.Time{}
 	return &c, nil
+}
+
+// husk reports whether only a note is left of the key.
+func (k *Key) husk() bool { return k.private == nil && k.public == nil }
+
+// erased returns a copy of k without the private half.
+func (k *Key) erased() *Key {
+	c := *k
+	c.private, c.aead = nil, nil
+	return &c
 }

@@ -3,8 +3,8 @@
 // that other services verify with.
 //
 // Use [OpenRing] where users log in and [NewRemote], or [ParsePublicSet] for a
-// static file, where a service must only know who is calling. An application never makes keys: [Generate] and [Create] are for
-// cmd/keygen and for tests, [NewRing] for tests and for keys from elsewhere.
+// static file, where a service must only know who is calling. An application never makes keys: [Generate], [Import] and
+// the methods of [File] that write are for cmd/keygen, package rotation and tests, [NewRing] for tests and for keys from elsewhere.
 //
 // A key has one algorithm and one use for ever (RFC 8725, Section 3.1): a
 // signature key never decrypts, an encryption key never verifies, and what the
@@ -90,8 +90,8 @@ var (
 	ErrUnknownKey  = errors.New("keys: no key with this ID")
 	ErrKeyExpired  = errors.New("keys: the key has expired")
 	ErrKeyRevoked  = errors.New("keys: the key was revoked")
-	ErrNoActiveKey = errors.New("keys: no active key; make a new key file with keygen init, or add a key with keys.Update")
-	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; make a new key file with keygen init, or add a key with keys.Update")
+	ErrNoActiveKey = errors.New("keys: no active key; run: keygen check, and keygen rotate")
+	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; run: keygen rotate --use enc")
 	ErrUnavailable = errors.New("keys: the key set can't be fetched")
 	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
 )
@@ -102,7 +102,8 @@ var errWrongKey = errors.New("keys: the key is not for this")
 // What is wrong with a key file, beside the errors of package io/fs.
 var (
 	ErrUnsafeFile  = errors.New("keys: key file is not safe")  // wrong owner or mode
-	ErrInvalidFile = errors.New("keys: key file is not valid") // truncated, corrupt, or keys that are refused
+	ErrInvalidFile = errors.New("keys: key file is not valid") // truncated, corrupt, encrypted under something else, or keys that are refused
+	ErrLocked      = errors.New("keys: another process holds the lock of the key file")
 )
 
 // maxSeals is how many tokens one Direct key may encrypt: half of what NIST SP 800-38D,

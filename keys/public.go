@@ -46,6 +46,7 @@ func encodePublic(keys []*Key, now time.Time) ([]byte, error) {
 type publication struct {
 	body        []byte
 	etag        string
+	kids        map[string]bool
 	from, until time.Time // until is zero if nothing will change
 }
 
@@ -62,8 +63,15 @@ func (s *snapshot) publish(now time.Time) (*publication, error) {
 	if err != nil {
 		return nil, err
 	}
+	listed, err := parsePublicSet(body) // as its readers will see it
+	if err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256(body)
-	p := &publication{body: body, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`, from: now}
+	p := &publication{body: body, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`, kids: make(map[string]bool), from: now}
+	for _, k := range listed {
+		p.kids[k.id] = true
+	}
 	for _, k := range s.keys {
 		if next := k.dates.changes(now); !next.IsZero() && (p.until.IsZero() || next.Before(p.until)) {
 			p.until = next

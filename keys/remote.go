@@ -65,8 +65,7 @@ type Remote struct {
 	mu      sync.Mutex // guards what follows; never held during a fetch
 	running *fetch     // nil if none
 	failed  error      // of the last fetch
-	tokens  float64    // fetches that may start now
-	filled  time.Time  // when tokens was computed
+	starts  bucket     // of fetches
 	closed  bool
 }
 
@@ -96,7 +95,7 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	if t, ok := http.DefaultTransport.(*http.Transport); ok && cfg.Transport == nil {
 		cfg.Transport = t.Clone()
 	}
-	r := &Remote{cfg: cfg, client: &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}, tokens: fetchBurst}
+	r := &Remote{cfg: cfg, client: &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -184,29 +183,16 @@ func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 	if r.closed {
 		return nil, errors.New("keys: the remote key set is closed")
 	}
-	if r.refill(now); r.tokens < 1 {
+	if !r.starts.take(now) {
 		if _, set := r.find("", now); set == nil && r.failed == nil {
 			return nil, errors.New("keys: the key set is too old, and was asked for a moment ago")
 		}
 		return nil, r.failed
 	}
-	r.tokens--
 	f := &fetch{done: make(chan struct{})}
 	r.running = f
 	r.wg.Go(func() { r.run(f, now, force) })
 	return f, nil
-}
-
-// refill adds the fetches that have become due. The caller holds r.mu. Callers come a little out of
-// order, which must not add time; a clock that was set back must not stop fetches for long.
-func (r *Remote) refill(now time.Time) {
-	passed := now.Sub(r.filled)
-	if passed > 0 {
-		r.tokens = min(fetchBurst, r.tokens+passed.Seconds()/fetchEvery.Seconds())
-	}
-	if passed > 0 || passed < -time.Minute {
-		r.filled = now
-	}
 }
 
 func (r *Remote) run(f *fetch, now time.Time, force bool) {

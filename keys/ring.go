@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,61 +16,34 @@ import (
 // published, all from one snapshot. The zero Ring is empty: it signs and verifies nothing. A Ring is
 // safe for concurrent use, and must not be copied.
 type Ring struct {
-	Now func() time.Time // clock of Handler; if nil, time.Now; set it before the first use
+	Now func() time.Time // clock of Handler and Watch; if nil, time.Now; set it before the first use
 
-	path string // "" if the ring has no file
-	opts []FileOption
-	mu   sync.Mutex // held by who replaces snap
-	snap atomic.Pointer[snapshot]
+	file   File       // without a path if the ring has none
+	mu     sync.Mutex // held by who replaces snap
+	forced bucket     // of reloads because of an unknown key ID; under mu
+	snap   atomic.Pointer[snapshot]
+	watch  atomic.Pointer[sighting]
 }
 
 // A snapshot is immutable, save for the cache in it.
 type snapshot struct {
 	keys       []*Key
-	byID       map[string]*Key
+	pruned     []*Key
+	byID       map[string]*Key // both
+	policy     Policy          // zero without a file: then there is no grace, and clocks agree
 	generation int64
 	info       fs.FileInfo // of the file; nil without one
 	published  atomic.Pointer[publication]
 }
 
-// NewRing returns a ring of these keys, which come from no file.
+// NewRing returns a ring of these keys, which come from no file. There is no policy: keys sign until the
+// second that their dates say, and clocks are taken to agree.
 func NewRing(keys ...*Key) (*Ring, error) {
 	r := new(Ring)
 	if err := r.Replace(keys...); err != nil {
 		return nil, err
 	}
 	return r, nil
-}
-
-// OpenRing returns a ring of the keys in a key file. See ReadFile for what the file must be like.
-func OpenRing(path string, opts ...FileOption) (*Ring, error) {
-	r := &Ring{path: path, opts: slices.Clone(opts)}
-	if path == "" {
-		return nil, errors.New("keys: no path of a key file")
-	}
-	if err := r.Reload(); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// Reload reads the key file again and puts all of it in force, or, with an
-// error, leaves the keys as they are. It refuses a file of an earlier
-// generation, such as a restored backup, in which revoked keys may come back to life: restart to accept it.
-func (r *Ring) Reload() error {
-	if r.path == "" {
-		return errors.New("keys: the ring has no key file to reload; use Replace")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s, info, err := readFile(r.path, r.opts)
-	if err != nil {
-		return err
-	}
-	if old := r.load(); s.generation < old.generation {
-		return fmt.Errorf("%w: %s has generation %d, and %d is in force; restart if you want to go back", ErrInvalidFile, r.path, s.generation, old.generation)
-	}
-	return r.install(s, info)
 }
 
 // Replace puts these keys in force, and no others, or, with an error, leaves
@@ -84,27 +55,40 @@ func (r *Ring) Replace(keys ...*Key) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.install(s, nil)
+	return r.install(s, Policy{}, nil)
 }
 
 // install swaps the snapshot. The caller holds r.mu.
-func (r *Ring) install(s *Set, info fs.FileInfo) error {
+func (r *Ring) install(s *Set, p Policy, info fs.FileInfo) error {
 	old := r.load()
-	next := &snapshot{byID: make(map[string]*Key), generation: s.generation, info: info}
+	next := &snapshot{byID: make(map[string]*Key), pruned: s.pruned, policy: p, generation: s.generation, info: info}
 	for _, k := range s.keys {
-		if before := old.byID[k.id]; before != nil {
-			if !before.same(k) {
-				return fmt.Errorf("keys: key %s was exchanged for another with the same ID; make a new key instead", k.id)
-			}
-			again := *k
-			again.seals = before.seals // or a reload would reset the count
-			k = &again
+		before := old.byID[k.id]
+		if before != nil && !before.same(k) {
+			return fmt.Errorf("keys: key %s was exchanged for another with the same ID; make a new key instead", k.id)
 		}
+		k = k.under(p, before)
 		next.keys = append(next.keys, k)
+		next.byID[k.id] = k
+	}
+	for _, k := range s.pruned {
 		next.byID[k.id] = k
 	}
 	r.snap.Store(next)
 	return nil
+}
+
+// under returns k as it is in a ring with the policy p, where before was its
+// earlier incarnation, or nil.
+func (k *Key) under(p Policy, before *Key) *Key {
+	again := *k
+	if before != nil && before.seals != nil {
+		again.seals = before.seals // or a reload would reset the count
+	}
+	if end := k.dates.VerifyUntil; !end.IsZero() {
+		again.tokensUntil = end.Add(-p.Leeway - p.ClockSkew)
+	}
+	return &again
 }
 
 func (r *Ring) load() *snapshot {
@@ -114,63 +98,42 @@ func (r *Ring) load() *snapshot {
 	return &snapshot{}
 }
 
-// Watch reloads the key file whenever it has changed, looking every so often
-// until ctx ends. It reports each reload that failed, with the old keys still in
-// force, and tries again the next time. It also reports, once for each key, that
-// a key has used up half of the tokens that it may encrypt: the error wraps
-// [ErrExhausted]. report may be nil. Watch returns the cause of ctx's end.
-func (r *Ring) Watch(ctx context.Context, every time.Duration, report func(error)) error {
-	if every <= 0 {
-		return errors.New("keys: Watch needs a positive interval")
-	}
-	if report == nil {
-		report = func(error) {}
-	}
-	warned := make(map[string]bool)
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-			if !r.current() {
-				if err := r.Reload(); err != nil {
-					report(err)
-				}
-			}
-			r.warn(warned, report)
-		}
-	}
-}
-
-// warn reports the keys that near their end, except those that were reported before.
-func (r *Ring) warn(warned map[string]bool, report func(error)) {
-	for _, k := range r.load().keys {
-		if k.alg == Direct && k.Uses() >= maxSeals/2 && !warned[k.id] {
-			warned[k.id] = true
-			report(fmt.Errorf("%w: key %s has encrypted %d so far", ErrExhausted, k.id, k.Uses()))
-		}
-	}
-}
-
-// current reports whether the file is the one that was read.
-func (r *Ring) current() bool {
-	read := r.load().info
-	now, err := os.Stat(r.path)
-	return err == nil && read != nil && os.SameFile(read, now) && read.Size() == now.Size() && read.ModTime().Equal(now.ModTime()) && read.Mode() == now.Mode()
-}
-
 // Keys returns all keys in the order of the file, whatever their state.
 func (r *Ring) Keys() []*Key { return slices.Clone(r.load().keys) }
 
+// Pruned returns what is remembered of keys that were pruned, see [Set.Pruned].
+func (r *Ring) Pruned() []*Key { return slices.Clone(r.load().pruned) }
+
+// Set returns what is in force, for looking at it.
+func (r *Ring) Set() *Set {
+	s := r.load()
+	return (&Set{keys: s.keys, pruned: s.pruned, policy: s.policy, generation: s.generation}).Clone()
+}
+
+// Policy returns the policy of the key file, with the defaults in place of zeros; without a file, the zero Policy.
+func (r *Ring) Policy() Policy { return r.load().policy }
+
 // Signer returns the key to sign with: of the active signature keys the one that became active last, and of
-// two such the one with the lower ID, so that all instances choose the same. The error wraps ErrNoActiveKey.
+// two such the one with the lower ID, so that all instances choose the same. If none is active, because the successor
+// of the last one has failed to appear, that one goes on for the grace of the policy, and Health says so. The error wraps
+// ErrNoActiveKey, or ErrUnavailable if the key file, which is being watched, could not be read for that long.
+//
+// An asymmetric key that the ring's own JWK Set does not list never signs: nobody could verify.
 func (r *Ring) Signer(now time.Time) (*Key, error) {
-	if k := r.load().active(Signature, now); k != nil {
-		return k, nil
+	s := r.load()
+	if err := r.seen(s, now); err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w (to sign)", ErrNoActiveKey)
+	k, _ := s.signs(Signature, now)
+	if k == nil {
+		return nil, fmt.Errorf("%w (to sign)", ErrNoActiveKey)
+	}
+	if !k.alg.Symmetric() {
+		if p, err := s.publish(now); err != nil || !p.kids[k.id] {
+			return nil, fmt.Errorf("%w: the JWK Set does not list key %s", ErrNoActiveKey, k.id)
+		}
+	}
+	return k, nil
 }
 
 // Sealer returns the key to encrypt with, chosen as Signer chooses. It is nil without an error as long as
@@ -178,7 +141,10 @@ func (r *Ring) Signer(now time.Time) (*Key, error) {
 // ErrNoActiveKey: tokens must not become readable because a key ran out.
 func (r *Ring) Sealer(now time.Time) (*Key, error) {
 	s := r.load()
-	if k := s.active(Encryption, now); k != nil {
+	if err := r.seen(s, now); err != nil {
+		return nil, err
+	}
+	if k, _ := s.signs(Encryption, now); k != nil {
 		return k, nil
 	}
 	if _, ever := s.sealedSince(now); !ever {
@@ -188,16 +154,21 @@ func (r *Ring) Sealer(now time.Time) (*Key, error) {
 }
 
 // SealedSince returns when the first encryption key began to be used, and
-// whether one has by now. It counts all keys in the ring, whatever became of them. A token that is not
-// encrypted is then only good if it is older.
+// whether one has by now. It counts all keys in the ring that had a time to encrypt, whatever became of them. A token
+// that is not encrypted is then only good if it is older.
 func (r *Ring) SealedSince(now time.Time) (time.Time, bool) {
 	return r.load().sealedSince(now)
 }
 
 // Key returns the key that a token names, for verifying or decrypting: one that is pending, active
-// or retiring. The error wraps ErrUnknownKey, ErrKeyExpired or ErrKeyRevoked; a client must not learn which.
+// or retiring. An ID that is not known makes the ring look whether its file has changed, at most every 30 seconds: another
+// instance may have been faster to read it. The error wraps ErrUnknownKey, ErrKeyExpired or ErrKeyRevoked; a client must
+// not learn which.
 func (r *Ring) Key(_ context.Context, kid string, now time.Time) (*Key, error) {
 	k := r.load().byID[kid]
+	if k == nil {
+		k = r.reloadFor(kid, now)
+	}
 	if k == nil {
 		return nil, ErrUnknownKey // without the kid: it is text from a token
 	}
@@ -207,12 +178,32 @@ func (r *Ring) Key(_ context.Context, kid string, now time.Time) (*Key, error) {
 	return k, nil
 }
 
-func (s *snapshot) active(use Use, now time.Time) (best *Key) {
+// signs returns the key of a use that makes new tokens, and whether it does so
+// in its grace; nil if there is none.
+func (s *snapshot) signs(use Use, now time.Time) (best *Key, overrun bool) {
 	for _, k := range s.keys {
 		if k.Use() != use || k.private == nil || k.State(now) != Active {
 			continue
 		}
 		if best == nil || k.newer(best) {
+			best = k
+		}
+	}
+	if best == nil {
+		best = s.last(use, now)
+		overrun = best != nil
+	}
+	return best, overrun
+}
+
+// last returns the key that ceased to sign last, if that is no longer ago than the grace.
+func (s *snapshot) last(use Use, now time.Time) (best *Key) {
+	for _, k := range s.keys {
+		d := k.dates
+		if k.Use() != use || k.private == nil || k.State(now) != Retiring || !d.signs() || !now.Before(d.SignUntil.Add(s.policy.Grace)) {
+			continue
+		}
+		if best == nil || d.SignUntil.After(best.dates.SignUntil) || d.SignUntil.Equal(best.dates.SignUntil) && k.id < best.id {
 			best = k
 		}
 	}
@@ -227,9 +218,9 @@ func (k *Key) newer(than *Key) bool {
 }
 
 func (s *snapshot) sealedSince(now time.Time) (since time.Time, ever bool) {
-	for _, k := range s.keys {
+	for _, k := range s.byID {
 		from := k.dates.SignFrom
-		if k.Use() != Encryption || now.Before(from) {
+		if k.Use() != Encryption || !k.dates.signs() || now.Before(from) {
 			continue
 		}
 		if !ever || from.Before(since) {
@@ -243,6 +234,9 @@ func (s *snapshot) sealedSince(now time.Time) (since time.Time, ever bool) {
 func (k *Key) same(other *Key) bool {
 	if k.alg != other.alg {
 		return false
+	}
+	if k.husk() || other.husk() {
+		return true
 	}
 	if k.public != nil {
 		return k.public.(interface{ Equal(crypto.PublicKey) bool }).Equal(other.public)

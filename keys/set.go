@@ -2,23 +2,37 @@ package keys
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-// maxKeys is how many keys a set may have.
-const maxKeys = 100
+// Bounds of a set.
+const (
+	maxKeys   = 100
+	maxPruned = 400 // the eldest are forgotten
+)
 
 // Set is the content of a key file: keys in the order in which they were
-// added, and the generation, which each change of the file raises.
+// added, what is remembered of those that were pruned, the policy that they follow, and the generation,
+// which each change of the file raises.
+//
+// Its methods keep what holds whatever the policy: history is not rewritten. Whether a change would log somebody
+// out, package rotation tells.
 type Set struct {
 	keys       []*Key
+	pruned     []*Key // without material, the eldest first
+	policy     Policy
 	generation int64
+	changed    bool // write it even if it is the same
 }
 
 // NewSet returns a set of keys with different IDs.
@@ -35,23 +49,192 @@ func NewSet(keys ...*Key) (*Set, error) {
 // Keys returns the keys in the order of the file.
 func (s *Set) Keys() []*Key { return slices.Clone(s.keys) }
 
+// Pruned returns what is remembered of keys that were pruned, so that their
+// IDs are not used again and their tokens are told from those of unknown keys. They can do nothing.
+func (s *Set) Pruned() []*Key { return slices.Clone(s.pruned) }
+
 // Key returns the key with this ID, or nil.
 func (s *Set) Key(id string) *Key { return find(s.keys, id) }
 
 // Generation is how often the file was written. A Ring refuses to go back.
 func (s *Set) Generation() int64 { return s.generation }
 
-// Add appends a key. Key IDs are unique, and a set has at most 100 keys.
+// Policy returns the policy of the set, with the defaults in place of zeros.
+func (s *Set) Policy() Policy { return s.policy.WithDefaults() }
+
+// SetPolicy replaces the policy, if p is valid.
+func (s *Set) SetPolicy(p Policy) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	s.policy = p
+	return nil
+}
+
+// Clone returns a copy. Keys are immutable, and shared.
+func (s *Set) Clone() *Set {
+	c := *s
+	c.keys, c.pruned = slices.Clone(s.keys), slices.Clone(s.pruned)
+	return &c
+}
+
+// Ring returns a ring of these keys that goes by their policy. It does not follow a file.
+func (s *Set) Ring() (*Ring, error) {
+	r := new(Ring)
+	return r, r.install(s.Clone(), s.Policy(), nil)
+}
+
+// Add appends a key. Key IDs are unique, those of pruned keys included, and a set has at most 100 keys.
 func (s *Set) Add(k *Key) error {
 	switch {
-	case k == nil || k.alg.Use() == "":
+	case k == nil || k.alg.Use() == "" || k.husk():
 		return errors.New("keys: not a key")
 	case s.Key(k.id) != nil:
 		return fmt.Errorf("keys: two keys have the ID %s", k.id)
+	case find(s.pruned, k.id) != nil:
+		return fmt.Errorf("keys: the ID %s is that of a key that was pruned; it can't come back", k.id)
 	case len(s.keys) >= maxKeys:
-		return fmt.Errorf("keys: more than %d keys", maxKeys)
+		return fmt.Errorf("keys: more than %d keys; prune those that have expired", maxKeys)
 	}
 	s.keys = append(s.keys, k)
+	return nil
+}
+
+// SetDates moves dates of a key that are still to come at the time now. Those that have passed stay as
+// they are: what was signed under them can't be signed again.
+func (s *Set) SetDates(id string, d Dates, now time.Time) error {
+	return s.change(id, func(k *Key) (*Key, error) {
+		if k.revoked != nil {
+			return nil, fmt.Errorf("keys: key %s was revoked; its dates mean nothing any more", id)
+		}
+		d = d.whole()
+		was, is, same := k.dates.all(), d.all(), true
+		for i := range was {
+			if was[i].Equal(*is[i]) {
+				continue
+			}
+			if k.dates.passed(i, now) {
+				return nil, fmt.Errorf("keys: key %s: %s has passed, and can't be changed", id, dateNames()[i])
+			}
+			same = false
+		}
+		if same {
+			return k, nil // Update has nothing to write then
+		}
+		return k.with(d, nil)
+	})
+}
+
+// Revoke says that a key is not to be trusted any more, for the tokens that it has signed either.
+// There is no way back. The private half is erased; of a symmetric key nothing stays but a note, as if pruned.
+func (s *Set) Revoke(id string, at time.Time, reason string) error {
+	if err := checkReason(reason); err != nil {
+		return err
+	}
+	if !writable(at) {
+		return fmt.Errorf("keys: key %s: the time of the revocation is before 1970 or after 9999", id)
+	}
+	err := s.change(id, func(k *Key) (*Key, error) {
+		if k.revoked != nil {
+			return nil, fmt.Errorf("keys: key %s was revoked already", id)
+		}
+		r, err := k.with(k.dates, &revocation{at: at.Truncate(time.Second).UTC(), reason: reason})
+		if err != nil {
+			return nil, err
+		}
+		return r.erased(), nil
+	})
+	if err == nil && s.Key(id).husk() {
+		err = s.forget(id)
+	}
+	return err
+}
+
+// Erase removes the private half of a signature key that has ceased to sign at
+// the time now. It verifies still. Of a symmetric key, and of one that has none, nothing is removed.
+func (s *Set) Erase(id string, now time.Time) error {
+	return s.change(id, func(k *Key) (*Key, error) {
+		if st := k.State(now); st != Retiring && st != Expired && st != Revoked {
+			return nil, fmt.Errorf("keys: key %s is %s: its private half is needed", id, st)
+		}
+		if k.public == nil || k.Use() != Signature || k.private == nil || k.External() {
+			return k, nil
+		}
+		return k.erased(), nil
+	})
+}
+
+// Prune removes a key that has expired or was revoked at the time now. A note of it stays, see Pruned.
+func (s *Set) Prune(id string, now time.Time) error {
+	k := s.Key(id)
+	if k == nil {
+		return fmt.Errorf("%w: %q", ErrUnknownKey, id)
+	}
+	if st := k.State(now); st != Expired && st != Revoked {
+		return fmt.Errorf("keys: key %s is %s: only keys that have expired or were revoked can be pruned", id, st)
+	}
+	return s.forget(id)
+}
+
+// forget moves a key to those that were pruned.
+func (s *Set) forget(id string) error {
+	i := slices.IndexFunc(s.keys, func(k *Key) bool { return k.id == id })
+	k := s.keys[i]
+	s.keys = slices.Delete(s.keys, i, i+1)
+	s.pruned = append(s.pruned, &Key{id: k.id, alg: k.alg, dates: k.dates, revoked: k.revoked})
+	if len(s.pruned) > maxPruned {
+		drop := 0
+		if s.pruned[0] == firstSealer(s.pruned) { // it says since when tokens are encrypted
+			drop = 1
+		}
+		s.pruned = slices.Delete(s.pruned, drop, drop+1)
+	}
+	return nil
+}
+
+// firstSealer returns the first key that encrypted, or nil.
+func firstSealer(keys []*Key) (first *Key) {
+	for _, k := range keys {
+		if k.Use() == Encryption && k.dates.signs() && (first == nil || k.dates.SignFrom.Before(first.dates.SignFrom)) {
+			first = k
+		}
+	}
+	return first
+}
+
+// change replaces the key called id by what f makes of it.
+func (s *Set) change(id string, f func(*Key) (*Key, error)) error {
+	for i, k := range s.keys {
+		if k.id != id {
+			continue
+		}
+		changed, err := f(k)
+		if err == nil {
+			s.keys[i] = changed
+		}
+		return err
+	}
+	return fmt.Errorf("%w: %q", ErrUnknownKey, id)
+}
+
+// attach gives keys that live elsewhere their private halves.
+func (s *Set) attach(signers []crypto.Signer) error {
+	for i, k := range s.keys {
+		attached, err := attach(k, signers)
+		if err != nil {
+			return err
+		}
+		s.keys[i] = attached
+	}
+	return nil
+}
+
+const maxReason = 200 // bytes
+
+func checkReason(reason string) error {
+	if len(reason) > maxReason || !isText([]byte(reason)) {
+		return fmt.Errorf("keys: the reason must be text of at most %d bytes", maxReason)
+	}
 	return nil
 }
 
@@ -65,12 +248,14 @@ func find(keys []*Key, id string) *Key {
 }
 
 // encode writes the set as a JWK Set (RFC 7517, Section 5) with members of ours
-// besides. It holds the private keys.
+// besides. It holds the private keys. The last member is a checksum of all that stands before it.
 func (s *Set) encode() ([]byte, error) {
 	file := struct {
-		Generation int64     `json:"generation"`
-		Keys       []fileKey `json:"keys"`
-	}{s.generation, []fileKey{}}
+		Generation int64            `json:"generation"`
+		Policy     map[string]int64 `json:"policy,omitempty"`
+		Keys       []fileKey        `json:"keys"`
+		Pruned     []fileKey        `json:"pruned,omitempty"`
+	}{Generation: s.generation, Policy: s.policy.file(), Keys: []fileKey{}}
 	for _, k := range s.keys {
 		f, err := k.file()
 		if err != nil {
@@ -78,8 +263,35 @@ func (s *Set) encode() ([]byte, error) {
 		}
 		file.Keys = append(file.Keys, f)
 	}
+	for _, k := range s.pruned {
+		file.Pruned = append(file.Pruned, k.record())
+	}
 	text, err := json.MarshalIndent(file, "", "  ")
-	return append(text, '\n'), err
+	if err != nil {
+		return nil, err
+	}
+	text = append(bytes.TrimSuffix(text, []byte("\n}")), ",\n"...)
+	return append(text, checksum(text)...), nil
+}
+
+// checksumName begins the line that ends a key file.
+const checksumName = `  "checksum": "`
+
+// checksum returns the end of a key file that begins with text. It detects
+// accidents and edits: whoever can write the file can compute it too.
+func checksum(text []byte) string {
+	sum := sha256.Sum256(text)
+	return checksumName + base64.RawURLEncoding.EncodeToString(sum[:]) + "\"\n}\n"
+}
+
+// checkSum refuses a file whose checksum is not right. One without is
+// accepted: somebody took it out on purpose.
+func checkSum(data []byte) error {
+	i := bytes.LastIndex(data, []byte(checksumName))
+	if i < 0 || string(data[i:]) != checksum(data[:i]) {
+		return errors.New("the checksum is not that of the file; if you have edited it on purpose, remove the member checksum")
+	}
+	return nil
 }
 
 // parseSet reads what encode wrote. It is strict: what it does not know may
@@ -88,16 +300,22 @@ func parseSet(data []byte) (*Set, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, errors.New("the file is empty")
 	}
-	s, found := new(Set), false
+	s, found, summed := new(Set), false, false
 	err := jose.Object(data, func(name string, value []byte) (err error) {
 		switch name {
 		case "generation":
 			if s.generation, err = jose.Int(value); err == nil && s.generation < 1 {
 				err = errors.New("keys: generation is not positive")
 			}
+		case "policy":
+			err = s.policy.parse(value)
 		case "keys":
 			found = true
 			err = jose.Array(value, s.parseKey)
+		case "pruned":
+			err = jose.Array(value, s.parsePruned)
+		case "checksum":
+			summed = true
 		default:
 			err = errors.New("member " + strconv.Quote(name) + " is not known to this version")
 		}
@@ -105,6 +323,9 @@ func parseSet(data []byte) (*Set, error) {
 	})
 	if err == nil && (!found || s.generation == 0) {
 		err = errors.New("keys or generation is missing")
+	}
+	if err == nil && summed {
+		err = checkSum(data)
 	}
 	if err != nil {
 		return nil, err
@@ -147,6 +368,24 @@ func (s *Set) parseKey(value []byte) error {
 	}
 	if err != nil {
 		return fmt.Errorf("key number %d: %w", len(s.keys)+1, err)
+	}
+	return nil
+}
+
+func (s *Set) parsePruned(value []byte) error {
+	var f fileKey
+	err := jose.Object(value, f.member)
+	if err == nil {
+		var k *Key
+		if k, err = f.husk(); err == nil && (s.Key(k.id) != nil || find(s.pruned, k.id) != nil) {
+			err = errors.New("keys: two keys have one ID")
+		}
+		if err == nil {
+			s.pruned = append(s.pruned, k)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("pruned key number %d: %w", len(s.pruned)+1, err)
 	}
 	return nil
 }

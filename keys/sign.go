@@ -11,16 +11,24 @@ import (
 )
 
 // Sign returns the JWS signature of signingInput (RFC 7515, Section 5.1). It fails
-// if the key is not for signing or has no private half.
+// if the key is not for signing or has no private half, or if the signer that
+// holds the private half fails: then the error wraps the signer's.
 func (k *Key) Sign(signingInput string) ([]byte, error) {
 	if k.method == nil || k.private == nil {
 		return nil, fmt.Errorf("%w: key %s can't sign", errWrongKey, k.id)
 	}
-	signature, err := k.method.Sign(signingInput, k.private)
+	signature, err := k.signature(signingInput)
 	if err != nil {
 		return nil, fmt.Errorf("keys: sign with key %s: %w", k.id, err)
 	}
 	return signature, nil
+}
+
+func (k *Key) signature(signingInput string) ([]byte, error) {
+	if s := k.signer(); s != nil {
+		return k.signExternally(s, signingInput)
+	}
+	return k.method.Sign(signingInput, k.private)
 }
 
 // Verify returns nil if signature is the key's own over signingInput. The error

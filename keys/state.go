@@ -76,6 +76,9 @@ func stateAt(d Dates, revoked bool, now time.Time) State {
 	return Expired
 }
 
+// State is the state of a key with these dates at the time now, if it was not revoked.
+func (d Dates) State(now time.Time) State { return stateAt(d, false, now) }
+
 // whole drops fractions of seconds, which the file can't hold.
 func (d Dates) whole() Dates {
 	for _, t := range d.all() {
@@ -90,11 +93,33 @@ func (d *Dates) all() [5]*time.Time {
 	return [...]*time.Time{&d.Created, &d.PublishAt, &d.SignFrom, &d.SignUntil, &d.VerifyUntil}
 }
 
+// dateNames names what all returns, as the key file does.
+func dateNames() [5]string {
+	return [...]string{"created", "publish_at", "sign_from", "sign_until", "verify_until"}
+}
+
+// passed reports whether the i-th of the dates lies in the past. One that is
+// zero lies there if it begins something, and never if it ends something.
+func (d Dates) passed(i int, now time.Time) bool {
+	t := *d.all()[i]
+	if t.IsZero() {
+		return i < 3
+	}
+	return i == 0 || !t.After(now)
+}
+
+// writable reports whether the file can hold t, see seconds.
+func writable(t time.Time) bool { return t.Unix() > 0 && t.Unix() <= maxSeconds }
+
+// signs reports whether there is a time at which the key signs. One that was withdrawn before
+// its time has none, nor one that is there to verify the tokens of another system.
+func (d Dates) signs() bool { return d.SignUntil.IsZero() || d.SignUntil.After(d.SignFrom) }
+
 // check refuses dates that are out of order, or that the file can't hold.
 func (d Dates) check() error {
 	for _, t := range d.all() {
-		if !t.IsZero() && t.Unix() <= 0 {
-			return errors.New("keys: date before 1970")
+		if !t.IsZero() && !writable(*t) {
+			return errors.New("keys: date before 1970 or after 9999")
 		}
 	}
 	if !d.VerifyUntil.IsZero() && d.SignUntil.IsZero() {

@@ -173,7 +173,7 @@ func writeKeys(t testing.TB, entries ...map[string]any) string {
 
 func openRing(t testing.TB, path string) *keys.Ring {
 	t.Helper()
-	ring, err := keys.OpenRing(path)
+	ring, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
 	return ring
 }

@@ -281,11 +281,11 @@ func TestAttackKeyDowngrade(t *testing.T) {
 	m := newMaterial(t, time.Now(), keys.ES256, keys.Direct)
 	for _, mode := range []os.FileMode{0o644, 0o640, 0o604, 0o666, 0o660, 0o620, 0o602} {
 		require.NoError(t, os.Chmod(m.both, mode))
-		_, err := keys.OpenRing(m.both)
+		_, err := keys.OpenRing(keys.File{Path: m.both})
 		assert.ErrorIs(t, err, keys.ErrUnsafeFile, "%o", mode)
 	}
 	require.NoError(t, os.Chmod(m.both, 0o600))
-	set, err := keys.ReadFile(m.both)
+	set, err := keys.File{Path: m.both}.Read()
 	require.NoError(t, err)
 	text, err := set.PublicSet(time.Now())
 	require.NoError(t, err)

@@ -139,7 +139,7 @@ func TestAttackWeakSecrets(t *testing.T) {
 	now := newClock().Now()
 	load := func(secret []byte) error {
 		entry, _ := keyEntry(t, secret, keys.HS256, "", now)
-		_, err := keys.OpenRing(writeKeys(t, entry))
+		_, err := keys.OpenRing(keys.File{Path: writeKeys(t, entry)})
 		return err
 	}
 	require.NoError(t, load(random(32)))

@@ -72,11 +72,11 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 
 // capped returns rec with an idle deadline that is no later than the end of key.
 func capped(rec *session.Record, key *keys.Key) *session.Record {
-	if key == nil || key.VerifyUntil().IsZero() || !key.VerifyUntil().Before(rec.IdleDeadline) {
+	if key == nil || key.TokensUntil().IsZero() || !key.TokensUntil().Before(rec.IdleDeadline) {
 		return rec
 	}
 	shorter := *rec
-	shorter.IdleDeadline = key.VerifyUntil().Truncate(time.Second)
+	shorter.IdleDeadline = key.TokensUntil().Truncate(time.Second)
 	return &shorter
 }
 

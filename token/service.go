@@ -80,7 +80,7 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 	if key.Algorithm().Symmetric() {
 		return "", unavailable("sign a service token", symmetric(key))
 	}
-	expires := earliest(now.Add(i.c.Lifetime), caller.IdleDeadline, caller.Deadline, key.VerifyUntil()).Truncate(time.Second)
+	expires := earliest(now.Add(i.c.Lifetime), caller.IdleDeadline, caller.Deadline, key.TokensUntil()).Truncate(time.Second)
 	if !now.Before(expires) {
 		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w", session.Unavailable)
 	}

@@ -215,9 +215,11 @@ func TestPublicKeys(t *testing.T) {
 	require.Equal(t, "application/jwk-set+json", got.Header.Get("Content-Type"))
 	var set struct{ Keys []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(got.body), &set))
-	require.Len(t, set.Keys, 1)
-	require.Equal(t, "EC", set.Keys[0]["kty"])
-	require.NotContains(t, set.Keys[0], "d")
+	require.Len(t, set.Keys, 2, "the one that signs and its standby")
+	for _, k := range set.Keys {
+		require.Equal(t, "EC", k["kty"])
+		require.NotContains(t, k, "d")
+	}
 	require.Empty(t, got.Header.Get("Vary"), "public keys are the same for everybody")
 }
 

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/keys/timeline"
 )
 
 // makeKeys makes a key file with the keys that "keygen init" gives, unless there
@@ -18,13 +22,13 @@ func makeKeys(ctx context.Context, path string, stderr io.Writer) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil // whether it is any good is told when it is read
 	}
-	set, err := newKeys(time.Now().Truncate(time.Second))
+	set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	switch err := keys.Create(ctx, path, set); {
+	switch err := (keys.File{Path: path}).Create(ctx, set); {
 	case errors.Is(err, fs.ErrExist):
 		return nil // somebody was faster
 	case err != nil:
@@ -34,16 +38,15 @@ func makeKeys(ctx context.Context, path string, stderr io.Writer) error {
 	return nil
 }
 
-// newKeys returns a key to sign with and one to encrypt with, both active.
-func newKeys(now time.Time) (*keys.Set, error) {
-	active := keys.Dates{Created: now, PublishAt: now, SignFrom: now}
-	signing, err := keys.Generate(keys.ES256, active)
+// drawKeys draws the lives of the keys in force, with what is to come.
+func drawKeys(set *keys.Set, now time.Time) (template.HTML, error) {
+	period := set.Policy().RotationPeriod
+	plan, err := rotation.Plan(set, now, now.Add(-period/2), now.Add(2*period-period/8))
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	sealing, err := keys.Generate(keys.Direct, active)
-	if err != nil {
-		return nil, err
-	}
-	return keys.NewSet(signing, sealing)
+	var out strings.Builder
+	err = timeline.SVG(&out, plan)
+	_, picture, _ := strings.Cut(out.String(), "<svg") // without the XML declaration
+	return template.HTML("<svg" + picture), err        // package timeline escapes all that comes from the file
 }

@@ -155,7 +155,7 @@ func (o *options) sessions(ctx context.Context, stderr io.Writer) (config.Config
 	if o.keys == "" && c.Keys.File != "" {
 		return c, nil
 	}
-	c.Keys.File = cmp.Or(o.keys, defaultKeys)
+	c.Keys.File, c.Keys.Rotate = cmp.Or(o.keys, defaultKeys), true
 	return c, makeKeys(ctx, c.Keys.File, stderr)
 }
 

@@ -58,6 +58,7 @@ type page struct {
 	Values        []value
 	Token         *tokenView
 	Keys          []keyView
+	Plan          template.HTML // picture of the keys' lives
 	Orders        []row
 
 	Secure         bool   // with -tls
@@ -103,6 +104,10 @@ func (d *demo) render(w http.ResponseWriter, r *http.Request, status int, v view
 
 func (d *demo) view(r *http.Request, v view) *page {
 	now := d.now()
+	plan, err := drawKeys(d.sessions.Keys.Set(), now)
+	if err != nil {
+		d.log.ErrorContext(r.Context(), "keys could not be drawn", "error", err)
+	}
 	s := session.From(r.Context())
 	rec := s.Snapshot()
 	p := &page{
@@ -112,7 +117,7 @@ func (d *demo) view(r *http.Request, v view) *page {
 		Ends: at(rec.IdleDeadline, now), Latest: at(rec.Deadline, now),
 		Version: rec.Version, Generation: rec.Generation,
 		Visits: visits.Get(s), Packed: s.Has(string(suitcase)),
-		Keys: d.keys(now), Orders: members(v.Orders, now, noNote),
+		Keys: d.keys(now), Plan: plan, Orders: members(v.Orders, now, noNote),
 		Secure: strings.HasPrefix(d.url, "https:"), URL: d.url, OrdersURL: d.ordersURL,
 	}
 	for name, text := range rec.Values.All() {

@@ -22,7 +22,7 @@ func symmetricKeys(t *testing.T) string {
 	set, err := keys.NewSet(key)
 	require.NoError(t, err)
 	path := newKeyPath(t)
-	require.NoError(t, keys.Create(t.Context(), path, set))
+	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
 	return path
 }
 
@@ -150,4 +150,13 @@ func TestMoments(t *testing.T) {
 func TestShorten(t *testing.T) {
 	require.Equal(t, "short", shorten("short"))
 	require.Equal(t, strings.Repeat("ü", 96)+" … 1,904 characters more", shorten(strings.Repeat("ü", 2000)))
+}
+
+// The page shows the picture that keygen plan draws.
+func TestPageShowsThePlan(t *testing.T) {
+	got := start(t, "-keys", newKeyPath(t)).browser(t).page("GET", "/")
+	require.Contains(t, got.body, `<figure class="plan"`)
+	require.Contains(t, got.body, "<svg xmlns=")
+	require.NotContains(t, got.body, "<?xml")
+	require.Contains(t, got.body, "pending")
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -9,88 +8,105 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 func (t *tool) exportCommand() *cobra.Command {
-	var format string
 	var private, understood bool
 	cmd := &cobra.Command{
 		Use:   "export [KID]",
-		Short: "Print public keys for other services",
+		Short: "Print public keys for other services, or private ones",
 		Long: `Export prints the public halves of the signature keys that verify now, for
-services that can't fetch them, or of the one key that is named.
+services that can't fetch them, or of the one key that is named. The beginning
+of a key ID is enough. Write "-- KID" if the ID begins with a dash.
+
+Formats, for --format:
+  jwks  a JWK Set (RFC 7517); json is the same
+  jwk   one JWK; name the key if there are several
+  pem   SPKI, or PKCS #8 with --private; PEM has no form for symmetric keys
 
 With --private it prints private keys, of every state and use. Everybody who
 gets to see the output can sign as you. It does not print them on a terminal
-unless --i-understand-this-prints-a-private-key is given too.`,
+unless --i-understand-this-prints-a-private-key is given too. Keys whose private
+half is in a KMS, or was erased, have none to print.`,
 		Example: `  keygen export > jwks.json
   keygen export --format pem
-  keygen export --private --format pem KID | openssl pkey -text`,
+  keygen export --private --format pem KID | openssl pkey -text
+  (umask 077; keygen export --private > moving.json)`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	cmd.Flags().StringVar(&format, "format", "jwks", "jwks (a JWK Set, RFC 7517) or pem (SPKI, or PKCS #8 with --private)")
 	cmd.Flags().BoolVar(&private, "private", false, "print private keys")
 	cmd.Flags().BoolVar(&understood, "i-understand-this-prints-a-private-key", false, "print them on a terminal too")
-	cmd.RunE = t.do(func(_ context.Context, args []string) error {
-		if format != "jwks" && format != "pem" {
-			return refuse(exitUsage, "--format %q: use jwks or pem", format)
-		}
+	cmd.RunE = t.do([]string{"jwks", "jwk", "pem", "json"}, func(_ context.Context, args []string) error {
 		if private && !understood && isTerminal(t.stdout) {
 			return refuse(exitRefused, "this would show a private key on the terminal; redirect the output, or add --i-understand-this-prints-a-private-key")
 		}
-		return t.export(format, private, args)
+		return t.export(private, args)
 	})
 	return cmd
 }
 
-func (t *tool) export(format string, private bool, args []string) error {
-	set, err := keys.ReadFile(t.path())
+func (t *tool) export(private bool, args []string) error {
+	file, err := t.file()
 	if err != nil {
 		return err
 	}
-	chosen, named := set.Keys(), false
-	if len(args) == 1 {
+	set, err := file.Read()
+	if err != nil {
+		return err
+	}
+	chosen, named := set.Keys(), len(args) == 1
+	if named {
 		k, err := pick(set, args[0])
 		if err != nil {
 			return err
 		}
-		chosen, named = []*keys.Key{k}, true
+		chosen = []*keys.Key{k}
 	}
 	switch {
 	case private:
-		return t.exportPrivate(format, chosen, named)
+		return t.exportPrivate(file, chosen, named)
 	case named && chosen[0].Public() == nil:
 		return refuse(exitRefused, "key %s is symmetric: it has no public half", chosen[0].ID())
-	case format == "pem":
+	case t.format == "pem":
 		return t.exportPEM(chosen, named)
-	case named:
-		text, err := publicJWK(chosen[0])
-		if err != nil {
-			return err
-		}
-		return t.printJWKS([]json.RawMessage{text})
 	}
-	text, err := set.PublicSet(time.Now())
+	list, err := t.publicJWKs(set, chosen, named)
 	if err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	if err := json.Indent(&out, text, "", "  "); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(t.stdout, out.String())
-	return err
+	return t.printJWKs(list)
 }
 
-func (t *tool) printJWKS(list []json.RawMessage) error {
-	return t.printJSON(map[string]any{"keys": list})
+// publicJWKs are those that a key set holds now, or the one that was named.
+func (t *tool) publicJWKs(set *keys.Set, chosen []*keys.Key, named bool) ([]json.RawMessage, error) {
+	if named {
+		text, err := publicJWK(chosen[0])
+		return []json.RawMessage{text}, err
+	}
+	text, err := set.PublicSet(t.now)
+	if err != nil {
+		return nil, err
+	}
+	var listed struct{ Keys []json.RawMessage }
+	return listed.Keys, json.Unmarshal(text, &listed)
+}
+
+// printJWKs prints a set, or the only key of it.
+func (t *tool) printJWKs(list []json.RawMessage) error {
+	switch {
+	case t.format != "jwk":
+		return t.printJSON(map[string]any{"keys": list})
+	case len(list) == 0:
+		return refuse(exitNotFound, "there is no key to print")
+	case len(list) > 1:
+		return refuse(exitUsage, "--format jwk is for one key, and there are %d; name it: keygen export --format jwk KID", len(list))
+	}
+	return t.printJSON(list[0])
 }
 
 // publicJWK is the public half of a key of any use and state, or nil for a symmetric one.
@@ -112,9 +128,8 @@ func publicJWK(k *keys.Key) (json.RawMessage, error) {
 
 // exportPEM prints public keys: the one that was named, or those that others verify with now.
 func (t *tool) exportPEM(chosen []*keys.Key, named bool) error {
-	now := time.Now()
 	for _, k := range chosen {
-		state := k.State(now)
+		state := k.State(t.now)
 		published := k.Use() == keys.Signature && (state == keys.Pending || state == keys.Active || state == keys.Retiring)
 		if k.Public() == nil || !named && !published {
 			continue
@@ -136,53 +151,57 @@ func (t *tool) printPEM(k *keys.Key, kind string, der []byte) error {
 	return err
 }
 
-func (t *tool) exportPrivate(format string, chosen []*keys.Key, named bool) error {
-	secrets, err := t.secrets()
+func (t *tool) exportPrivate(file keys.File, chosen []*keys.Key, named bool) error {
+	secrets, err := privateJWKs(file)
 	if err != nil {
 		return err
 	}
 	t.warnReadable()
 	list := []json.RawMessage{}
 	for _, k := range chosen {
-		if !k.HasPrivate() {
-			if named {
-				return refuse(exitRefused, "the file has no private half of key %s", k.ID())
-			}
-			t.note("left out key %s: the file has no private half of it", k.ID())
-			continue
-		}
-		switch {
-		case format == "jwks":
-			list = append(list, secrets[k.ID()])
-		case k.Algorithm().Symmetric() && named:
-			return refuse(exitRefused, "PEM has no form for a symmetric key such as %s; use --format jwks", k.ID())
-		case k.Algorithm().Symmetric():
-			t.note("left out key %s: PEM has no form for a symmetric key; use --format jwks", k.ID())
-		default:
+		switch reason := t.unprintable(k); {
+		case reason != "" && named:
+			return refuse(exitRefused, "key %s: %s", k.ID(), reason)
+		case reason != "":
+			t.note("left out key %s: %s", k.ID(), reason)
+		case t.format == "pem":
 			if err := t.printPrivatePEM(k, secrets[k.ID()]); err != nil {
 				return err
 			}
+		default:
+			list = append(list, secrets[k.ID()])
 		}
 	}
-	if format == "jwks" {
-		return t.printJWKS(list)
+	if t.format == "pem" {
+		return nil
 	}
-	return nil
+	return t.printJWKs(list)
 }
 
-// secrets returns the private JWKs by key ID. They come from the file, since
-// package keys does not give private keys away; it has checked the file.
-func (t *tool) secrets() (map[string]json.RawMessage, error) {
-	text, err := os.ReadFile(t.path())
+// unprintable says why there is no private key to print, or nothing.
+func (t *tool) unprintable(k *keys.Key) string {
+	switch {
+	case !k.HasPrivate() || k.External():
+		return "the file has no private half of it: it is in a KMS, or was erased"
+	case t.format == "pem" && k.Algorithm().Symmetric():
+		return "PEM has no form for a symmetric key; use --format jwks"
+	}
+	return ""
+}
+
+// privateJWKs returns the private JWKs of a key file by key ID. They come from its
+// text, since package keys does not give private keys away.
+func privateJWKs(file keys.File) (map[string]json.RawMessage, error) {
+	text, err := file.InsecurePrivateText()
 	if err != nil {
 		return nil, err
 	}
-	var file struct{ Keys []map[string]json.RawMessage }
-	if err := json.Unmarshal(text, &file); err != nil {
+	var content struct{ Keys []map[string]json.RawMessage }
+	if err := json.Unmarshal(text, &content); err != nil {
 		return nil, err
 	}
 	secrets := make(map[string]json.RawMessage)
-	for _, k := range file.Keys {
+	for _, k := range content.Keys {
 		for _, ours := range []string{"created", "publish_at", "sign_from", "sign_until", "verify_until", "revoked"} {
 			delete(k, ours)
 		}
@@ -222,9 +241,4 @@ func (t *tool) warnReadable() {
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		t.note("WARNING: private keys go to a file that others can read (mode %04o)", info.Mode()&fs.ModePerm)
 	}
-}
-
-func isTerminal(w any) bool {
-	f, ok := w.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(f.Fd()))
 }

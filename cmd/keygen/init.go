@@ -7,77 +7,121 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
 
-// Instances whose clock is behind this machine's must be able to sign at once.
-const skew = time.Minute
+const defaultLockTimeout = 10 * time.Second
 
 func (t *tool) initCommand() *cobra.Command {
-	var signAlg, encAlg string
-	var lockTimeout time.Duration
+	var profile, signAlg, encAlg string
+	var policy policyFlags
+	var secret secretFlags
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a key file with new keys",
-		Long: `Init makes a key file with a key that signs and a key that encrypts, both
-active at once, and lists them. The file has mode 0600. An existing file is
-never touched.`,
+		Long: `Init makes a key file: a key that signs and a key that encrypts, both active at
+once, and for each a standby that is published already and takes over after a
+rotation period. The file has mode 0600. An existing file is never touched.
+
+Profiles:
+  service  ES256 and A256GCM: other services can verify tokens (default)
+  web      HS256 and A256GCM: one application without other services; faster
+
+The policy says how long tokens live and how fast news of keys travels; see
+"keygen policy" for the flags, and for what follows from them.`,
 		Example: `  keygen init --keyset /etc/app/keys.json
-  keygen init --sign-alg EdDSA --enc-alg none`,
+  keygen init --profile web --rotation-period 90d
+  keygen init --sign-alg EdDSA --enc-alg A256KW
+  keygen init --new-passphrase-file passphrase.txt`,
 		Args: cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&signAlg, "sign-alg", string(keys.ES256), "ES256, EdDSA, PS256, RS256, or HS256 (then no other service can verify)")
-	cmd.Flags().StringVar(&encAlg, "enc-alg", string(keys.Direct), "dir, A256KW, ECDH-ES+A256KW, or none (then clients can read their tokens)")
-	cmd.Flags().DurationVar(&lockTimeout, "lock-timeout", 10*time.Second, "how long to wait for another keygen")
-	t.formatFlags(cmd)
-	cmd.RunE = t.do(func(ctx context.Context, _ []string) error {
-		ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-		defer cancel()
-		return t.init(ctx, keys.Algorithm(signAlg), keys.Algorithm(encAlg))
+	f := cmd.Flags()
+	f.StringVar(&profile, "profile", "service", "service or web")
+	f.StringVar(&signAlg, "sign-alg", "", "in place of the profile's: ES256, EdDSA, PS256, RS256, HS256")
+	f.StringVar(&encAlg, "enc-alg", "", "in place of the profile's: dir, A256KW, ECDH-ES+A256KW, or none (then clients can read their tokens)")
+	policy.add(f)
+	secret.add(f, "new-")
+	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+		algs, err := profileAlgorithms(profile, keys.Algorithm(signAlg), keys.Algorithm(encAlg))
+		if err != nil {
+			return err
+		}
+		set, err := rotation.New(policy.apply(keys.Policy{}, f), t.now, algs...)
+		if err != nil {
+			return err
+		}
+		file := keys.File{Path: t.path()}
+		if err := secret.read(t, &file); err != nil {
+			return err
+		}
+		return t.create(ctx, file, set)
 	})
 	return cmd
 }
 
-func (t *tool) init(ctx context.Context, signAlg, encAlg keys.Algorithm) error {
-	if err := t.checkFormat(); err != nil {
+// profileAlgorithms are those of a profile, save where others are named.
+func profileAlgorithms(profile string, signAlg, encAlg keys.Algorithm) ([]keys.Algorithm, error) {
+	sign, enc := keys.ES256, keys.Direct
+	switch profile {
+	case "service":
+	case "web":
+		sign = keys.HS256
+	default:
+		return nil, refuse(exitUsage, "--profile %q: use service or web", profile)
+	}
+	if signAlg != "" {
+		sign = signAlg
+	}
+	if encAlg != "" {
+		enc = encAlg
+	}
+	if sign.Use() != keys.Signature {
+		return nil, refuse(exitUsage, "--sign-alg %q: use ES256, EdDSA, PS256, RS256 or HS256", string(sign))
+	}
+	if enc == "none" {
+		return []keys.Algorithm{sign}, nil
+	}
+	if enc.Use() != keys.Encryption {
+		return nil, refuse(exitUsage, "--enc-alg %q: use dir, A256KW, ECDH-ES+A256KW or none", string(enc))
+	}
+	return []keys.Algorithm{sign, enc}, nil
+}
+
+// create writes a new key file and lists what is in it.
+func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error {
+	if err := t.checkNew(file); err != nil {
 		return err
 	}
-	if signAlg.Use() != keys.Signature {
-		return refuse(exitUsage, "--sign-alg %q: use ES256, EdDSA, PS256, RS256 or HS256", string(signAlg))
+	if !t.dryRun {
+		ctx, cancel := t.lockContext(ctx)
+		defer cancel()
+		if err := file.Create(ctx, set); err != nil {
+			return err
+		}
+		t.note("wrote %s (mode 0600); keep it secret, and back it up", file.Path)
 	}
-	if encAlg != "none" && encAlg.Use() != keys.Encryption {
-		return refuse(exitUsage, "--enc-alg %q: use dir, A256KW, ECDH-ES+A256KW or none", string(encAlg))
-	}
-	set, err := newSet(signAlg, encAlg, time.Now())
-	if err != nil {
-		return err
-	}
-	if err := keys.Create(ctx, t.path(), set); err != nil {
-		return err
-	}
-	t.note("wrote %s (mode 0600); keep it secret, and back it up", t.path())
-	if signAlg.Symmetric() {
-		t.note("an HS256 key has no public half: no other service can verify tokens")
-	}
-	if encAlg == "none" {
-		t.note("without an encryption key, clients can read what is in their session tokens")
-	}
+	t.adviseAlgorithms(set)
 	return t.list(set)
 }
 
-func newSet(signAlg, encAlg keys.Algorithm, now time.Time) (*keys.Set, error) {
-	d := keys.Dates{Created: now, PublishAt: now.Add(-skew), SignFrom: now.Add(-skew)}
-	set := new(keys.Set)
-	for _, alg := range []keys.Algorithm{signAlg, encAlg} {
-		if alg == "none" {
-			continue
+func (t *tool) adviseAlgorithms(set *keys.Set) {
+	encrypts := false
+	for _, k := range set.Keys() {
+		if k.Algorithm() == keys.HS256 && k.State(t.now) == keys.Active {
+			t.note("an HS256 key has no public half: no other service can verify tokens")
 		}
-		k, err := keys.Generate(alg, d)
-		if err != nil {
-			return nil, err
-		}
-		if err := set.Add(k); err != nil {
-			return nil, err
-		}
+		encrypts = encrypts || k.Use() == keys.Encryption
 	}
-	return set, nil
+	if !encrypts {
+		t.note("without an encryption key, clients can read what is in their session tokens")
+	}
+	if t.dryRun {
+		return
+	}
+	t.note("run keygen rotate --if-due every day, or let the application do it (keys.rotate in its config)")
+}
+
+// lockContext ends when waiting for the lock of the key file should.
+func (t *tool) lockContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, t.lockTimeout)
 }

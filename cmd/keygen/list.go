@@ -7,81 +7,74 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-func (t *tool) formatFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&t.format, "format", "table", "table or json")
-	cmd.Flags().BoolVar(&t.json, "json", false, "same as --format json")
-}
-
-func (t *tool) checkFormat() error {
-	if t.json {
-		t.format = "json"
-	}
-	if t.format != "table" && t.format != "json" {
-		return refuse(exitUsage, "--format %q: use table or json", t.format)
-	}
-	return nil
-}
-
 func (t *tool) listCommand() *cobra.Command {
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the keys and their states",
-		Args:  cobra.NoArgs,
-		RunE: t.do(func(context.Context, []string) error {
-			if err := t.checkFormat(); err != nil {
-				return err
-			}
-			set, err := keys.ReadFile(t.path())
-			if err != nil {
-				return err
-			}
-			return t.list(set)
-		}),
+		Long: `List shows each key with its use, its algorithm, its state and the instants at
+which that changes:
+
+  staged    not published yet: does nothing
+  pending   published, verifies and decrypts
+  active    signs and encrypts too
+  retiring  verifies and decrypts
+  expired   does nothing any more
+  revoked   does nothing any more, whatever its dates say`,
+		Args: cobra.NoArgs,
 	}
-	t.formatFlags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "also what is remembered of keys that were pruned")
+	cmd.RunE = t.do(tables(), func(context.Context, []string) error {
+		set, err := t.read()
+		if err != nil {
+			return err
+		}
+		if all {
+			return t.listKeys(set, append(set.Keys(), set.Pruned()...))
+		}
+		return t.list(set)
+	})
 	return cmd
 }
 
 func (t *tool) showCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "show KID",
 		Short: "Show one key, without its private half",
 		Long: `Show shows one key, without its private half. The beginning of a key ID is
 enough. Write "show -- KID" if the ID begins with a dash.`,
 		Args: cobra.ExactArgs(1),
-		RunE: t.do(func(_ context.Context, args []string) error {
-			if err := t.checkFormat(); err != nil {
-				return err
-			}
-			set, err := keys.ReadFile(t.path())
+		RunE: t.do(tables(), func(_ context.Context, args []string) error {
+			set, err := t.read()
 			if err != nil {
 				return err
 			}
-			k, err := pick(set, args[0])
+			k, err := pickFrom(append(set.Keys(), set.Pruned()...), args[0])
 			if err != nil {
 				return err
 			}
 			return t.show(set, k)
 		}),
 	}
-	t.formatFlags(cmd)
-	return cmd
 }
 
 // pick finds the key whose ID is, or begins with, id.
-func pick(set *keys.Set, id string) (found *keys.Key, err error) {
-	if k := set.Key(id); k != nil {
-		return k, nil
+func pick(set *keys.Set, id string) (found *keys.Key, err error) { return pickFrom(set.Keys(), id) }
+
+func pickFrom(all []*keys.Key, id string) (found *keys.Key, err error) {
+	for _, k := range all {
+		if k.ID() == id {
+			return k, nil
+		}
 	}
-	for _, k := range set.Keys() {
+	for _, k := range all {
 		if !strings.HasPrefix(k.ID(), id) {
 			continue
 		}
@@ -104,6 +97,7 @@ type row struct {
 	State       string          `json:"state"`
 	InUse       bool            `json:"in_use"`  // it signs or encrypts new tokens now
 	Private     bool            `json:"private"` // the file has its private half
+	Pruned      bool            `json:"pruned,omitempty"`
 	Created     string          `json:"created,omitempty"`
 	PublishAt   string          `json:"publish_at,omitempty"`
 	SignFrom    string          `json:"sign_from,omitempty"`
@@ -114,31 +108,26 @@ type row struct {
 	JWK         json.RawMessage `json:"jwk,omitempty"`
 }
 
-func rows(set *keys.Set, now time.Time) ([]row, error) {
-	ring, err := keys.NewRing(set.Keys()...)
+// inUse are the IDs of the keys that sign and encrypt now.
+func inUse(set *keys.Set, now time.Time) (map[string]bool, error) {
+	ring, err := set.Ring()
 	if err != nil {
 		return nil, err
 	}
-	inUse := map[string]bool{}
-	if k, err := ring.Signer(now); err == nil {
-		inUse[k.ID()] = true
+	h := ring.Health(now)
+	return map[string]bool{h.Signer: true, h.Sealer: true}, nil
+}
+
+func rowOf(k *keys.Key, set *keys.Set, used map[string]bool, now time.Time) row {
+	d := k.Dates()
+	r := row{
+		ID: k.ID(), Use: k.Use(), Algorithm: k.Algorithm(), State: k.State(now).String(), InUse: used[k.ID()], Private: k.HasPrivate(), Pruned: set.Key(k.ID()) == nil,
+		Created: date(d.Created), PublishAt: date(d.PublishAt), SignFrom: date(d.SignFrom), SignUntil: date(d.SignUntil), VerifyUntil: date(d.VerifyUntil),
 	}
-	if k, err := ring.Sealer(now); err == nil && k != nil {
-		inUse[k.ID()] = true
+	if at, reason, ok := k.Revoked(); ok {
+		r.RevokedAt, r.Reason = date(at), reason
 	}
-	list := []row{}
-	for _, k := range set.Keys() {
-		d := k.Dates()
-		r := row{
-			ID: k.ID(), Use: k.Use(), Algorithm: k.Algorithm(), State: k.State(now).String(), InUse: inUse[k.ID()], Private: k.HasPrivate(),
-			Created: date(d.Created), PublishAt: date(d.PublishAt), SignFrom: date(d.SignFrom), SignUntil: date(d.SignUntil), VerifyUntil: date(d.VerifyUntil),
-		}
-		if at, reason, ok := k.Revoked(); ok {
-			r.RevokedAt, r.Reason = date(at), reason
-		}
-		list = append(list, r)
-	}
-	return list, nil
+	return r
 }
 
 func date(t time.Time) string {
@@ -148,81 +137,74 @@ func date(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-func (t *tool) list(set *keys.Set) error {
-	list, err := rows(set, time.Now())
+// reach is how long it takes until every instance goes by a file that was written.
+func reach(set *keys.Set) string { return span.Format(set.Policy().Spread()) }
+
+func (t *tool) list(set *keys.Set) error { return t.listKeys(set, set.Keys()) }
+
+func (t *tool) listKeys(set *keys.Set, all []*keys.Key) error {
+	used, err := inUse(set, t.now)
 	if err != nil {
 		return err
+	}
+	list := []row{}
+	for _, k := range all {
+		list = append(list, rowOf(k, set, used, t.now))
 	}
 	if t.format == "json" {
 		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "keys": list})
 	}
 	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KID\tUSE\tALG\tSTATE\tIN USE\tSIGNS FROM\tSIGNS UNTIL\tVERIFIES UNTIL")
+	fmt.Fprintf(w, "KID\tUSE\tALG\t%s\tIN USE\tSIGNS FROM\tSIGNS UNTIL\tVERIFIES UNTIL\n", t.paint("STATE"))
 	for _, r := range list {
-		used := "no"
+		u := "no"
 		if r.InUse {
-			used = "yes"
+			u = "yes"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Use, r.Algorithm, r.State, used, or(r.SignFrom), or(r.SignUntil), or(r.VerifyUntil))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Use, r.Algorithm, t.paint(r.State), u, dash(r.SignFrom), dash(r.SignUntil), dash(r.VerifyUntil))
 	}
 	return w.Flush()
 }
 
-func or(date string) string {
-	if date == "" {
+// paint colours the name of a state. All get the same number of bytes, so that columns stay aligned.
+func (t *tool) paint(state string) string {
+	if !t.colored() {
+		return state
+	}
+	code := map[string]string{"active": "32", "pending": "36", "retiring": "33", "revoked": "31", "expired": "90", "staged": "90", "STATE": "01"}[state]
+	return "\x1b[" + code + "m" + state + "\x1b[0m"
+}
+
+func dash(s string) string {
+	if s == "" {
 		return "-"
 	}
-	return date
+	return s
 }
 
 func (t *tool) show(set *keys.Set, k *keys.Key) error {
-	now := time.Now()
-	list, err := rows(set, now)
+	used, err := inUse(set, t.now)
 	if err != nil {
 		return err
 	}
-	var r row
-	for _, r = range list {
-		if r.ID == k.ID() {
-			break
-		}
-	}
+	r := rowOf(k, set, used, t.now)
 	if r.JWK, err = publicJWK(k); err != nil {
 		return err
 	}
 	if t.format == "json" {
 		return t.printJSON(r)
 	}
+	half := fmt.Sprint(r.Private)
+	if k.External() {
+		half = "elsewhere"
+	}
 	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"kid", r.ID}, {"use", string(r.Use)}, {"alg", string(r.Algorithm)}, {"state", r.State}, {"in use", fmt.Sprint(r.InUse)}, {"private half", fmt.Sprint(r.Private)},
-		{"created", or(r.Created)}, {"published from", or(r.PublishAt)}, {"signs from", or(r.SignFrom)}, {"signs until", or(r.SignUntil)}, {"verifies until", or(r.VerifyUntil)},
-		{"revoked", strings.TrimSpace(or(r.RevokedAt) + " " + r.Reason)}, {"public key", or(string(r.JWK))},
+		{"kid", r.ID}, {"use", string(r.Use)}, {"alg", string(r.Algorithm)}, {"state", r.State}, {"in use", fmt.Sprint(r.InUse)}, {"private half", half},
+		{"created", dash(r.Created)}, {"published from", dash(r.PublishAt)}, {"signs from", dash(r.SignFrom)}, {"signs until", dash(r.SignUntil)}, {"verifies until", dash(r.VerifyUntil)},
+		{"revoked", strings.TrimSpace(dash(r.RevokedAt) + " " + printable(r.Reason))}, {"public key", dash(string(r.JWK))},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
 	}
 	return w.Flush()
-}
-
-// printJSON prints v, with everything escaped that could steer a terminal: a
-// token holds what strangers wrote.
-func (t *tool) printJSON(v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	var out strings.Builder
-	for _, r := range string(text) {
-		switch {
-		case r == '\n' || unicode.IsPrint(r):
-			out.WriteRune(r)
-		case r < 1<<16:
-			fmt.Fprintf(&out, `\u%04x`, r)
-		default:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
-		}
-	}
-	_, err = fmt.Fprintln(t.stdout, out.String())
-	return err
 }

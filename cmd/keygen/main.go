@@ -1,20 +1,23 @@
-// Keygen makes and shows the keys of a Cloakroom application.
+// Keygen makes, rotates and revokes the keys of a Cloakroom application.
 //
 // Start with "keygen init". It writes a key file, mode 0600, that the
-// application opens; keygen never overwrites one, and never prints a private
-// key unless it is asked to. Run "keygen help" for the commands.
+// application opens. "keygen rotate --if-due", as often as you like, keeps the keys in rotation without logging
+// anybody out; a step that would reject a valid token, or trust a key too long, is refused. Run "keygen help" for
+// the commands.
 //
 // Data goes to standard output and everything else to standard error. Exit codes:
 //
-//	0  done
-//	1  input, output or internal error
-//	2  wrong usage
-//	3  refused: the file exists, others can read it, or a private key would show on a terminal
-//	4  the key file is damaged
-//	5  another process holds the lock of the key file
-//	6  the token is no good
-//	7  the token has expired
-//	8  no such key, or no key file
+//	0   done
+//	1   input, output or internal error
+//	2   wrong usage
+//	3   refused: by the policy or the timing (the text has the formula and the earliest safe instant), because the
+//	    file exists or others can read it, or because a private key would show on a terminal
+//	4   the key file is damaged or was edited, or the passphrase or key for it is wrong
+//	5   another process holds the lock of the key file: try again
+//	6   the token is no good
+//	7   the token has expired
+//	8   no such key, or no key file
+//	10  something is due, or differs
 package main
 
 import (
@@ -26,25 +29,24 @@ import (
 	"os"
 	"os/signal"
 
-	"github.com/spf13/cobra"
-
-	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // The exit codes, as documented above.
 const (
-	exitOK = iota
-	exitError
-	exitUsage
-	exitRefused
-	exitDamaged
-	exitLocked
-	exitToken
-	exitExpired
-	exitNotFound
+	exitOK       = 0
+	exitError    = 1
+	exitUsage    = 2
+	exitRefused  = 3
+	exitDamaged  = 4
+	exitLocked   = 5
+	exitToken    = 6
+	exitExpired  = 7
+	exitNotFound = 8
+	exitDue      = 10
 )
 
 // An exit is an error with the code to end with.
@@ -64,7 +66,7 @@ func refuse(code int, format string, args ...any) error {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr}
+	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr, lockTimeout: defaultLockTimeout}
 	root := t.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -84,69 +86,14 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &e):
 		return e.code
-	case errors.Is(err, keys.ErrUnsafeFile), errors.Is(err, fs.ErrExist):
+	case errors.Is(err, keys.ErrUnsafeFile), errors.Is(err, fs.ErrExist), errors.Is(err, rotation.ErrRefused):
 		return exitRefused
 	case errors.Is(err, keys.ErrInvalidFile):
 		return exitDamaged
-	case errors.Is(err, durable.ErrLocked):
+	case errors.Is(err, keys.ErrLocked):
 		return exitLocked
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, keys.ErrUnknownKey):
 		return exitNotFound
 	}
 	return exitError
-}
-
-// A tool is one call of keygen.
-type tool struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-
-	keyset string // --keyset
-	format string // --format
-	json   bool   // --json
-
-	ran bool // a command has begun: errors before that are wrong usage
-}
-
-func (t *tool) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "keygen",
-		Short: "Make and show the keys of a Cloakroom application",
-		Long: `Keygen makes and shows the keys of a Cloakroom application.
-
-Exit codes: 0 done, 1 input, output or internal error, 2 wrong usage, 3 refused,
-4 key file damaged, 5 key file locked, 6 token no good, 7 token expired,
-8 no such key or no key file.`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	root.SetIn(t.stdin)
-	root.SetOut(t.stdout)
-	root.SetErr(t.stderr)
-	root.PersistentFlags().StringVar(&t.keyset, "keyset", "", "the key `file` (default $CLOAKROOM_KEYSET, or keys.json)")
-	root.AddCommand(t.initCommand(), t.listCommand(), t.showCommand(), t.exportCommand(), t.tokenCommand(), t.versionCommand())
-	return root
-}
-
-// do wraps what a command does, so that errors from here on are not wrong usage.
-func (t *tool) do(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		t.ran = true
-		return f(cmd.Context(), args)
-	}
-}
-
-// path is the key file that was chosen.
-func (t *tool) path() string {
-	if t.keyset != "" {
-		return t.keyset
-	}
-	if path := os.Getenv("CLOAKROOM_KEYSET"); path != "" {
-		return path
-	}
-	return "keys.json"
-}
-
-func (t *tool) note(format string, args ...any) {
-	fmt.Fprintf(t.stderr, "keygen: "+format+"\n", args...)
 }

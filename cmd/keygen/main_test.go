@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,10 +40,18 @@ func TestScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command else
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock,
-		},
+		Cmds: scriptCommands(),
 	})
+}
+
+type scriptCommand = func(*testscript.TestScript, bool, []string)
+
+// scriptCommands are the commands that scripts have besides those of testscript.
+func scriptCommands() map[string]scriptCommand {
+	all := map[string]scriptCommand{"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock}
+	maps.Copy(all, protectCommands())
+	maps.Copy(all, lookCommands())
+	return all
 }
 
 // exits runs keygen with the arguments after the first, which is the exit code that it must end with.
@@ -72,20 +81,27 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// kid sets a variable to the ID of the first key of a file that has an algorithm.
+// kid sets variables to the IDs of the keys of a file that have an algorithm: A1, A2 and so on for
+// "kid A ALG FILE", and A to the first of them.
 func kid(ts *testscript.TestScript, _ bool, args []string) {
-	set, err := keys.ReadFile(ts.MkAbs(args[2]))
+	set, err := keys.File{Path: ts.MkAbs(args[2])}.Read()
 	ts.Check(err)
+	n := 0
 	for _, k := range set.Keys() {
-		if string(k.Algorithm()) == args[1] {
-			ts.Setenv(args[0], k.ID())
-			return
+		if string(k.Algorithm()) != args[1] {
+			continue
 		}
+		if n++; n == 1 {
+			ts.Setenv(args[0], k.ID())
+		}
+		ts.Setenv(fmt.Sprint(args[0], n), k.ID())
 	}
-	ts.Fatalf("no key for %s", args[1])
+	if n == 0 {
+		ts.Fatalf("no key for %s", args[1])
+	}
 }
 
-// damage replaces text in a file without changing its mode.
+// damage replaces text in a key file, as somebody does who takes the checksum out.
 func damage(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	text, err := os.ReadFile(path)
@@ -94,7 +110,8 @@ func damage(ts *testscript.TestScript, _ bool, args []string) {
 	if changed == string(text) {
 		ts.Fatalf("%q is not in %s", args[1], args[0])
 	}
-	ts.Check(os.WriteFile(path, []byte(changed), 0o600))
+	changed, _, _ = strings.Cut(changed, ",\n  \"checksum\"")
+	ts.Check(os.WriteFile(path, []byte(strings.TrimSuffix(changed, "\n}\n")+"\n}\n"), 0o600))
 }
 
 // lock holds the lock of a key file until the script ends.
@@ -106,7 +123,7 @@ func lock(ts *testscript.TestScript, _ bool, args []string) {
 
 // mint prints a service token, or one of type $TYP: mint FILE seal|plain MINUTES SUBJECT
 func mint() {
-	set, err := keys.ReadFile(os.Args[1])
+	set, err := keys.File{Path: os.Args[1]}.Read()
 	if err != nil {
 		panic(err)
 	}

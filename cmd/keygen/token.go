@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,26 +21,80 @@ func (t *tool) tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Look into a token",
-		RunE:  func(*cobra.Command, []string) error { return errors.New("use token decode or token verify") },
+		Long: `Token looks into a token: decode shows what it says, verify whether it is good,
+and explain why it is not.`,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("use token decode, token verify or token explain")
+		},
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "decode TOKEN|-",
 		Short: "Print what a token says, verified or not",
-		Long: `Decode prints the headers and the claims of a token, given as the argument or,
-with -, on standard input, where other users of this machine can't see it. It
-verifies nothing: anybody may have made the token. An encrypted token is opened
-with the key file.`,
-		Args: cobra.ExactArgs(1),
-		RunE: t.do(func(ctx context.Context, args []string) error { return t.decode(ctx, args[0]) }),
+		Long: `Decode prints the headers and the claims of a token as JSON. The token is given
+as the argument or, with -, on standard input, where other users of this machine
+can't see it. It verifies nothing: anybody may have made the token. An encrypted
+token is opened with the key file; for one that is signed only, no key file is
+needed.
+
+Exit codes: 0 printed, 4 or 8 the key file is needed and can't be read, 6 this is
+no token, or it can't be decrypted.`,
+		Example: `  keygen token decode - < token.txt`,
+		Args:    cobra.ExactArgs(1),
+		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.decode(ctx, args[0]) }),
 	}, &cobra.Command{
 		Use:   "verify TOKEN|-",
 		Short: "Check a token's signature, type and dates with the key file",
 		Long: `Verify checks the signature, the type and the dates of a token of this module,
 given as the argument or, with -, on standard input, with the keys of the key
-file, and prints what it says. Whether the session was ended meanwhile, only the
-application knows.`,
+file, and prints what it says as JSON. Whether the session was ended meanwhile,
+only the application knows. If the token is no good, keygen token explain says
+why in detail.
+
+Exit codes: 0 good, 6 no good, 7 it has expired and is good otherwise.`,
+		Example: `  keygen token verify - --at 2026-11-24T03:00:00Z < token.txt`,
+		Args:    cobra.ExactArgs(1),
+		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.verify(ctx, args[0]) }),
+	}, t.explainCommand())
+	return cmd
+}
+
+func (t *tool) explainCommand() *cobra.Command {
+	var want token.Expected
+	cmd := &cobra.Command{
+		Use:   "explain TOKEN|-",
+		Short: "Say why a token fails, or that it does not",
+		Long: `Explain makes every check that a verifier makes of a token of this module, in the
+same order, and goes on after one that fails. It says what the key was when the
+token was issued and what it is now (pending, active, retiring, expired, revoked,
+pruned), how far off the dates are, and whether clocks that differ would explain
+it. The token is given as the argument or, with -, on standard input, where other
+users of this machine can't see it.
+
+What is printed holds neither the token nor a value of the session, so it can go
+into a ticket. Issuer and audience are compared if they are given. If nothing else
+is said, verifiers grant a leeway of 10s for service tokens; for session tokens an
+application grants 1m on iat, and none on exp.
+
+The verdicts of a check are ok, failed, warning (verifiers pass it over, and you
+should not) and not checked. Exit codes: 0 good, 6 no good, 7 it has expired or is
+not valid yet, and is good otherwise.`,
+		Example: `  keygen token explain - < token.txt
+  keygen token explain - --audience https://billing.example --issuer https://app.example < token.txt
+  keygen token explain - --at 2026-11-24T03:00:00Z --json < token.txt`,
 		Args: cobra.ExactArgs(1),
-		RunE: t.do(func(ctx context.Context, args []string) error { return t.verify(ctx, args[0]) }),
+	}
+	f := cmd.Flags()
+	f.StringVar(&want.Audience, "audience", "", "the `name` that aud must be")
+	f.StringVar(&want.Issuer, "issuer", "", "the `name` that iss must be")
+	f.Var((*duration)(&want.Leeway), "leeway", "how far clocks may be off, at most 5m (default: what verifiers grant)")
+	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
+		switch {
+		case want.Leeway > 5*time.Minute:
+			return refuse(exitUsage, "--leeway %v: no verifier grants more than 5m", want.Leeway)
+		case want.Leeway == 0 && f.Changed("leeway"):
+			want.Leeway = -1 // none, where 0 means the usual one
+		}
+		return t.explain(ctx, args[0], want)
 	})
 	return cmd
 }
@@ -48,6 +104,9 @@ const maxToken = 1 << 20
 
 // readToken returns the token that the command line names.
 func (t *tool) readToken(arg string) (string, error) {
+	if err := onlyOnce(arg == "-", t.secret.standardInput()); err != nil {
+		return "", err
+	}
 	text := arg
 	if arg == "-" {
 		in, err := io.ReadAll(io.LimitReader(t.stdin, maxToken))
@@ -56,18 +115,26 @@ func (t *tool) readToken(arg string) (string, error) {
 		}
 		text = strings.TrimSpace(string(in))
 	}
-	switch {
-	case text == "":
+	if text == "" {
 		return "", refuse(exitToken, "there is no token: the input is empty")
-	case strings.HasPrefix(text, opaquePrefix):
-		return "", refuse(exitToken, "this is an opaque credential and no token: a random number that says nothing; its session is on the server")
 	}
 	return text, nil
 }
 
-// opaquePrefix is how package opaque begins its credentials. No token does: a
+// readJWT is readToken for what can only be a token.
+func (t *tool) readJWT(arg string) (string, error) {
+	text, err := t.readToken(arg)
+	if err == nil && isOpaque(text) {
+		err = refuse(exitToken, isOpaqueText)
+	}
+	return text, err
+}
+
+// isOpaque reports whether text is what package opaque makes. No token is: a
 // token begins with its header's brace, in base64url.
-const opaquePrefix = "cr1_"
+func isOpaque(text string) bool { return strings.HasPrefix(text, "cr1_") }
+
+const isOpaqueText = "this is an opaque credential and no token: a random number that says nothing; its session is on the server"
 
 // contents is what is printed of a token.
 type contents struct {
@@ -79,15 +146,17 @@ type contents struct {
 }
 
 func (t *tool) decode(ctx context.Context, arg string) error {
-	text, err := t.readToken(arg)
+	text, err := t.readJWT(arg)
 	if err != nil {
 		return err
 	}
-	ring, err := keys.OpenRing(t.path())
-	if err != nil && strings.Count(text, ".") == 4 {
-		return err // it can't be decrypted without
+	var ring *keys.Ring
+	if strings.Count(text, ".") == 4 { // it can't be decrypted without
+		if ring, err = t.ring(); err != nil {
+			return err
+		}
 	}
-	e, err := token.Explain(ctx, ring, text, time.Now())
+	e, err := token.Explain(ctx, ring, text, t.now)
 	if err != nil {
 		return &exit{exitToken, err}
 	}
@@ -99,21 +168,21 @@ func (t *tool) decode(ctx context.Context, arg string) error {
 		return err
 	}
 	if e.Header == nil {
-		return refuse(exitToken, "can't be decrypted with the keys in %s: %s", t.path(), problem(ring, e))
+		return refuse(exitToken, "can't be decrypted with the keys in %s: %s", t.path(), whyNot(ring, e))
 	}
 	return nil
 }
 
 func (t *tool) verify(ctx context.Context, arg string) error {
-	text, err := t.readToken(arg)
+	text, err := t.readJWT(arg)
 	if err != nil {
 		return err
 	}
-	ring, err := keys.OpenRing(t.path())
+	ring, err := t.ring()
 	if err != nil {
 		return err
 	}
-	e, err := token.Explain(ctx, ring, text, time.Now())
+	e, err := token.Explain(ctx, ring, text, t.now)
 	if err != nil {
 		return &exit{exitToken, err}
 	}
@@ -125,7 +194,7 @@ func (t *tool) verify(ctx context.Context, arg string) error {
 	}
 	switch {
 	case !e.Verified:
-		return refuse(exitToken, "no good by the keys in %s: %s", t.path(), problem(ring, e))
+		return refuse(exitToken, "no good by the keys in %s: %s; for more: keygen token explain", t.path(), whyNot(ring, e))
 	case e.Expired:
 		return refuse(exitExpired, "the token has expired")
 	}
@@ -133,9 +202,9 @@ func (t *tool) verify(ctx context.Context, arg string) error {
 	return nil
 }
 
-// problem says why a token is not verified, or can't be decrypted. A key that
+// whyNot says why a token is not verified, or can't be decrypted. A key that
 // the ring lacks is named: the token may be of another key file.
-func problem(ring *keys.Ring, e *token.Explanation) string {
+func whyNot(ring *keys.Ring, e *token.Explanation) string {
 	text := e.Header
 	if text == nil {
 		text = e.Encryption
@@ -144,10 +213,82 @@ func problem(ring *keys.Ring, e *token.Explanation) string {
 	if err := json.Unmarshal(text, &header); err != nil || header.Kid == "" {
 		return e.Problem
 	}
-	for _, k := range ring.Keys() {
-		if k.ID() == header.Kid {
-			return e.Problem
-		}
+	if slices.ContainsFunc(append(ring.Keys(), ring.Pruned()...), func(k *keys.Key) bool { return k.ID() == header.Kid }) {
+		return e.Problem
 	}
 	return fmt.Sprintf("there is no key %+q; try --keyset with the file that has it (%s)", header.Kid, e.Problem)
 }
+
+func (t *tool) explain(ctx context.Context, arg string, want token.Expected) error {
+	text, err := t.readToken(arg)
+	if err != nil {
+		return err
+	}
+	if isOpaque(text) {
+		return t.printDiagnosis(&token.Diagnosis{Verdict: token.Bad, Kind: "unknown", Checks: []token.Check{{Name: "form", Verdict: token.Failed, Text: isOpaqueText}}})
+	}
+	ring, err := t.ring()
+	if err != nil {
+		return err
+	}
+	return t.printDiagnosis(token.Diagnose(ctx, ring, text, want, t.now))
+}
+
+// printDiagnosis prints d, and returns an error if the token is no good.
+func (t *tool) printDiagnosis(d *token.Diagnosis) error {
+	show := t.tabulate
+	if t.format == "json" {
+		show = func(d *token.Diagnosis) error { return t.printJSON(d) }
+	}
+	if err := show(d); err != nil {
+		return err
+	}
+	var failed []string
+	for _, c := range d.Checks {
+		if c.Verdict == token.Failed {
+			failed = append(failed, words(c.Name))
+		}
+	}
+	switch d.Verdict {
+	case token.Bad:
+		return refuse(exitToken, "the token is no good: %s", strings.Join(failed, ", "))
+	case token.Expired:
+		return refuse(exitExpired, "the token is good but for its time: %s", strings.Join(failed, ", "))
+	}
+	t.note("the token is good: a verifier with these keys accepts it now")
+	return nil
+}
+
+// tabulate prints the checks of d. Those that were not made come at the end, by their reasons.
+func (t *tool) tabulate(d *token.Diagnosis) error {
+	kind := d.Kind + " token"
+	if d.Kind == "unknown" {
+		kind = "token of an unknown kind"
+	}
+	fmt.Fprintf(t.stdout, "%s: %s\n\n", kind, d.Verdict)
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CHECK\tVERDICT\tWHY")
+	var reasons []string
+	skipped := make(map[string][]string)
+	for _, c := range d.Checks {
+		if c.Verdict != token.Skipped {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", words(c.Name), c.Verdict, printable(c.Text))
+			continue
+		}
+		if skipped[c.Text] == nil {
+			reasons = append(reasons, c.Text)
+		}
+		skipped[c.Text] = append(skipped[c.Text], words(c.Name))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.stdout)
+	for _, reason := range reasons {
+		fmt.Fprintf(t.stdout, "not checked: %s: %s\n", strings.Join(skipped[reason], ", "), printable(reason))
+	}
+	return nil
+}
+
+// words is the name of a check for people.
+func words(name string) string { return strings.ReplaceAll(name, "_", " ") }

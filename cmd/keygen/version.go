@@ -15,10 +15,9 @@ func (t *tool) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 	}
-	cmd.Flags().BoolVar(&t.json, "json", false, "print JSON")
-	cmd.RunE = t.do(func(context.Context, []string) error {
+	cmd.RunE = t.do(tables(), func(context.Context, []string) error {
 		v := version()
-		if t.json {
+		if t.format == "json" {
 			return t.printJSON(map[string]string{"version": v, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 		}
 		_, err := fmt.Fprintf(t.stdout, "keygen %s (%s, %s/%s)\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)

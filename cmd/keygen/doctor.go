@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+func (t *tool) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what is wrong around the key file",
+		Long: `Doctor looks at the surroundings of the key file, as the user who runs it: which
+file is meant, links, owners and modes of the file and its directories, the lock,
+what a crash left behind, the backup, the encryption of the file, whether the
+directory is writable and its file system keeps what keygen relies on, and the
+clock. Run it as the user of the application. For the keys themselves there is
+keygen check.
+
+To try the file system it works in a directory of its own beside the key file,
+which it removes again; with --dry-run it only looks.
+
+Each finding is ok, a warning, or a problem: something that makes the file unsafe
+or unusable. Exit codes: 0 no problem, 3 a problem, 4 the key file is damaged or
+the passphrase or key for it is wrong, 8 there is no key file.`,
+		Example: `  sudo -u app keygen doctor --keyset /etc/app/keys.json
+  keygen doctor --dry-run --json`,
+		Args: cobra.NoArgs,
+		RunE: t.do(tables(), func(ctx context.Context, _ []string) error { return t.doctor(ctx) }),
+	}
+}
+
+// How bad a finding is.
+const (
+	fine    = "ok"
+	warning = "warning"
+	problem = "problem" // what makes the thing unsafe or unusable
+)
+
+// A finding is something that an operator should know.
+type finding struct {
+	Severity string `json:"severity"`
+	Check    string `json:"check"`
+	Text     string `json:"text"`
+}
+
+type findings []finding
+
+func (f *findings) add(severity, check, format string, args ...any) {
+	*f = append(*f, finding{severity, check, fmt.Sprintf(format, args...)})
+}
+
+func (f findings) count(severity string) (n int) {
+	for _, x := range f {
+		if x.Severity == severity {
+			n++
+		}
+	}
+	return n
+}
+
+// print prints the findings as a table, the worst in their places: the order is that of the checks.
+func (f findings) print(t *tool) error {
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	for _, x := range f {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", x.Severity, words(x.Check), printable(x.Text))
+	}
+	return w.Flush()
+}
+
+// A doctor looks at one key file.
+type doctor struct {
+	*tool
+	findings
+	user   int         // as whom it looks; -1 where there are no such numbers
+	secret keys.File   // passphrase or key, as the flags say
+	trials []trial     // of the file system
+	target string      // the key file, links followed
+	info   fs.FileInfo // of target
+	set    *keys.Set   // nil if it can't be read
+	locked bool        // the file is encrypted
+
+	mounted  bool // by Kubernetes
+	readOnly bool // the file system of the directory is
+	damaged  bool
+	missing  bool
+}
+
+func (t *tool) doctor(ctx context.Context) error {
+	d := &doctor{tool: t, user: os.Geteuid(), trials: trials()}
+	if err := t.secret.read(t, &d.secret); err != nil {
+		return err
+	}
+	d.examine(ctx)
+	if err := d.report(); err != nil {
+		return err
+	}
+	return d.verdict()
+}
+
+func (d *doctor) examine(ctx context.Context) {
+	d.lookWhich()
+	if !d.lookWhere() {
+		return
+	}
+	d.lookFile()
+	d.tryDirectory(ctx)
+	d.lookDirectories()
+	d.lookLock(ctx)
+	d.lookLeftovers()
+	d.lookProtection()
+	d.lookContent()
+	d.lookBackup()
+	d.lookClock()
+}
+
+func (d *doctor) report() error {
+	if d.format == "json" {
+		return d.printJSON(map[string]any{"keyset": d.path(), "findings": d.findings})
+	}
+	return d.print(d.tool)
+}
+
+func (d *doctor) verdict() error {
+	problems, warnings := d.count(problem), d.count(warning)
+	switch {
+	case d.missing:
+		return refuse(exitNotFound, "no key file at %s", d.path())
+	case d.damaged:
+		return refuse(exitDamaged, "the key file can't be used; problems: %d, warnings: %d", problems, warnings)
+	case problems > 0:
+		return refuse(exitRefused, "problems: %d, warnings: %d", problems, warnings)
+	}
+	d.note("no problem; warnings: %d; for the keys themselves: keygen check", warnings)
+	return nil
+}
+
+// lookWhich says which file is meant, and why.
+func (d *doctor) lookWhich() {
+	path, err := filepath.Abs(d.path())
+	if err != nil {
+		path = d.path()
+	}
+	env := os.Getenv("CLOAKROOM_KEYSET")
+	switch {
+	case d.keyset != "" && env != "" && env != d.keyset:
+		d.add(warning, "keyset", "%s, from --keyset; without the flag it would be %s, from CLOAKROOM_KEYSET", path, env)
+	case d.keyset != "":
+		d.add(fine, "keyset", "%s, from --keyset", path)
+	case env != "":
+		d.add(fine, "keyset", "%s, from CLOAKROOM_KEYSET", path)
+	default:
+		d.add(fine, "keyset", "%s, since neither --keyset nor CLOAKROOM_KEYSET says otherwise", path)
+	}
+}
+
+// lookWhere follows links. It reports whether there is a file to look at.
+func (d *doctor) lookWhere() bool {
+	path := d.path()
+	link, err := os.Lstat(path)
+	if err == nil {
+		d.target, err = filepath.EvalSymlinks(path)
+	}
+	if err == nil {
+		d.info, err = os.Stat(d.target)
+	}
+	isLink := link != nil && link.Mode()&fs.ModeSymlink != 0
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && isLink:
+		d.missing = true
+		d.add(problem, "file", "a link that leads nowhere: remove it, or bring the file back")
+	case errors.Is(err, fs.ErrNotExist):
+		d.missing = true
+		d.add(problem, "file", "there is none; make one with: keygen init --keyset %s", path)
+	case err != nil:
+		d.add(problem, "file", "it can't be looked at: %v", err)
+	case d.info.IsDir():
+		d.damaged = true
+		d.add(problem, "file", "a directory; name the file in it")
+	case !d.info.Mode().IsRegular():
+		d.damaged = true
+		d.add(problem, "file", "neither a regular file nor a link to one")
+	default:
+		d.lookLink(path, isLink)
+		return true
+	}
+	return false
+}
+
+// lookLink says where the file is. Kubernetes mounts a Secret as links into a
+// directory ..data, which is itself a link that each new Secret swaps.
+func (d *doctor) lookLink(path string, isLink bool) {
+	to, err := os.Readlink(path)
+	switch {
+	case !isLink || err != nil:
+		d.add(fine, "file", "a regular file")
+	case strings.HasPrefix(to, "..data"+string(filepath.Separator)):
+		d.mounted = true
+		d.add(fine, "file", "a link to %s, as Kubernetes mounts a Secret, and there to %s; a new Secret swaps the link, and applications that watch the file follow", to, d.target)
+	default:
+		d.add(fine, "file", "a link to %s; the lock and the backup are beside that file", d.target)
+	}
+}
+
+// lookFile checks who can use the file, as keys.File does.
+func (d *doctor) lookFile() {
+	d.findings = append(d.findings, judgeOwner(d.info, d.user), judgeMode(d.path(), d.info.Mode().Perm(), d.mounted))
+	if size := d.info.Size(); size > maxKeyFile/2 {
+		d.add(warning, "size", "%d bytes; a key file of more than %d can't be written: keygen prune", size, maxKeyFile)
+	} else {
+		d.add(fine, "size", "%d bytes", size)
+	}
+}
+
+// maxKeyFile is the size up to which package keys writes a key file, in bytes.
+const maxKeyFile = 512 << 10
+
+func judgeOwner(info fs.FileInfo, user int) finding {
+	owner, ok := ownerOf(info)
+	switch {
+	case !ok:
+		return finding{fine, "owner", "this system does not say"}
+	case owner == user:
+		return finding{fine, "owner", fmt.Sprintf("user %d, who runs this", owner)}
+	case owner == 0:
+		return finding{fine, "owner", fmt.Sprintf("root; this runs as user %d", user)}
+	}
+	return finding{problem, "owner", fmt.Sprintf("user %d, and this runs as user %d: run it, and the application, as the owner, or chown the file", owner, user)}
+}
+
+func judgeMode(path string, mode fs.FileMode, mounted bool) finding {
+	others := mode & 0o077
+	who := "others can use it"
+	if others == 0o040 {
+		who = "its group can read it, and sign"
+	}
+	switch {
+	case !hasModes:
+		return finding{fine, "mode", "this system has none: see who else can read the file"}
+	case others == 0:
+		return finding{fine, "mode", fmt.Sprintf("%04o", mode)}
+	case mounted:
+		return finding{problem, "mode", fmt.Sprintf("%04o: %s; mount the Secret with defaultMode 0400, or with 0440, an fsGroup of the application's own, and keys.insecure_group_readable", mode, who)}
+	}
+	return finding{problem, "mode", fmt.Sprintf("%04o: %s; run: chmod 600 %s; if somebody has read it, the keys are no secret any more: keygen revoke --all", mode, who, path)}
+}

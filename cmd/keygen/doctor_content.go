@@ -1,0 +1,194 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/span"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// secretGiven reports whether the flags have the passphrase or the key of the file.
+func (d *doctor) secretGiven() bool { return len(d.tool.secret.given()) > 0 }
+
+// lookProtection says whether the file is encrypted, and what opens it.
+func (d *doctor) lookProtection() {
+	data, err := readStart(d.target)
+	if err != nil {
+		d.add(problem, "encryption", "this process (user %d) can't read the file; run it as the file's owner: %v", d.user, err)
+		return
+	}
+	under := encryptedUnder(data)
+	d.locked = under != ""
+	flag := "--passphrase-file, --passphrase-env or --passphrase-fd"
+	if under == "a key" {
+		flag = "--kek-file, --kek-env or --kek-fd"
+	}
+	switch {
+	case !d.locked:
+		d.add(fine, "encryption", "none: who can read the file, or a backup of it, has the keys; keygen encrypt changes that")
+	case !d.secretGiven():
+		d.add(warning, "encryption", "under %s: every command needs %s; without it the content was not looked at", under, flag)
+	default:
+		d.add(fine, "encryption", "under %s: every command needs %s", under, flag)
+	}
+}
+
+// readStart reads as much of a file as a key file can have.
+func readStart(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 2*maxKeyFile))
+}
+
+// encryptedUnder says what a key file is encrypted under; "" for nothing. It
+// believes what the header says: this is for the advice alone.
+func encryptedUnder(data []byte) string {
+	data = bytes.TrimSuffix(data, []byte("\n"))
+	if !isJWE(data) {
+		return ""
+	}
+	head, _, _ := bytes.Cut(data, []byte("."))
+	raw, err := base64.RawURLEncoding.DecodeString(string(head))
+	var header struct{ Alg string }
+	if err == nil {
+		err = json.Unmarshal(raw, &header)
+	}
+	switch {
+	case err != nil:
+		return "something unknown"
+	case strings.HasPrefix(header.Alg, "PBES2"):
+		return "a passphrase"
+	}
+	return "a key"
+}
+
+// at is the file at a path, with the secret that was given.
+func (d *doctor) at(path string) keys.File {
+	f := d.secret
+	f.Path = path
+	return f
+}
+
+// lookContent reads the file as an application does.
+func (d *doctor) lookContent() {
+	if d.locked && !d.secretGiven() {
+		return
+	}
+	set, err := d.at(d.path()).Read()
+	switch {
+	case errors.Is(err, keys.ErrUnsafeFile):
+		d.add(warning, "content", "not looked at, because the file is not safe")
+	case errors.Is(err, keys.ErrInvalidFile):
+		d.damaged = true
+		d.add(problem, "content", "%v", err)
+	case errors.Is(err, fs.ErrPermission): // said already
+	case err != nil:
+		d.add(problem, "content", "%v", err)
+	default:
+		d.set = set
+		d.add(fine, "content", "generation %d; keys: %d, and notes of %d that were pruned", set.Generation(), len(set.Keys()), len(set.Pruned()))
+	}
+}
+
+// lookBackup checks the file that was replaced last. It holds older keys, and is as secret as the file.
+func (d *doctor) lookBackup() {
+	name := d.target + ".bak"
+	info, err := os.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.add(fine, "backup", "none beside the file: keygen keeps the previous one with each change")
+		return
+	case err != nil:
+		d.add(warning, "backup", "it can't be looked at: %v", err)
+		return
+	case !info.Mode().IsRegular():
+		d.add(warning, "backup", "%s is no regular file: keygen did not make it", name)
+		return
+	}
+	if f := judgeOwner(info, d.user); f.Severity != fine {
+		d.add(problem, "backup", "belongs to %s", f.Text)
+	}
+	if f := judgeMode(name, info.Mode().Perm(), false); f.Severity != fine {
+		d.add(problem, "backup", "mode %s", f.Text)
+		return
+	}
+	d.lookOldKeys(name, info)
+}
+
+func (d *doctor) lookOldKeys(name string, info fs.FileInfo) {
+	data, err := readStart(name)
+	if err == nil && d.locked && encryptedUnder(data) == "" {
+		d.add(problem, "backup", "it is not encrypted, and the key file is: it gives the keys away; run: rm %s", name)
+		return
+	}
+	if d.locked && !d.secretGiven() {
+		d.add(fine, "backup", "encrypted too; written at %s", date(info.ModTime()))
+		return
+	}
+	old, err := d.at(name).Read()
+	if err != nil {
+		d.add(warning, "backup", "it could not be restored: %v", err)
+		return
+	}
+	d.add(fine, "backup", "generation %d, written at %s; keys: %d", old.Generation(), date(info.ModTime()), len(old.Keys()))
+	if d.set == nil {
+		return
+	}
+	if d.set.Generation() < old.Generation() {
+		d.add(warning, "backup", "it is newer than the key file, which has generation %d: an older key file was restored, and keys that were revoked may be back", d.set.Generation())
+	}
+	if dead := buried(old, d.set); dead != nil {
+		d.add(warning, "backup", "it still has the private halves that were erased from the key file of %s; the next change replaces it; or run: rm %s", strings.Join(dead, ", "), name)
+	}
+}
+
+// buried are the IDs of the keys whose private half old has and set has not.
+func buried(old, set *keys.Set) (ids []string) {
+	for _, k := range old.Keys() {
+		if now := set.Key(k.ID()); k.HasPrivate() && (now == nil || !now.HasPrivate()) {
+			ids = append(ids, k.ID())
+		}
+	}
+	return ids
+}
+
+// lookClock compares the clock with what the file knows. Dates decide which key signs.
+func (d *doctor) lookClock() {
+	skew := keys.Policy{}.WithDefaults().ClockSkew
+	var made time.Time
+	var id string
+	if d.set != nil {
+		skew = d.set.Policy().ClockSkew
+		for _, k := range d.set.Keys() {
+			if c := k.Dates().Created; c.After(made) {
+				made, id = c, k.ID()
+			}
+		}
+	}
+	d.findings = append(d.findings, judgeClock(d.now, skew, d.info.ModTime(), made, id))
+}
+
+func judgeClock(now time.Time, skew time.Duration, written, made time.Time, id string) finding {
+	stamp := now.Format(time.RFC3339)
+	switch {
+	case now.Year() < 2026:
+		return finding{problem, "clock", stamp + ": it was never set, or has lost the time"}
+	case made.After(now.Add(skew)):
+		return finding{problem, "clock", fmt.Sprintf("%s, and key %s was made at %s, %s later: this clock, or that of the machine that made it, is wrong", stamp, id, date(made), span.Format(made.Sub(now).Truncate(time.Second)))}
+	case written.After(now.Add(skew)):
+		return finding{problem, "clock", fmt.Sprintf("%s, and the file was written at %s, %s later: this clock, or that of the machine that wrote it, is wrong", stamp, date(written), span.Format(written.Sub(now).Truncate(time.Second)))}
+	}
+	return finding{fine, "clock", stamp + ", after all that the file knows"}
+}

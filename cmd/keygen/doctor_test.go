@@ -1,0 +1,280 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// An entry is a file that somebody else has.
+type entry struct {
+	fs.FileInfo
+	owner int
+	mode  fs.FileMode
+}
+
+func (e entry) Sys() any          { return &syscall.Stat_t{Uid: uint32(e.owner)} }
+func (e entry) Mode() fs.FileMode { return e.mode }
+
+// A foreign entry says nothing of its owner.
+type foreign struct{ entry }
+
+func (foreign) Sys() any { return nil }
+
+func TestJudgeOwner(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		info     fs.FileInfo
+		user     int
+		severity string
+		text     string
+	}{
+		{"own", entry{owner: 7}, 7, fine, "user 7, who runs this"},
+		{"root's", entry{owner: 0}, 7, fine, "root; this runs as user 7"},
+		{"root's own", entry{owner: 0}, 0, fine, "user 0, who runs this"},
+		{"another's", entry{owner: 8}, 7, problem, "user 8, and this runs as user 7: run it, and the application, as the owner"},
+		{"seen by root", entry{owner: 8}, 0, problem, "user 8, and this runs as user 0"},
+		{"unknown", foreign{}, 7, fine, "does not say"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := judgeOwner(tt.info, tt.user)
+			require.Equal(t, tt.severity, got.Severity)
+			require.Contains(t, got.Text, tt.text)
+		})
+	}
+}
+
+func TestJudgeMode(t *testing.T) {
+	for _, tt := range []struct {
+		mode     fs.FileMode
+		mounted  bool
+		severity string
+		text     string
+	}{
+		{0o600, false, fine, "0600"},
+		{0o400, true, fine, "0400"},
+		{0o700, false, fine, "0700"},
+		{0o640, false, problem, "its group can read it, and sign; run: chmod 600 x"},
+		{0o440, true, problem, "its group can read it, and sign; mount the Secret with defaultMode 0400, or with 0440, an fsGroup"},
+		{0o604, false, problem, "others can use it; run: chmod 600 x; if somebody has read it, the keys are no secret any more: keygen revoke --all"},
+		{0o620, false, problem, "others can use it"},
+		{0o644, true, problem, "others can use it; mount"},
+		{0o601, false, problem, "0601"},
+	} {
+		t.Run(tt.mode.String(), func(t *testing.T) {
+			got := judgeMode("x", tt.mode, tt.mounted)
+			require.Equal(t, tt.severity, got.Severity)
+			require.Contains(t, got.Text, tt.text)
+		})
+	}
+}
+
+// Judgements are those of package keys: what is a problem here is refused there.
+func TestJudgementsAreThoseOfKeys(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var out bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	for mode := fs.FileMode(0o400); mode <= 0o777; mode++ {
+		if mode&0o400 == 0 {
+			continue
+		}
+		require.NoError(t, os.Chmod(path, mode))
+		_, err := keys.File{Path: path}.Read()
+		require.Equal(t, errors.Is(err, keys.ErrUnsafeFile), judgeMode(path, mode, false).Severity == problem, "%04o: %v", mode, err)
+	}
+}
+
+func TestJudgeDirectory(t *testing.T) {
+	const sticky = fs.ModeSticky
+	for _, tt := range []struct {
+		name     string
+		info     fs.FileInfo
+		severity string
+		text     string
+	}{
+		{"own", entry{owner: 7, mode: 0o700}, fine, "/d, of user 7, mode 0700"},
+		{"root's", entry{owner: 0, mode: 0o755}, fine, "of user 0"},
+		{"another's", entry{owner: 8, mode: 0o755}, problem, "belongs to user 8, who can replace the key file; it should belong to user 7 or to root"},
+		{"another's, sticky", entry{owner: 8, mode: 0o755 | sticky}, problem, "belongs to user 8"},
+		{"open", entry{owner: 7, mode: 0o777}, problem, "everybody can replace the key file; run: chmod o-w /d"},
+		{"open, for writing alone", entry{owner: 7, mode: 0o702}, problem, "everybody"},
+		{"group", entry{owner: 7, mode: 0o775}, warning, "its group can replace the key file"},
+		{"as /tmp", entry{owner: 0, mode: 0o777 | sticky}, warning, "open to others, who can put a lock there"},
+		{"group, sticky", entry{owner: 0, mode: 0o770 | sticky}, warning, "open to others"},
+		{"unknown", foreign{}, fine, "does not say"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := judgeDirectory("/d", tt.info, 7)
+			require.Equal(t, tt.severity, got.Severity)
+			require.Contains(t, got.Text, tt.text)
+		})
+	}
+}
+
+func TestJudgeWritable(t *testing.T) {
+	for _, tt := range []struct {
+		err      error
+		mounted  bool
+		severity string
+		text     string
+	}{
+		{nil, false, fine, "rotation can happen here"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, false, fine, "normal where the application only reads: rotation must happen elsewhere"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, true, fine, "where the Secret is made"},
+		{nil, true, fine, "would be lost"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EACCES}, false, warning, "or as another user"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.ENOSPC}, false, problem, "no space left"},
+	} {
+		got := judgeWritable(tt.err, tt.mounted)
+		require.Equal(t, tt.severity, got.Severity, tt.err)
+		require.Contains(t, got.Text, tt.text)
+	}
+}
+
+func TestJudgeClock(t *testing.T) {
+	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name          string
+		now           time.Time
+		written, made time.Duration
+		severity      string
+		text          string
+	}{
+		{"good", now, -time.Hour, -time.Hour, fine, "after all that the file knows"},
+		{"within the skew", now, time.Minute, time.Minute, fine, ""},
+		{"made later", now, -time.Hour, time.Minute + time.Second, problem, "key K was made at 2026-05-01T00:01:01Z, 1m1s later"},
+		{"written later", now, time.Hour, -time.Hour, problem, "the file was written at 2026-05-01T01:00:00Z, 1h later"},
+		{"never set", time.Unix(0, 0).UTC(), 0, 0, problem, "1970-01-01T00:00:00Z: it was never set"},
+		{"the last second", time.Date(2025, 12, 31, 23, 59, 59, 0, time.UTC), 0, 0, problem, "never set"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := judgeClock(tt.now, time.Minute, now.Add(tt.written), now.Add(tt.made), "K")
+			require.Equal(t, tt.severity, got.Severity)
+			require.Contains(t, got.Text, tt.text)
+		})
+	}
+}
+
+// Each thing that a file system may lack has its own severity, and what works is not said then.
+func TestFileSystemThatLacksSomething(t *testing.T) {
+	for i, tt := range trials() {
+		d := &doctor{tool: &tool{}, trials: trials()}
+		d.trials[i].try = func(context.Context, string) error { return errors.ErrUnsupported }
+		d.tryFileSystem(t.Context(), t.TempDir())
+		require.Equal(t, findings{{tt.severity, "file_system", tt.what + ": unsupported operation: " + tt.without}}, d.findings)
+	}
+}
+
+// The trials find what they are there to find.
+func TestTrials(t *testing.T) {
+	for _, tt := range trials() {
+		require.NoError(t, tt.try(t.Context(), t.TempDir()), tt.what)
+		if tt.what == "locks" {
+			continue
+		}
+		require.Error(t, tt.try(t.Context(), filepath.Join(t.TempDir(), "missing")), tt.what)
+	}
+	require.Error(t, tryLock(t.Context(), filepath.Join(t.TempDir(), "missing")))
+	dir := t.TempDir()
+	unlock, err := durable.Lock(t.Context(), filepath.Join(dir, "locked"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, tryLock(ctx, dir), durable.ErrLocked)
+	require.NoError(t, unlock())
+}
+
+// What doctor takes for the leftovers of a crash is what package durable removes.
+func TestLeftoversAreThoseOfDurable(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keys.json")
+	for _, name := range []string{".keys.json.1.tmp", ".keys.json.0123456789.tmp", ".keys.json..tmp", ".keys.json.x1.tmp", ".keys.json.1.tmp.bak", "keys.json.1.tmp", ".other.json.1.tmp", ".keys.json.bak.1.tmp"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	f, err := os.CreateTemp(dir, ".keys.json.*.tmp")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	before, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.NoError(t, durable.Sweep(path))
+	swept := 0
+	for _, e := range before {
+		_, err := os.Lstat(filepath.Join(dir, e.Name()))
+		gone := errors.Is(err, fs.ErrNotExist)
+		require.Equal(t, gone, isTemporary(e.Name(), "keys.json"), e.Name())
+		if gone {
+			swept++
+		}
+	}
+	require.Equal(t, 3, swept)
+}
+
+func TestEncryptedUnder(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"keys":[]}`: "", "": "", "a.b.c": "",
+		"eyJhbGciOiJQQkVTMi1IUzUxMitBMjU2S1cifQ.a.b.c.d\n": "a passphrase",
+		"eyJhbGciOiJBMjU2S1cifQ.a.b.c.d":                   "a key",
+		"e30.a.b.c.d":                                      "a key",
+		"!.a.b.c.d":                                        "",
+		"AAAA.a.b.c.d":                                     "something unknown",
+	} {
+		require.Equal(t, want, encryptedUnder([]byte(in)), in)
+	}
+}
+
+// A file that is no file, one that is too large, and one in a directory that can't be listed.
+func TestDoctorOddFiles(t *testing.T) {
+	dir := t.TempDir()
+	look := func(path string) (code int, text string) {
+		var out, stderr bytes.Buffer
+		code = run([]string{"doctor", "--keyset", path}, nil, &out, &stderr)
+		return code, out.String() + stderr.String()
+	}
+	pipe := filepath.Join(dir, "pipe")
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	code, text := look(pipe)
+	require.Equal(t, exitDamaged, code)
+	require.Contains(t, text, "neither a regular file nor a link to one")
+
+	large := filepath.Join(dir, "large")
+	require.NoError(t, os.WriteFile(large, []byte(strings.Repeat("x", 2<<20)), 0o600))
+	code, text = look(large)
+	require.Equal(t, exitDamaged, code)
+	require.Contains(t, text, fmt.Sprintf("%d bytes; a key file of more than %d can't be written", 2<<20, 512<<10))
+
+	loop := filepath.Join(dir, "loop")
+	require.NoError(t, os.Symlink(loop, loop))
+	code, text = look(loop)
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, text, "it can't be looked at")
+}
+
+// Where others own the file, doctor says what package keys will say.
+func TestDoctorAsAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var out bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.NoError(t, os.Chown(path, 4242, 4242))
+	out.Reset()
+	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
+	require.Contains(t, out.String(), "user 4242, and this runs as user 0")
+	require.Contains(t, out.String(), "not looked at, because the file is not safe")
+}

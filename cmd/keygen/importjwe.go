@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lestrrat-go/jwx/v3/jwa"
+	"github.com/lestrrat-go/jwx/v3/jwe"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// How often PBKDF2 may be iterated in a file to import: at least as RFC 7518, Section 4.8.1.2,
+// says, since others choose less than we do, and at most for some seconds.
+const (
+	minImportIterations = 1_000
+	maxImportIterations = 10_000_000
+)
+
+// isJWE reports whether text has the form of a compact JWE (RFC 7516, Section
+// 7.1): five segments of base64url. Neither JSON nor PEM ever has it.
+func isJWE(text []byte) bool {
+	other := func(r rune) bool {
+		return (r < 'a' || 'z' < r) && (r < 'A' || 'Z' < r) && (r < '0' || '9' < r) && r != '-' && r != '_' && r != '.'
+	}
+	return bytes.Count(text, []byte(".")) == 4 && bytes.IndexFunc(text, other) < 0
+}
+
+// A jweHeader is what counts of the header of an encrypted JWK or JWK Set.
+type jweHeader struct {
+	alg, enc   string
+	iterations int64
+}
+
+// openJWE decrypts an encrypted JWK or JWK Set (RFC 7517, Section 7) with the passphrase or the key of secret.
+func openJWE(token []byte, secret keys.File) ([]byte, error) {
+	h, err := parseJWEHeader(string(token))
+	if err != nil {
+		return nil, err
+	}
+	alg, key, err := h.keyFor(secret)
+	if err != nil {
+		return nil, err
+	}
+	text, err := decryptJWE(token, alg, key)
+	if err != nil {
+		return nil, refuse(exitDamaged, "wrong passphrase or key, or the file is damaged")
+	}
+	return text, nil
+}
+
+// decryptJWE makes an error of a panic in the library.
+func decryptJWE(token []byte, alg jwa.KeyEncryptionAlgorithm, key []byte) (text []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			text, err = nil, errors.New("the library failed")
+		}
+	}()
+	return jwe.Decrypt(token, jwe.WithKey(alg, key), jwe.WithMinPBES2Count(minImportIterations), jwe.WithMaxPBES2Count(maxImportIterations))
+}
+
+// parseJWEHeader checks the framing, so that the library sees nothing unexpected, such as compressed text.
+func parseJWEHeader(token string) (h jweHeader, err error) {
+	for i, segment := range strings.Split(token, ".") {
+		raw, err := jose.Bytes(segment)
+		if err == nil && i == 0 {
+			err = jose.Object(raw, h.member)
+		}
+		if err != nil {
+			return h, fmt.Errorf("it is no encrypted JWK: %w", err)
+		}
+	}
+	return h, nil
+}
+
+func (h *jweHeader) member(name string, value []byte) (err error) {
+	switch name {
+	case "alg":
+		h.alg, err = jose.String(value)
+	case "enc":
+		h.enc, err = jose.String(value)
+	case "p2c":
+		h.iterations, err = jose.Int(value)
+		if err == nil && (h.iterations < minImportIterations || h.iterations > maxImportIterations) {
+			err = fmt.Errorf("it is not between %d and %d", minImportIterations, maxImportIterations)
+		}
+	case "p2s", "cty", "typ", "kid":
+	default: // zip and crit too
+		err = errors.New("not known here")
+	}
+	if err != nil {
+		err = fmt.Errorf("header member %q: %w", name, err)
+	}
+	return err
+}
+
+// keyFor returns what the library needs, or says why secret is of no use.
+func (h *jweHeader) keyFor(secret keys.File) (alg jwa.KeyEncryptionAlgorithm, key []byte, err error) {
+	alg, known := jwa.LookupKeyEncryptionAlgorithm(h.alg)
+	contentSize := map[string]int{"A128GCM": 16, "A192GCM": 24, "A256GCM": 32, "A128CBC-HS256": 32, "A192CBC-HS384": 48, "A256CBC-HS512": 64}[h.enc]
+	size := map[string]int{"A128KW": 16, "A192KW": 24, "A256KW": 32, "dir": contentSize}[h.alg]
+	passphrase := strings.HasPrefix(h.alg, "PBES2-")
+	switch {
+	case !known || contentSize == 0 || size == 0 && !passphrase:
+		return alg, nil, fmt.Errorf("it is encrypted with alg %q and enc %q; what can be read: PBES2-*, A128KW, A192KW, A256KW and dir, with A*GCM or A*CBC-HS*", h.alg, h.enc)
+	case passphrase && secret.Passphrase == nil:
+		return alg, nil, refuse(exitUsage, "it is encrypted under a passphrase, and a key was given; use --import-passphrase-file or the like")
+	case passphrase:
+		return alg, secret.Passphrase, nil
+	case secret.Key == nil:
+		return alg, nil, refuse(exitUsage, "it is encrypted under a key, and a passphrase was given; use --import-kek-file or the like")
+	}
+	key = decoded(secret.Key, size)
+	if len(key) != size {
+		return alg, nil, refuse(exitUsage, "the key to decrypt it with must have %d bytes, raw, as hex or as base64", size)
+	}
+	return alg, key, nil
+}
+
+// decoded returns the key of size bytes that text stands for, or text itself.
+func decoded(text []byte, size int) []byte {
+	if len(text) == size {
+		return text
+	}
+	trimmed := strings.TrimRight(string(bytes.TrimSpace(text)), "=")
+	decoders := [...]func(string) ([]byte, error){hex.DecodeString, base64.RawStdEncoding.DecodeString, base64.RawURLEncoding.DecodeString}
+	i := slices.IndexFunc(decoders[:], func(decode func(string) ([]byte, error)) bool {
+		key, err := decode(trimmed)
+		return err == nil && len(key) == size
+	})
+	if i < 0 {
+		return text
+	}
+	key, _ := decoders[i](trimmed) // which worked a moment ago
+	return key
+}

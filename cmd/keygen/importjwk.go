@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/lestrrat-go/jwx/v3/jwk"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+)
+
+// maxImported is how many keys one file may have: more than a key file takes.
+const maxImported = 100
+
+// parseJWKs reads a JWK, or the keys of a JWK Set (RFC 7517) in their order. If kid is
+// not empty, other keys are not even looked at.
+func parseJWKs(text []byte, kid string) ([]incoming, error) {
+	list, err := splitJWKs(text)
+	if err != nil {
+		return nil, err
+	}
+	var all []incoming
+	for i, value := range list {
+		in := incoming{where: "the JWK"}
+		if len(list) > 1 {
+			in.where = fmt.Sprintf("key %d of the JWK Set", i+1)
+		}
+		numbers, err := in.readMembers(value)
+		switch {
+		case err == nil && kid != "" && in.kid != kid:
+			continue
+		case err == nil:
+			in.raw, err = parseNumbers(numbers)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", in.where, err)
+		}
+		all = append(all, in)
+	}
+	switch {
+	case len(all) == 0 && kid != "":
+		return nil, refuse(exitNotFound, "no key has the kid %q", kid)
+	case len(all) > 1 && kid != "":
+		return nil, refuse(exitRefused, "%d keys have the kid %q", len(all), kid)
+	}
+	return all, nil
+}
+
+// splitJWKs returns the JWKs of a JWK Set, or the only one.
+func splitJWKs(text []byte) (list [][]byte, err error) {
+	has := make(map[string][]byte)
+	if err := jose.Object(text, func(name string, value []byte) error { has[name] = value; return nil }); err != nil {
+		return nil, fmt.Errorf("it is no JWK and no JWK Set: %w", err)
+	}
+	switch {
+	case has["ciphertext"] != nil:
+		return nil, errors.New("it is an encrypted JWK in JSON, and only the compact form can be read; decrypt it on the way: jose jwe dec -i FILE -k KEY.jwk | keygen import -")
+	case has["kty"] != nil && has["keys"] == nil:
+		return [][]byte{text}, nil
+	case has["keys"] == nil || has["kty"] != nil:
+		return nil, errors.New("it is no JWK (which has kty) and no JWK Set (which has keys)")
+	}
+	err = jose.Array(has["keys"], func(value []byte) error {
+		if len(list) == maxImported {
+			return fmt.Errorf("it has more than %d keys", maxImported)
+		}
+		list = append(list, value)
+		return nil
+	})
+	if err == nil && len(list) == 0 {
+		err = errors.New("it is a JWK Set without keys")
+	}
+	return list, err
+}
+
+// readMembers reads what a JWK says of its key, and returns what is the key itself. Other members
+// mean nothing here (RFC 7517, Section 4), save for those that say that the key must not be used.
+func (in *incoming) readMembers(value []byte) (numbers map[string]json.RawMessage, err error) {
+	numbers = make(map[string]json.RawMessage)
+	err = jose.Object(value, func(name string, value []byte) (err error) {
+		switch name {
+		case "kid":
+			in.kid, err = jose.String(value)
+		case "alg":
+			in.alg, err = jose.String(value)
+		case "use":
+			in.use, err = jose.String(value)
+		case "key_ops":
+			in.ops, err = jose.Strings(value)
+		case "revoked":
+			in.revoked = true
+		case "kty", "crv", "x", "y", "n", "e", "d", "p", "q", "dp", "dq", "qi", "oth", "k":
+			numbers[name] = value
+		}
+		if err != nil {
+			err = fmt.Errorf("member %q: %w", name, err)
+		}
+		return err
+	})
+	return numbers, err
+}
+
+// parseNumbers returns the key that numbers describe. What the library says of them stays unsaid: it might quote them.
+func parseNumbers(numbers map[string]json.RawMessage) (raw any, err error) {
+	defer func() {
+		if recover() != nil {
+			raw, err = nil, errNumbers
+		}
+	}()
+	if numbers["oth"] != nil {
+		return nil, errors.New("it is an RSA key with more than two primes; make a new one")
+	}
+	text, err := json.Marshal(numbers)
+	if err != nil {
+		return nil, errNumbers
+	}
+	key, err := jwk.ParseKey(text)
+	if err != nil || jwk.Export(key, &raw) != nil {
+		return nil, errNumbers
+	}
+	return raw, nil
+}
+
+var errNumbers = errors.New("kty or crv is not known, or a number of the key is missing, malformed, out of range or too small: RSA needs 2048 bits")

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// An incoming key is one that was read from a file, with what the file says of it. Nothing is checked yet.
+type incoming struct {
+	raw   any    // an *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, the public half of one, a []byte, or a kind that is refused
+	where string // in the file, for people
+
+	kid, alg, use string   // of a JWK; "" if missing
+	ops           []string // key_ops of a JWK
+	revoked       bool
+}
+
+// A candidate is an incoming key that may be imported.
+type candidate struct {
+	incoming
+	algorithm keys.Algorithm
+	private   bool   // the private half is there
+	left      bool   // the private half was there, and stays out
+	id        string // as it is in the key file; empty for a symmetric key that is not made yet
+}
+
+// candidates reads the keys to import, and checks each.
+func (t *tool) candidates(path string, o *importFlags) ([]*candidate, error) {
+	data, err := t.readSource(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := t.decryptSource(path, data, o)
+	var list []incoming
+	if err == nil {
+		list, err = parseIncoming(text, o.kid)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sourceName(path), err)
+	}
+	var all []*candidate
+	for _, in := range list {
+		c, err := in.candidate(o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", sourceName(path), in.where, err)
+		}
+		all = append(all, c)
+	}
+	return all, refuseTwice(all)
+}
+
+// candidate checks a key: whether it may be imported, and for what.
+func (in incoming) candidate(o *importFlags) (*candidate, error) {
+	if in.revoked {
+		return nil, refuse(exitRefused, "it was revoked")
+	}
+	alg, err := in.chooseAlgorithm(keys.Algorithm(o.alg))
+	if err != nil {
+		return nil, err
+	}
+	k, err := keys.Import(alg, in.raw, keys.Dates{})
+	if err != nil {
+		return nil, refuse(exitRefused, "%w", err)
+	}
+	c := &candidate{incoming: in, algorithm: alg, private: k.HasPrivate()}
+	if !alg.Symmetric() {
+		c.id = k.ID()
+	}
+	switch {
+	case c.private && o.external:
+		return nil, refuse(exitRefused, "--external is for the public half of a key in a KMS, and this is the private one")
+	case !c.private && !o.external && !o.verifyOnly:
+		return nil, refuse(exitRefused, "it is a public key, and can't sign; add --verify-only if it is that of another system, or --external if the private half is in a KMS that the application signs with")
+	case c.private && o.verifyOnly && alg.Use() == keys.Signature && k.Public() != nil:
+		c.raw, c.private, c.left = k.Public(), false, true // what never signs needs no private half
+	}
+	return c, nil
+}
+
+// make makes the key, and remembers its ID.
+func (c *candidate) make(d keys.Dates) (*keys.Key, error) {
+	k, err := keys.Import(c.algorithm, c.raw, d)
+	if err == nil {
+		c.id = k.ID()
+	}
+	return k, err
+}
+
+// chooseAlgorithm returns the algorithm that a key is for from now on: what the file says, the flag, the kind of the
+// key, its use and its key_ops must agree (RFC 8725, Section 3.1; RFC 7517, Section 4.3).
+func (in *incoming) chooseAlgorithm(flag keys.Algorithm) (keys.Algorithm, error) {
+	fit := fitting(in.raw)
+	if len(fit) == 0 {
+		return "", refuse(exitRefused, "it is %s, and what can be used is: P-256, Ed25519, RSA, and secrets of 32 bytes", kindOf(in.raw))
+	}
+	if in.alg != "" {
+		fit = keep(fit, func(a keys.Algorithm) bool { return a == meantBy(in.alg) })
+	}
+	fit = keep(fit, func(a keys.Algorithm) bool { return (in.use == "" || in.use == string(a.Use())) && in.allows(a) })
+	if len(fit) == 0 {
+		return "", refuse(exitRefused, "it is %s, and alg %q, use %q and key_ops %q of the JWK leave no algorithm that is known here", kindOf(in.raw), in.alg, in.use, in.ops)
+	}
+	switch {
+	case flag != "" && !slices.Contains(fit, flag):
+		return "", refuse(exitUsage, "--alg %s contradicts the key, which is %s for %s", flag, kindOf(in.raw), names(fit))
+	case flag != "":
+		return flag, nil
+	case len(fit) == 1 || fit[0] == keys.ES256:
+		return fit[0], nil
+	}
+	if _, err := keys.Import(fit[0], in.raw, keys.Dates{}); err != nil { // what is no good for one is for none
+		return "", refuse(exitRefused, "%w", err)
+	}
+	return "", refuse(exitUsage, "it is %s, and may be for several algorithms; say for which with --alg: %s", kindOf(in.raw), names(fit))
+}
+
+// meantBy is the algorithm that alg stands for here: RFC 9864 has another name for EdDSA, and some programs
+// write enc in place of dir.
+func meantBy(alg string) keys.Algorithm {
+	switch alg {
+	case "Ed25519":
+		return keys.EdDSA
+	case jose.A256GCM:
+		return keys.Direct
+	}
+	return keys.Algorithm(alg)
+}
+
+// fitting returns the algorithms that a kind of key can be for, the default first.
+func fitting(raw any) []keys.Algorithm {
+	onCurve := func(c elliptic.Curve) []keys.Algorithm {
+		if c != elliptic.P256() {
+			return nil
+		}
+		return []keys.Algorithm{keys.ES256, keys.ECDHESA256KW}
+	}
+	switch k := raw.(type) {
+	case *ecdsa.PrivateKey:
+		return onCurve(k.Curve)
+	case *ecdsa.PublicKey:
+		return onCurve(k.Curve)
+	case ed25519.PrivateKey, ed25519.PublicKey:
+		return []keys.Algorithm{keys.EdDSA}
+	case *rsa.PrivateKey, *rsa.PublicKey:
+		return []keys.Algorithm{keys.PS256, keys.RS256}
+	case []byte:
+		return []keys.Algorithm{keys.HS256, keys.Direct, keys.A256KW}
+	}
+	return nil
+}
+
+// allows reports whether all key_ops are what one does with a key for alg (RFC 7517, Section 4.3).
+func (in *incoming) allows(alg keys.Algorithm) bool {
+	ops := []string{"sign", "verify"}
+	switch alg {
+	case keys.Direct:
+		ops = []string{"encrypt", "decrypt"}
+	case keys.A256KW:
+		ops = []string{"wrapKey", "unwrapKey"}
+	case keys.ECDHESA256KW:
+		ops = []string{"deriveKey", "deriveBits", "wrapKey", "unwrapKey"}
+	}
+	return !slices.ContainsFunc(in.ops, func(op string) bool { return !slices.Contains(ops, op) })
+}
+
+// kindOf names a kind of key for people.
+func kindOf(raw any) string {
+	switch k := raw.(type) {
+	case *ecdsa.PrivateKey:
+		return "a " + k.Curve.Params().Name + " key"
+	case *ecdsa.PublicKey:
+		return "a " + k.Curve.Params().Name + " key"
+	case ed25519.PrivateKey, ed25519.PublicKey:
+		return "an Ed25519 key"
+	case *rsa.PrivateKey, *rsa.PublicKey:
+		return "an RSA key"
+	case *ecdh.PrivateKey, *ecdh.PublicKey:
+		return "an X25519 key"
+	case []byte:
+		return "a symmetric key"
+	}
+	return "a key of another kind"
+}
+
+func keep(all []keys.Algorithm, f func(keys.Algorithm) bool) []keys.Algorithm {
+	return slices.DeleteFunc(slices.Clone(all), func(a keys.Algorithm) bool { return !f(a) })
+}
+
+func names(all []keys.Algorithm) string {
+	var text []string
+	for _, a := range all {
+		text = append(text, string(a))
+	}
+	return strings.Join(text, ", ")
+}
+
+// same reports whether two candidates are the same key. One key has one algorithm for ever.
+func (c *candidate) same(other *candidate) bool {
+	x, symmetric := c.raw.([]byte)
+	y, too := other.raw.([]byte)
+	if symmetric || too {
+		return symmetric && too && bytes.Equal(x, y)
+	}
+	return c.id == other.id
+}
+
+func refuseTwice(all []*candidate) error {
+	for i, c := range all {
+		if j := slices.IndexFunc(all[:i], c.same); j >= 0 {
+			return refuse(exitRefused, "%s and %s are the same key", all[j].where, c.where)
+		}
+	}
+	return nil
+}
+
+// refuseKnown refuses keys that the file has, or had. A secret has another ID each time, so that
+// only the secrets themselves tell: one that is there twice would survive its revocation.
+func refuseKnown(all []*candidate, set *keys.Set, file keys.File) error {
+	secrets, err := secretsOf(all, file)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if secret, ok := c.raw.([]byte); ok {
+			if id, there := secrets[string(secret)]; there {
+				return refuse(exitRefused, "%s is in the key file already: key %s", c.where, id)
+			}
+			continue
+		}
+		if set.Key(c.id) != nil {
+			return refuse(exitRefused, "%s is in the key file already: key %s", c.where, c.id)
+		}
+		if slices.ContainsFunc(set.Pruned(), func(k *keys.Key) bool { return k.ID() == c.id }) {
+			return refuse(exitRefused, "%s was in the key file, and was pruned: key %s; it can't come back", c.where, c.id)
+		}
+	}
+	return nil
+}
+
+// secretsOf returns the IDs of the symmetric keys of a file by their secrets, if a candidate is symmetric.
+func secretsOf(all []*candidate, file keys.File) (map[string]string, error) {
+	if !slices.ContainsFunc(all, func(c *candidate) bool { return c.algorithm.Symmetric() }) {
+		return nil, nil
+	}
+	texts, err := privateJWKs(file)
+	if err != nil {
+		return nil, err
+	}
+	secrets := make(map[string]string)
+	for id, text := range texts {
+		var member struct{ K string }
+		if err := json.Unmarshal(text, &member); err != nil {
+			return nil, err
+		}
+		if secret, err := jose.Bytes(member.K); err == nil {
+			secrets[string(secret)] = id
+		}
+	}
+	return secrets, nil
+}
+
+// imported is what is told of a key.
+type imported struct {
+	ID        string         `json:"kid"`
+	Algorithm keys.Algorithm `json:"alg"`
+	Use       keys.Use       `json:"use"`
+	State     string         `json:"state"`
+	Was       string         `json:"was_kid,omitempty"`
+	PublishAt string         `json:"publish_at,omitempty"`
+	SignFrom  string         `json:"sign_from,omitempty"`
+}
+
+// tell says what has become of a key.
+func (t *tool) tell(c *candidate, k *keys.Key) imported {
+	d := k.Dates()
+	r := imported{ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.now).String(), PublishAt: date(d.PublishAt), SignFrom: date(d.SignFrom)}
+	does := map[keys.Use]string{keys.Signature: "sign", keys.Encryption: "encrypt"}[k.Use()]
+	life := fmt.Sprintf("%ss from %s until %s", does, date(d.SignFrom), date(d.SignUntil))
+	if !d.SignUntil.After(d.SignFrom) {
+		life = fmt.Sprintf("never %ss; its tokens are accepted until %s", does, date(d.VerifyUntil))
+	}
+	t.note("key %s (%s %s, %s): %s; %s", r.ID, r.Use, r.Algorithm, c.where, r.State, life)
+	switch {
+	case c.left:
+		t.note("its private half stays out of the file: it never signs")
+	case !c.private && d.SignUntil.After(d.SignFrom):
+		t.note("its private half is in a KMS: the application must give it as a crypto.Signer; bring the next key in before this one has ended")
+	}
+	if c.kid != "" && c.kid != r.ID {
+		r.Was = c.kid
+		why := "the thumbprint of the key"
+		if k.Algorithm().Symmetric() {
+			why = "which is random"
+		}
+		t.note("its kid %q is replaced by %s, %s; tokens that name the old one are not accepted", c.kid, r.ID, why)
+	}
+	return r
+}

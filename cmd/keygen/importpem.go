@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// parsePEM reads the keys of a PEM file (RFC 7468), in their order. It skips what is no block, as "openssl pkey -text"
+// writes, and EC PARAMETERS, which the key has too.
+func parsePEM(text []byte) ([]incoming, error) {
+	var all []incoming
+	blocks := 0
+	for rest := text; ; {
+		block, after := pem.Decode(rest)
+		if block == nil {
+			break
+		}
+		rest, blocks = after, blocks+1
+		if block.Type == "EC PARAMETERS" {
+			continue
+		}
+		where := fmt.Sprintf("PEM block %d (%s)", blocks, block.Type)
+		raw, err := parseBlock(block)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", where, err)
+		}
+		all = append(all, incoming{raw: raw, where: where})
+	}
+	switch {
+	case blocks != bytes.Count(text, []byte("-----BEGIN ")): // Decode skips what it can't read
+		return nil, errors.New("a PEM block is damaged: each line must be as it was written, and begin at the margin")
+	case len(all) == 0:
+		return nil, errors.New("there is no key in it, only EC PARAMETERS")
+	}
+	return all, nil
+}
+
+func parseBlock(block *pem.Block) (any, error) {
+	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
+		return nil, errEncryptedPEM
+	}
+	switch block.Type {
+	case "PRIVATE KEY":
+		return x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY": // SEC 1
+		return x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY": // PKCS #1
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "PUBLIC KEY":
+		return x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		return x509.ParsePKCS1PublicKey(block.Bytes)
+	}
+	return nil, explainBlock(block)
+}
+
+var errEncryptedPEM = errors.New("it is encrypted; decrypt it on the way, so that no file has it in the clear: openssl pkey -in FILE | keygen import -")
+
+// explainBlock says what to do about a block that is no key that can be read.
+func explainBlock(block *pem.Block) error {
+	switch kind := block.Type; {
+	case kind == "ENCRYPTED PRIVATE KEY":
+		return errEncryptedPEM
+	case kind == "OPENSSH PRIVATE KEY" && bytes.Contains(block.Bytes, []byte("ssh-ed25519")):
+		return errors.New("it is an Ed25519 key in OpenSSH's own format, and ssh-keygen has no other for it; make a new one: keygen add --alg EdDSA")
+	case kind == "OPENSSH PRIVATE KEY":
+		return errors.New("it is in OpenSSH's own format; turn a copy into PKCS #8: cp FILE copy.pem && ssh-keygen -p -N '' -m PKCS8 -f copy.pem")
+	case strings.HasSuffix(kind, "CERTIFICATE"):
+		return errors.New("it is a certificate, and no key; import the key alone, or take the public one out: openssl x509 -in FILE -noout -pubkey | keygen import -")
+	}
+	return errors.New("it is no key that can be imported: use PRIVATE KEY (PKCS #8), EC PRIVATE KEY, RSA PRIVATE KEY, PUBLIC KEY or RSA PUBLIC KEY")
+}

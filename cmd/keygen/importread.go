@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// maxSource is the size of the largest file that keys are read from, in bytes.
+const maxSource = 1 << 20
+
+// readSource reads a file with keys, or with - standard input.
+func (t *tool) readSource(path string) ([]byte, error) {
+	in := t.stdin
+	if path != "-" {
+		// A named pipe must not make us wait for a writer.
+		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return nil, fmt.Errorf("%s is a directory; name the file in it", path)
+		}
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxSource+1))
+	switch name := sourceName(path); {
+	case err != nil:
+		return nil, err
+	case len(data) > maxSource:
+		return nil, fmt.Errorf("%s is larger than 1 MiB: this is no file with keys", name)
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, fmt.Errorf("%s is empty", name)
+	}
+	return data, nil
+}
+
+func sourceName(path string) string {
+	if path == "-" {
+		return "standard input"
+	}
+	return path
+}
+
+// decryptSource decrypts what readSource returned, if it is encrypted.
+func (t *tool) decryptSource(path string, data []byte, o *importFlags) (text []byte, err error) {
+	given, token := o.secret.given(), bytes.TrimSpace(data)
+	if o.encrypted = isJWE(token); !o.encrypted {
+		if len(given) > 0 {
+			return nil, refuse(exitUsage, "%s is no encrypted JWK; leave out %s", sourceName(path), given[0])
+		}
+		return data, nil
+	}
+	var secret keys.File
+	switch {
+	case len(given) > 0:
+		err = o.secret.read(t, &secret)
+	case path == "-" || !isTerminal(t.stdin):
+		err = refuse(exitUsage, "it is encrypted; use --import-passphrase-file, --import-kek-file or the like")
+	default:
+		secret.Passphrase, err = t.ask("passphrase of " + path)
+	}
+	if err == nil {
+		text, err = openJWE(token, secret)
+	}
+	return text, err
+}
+
+// parseIncoming reads the keys of a file that is not encrypted, in their order; with a kid,
+// the one key of a JWK Set that has it.
+func parseIncoming(data []byte, kid string) ([]incoming, error) {
+	text := bytes.TrimSpace(data)
+	switch {
+	case bytes.Contains(text, []byte("-----BEGIN ")) && kid == "":
+		return parsePEM(text)
+	case bytes.Contains(text, []byte("-----BEGIN ")):
+		return nil, refuse(exitUsage, "--kid is for a JWK Set; keys in PEM have none")
+	case bytes.HasPrefix(text, []byte("{")):
+		return parseJWKs(text, kid)
+	}
+	return nil, explainSource(text)
+}
+
+// explainSource says what text is instead of keys, and what to do about it.
+func explainSource(text []byte) error {
+	begins := func(prefixes ...string) bool {
+		for _, p := range prefixes {
+			if strings.HasPrefix(string(text), p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case begins("ssh-", "ecdsa-sha2-", "sk-", "---- BEGIN SSH2"):
+		return errors.New("it is a public key of OpenSSH; turn it into PEM: ssh-keygen -e -m PKCS8 -f FILE | keygen import - --verify-only")
+	case begins("\x30"):
+		return errors.New("it is binary; if it is DER, turn it into PEM: openssl pkey -inform DER -in FILE | keygen import -")
+	case !utf8.Valid(text) || bytes.ContainsRune(text, 0):
+		return errors.New("it is binary, and neither PEM nor JSON")
+	}
+	return errors.New("it is neither PEM (which has -----BEGIN), nor a JWK or a JWK Set (JSON), nor an encrypted one")
+}
+
+// warnSource says what a file that private keys came from is now: a copy of them in the clear.
+func (t *tool) warnSource(path string, all []*candidate) {
+	private := slices.ContainsFunc(all, func(c *candidate) bool { return c.private || c.left })
+	info, err := os.Stat(path)
+	if t.dryRun || !private || path == "-" || err != nil || !info.Mode().IsRegular() {
+		return
+	}
+	t.note("%s holds the private keys still; remove it, and its copies", path)
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		t.note("WARNING: others can read %s (mode %04o): whoever did can sign with its keys", path, mode)
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// A member is one key of a served set, as it stands there.
+type member struct {
+	Kid, Kty, Alg, Use string
+	leaks              []string // names of private members that it has
+}
+
+// read looks at the set as a verifier does, and at each member besides, since a
+// verifier says nothing of what it passes over.
+func (a *answer) read() {
+	var set struct {
+		Keys []map[string]json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(a.body, &set); err != nil {
+		a.err = misstep("the answer is no JWK Set: " + contentOf(a.header))
+		return
+	}
+	for _, m := range set.Keys {
+		a.members = append(a.members, readMember(m))
+	}
+	list, err := keys.ParsePublicSet(a.body)
+	if err != nil && err.Error() != noUsableKey {
+		a.err = misstep("verifiers refuse the set: " + strings.TrimPrefix(err.Error(), "keys: "))
+		return
+	}
+	a.keys = make(map[string]*keys.Key)
+	for _, k := range list {
+		a.keys[k.ID()] = k
+		a.kids = append(a.kids, k.ID())
+	}
+}
+
+// noUsableKey is what keys.ParsePublicSet says of a set that is in order, but of no use.
+const noUsableKey = "keys: no key of the set can be used to verify"
+
+func contentOf(h http.Header) string {
+	if t := h.Get("Content-Type"); t != "" {
+		return "it comes as " + t
+	}
+	return "it has no Content-Type"
+}
+
+func readMember(m map[string]json.RawMessage) member {
+	text := func(name string) (s string) {
+		_ = json.Unmarshal(m[name], &s) // of another type is as good as missing
+		return s
+	}
+	out := member{Kid: text("kid"), Kty: text("kty"), Alg: text("alg"), Use: text("use")}
+	// RFC 7518, Sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037, Section 2, and RFC 9964.
+	for _, name := range [...]string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
+		if _, ok := m[name]; ok {
+			out.leaks = append(out.leaks, name)
+		}
+	}
+	return out
+}
+
+// remarks are what is wrong with a member, though verifiers may pass it over.
+func (m *member) remarks(usable bool) (all []string) {
+	if !slices.Contains([]string{"EC", "OKP", "RSA"}, m.Kty) {
+		all = append(all, fmt.Sprintf("kty %q: some verifiers refuse the whole set because of it", m.Kty))
+	} else if !usable {
+		all = append(all, "verifiers of this module pass it over: they can't verify with it")
+	}
+	if m.Kid == "" {
+		all = append(all, "no kid: tokens can't name it")
+	}
+	if m.Alg == "" {
+		all = append(all, "no alg: verifiers have to guess, or believe the token")
+	}
+	if m.Use != "sig" {
+		all = append(all, "use is not sig")
+	}
+	return all
+}
+
+// A caching is what the headers say of how long an answer may be kept.
+type caching struct {
+	known   bool          // they say it at all
+	life    time.Duration // for how long a verifier may go on with it
+	noStore bool
+	why     string // what life is made of, in words
+}
+
+// cachingOf reads Cache-Control and its kin (RFC 9111, Sections 5.1 to 5.3; RFC 5861).
+func cachingOf(h http.Header) caching {
+	d := directives(h)
+	_, noStore := d["no-store"]
+	_, noCache := d["no-cache"]
+	if noStore || noCache {
+		return caching{known: true, noStore: noStore, why: "no-store or no-cache"}
+	}
+	fresh, ok := seconds(d, "max-age")
+	c := caching{known: ok, why: "max-age"}
+	if expires, err := http.ParseTime(h.Get("Expires")); err == nil && !ok {
+		if date, err := http.ParseTime(h.Get("Date")); err == nil {
+			fresh, c.known, c.why = max(0, expires.Sub(date)), true, "Expires"
+		}
+	}
+	c.life = fresh
+	revalidate, _ := seconds(d, "stale-while-revalidate")
+	failing, _ := seconds(d, "stale-if-error")
+	if stale := max(revalidate, failing); stale > 0 {
+		c.life += stale
+		c.why += " and stale-while-revalidate or stale-if-error"
+	}
+	if _, shared := h["Age"]; shared && c.known {
+		// Few JWKS clients deduct Age, so they keep an answer for its whole life
+		// after a cache on the way has kept it for as long.
+		kept, ok := seconds(d, "s-maxage")
+		if !ok {
+			kept = fresh
+		}
+		c.life += kept
+		c.why += " and a cache on the way"
+	}
+	return c
+}
+
+// directives returns those of Cache-Control, in lower case. The first of two counts.
+func directives(h http.Header) map[string]string {
+	all := make(map[string]string)
+	for d := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(d), "=")
+		if name = strings.ToLower(name); name == "" {
+			continue
+		}
+		if _, twice := all[name]; !twice {
+			all[name] = strings.Trim(value, `"`)
+		}
+	}
+	return all
+}
+
+func seconds(directives map[string]string, name string) (time.Duration, bool) {
+	n, err := strconv.ParseUint(directives[name], 10, 31)
+	if errors.Is(err, strconv.ErrRange) {
+		return 1 << 31 * time.Second, true // RFC 9111, Section 1.2.2
+	}
+	if err != nil {
+		return 0, false
+	}
+	return time.Duration(n) * time.Second, true
+}

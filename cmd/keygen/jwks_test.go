@@ -1,0 +1,596 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+// A stand is a key file, the instant as of which keygen looks, and what it says.
+type stand struct {
+	t      *testing.T
+	path   string
+	now    time.Time
+	set    *keys.Set
+	args   []string
+	base   *http.Transport
+	pauses []time.Duration
+}
+
+// newStand has a key file with a key that signs, a standby, and two that encrypt.
+func newStand(t *testing.T) *stand {
+	s := &stand{t: t, path: filepath.Join(t.TempDir(), "keys.json"), now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
+	set, err := rotation.New(keys.Policy{}, s.now.Add(-48*time.Hour), keys.ES256, keys.Direct)
+	require.NoError(t, err)
+	require.NoError(t, keys.File{Path: s.path}.Create(t.Context(), set))
+	s.set = set
+	return s
+}
+
+// kids are those of the signature keys.
+func (s *stand) kids() (kids []string) {
+	for _, k := range s.set.Keys() {
+		if k.Use() == keys.Signature {
+			kids = append(kids, k.ID())
+		}
+	}
+	return kids
+}
+
+// change changes the key file, and not what instances serve.
+func (s *stand) change(f func(*keys.Set) error) {
+	require.NoError(s.t, keys.File{Path: s.path}.Update(s.t.Context(), f))
+}
+
+// instance serves the keys as they are now, as a running application does.
+func (s *stand) instance() http.Handler {
+	ring, err := s.set.Clone().Ring()
+	require.NoError(s.t, err)
+	ring.Now = func() time.Time { return s.now }
+	return ring.Handler()
+}
+
+func (s *stand) body() string {
+	text, err := s.set.PublicSet(s.now)
+	require.NoError(s.t, err)
+	return string(text)
+}
+
+// A sighting is what keygen jwks check --json says.
+type sighting struct {
+	URL      string      `json:"url"`
+	Keyset   string      `json:"keyset"`
+	Polls    []pollRow   `json:"polls"`
+	Keys     []servedKey `json:"keys"`
+	Findings findings    `json:"findings"`
+
+	code           int
+	stdout, stderr string
+}
+
+// look runs keygen jwks check without waiting between the fetches.
+func (s *stand) look(url string) *sighting {
+	s.t.Helper()
+	var stdout, stderr bytes.Buffer
+	tl := &tool{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, keyset: s.path, format: "json", now: s.now, at: "made up"}
+	tl.secret.passphraseFD, tl.secret.keyFD = noFD, noFD
+	c := &jwksCheck{tool: tl, polls: 4, every: time.Minute, timeout: 5 * time.Second, base: s.base}
+	c.sleep = func(_ context.Context, d time.Duration) error {
+		s.pauses = append(s.pauses, d)
+		return nil
+	}
+	for _, arg := range s.args {
+		switch arg {
+		case "no file":
+			tl.keyset = ""
+			s.t.Chdir(s.t.TempDir())
+			s.t.Setenv("CLOAKROOM_KEYSET", "")
+		case "clock":
+			tl.at = ""
+		case "hurry":
+			c.timeout = 20 * time.Millisecond
+		}
+	}
+	out := new(sighting)
+	if err := c.run(s.t.Context(), url); err != nil {
+		out.code = exitCode(err)
+		fmt.Fprintln(&stderr, err)
+	}
+	out.stdout, out.stderr = stdout.String(), stderr.String()
+	if stdout.Len() > 0 {
+		require.NoError(s.t, json.Unmarshal(stdout.Bytes(), out))
+	}
+	return out
+}
+
+// find returns the texts of the findings of a check.
+func (s *sighting) find(check, severity string) string {
+	var all []string
+	for _, f := range s.Findings {
+		if f.Check == check && (severity == "" || f.Severity == severity) {
+			all = append(all, f.Text)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+func startServer(t *testing.T, h http.Handler) string {
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL + "/jwks.json"
+}
+
+// inTurn is a load balancer.
+func inTurn(instances ...http.Handler) http.Handler {
+	var n atomic.Int64
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		instances[int(n.Add(1)-1)%len(instances)].ServeHTTP(w, r)
+	})
+}
+
+// answerWith answers with a body and headers: "Name: value".
+func answerWith(body string, headers ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		for _, h := range headers {
+			name, value, _ := strings.Cut(h, ": ")
+			if value == "-" {
+				w.Header()[name] = nil
+				continue
+			}
+			w.Header().Add(name, value)
+		}
+		_, _ = w.Write([]byte(body))
+	})
+}
+
+func answerStatus(code int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) })
+}
+
+func TestJWKSGood(t *testing.T) {
+	s := newStand(t)
+	url := startServer(t, s.instance())
+	got := s.look(url)
+	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Equal(t, []time.Duration{time.Minute, time.Minute, time.Minute}, s.pauses, "between four polls")
+	require.Equal(t, url, got.URL)
+	require.Equal(t, s.path, got.Keyset)
+	require.Len(t, got.Polls, 4)
+	require.ElementsMatch(t, s.kids(), got.Polls[3].Kids)
+	require.Equal(t, "public, max-age=600", got.Polls[0].CacheControl)
+	require.Len(t, got.Keys, 2)
+	for _, k := range got.Keys {
+		require.Equal(t, 4, k.Served)
+		require.True(t, *k.Expected)
+		require.Equal(t, s.set.Key(k.ID).State(s.now).String(), k.State)
+	}
+	require.Zero(t, got.Findings.count(problem))
+	require.Zero(t, got.Findings.count(warning), "%v", got.Findings)
+	require.Equal(t, "answers: 4, addresses: 1", got.find("polls", fine))
+	require.Equal(t, "an unchanged set is answered with 304", got.find("etag", fine))
+	require.Equal(t, "application/jwk-set+json", got.find("content_type", fine))
+	require.Equal(t, "verifiers keep an answer for up to 10m (max-age); cache_life of the policy is 1h", got.find("cache_life", fine))
+	require.Empty(t, got.find("date", ""), "the clock of --at is made up")
+}
+
+// Each fetch has a connection of its own, or one instance would answer all.
+func TestJWKSConnections(t *testing.T) {
+	s := newStand(t)
+	addresses := make(chan string, 10)
+	inner := s.instance()
+	s.look(startServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		addresses <- r.RemoteAddr
+		inner.ServeHTTP(w, r)
+	})))
+	close(addresses)
+	seen := make(map[string]bool)
+	for a := range addresses {
+		seen[a] = true
+	}
+	require.Len(t, seen, 5, "four polls and a conditional one")
+}
+
+// What a set may be like, and what is said of it.
+func TestJWKSAnswers(t *testing.T) {
+	s := newStand(t)
+	good := s.body()
+	first := func(change func(m map[string]any)) string {
+		var set struct {
+			Keys []map[string]any `json:"keys"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(good), &set))
+		change(set.Keys[0])
+		out, err := json.Marshal(set)
+		require.NoError(t, err)
+		return string(out)
+	}
+	another := func(member string) string { return strings.TrimSuffix(good, "]}") + "," + member + "]}" }
+	for _, tt := range []struct {
+		name     string
+		handler  http.Handler
+		code     int
+		check    string
+		severity string
+		text     string
+	}{
+		{"plain", answerWith(good), 0, "keys", "", ""},
+		{"private member", answerWith(first(func(m map[string]any) { m["d"] = "c2VjcmV0" })), exitRefused, "private_key", problem, "is served with its PRIVATE half (d)"},
+		{"private member of RSA", answerWith(another(`{"kty":"RSA","kid":"x y","n":"AQ","e":"AQAB","dp":"AQ","p":"AQ"}`)), exitRefused, "private_key", problem, `ALARM: key "x y" is served with its PRIVATE half (p, dp): everybody can make tokens; take the set down, and revoke it`},
+		{"symmetric", answerWith(another(`{"kty":"oct","kid":"hmac","k":"c2VjcmV0"}`)), exitRefused, "private_key", problem, "(k)"},
+		{"post-quantum private", answerWith(another(`{"kty":"AKP","kid":"pq","alg":"ML-DSA-44","pub":"AQ","priv":"AQ"}`)), exitRefused, "private_key", problem, "(priv)"},
+		{"unknown kty", answerWith(another(`{"kty":"AKP","kid":"pq","alg":"ML-DSA-44","pub":"AQ","use":"sig"}`)), 0, "keys", warning, `key "pq": kty "AKP": some verifiers refuse the whole set because of it`},
+		{"weak", answerWith(another(`{"kty":"RSA","kid":"weak","n":"AQ","e":"AQAB","use":"sig","alg":"RS256"}`)), 0, "keys", warning, `key "weak": verifiers of this module pass it over`},
+		{"no kid", answerWith(another(`{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ","use":"sig","alg":"ES256"}`)), 0, "keys", warning, "key number 3: no kid: tokens can't name it"},
+		{"no alg, no use", answerWith(first(func(m map[string]any) { delete(m, "alg"); delete(m, "use") })), 0, "keys", warning, "no alg: verifiers have to guess, or believe the token"},
+		{"without use", answerWith(first(func(m map[string]any) { delete(m, "use") })), 0, "keys", warning, "use is not sig"},
+		{"number for a kid", answerWith(another(`{"kty":"EC","kid":5,"use":"sig","alg":"ES256"}`)), 0, "keys", warning, "key number 3: no kid"},
+		{"twice", answerWith(another(strings.TrimSuffix(strings.TrimPrefix(good, `{"keys":[`), "]}"))), exitRefused, "polls", problem, "4 of 4 failed: verifiers refuse the set: key number 3 has the kid of another one"},
+		{"repeated member", answerWith(strings.Replace(good, `{"keys":`, `{"keys":[],"keys":`, 1)), exitRefused, "polls", problem, "verifiers refuse the set: jose: not strict JSON"},
+		{"no keys", answerWith(`{"keys":[]}`), exitNotFound, "agreement", fine, "the same keys: -"},
+		{"no key of use", answerWith(`{"keys":[{"kty":"EC","kid":"x","use":"enc"}]}`), exitNotFound, "keys", warning, "use is not sig"},
+		{"null", answerWith(`{"keys":null}`), exitRefused, "polls", problem, "verifiers refuse the set"},
+		{"no set", answerWith(`{"key":1}`), exitRefused, "polls", problem, "no keys member"},
+		{"no objects", answerWith(`{"keys":[1]}`), exitRefused, "polls", problem, "the answer is no JWK Set: it comes as application/jwk-set+json"},
+		{"HTML", answerWith("<html>", "Content-Type: -"), exitRefused, "polls", problem, "the answer is no JWK Set: it has no Content-Type"},
+		{"empty", answerWith(""), exitRefused, "polls", problem, "no JWK Set"},
+		{"500", answerStatus(500), exitRefused, "polls", problem, "4 of 4 failed: the server answered 500"},
+		{"304 unasked", answerStatus(304), exitRefused, "polls", problem, "the server answered 304"},
+		{"404 of one", inTurn(answerWith(good), answerWith(good), answerWith(good), answerStatus(404)), exitRefused, "polls", problem, "1 of 4 failed: the server answered 404"},
+		{"huge", answerWith(good + strings.Repeat(" ", 1<<20)), exitRefused, "polls", problem, "larger than 1 MiB"},
+		{"as large as it may be", answerWith(good + strings.Repeat(" ", 1<<20-len(good))), 0, "polls", fine, ""},
+
+		{"content type", answerWith(good, "Content-Type: -", "Content-Type: text/html; charset=utf-8"), 0, "content_type", warning, "text/html: it should be application/jwk-set+json"},
+		{"JSON", answerWith(good, "Content-Type: -", "Content-Type: application/json;charset=utf-8"), 0, "content_type", fine, "application/json"},
+		{"no content type", answerWith(good, "Content-Type: -"), 0, "content_type", warning, "none: it should be"},
+		{"no ETag", answerWith(good), 0, "etag", warning, "none: verifiers transfer the whole set"},
+		{"no 304", answerWith(good, `ETag: "x"`), 0, "etag", warning, "is answered with 200, not with 304"},
+		{"ETag in turn", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "2"`)), 0, "etag", fine, "the next answer has another ETag"},
+		{"ETags differ", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "2"`)), 0, "agreement", warning, "the same keys come with 2 ETags"},
+		{"then 500", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerStatus(500)), 0, "etag", warning, "asked again with If-None-Match: the server answered 500"},
+
+		{"no caching said", answerWith(good), 0, "cache_life", warning, "the answers do not say"},
+		{"too long", answerWith(good, "Cache-Control: max-age=7200"), exitRefused, "cache_life", problem, "verifiers keep an answer for up to 2h (max-age), and cache_life of the policy is 1h: a new key may sign before they know it; run: keygen policy --cache-life 2h, or"},
+		{"one too long", inTurn(answerWith(good, "Cache-Control: max-age=600"), answerWith(good, "Cache-Control: max-age=3601")), exitRefused, "cache_life", problem, "up to 1h0m1s"},
+		{"one says nothing", inTurn(answerWith(good, "Cache-Control: max-age=600"), answerWith(good)), 0, "cache_life", warning, "do not say"},
+		{"as long as allowed", answerWith(good, "Cache-Control: max-age=3600"), 0, "cache_life", fine, "up to 1h (max-age)"},
+		{"stale", answerWith(good, "Cache-Control: max-age=600, stale-while-revalidate=60, stale-if-error=86400"), exitRefused, "cache_life", problem, "up to 1d10m (max-age and stale-while-revalidate or stale-if-error)"},
+		{"shared cache", answerWith(good, "Cache-Control: max-age=600, s-maxage=3600", "Age: 12"), exitRefused, "cache_life", problem, "up to 1h10m (max-age and a cache on the way)"},
+		{"no-store", answerWith(good, "Cache-Control: no-store, max-age=7200"), 0, "cache_life", warning, "for each token"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := *s
+			s.t = t
+			got := s.look(startServer(t, tt.handler))
+			require.Equal(t, tt.code, got.code, "%s\n%v", got.stderr, got.Findings)
+			require.Contains(t, got.find(tt.check, tt.severity), tt.text)
+			if tt.severity == problem {
+				require.NotEmpty(t, got.find(tt.check, problem))
+			}
+			require.NotContains(t, got.stdout, "c2VjcmV0", "private members are not repeated")
+		})
+	}
+}
+
+// A private key of our own is worse than all else, and the way out is said.
+func TestJWKSLeakOfOurOwn(t *testing.T) {
+	s := newStand(t)
+	kid := s.kids()[0]
+	body := strings.Replace(s.body(), `"kid":"`+kid+`"`, `"kid":"`+kid+`","d":"c2VjcmV0"`, 1)
+	got := s.look(startServer(t, inTurn(answerWith(s.body()), answerWith(s.body()), answerWith(body), answerStatus(500))))
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.find("private_key", problem), "run: keygen revoke "+kid+" --reason key_compromise")
+	require.Contains(t, got.stderr, "PRIVATE KEYS ARE SERVED")
+	require.Contains(t, got.find("polls", problem), "1 of 4 failed: verifiers refuse the set: key number 1: private or symmetric key in a public set")
+}
+
+// Two instances, of which one has not read the new key file.
+func TestJWKSInstancesDiffer(t *testing.T) {
+	s := newStand(t)
+	old := s.instance()
+	_, set, err := rotation.Revoke(rotation.RevokeOptions{Reason: "test"}, s.kids()[0]).Apply(t.Context(), keys.File{Path: s.path}, s.now.Add(-time.Hour))
+	require.NoError(t, err)
+	revoked := s.kids()[0]
+	s.set = set
+	got := s.look(startServer(t, inTurn(old, s.instance())))
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.find("agreement", problem), "the answers have different keys: 2 times ")
+	require.Contains(t, got.find("keys", problem), "key "+revoked+" was revoked at 2026-05-01T11:00:00Z (\"test\"), and is served still (in 2 of 4): its tokens are accepted")
+	for _, k := range got.Keys {
+		if k.ID == revoked {
+			require.Equal(t, "revoked", k.State)
+			require.False(t, *k.Expected)
+			require.Equal(t, 2, k.Served)
+		}
+	}
+}
+
+// Every state of a key that is served and should not be, or the other way round.
+func TestJWKSAgainstTheFile(t *testing.T) {
+	day := 24 * time.Hour
+	dates := func(publish, from, until, verify time.Duration) func(now time.Time) keys.Dates {
+		return func(now time.Time) keys.Dates {
+			return keys.Dates{Created: now.Add(publish), PublishAt: now.Add(publish), SignFrom: now.Add(from), SignUntil: now.Add(until), VerifyUntil: now.Add(verify)}
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		dates    func(now time.Time) keys.Dates
+		served   bool
+		severity string // of what is said of this key; "" for nothing
+		text     string
+	}{
+		{"active, missing", dates(-9*day, -8*day, 20*day, 25*day), false, problem, "signs, and is not served (missing in 4 of 4): verifiers refuse its tokens"},
+		{"active", dates(-9*day, -8*day, 20*day, 25*day), true, "", ""},
+		{"retiring, missing", dates(-40*day, -38*day, -day, day), false, problem, "is retiring, and is not served (missing in 4 of 4)"},
+		{"retiring", dates(-40*day, -38*day, -day, day), true, "", ""},
+		{"pending, missing", dates(-day, day, 20*day, 25*day), false, problem, "is pending, and is not served (missing in 4 of 4), though it was to be since 2026-04-30T12:00:00Z"},
+		{"pending, on its way", dates(-5*time.Minute, day, 20*day, 25*day), false, warning, "is pending, and is not served yet (missing in 4 of 4): the key file reaches everybody by 2026-05-01T12:03:30Z"},
+		{"pending", dates(-day, day, 20*day, 25*day), true, "", ""},
+		{"staged", dates(day, 2*day, 20*day, 25*day), true, warning, "is staged, and is served all the same (in 4 of 4)"},
+		{"staged, missing", dates(day, 2*day, 20*day, 25*day), false, "", ""},
+		{"expired", dates(-40*day, -38*day, -8*day, -day), true, warning, "is expired, and is served all the same"},
+		{"expired, missing", dates(-40*day, -38*day, -8*day, -day), false, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStand(t)
+			k, err := keys.Generate(keys.EdDSA, tt.dates(s.now))
+			require.NoError(t, err)
+			s.change(func(set *keys.Set) error { return set.Add(k) })
+			if tt.served {
+				always, err := keys.ParsePublicSet([]byte(publicOf(t, k)))
+				require.NoError(t, err)
+				require.NoError(t, s.set.Add(always[0]))
+			}
+			got := s.look(startServer(t, answerWith(s.body(), "Cache-Control: max-age=300")))
+			said := got.find("keys", "")
+			require.Contains(t, said, tt.text)
+			if tt.severity == "" {
+				require.Empty(t, said)
+			} else {
+				require.Contains(t, said, "key "+k.ID())
+				require.NotEmpty(t, got.find("keys", tt.severity))
+			}
+			require.Equal(t, tt.severity == problem, got.code == exitRefused, got.stderr)
+			for _, row := range got.Keys {
+				if row.ID == k.ID() {
+					require.Equal(t, tt.served, row.Served == 4)
+				}
+			}
+		})
+	}
+}
+
+// publicOf is a JWK Set of a key's public half, whatever its state.
+func publicOf(t *testing.T, k *keys.Key) string {
+	jwk, err := publicJWK(k)
+	require.NoError(t, err)
+	return `{"keys":[` + string(jwk) + `]}`
+}
+
+func TestJWKSStrangers(t *testing.T) {
+	s := newStand(t)
+	other := newStand(t)
+	got := s.look(startServer(t, inTurn(s.instance(), other.instance())))
+	require.Equal(t, exitRefused, got.code)
+	for _, kid := range other.kids() {
+		require.Contains(t, got.find("keys", problem), "key "+kid+" is served (in 2 of 4), and is not in the key file: whoever has its private half can make tokens")
+	}
+	require.Contains(t, got.find("keys", problem), "key "+s.kids()[0]+" signs, and is not served (missing in 2 of 4)")
+
+	// Another key under an ID of ours.
+	kid := s.kids()[0]
+	forged := strings.ReplaceAll(publicOf(t, other.set.Keys()[0]), other.kids()[0], kid)
+	got = s.look(startServer(t, answerWith(forged)))
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.find("keys", problem), "key "+kid+" is served as another key than that of the key file, under the same ID (ES256)")
+
+	// A key that was pruned is remembered, and no stranger.
+	require.NoError(t, s.set.Revoke(kid, s.now, "x"))
+	s.change(func(set *keys.Set) error {
+		if err := set.Revoke(kid, s.now, "x"); err != nil {
+			return err
+		}
+		return set.Prune(kid, s.now)
+	})
+	got = s.look(startServer(t, answerWith(publicOf(t, s.set.Key(kid)))))
+	require.Contains(t, got.find("keys", problem), "key "+kid+" was revoked at")
+	require.NotContains(t, got.find("keys", problem), "key "+kid+" is served (in")
+}
+
+// Without a key file there is nothing to compare with, and the rest is said.
+func TestJWKSWithoutAFile(t *testing.T) {
+	s := newStand(t)
+	s.args = []string{"no file"}
+	got := s.look(startServer(t, answerWith(s.body(), "Cache-Control: max-age=7200")))
+	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Contains(t, got.stderr, "no key file to compare with; name it with --keyset")
+	require.Empty(t, got.Keyset)
+	require.Len(t, got.Keys, 2)
+	require.Nil(t, got.Keys[0].Expected)
+	require.Equal(t, "verifiers keep an answer for up to 2h (max-age)", got.find("cache_life", fine))
+	s = newStand(t)
+	s.path += ".missing"
+	require.Equal(t, exitNotFound, s.look("http://localhost:1/").code, "a file that is named must be there")
+}
+
+// The clock of the server against that of this machine, which can't be made up.
+func TestJWKSDate(t *testing.T) {
+	const long = 24 * time.Hour
+	for _, tt := range []struct {
+		name     string
+		headers  func(now time.Time) []string
+		severity string
+		text     string
+	}{
+		{"same", func(now time.Time) []string { return []string{"Date: " + now.UTC().Format(http.TimeFormat)} }, fine, "the clocks differ by at most"},
+		{"ahead", func(now time.Time) []string { return []string{"Date: " + now.Add(long).UTC().Format(http.TimeFormat)} }, problem, "ahead of this one: one of them is wrong, and clock_skew of the policy is 1m"},
+		{"behind", func(now time.Time) []string { return []string{"Date: " + now.Add(-long).UTC().Format(http.TimeFormat)} }, problem, "behind this one"},
+		{"old answer", func(now time.Time) []string {
+			return []string{"Date: " + now.Add(-long).UTC().Format(http.TimeFormat), "Age: 86400"}
+		}, fine, "the clocks differ by at most"},
+		{"none", func(time.Time) []string { return []string{"Date: -"} }, warning, "no Date"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStand(t)
+			s.args = []string{"clock"}
+			s.now = time.Now().UTC().Truncate(time.Second)
+			set, err := rotation.New(keys.Policy{}, s.now.Add(-time.Hour), keys.ES256)
+			require.NoError(t, err)
+			s.set, s.path = set, s.path+".now"
+			require.NoError(t, keys.File{Path: s.path}.Create(t.Context(), set))
+			got := s.look(startServer(t, answerWith(s.body(), tt.headers(s.now)...)))
+			require.Contains(t, got.find("date", tt.severity), tt.text, "%v", got.Findings)
+			require.Equal(t, tt.severity == problem, got.code == exitRefused)
+		})
+	}
+}
+
+func TestJWKSRedirects(t *testing.T) {
+	s := newStand(t)
+	mux := http.NewServeMux()
+	mux.Handle("/jwks.json", http.RedirectHandler("/next", http.StatusFound))
+	mux.Handle("/next", http.RedirectHandler("/last", http.StatusMovedPermanently))
+	mux.Handle("/last", s.instance())
+	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
+	elsewhere := startServer(t, s.instance())
+	mux.Handle("/away", http.RedirectHandler(elsewhere, http.StatusFound))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+
+	got := s.look(server.URL + "/jwks.json")
+	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Equal(t, []string{server.URL + "/next", server.URL + "/last"}, got.Polls[0].Redirects)
+	require.Contains(t, got.find("redirect", warning), "the URL leads to "+server.URL+"/next, and there to "+server.URL+"/last")
+	got = s.look(server.URL + "/loop")
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.find("polls", problem), "too many redirects")
+	require.Len(t, got.Polls[0].Redirects, 6)
+	got = s.look(server.URL + "/away")
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.find("polls", problem), "redirect to another host, which verifiers refuse: 127.0.0.1:")
+
+	// From https, nothing leads back to http, on the same host and port either.
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/down" {
+			http.Redirect(w, r, "http://"+r.Host+"/jwks", http.StatusFound)
+			return
+		}
+		s.instance().ServeHTTP(w, r)
+	}))
+	t.Cleanup(secure.Close)
+	s.base = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
+	require.Equal(t, exitOK, s.look(secure.URL+"/").code)
+	got = s.look(secure.URL + "/down")
+	require.Equal(t, exitRefused, got.code)
+	require.Contains(t, got.find("polls", problem), "redirect from https to http")
+}
+
+// A network that fails is told from a server that does.
+func TestJWKSNetwork(t *testing.T) {
+	s := newStand(t)
+	server := httptest.NewServer(answerStatus(200))
+	server.Close()
+	got := s.look(server.URL)
+	require.Equal(t, exitError, got.code)
+	require.Contains(t, got.stderr, "nothing could be fetched")
+	require.Contains(t, got.find("polls", problem), "4 of 4 failed")
+	require.Empty(t, got.Keys)
+
+	hang := func(before func(http.ResponseWriter)) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			before(w)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		})
+	}
+	s.args = []string{"hurry"}
+	slow := hang(func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"keys":[`)) })
+	got = s.look(startServer(t, slow))
+	require.Equal(t, exitError, got.code, "a body that never ends")
+	require.Contains(t, got.stderr, "deadline exceeded")
+	s.args = nil
+	cut := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "10000")
+		_, _ = w.Write([]byte(s.body()))
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	got = s.look(startServer(t, inTurn(s.instance(), cut)))
+	require.Equal(t, exitRefused, got.code, "one that is up is enough to see that the other is not")
+	require.Contains(t, got.find("polls", problem), "2 of 4 failed: unexpected EOF")
+	require.Equal(t, exitError, s.look("https://127.0.0.1:1/").code)
+}
+
+// Who waits can be interrupted.
+func TestJWKSInterrupted(t *testing.T) {
+	s := newStand(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("interrupted")
+	var stdout, stderr bytes.Buffer
+	c := &jwksCheck{tool: &tool{stdout: &stdout, stderr: &stderr, keyset: s.path, now: s.now}, polls: 3, timeout: time.Second, every: time.Hour}
+	c.secret.passphraseFD, c.secret.keyFD = noFD, noFD
+	c.sleep = func(ctx context.Context, d time.Duration) error {
+		cancel(why)
+		return sleep(ctx, d) // an hour, if it did not listen
+	}
+	require.ErrorIs(t, c.run(ctx, startServer(t, s.instance())), why)
+	require.Empty(t, stdout.String())
+	require.NoError(t, sleep(t.Context(), 0))
+	require.ErrorIs(t, c.run(ctx, startServer(t, s.instance())), why, "also during a fetch")
+}
+
+func TestCachingOf(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		headers []string
+		known   bool
+		life    time.Duration
+	}{
+		{"nothing", nil, false, 0},
+		{"max-age", []string{"Cache-Control: public, max-age=600"}, true, 10 * time.Minute},
+		{"in any case, quoted", []string{`Cache-Control: Public, MAX-AGE="600"`}, true, 10 * time.Minute},
+		{"two headers", []string{"Cache-Control: public", "Cache-Control: max-age=60"}, true, time.Minute},
+		{"twice", []string{"Cache-Control: max-age=60, max-age=600"}, true, time.Minute},
+		{"not a number", []string{"Cache-Control: max-age=soon"}, false, 0},
+		{"negative", []string{"Cache-Control: max-age=-1"}, false, 0},
+		{"too large", []string{"Cache-Control: max-age=99999999999"}, true, 1 << 31 * time.Second},
+		{"zero", []string{"Cache-Control: max-age=0"}, true, 0},
+		{"no-cache", []string{"Cache-Control: no-cache, max-age=600"}, true, 0},
+		{"Expires", []string{"Expires: Thu, 01 Jan 2026 00:10:00 GMT", "Date: Thu, 01 Jan 2026 00:00:00 GMT"}, true, 10 * time.Minute},
+		{"Expires, and past", []string{"Expires: Thu, 01 Jan 2026 00:00:00 GMT", "Date: Thu, 01 Jan 2026 00:10:00 GMT"}, true, 0},
+		{"Expires alone", []string{"Expires: Thu, 01 Jan 2026 00:00:00 GMT"}, false, 0},
+		{"max-age wins", []string{"Cache-Control: max-age=60", "Expires: Thu, 01 Jan 2026 00:10:00 GMT", "Date: Thu, 01 Jan 2026 00:00:00 GMT"}, true, time.Minute},
+		{"stale", []string{"Cache-Control: max-age=60, stale-while-revalidate=30"}, true, 90 * time.Second},
+		{"stale, the longer", []string{"Cache-Control: max-age=60, stale-while-revalidate=30, stale-if-error=120"}, true, 3 * time.Minute},
+		{"shared", []string{"Cache-Control: max-age=60", "Age: 0"}, true, 2 * time.Minute},
+		{"shared, for longer", []string{"Cache-Control: max-age=60, s-maxage=600", "Age: 5"}, true, 11 * time.Minute},
+		{"s-maxage is for others", []string{"Cache-Control: max-age=60, s-maxage=600"}, true, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := make(http.Header)
+			for _, line := range tt.headers {
+				name, value, _ := strings.Cut(line, ": ")
+				h.Add(name, value)
+			}
+			got := cachingOf(h)
+			require.Equal(t, tt.known, got.known)
+			require.Equal(t, tt.life, got.life)
+		})
+	}
+}

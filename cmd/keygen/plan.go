@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/cloakroom-go/cloakroom/internal/span"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/keys/timeline"
+)
+
+func (t *tool) planCommand() *cobra.Command {
+	var from, until string
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what is going to happen to the keys",
+		Long: `Plan draws the lives of the keys, with those that will be made if keygen rotate
+--if-due runs every day: one row a key, one colour a state, and a line for today.
+Below are all changes of state, with their reasons.
+
+With --format svg or html it draws a picture, with the reasons on hover.`,
+		Example: `  keygen plan --until 90d
+  keygen plan --format svg > plan.svg
+  keygen plan --at 2027-01-01 --format json`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default as much before now as a quarter of what is to come")
+	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
+	cmd.RunE = t.do([]string{"table", "json", "svg", "html"}, func(context.Context, []string) error {
+		set, err := t.read()
+		if err != nil {
+			return err
+		}
+		begin, end, err := t.window(from, until)
+		if err != nil {
+			return err
+		}
+		plan, err := rotation.Plan(set, t.now, begin, end)
+		if err != nil {
+			return err
+		}
+		return t.draw(set, plan)
+	})
+	return cmd
+}
+
+// window is the time that a plan is about.
+func (t *tool) window(from, until string) (begin, end time.Time, err error) {
+	if d, err := span.Parse(until); err == nil {
+		end = t.now.Add(d)
+	} else if end, err = parseTime(until, t.now); err != nil {
+		return begin, end, refuse(exitUsage, "--until: %w", err)
+	}
+	begin = t.now.Add(-end.Sub(t.now) / 4)
+	if from != "" {
+		if begin, err = parseTime(from, t.now); err != nil {
+			return begin, end, refuse(exitUsage, "--from: %w", err)
+		}
+	}
+	if !end.After(begin) {
+		return begin, end, refuse(exitUsage, "--until is not after --from")
+	}
+	return begin.Truncate(time.Second), end, nil
+}
+
+func (t *tool) draw(set *keys.Set, plan *rotation.Timeline) error {
+	switch t.format {
+	case "svg":
+		return timeline.SVG(t.stdout, plan)
+	case "html":
+		return timeline.HTML(t.stdout, plan)
+	case "json":
+		return t.printJSON(planJSON(t.path(), set, plan))
+	}
+	return timeline.Text(t.stdout, plan, timeline.TextOptions{Width: t.width(), Color: t.colored()})
+}
+
+// width is that of the terminal; 100 for a file.
+func (t *tool) width() int {
+	if f, ok := t.stdout.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return min(max(w, 40), 200)
+		}
+	}
+	return 100
+}
+
+type planEvent struct {
+	At      string   `json:"at"`
+	ID      string   `json:"kid"`
+	Use     keys.Use `json:"use"`
+	From    string   `json:"from,omitempty"`
+	To      string   `json:"to"`
+	Planned bool     `json:"planned"` // the key does not exist yet
+	Reason  string   `json:"reason"`
+}
+
+func planJSON(path string, set *keys.Set, plan *rotation.Timeline) any {
+	events := []planEvent{}
+	for _, e := range plan.Events() {
+		from := ""
+		if e.From != 0 {
+			from = e.From.String()
+		}
+		events = append(events, planEvent{date(e.At), e.ID, e.Use, from, e.To.String(), e.Planned, e.Reason})
+	}
+	return map[string]any{"keyset": path, "generation": set.Generation(), "now": date(plan.Now), "from": date(plan.From), "until": date(plan.Until), "events": events}
+}
+
+func (t *tool) checkCommand() *cobra.Command {
+	var dueToo, strict bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Say whether all is well with the key file",
+		Long: `Check reads the key file and says what is wrong with it, or is going to be: no
+key that signs, no standby, dates that leave a gap or overlap, keys without an
+end, a policy that contradicts itself. It exits with 3 if something is wrong.
+
+With --due it exits with 10 if there is something for keygen rotate --if-due to
+do. With --strict a warning is an error.`,
+		Example: `  keygen check --strict
+  keygen check --due || keygen rotate --if-due
+  keygen check --at +45d`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().BoolVar(&dueToo, "due", false, "exit with 10 if something is due")
+	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
+	cmd.RunE = t.do(tables(), func(context.Context, []string) error {
+		set, err := t.read()
+		if err != nil {
+			return err
+		}
+		return t.check(set, dueToo, strict)
+	})
+	return cmd
+}
+
+func (t *tool) check(set *keys.Set, dueToo, strict bool) error {
+	findings := rotation.Inspect(set, t.now)
+	next := rotation.NextDue(set, t.now)
+	if err := t.printFindings(findings, next); err != nil {
+		return err
+	}
+	count := make(map[rotation.Severity]int)
+	for _, f := range findings {
+		count[f.Severity]++
+	}
+	wrong := count[rotation.Error]
+	if strict {
+		wrong += count[rotation.Warning]
+	}
+	switch {
+	case wrong > 0:
+		return refuse(exitRefused, "%d of %d findings must be seen to", wrong, len(findings))
+	case dueToo && count[rotation.Due] > 0:
+		return due("something is due; run: keygen rotate --if-due")
+	}
+	return nil
+}
+
+func (t *tool) printFindings(findings []rotation.Finding, next time.Time) error {
+	if t.format == "json" {
+		if findings == nil {
+			findings = []rotation.Finding{}
+		}
+		return t.printJSON(map[string]any{"keyset": t.path(), "findings": findings, "next_due": date(next)})
+	}
+	if len(findings) == 0 {
+		_, err := fmt.Fprintf(t.stdout, "all is well; something is due at %s\n", dash(date(next)))
+		return err
+	}
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		fmt.Fprintf(w, "%s\t%s\n", f.Severity, printable(f.Text))
+	}
+	return w.Flush()
+}
+
+func (t *tool) diffCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff FILE [FILE]",
+		Short: "Say how two key files differ",
+		Long: `Diff lists what has changed from the first key file to the second, which is that
+of --keyset if it is left out: keys made, revoked, pruned, dates, the policy. It
+exits with 10 if they differ. The same secret opens both.`,
+		Example: `  keygen diff keys.json.bak
+  keygen diff staging.json production.json --json`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: t.do(tables(), func(_ context.Context, args []string) error {
+			file, err := t.file()
+			if err != nil {
+				return err
+			}
+			paths := append(args, file.Path)[:2]
+			file.Path = paths[0]
+			before, err := file.Read()
+			if err != nil {
+				return err
+			}
+			file.Path = paths[1]
+			after, err := file.Read()
+			if err != nil {
+				return err
+			}
+			return t.diff(paths, before, after)
+		}),
+	}
+}
+
+func (t *tool) diff(paths []string, before, after *keys.Set) error {
+	changes := rotation.Diff(before, after)
+	if t.format == "json" {
+		if changes == nil {
+			changes = []rotation.Change{}
+		}
+		if err := t.printJSON(map[string]any{"was": paths[0], "is": paths[1], "changes": changes}); err != nil {
+			return err
+		}
+	} else if err := t.printTable(changes); err != nil {
+		return err
+	}
+	if len(changes) > 0 {
+		return due("%s and %s differ in %d points", paths[0], paths[1], len(changes))
+	}
+	return nil
+}

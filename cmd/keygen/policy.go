@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/cloakroom-go/cloakroom/internal/span"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+// policyFlags are the fields of a policy as flags.
+type policyFlags struct{ p keys.Policy }
+
+func (v *policyFlags) durations() map[string]*time.Duration {
+	return map[string]*time.Duration{
+		"token-life": &v.p.TokenLife, "leeway": &v.p.Leeway, "clock-skew": &v.p.ClockSkew, "distribution-lag": &v.p.DistributionLag,
+		"reload-interval": &v.p.ReloadInterval, "cache-life": &v.p.CacheLife, "grace": &v.p.Grace, "rotation-period": &v.p.RotationPeriod,
+	}
+}
+
+func (v *policyFlags) add(f *pflag.FlagSet) {
+	v.p = keys.Policy{}.WithDefaults()
+	d := v.durations()
+	for _, flag := range [...][2]string{
+		{"token-life", "the longest that a token lives: at least the application's session.idle_timeout"},
+		{"leeway", "that verifiers grant on exp"},
+		{"clock-skew", "between any two clocks"},
+		{"distribution-lag", "until a written key file has reached every instance"},
+		{"reload-interval", "at which instances look for a new file: the application's keys.reload"},
+		{"cache-life", "that verifiers go on with a JWK Set they have"},
+		{"grace", "that a key goes on signing when its successor fails to appear"},
+		{"rotation-period", "that a key signs"},
+	} {
+		f.Var((*duration)(d[flag[0]]), flag[0], flag[1])
+	}
+	f.IntVar(&v.p.PeakRate, "peak-rate", v.p.PeakRate, "tokens encrypted in a second, by all instances together")
+}
+
+// apply returns p with the fields that flags name.
+func (v *policyFlags) apply(p keys.Policy, f *pflag.FlagSet) keys.Policy {
+	to := policyFlags{p: p}
+	targets := to.durations()
+	for name, d := range v.durations() {
+		if f.Changed(name) {
+			*targets[name] = *d
+		}
+	}
+	if f.Changed("peak-rate") {
+		to.p.PeakRate = v.p.PeakRate
+	}
+	return to.p
+}
+
+// changed reports whether any of the flags was given.
+func (v *policyFlags) changed(f *pflag.FlagSet) bool {
+	for name := range v.durations() {
+		if f.Changed(name) {
+			return true
+		}
+	}
+	return f.Changed("peak-rate")
+}
+
+func (t *tool) policyCommand() *cobra.Command {
+	var policy policyFlags
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Show or change the policy, and what follows from it",
+		Long: `Policy shows the policy of the key file and what follows from it; with flags it
+changes the policy first. Dates that are to come follow the new policy, as far
+as that rejects no token. What follows:
+
+  lead         how long a key is published before it signs:
+               distribution_lag + reload_interval + clock_skew, and for a key
+               that other services verify with + cache_life
+  verify-only  how long a key verifies after it has ceased to sign:
+               token_life + leeway + clock_skew + grace
+  listed       keys of one use in the JWK Set:
+               2 + ceil(verify-only / rotation_period); at most 8
+  GCM tokens   under one dir key at the peak rate; at most 2^31`,
+		Example: `  keygen policy
+  keygen policy --token-life 30d --rotation-period 90d
+  keygen policy --cache-life 12h --dry-run`,
+		Args: cobra.NoArgs,
+	}
+	f := cmd.Flags()
+	policy.add(f)
+	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+		set, err := t.read()
+		if err != nil {
+			return err
+		}
+		if policy.changed(f) {
+			_, set, err = t.try(ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
+			if err != nil {
+				return err
+			}
+		}
+		return t.showPolicy(set)
+	})
+	return cmd
+}
+
+// A derivation is what follows from a policy.
+type derivation struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Formula string `json:"formula"`
+}
+
+func derive(p keys.Policy) []derivation {
+	return []derivation{
+		{"lead", span.Format(p.Lead(keys.ES256)), "distribution_lag + reload_interval + clock_skew + cache_life; of a key that others verify with"},
+		{"lead_symmetric", span.Format(p.Lead(keys.Direct)), "distribution_lag + reload_interval + clock_skew; of all other keys"},
+		{"verify_only", span.Format(p.VerifyOnly()), "token_life + leeway + clock_skew + grace"},
+		{"listed", fmt.Sprint(p.Listed()), "2 + ceil(verify_only / rotation_period); at most 8"},
+		{"gcm_tokens", fmt.Sprintf("%.3g", p.GCMUses()), "peak_rate * (rotation_period + grace + clock_skew); at most 2^31 = 2.15e+09 under one dir key"},
+	}
+}
+
+func (t *tool) showPolicy(set *keys.Set) error {
+	p := set.Policy()
+	if t.format == "json" {
+		fields := make(map[string]string)
+		for _, f := range p.Fields() {
+			fields[f[0]] = f[1]
+		}
+		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "policy": fields, "derived": derive(p)})
+	}
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	for _, f := range p.Fields() {
+		fmt.Fprintf(w, "%s\t%s\n", f[0], f[1])
+	}
+	fmt.Fprintln(w)
+	for _, d := range derive(p) {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, d.Value, d.Formula)
+	}
+	return w.Flush()
+}

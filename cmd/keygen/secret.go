@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// secretFlags say where the passphrase, or the key, is that a key file is
+// encrypted under. It is never an argument: other users of the machine can see those.
+type secretFlags struct {
+	prefix                                         string // of the flags: "" or "new-"
+	passphraseFile, passphraseEnv, keyFile, keyEnv string
+	passphraseFD, keyFD                            int
+}
+
+const noFD = -1
+
+func (s *secretFlags) add(f *pflag.FlagSet, prefix string) {
+	what := "of an encrypted key file"
+	if prefix != "" {
+		what = "to encrypt the key file under"
+	}
+	s.prefix = prefix
+	f.StringVar(&s.passphraseFile, prefix+"passphrase-file", "", "`file` with the passphrase "+what+"; - is standard input")
+	f.StringVar(&s.passphraseEnv, prefix+"passphrase-env", "", "`name` of the environment variable with the passphrase")
+	f.IntVar(&s.passphraseFD, prefix+"passphrase-fd", noFD, "file `descriptor` to read the passphrase from")
+	f.StringVar(&s.keyFile, prefix+"kek-file", "", "`file` with the 32-byte key "+what+", raw or as base64")
+	f.StringVar(&s.keyEnv, prefix+"kek-env", "", "`name` of the environment variable with the 32-byte key, as base64")
+	f.IntVar(&s.keyFD, prefix+"kek-fd", noFD, "file `descriptor` to read the 32-byte key from")
+}
+
+// given returns the flags that were used.
+func (s *secretFlags) given() (names []string) {
+	for _, f := range [...]struct {
+		name string
+		used bool
+	}{
+		{"passphrase-file", s.passphraseFile != ""}, {"passphrase-env", s.passphraseEnv != ""}, {"passphrase-fd", s.passphraseFD != noFD},
+		{"kek-file", s.keyFile != ""}, {"kek-env", s.keyEnv != ""}, {"kek-fd", s.keyFD != noFD},
+	} {
+		if f.used {
+			names = append(names, "--"+s.prefix+f.name)
+		}
+	}
+	return names
+}
+
+// read puts the secret into f.
+func (s *secretFlags) read(t *tool, f *keys.File) (err error) {
+	names := s.given()
+	if len(names) > 1 {
+		return refuse(exitUsage, "%s and %s contradict each other", names[0], names[1])
+	}
+	switch {
+	case s.passphraseFile != "":
+		f.Passphrase, err = t.readSecret(s.passphraseFile)
+	case s.passphraseEnv != "":
+		f.Passphrase, err = lookup(s.passphraseEnv)
+	case s.passphraseFD != noFD:
+		f.Passphrase, err = readFD(s.passphraseFD)
+	case s.keyFile != "":
+		f.Key, err = t.readSecret(s.keyFile)
+	case s.keyEnv != "":
+		f.Key, err = lookup(s.keyEnv)
+	case s.keyFD != noFD:
+		f.Key, err = readFD(s.keyFD)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", names[0], err)
+	}
+	if f.Passphrase != nil {
+		f.Passphrase = bytes.TrimRight(f.Passphrase, "\r\n") // as editors and echo leave it
+	}
+	return nil
+}
+
+// maxSecret is the size of the largest secret that is read, in bytes.
+const maxSecret = 4096
+
+func (t *tool) readSecret(path string) ([]byte, error) {
+	if path == "-" {
+		return readAll(t.stdin)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		t.note("WARNING: others can read %s (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	return readAll(f)
+}
+
+func lookup(name string) ([]byte, error) {
+	v, ok := os.LookupEnv(name)
+	if !ok || v == "" {
+		return nil, fmt.Errorf("the environment variable %s is not set", name)
+	}
+	return []byte(v), nil
+}
+
+func readFD(fd int) ([]byte, error) {
+	f := os.NewFile(uintptr(fd), "secret")
+	if f == nil || fd < 0 {
+		return nil, fmt.Errorf("%d is no file descriptor", fd)
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	secret, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(secret) > maxSecret:
+		return nil, fmt.Errorf("over %d bytes: this is no passphrase and no key", maxSecret)
+	case len(bytes.TrimRight(secret, "\r\n")) == 0:
+		return nil, fmt.Errorf("it is empty")
+	}
+	return secret, nil
+}
+
+// ask asks for a passphrase on the terminal.
+func (t *tool) ask(prompt string) ([]byte, error) {
+	in, ok := t.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return nil, refuse(exitUsage, "a passphrase or a key is needed: use --passphrase-file, --kek-file or the like (keygen help)")
+	}
+	fmt.Fprint(t.stderr, "keygen: "+prompt+": ")
+	defer fmt.Fprintln(t.stderr)
+	return term.ReadPassword(int(in.Fd()))
+}

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+// checkNew refuses a path that is taken, for a dry run too.
+func (t *tool) checkNew(file keys.File) error {
+	if _, err := os.Lstat(file.Path); err == nil {
+		return fmt.Errorf("there is a key file already, and it was not touched; choose another path, or remove it yourself: %w", &fs.PathError{Op: "create", Path: file.Path, Err: fs.ErrExist})
+	}
+	return nil
+}
+
+// try takes a step, or, with --dry-run, only finds out what it would do.
+func (t *tool) try(ctx context.Context, step rotation.Step) (before, after *keys.Set, err error) {
+	file, err := t.file()
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.dryRun {
+		if before, err = file.Read(); err != nil {
+			return nil, nil, err
+		}
+		after, err = step.Try(before, t.now)
+		return before, after, err
+	}
+	ctx, cancel := t.lockContext(ctx)
+	defer cancel()
+	return step.Apply(ctx, file, t.now)
+}
+
+// take takes a step and prints what it has changed, or would change.
+func (t *tool) take(ctx context.Context, step rotation.Step, extra map[string]any) error {
+	before, after, err := t.try(ctx, step)
+	if err != nil {
+		return err
+	}
+	return t.printChanges(before, after, extra)
+}
+
+func (t *tool) printChanges(before, after *keys.Set, extra map[string]any) error {
+	changes := rotation.Diff(before, after)
+	switch {
+	case len(changes) == 0:
+		t.note("nothing is to be done")
+	case t.dryRun:
+		t.note("this would be done; nothing was changed")
+	default:
+		t.note("wrote %s, generation %d; instances go by it after %s", t.path(), after.Generation(), reach(after))
+	}
+	if t.format == "json" {
+		if changes == nil {
+			changes = []rotation.Change{}
+		}
+		out := map[string]any{"keyset": t.path(), "generation": after.Generation(), "dry_run": t.dryRun, "changes": changes}
+		for name, v := range extra {
+			out[name] = v
+		}
+		return t.printJSON(out)
+	}
+	return t.printTable(changes)
+}
+
+func (t *tool) printTable(changes []rotation.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KID\tUSE\tALG\tCHANGE\tWAS\tIS")
+	for _, c := range changes {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", dash(c.ID), dash(string(c.Use)), dash(string(c.Algorithm)), c.What, dash(printable(c.Was)), dash(printable(c.Is)))
+	}
+	return w.Flush()
+}
+
+func (t *tool) addCommand() *cobra.Command {
+	var alg, publishAt string
+	cmd := &cobra.Command{
+		Use:   "add --alg ALG",
+		Short: "Add a new key that signs after all others",
+		Long: `Add makes a key and appends it to those of its use: it is published now, or at
+--publish-at, and signs when the last of them has signed for a rotation period.
+So an application moves to another algorithm, or begins to encrypt. To let the
+key sign earlier: keygen promote.`,
+		Example: `  keygen add --alg EdDSA
+  keygen add --alg dir --publish-at 2027-01-01`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&alg, "alg", "", "ES256, EdDSA, PS256, RS256, HS256; dir, A256KW, ECDH-ES+A256KW (required)")
+	cmd.Flags().StringVar(&publishAt, "publish-at", "", "`time` at which it becomes known; default now")
+	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+		if keys.Algorithm(alg).Use() == "" {
+			return refuse(exitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", alg)
+		}
+		at, err := parseTime(publishAt, t.now)
+		if err != nil {
+			return refuse(exitUsage, "--publish-at: %w", err)
+		}
+		return t.take(ctx, rotation.Add(keys.Algorithm(alg), rotation.AddOptions{PublishAt: at}), nil)
+	})
+	return cmd
+}
+
+func (t *tool) rotateCommand() *cobra.Command {
+	var ifDue, force bool
+	var use string
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Let the standby sign now, or do what is due",
+		Long: `Rotate lets the standby sign now, ahead of the plan, and publishes the next one.
+The key that signed so far goes on verifying until its tokens have expired, so
+nobody is logged out. It is refused as long as the standby may not be known
+everywhere; the text says when it is safe.
+
+With --if-due it does what the plan says and time has made necessary, and
+nothing else: it publishes a standby where there is none, gives a key whose time
+is over a successor, erases private halves that sign no more, and prunes keys
+that have expired. Run it from cron as often as you like; once a day will do.
+The change of keys itself needs no command: it is in the dates of the file.`,
+		Example: `  keygen rotate --if-due
+  keygen rotate --use enc
+  keygen rotate --dry-run --at +30d`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().BoolVar(&ifDue, "if-due", false, "do only what is due")
+	cmd.Flags().StringVar(&use, "use", "", "only the keys of this use: sig or enc")
+	forceFlag(cmd, &force)
+	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+		step := rotation.Rotate(keys.Use(use))
+		switch {
+		case use != "" && use != string(keys.Signature) && use != string(keys.Encryption):
+			return refuse(exitUsage, "--use %q: use sig or enc", use)
+		case ifDue && (use != "" || force):
+			return refuse(exitUsage, "--if-due goes without --use and --force")
+		case ifDue:
+			step = rotation.IfDue()
+		case force:
+			step = step.Force()
+		}
+		return t.take(ctx, step, nil)
+	})
+	return cmd
+}
+
+func forceFlag(cmd *cobra.Command, force *bool) {
+	cmd.Flags().BoolVar(force, "force", false, "go on although valid tokens may be rejected for some time")
+}
+
+func (t *tool) promoteCommand() *cobra.Command {
+	return t.stepOnKey("promote KID", "Let a pending key sign now", `Promote lets a key sign now that was to sign later; the others wait after it. The
+key that signed so far goes on verifying. It is refused as long as the key may
+not be known everywhere; the text says when it is safe.`, rotation.Promote)
+}
+
+func (t *tool) retireCommand() *cobra.Command {
+	return t.stepOnKey("retire KID", "Let a key sign no more", `Retire lets a key sign no more from now on. Its standby signs instead, and what
+the key has signed stays good until it expires. A key that has not signed yet is
+withdrawn. If tokens of the key must not be trusted any more: keygen revoke.`, rotation.Retire)
+}
+
+// stepOnKey is a command that takes a step on one key.
+func (t *tool) stepOnKey(usage, short, long string, step func(id string) rotation.Step) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   usage,
+		Short: short,
+		Long:  long + "\n\nThe beginning of a key ID is enough. Write \"-- KID\" if the ID begins with a dash.",
+		Args:  cobra.ExactArgs(1),
+	}
+	forceFlag(cmd, &force)
+	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
+		id, err := t.kid(args[0])
+		if err != nil {
+			return err
+		}
+		s := step(id)
+		if force {
+			s = s.Force()
+		}
+		return t.take(ctx, s, nil)
+	})
+	return cmd
+}
+
+// kid is the ID of the key that an argument means.
+func (t *tool) kid(arg string) (string, error) {
+	set, err := t.read()
+	if err != nil {
+		return "", err
+	}
+	k, err := pick(set, arg)
+	if err != nil {
+		return "", err
+	}
+	return k.ID(), nil
+}
+
+func (t *tool) pruneCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "prune",
+		Short: "Remove keys that have expired or were revoked",
+		Long: `Prune removes the keys that have expired or were revoked, and the private halves
+of signature keys that sign no more. A note of each key stays, so that its ID is
+not used again and its tokens can be explained.`,
+		Args: cobra.NoArgs,
+		RunE: t.do(tables(), func(ctx context.Context, _ []string) error { return t.take(ctx, rotation.Prune(), nil) }),
+	}
+}
+
+func (t *tool) revokeCommand() *cobra.Command {
+	var all, fresh bool
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "revoke KID... | --all",
+		Short: "Trust a key no more, in an emergency",
+		Long: `Revoke says that a key is not to be trusted any more, for the tokens that it has
+signed either: whoever holds one is logged out. There is no way back. If the key
+signs, its standby signs at once, and a new standby is published.
+
+Verifiers of other services that know the standby already may not ask for the
+key set again soon, and go on trusting the revoked key. With --force-refetch a
+key signs that was never published, so that the first new token makes them ask;
+those that ask only every so often then refuse new tokens until they do. The
+exposure report, which --dry-run prints too, says for each kind of verifier how
+long.
+
+If the key file itself has leaked, the standby is burnt too: revoke --all, which
+always works with new keys. Then everybody is logged out.`,
+		Example: `  keygen revoke --dry-run KID
+  keygen revoke KID --reason key_compromise
+  keygen revoke --all --reason "backup stolen"`,
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "every key")
+	cmd.Flags().BoolVar(&fresh, "force-refetch", false, "let a key sign that was never published")
+	cmd.Flags().StringVar(&reason, "reason", "unspecified", "why, for people")
+	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
+		if all == (len(args) > 0) {
+			return refuse(exitUsage, "revoke needs key IDs, or --all")
+		}
+		return t.revoke(ctx, args, all, rotation.RevokeOptions{Reason: reason, Fresh: fresh})
+	})
+	return cmd
+}
+
+func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.RevokeOptions) error {
+	set, err := t.read()
+	if err != nil {
+		return err
+	}
+	chosen := set.Keys()
+	step := rotation.RevokeAll(o.Reason)
+	if !all {
+		var ids []string
+		chosen = nil
+		for _, arg := range args {
+			k, err := pick(set, arg)
+			if err != nil {
+				return err
+			}
+			ids, chosen = append(ids, k.ID()), append(chosen, k)
+		}
+		step = rotation.Revoke(o, ids...)
+	}
+	before, after, err := t.try(ctx, step)
+	if err != nil {
+		return err
+	}
+	report := exposureReport(before, chosen)
+	if err := t.printChanges(before, after, map[string]any{"exposure": report}); err != nil || t.format == "json" {
+		return err
+	}
+	return t.printExposure(report, o.Fresh || all)
+}
+
+// exposureReport is about the most exposed of the keys: one that others verify with, if there is one.
+func exposureReport(set *keys.Set, chosen []*keys.Key) []rotation.Exposure {
+	alg := keys.Direct
+	for _, k := range chosen {
+		if k.Use() == keys.Signature && !k.Algorithm().Symmetric() {
+			alg = k.Algorithm()
+		}
+	}
+	return rotation.Exposures(set.Policy(), alg)
+}
+
+func (t *tool) printExposure(report []rotation.Exposure, fresh bool) error {
+	fmt.Fprintln(t.stdout)
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "VERIFIER\tTRUSTS THE REVOKED KEY FOR\tREFUSES NEW TOKENS FOR\tBECAUSE")
+	for _, e := range report {
+		x := e.Standby
+		if fresh && e.Fresh != nil {
+			x = *e.Fresh
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Verifier, x.Trusts, x.Refuses, x.Why)
+	}
+	return w.Flush()
+}
+
+// due is the error that stands for exit code 10.
+func due(format string, args ...any) error {
+	return &exit{exitDue, fmt.Errorf(format, args...)}
+}

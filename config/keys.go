@@ -1,0 +1,199 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/span"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+func (b *builder) openKeys() {
+	b.app.Keys = &keys.Ring{}
+	switch {
+	case b.Keys.File != "":
+		b.readKeys()
+	case b.writesTokens():
+		b.errs = append(b.errs, fmt.Errorf("config: %s, or variable %s, is missing: mode %s needs a key file; make one with: keygen init, or choose mode opaque", fieldLabel("keys.file"), envOf("keys.file"), b.mode()))
+	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
+		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))
+	}
+	b.app.Keys.Now = b.o.Now
+}
+
+func (b *builder) readKeys() {
+	file, ok := b.keyFile()
+	if !ok {
+		return
+	}
+	ring, err := keys.OpenRing(file)
+	if err != nil {
+		b.fail("keys.file", b.explainKeys(err))
+		return
+	}
+	b.app.Keys = ring
+	if b.writesTokens() {
+		b.fail("keys.file", unable(ring, b.now()))
+		b.checkPolicy(ring.Policy())
+	}
+}
+
+// keyFile is the key file with what opens it. ok is false if that could not be had.
+func (b *builder) keyFile() (f keys.File, ok bool) {
+	f = keys.File{Path: b.Keys.File, Signers: b.o.Signers, InsecureGroupReadable: b.Keys.InsecureGroupReadable}
+	for _, s := range [...]struct {
+		path, value string
+		read        func(string) ([]byte, error)
+		to          *[]byte
+	}{
+		{"keys.passphrase_file", b.Keys.PassphraseFile, readSecret, &f.Passphrase},
+		{"keys.passphrase_env", b.Keys.PassphraseEnv, lookup, &f.Passphrase},
+		{"keys.kek_file", b.Keys.KEKFile, readSecret, &f.Key},
+		{"keys.kek_env", b.Keys.KEKEnv, lookup, &f.Key},
+	} {
+		if s.value == "" {
+			continue
+		}
+		if f.Passphrase != nil || f.Key != nil {
+			b.fail(s.path, errors.New("is one secret too many for one key file; name one"))
+			return f, false
+		}
+		secret, err := s.read(s.value)
+		if err != nil {
+			b.fail(s.path, err)
+			return f, false
+		}
+		*s.to = bytes.TrimRight(secret, "\r\n") // as editors and echo leave it
+	}
+	return f, true
+}
+
+// maxSecret is the size of the largest secret that is read, in bytes.
+const maxSecret = 4096
+
+func readSecret(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	secret, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(secret) == 0 || len(secret) > maxSecret:
+		return nil, fmt.Errorf("%s must hold a passphrase or a key of at most %d bytes", path, maxSecret)
+	}
+	return secret, nil
+}
+
+func lookup(name string) ([]byte, error) {
+	secret := os.Getenv(name)
+	if secret == "" {
+		return nil, fmt.Errorf("the environment variable %s is not set", name)
+	}
+	return []byte(secret), nil
+}
+
+// checkPolicy refuses times that the keys can't honour.
+func (b *builder) checkPolicy(p keys.Policy) {
+	own := b.policy()
+	if life := min(own.IdleTimeout, own.Lifetime); life > p.TokenLife {
+		b.fail("session.idle_timeout", fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: keygen policy --token-life %s", span.Format(life), span.Format(p.TokenLife), span.Format(life)))
+	}
+	if every := b.reloadEvery(); every > p.ReloadInterval {
+		b.fail("keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: a key could sign before this instance knows it; run: keygen policy --reload-interval %s", span.Format(every), span.Format(p.ReloadInterval), span.Format(every)))
+	}
+}
+
+func (b *builder) reloadEvery() time.Duration {
+	if b.Keys.Reload == 0 {
+		return 30 * time.Second
+	}
+	return time.Duration(b.Keys.Reload)
+}
+
+// explainKeys adds to err, where a key file is readable by too many, what to do
+// if it is mounted and its mode can't be changed from here.
+func (b *builder) explainKeys(err error) error {
+	info, stat := os.Stat(b.Keys.File)
+	if !errors.Is(err, keys.ErrUnsafeFile) || b.Keys.InsecureGroupReadable || stat != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; if it is a mounted secret, mount it with mode 0440 and set keys.insecure_group_readable to true (keys.File.InsecureGroupReadable in Go)", err)
+}
+
+// unable says why no session can ever be kept in tokens of these keys. Keys
+// that are to become active are fine.
+func unable(ring *keys.Ring, now time.Time) error {
+	if !hasFuture(ring, keys.Signature, now) {
+		return errors.New("has no key that signs, now or later; make a new key file with: keygen init")
+	}
+	if _, sealed := ring.SealedSince(now); sealed && !hasFuture(ring, keys.Encryption, now) {
+		return errors.New("has no key left that encrypts, and tokens were encrypted so far; make a new key file with: keygen init")
+	}
+	return nil
+}
+
+// hasFuture reports whether a key of the ring is, or is going to be, active.
+func hasFuture(ring *keys.Ring, use keys.Use, now time.Time) bool {
+	for _, k := range ring.Keys() {
+		switch k.State(now) {
+		case keys.Staged, keys.Pending, keys.Active:
+			if k.Use() == use && k.HasPrivate() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// watchKeys reads the key file again whenever it has changed.
+func (b *builder) watchKeys() {
+	if b.Keys.File == "" {
+		return
+	}
+	b.background(func(ctx context.Context) {
+		_ = b.app.Keys.Watch(ctx, b.reloadEvery(), func(err error) {
+			b.o.Logger.ErrorContext(ctx, "something is wrong with the keys; those in force stay", "error", err)
+		})
+	})
+}
+
+// rotateKeys keeps the keys in rotation, if the config says so.
+func (b *builder) rotateKeys() {
+	if !b.Keys.Rotate {
+		return
+	}
+	file, ok := b.keyFile()
+	if !ok {
+		return // it was there a moment ago
+	}
+	r := rotation.Rotator{
+		File: file, Ring: b.app.Keys, Now: b.o.Now,
+		Rotated: func(changes []rotation.Change) {
+			b.o.Logger.Info("keys were rotated", "changes", len(changes), "generation", b.app.Keys.Health(b.now()).Generation)
+		},
+		Report: func(err error) { b.o.Logger.Error("keys could not be rotated; it is tried again", "error", err) },
+	}
+	b.background(func(ctx context.Context) { _ = r.Run(ctx) })
+}
+
+// background lets work run until the App is closed.
+func (b *builder) background(work func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var working sync.WaitGroup
+	working.Go(func() { work(ctx) })
+	b.closers = append(b.closers, func() error {
+		cancel()
+		working.Wait()
+		return nil
+	})
+}

@@ -1,0 +1,258 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/span"
+)
+
+// A sighting is what a ring that watches its file knows of it. It is immutable.
+type sighting struct {
+	at     time.Time     // when the file was found to be the one in force
+	failed error         // why the last attempt to read it failed; nil if it didn't
+	every  time.Duration // at which Watch looks; 0 if it is not at work
+	begun  time.Time     // when Watch began
+}
+
+// OpenRing returns a ring of the keys in a key file. Call Watch to follow its changes.
+func OpenRing(f File) (*Ring, error) {
+	r := &Ring{file: f}
+	if err := r.Reload(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Reload reads the key file again and puts all of it in force, or, with an
+// error, leaves the keys as they are. It refuses a file of an earlier
+// generation, such as a restored backup, in which revoked keys may come back to life: restart to accept it.
+func (r *Ring) Reload() error {
+	if r.file.Path == "" {
+		return errors.New("keys: the ring has no key file to reload: OpenRing needs File.Path, and a ring without a file has Replace")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.reload()
+	r.sight(err)
+	return err
+}
+
+// reload does what Reload does. The caller holds r.mu.
+func (r *Ring) reload() error {
+	s, info, err := r.file.read()
+	if err != nil {
+		return err
+	}
+	if old := r.load(); s.generation < old.generation {
+		return fmt.Errorf("%w: %s has generation %d, and %d is in force; restart if you want to go back", ErrInvalidFile, r.file.Path, s.generation, old.generation)
+	}
+	return r.install(s, s.Policy(), info)
+}
+
+// sight notes that the file was looked at.
+func (r *Ring) sight(failed error) {
+	next := r.sighting()
+	next.failed = failed
+	if failed == nil {
+		next.at = r.now()
+	}
+	r.watch.Store(&next)
+}
+
+func (r *Ring) sighting() sighting {
+	if w := r.watch.Load(); w != nil {
+		return *w
+	}
+	return sighting{}
+}
+
+// current reports whether the file is the one that was read. A mounted secret is a link that is
+// swapped: what it leads to counts.
+func (r *Ring) current() bool {
+	read := r.load().info
+	now, err := os.Stat(r.file.Path)
+	return err == nil && read != nil && os.SameFile(read, now) && read.Size() == now.Size() && read.ModTime().Equal(now.ModTime()) && read.Mode() == now.Mode()
+}
+
+// refresh reloads the file if it has changed.
+func (r *Ring) refresh() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var err error
+	if !r.current() {
+		err = r.reload()
+	}
+	r.sight(err)
+	return err
+}
+
+// reloadFor looks for a key that is not known in a file that may have changed. It
+// is bounded, since everybody can invent key IDs. Who comes while another one reads waits for him.
+func (r *Ring) reloadFor(kid string, now time.Time) *Key {
+	if r.file.Path == "" {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.load()
+	k := s.byID[kid]
+	replaced := s.info == nil // what Replace took out must not come back because somebody names it
+	if k != nil || replaced || !r.forced.take(now) || r.current() {
+		return k
+	}
+	err := r.reload()
+	r.sight(err)
+	return r.load().byID[kid]
+}
+
+// Watch reloads the key file whenever it has changed, looking every so often
+// until ctx ends. It reports each reload that failed, with the old keys still in
+// force, and tries again the next time; and once each what else Health calls a problem. report may be nil. Watch
+// returns the cause of ctx's end.
+//
+// While Watch is at work, a file that could not be read for the grace of the policy ends signing and
+// encrypting: it may be that others don't trust these keys any more.
+func (r *Ring) Watch(ctx context.Context, every time.Duration, report func(error)) error {
+	if every <= 0 {
+		return errors.New("keys: Watch needs a positive interval")
+	}
+	if report == nil {
+		report = func(error) {}
+	}
+	r.watching(every)
+	defer r.watching(0)
+	told := make(map[string]bool)
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+			if err := r.refresh(); err != nil {
+				report(err)
+			}
+			told = tell(told, r.problems(r.now()), report)
+		}
+	}
+}
+
+// tell reports the problems that were not there the last time.
+func tell(told map[string]bool, problems []error, report func(error)) map[string]bool {
+	now := make(map[string]bool)
+	for _, err := range problems {
+		now[err.Error()] = true
+		if !told[err.Error()] {
+			report(err)
+		}
+	}
+	return now
+}
+
+// watching notes that Watch has begun to look every so often, or, with 0, that it has ended.
+func (r *Ring) watching(every time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.sighting()
+	next.every, next.begun = every, r.now()
+	r.watch.Store(&next)
+}
+
+// seen returns why nothing may be signed, if the file, which is being watched,
+// could not be read for too long.
+func (r *Ring) seen(s *snapshot, now time.Time) error {
+	w := r.watch.Load()
+	if w == nil || w.every == 0 || s.info == nil {
+		return nil
+	}
+	due := w.at
+	if w.failed == nil { // the next look may be far off, or may hang
+		due = latest(w.at, w.begun).Add(w.every)
+	}
+	if now.Before(due.Add(s.policy.Grace)) {
+		return nil
+	}
+	return fmt.Errorf("%w: the key file could not be read since %s, which is over the grace of %s", ErrUnavailable, w.at.UTC().Format(time.RFC3339), span.Format(s.policy.Grace))
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// Health says how a Ring fares.
+type Health struct {
+	Generation int64     // of the key file in force; 0 without one
+	SeenAt     time.Time // when the key file was last found to be the one in force; zero without one
+	Signer     string    // ID of the key that signs now; "" for none
+	Sealer     string    // ID of the key that encrypts now; "" for none
+	Problems   []error   // what an operator must see to, with what to do; none if all is well
+}
+
+// Health reports how the ring fares at the time now: for a health check or metrics.
+func (r *Ring) Health(now time.Time) Health {
+	s := r.load()
+	h := Health{Generation: s.generation}
+	if w := r.watch.Load(); w != nil && s.info != nil {
+		h.SeenAt = w.at
+		if w.failed != nil {
+			h.Problems = append(h.Problems, fmt.Errorf("keys: the key file could not be read again; the keys of generation %d stay in force: %w", s.generation, w.failed))
+		}
+	}
+	h.Problems = append(h.Problems, r.problems(now)...)
+	if k, _ := r.Signer(now); k != nil {
+		h.Signer = k.id
+	}
+	if k, _ := r.Sealer(now); k != nil {
+		h.Sealer = k.id
+	}
+	return h
+}
+
+// problems are those of the keys in force.
+func (r *Ring) problems(now time.Time) (all []error) {
+	s := r.load()
+	if err := r.seen(s, now); err != nil {
+		all = append(all, err)
+	}
+	for _, use := range [...]Use{Signature, Encryption} {
+		if err := s.problem(use, now); err != nil {
+			all = append(all, err)
+		}
+	}
+	for _, k := range s.keys {
+		if k.alg == Direct && k.Uses() >= maxSeals/2 {
+			all = append(all, fmt.Errorf("%w: key %s has encrypted more than half of that", ErrExhausted, k.id))
+		}
+	}
+	return all
+}
+
+// problem returns what is wrong with the key that makes new tokens.
+func (s *snapshot) problem(use Use, now time.Time) error {
+	k, overrun := s.signs(use, now)
+	switch {
+	case overrun:
+		end := k.dates.SignUntil
+		return fmt.Errorf("keys: key %s (%s) should have been replaced at %s, and goes on in its grace until %s; run: keygen rotate", k.id, use, end.Format(time.RFC3339), end.Add(s.policy.Grace).Format(time.RFC3339))
+	case k == nil && (use == Signature || s.ever(use, now)):
+		return fmt.Errorf("%w (%s)", ErrNoActiveKey, use)
+	}
+	return nil
+}
+
+// ever reports whether a key of this use has begun to be used.
+func (s *snapshot) ever(use Use, now time.Time) bool {
+	for _, k := range s.byID {
+		if k.Use() == use && k.dates.signs() && !now.Before(k.dates.SignFrom) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,329 @@
+package keys_test
+
+import (
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+func TestReload(t *testing.T) {
+	a, b := generate(t, keys.ES256), generate(t, keys.Direct)
+	path := create(t, a)
+	r, err := keys.OpenRing(keys.File{Path: path})
+	require.NoError(t, err)
+	require.Len(t, r.Keys(), 1)
+	require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error { return s.Add(b) }))
+	require.Len(t, r.Keys(), 1)
+	require.NoError(t, r.Reload())
+	require.Len(t, r.Keys(), 2)
+}
+
+// Whatever is wrong with the new file, all the old keys stay.
+func TestReloadIsWholeOrNothing(t *testing.T) {
+	sig := generate(t, keys.ES256)
+	enc := generate(t, keys.Direct)
+	path := create(t, sig, enc)
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	exchanged := strings.ReplaceAll(unsummed(t, good), member(t, private(t, enc), "k"), b64(random(32)))
+	tests := []struct {
+		name, text string
+		want       string
+	}{
+		{"truncated", string(good[:len(good)-20]), "not strict JSON"},
+		{"empty", "", "empty"},
+		{"one bad key", strings.Replace(unsummed(t, good), `"dir"`, `"xyz"`, 1), "alg is not known"},
+		{"edited", strings.Replace(string(good), `"generation": 1`, `"generation": 2`, 1), "checksum"},
+		{"exchanged secret", exchanged, "was exchanged"},
+		{"as before", string(good), ""},
+	}
+	r, err := keys.OpenRing(keys.File{Path: path})
+	require.NoError(t, err)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(path, []byte(tt.text), 0o600))
+			err := r.Reload()
+			if tt.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tt.want)
+			}
+			require.Len(t, r.Keys(), 2)
+			k, err := r.Signer(t0)
+			require.NoError(t, err)
+			require.Equal(t, sig.ID(), k.ID())
+		})
+	}
+	require.NoError(t, os.Remove(path))
+	require.ErrorIs(t, r.Reload(), os.ErrNotExist)
+	require.Len(t, r.Keys(), 2)
+}
+
+// A restored backup would bring revoked keys back to life.
+func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
+	path := create(t, generate(t, keys.ES256))
+	old, err := os.ReadFile(path)
+	require.NoError(t, err)
+	r, err := keys.OpenRing(keys.File{Path: revoke(t, path)})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, old, 0o600))
+	require.ErrorContains(t, r.Reload(), "has generation 1, and 2 is in force")
+	_, err = r.Signer(t0)
+	require.ErrorIs(t, err, keys.ErrNoActiveKey)
+}
+
+func TestReloadKeepsTheCount(t *testing.T) {
+	k := generate(t, keys.Direct)
+	path := create(t, k)
+	r, err := keys.OpenRing(keys.File{Path: path})
+	require.NoError(t, err)
+	before, err := r.Sealer(t0)
+	require.NoError(t, err)
+	keys.SetUses(before, keys.MaxSeals-1)
+	require.NoError(t, r.Reload())
+	after, err := r.Sealer(t0)
+	require.NoError(t, err)
+	_, err = after.Seal([]byte("x"), "")
+	require.NoError(t, err)
+	_, err = after.Seal([]byte("x"), "")
+	require.ErrorIs(t, err, keys.ErrExhausted)
+	_, err = before.Seal([]byte("x"), "")
+	require.ErrorIs(t, err, keys.ErrExhausted, "who still has the old key counts too")
+}
+
+// A restored backup is refused while the newer file is in force, and by a new ring accepted.
+func TestReloadRefusesTheKeptFile(t *testing.T) {
+	a, b := generate(t, keys.EdDSA), generate(t, keys.EdDSA)
+	f := keys.File{Path: create(t, a)}
+	require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Add(b) }))
+	r, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	require.NoError(t, r.Reload(), "the same generation")
+	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
+	err = r.Reload()
+	require.ErrorIs(t, err, keys.ErrInvalidFile)
+	require.ErrorContains(t, err, "has generation 1, and 2 is in force; restart if you want to go back")
+	require.Len(t, r.Keys(), 2)
+	h := r.Health(t0)
+	require.EqualValues(t, 2, h.Generation)
+	require.Len(t, h.Problems, 1)
+	require.ErrorIs(t, h.Problems[0], keys.ErrInvalidFile)
+	again, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	require.Len(t, again.Keys(), 1)
+}
+
+// The count of tokens survives whatever else changes in the file.
+func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
+	k := generate(t, keys.Direct, keys.Dates{SignUntil: at(9)})
+	f := keys.File{Path: create(t, k)}
+	r, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	for i := range 4 {
+		sealer, err := r.Sealer(at(0))
+		require.NoError(t, err)
+		require.EqualValues(t, i, sealer.Uses())
+		_, err = sealer.Seal([]byte("x"), "")
+		require.NoError(t, err)
+		require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error {
+			return s.SetDates(k.ID(), keys.Dates{SignUntil: at(10 + i)}, at(0))
+		}))
+		require.NoError(t, r.Reload())
+	}
+	require.NoError(t, r.Replace(r.Keys()...))
+	require.EqualValues(t, 4, r.Keys()[0].Uses())
+}
+
+// A token of another instance that was faster to read the new file.
+func TestUnknownKeyReloads(t *testing.T) {
+	for _, f := range []keys.File{{}, {Key: random(32)}} {
+		f = rich(t, f)
+		r, err := keys.OpenRing(f)
+		require.NoError(t, err)
+		k := generate(t, keys.EdDSA)
+		_, err = r.Key(t.Context(), k.ID(), t0)
+		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Add(k) }))
+		got, err := r.Key(t.Context(), k.ID(), t0)
+		require.NoError(t, err)
+		require.Equal(t, k.ID(), got.ID())
+		require.EqualValues(t, 2, r.Health(t0).Generation)
+	}
+}
+
+// publisher adds keys to a file, one by one, and asks a ring for the newest.
+type publisher struct {
+	f keys.File
+	r *keys.Ring
+}
+
+func newPublisher(t testing.TB) *publisher {
+	f := keys.File{Path: create(t, generate(t, keys.HS256))}
+	r, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	return &publisher{f, r}
+}
+
+func (p *publisher) add(t testing.TB) (id string) {
+	t.Helper()
+	k := generate(t, keys.HS256)
+	require.NoError(t, p.f.Update(t.Context(), func(s *keys.Set) error { return s.Add(k) }))
+	return k.ID()
+}
+
+func (p *publisher) finds(t testing.TB, id string, now time.Time) bool {
+	t.Helper()
+	k, err := p.r.Key(t.Context(), id, now)
+	if err != nil {
+		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		return false
+	}
+	require.Equal(t, id, k.ID())
+	return true
+}
+
+// Two looks at once, and one in 30 seconds: everybody can invent key IDs.
+func TestUnknownKeyIsBounded(t *testing.T) {
+	after := func(d time.Duration) time.Time { return t0.Add(d) }
+	tests := []struct {
+		at    time.Duration
+		finds bool
+	}{
+		{0, true}, {0, true}, {0, false}, {10 * time.Second, false}, {20 * time.Second, false}, {30*time.Second - 1, false}, {30 * time.Second, true}, {30 * time.Second, false},
+		{20 * time.Second, false}, // who comes a little late adds no time
+		{60*time.Second - 1, false}, {60 * time.Second, true}, {90*time.Second - 1, false},
+		{10 * time.Minute, true}, {10 * time.Minute, true}, {10 * time.Minute, false}, // no more than two are saved up
+		{time.Minute, false}, {time.Minute + 30*time.Second, true}, // the clock was set back
+	}
+	p := newPublisher(t)
+	for i, tt := range tests {
+		require.Equal(t, tt.finds, p.finds(t, p.add(t), after(tt.at)), "row %d", i)
+	}
+}
+
+// spoilUnseen changes the file so that it looks the same from outside: who reads it nevertheless fails.
+func (p *publisher) spoilUnseen(t testing.TB) (before fs.FileInfo) {
+	t.Helper()
+	before = stat(t, p.f.Path)
+	require.NoError(t, os.WriteFile(p.f.Path, []byte(strings.Repeat("x", int(before.Size()))), 0o600))
+	require.NoError(t, os.Chtimes(p.f.Path, before.ModTime(), before.ModTime()))
+	return before
+}
+
+// Invented IDs use up the looks, but make nobody read a file that has not changed.
+func TestUnknownKeyReadsNoUnchangedFile(t *testing.T) {
+	p := newPublisher(t)
+	before, seen := p.r.Keys()[0], p.r.Health(t0).SeenAt
+	info := p.spoilUnseen(t)
+	for i := range 50 {
+		require.False(t, p.finds(t, strings.Repeat("x", i), t0.Add(time.Duration(i)*time.Minute)))
+	}
+	require.Same(t, before, p.r.Keys()[0])
+	require.Empty(t, p.r.Health(t0).Problems, "nobody has read it")
+	require.Equal(t, seen, p.r.Health(t0).SeenAt)
+	later := info.ModTime().Add(time.Nanosecond * 1000)
+	require.NoError(t, os.Chtimes(p.f.Path, later, later))
+	require.False(t, p.finds(t, "x", t0.Add(time.Hour)))
+	require.Len(t, p.r.Health(t0).Problems, 1)
+}
+
+// Keys that are known, in whatever state, are no reason to look.
+func TestKnownKeyDoesNotReload(t *testing.T) {
+	expired, staged, live := generate(t, keys.EdDSA, full()), generate(t, keys.EdDSA, keys.Dates{PublishAt: at(100), SignFrom: at(100)}), generate(t, keys.EdDSA)
+	p := &publisher{f: keys.File{Path: create(t, expired, staged, live)}}
+	var err error
+	p.r, err = keys.OpenRing(p.f)
+	require.NoError(t, err)
+	p.add(t)
+	for id, want := range map[string]error{expired.ID(): keys.ErrKeyExpired, staged.ID(): keys.ErrUnknownKey, live.ID(): nil} {
+		_, err := p.r.Key(t.Context(), id, at(9))
+		require.ErrorIs(t, err, want)
+	}
+	require.Len(t, p.r.Keys(), 3)
+}
+
+func TestUnknownKeyConcurrently(t *testing.T) {
+	p := newPublisher(t)
+	id := p.add(t)
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for range 100 {
+		wg.Go(func() {
+			<-start
+			if _, err := p.r.Key(t.Context(), id, t0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	require.True(t, p.finds(t, p.add(t), t0), "they had one look among them")
+	require.False(t, p.finds(t, p.add(t), t0))
+}
+
+// A file that can't be read leaves the ring as it is, and Health says so until it is readable again.
+func TestUnknownKeyAndBrokenFile(t *testing.T) {
+	now := t0
+	for name, spoil := range map[string]func(path string) error{
+		"broken":  func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+		"missing": os.Remove,
+		"unsafe":  func(path string) error { return os.Chmod(path, 0o644) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPublisher(t)
+			p.r.Now = func() time.Time { return now }
+			require.NoError(t, p.r.Reload())
+			good, err := os.ReadFile(p.f.Path)
+			require.NoError(t, err)
+			now = now.Add(time.Hour)
+			require.NoError(t, spoil(p.f.Path))
+			require.False(t, p.finds(t, "x", now))
+			require.Len(t, p.r.Keys(), 1)
+			h := p.r.Health(now)
+			require.Len(t, h.Problems, 1)
+			require.ErrorContains(t, h.Problems[0], "keys: the key file could not be read again; the keys of generation 1 stay in force: keys: ")
+			require.Equal(t, now.Add(-time.Hour), h.SeenAt)
+			require.NotEmpty(t, h.Signer, "nobody watches: it signs on")
+			require.NotEmpty(t, newest(t, p.r, keys.Signature, now.Add(1000*time.Hour)))
+
+			require.NoError(t, os.WriteFile(p.f.Path, good, 0o600))
+			require.NoError(t, os.Chmod(p.f.Path, 0o600))
+			require.True(t, p.finds(t, p.add(t), now))
+			h = p.r.Health(now)
+			require.Empty(t, h.Problems)
+			require.Equal(t, now, h.SeenAt)
+			require.EqualValues(t, 2, h.Generation)
+		})
+	}
+}
+
+// Keys that Replace has taken out don't come back because somebody names one.
+func TestUnknownKeyAfterReplace(t *testing.T) {
+	p := newPublisher(t)
+	old, other := p.r.Keys()[0].ID(), generate(t, keys.EdDSA)
+	require.NoError(t, p.r.Replace(other))
+	for i := range 10 {
+		require.False(t, p.finds(t, old, t0.Add(time.Duration(i)*time.Hour)))
+	}
+	require.Equal(t, []string{other.ID()}, ids(p.r.Keys()))
+	require.NoError(t, p.r.Reload())
+	require.True(t, p.finds(t, old, t0))
+}
+
+// A backup is not taken up by the way either.
+func TestUnknownKeyRefusesAnEarlierGeneration(t *testing.T) {
+	p := newPublisher(t)
+	p.add(t)
+	require.NoError(t, p.r.Reload())
+	require.NoError(t, os.Rename(p.f.Path+".bak", p.f.Path))
+	require.False(t, p.finds(t, "x", t0))
+	require.Len(t, p.r.Keys(), 2)
+	require.ErrorContains(t, p.r.Health(t0).Problems[0], "has generation 1, and 2 is in force")
+}

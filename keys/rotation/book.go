@@ -1,0 +1,342 @@
+package rotation
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// A record is what rotation needs to know of a key. Steps work on records; what
+// they changed is brought into the set at the end. So a plan needs no keys.
+type record struct {
+	id      string
+	alg     keys.Algorithm
+	dates   keys.Dates
+	private bool // the file has the private half; else it was erased, or is in a KMS
+	planned bool // the key does not exist yet
+	pruned  bool
+	revoked bool
+	reason  string                              // of the revocation
+	at      time.Time                           // of the revocation
+	erase   bool                                // the private half is to be erased
+	prune   bool                                // the key is to be pruned
+	make    func(keys.Dates) (*keys.Key, error) // of a key that is planned
+}
+
+func (r *record) use() keys.Use { return r.alg.Use() }
+
+func (r *record) state(now time.Time) keys.State {
+	if r.revoked {
+		return keys.Revoked
+	}
+	return r.dates.State(now)
+}
+
+// open reports whether the key signs without an end.
+func (r *record) open() bool { return r.dates.SignUntil.IsZero() }
+
+// newer reports whether r, and not other, signs if both are active: as Ring.Signer has it.
+func (r *record) newer(other *record) bool {
+	return cmp.Or(other.dates.SignFrom.Compare(r.dates.SignFrom), cmp.Compare(r.id, other.id)) < 0
+}
+
+// signs reports whether the key has, or had, a time to sign at all.
+func (r *record) signs() bool { return r.open() || r.dates.SignUntil.After(r.dates.SignFrom) }
+
+// A book is the records of a set, with the policy and the time at which a step is taken.
+type book struct {
+	policy  keys.Policy
+	changed bool // the policy
+	records []*record
+	now     time.Time
+	made    map[keys.Use]int  // keys that are planned
+	outside map[keys.Use]bool // the private halves are in a KMS, see elsewhere
+}
+
+func read(s *keys.Set, now time.Time) *book {
+	b := &book{policy: s.Policy(), now: now.Truncate(time.Second), made: make(map[keys.Use]int), outside: make(map[keys.Use]bool)}
+	for _, k := range s.Keys() {
+		b.records = append(b.records, recordOf(k))
+	}
+	for _, k := range s.Pruned() {
+		r := recordOf(k)
+		r.pruned = true
+		b.records = append(b.records, r)
+	}
+	for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
+		b.outside[use] = b.elsewhere(use)
+	}
+	return b
+}
+
+func recordOf(k *keys.Key) *record {
+	r := &record{id: k.ID(), alg: k.Algorithm(), dates: k.Dates(), private: k.HasPrivate() && !k.External()}
+	r.at, r.reason, r.revoked = k.Revoked()
+	return r
+}
+
+func (b *book) find(id string) (*record, error) {
+	for _, r := range b.records {
+		if r.id == id && !r.pruned {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("rotation: %w: %q", keys.ErrUnknownKey, id)
+}
+
+// chain returns the key of a use that signs now, nil if none does, and those
+// that will, in their order.
+func (b *book) chain(use keys.Use) (current *record, next []*record) {
+	for _, r := range b.records {
+		if r.use() != use || r.pruned || r.revoked || !r.signs() {
+			continue
+		}
+		switch r.state(b.now) {
+		case keys.Active:
+			if current == nil || r.newer(current) {
+				current = r
+			}
+		case keys.Staged, keys.Pending:
+			next = append(next, r)
+		}
+	}
+	slices.SortStableFunc(next, func(x, y *record) int {
+		return cmp.Or(x.dates.SignFrom.Compare(y.dates.SignFrom), cmp.Compare(x.id, y.id))
+	})
+	return current, next
+}
+
+// last returns the key of a use that ceased to sign last, if it is still in its grace.
+func (b *book) last(use keys.Use) (last *record) {
+	for _, r := range b.records {
+		if r.use() != use || r.pruned || r.revoked || !r.signs() || r.state(b.now) != keys.Retiring || !b.now.Before(b.graceEnd(r)) {
+			continue
+		}
+		if last == nil || r.dates.SignUntil.After(last.dates.SignUntil) {
+			last = r
+		}
+	}
+	return last
+}
+
+// newest returns the key of a use that began to sign last, whatever has become of it; nil if none has begun. With
+// one, tokens of this use are expected, and its absence is an outage.
+func (b *book) newest(use keys.Use) (newest *record) {
+	for _, r := range b.records {
+		if r.use() == use && r.signs() && !b.now.Before(r.dates.SignFrom) && (newest == nil || r.dates.SignFrom.After(newest.dates.SignFrom)) {
+			newest = r
+		}
+	}
+	return newest
+}
+
+// uses returns the uses that the set has, or has had, keys for that sign. One that has keys to verify alone is not
+// to be given others.
+func (b *book) uses() (all []keys.Use) {
+	for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
+		if current, next := b.chain(use); current != nil || len(next) > 0 || b.newest(use) != nil {
+			all = append(all, use)
+		}
+	}
+	return all
+}
+
+// algorithm is that of the key of a use that signs last, of those that were not withdrawn, nor are there to verify alone,
+// nor, if there are others, were revoked; "" if there is none.
+func (b *book) algorithm(use keys.Use) keys.Algorithm {
+	var last record
+	for _, r := range b.records {
+		if r.use() != use || !r.signs() || last.alg != "" && r.revoked && !last.revoked {
+			continue
+		}
+		if last.alg == "" || last.revoked && !r.revoked || !r.dates.SignFrom.Before(last.dates.SignFrom) {
+			last = *r
+		}
+	}
+	return last.alg
+}
+
+// add plans a new key that is published from at on.
+func (b *book) add(alg keys.Algorithm, at time.Time) *record {
+	use := alg.Use()
+	b.made[use]++
+	r := &record{
+		id: fmt.Sprintf("%s+%d", use, b.made[use]), alg: alg, private: true, planned: true,
+		dates: keys.Dates{Created: b.now, PublishAt: at, SignFrom: at},
+		make:  func(d keys.Dates) (*keys.Key, error) { return keys.Generate(alg, d) },
+	}
+	if b.outside[use] {
+		r.make = func(keys.Dates) (*keys.Key, error) {
+			return nil, fmt.Errorf("%w: the private keys of use %s are not in the file: make the next one where they are, and bring its public half in: keygen import", ErrRefused, use)
+		}
+	}
+	b.records = append(b.records, r)
+	return r
+}
+
+// elsewhere reports whether the keys that sign now and next live in a KMS, or, if there are none, the one that signed
+// last: a new one in the file would be less safe.
+func (b *book) elsewhere(use keys.Use) bool {
+	current, next := b.chain(use)
+	if current != nil {
+		next = append(next, current)
+	}
+	if len(next) == 0 {
+		r := b.newest(use)
+		return r != nil && !r.private && !r.pruned && !r.revoked // of these nobody knows it any more
+	}
+	return slices.ContainsFunc(next, func(r *record) bool { return !r.private })
+}
+
+// safe is the earliest instant at which a key may sign.
+func (b *book) safe(r *record) time.Time {
+	return r.dates.PublishAt.Add(b.policy.Lead(r.alg))
+}
+
+// soon reports whether an instance may sign with the key before it hears of what is written now.
+func (b *book) soon(r *record) bool {
+	return !r.dates.SignFrom.After(b.now.Add(b.policy.Spread()))
+}
+
+// end lets a key sign until t. A key that has signed under a policy with longer
+// tokens, or is about to, goes on verifying for as long as these need.
+func (b *book) end(r *record, t time.Time) {
+	verify := b.policy.VerifyOnly()
+	if was := r.dates; !was.VerifyUntil.IsZero() && b.soon(r) {
+		verify = max(verify, was.VerifyUntil.Sub(was.SignUntil))
+	}
+	r.dates.SignUntil, r.dates.VerifyUntil = t, t.Add(verify)
+}
+
+// arrange lets the keys of a use sign one after the other: current until t,
+// then each of next for a rotation period. What is published too late for that begins later, and
+// the one before it goes on until then.
+func (b *book) arrange(current *record, next []*record, t time.Time) {
+	for i, r := range next {
+		if i > 0 && b.safe(r).After(t) {
+			t = b.safe(r)
+		}
+		if current != nil {
+			b.end(current, t)
+		}
+		if r.dates.PublishAt.After(b.now) {
+			r.dates.PublishAt = earliest(r.dates.PublishAt, t)
+		}
+		t = latest(t, r.dates.PublishAt)
+		r.dates.SignFrom = t
+		t = t.Add(b.policy.RotationPeriod)
+		b.end(r, t)
+		current = r
+	}
+}
+
+// ensure sees to it that a key of the use signs and that a standby is published
+// to follow it. It changes nothing if that is so, or if nobody has asked for a key of this use.
+func (b *book) ensure(use keys.Use) {
+	current, next := b.chain(use)
+	b.settle(use, current)
+	switch {
+	case len(next) == 0 && current == nil && b.newest(use) == nil:
+		return
+	case len(next) == 0:
+		next = append(next, b.add(b.algorithm(use), b.now))
+	case current != nil && current.dates.SignUntil.Equal(next[0].dates.SignFrom):
+		return
+	case current == nil && b.idle(use) && !next[0].dates.SignFrom.Before(b.safe(next[0])):
+		return
+	}
+	t := b.handover(use, current, next[0])
+	if !t.After(b.now) && len(next) == 1 {
+		next = append(next, b.add(next[0].alg, b.now))
+	}
+	b.arrange(current, next, t)
+}
+
+// settle ends the active keys of a use other than the current one. Files from elsewhere have some; a Ring lets only the
+// newest sign.
+func (b *book) settle(use keys.Use, current *record) {
+	for _, r := range b.records {
+		if r != current && r.use() == use && !r.pruned && r.signs() && r.state(b.now) == keys.Active {
+			b.end(r, b.now)
+		}
+	}
+}
+
+// follow does what ensure does, for a step that is about another key. Where the standby has to be made in a KMS,
+// its absence is no reason to refuse that: IfDue says so.
+func (b *book) follow(use keys.Use) {
+	if !b.outside[use] {
+		b.ensure(use)
+	}
+}
+
+// idle reports whether the application does well without a key of this use: it does not encrypt yet.
+func (b *book) idle(use keys.Use) bool { return use == keys.Encryption && b.newest(use) == nil }
+
+// handover is the instant from which next signs.
+func (b *book) handover(use keys.Use, current, next *record) time.Time {
+	safe := latest(b.safe(next), b.now)
+	switch {
+	case current == nil && b.idle(use):
+		return safe
+	case current == nil:
+		if last := b.last(use); last != nil {
+			return earliest(safe, b.graceEnd(last)) // it goes on until then
+		}
+		return b.now // nothing signs: waiting would help nobody
+	case current.open():
+		return latest(safe, current.dates.SignFrom.Add(b.policy.RotationPeriod))
+	}
+	return latest(safe, current.dates.SignUntil)
+}
+
+func earliest(t ...time.Time) time.Time { return slices.MinFunc(t, time.Time.Compare) }
+
+func latest(t ...time.Time) time.Time { return slices.MaxFunc(t, time.Time.Compare) }
+
+// write brings what has changed into the set, and makes the keys that are planned.
+func (b *book) write(s *keys.Set) error {
+	for _, r := range b.records {
+		if err := b.writeRecord(s, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *book) writeRecord(s *keys.Set, r *record) error {
+	if r.planned {
+		k, err := r.make(r.dates)
+		if err != nil {
+			return err
+		}
+		return s.Add(k)
+	}
+	k := s.Key(r.id)
+	if k == nil {
+		return nil // it was pruned before
+	}
+	if _, _, was := k.Revoked(); r.revoked && !was {
+		return s.Revoke(r.id, b.now, r.reason)
+	}
+	if !sameDates(k.Dates(), r.dates) {
+		if err := s.SetDates(r.id, r.dates, b.now); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.prune:
+		return s.Prune(r.id, b.now)
+	case r.erase:
+		return s.Erase(r.id, b.now)
+	}
+	return nil
+}
+
+func sameDates(x, y keys.Dates) bool {
+	return x.Created.Equal(y.Created) && x.PublishAt.Equal(y.PublishAt) && x.SignFrom.Equal(y.SignFrom) &&
+		x.SignUntil.Equal(y.SignUntil) && x.VerifyUntil.Equal(y.VerifyUntil)
+}

@@ -1,0 +1,132 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/span"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// Severity says how bad a Finding is.
+type Severity string
+
+const (
+	Error   Severity = "error"   // sessions can't be kept, or a key is not safe
+	Due     Severity = "due"     // something is to be done now: IfDue does it
+	Warning Severity = "warning" // something is unusual, and may be meant
+)
+
+// A Finding is something about the keys of a file that an operator should know.
+type Finding struct {
+	Severity Severity `json:"severity"`      // how bad it is
+	ID       string   `json:"kid,omitempty"` // "" if it is about no single key
+	Text     string   `json:"text"`          // what is wrong, and what to do
+}
+
+// Inspect looks for what is wrong with a set at the time now, or is going to be. A set
+// without findings is in good order.
+func Inspect(s *keys.Set, now time.Time) []Finding {
+	i := &inspector{book: read(s, now)}
+	if err := i.book.policy.Validate(); err != nil {
+		i.find(Error, "", "%w", err)
+	}
+	uses := i.book.uses()
+	if len(uses) == 0 || uses[0] != keys.Signature {
+		i.find(Error, "", "there is no key to sign with; run: keygen add --alg ES256")
+	}
+	for _, use := range uses {
+		i.inspectUse(use)
+	}
+	for _, r := range i.book.records {
+		if !r.pruned {
+			i.inspectKey(r)
+		}
+	}
+	i.inspectDue(s, now)
+	return i.findings
+}
+
+type inspector struct {
+	book     *book
+	findings []Finding
+}
+
+func (i *inspector) find(s Severity, id, format string, args ...any) {
+	i.findings = append(i.findings, Finding{s, id, fmt.Errorf(format, args...).Error()})
+}
+
+func (i *inspector) inspectUse(use keys.Use) {
+	b := i.book
+	current, next := b.chain(use)
+	switch last := b.last(use); {
+	case current == nil && b.idle(use):
+	case current == nil && last != nil && len(next) > 0 && !next[0].dates.SignFrom.After(b.graceEnd(last)):
+		i.find(Warning, last.id, "key %s goes on in its grace until %s, when key %s takes over: rotation was late", last.id, stamp(next[0].dates.SignFrom), next[0].id)
+	case current == nil && last == nil:
+		i.find(Error, "", "no key of use %s signs now: sessions can't be kept; run: keygen rotate", use)
+	case current == nil:
+		i.find(Error, last.id, "key %s goes on in its grace until %s, because its successor is missing; run: keygen rotate", last.id, stamp(b.graceEnd(last)))
+	case current.open():
+		i.find(Warning, current.id, "key %s has no end; run keygen rotate --if-due to give it one", current.id)
+	}
+	if current != nil {
+		next = append([]*record{current}, next...)
+	}
+	i.inspectChain(use, next)
+	if current != nil && current.alg == keys.Direct {
+		if err := b.policy.CheckRate(); err != nil {
+			i.find(Error, current.id, "%w", err)
+		}
+	}
+}
+
+func (i *inspector) inspectChain(use keys.Use, chain []*record) {
+	for n := 1; n < len(chain); n++ {
+		x, y := chain[n-1], chain[n]
+		switch {
+		case x.open() || y.dates.SignFrom.Before(x.dates.SignUntil):
+			i.find(Error, y.id, "keys %s and %s sign at the same time from %s", x.id, y.id, stamp(y.dates.SignFrom))
+		case y.dates.SignFrom.After(x.dates.SignUntil):
+			i.find(Error, y.id, "no key of use %s signs from %s to %s, save in its grace", use, stamp(x.dates.SignUntil), stamp(y.dates.SignFrom))
+		}
+	}
+}
+
+func (i *inspector) inspectKey(r *record) {
+	b, d := i.book, r.dates
+	if d.Created.After(b.now.Add(b.policy.ClockSkew)) {
+		i.find(Error, r.id, "key %s was made at %s, which is to come: the clock of this machine, or of the one that made it, is wrong", r.id, stamp(d.Created))
+	}
+	switch s := r.state(b.now); {
+	case r.revoked || !r.signs():
+	case s == keys.Pending && d.SignFrom.Before(b.safe(r)):
+		i.find(Warning, r.id, "key %s signs from %s, and is sure to be known everywhere only at %s: some verifiers may reject its first tokens", r.id, stamp(d.SignFrom), stamp(b.safe(r)))
+	case s == keys.Retiring && d.VerifyUntil.IsZero():
+		i.find(Warning, r.id, "key %s is trusted for ever; %s is enough; run: keygen revoke %s, when its tokens have expired", r.id, span.Format(b.policy.VerifyOnly()), r.id)
+	}
+	if s := r.state(b.now); (s == keys.Pending || s == keys.Active) && !r.private {
+		i.find(Warning, r.id, "the private half of key %s is not in the file: the application must have it as a crypto.Signer", r.id)
+	}
+}
+
+// inspectDue says what IfDue would do.
+func (i *inspector) inspectDue(s *keys.Set, now time.Time) {
+	b := read(s, now)
+	if !b.due() {
+		return
+	}
+	for _, r := range b.records {
+		switch k := s.Key(r.id); {
+		case r.planned:
+			i.find(Due, "", "a new key of use %s is due, to sign from %s", r.use(), stamp(r.dates.SignFrom))
+		case k == nil:
+		case r.prune:
+			i.find(Due, r.id, "key %s has expired, and is to be pruned", r.id)
+		case r.erase:
+			i.find(Due, r.id, "key %s signs no more, and its private half is to be erased", r.id)
+		case !sameDates(k.Dates(), r.dates):
+			i.find(Due, r.id, "the dates of key %s are to be moved: it signs until %s", r.id, or(date(r.dates.SignUntil), "further notice"))
+		}
+	}
+}

@@ -1,0 +1,411 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// A Step is something that is done to the keys of a file. The functions that
+// return one say what it does; nothing happens before Try or Apply. Errors that wrap [ErrRefused] say why the
+// step would do harm; keys.ErrUnknownKey says that there is no such key.
+type Step struct {
+	do    func(*book) error
+	force bool
+}
+
+// Force returns the step as one that goes on where tokens may be rejected
+// although they are valid, because a key is not known everywhere yet, or no key signs. All else stays refused.
+func (s Step) Force() Step { s.force = true; return s }
+
+// Try returns what the step would make of the set, which it leaves alone.
+func (s Step) Try(before *keys.Set, now time.Time) (after *keys.Set, err error) {
+	if s.do == nil {
+		return nil, errors.New("rotation: the zero Step does nothing")
+	}
+	b := read(before, now)
+	if err := s.do(b); err != nil {
+		return nil, err
+	}
+	after = before.Clone()
+	if b.changed {
+		if err := after.SetPolicy(b.policy); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
+	if err := b.write(after); err != nil {
+		return nil, err
+	}
+	if err := check(before, after, now, s.force); err != nil {
+		return nil, err
+	}
+	return after, nil
+}
+
+// Apply takes the step on the keys of a file, under its lock, which it waits for until ctx ends. It
+// returns the keys as they were and as they are.
+func (s Step) Apply(ctx context.Context, f keys.File, now time.Time) (before, after *keys.Set, err error) {
+	err = f.Update(ctx, func(set *keys.Set) error {
+		before = set.Clone()
+		after, err = s.Try(set, now)
+		if err == nil {
+			*set, after = *after, set // set gets its generation when it is written
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return before, after, nil
+}
+
+// New returns the keys of a new file: for each algorithm a key that signs, or
+// encrypts, at once, and a standby that follows it.
+func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error) {
+	s := new(keys.Set)
+	if err := s.SetPolicy(p); err != nil {
+		return nil, err
+	}
+	b := read(s, now)
+	for _, alg := range algs {
+		if alg.Use() == "" {
+			return nil, fmt.Errorf("rotation: unknown algorithm %q", string(alg))
+		}
+		// Instances whose clock is behind must be able to sign at once.
+		since := b.now.Add(-b.policy.ClockSkew)
+		b.arrange(nil, []*record{b.add(alg, since), b.add(alg, b.now)}, since)
+	}
+	if err := b.write(s); err != nil {
+		return nil, err
+	}
+	if err := check(nil, s, now, false); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// IfDue does what the plan says and time has made necessary, and nothing else: it publishes a standby
+// where there is none, replaces a key whose time is over, erases the private halves of signature keys that no longer
+// sign, and prunes keys that have expired. Take it as often as you like.
+func IfDue() Step {
+	return Step{do: func(b *book) error {
+		b.ifDue()
+		return nil
+	}}
+}
+
+func (b *book) ifDue() {
+	for _, use := range b.uses() {
+		b.ensure(use)
+	}
+	b.clean()
+}
+
+// Rotate lets the standby sign now, ahead of the plan, and publishes the next one. An empty use
+// stands for both. Without a standby, one is published, and signs as soon as it may.
+func Rotate(use keys.Use) Step {
+	return Step{do: func(b *book) error {
+		uses := b.uses()
+		if use != "" {
+			uses = []keys.Use{use}
+		}
+		for _, use := range uses {
+			if err := b.rotate(use); err != nil {
+				return err
+			}
+		}
+		b.clean()
+		return nil
+	}}
+}
+
+func (b *book) rotate(use keys.Use) error {
+	current, next := b.chain(use)
+	switch {
+	case current == nil && b.algorithm(use) == "":
+		return fmt.Errorf("rotation: there is no key for use %q; add one first: keygen add", string(use))
+	case current == nil && !b.idle(use): // a recovery
+	case len(next) == 0:
+		r := b.add(b.algorithm(use), b.now)
+		b.arrange(current, []*record{r}, b.safe(r)) // as soon as it may
+		return nil
+	default:
+		b.arrange(current, next, b.now)
+	}
+	b.ensure(use)
+	return nil
+}
+
+// Promote lets a key sign now that was to sign later.
+func Promote(id string) Step {
+	return Step{do: func(b *book) error {
+		r, err := b.find(id)
+		if err != nil {
+			return err
+		}
+		if s := r.state(b.now); s != keys.Pending {
+			return fmt.Errorf("%w: key %s is %s: only a pending key can be promoted", ErrRefused, id, s)
+		}
+		b.promote(r, b.now)
+		b.follow(r.use())
+		return nil
+	}}
+}
+
+// promote lets r sign from t on, and the others that wait after it.
+func (b *book) promote(r *record, t time.Time) {
+	current, next := b.chain(r.use())
+	order := []*record{r}
+	for _, other := range next {
+		if other != r {
+			order = append(order, other)
+		}
+	}
+	b.arrange(current, order, t)
+}
+
+// Retire lets a key sign no more from now on. Its successor signs instead; what it has signed stays
+// good. A key that has not signed yet is withdrawn.
+func Retire(id string) Step {
+	return Step{do: func(b *book) error {
+		r, err := b.find(id)
+		if err != nil {
+			return err
+		}
+		current, next := b.chain(r.use())
+		switch s := r.state(b.now); {
+		case s == keys.Pending || s == keys.Staged:
+			b.withdraw(r)
+		case r != current:
+			return fmt.Errorf("%w: key %s is %s, and signs nothing any more", ErrRefused, id, s)
+		default:
+			if len(next) == 0 {
+				next = append(next, b.add(r.alg, b.now))
+			}
+			b.arrange(r, next, b.now)
+		}
+		if current, next := b.chain(r.use()); current != nil && len(next) > 0 {
+			b.arrange(current, next, latest(current.dates.SignUntil, b.safe(next[0])))
+		}
+		b.follow(r.use())
+		return nil
+	}}
+}
+
+// withdraw takes a key back that has not begun to sign. An instance that has not heard of it may
+// still begin, if that was due within the spread.
+func (b *book) withdraw(r *record) {
+	soon := !r.dates.SignFrom.After(b.now.Add(b.policy.Spread()))
+	r.dates.PublishAt = earliest(r.dates.PublishAt, b.now)
+	r.dates.SignFrom = b.now
+	r.dates.SignUntil, r.dates.VerifyUntil = b.now, b.now
+	if soon {
+		r.dates.VerifyUntil = b.now.Add(b.policy.VerifyOnly())
+	}
+}
+
+// RevokeOptions are those of Revoke.
+type RevokeOptions struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	Reason string // for people, such as key_compromise; at most 200 bytes
+
+	// Fresh lets a key sign that was never published, in place of the standby. Verifiers that ask for
+	// a key set only when they meet an unknown key forget the revoked key with the first new token; those that ask only
+	// every so often refuse new tokens until then. See [Exposure].
+	Fresh bool
+}
+
+// Revoke says that keys are not to be trusted any more, for what they have signed either: sessions in such
+// tokens are over. If one of them signs, its standby signs at once.
+func Revoke(o RevokeOptions, ids ...string) Step {
+	return Step{do: func(b *book) error {
+		if len(ids) == 0 {
+			return errors.New("rotation: Revoke needs the ID of a key")
+		}
+		touched := make(map[keys.Use]keys.Algorithm)
+		for _, id := range ids {
+			r, err := b.find(id)
+			if err != nil {
+				return err
+			}
+			if r.revoked {
+				return fmt.Errorf("%w: key %s was revoked already", ErrRefused, id)
+			}
+			if touched[r.use()] == "" {
+				touched[r.use()] = b.algorithm(r.use())
+			}
+			r.revoked, r.reason, r.at = true, o.Reason, b.now
+		}
+		for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
+			if alg := touched[use]; alg != "" {
+				b.replace(use, alg, o.Fresh)
+			}
+		}
+		return nil
+	}}
+}
+
+// RevokeAll revokes every key: the file itself has leaked. Everybody is logged out.
+func RevokeAll(reason string) Step {
+	return Step{do: func(b *book) error {
+		touched := make(map[keys.Use]keys.Algorithm)
+		for _, r := range b.records {
+			if !r.pruned && !r.revoked {
+				touched[r.use()] = b.algorithm(r.use())
+			}
+		}
+		for _, r := range b.records {
+			if !r.pruned && !r.revoked {
+				r.revoked, r.reason, r.at = true, reason, b.now
+			}
+		}
+		for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
+			if alg := touched[use]; alg != "" {
+				b.replace(use, alg, !b.outside[use])
+			}
+		}
+		return nil
+	}}
+}
+
+// replace lets a key sign in place of one that was revoked, if none does.
+func (b *book) replace(use keys.Use, alg keys.Algorithm, fresh bool) {
+	current, next := b.chain(use)
+	switch {
+	case b.idle(use): // nothing was encrypted yet: the next key must be known everywhere first
+		if len(next) == 0 {
+			r := b.add(alg, b.now)
+			b.arrange(nil, []*record{r}, b.safe(r))
+		}
+		return
+	case current != nil || b.last(use) != nil:
+		b.follow(use)
+		return
+	case !fresh && len(next) == 0 && b.outside[use]:
+		return // the next one can't be made here; whether that may be, check tells
+	}
+	// Instances whose clock is behind must be able to sign at once.
+	since := b.now.Add(-b.policy.ClockSkew)
+	if fresh || len(next) == 0 {
+		next = append([]*record{b.add(alg, since)}, next...)
+	}
+	b.arrange(nil, next, since)
+	b.follow(use)
+}
+
+// AddOptions are those of Add.
+type AddOptions struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// PublishAt is when the key becomes known; if zero, at once.
+	PublishAt time.Time
+
+	// Make makes the key with these dates, such as one from elsewhere with
+	// keys.Import; if nil, a new one is generated.
+	Make func(keys.Dates) (*keys.Key, error)
+
+	// VerifyOnly is for a key of another system: it verifies, or decrypts, until the tokens of that system
+	// have ended, and never signs.
+	VerifyOnly bool
+}
+
+// Add adds a key, which signs after all others of its use.
+func Add(alg keys.Algorithm, o AddOptions) Step {
+	return Step{do: func(b *book) error {
+		if alg.Use() == "" {
+			return fmt.Errorf("rotation: unknown algorithm %q", string(alg))
+		}
+		at := b.now
+		if !o.PublishAt.IsZero() {
+			at = latest(at, o.PublishAt.Truncate(time.Second))
+		}
+		current, next := b.chain(alg.Use())
+		r := b.add(alg, at)
+		if o.Make != nil {
+			r.make = o.Make
+		}
+		if o.VerifyOnly {
+			r.dates.SignUntil, r.dates.VerifyUntil = r.dates.SignFrom, r.dates.SignFrom.Add(b.policy.VerifyOnly())
+			return nil
+		}
+		return b.append(current, next, r)
+	}}
+}
+
+// append lets r sign when all others have.
+func (b *book) append(current *record, next []*record, r *record) error {
+	before := current
+	if len(next) > 0 {
+		before = next[len(next)-1]
+	}
+	t := b.safe(r)
+	switch {
+	case before == nil:
+	case before.open():
+		t = latest(t, before.dates.SignFrom.Add(b.policy.RotationPeriod))
+	default:
+		if last := before.dates.SignUntil.Add(b.policy.RotationPeriod); t.After(last) {
+			return fmt.Errorf("%w: key %s signs until %s, and would have to go on until %s; publish its successor at %s at the latest", ErrRefused, before.id, stamp(before.dates.SignUntil), stamp(t), stamp(before.dates.SignUntil.Add(-b.policy.Lead(r.alg))))
+		}
+		t = latest(t, before.dates.SignUntil)
+	}
+	b.arrange(before, []*record{r}, t)
+	return nil
+}
+
+// SetPolicy gives the keys another policy. Dates that are to come follow it, as far as
+// that rejects no token.
+func SetPolicy(p keys.Policy) Step {
+	return Step{do: func(b *book) error {
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+		b.policy, b.changed = p.WithDefaults(), true
+		for _, use := range b.uses() {
+			b.follow(use)
+			current, next := b.chain(use)
+			if current == nil || len(next) == 0 {
+				continue
+			}
+			b.arrange(current, next, latest(b.safe(next[0]), current.dates.SignFrom.Add(b.policy.RotationPeriod), b.now))
+			b.follow(use)
+		}
+		return nil
+	}}
+}
+
+// Prune removes the keys that have expired or were revoked; a note of each stays. It also erases private
+// halves that are needed no more.
+func Prune() Step {
+	return Step{do: func(b *book) error {
+		b.clean()
+		for _, r := range b.records {
+			r.prune = r.prune || r.revoked && !r.pruned
+		}
+		return nil
+	}}
+}
+
+// silent reports whether no key of this use signs, nor is going to.
+func (b *book) silent(use keys.Use) bool {
+	current, next := b.chain(use)
+	return current == nil && len(next) == 0
+}
+
+// clean erases private halves that sign no more, also not in their grace, and
+// prunes what has expired.
+func (b *book) clean() {
+	for _, r := range b.records {
+		if r.pruned || r.planned || r == b.newest(r.use()) && b.silent(r.use()) {
+			continue // what is left of the last one says where the next one is to be made, see elsewhere
+		}
+		over := !r.open() && !b.now.Before(b.graceEnd(r))
+		ended := !r.dates.VerifyUntil.IsZero() && !b.now.Before(r.dates.VerifyUntil)
+		r.erase = over && r.private && r.use() == keys.Signature && !r.alg.Symmetric()
+		r.prune = ended
+	}
+}

@@ -1,0 +1,366 @@
+package keys_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// watcher runs Watch inside of a synctest bubble, and keeps what it reports.
+type watcher struct {
+	cancel context.CancelCauseFunc
+	ended  chan error
+	mu     sync.Mutex
+	told   []error
+}
+
+var errOver = errors.New("over")
+
+func watch(t testing.TB, r *keys.Ring, every time.Duration) *watcher {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w := &watcher{cancel: cancel, ended: make(chan error, 1)}
+	go func() { w.ended <- r.Watch(ctx, every, w.report) }()
+	synctest.Wait()
+	return w
+}
+
+func (w *watcher) report(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, err)
+}
+
+// reports returns what was reported since the last time.
+func (w *watcher) reports() []error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	told := w.told
+	w.told = nil
+	return told
+}
+
+func (w *watcher) stop(t testing.TB) {
+	t.Helper()
+	w.cancel(errOver)
+	require.Equal(t, errOver, <-w.ended, "the cause")
+}
+
+// sleep waits on the bubble's clock, and until Watch has done what is due then.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func sleepUntil(when time.Time) { sleep(time.Until(when)) }
+
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPublisher(t)
+		w := watch(t, p.r, time.Minute)
+		p.add(t)
+		sleep(time.Minute - 1)
+		require.Len(t, p.r.Keys(), 1, "no look before its time")
+		sleep(1)
+		require.Empty(t, w.reports())
+		require.Len(t, p.r.Keys(), 2)
+
+		good, err := os.ReadFile(p.f.Path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(p.f.Path, []byte("{"), 0o600))
+		for range 3 {
+			sleep(time.Minute)
+			told := w.reports()
+			require.Len(t, told, 1, "each attempt")
+			require.ErrorIs(t, told[0], keys.ErrInvalidFile)
+			require.Len(t, p.r.Keys(), 2)
+		}
+		require.NoError(t, os.WriteFile(p.f.Path, good, 0o600))
+		p.add(t)
+		sleep(time.Minute)
+		require.Empty(t, w.reports())
+		require.Len(t, p.r.Keys(), 3)
+		w.stop(t)
+		require.NoError(t, os.Remove(p.f.Path))
+		sleep(time.Hour)
+		require.Empty(t, w.reports(), "it has ended")
+
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		require.ErrorIs(t, p.r.Watch(ctx, time.Minute, nil), context.DeadlineExceeded, "report may be nil")
+	})
+	for _, every := range []time.Duration{0, -1} {
+		require.ErrorContains(t, newRing(t).Watch(t.Context(), every, nil), "positive interval")
+	}
+}
+
+// A file that has not changed is not read: it may be encrypted under a passphrase, which takes time.
+func TestWatchReadsNoUnchangedFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPublisher(t)
+		k := p.r.Keys()[0]
+		w := watch(t, p.r, time.Minute)
+		p.spoilUnseen(t)
+		sleep(time.Hour)
+		require.Empty(t, w.reports())
+		require.Same(t, k, p.r.Keys()[0])
+		require.Equal(t, time.Now(), p.r.Health(time.Now()).SeenAt, "a look that finds no change is one")
+		w.stop(t)
+	})
+}
+
+// An instance that can't hear of revocations any more ceases to sign when others may have ceased to trust it.
+func TestWatchEndsSigning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sig, enc := generate(t, keys.EdDSA), generate(t, keys.Direct)
+		r := openRing(t, sig, enc)
+		path := r.Path()
+		began := time.Now()
+		minute := func(n int) time.Time { return began.Add(time.Duration(n) * time.Minute) }
+		w := watch(t, r, time.Minute)
+		sleepUntil(minute(10).Add(30 * time.Second))
+		require.Equal(t, minute(10), r.Health(time.Now()).SeenAt)
+		good, err := os.ReadFile(path)
+		require.NoError(t, err)
+
+		for round := range 2 {
+			last := time.Now().Truncate(time.Minute)
+			ends := last.Add(time.Hour)
+			require.NoError(t, os.Remove(path))
+			sleepUntil(last.Add(30 * time.Minute))
+			require.Len(t, w.reports(), 30)
+			h := r.Health(time.Now())
+			require.Len(t, h.Problems, 1)
+			require.ErrorIs(t, h.Problems[0], os.ErrNotExist)
+			require.Equal(t, last, h.SeenAt)
+			require.Equal(t, sig.ID(), h.Signer)
+			require.Equal(t, enc.ID(), h.Sealer)
+			require.Equal(t, sig.ID(), newest(t, r, keys.Signature, ends.Add(-1)))
+			require.Equal(t, enc.ID(), newest(t, r, keys.Encryption, ends.Add(-1)))
+
+			for _, makes := range []func(time.Time) (*keys.Key, error){r.Signer, r.Sealer} {
+				k, err := makes(ends)
+				require.ErrorIs(t, err, keys.ErrUnavailable)
+				require.ErrorContains(t, err, "the key file could not be read since "+last.UTC().Format(time.RFC3339)+", which is over the grace of 1h")
+				require.Nil(t, k)
+			}
+			for _, k := range []*keys.Key{sig, enc} {
+				_, err := r.Key(t.Context(), k.ID(), ends.Add(1000*time.Hour))
+				require.NoError(t, err, "what was signed stays good")
+			}
+			sleepUntil(ends.Add(5*time.Minute + 30*time.Second))
+			h = r.Health(time.Now())
+			require.Empty(t, h.Signer+h.Sealer)
+			require.Len(t, h.Problems, 2)
+			require.ErrorIs(t, h.Problems[1], keys.ErrUnavailable)
+			unavailable := 0
+			told := w.reports()
+			for _, err := range told {
+				if errors.Is(err, keys.ErrUnavailable) {
+					unavailable++
+				} else {
+					require.ErrorIs(t, err, os.ErrNotExist)
+				}
+			}
+			require.Len(t, told, 36, "each attempt that failed")
+			require.Equal(t, 1, unavailable, "once in round %d", round)
+
+			require.NoError(t, os.WriteFile(path, good, 0o600))
+			_, err := r.Signer(time.Now())
+			require.ErrorIs(t, err, keys.ErrUnavailable, "nobody has looked yet")
+			sleep(time.Minute)
+			require.Empty(t, w.reports())
+			require.Equal(t, sig.ID(), newest(t, r, keys.Signature, time.Now()))
+			require.Empty(t, r.Health(time.Now()).Problems)
+		}
+		w.stop(t)
+	})
+}
+
+// Without Watch nobody expects the file to be read.
+func TestNobodyWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := generate(t, keys.EdDSA)
+		r := openRing(t, k)
+		opened := time.Now()
+		signs := func() bool { got, err := r.Signer(time.Now()); return err == nil && got.ID() == k.ID() }
+		sleep(100 * time.Hour)
+		require.True(t, signs())
+
+		w := watch(t, r, time.Minute) // long after the file was read
+		require.True(t, signs())
+		require.Equal(t, opened, r.Health(time.Now()).SeenAt, "it has not looked yet")
+		sleep(time.Minute)
+		require.Empty(t, w.reports())
+		seen := time.Now()
+		require.Equal(t, seen, r.Health(time.Now()).SeenAt)
+		good, err := os.ReadFile(r.Path())
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(r.Path()))
+		sleep(10 * time.Hour)
+		require.False(t, signs())
+		w.stop(t)
+		require.True(t, signs(), "it has ended")
+		require.Equal(t, seen, r.Health(time.Now()).SeenAt, "the end is no look")
+
+		sleep(time.Hour)
+		w = watch(t, r, time.Minute)
+		require.False(t, signs(), "it begins anew where it was")
+		require.NoError(t, os.WriteFile(r.Path(), good, 0o600))
+		sleep(time.Minute)
+		require.True(t, signs())
+		w.stop(t)
+	})
+}
+
+// A file that is looked at less often than the grace is long has not become unreadable meanwhile.
+func TestWatchLessOftenThanTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := generate(t, keys.EdDSA)
+		r := openRing(t, k)
+		w := watch(t, r, 5*time.Hour)
+		for range 100 {
+			sleep(19 * time.Minute)
+			require.Equal(t, k.ID(), newest(t, r, keys.Signature, time.Now()))
+		}
+		require.Empty(t, w.reports())
+		w.stop(t)
+	})
+}
+
+// A look that hangs, on a network drive say, is one that fails.
+func TestWatchHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := generate(t, keys.Direct)
+		r := openRing(t, k, generate(t, keys.EdDSA))
+		keys.SetUses(r.Keys()[0], keys.MaxSeals/2)
+		began, hang, ended := time.Now(), make(chan bool), make(chan error)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { ended <- r.Watch(ctx, time.Minute, func(error) { <-hang }) }()
+		sleep(10 * time.Minute)
+		ends := began.Add(time.Minute + time.Minute + time.Hour) // the last look, the one that was due, the grace
+		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, ends.Add(-1)))
+		_, err := r.Sealer(ends)
+		require.ErrorIs(t, err, keys.ErrUnavailable)
+		sleepUntil(ends)
+		close(hang)
+		sleep(2 * time.Minute)
+		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, time.Now()))
+		cancel()
+		require.ErrorIs(t, <-ended, context.Canceled)
+	})
+}
+
+// What an operator must see to is reported once, and again when it went away and came back.
+func TestWatchReportsProblemsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		hour := func(n int) time.Time { return began.Add(time.Duration(n) * time.Hour) }
+		key := func(from int) *keys.Key {
+			return generate(t, keys.EdDSA, keys.Dates{SignFrom: hour(from), SignUntil: hour(from + 1), VerifyUntil: hour(from + 5)})
+		}
+		a, b := key(0), key(3)
+		r := openRing(t, a)
+		w := watch(t, r, 10*time.Minute)
+		var got []string
+		for range 40 {
+			sleep(10 * time.Minute)
+			for _, err := range w.reports() {
+				got = append(got, time.Since(began).String()+" "+err.Error())
+			}
+			if time.Now().Equal(hour(3)) {
+				require.NoError(t, keys.File{Path: r.Path()}.Update(t.Context(), func(s *keys.Set) error { return s.Add(b) }))
+			}
+		}
+		overrun := func(k *keys.Key, at, until string) string {
+			return "keys: key " + k.ID() + " (sig) should have been replaced at 2000-01-01T" + at + "Z, and goes on in its grace until 2000-01-01T" + until + "Z; run: keygen rotate"
+		}
+		none := "keys: no active key; run: keygen check, and keygen rotate (sig)"
+		require.Equal(t, []string{
+			"1h0m0s " + overrun(a, "01:00:00", "02:00:00"), "2h0m0s " + none,
+			"4h0m0s " + overrun(b, "04:00:00", "05:00:00"), "5h0m0s " + none,
+		}, got)
+		w.stop(t)
+	})
+}
+
+// Long before a key may encrypt no more, somebody is told.
+func TestWatchWarnsOfExhaustion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := openRing(t, generate(t, keys.Direct), generate(t, keys.A256KW), generate(t, keys.ES256))
+		k := r.Keys()[0]
+		keys.SetUses(r.Keys()[1], keys.MaxSeals) // has a fresh key for each token
+		w := watch(t, r, time.Minute)
+		for range 2 {
+			keys.SetUses(k, keys.MaxSeals/2-1)
+			sleep(time.Hour)
+			require.Empty(t, w.reports())
+			require.Empty(t, r.Health(time.Now()).Problems)
+			_, err := k.Seal([]byte("x"), "")
+			require.NoError(t, err, "it still encrypts")
+			sleep(time.Hour)
+			told := w.reports()
+			require.Len(t, told, 1)
+			require.ErrorIs(t, told[0], keys.ErrExhausted)
+			require.ErrorContains(t, told[0], k.ID())
+			require.Equal(t, told, r.Health(time.Now()).Problems)
+		}
+		w.stop(t)
+	})
+}
+
+func TestHealth(t *testing.T) {
+	sig, enc := generate(t, keys.ES256, life(0)), generate(t, keys.A256KW, life(2))
+	r := openRing(t, sig, enc)
+	r.Now = func() time.Time { return at(7) }
+	require.NoError(t, r.Reload())
+	tests := []struct {
+		now            time.Time
+		signer, sealer string
+		problems       []string
+	}{
+		{at(0), "", "", []string{"no active key; run: keygen check, and keygen rotate (sig)"}},
+		{at(1), sig.ID(), "", nil},
+		{at(3), sig.ID(), enc.ID(), []string{"key " + sig.ID() + " (sig) should have been replaced"}},
+		{at(4), "", enc.ID(), []string{"(sig)"}},
+		{at(5), "", enc.ID(), []string{"(sig)", "key " + enc.ID() + " (enc) should have been replaced"}},
+		{at(6), "", "", []string{"(sig)", "no active key; run: keygen check, and keygen rotate (enc)"}},
+	}
+	for _, tt := range tests {
+		h := r.Health(tt.now)
+		require.Equal(t, keys.Health{Generation: 1, SeenAt: at(7), Signer: tt.signer, Sealer: tt.sealer, Problems: h.Problems}, h)
+		require.Len(t, h.Problems, len(tt.problems), "%v", tt.now)
+		for i, want := range tt.problems {
+			require.ErrorContains(t, h.Problems[i], want)
+		}
+	}
+	h := newRing(t, sig).Health(at(1))
+	require.Equal(t, keys.Health{Signer: sig.ID()}, h, "without a file")
+	h = new(keys.Ring).Health(at(1))
+	require.Len(t, h.Problems, 1)
+	require.ErrorIs(t, h.Problems[0], keys.ErrNoActiveKey)
+	require.Equal(t, keys.Health{Problems: h.Problems}, h)
+	require.NoError(t, r.Replace(sig))
+	require.Equal(t, keys.Health{Signer: sig.ID()}, r.Health(at(1)), "not of the file any more")
+}
+
+// An unreadable file is a reason to end when the ring opens, not later.
+func TestOpenRingFails(t *testing.T) {
+	r, err := keys.OpenRing(keys.File{})
+	require.ErrorContains(t, err, "OpenRing needs File.Path")
+	require.Nil(t, r)
+	r, err = keys.OpenRing(keys.File{Path: filepath.Join(t.TempDir(), "missing")})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.Nil(t, r)
+	k := generate(t, keys.Direct)
+	_, err = keys.NewRing(k, k)
+	require.ErrorContains(t, err, "two keys have the ID")
+}

@@ -1,0 +1,130 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// states returns the states of a key now and at iat, in words; "" for what can't be told.
+func (x *examiner) states(n named) (now, issued string) {
+	if n.key == nil {
+		return "unknown", ""
+	}
+	if x.claims != nil {
+		issued = stateAt(n.key, x.claims.issuedAt).String()
+	}
+	return n.key.State(x.now).String(), issued
+}
+
+// stateAt is the state that a key had at an instant. Key.State says that a
+// revoked key was never good; here it counts what instances knew then.
+func stateAt(k *keys.Key, at time.Time) keys.State {
+	if revoked, _, ok := k.Revoked(); ok && !at.Before(revoked) {
+		return keys.Revoked
+	}
+	return k.Dates().State(at)
+}
+
+// key says whether verifiers trust a key, and whether it should have made the token.
+func (x *examiner) key(n named) (Verdict, string) {
+	if n.key == nil {
+		return Failed, fmt.Sprintf("there is no key %s here: the token is of another application, or of keys that were replaced", n.kid)
+	}
+	verdict, issued := x.whenIssued(n)
+	d := n.key.Dates()
+	text := fmt.Sprintf("key %s (%s) is %s", n.kid, n.key.Algorithm(), n.key.State(x.now))
+	switch {
+	case errors.Is(n.err, keys.ErrKeyRevoked):
+		at, reason, _ := n.key.Revoked()
+		text = fmt.Sprintf("key %s (%s) was revoked %s, reason %q", n.kid, n.key.Algorithm(), x.when(at), reason)
+	case n.key.State(x.now) == keys.Expired:
+		text = fmt.Sprintf("key %s (%s) expired %s", n.kid, n.key.Algorithm(), x.when(d.VerifyUntil))
+	case n.key.State(x.now) == keys.Staged:
+		text += fmt.Sprintf(", and known to verifiers only from %s on", stamp(d.PublishAt))
+	}
+	if n.pruned {
+		text += ", and was pruned"
+	}
+	if n.err != nil {
+		verdict = Failed
+	}
+	return verdict, text + issued
+}
+
+// whenIssued says what the key was when the token was issued, if that is known.
+func (x *examiner) whenIssued(n named) (Verdict, string) {
+	if x.claims == nil {
+		return Passed, ""
+	}
+	d, iat := n.key.Dates(), x.claims.issuedAt
+	state := stateAt(n.key, iat)
+	told := fmt.Sprintf("; the token was issued at %s, when the key was %s", stamp(iat), state)
+	switch state {
+	case keys.Active:
+		return Passed, "; it was active when the token was issued, at " + stamp(iat)
+	case keys.Staged, keys.Pending:
+		if d.SignFrom.Sub(iat) <= x.policy.ClockSkew {
+			return Passed, told + fmt.Sprintf(": it became active %s later, which clocks may differ by", roughly(d.SignFrom.Sub(iat)))
+		}
+		return Warning, told + fmt.Sprintf(" still: it signs only from %s on; the clock of who issued it is ahead, or the key file there is another", stamp(d.SignFrom))
+	case keys.Retiring:
+		if iat.Before(d.SignUntil.Add(x.policy.Grace + x.policy.ClockSkew)) {
+			return Passed, told + ", in its grace"
+		}
+		return Warning, told + fmt.Sprintf(" already: it signed until %s; who issued it has not read the key file since", stamp(d.SignUntil))
+	case keys.Revoked:
+		return Warning, told + " already: who issued it had not heard, or has stolen it"
+	}
+	return Warning, told + " already"
+}
+
+// when is an instant and how far off it is.
+func (x *examiner) when(t time.Time) string {
+	return fmt.Sprintf("at %s, %s", stamp(t), distance(t, x.now))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func distance(t, now time.Time) string {
+	switch {
+	case t.After(now):
+		return roughly(t.Sub(now)) + " from now"
+	case t.Before(now):
+		return roughly(now.Sub(t)) + " ago"
+	}
+	return "now"
+}
+
+// roughly returns a positive duration in the unit that people would use, rounded down.
+func roughly(d time.Duration) string {
+	n, unit := int(d/(24*time.Hour)), "day"
+	for _, u := range [...]struct {
+		below, unit time.Duration
+		name        string
+	}{{time.Second, time.Millisecond, "millisecond"}, {2 * time.Minute, time.Second, "second"}, {2 * time.Hour, time.Minute, "minute"}, {48 * time.Hour, time.Hour, "hour"}} {
+		if d < u.below {
+			n, unit = int(d/u.unit), u.name
+			break
+		}
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
+}
+
+// exactly returns a duration without units that are zero.
+func exactly(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
