@@ -206,23 +206,29 @@ func (x *examiner) report(token string) {
 	if unread == "" && x.claims == nil {
 		unread = "the claims can't be read"
 	}
+	x.reportClaims(unread)
+	x.add("revocation", "only the application knows whether the session was ended", nil)
+}
+
+// reportClaims makes the checks of single claims, unless there is a reason why they can't be read.
+func (x *examiner) reportClaims(unread string) {
+	isSession := x.d.Kind == "session"
 	x.add("issuer", unread, x.issuer)
 	x.add("audience", unread, x.audience)
 	x.add("issued_at", unread, x.issuedAt)
 	x.add("not_before", unread, x.notBefore)
 	x.add("lifetime", unread, x.lifetime)
-	if x.d.Kind == "session" && x.outer == nil {
+	if isSession && x.outer == nil {
 		x.add("encryption", unread, x.encryption)
 	}
 	x.add("expiry", unread, x.expiry)
-	if x.d.Kind == "session" {
+	if isSession {
 		x.add("deadline", unread, x.deadline)
 	}
 	x.add("login", unread, x.login)
-	if x.d.Kind == "session" {
+	if isSession {
 		x.add("session_values", unread, x.values)
 	}
-	x.add("revocation", "only the application knows whether the session was ended", nil)
 }
 
 // add makes a check, unless there is a reason why it can't be made.

@@ -285,6 +285,8 @@ func TestDiagnose(t *testing.T) {
 		{"signed only", d.session("active", "", 0, nil), app, token.Bad, "session", "encryption", token.Failed, "signed only, though session tokens are encrypted since 2025-11-25T03:04:05Z"},
 		{"signed only, long ago", d.session("retiring", "", 39*aDay, object{"exp": unix(1 * time.Hour), "dl": unix(time.Hour)}), app, token.Good, "session", "encryption", token.Passed, "older than the first encryption key"},
 
+		{"signed only, as the first that was to be encrypted", d.session("retiring", "", 38*aDay, object{"exp": unix(1 * time.Hour), "dl": unix(time.Hour)}), app, token.Bad, "session", "encryption", token.Failed, "signed only, though"},
+
 		{"logged in", cookie, app, token.Good, "session", "login", token.Passed, "logged in at 2026-01-02T03:04:04Z, 1 second ago"},
 		{"not logged in", d.session("active", "enc", 0, object{"sub": nil, "auth_time": nil}), app, token.Good, "session", "login", token.Passed, "nobody"},
 		{"login to come", d.session("active", "enc", 0, object{"auth_time": json.RawMessage("1800000000.000")}), app, token.Good, "session", "login", token.Warning, "ahead of this one"},

@@ -119,6 +119,7 @@ func (d *doctor) lookBackup() {
 	}
 	if f := judgeOwner(info, d.user); f.Severity != fine {
 		d.add(problem, "backup", "belongs to %s", f.Text)
+		return
 	}
 	if f := judgeMode(name, info.Mode().Perm(), false); f.Severity != fine {
 		d.add(problem, "backup", "mode %s", f.Text)
@@ -129,7 +130,11 @@ func (d *doctor) lookBackup() {
 
 func (d *doctor) lookOldKeys(name string, info fs.FileInfo) {
 	data, err := readStart(name)
-	if err == nil && d.locked && encryptedUnder(data) == "" {
+	if err != nil {
+		d.add(warning, "backup", "it can't be read: %v", err)
+		return
+	}
+	if d.locked && encryptedUnder(data) == "" {
 		d.add(problem, "backup", "it is not encrypted, and the key file is: it gives the keys away; run: rm %s", name)
 		return
 	}
@@ -138,8 +143,8 @@ func (d *doctor) lookOldKeys(name string, info fs.FileInfo) {
 		return
 	}
 	old, err := d.at(name).Read()
-	if err != nil {
-		d.add(warning, "backup", "it could not be restored: %v", err)
+	if err != nil { // not its text: it would name the backup of the backup
+		d.add(warning, "backup", "it could not be restored: it is damaged, was edited, or is encrypted under something else")
 		return
 	}
 	d.add(fine, "backup", "generation %d, written at %s; keys: %d", old.Generation(), date(info.ModTime()), len(old.Keys()))

@@ -92,9 +92,20 @@ func (d *doctor) tryDirectory(ctx context.Context) {
 		return
 	}
 	d.tryFileSystem(ctx, scratch)
-	if err := os.RemoveAll(scratch); err != nil {
+	if err := removeScratch(scratch); err != nil {
 		d.add(warning, "file_system", "remove %s yourself: %v", scratch, err)
 	}
+}
+
+// removeScratch removes a directory of files. Unlike os.RemoveAll it works where
+// the directory above can be written to and not listed.
+func removeScratch(dir string) error {
+	entries, err := os.ReadDir(dir)
+	errs := []error{err}
+	for _, e := range entries {
+		errs = append(errs, os.Remove(filepath.Join(dir, e.Name())))
+	}
+	return errors.Join(append(errs, os.Remove(dir))...)
 }
 
 func judgeWritable(err error, mounted bool) finding {

@@ -264,6 +264,25 @@ func TestDoctorOddFiles(t *testing.T) {
 	require.Contains(t, text, "it can't be looked at")
 }
 
+// A directory that can be written to and not listed is cleaned up too.
+func TestDoctorCleansUp(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may list every directory")
+	}
+	dir := filepath.Join(t.TempDir(), "d")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	path := filepath.Join(dir, "keys.json")
+	var out bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.NoError(t, os.Chmod(dir, 0o300))
+	require.Equal(t, exitOK, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
+	require.NoError(t, os.Chmod(dir, 0o700))
+	require.Contains(t, out.String(), "the directory can't be listed")
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "the key file and its lock")
+}
+
 // Where others own the file, doctor says what package keys will say.
 func TestDoctorAsAnother(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -277,4 +296,9 @@ func TestDoctorAsAnother(t *testing.T) {
 	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
 	require.Contains(t, out.String(), "user 4242, and this runs as user 0")
 	require.Contains(t, out.String(), "not looked at, because the file is not safe")
+	require.NoError(t, os.Rename(path, path+".bak"))
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	out.Reset()
+	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path, "--json"}, nil, &out, &out))
+	require.Contains(t, out.String(), "belongs to user 4242")
 }

@@ -21,18 +21,14 @@ type importFlags struct {
 	encrypted                     bool        // the file to import is
 }
 
-func (t *tool) importCommand() *cobra.Command {
-	var o importFlags
-	cmd := &cobra.Command{
-		Use:   "import FILE|-",
-		Short: "Bring keys in from elsewhere",
-		Long: `Import brings in the keys of a file, or, with -, of standard input:
+const importHelp = `Import brings in the keys of a file, or, with -, of standard input:
 
   PEM       PKCS #8, SEC 1 and PKCS #1 private keys, SPKI and PKCS #1 public
             keys, several in one file too
   JWK       one key, or a JWK Set, of which --kid picks one key
-  encrypted JWK or JWK Set: a compact JWE (RFC 7517, Section 7) with PBES2-*,
-            A128KW, A192KW, A256KW or dir, under --import-passphrase-file,
+  JWE       an encrypted JWK or JWK Set (RFC 7517, Section 7) in the compact
+            form, with PBES2-*, A128KW, A192KW, A256KW or dir: say where its
+            passphrase or key is with --import-passphrase-file,
             --import-kek-file or the like
 
 What else is encrypted, and keys in OpenSSH's own format, are refused with the
@@ -57,7 +53,14 @@ What becomes of a key:
   --new           there is no key file yet, and import makes it: the first key
                   of each use signs at once, and the next one, or a new standby,
                   follows after a rotation period. So an application moves here
-                  with the key that it has`,
+                  with the key that it has`
+
+func (t *tool) importCommand() *cobra.Command {
+	var o importFlags
+	cmd := &cobra.Command{
+		Use:   "import FILE|-",
+		Short: "Bring keys in from elsewhere",
+		Long:  importHelp,
 		Example: `  keygen import old-rsa.pem --alg RS256
   keygen import - --verify-only < partner-public.pem
   keygen import backup.jwe --import-passphrase-file passphrase.txt --kid 2026-05

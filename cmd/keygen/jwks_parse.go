@@ -112,9 +112,7 @@ func cachingOf(h http.Header) caching {
 		}
 	}
 	c.life = fresh
-	revalidate, _ := seconds(d, "stale-while-revalidate")
-	failing, _ := seconds(d, "stale-if-error")
-	if stale := max(revalidate, failing); stale > 0 {
+	if stale := max(orZero(d, "stale-while-revalidate"), orZero(d, "stale-if-error")); stale > 0 {
 		c.life += stale
 		c.why += " and stale-while-revalidate or stale-if-error"
 	}
@@ -129,6 +127,11 @@ func cachingOf(h http.Header) caching {
 		c.why += " and a cache on the way"
 	}
 	return c
+}
+
+func orZero(directives map[string]string, name string) time.Duration {
+	d, _ := seconds(directives, name)
+	return d
 }
 
 // directives returns those of Cache-Control, in lower case. The first of two counts.

@@ -27,7 +27,12 @@ and explain why it is not.`,
 			return errors.New("use token decode, token verify or token explain")
 		},
 	}
-	cmd.AddCommand(&cobra.Command{
+	cmd.AddCommand(t.decodeCommand(), t.verifyCommand(), t.explainCommand())
+	return cmd
+}
+
+func (t *tool) decodeCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "decode TOKEN|-",
 		Short: "Print what a token says, verified or not",
 		Long: `Decode prints the headers and the claims of a token as JSON. The token is given
@@ -41,7 +46,11 @@ no token, or it can't be decrypted.`,
 		Example: `  keygen token decode - < token.txt`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.decode(ctx, args[0]) }),
-	}, &cobra.Command{
+	}
+}
+
+func (t *tool) verifyCommand() *cobra.Command {
+	return &cobra.Command{
 		Use:   "verify TOKEN|-",
 		Short: "Check a token's signature, type and dates with the key file",
 		Long: `Verify checks the signature, the type and the dates of a token of this module,
@@ -54,8 +63,7 @@ Exit codes: 0 good, 6 no good, 7 it has expired and is good otherwise.`,
 		Example: `  keygen token verify - --at 2026-11-24T03:00:00Z < token.txt`,
 		Args:    cobra.ExactArgs(1),
 		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.verify(ctx, args[0]) }),
-	}, t.explainCommand())
-	return cmd
+	}
 }
 
 func (t *tool) explainCommand() *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -150,7 +151,30 @@ func (d *desk) refuse(s rotation.Step, at time.Duration, parts ...string) {
 	}
 }
 
-// only from this instant on is the step taken: a second earlier, it is refused with this instant.
+// refuseNew is refuse for a step that makes a key: its kid is given the name that it would have.
+func (d *desk) refuseNew(s rotation.Step, at time.Duration, parts ...string) {
+	d.Helper()
+	_, err := d.try(s, at)
+	require.ErrorIs(d, err, rotation.ErrRefused)
+	text := d.plain(err.Error())
+	for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
+		text = newKid(use, d.count[use]+1, text, parts)
+	}
+	for _, part := range parts {
+		require.Contains(d, text, part)
+	}
+}
+
+// newKid puts a name in place of what is no name, if a key of this use is looked for.
+func newKid(use keys.Use, n int, text string, parts []string) string {
+	name := fmt.Sprintf("%s%d", use, n)
+	if !strings.Contains(strings.Join(parts, " "), name) {
+		return text
+	}
+	return regexp.MustCompile(`\b(key|keys|and) ([A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{43})( |:|,)`).ReplaceAllString(text, "$1 "+name+"$3")
+}
+
+// safeFrom says that a step is taken from this instant on: a second earlier, it is refused with this instant.
 func (d *desk) safeFrom(s rotation.Step, at time.Duration, formula ...string) *desk {
 	d.Helper()
 	safe := "earliest safe: " + zero().Add(at).Format(time.RFC3339)
@@ -158,10 +182,10 @@ func (d *desk) safeFrom(s rotation.Step, at time.Duration, formula ...string) *d
 	return d.take(s, at)
 }
 
-// due takes IfDue at each instant at which something is due, up to an instant after zero.
-func (d *desk) due(until time.Duration) *desk {
+// due takes IfDue at each instant at which something is due, between two instants after zero.
+func (d *desk) due(from, until time.Duration) *desk {
 	d.Helper()
-	for now := zero(); ; {
+	for now := zero().Add(from); ; {
 		next := rotation.NextDue(d.set, now)
 		if next.IsZero() || next.After(zero().Add(until)) {
 			return d

@@ -150,7 +150,7 @@ func TestRotateHS256(t *testing.T) {
 		"sig2 HS256 0s 3m30s 30d3m30s 30d1h20m30s",
 		"sig3 HS256 3m30s 30d3m30s 60d3m30s 60d1h20m30s",
 	)
-	d.due(2 * day)
+	d.due(0, 2*day)
 	require.Equal(t, "sig1 pruned", d.lives()[2], "the secret went with the key")
 }
 
@@ -290,7 +290,7 @@ func TestPrune(t *testing.T) {
 }
 
 func TestStepsAndUnknownKeys(t *testing.T) {
-	d := open(t, keys.ES256).take(rotation.Rotate(""), lead).due(2 * day)
+	d := open(t, keys.ES256).take(rotation.Rotate(""), lead).due(0, 2*day)
 	pruned := d.id("sig1")
 	for name, step := range map[string]rotation.Step{
 		"promote": rotation.Promote("x"), "retire": rotation.Retire(""), "revoke": rotation.Revoke(rotation.RevokeOptions{}, d.id("sig2"), "x"),
