@@ -34,3 +34,9 @@ func WithDates(k *Key, d Dates) *Key {
 
 // Path is where the ring's file is.
 func (r *Ring) Path() string { return r.file.Path }
+
+// HoldReload makes reloads of r wait until release is called.
+func HoldReload(r *Ring) (release func()) {
+	r.mu.Lock()
+	return r.mu.Unlock
+}

@@ -59,7 +59,7 @@ func readSet(resp *http.Response, now time.Time) (*remoteSet, error) {
 	return set, nil
 }
 
-// freshFor is the max-age of the answer (RFC 9111, Section 5.2.2.1), within bounds.
+// freshFor is the max-age of the answer less its Age (RFC 9111, Sections 5.2.2.1 and 5.1), within bounds.
 func freshFor(h http.Header) time.Duration {
 	fresh := time.Duration(defaultRefresh)
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
@@ -72,6 +72,9 @@ func freshFor(h http.Header) time.Duration {
 				fresh = time.Duration(n) * time.Second
 			}
 		}
+	}
+	if age, err := strconv.ParseUint(h.Get("Age"), 10, 31); err == nil {
+		fresh -= time.Duration(age) * time.Second // a cache on the way has had it for so long
 	}
 	return min(max(fresh, minRefresh), maxRefresh)
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 )
@@ -75,7 +76,11 @@ func (f File) explainInvalid(text []byte, err error) error {
 	if what := foreign(text); what != "" {
 		return fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import: %w", ErrInvalidFile, f.Path, what, err)
 	}
-	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup, such as %s.bak: %w", ErrInvalidFile, f.Path, f.Path, err)
+	backup := ""
+	if !strings.HasSuffix(f.Path, ".bak") {
+		backup = ", such as " + f.Path + ".bak"
+	}
+	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup%s: %w", ErrInvalidFile, f.Path, backup, err)
 }
 
 // InsecurePrivateText returns the JSON of the file, decrypted. It holds the private keys: it is for tools
@@ -292,10 +297,14 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify))...); err != nil {
+	err = durable.Sweep(f.Path) // what a crash left there holds old keys
+	if err == nil {
+		err = durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify))...)
+	}
+	if err != nil {
 		return fmt.Errorf("keys: update key file: %w", err)
 	}
-	return durable.Sweep(f.Path) // what a crash left there holds old keys
+	return nil
 }
 
 // encode returns what is written of s.

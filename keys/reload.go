@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/span"
@@ -90,23 +91,48 @@ func (r *Ring) refresh() error {
 	return err
 }
 
+// forcedLook is a look at the file because of an unknown key ID. All who have one wait for the same look.
+type forcedLook struct {
+	mu      sync.Mutex
+	running chan struct{} // closed when the look has ended; nil if there is none
+	looks   bucket
+}
+
 // reloadFor looks for a key that is not known in a file that may have changed. It
-// is bounded, since everybody can invent key IDs. Who comes while another one reads waits for him.
-func (r *Ring) reloadFor(kid string, now time.Time) *Key {
-	if r.file.Path == "" {
+// is bounded, since everybody can invent key IDs. A file system that hangs holds one look, and whoever waits for it
+// goes when ctx ends.
+func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *Key {
+	if done := r.look(now); done != nil {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	}
+	return r.load().byID[kid]
+}
+
+// look returns what ends with the look that is under way, or with a new one; nil if it is too early for one.
+func (r *Ring) look(now time.Time) <-chan struct{} {
+	f := &r.forced
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running != nil {
+		return f.running
+	}
+	replaced := r.load().info == nil // what Replace took out must not come back because somebody names it
+	if r.file.Path == "" || replaced || !f.looks.take(now) {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.load()
-	k := s.byID[kid]
-	replaced := s.info == nil // what Replace took out must not come back because somebody names it
-	if k != nil || replaced || !r.forced.take(now) || r.current() {
-		return k
-	}
-	err := r.reload()
-	r.sight(err)
-	return r.load().byID[kid]
+	done := make(chan struct{})
+	f.running = done
+	go func() {
+		_ = r.refresh() // Health tells
+		f.mu.Lock()
+		f.running = nil
+		f.mu.Unlock()
+		close(done)
+	}()
+	return done
 }
 
 // Watch reloads the key file whenever it has changed, looking every so often
@@ -192,6 +218,7 @@ type Health struct {
 	SeenAt     time.Time // when the key file was last found to be the one in force; zero without one
 	Signer     string    // ID of the key that signs now; "" for none
 	Sealer     string    // ID of the key that encrypts now; "" for none
+	Sealed     uint64    // tokens that this process has encrypted with Sealer; a Direct key is good for 2^31, all instances together
 	Problems   []error   // what an operator must see to, with what to do; none if all is well
 }
 
@@ -210,7 +237,7 @@ func (r *Ring) Health(now time.Time) Health {
 		h.Signer = k.id
 	}
 	if k, _ := r.Sealer(now); k != nil {
-		h.Sealer = k.id
+		h.Sealer, h.Sealed = k.id, k.Uses()
 	}
 	return h
 }

@@ -1,6 +1,7 @@
 package keys_test
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"strings"
@@ -220,14 +221,13 @@ func (p *publisher) spoilUnseen(t testing.TB) (before fs.FileInfo) {
 // Invented IDs use up the looks, but make nobody read a file that has not changed.
 func TestUnknownKeyReadsNoUnchangedFile(t *testing.T) {
 	p := newPublisher(t)
-	before, seen := p.r.Keys()[0], p.r.Health(t0).SeenAt
+	before := p.r.Keys()[0]
 	info := p.spoilUnseen(t)
 	for i := range 50 {
 		require.False(t, p.finds(t, strings.Repeat("x", i), t0.Add(time.Duration(i)*time.Minute)))
 	}
 	require.Same(t, before, p.r.Keys()[0])
 	require.Empty(t, p.r.Health(t0).Problems, "nobody has read it")
-	require.Equal(t, seen, p.r.Health(t0).SeenAt)
 	later := info.ModTime().Add(time.Nanosecond * 1000)
 	require.NoError(t, os.Chtimes(p.f.Path, later, later))
 	require.False(t, p.finds(t, "x", t0.Add(time.Hour)))
@@ -326,4 +326,19 @@ func TestUnknownKeyRefusesAnEarlierGeneration(t *testing.T) {
 	require.False(t, p.finds(t, "x", t0))
 	require.Len(t, p.r.Keys(), 2)
 	require.ErrorContains(t, p.r.Health(t0).Problems[0], "has generation 1, and 2 is in force")
+}
+
+// A file system that hangs holds nobody for longer than the context of his request.
+func TestUnknownKeyWaitsNoLongerThanItsContext(t *testing.T) {
+	p := newPublisher(t)
+	release := keys.HoldReload(p.r)
+	id := p.add(t)
+	for range 10 { // they share one look
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := p.r.Key(ctx, id, t0)
+		require.ErrorIs(t, err, keys.ErrUnknownKey)
+	}
+	release()
+	require.True(t, p.finds(t, id, t0), "the look that was under way")
 }

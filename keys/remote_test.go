@@ -341,13 +341,16 @@ func TestRemoteHonoursCacheControl(t *testing.T) {
 		header string
 		fresh  time.Duration
 	}{
+		{"max-age=600; age=100", 500 * time.Second}, {"max-age=600; age=600", time.Minute}, {"max-age=600; age=-5", 10 * time.Minute}, {"max-age=600; age=x", 10 * time.Minute}, {"; age=300", 5 * time.Minute},
 		{"", 10 * time.Minute}, {"max-age=300", 5 * time.Minute}, {"public, MAX-AGE=120", 2 * time.Minute}, {"max-age=0", time.Minute}, {"no-store", time.Minute}, {"max-age=600, no-cache", time.Minute},
 		{"max-age=999999", time.Hour}, {"max-age=x", 10 * time.Minute}, {"max-age=-1", 10 * time.Minute}, {`max-age="180"`, 3 * time.Minute}, {"max-age=99999999999999999999", 10 * time.Minute},
 	}
 	for _, tt := range tests {
 		t.Run(tt.header, func(t *testing.T) {
 			s := newIssuer(t, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Cache-Control", tt.header)
+				control, age, _ := strings.Cut(tt.header, "; age=")
+				w.Header().Set("Cache-Control", control)
+				w.Header().Set("Age", age)
 				fmt.Fprint(w, body)
 			})
 			r := newRemote(t, s, nil)

@@ -20,7 +20,7 @@ type Ring struct {
 
 	file   File       // without a path if the ring has none
 	mu     sync.Mutex // held by who replaces snap
-	forced bucket     // of reloads because of an unknown key ID; under mu
+	forced forcedLook
 	snap   atomic.Pointer[snapshot]
 	watch  atomic.Pointer[sighting]
 }
@@ -162,12 +162,12 @@ func (r *Ring) SealedSince(now time.Time) (time.Time, bool) {
 
 // Key returns the key that a token names, for verifying or decrypting: one that is pending, active
 // or retiring. An ID that is not known makes the ring look whether its file has changed, at most every 30 seconds: another
-// instance may have been faster to read it. The error wraps ErrUnknownKey, ErrKeyExpired or ErrKeyRevoked; a client must
+// instance may have been faster to read it. It waits for that no longer than ctx. The error wraps ErrUnknownKey, ErrKeyExpired or ErrKeyRevoked; a client must
 // not learn which.
-func (r *Ring) Key(_ context.Context, kid string, now time.Time) (*Key, error) {
+func (r *Ring) Key(ctx context.Context, kid string, now time.Time) (*Key, error) {
 	k := r.load().byID[kid]
 	if k == nil {
-		k = r.reloadFor(kid, now)
+		k = r.reloadFor(ctx, kid, now)
 	}
 	if k == nil {
 		return nil, ErrUnknownKey // without the kid: it is text from a token

@@ -9,7 +9,7 @@
 // A session token never passes for a service token, nor the reverse: they differ
 // in typ (RFC 8725bis, Section 3.11). The algorithm is a property of the key and
 // never read from the token, there is no "none", and nothing reads the claims of
-// a token that has not been verified, except [Explain], which is for people.
+// a token that has not been verified, except [Explain] and [Diagnose], which are for people.
 //
 // What is refused before any library sees it is listed in package jose.
 package token

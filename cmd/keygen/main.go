@@ -16,7 +16,7 @@
 //	5   another process holds the lock of the key file: try again
 //	6   the token is no good
 //	7   the token has expired
-//	8   no such key, or no key file
+//	8   no such key, or a file is missing
 //	10  something is due, or differs
 package main
 

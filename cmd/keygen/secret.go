@@ -24,8 +24,11 @@ const noFD = -1
 
 func (s *secretFlags) add(f *pflag.FlagSet, prefix string) {
 	what := "of an encrypted key file"
-	if prefix != "" {
+	switch prefix {
+	case "new-":
 		what = "to encrypt the key file under"
+	case "import-":
+		what = "of the file to import"
 	}
 	s.prefix = prefix
 	f.StringVar(&s.passphraseFile, prefix+"passphrase-file", "", "`file` with the passphrase "+what+"; - is standard input")

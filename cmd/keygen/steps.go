@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -77,10 +78,29 @@ func (t *tool) printTable(changes []rotation.Change) error {
 	}
 	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KID\tUSE\tALG\tCHANGE\tWAS\tIS")
-	for _, c := range changes {
+	for _, c := range condense(changes) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", dash(c.ID), dash(string(c.Use)), dash(string(c.Algorithm)), c.What, dash(printable(c.Was)), dash(printable(c.Is)))
 	}
 	return w.Flush()
+}
+
+// condense puts the dates of each key that was made into one line.
+func condense(changes []rotation.Change) (lines []rotation.Change) {
+	for i := 0; i < len(changes); i++ {
+		c := changes[i]
+		if c.What != "made" {
+			lines = append(lines, c)
+			continue
+		}
+		words := map[string]string{"publish_at": "published from ", "sign_from": "signs from ", "sign_until": "until ", "verify_until": "verifies until "}
+		var said []string
+		for ; i+1 < len(changes) && changes[i+1].ID == c.ID; i++ {
+			said = append(said, words[changes[i+1].What]+changes[i+1].Is)
+		}
+		c.Is = strings.Join(said, ", ")
+		lines = append(lines, c)
+	}
+	return lines
 }
 
 func (t *tool) addCommand() *cobra.Command {

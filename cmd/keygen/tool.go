@@ -34,6 +34,8 @@ type tool struct {
 	color       string        // --color
 	secret      secretFlags   // --passphrase-file and the like
 
+	opened *keys.File // the key file with its secret, once that was read
+
 	now time.Time // as of when the command runs
 	ran bool      // a command has begun: errors before that are wrong usage
 }
@@ -50,8 +52,8 @@ Data goes to standard output, everything else to standard error. Exit codes:
 0 done, 1 input, output or internal error, 2 wrong usage, 3 refused (by the
 timing: the text says when it is safe; or the file exists, or others can read
 it), 4 key file damaged or wrong passphrase, 5 key file locked: try again,
-6 token no good, 7 token expired, 8 no such key or no key file, 10 something is
-due, or differs.`
+6 token no good, 7 token expired, 8 no such key or a file is missing,
+10 something is due, or differs.`
 
 func (t *tool) root() *cobra.Command {
 	root := &cobra.Command{
@@ -177,14 +179,21 @@ func (t *tool) path() string {
 
 // file is the key file that was chosen, with what it is encrypted under.
 func (t *tool) file() (keys.File, error) {
+	if t.opened != nil {
+		return *t.opened, nil // a secret can be read once
+	}
 	f := keys.File{Path: t.path()}
-	if err := t.secret.read(t, &f); err != nil || len(t.secret.given()) > 0 {
+	if err := t.secret.read(t, &f); err != nil {
 		return f, err
 	}
-	if locked, err := f.Encrypted(); err == nil && locked { // what is wrong else, Read says
-		f.Passphrase, err = t.ask("passphrase of " + f.Path)
-		return f, err
+	if len(t.secret.given()) == 0 {
+		if locked, err := f.Encrypted(); err == nil && locked { // what is wrong else, Read says
+			if f.Passphrase, err = t.ask("passphrase of " + f.Path); err != nil {
+				return f, err
+			}
+		}
 	}
+	t.opened = &f
 	return f, nil
 }
 

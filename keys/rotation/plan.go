@@ -177,6 +177,9 @@ func (b *book) retiringReason(r *record) string {
 	if !r.signs() {
 		return "withdrawn before it signed"
 	}
-	p := b.policy
-	return fmt.Sprintf("signs no more; verifies for token_life %s + leeway %s + clock_skew %s + grace %s = %s", span.Format(p.TokenLife), span.Format(p.Leeway), span.Format(p.ClockSkew), span.Format(p.Grace), span.Format(p.VerifyOnly()))
+	p, words := b.policy, "signs no more; verifies"
+	if r.use() == keys.Encryption {
+		words = "encrypts no more; decrypts"
+	}
+	return words + fmt.Sprintf(" for token_life %s + leeway %s + clock_skew %s + grace %s = %s", span.Format(p.TokenLife), span.Format(p.Leeway), span.Format(p.ClockSkew), span.Format(p.Grace), span.Format(p.VerifyOnly()))
 }
