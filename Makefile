@@ -21,8 +21,11 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path './tools/
 .PHONY: test lint fuzz soak bench api needs
 .SILENT:
 
+# Tests that count something write it to the file CLOAKROOM_REPORT.
+REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export CLOAKROOM_REPORT=$$report
+
 test: needs
-	for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done
+	$(REPORTED); for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done; echo "== counts"; cat $$report
 
 # What the tests need beyond Go: a C compiler, for the race detector, and other
 # people's tools that read our keys, and the reverse. Add here what a new test needs: a command that
@@ -64,7 +67,7 @@ fuzz:
 	[ $$found = 1 ] || { echo "no fuzz targets"; exit 1; }
 
 soak:
-	for m in $(MODULES); do echo "== soak $$m"; CLOAKROOM_SOAK=1 $(GO) -C $$m test -count 1 -timeout 60m -run 'Race|Soak|Flood' ./...; done
+	$(REPORTED); for m in $(MODULES); do echo "== soak $$m"; CLOAKROOM_SOAK=1 $(GO) -C $$m test -count 1 -timeout 60m -run 'Race|Soak|Flood' ./...; done; echo "== counts"; cat $$report
 
 bench:
 	mkdir -p .bench

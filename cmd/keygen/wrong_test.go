@@ -1,0 +1,168 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+// A bench is a directory with a key file that rotate could change.
+type bench struct {
+	dir, path string
+	secret    []string // flags
+}
+
+func newBench(t *testing.T, f keys.File, secret ...string) *bench {
+	b := &bench{dir: t.TempDir(), secret: secret}
+	b.path = filepath.Join(b.dir, "keys.json")
+	set, err := rotation.New(keys.Policy{}, time.Now().Add(-24*time.Hour), keys.ES256, keys.Direct)
+	require.NoError(t, err)
+	f.Path = b.path
+	require.NoError(t, f.Create(context.Background(), set))
+	require.NoError(t, os.Remove(b.path+".lock"))
+	return b
+}
+
+// refuses runs commands that read and that write, and checks how they end, what
+// they say, and that they change nothing.
+func (b *bench) refuses(t *testing.T, code int, want string) {
+	t.Helper()
+	before := b.snapshot(t)
+	for _, args := range [][]string{{"list"}, {"rotate"}, {"rotate", "--if-due"}} {
+		var stdout, stderr bytes.Buffer
+		got := run(append(append(args, "--keyset", b.path), b.secret...), strings.NewReader(""), &stdout, &stderr)
+		require.Equal(t, code, got, "%v: %s", args, &stderr)
+		require.Contains(t, stderr.String(), want)
+		require.Empty(t, stdout.String())
+	}
+	require.Equal(t, before, b.snapshot(t))
+}
+
+// snapshot describes every file of the directory but the lock.
+func (b *bench) snapshot(t *testing.T) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	entries, err := os.ReadDir(b.dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".lock") {
+			continue
+		}
+		info, err := os.Lstat(filepath.Join(b.dir, e.Name()))
+		require.NoError(t, err)
+		all[e.Name()] = info.Mode().String()
+		if info.Mode().IsRegular() && info.Size() < 1<<20 {
+			content, err := os.ReadFile(filepath.Join(b.dir, e.Name()))
+			require.NoError(t, err)
+			all[e.Name()] += string(content)
+		}
+	}
+	return all
+}
+
+func TestWrongFiles(t *testing.T) {
+	for _, row := range []struct {
+		name, want string
+		code       int
+		spoil      func(t *testing.T, path string)
+	}{
+		{"missing", "make one with: keygen init", exitNotFound, func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
+		{"empty", "the file is empty", exitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 0)) }},
+		{"truncated", "restore it from a backup", exitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 700)) }},
+		{"1 GB", "larger than 1 MiB", exitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 1<<30)) }},
+		{"directory", "is a directory", exitDamaged, func(t *testing.T, path string) {
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.Mkdir(path, 0o700))
+		}},
+		{"FIFO", "not a regular file", exitDamaged, func(t *testing.T, path string) {
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, syscall.Mkfifo(path, 0o600))
+		}},
+		{"others can read it", "chmod 600", exitRefused, func(t *testing.T, path string) { require.NoError(t, os.Chmod(path, 0o640)) }},
+		{"another owner", "belongs to user 12345", exitRefused, func(t *testing.T, path string) {
+			if os.Geteuid() != 0 {
+				t.Skip("only root can give a file away")
+			}
+			require.NoError(t, os.Chown(path, 12345, -1))
+		}},
+		{"a PEM file", "keygen import", exitDamaged, func(t *testing.T, path string) {
+			require.NoError(t, os.WriteFile(path, []byte("-----BEGIN PRIVATE KEY-----\n"), 0o600))
+		}},
+		{"a link that leads nowhere", "", exitNotFound, func(t *testing.T, path string) {
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.Symlink("nowhere", path))
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b := newBench(t, keys.File{})
+			row.spoil(t, b.path)
+			b.refuses(t, row.code, row.want)
+		})
+	}
+}
+
+// Each byte of the file counts.
+func TestFlippedBytes(t *testing.T) {
+	b := newBench(t, keys.File{})
+	good, err := os.ReadFile(b.path)
+	require.NoError(t, err)
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1 << (i % 7)
+		require.NoError(t, os.WriteFile(b.path, bad, 0o600))
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitDamaged, run([]string{"rotate", "--keyset", b.path}, nil, &stdout, &stderr), "byte %d: %s", i, &stderr)
+		now, err := os.ReadFile(b.path)
+		require.NoError(t, err)
+		require.Equal(t, bad, now)
+		require.NotContains(t, stderr.String(), string(good[max(0, i-20):min(len(good), i+20)]), "no piece of the file")
+	}
+	require.NoFileExists(t, b.path+".bak")
+}
+
+func TestWrongSecrets(t *testing.T) {
+	kek := bytes.Repeat([]byte{7, 200, 31, 99, 4, 5, 250, 17, 8, 9, 10, 11, 12, 13, 14, 15}, 2)
+	b := newBench(t, keys.File{Key: kek})
+	secret := func(name string, content []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		return path
+	}
+	other := bytes.Clone(kek)
+	other[0]++
+	for _, row := range []struct {
+		name, want string
+		code       int
+		flags      []string
+	}{
+		{"another key", "wrong passphrase or key, or the file is damaged", exitDamaged, []string{"--kek-file", secret("kek", other)}},
+		{"a short key", "", exitDamaged, []string{"--kek-file", secret("kek", kek[:31])}},
+		{"a passphrase", "", exitDamaged, []string{"--passphrase-file", secret("p", []byte("correct horse battery"))}},
+		{"none, and no terminal", "a passphrase or a key is needed", exitUsage, nil},
+		{"no such file", "no such file", exitNotFound, []string{"--kek-file", filepath.Join(t.TempDir(), "none")}},
+		{"no such variable", "is not set", exitError, []string{"--kek-env", "KEYGEN_TEST_NONE"}},
+		{"two", "contradict each other", exitUsage, []string{"--kek-env", "A", "--passphrase-env", "B"}},
+		{"a descriptor that is not open", "", exitError, []string{"--kek-fd", "99"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			b.secret = row.flags
+			b.refuses(t, row.code, row.want)
+		})
+	}
+	b.secret = []string{"--kek-file", secret("kek", kek)}
+	require.Equal(t, exitOK, run(append([]string{"rotate", "--keyset", b.path}, b.secret...), nil, new(bytes.Buffer), new(bytes.Buffer)))
+	plain := newBench(t, keys.File{}, b.secret...)
+	plain.refuses(t, exitDamaged, "the file is not encrypted")
+}
