@@ -25,7 +25,9 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path './tools/
 REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export CLOAKROOM_REPORT=$$report
 
 test: needs
-	$(REPORTED); for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done; echo "== counts"; cat $$report
+	$(REPORTED); for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done; \
+	echo "== simulations"; $(GO) test -run '^TestSimulation' ./keys/rotation; \
+	echo "== counts"; cat $$report
 
 # What the tests need beyond Go: a C compiler, for the race detector, and other
 # people's tools that read our keys, and the reverse. Add here what a new test needs: a command that

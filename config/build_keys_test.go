@@ -37,7 +37,7 @@ func TestBuildKeyFiles(t *testing.T) {
 		{"PEM", "is a PEM file, not a key file that keygen init made", keys.ErrInvalidFile, func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, []byte("-----BEGIN PRIVATE KEY-----"), 0o600))
 		}},
-		{"empty", "is damaged or was edited", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 0) }},
+		{"empty", "the file is empty; restore it from a backup", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 0) }},
 		{"truncated", "is damaged or was edited", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 100) }},
 		{"corrupt", "is damaged or was edited", keys.ErrInvalidFile, flip},
 	} {

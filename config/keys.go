@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
@@ -39,6 +40,9 @@ func (b *builder) readKeys() {
 		return
 	}
 	b.app.Keys = ring
+	if b.Keys.Rotate {
+		b.checkWritable()
+	}
 	if b.writesTokens() {
 		b.fail("keys.file", unable(ring, b.now()))
 		b.checkPolicy(ring.Policy())
@@ -70,7 +74,10 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 			b.fail(s.path, err)
 			return f, false
 		}
-		*s.to = bytes.TrimRight(secret, "\r\n") // as editors and echo leave it
+		if s.to == &f.Passphrase {
+			secret = bytes.TrimRight(secret, "\r\n") // as editors and echo leave it; in a raw key they are part of it
+		}
+		*s.to = secret
 	}
 	return f, true
 }
@@ -100,6 +107,25 @@ func lookup(name string) ([]byte, error) {
 		return nil, fmt.Errorf("the environment variable %s is not set", name)
 	}
 	return []byte(secret), nil
+}
+
+// checkWritable refuses a rotation that could not be written.
+func (b *builder) checkWritable() {
+	if b.Keys.InsecureGroupReadable {
+		b.fail("keys.rotate", errors.New("goes without keys.insecure_group_readable: what is written is readable by its owner alone; rotate where the secret is made"))
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	unlock, err := durable.Lock(ctx, b.Keys.File)
+	if errors.Is(err, durable.ErrLocked) {
+		return // somebody can
+	}
+	if err != nil {
+		b.fail("keys.rotate", fmt.Errorf("this process can't write the key file: %w", err))
+		return
+	}
+	_ = unlock() // the lock is all that was wanted
 }
 
 // checkPolicy refuses times that the keys can't honour.
@@ -162,7 +188,7 @@ func (b *builder) watchKeys() {
 	}
 	b.background(func(ctx context.Context) {
 		_ = b.app.Keys.Watch(ctx, b.reloadEvery(), func(err error) {
-			b.o.Logger.ErrorContext(ctx, "something is wrong with the keys; those in force stay", "error", err)
+			b.o.Logger.ErrorContext(ctx, "something is wrong with the keys", "error", err)
 		})
 	})
 }

@@ -135,6 +135,8 @@ func rawKey(key []byte) []byte {
 func (f File) open(data []byte) ([]byte, error) {
 	secret := f.protection()
 	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, errors.New("the file is empty; restore it from a backup")
 	case isEncrypted(data):
 		return secret.decrypt(data)
 	case secret.given():
@@ -182,6 +184,8 @@ func (f File) readSafely() ([]byte, fs.FileInfo, error) {
 
 func explainOpen(path string, err error) error {
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(path, ".bak"):
+		return fmt.Errorf("keys: no file at %s: the previous key file is kept there with each change: %w", path, err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("keys: no key file at %s; make one with: keygen init --keyset %s: %w", path, path, err)
 	case errors.Is(err, fs.ErrPermission):
@@ -256,7 +260,7 @@ func (f File) createLocked(ctx context.Context, data []byte) error {
 
 // Update lets change work on the keys of the file, under the lock, and
 // writes the file durably with mode 0600 and the next generation. The file that it replaces stays beside it, with
-// .bak at the end of its name. If change fails or leaves everything as it was, nothing is
+// .bak at the end of its name, unless a key was revoked: then none stays. If change fails or leaves everything as it was, nothing is
 // written. The error wraps ErrLocked when ctx ends before the lock is free.
 //
 // Update does not ask whether a change would log somebody out: package
@@ -289,6 +293,9 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 	if err := change(s); err != nil {
 		return err
 	}
+	if revokes(before, s) {
+		opts = []durable.Option{durable.DropPrevious()} // it would bring the keys back
+	}
 	if !s.changed && s.equal(before) {
 		return nil
 	}
@@ -305,6 +312,14 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 		return fmt.Errorf("keys: update key file: %w", err)
 	}
 	return nil
+}
+
+// revokes reports whether after has a key that was revoked since before.
+func revokes(before, after *Set) bool {
+	return slices.ContainsFunc(before.keys, func(k *Key) bool {
+		is := find(append(after.Keys(), after.pruned...), k.id)
+		return k.revoked == nil && is != nil && is.revoked != nil
+	})
 }
 
 // encode returns what is written of s.

@@ -92,7 +92,7 @@ var (
 	ErrKeyRevoked  = errors.New("keys: the key was revoked")
 	ErrNoActiveKey = errors.New("keys: no active key; run: keygen check, and keygen rotate")
 	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; run: keygen rotate --use enc")
-	ErrUnavailable = errors.New("keys: the key set can't be fetched")
+	ErrUnavailable = errors.New("keys: the keys can't be had")
 	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
 )
 

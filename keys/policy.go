@@ -196,7 +196,7 @@ func (p *Policy) parse(value []byte) error {
 	err := jose.Object(value, func(name string, value []byte) error {
 		n, err := jose.Int(value)
 		if err != nil || n <= 0 || n > math.MaxInt32 {
-			return fmt.Errorf("policy member %q is no positive number", name)
+			return fmt.Errorf("policy %s is no positive number", nameOf(name))
 		}
 		if name == "peak_rate" {
 			p.PeakRate = int(n)
@@ -208,7 +208,7 @@ func (p *Policy) parse(value []byte) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("policy member %q is not known to this version", name)
+		return fmt.Errorf("policy %s is not known to this version", nameOf(name))
 	})
 	if err != nil {
 		return err

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,11 +47,19 @@ func (r *Ring) Reload() error {
 // reload does what Reload does. The caller holds r.mu.
 func (r *Ring) reload() error {
 	s, info, err := r.file.read()
+	if errors.Is(err, fs.ErrNotExist) && r.load().info != nil {
+		return fmt.Errorf("keys: the key file %s is gone; restore it, such as from %s.bak: a new one would log everybody out: %w", r.file.Path, r.file.Path, fs.ErrNotExist)
+	}
 	if err != nil {
 		return err
 	}
 	if old := r.load(); s.generation < old.generation {
 		return fmt.Errorf("%w: %s has generation %d, and %d is in force; restart if you want to go back", ErrInvalidFile, r.file.Path, s.generation, old.generation)
+	}
+	for id, k := range r.load().byID {
+		if is := find(append(s.Keys(), s.pruned...), id); k.revoked != nil && is != nil && is.revoked == nil {
+			return fmt.Errorf("%w: in %s key %s, which was revoked, is not revoked any more: the file goes back behind that; restore a later one, or restart if you want to go back", ErrInvalidFile, r.file.Path, id)
+		}
 	}
 	return r.install(s, s.Policy(), info)
 }
@@ -202,7 +212,7 @@ func (r *Ring) seen(s *snapshot, now time.Time) error {
 	if now.Before(due.Add(s.policy.Grace)) {
 		return nil
 	}
-	return fmt.Errorf("%w: the key file could not be read since %s, which is over the grace of %s", ErrUnavailable, w.at.UTC().Format(time.RFC3339), span.Format(s.policy.Grace))
+	return fmt.Errorf("%w: the key file could not be read since %s, longer than the grace of %s: nothing is signed or encrypted until it can; tokens are still verified", ErrUnavailable, w.at.UTC().Format(time.RFC3339), span.Format(s.policy.Grace))
 }
 
 func latest(a, b time.Time) time.Time {
@@ -229,7 +239,7 @@ func (r *Ring) Health(now time.Time) Health {
 	if w := r.watch.Load(); w != nil && s.info != nil {
 		h.SeenAt = w.at
 		if w.failed != nil {
-			h.Problems = append(h.Problems, fmt.Errorf("keys: the key file could not be read again; the keys of generation %d stay in force: %w", s.generation, w.failed))
+			h.Problems = append(h.Problems, fmt.Errorf("keys: the key file could not be read again; generation %d stays in force: %w", s.generation, w.failed))
 		}
 	}
 	h.Problems = append(h.Problems, r.problems(now)...)
@@ -270,14 +280,27 @@ func (s *snapshot) problem(use Use, now time.Time) error {
 		return fmt.Errorf("keys: key %s (%s) should have been replaced at %s, and goes on in its grace until %s; run: keygen rotate", k.id, use, end.Format(time.RFC3339), end.Add(s.policy.Grace).Format(time.RFC3339))
 	case k == nil && (use == Signature || s.ever(use, now)):
 		return fmt.Errorf("%w (%s)", ErrNoActiveKey, use)
+	case k != nil && s.runsOut(k, now):
+		return fmt.Errorf("keys: key %s (%s) signs until %s, and no other is published to follow it; run: keygen rotate --if-due", k.id, use, k.dates.SignUntil.Format(time.RFC3339))
 	}
 	return nil
+}
+
+// runsOut reports whether a key that makes new tokens ends so soon that a successor should be published by now.
+func (s *snapshot) runsOut(k *Key, now time.Time) bool {
+	end := k.dates.SignUntil
+	if end.IsZero() || s.policy.RotationPeriod == 0 || now.Before(end.Add(-2*s.policy.Lead(k.alg))) {
+		return false
+	}
+	return !slices.ContainsFunc(s.keys, func(next *Key) bool {
+		return next.Use() == k.Use() && next.id != k.id && next.State(now).trusted() && next.dates.signs() && !next.dates.SignFrom.After(end) && (next.dates.SignUntil.IsZero() || next.dates.SignUntil.After(end))
+	})
 }
 
 // ever reports whether a key of this use has begun to be used.
 func (s *snapshot) ever(use Use, now time.Time) bool {
 	for _, k := range s.byID {
-		if k.Use() == use && k.dates.signs() && !now.Before(k.dates.SignFrom) {
+		if k.Use() == use && k.began(now) {
 			return true
 		}
 	}

@@ -288,7 +288,7 @@ func TestUnknownKeyAndBrokenFile(t *testing.T) {
 			require.Len(t, p.r.Keys(), 1)
 			h := p.r.Health(now)
 			require.Len(t, h.Problems, 1)
-			require.ErrorContains(t, h.Problems[0], "keys: the key file could not be read again; the keys of generation 1 stay in force: keys: ")
+			require.ErrorContains(t, h.Problems[0], "keys: the key file could not be read again; generation 1 stays in force: keys: ")
 			require.Equal(t, now.Add(-time.Hour), h.SeenAt)
 			require.NotEmpty(t, h.Signer, "nobody watches: it signs on")
 			require.NotEmpty(t, newest(t, p.r, keys.Signature, now.Add(1000*time.Hour)))

@@ -220,7 +220,7 @@ func (k *Key) newer(than *Key) bool {
 func (s *snapshot) sealedSince(now time.Time) (since time.Time, ever bool) {
 	for _, k := range s.byID {
 		from := k.dates.SignFrom
-		if k.Use() != Encryption || !k.dates.signs() || now.Before(from) {
+		if k.Use() != Encryption || !k.began(now) {
 			continue
 		}
 		if !ever || from.Before(since) {
@@ -228,6 +228,12 @@ func (s *snapshot) sealedSince(now time.Time) (since time.Time, ever bool) {
 		}
 	}
 	return since, ever
+}
+
+// began reports whether the key has begun to make tokens: neither withdrawn nor revoked before that.
+func (k *Key) began(now time.Time) bool {
+	from := k.dates.SignFrom
+	return k.dates.signs() && !now.Before(from) && (k.revoked == nil || !k.revoked.at.Before(from))
 }
 
 // same reports whether two keys with one ID are one key. A private half may have been erased meanwhile.

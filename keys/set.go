@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
@@ -195,7 +196,7 @@ func (s *Set) forget(id string) error {
 // firstSealer returns the first key that encrypted, or nil.
 func firstSealer(keys []*Key) (first *Key) {
 	for _, k := range keys {
-		if k.Use() == Encryption && k.dates.signs() && (first == nil || k.dates.SignFrom.Before(first.dates.SignFrom)) {
+		if k.Use() == Encryption && k.began(k.dates.SignFrom) && (first == nil || k.dates.SignFrom.Before(first.dates.SignFrom)) {
 			first = k
 		}
 	}
@@ -317,7 +318,7 @@ func parseSet(data []byte) (*Set, error) {
 		case "checksum":
 			summed = true
 		default:
-			err = errors.New("member " + strconv.Quote(name) + " is not known to this version")
+			err = errors.New(nameOf(name) + " is not known to this version")
 		}
 		return err
 	})
@@ -331,6 +332,14 @@ func parseSet(data []byte) (*Set, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// nameOf names a member of a key file, unless it may be a secret that slipped.
+func nameOf(name string) string {
+	if len(name) > 24 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
+		return "member with a strange name"
+	}
+	return "member " + strconv.Quote(name)
 }
 
 // foreign says what data is that parseSet has refused, if it was never a key

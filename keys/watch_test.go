@@ -149,7 +149,7 @@ func TestWatchEndsSigning(t *testing.T) {
 			for _, makes := range []func(time.Time) (*keys.Key, error){r.Signer, r.Sealer} {
 				k, err := makes(ends)
 				require.ErrorIs(t, err, keys.ErrUnavailable)
-				require.ErrorContains(t, err, "the key file could not be read since "+last.UTC().Format(time.RFC3339)+", which is over the grace of 1h")
+				require.ErrorContains(t, err, "the key file could not be read since "+last.UTC().Format(time.RFC3339)+", longer than the grace of 1h")
 				require.Nil(t, k)
 			}
 			for _, k := range []*keys.Key{sig, enc} {
@@ -284,9 +284,12 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 			return "keys: key " + k.ID() + " (sig) should have been replaced at 2000-01-01T" + at + "Z, and goes on in its grace until 2000-01-01T" + until + "Z; run: keygen rotate"
 		}
 		none := "keys: no active key; run: keygen check, and keygen rotate (sig)"
+		ends := func(k *keys.Key, at string) string {
+			return "keys: key " + k.ID() + " (sig) signs until 2000-01-01T" + at + "Z, and no other is published to follow it; run: keygen rotate --if-due"
+		}
 		require.Equal(t, []string{
-			"1h0m0s " + overrun(a, "01:00:00", "02:00:00"), "2h0m0s " + none,
-			"4h0m0s " + overrun(b, "04:00:00", "05:00:00"), "5h0m0s " + none,
+			"10m0s " + ends(a, "01:00:00"), "1h0m0s " + overrun(a, "01:00:00", "02:00:00"), "2h0m0s " + none,
+			"3h10m0s " + ends(b, "04:00:00"), "4h0m0s " + overrun(b, "04:00:00", "05:00:00"), "5h0m0s " + none,
 		}, got)
 		w.stop(t)
 	})
@@ -328,7 +331,7 @@ func TestHealth(t *testing.T) {
 		problems       []string
 	}{
 		{at(0), "", "", []string{"no active key; run: keygen check, and keygen rotate (sig)"}},
-		{at(1), sig.ID(), "", nil},
+		{at(1), sig.ID(), "", []string{"key " + sig.ID() + " (sig) signs until"}},
 		{at(3), sig.ID(), enc.ID(), []string{"key " + sig.ID() + " (sig) should have been replaced"}},
 		{at(4), "", enc.ID(), []string{"(sig)"}},
 		{at(5), "", enc.ID(), []string{"(sig)", "key " + enc.ID() + " (enc) should have been replaced"}},

@@ -45,7 +45,9 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	if err != nil {
 		return nil, unavailable("sign a session token", err)
 	}
-	sealer, err := c.ring.Sealer(now)
+	// Where encryption begins, an instance whose clock is ahead has made this session's last token by its own
+	// time already: one that is not encrypted would be refused there.
+	sealer, err := c.ring.Sealer(later(now, rec.SeenAt))
 	if err != nil {
 		return nil, unavailable("encrypt a session token", err)
 	}
@@ -68,6 +70,16 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 		}
 	}
 	return out, nil
+}
+
+// skewOf is how far the clocks of instances may differ: what the policy of the keys says, if that is more.
+func skewOf(r *keys.Ring) time.Duration { return max(maxSkew, r.Policy().ClockSkew) }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // capped returns rec with an idle deadline that is no later than the end of key.
@@ -168,9 +180,9 @@ func (c *codec) accept(claims *claims, now time.Time) error {
 		return forged(errors.New("token: iss is not ours"))
 	case claims.audience != c.audience:
 		return forged(errors.New("token: aud is not ours"))
-	case claims.issuedAt.After(now.Add(maxSkew)):
+	case claims.issuedAt.After(now.Add(skewOf(c.ring))):
 		return forged(errors.New("token: iat is in the future; check the clocks of the instances"))
-	case claims.notBefore.After(now.Add(maxSkew)):
+	case claims.notBefore.After(now.Add(skewOf(c.ring))):
 		return forged(errors.New("token: nbf is in the future"))
 	case claims.expiresAt.After(claims.deadline), claims.issuedAt.After(claims.expiresAt):
 		return forged(errors.New("token: exp is outside of the session's life"))

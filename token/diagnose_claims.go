@@ -102,7 +102,7 @@ func (x *examiner) leeway() (late, early time.Duration) {
 	case x.d.Kind == "service":
 		return defaultLeeway, defaultLeeway
 	}
-	return 0, maxSkew
+	return 0, skewOf(x.ring)
 }
 
 func (x *examiner) issuedAt() (Verdict, string) {
@@ -122,7 +122,7 @@ func (x *examiner) begins(what string, at time.Time, why string) (Verdict, strin
 	text := what + " " + x.when(at)
 	switch off := at.Sub(x.now); {
 	case off > leeway:
-		return Failed, text + ": " + why + "; " + x.wouldHelp(off, maxSkew)
+		return Failed, text + ": " + why + "; " + x.wouldHelp(off, skewOf(x.ring))
 	case off > 0:
 		return Passed, text + fmt.Sprintf(", within the leeway of %s", exactly(leeway))
 	}
@@ -211,7 +211,7 @@ func (x *examiner) login() (Verdict, string) {
 	switch {
 	case at.IsZero():
 		return Passed, "nobody is logged in"
-	case at.After(x.now.Add(maxSkew)):
+	case at.After(x.now.Add(skewOf(x.ring))):
 		return Warning, "logged in " + x.when(at) + ": the clock of who issued it is ahead of this one"
 	}
 	return Passed, "logged in " + x.when(at)

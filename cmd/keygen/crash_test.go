@@ -135,7 +135,7 @@ func (c *crash) fresher(t *testing.T) string {
 }
 
 func (c *crash) command(path string, stdout *os.File) *exec.Cmd {
-	cmd := exec.Command(c.binary, "rotate", "--keyset", path, "--at", c.at.Format(time.RFC3339))
+	cmd := exec.Command(c.binary, "rotate", "--write-at", "--keyset", path, "--at", c.at.Format(time.RFC3339))
 	cmd.Stdout = stdout
 	return cmd
 }
@@ -176,7 +176,7 @@ func (c *crash) round(t *testing.T) {
 		return
 	}
 	c.inspect(t, path)
-	next := exec.Command(c.binary, "rotate", "--keyset", path, "--at", c.at.Add(2*time.Hour).Format(time.RFC3339))
+	next := exec.Command(c.binary, "rotate", "--write-at", "--keyset", path, "--at", c.at.Add(2*time.Hour).Format(time.RFC3339))
 	out, err := next.CombinedOutput()
 	require.NoError(t, err, "the next rotation: %s", out)
 	requireRotated(t, path)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -104,7 +105,7 @@ func (o *importFlags) resolve(t *tool) (err error) {
 }
 
 func (t *tool) importKeys(ctx context.Context, path string, o *importFlags) error {
-	if err := o.resolve(t); err != nil {
+	if err := errors.Join(o.resolve(t), t.mayWrite()); err != nil {
 		return err
 	}
 	if err := onlyOnce(path == "-", t.secret.standardInput(), o.secret.standardInput(), o.next.standardInput()); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,7 +31,7 @@ Profiles:
 The policy says how long tokens live and how fast news of keys travels; see
 "keygen policy" for the flags, and for what follows from them.`,
 		Example: `  keygen init --keyset /etc/app/keys.json
-  keygen init --profile web --rotation-period 90d
+  keygen init --profile web --rotation-period 90d --peak-rate 100
   keygen init --sign-alg EdDSA --enc-alg A256KW
   keygen init --new-passphrase-file passphrase.txt`,
 		Args: cobra.NoArgs,
@@ -89,7 +90,7 @@ func profileAlgorithms(profile string, signAlg, encAlg keys.Algorithm) ([]keys.A
 
 // create writes a new key file and lists what is in it.
 func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error {
-	if err := t.checkNew(file); err != nil {
+	if err := errors.Join(t.checkNew(file), t.mayWrite()); err != nil {
 		return err
 	}
 	if !t.dryRun {
@@ -99,6 +100,8 @@ func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error 
 			return err
 		}
 		t.note("wrote %s (mode 0600); keep it secret, and back it up", file.Path)
+	} else {
+		t.note("such keys would be made; nothing was written")
 	}
 	t.adviseAlgorithms(set)
 	return t.list(set)

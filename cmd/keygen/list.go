@@ -66,7 +66,20 @@ enough. Write "show -- KID" if the ID begins with a dash.`,
 }
 
 // pick finds the key whose ID is, or begins with, id.
-func pick(set *keys.Set, id string) (found *keys.Key, err error) { return pickFrom(set.Keys(), id) }
+// One that was pruned is named, with what became of it.
+func pick(set *keys.Set, id string) (found *keys.Key, err error) {
+	found, err = pickFrom(set.Keys(), id)
+	if err == nil {
+		return found, nil
+	}
+	if gone, _ := pickFrom(set.Pruned(), id); gone != nil && id != "" {
+		if at, reason, revoked := gone.Revoked(); revoked {
+			return nil, refuse(exitRefused, "key %s was revoked already, at %s: %s", gone.ID(), date(at), printable(reason))
+		}
+		return nil, refuse(exitRefused, "key %s has expired and was pruned; see keygen list --all", gone.ID())
+	}
+	return nil, err
+}
 
 func pickFrom(all []*keys.Key, id string) (found *keys.Key, err error) {
 	for _, k := range all {

@@ -28,6 +28,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
@@ -73,7 +74,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "keygen:", err)
+	fmt.Fprintln(stderr, "keygen:", strings.ReplaceAll(err.Error(), "\n", "\nkeygen: "))
+	if strings.Contains(err.Error(), "unknown shorthand flag") {
+		fmt.Fprintln(stderr, "Write \"-- KID\" behind all flags if a key ID begins with a dash.")
+	}
 	if !t.ran {
 		fmt.Fprintln(stderr, "Run \"keygen help\" for the commands.")
 		return exitUsage

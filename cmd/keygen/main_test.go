@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,9 +27,18 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"keygen": main,
+		"keygen": atAnyTime,
 		"mint":   mint,
 	})
+}
+
+// atAnyTime is main for scripts, which run as of fixed instants.
+func atAnyTime() {
+	if slices.Contains(os.Args, "--at") && !slices.Contains(os.Args, "--honest") {
+		os.Args = append(os.Args[:1], append([]string{"--write-at"}, os.Args[1:]...)...)
+	}
+	os.Args = slices.DeleteFunc(os.Args, func(arg string) bool { return arg == "--honest" })
+	main()
 }
 
 // TestScripts runs testdata/*.txt; it fails if there are none.

@@ -124,7 +124,7 @@ key that signs, no standby, dates that leave a gap or overlap, keys without an
 end, a policy that contradicts itself. It exits with 3 if something is wrong.
 
 With --due it exits with 10 if there is something for keygen rotate --if-due to
-do. With --strict a warning is an error.`,
+do, and nothing is wrong. With --strict a warning is an error.`,
 		Example: `  keygen check --strict
   keygen check --due || keygen rotate --if-due
   keygen check --at +45d`,

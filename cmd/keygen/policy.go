@@ -85,7 +85,7 @@ as that rejects no token. What follows:
                2 + ceil(verify-only / rotation_period); at most 8
   GCM tokens   under one dir key at the peak rate; at most 2^31`,
 		Example: `  keygen policy
-  keygen policy --token-life 30d --rotation-period 90d
+  keygen policy --token-life 30d --rotation-period 90d --peak-rate 100
   keygen policy --cache-life 12h --dry-run`,
 		Args: cobra.NoArgs,
 	}
@@ -96,13 +96,16 @@ as that rejects no token. What follows:
 		if err != nil {
 			return err
 		}
+		changes := []rotation.Change{}
 		if policy.changed(f) {
-			_, set, err = t.try(ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
+			before, after, err := t.try(ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
 			if err != nil {
 				return err
 			}
+			set, changes = after, append(changes, rotation.Diff(before, after)...)
+			t.noteChanges(changes, after)
 		}
-		return t.showPolicy(set)
+		return t.showPolicy(set, changes)
 	})
 	return cmd
 }
@@ -124,14 +127,20 @@ func derive(p keys.Policy) []derivation {
 	}
 }
 
-func (t *tool) showPolicy(set *keys.Set) error {
+func (t *tool) showPolicy(set *keys.Set, changes []rotation.Change) error {
 	p := set.Policy()
 	if t.format == "json" {
 		fields := make(map[string]string)
 		for _, f := range p.Fields() {
 			fields[f[0]] = f[1]
 		}
-		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "policy": fields, "derived": derive(p)})
+		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "dry_run": t.dryRun, "changes": changes, "policy": fields, "derived": derive(p)})
+	}
+	if len(changes) > 0 {
+		if err := t.printTable(changes); err != nil {
+			return err
+		}
+		fmt.Fprintln(t.stdout)
 	}
 	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 	for _, f := range p.Fields() {

@@ -29,7 +29,7 @@ backups and snapshots hold is as it was. If somebody may have read them, replace
 the keys: keygen revoke --all.`,
 		Example: `  keygen encrypt
   keygen encrypt --new-passphrase-file /run/secrets/keygen
-  head -c 32 /dev/urandom > kek && keygen encrypt --new-kek-file kek`,
+  (umask 077; openssl rand 32 > kek) && keygen encrypt --new-kek-file kek`,
 		Args: cobra.NoArgs,
 	}
 	next.add(cmd.Flags(), "new-")
@@ -43,7 +43,7 @@ func (t *tool) encrypt(ctx context.Context, flags *secretFlags) error {
 	case err != nil:
 		return err
 	case locked:
-		return refuse(exitRefused, "%s is encrypted already; to change what it is encrypted under: keygen rewrap", file.Path)
+		return refuse(exitRefused, "%s is encrypted already; to change what it is encrypted under: keygen rewrap; whether an older one in the clear is beside it: keygen doctor", file.Path)
 	}
 	if given := t.secret.given(); len(given) > 0 {
 		return refuse(exitUsage, "%s is for a key file that is encrypted already; use --new-%s", given[0], given[0][2:])
@@ -64,7 +64,7 @@ key any more. Whoever can read the file, or a backup of it, can then sign as
 you. It needs what the file is encrypted under: --passphrase-file, --kek-file
 and the like, or it asks for the passphrase on a terminal.
 
-To move the keys elsewhere, keygen export --private needs no such file.`,
+To move the keys to another machine, copy the key file as it is.`,
 		Example: "  keygen decrypt --passphrase-file /run/secrets/keygen",
 		Args:    cobra.NoArgs,
 		RunE: t.do(tables(), func(ctx context.Context, _ []string) error {

@@ -92,7 +92,11 @@ func sealCommand(ts *testscript.TestScript, _ bool, args []string) {
 	var p2c int
 	_, err := fmt.Sscan(args[5], &p2c)
 	ts.Check(err)
-	out, err := sealText([]byte(ts.ReadFile(args[0])), args[2], args[3], bytes.TrimRight([]byte(ts.ReadFile(args[4])), "\n"), p2c)
+	secret := []byte(ts.ReadFile(args[4]))
+	if strings.HasPrefix(args[2], "PBES2") { // a line; in a raw key a line break is part of it
+		secret = bytes.TrimRight(secret, "\n")
+	}
+	out, err := sealText([]byte(ts.ReadFile(args[0])), args[2], args[3], secret, p2c)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out, 0o600))
 }

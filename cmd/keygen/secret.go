@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -138,7 +139,27 @@ func (t *tool) ask(prompt string) ([]byte, error) {
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return nil, refuse(exitUsage, "a passphrase or a key is needed: use --passphrase-file, --kek-file or the like (keygen help)")
 	}
+	fd := int(in.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
 	fmt.Fprint(t.stderr, "keygen: "+prompt+": ")
 	defer fmt.Fprintln(t.stderr)
-	return term.ReadPassword(int(in.Fd()))
+	// Reading can't be interrupted, so who does not want to answer ends the program, with a terminal that shows what he types.
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt)
+	defer signal.Stop(interrupted)
+	answered := make(chan struct{})
+	defer close(answered)
+	go func() {
+		select {
+		case <-interrupted:
+			_ = term.Restore(fd, state)
+			fmt.Fprintln(t.stderr)
+			os.Exit(exitError)
+		case <-answered:
+		}
+	}()
+	return term.ReadPassword(fd)
 }

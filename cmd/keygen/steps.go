@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,9 @@ func (t *tool) checkNew(file keys.File) error {
 
 // try takes a step, or, with --dry-run, only finds out what it would do.
 func (t *tool) try(ctx context.Context, step rotation.Step) (before, after *keys.Set, err error) {
+	if err := t.mayWrite(); err != nil {
+		return nil, nil, err
+	}
 	file, err := t.file()
 	if err != nil {
 		return nil, nil, err
@@ -51,14 +55,7 @@ func (t *tool) take(ctx context.Context, step rotation.Step, extra map[string]an
 
 func (t *tool) printChanges(before, after *keys.Set, extra map[string]any) error {
 	changes := rotation.Diff(before, after)
-	switch {
-	case len(changes) == 0:
-		t.note("nothing is to be done")
-	case t.dryRun:
-		t.note("this would be done; nothing was changed")
-	default:
-		t.note("wrote %s, generation %d; instances go by it after %s", t.path(), after.Generation(), reach(after))
-	}
+	t.noteChanges(changes, after)
 	if t.format == "json" {
 		if changes == nil {
 			changes = []rotation.Change{}
@@ -70,6 +67,17 @@ func (t *tool) printChanges(before, after *keys.Set, extra map[string]any) error
 		return t.printJSON(out)
 	}
 	return t.printTable(changes)
+}
+
+func (t *tool) noteChanges(changes []rotation.Change, after *keys.Set) {
+	switch {
+	case len(changes) == 0:
+		t.note("nothing is to be done")
+	case t.dryRun:
+		t.note("this would be done; nothing was changed")
+	default:
+		t.note("wrote %s, generation %d; instances go by it after %s", t.path(), after.Generation(), reach(after))
+	}
 }
 
 func (t *tool) printTable(changes []rotation.Change) error {
@@ -125,6 +133,9 @@ key sign earlier: keygen promote.`,
 		at, err := parseTime(publishAt, t.now)
 		if err != nil {
 			return refuse(exitUsage, "--publish-at: %w", err)
+		}
+		if at.Before(t.now) {
+			return refuse(exitUsage, "--publish-at %s has passed; leave it out to publish now", date(at))
 		}
 		return t.take(ctx, rotation.Add(keys.Algorithm(alg), rotation.AddOptions{PublishAt: at}), nil)
 	})
@@ -255,7 +266,10 @@ exposure report, which --dry-run prints too, says for each kind of verifier how
 long.
 
 If the key file itself has leaked, the standby is burnt too: revoke --all, which
-always works with new keys. Then everybody is logged out.`,
+always works with new keys. Then everybody is logged out.
+
+No .bak of the file stays: it would bring the key back. The beginning of a key
+ID is enough; write "revoke --reason R -- KID" if it begins with a dash.`,
 		Example: `  keygen revoke --dry-run KID
   keygen revoke KID --reason key_compromise
   keygen revoke --all --reason "backup stolen"`,
@@ -299,7 +313,7 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 	if err := t.printChanges(before, after, map[string]any{"exposure": report}); err != nil || t.format == "json" {
 		return err
 	}
-	return t.printExposure(report, o.Fresh || all)
+	return t.printExposure(report, o.Fresh || all || unknownSigner(before, after, t.now))
 }
 
 // exposureReport is about the most exposed of the keys: one that others verify with, if there is one.
@@ -311,6 +325,16 @@ func exposureReport(set *keys.Set, chosen []*keys.Key) []rotation.Exposure {
 		}
 	}
 	return rotation.Exposures(set.Policy(), alg)
+}
+
+// unknownSigner reports whether a key signs after a step that nobody could know before it.
+func unknownSigner(before, after *keys.Set, now time.Time) bool {
+	ring, err := after.Ring()
+	if err != nil {
+		return false
+	}
+	signer, err := ring.Signer(now)
+	return err == nil && before.Key(signer.ID()) == nil
 }
 
 func (t *tool) printExposure(report []rotation.Exposure, fresh bool) error {

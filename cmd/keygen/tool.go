@@ -30,6 +30,8 @@ type tool struct {
 	json        bool          // --json
 	at          string        // --at
 	dryRun      bool          // --dry-run
+	writeAt     bool          // --write-at
+	groupRead   bool          // --insecure-group-readable
 	lockTimeout time.Duration // --lock-timeout
 	color       string        // --color
 	secret      secretFlags   // --passphrase-file and the like
@@ -70,8 +72,10 @@ func (t *tool) root() *cobra.Command {
 	f.StringVar(&t.keyset, "keyset", "", "the key `file` (default $CLOAKROOM_KEYSET, or keys.json)")
 	f.StringVar(&t.format, "format", "", "table or json, and what else the command has")
 	f.BoolVar(&t.json, "json", false, "same as --format json")
-	f.StringVar(&t.at, "at", "", "run as of this `time`, such as 2026-11-24T03:00:00Z, or +30d")
+	f.StringVar(&t.at, "at", "", "reckon as of this `time`, such as 2026-11-24T03:00:00Z, or +30d; what writes needs --dry-run with it")
 	f.BoolVar(&t.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	f.BoolVar(&t.writeAt, "write-at", false, "let --at be the time of what is written too: for tests, and where the clock is wrong")
+	f.BoolVar(&t.groupRead, "insecure-group-readable", false, "accept a key file that its group can read, such as a mounted secret")
 	f.Var((*duration)(&t.lockTimeout), "lock-timeout", "how long to wait for another keygen")
 	f.StringVar(&t.color, "color", "auto", "auto (on a terminal, unless $NO_COLOR is set), always or never")
 	t.secret.add(f, "")
@@ -122,6 +126,16 @@ func (t *tool) resolve(formats []string) (err error) {
 		t.note("as of %s", t.now.Format(time.RFC3339))
 	}
 	return nil
+}
+
+// mayWrite refuses to write as of another time: keys that were made in the future, or pruned before
+// their time, can't be brought back.
+func (t *tool) mayWrite() error {
+	off := time.Since(t.now).Abs()
+	if t.dryRun || t.at == "" || t.writeAt || off <= time.Minute {
+		return nil
+	}
+	return refuse(exitUsage, "--at is %s off, and this would write; add --dry-run to see what would be done then, or --write-at if it is this machine's clock that is wrong", span.Format(off.Truncate(time.Second)))
 }
 
 // parseTime reads an instant, in full, as a date, or as a duration from now.
@@ -182,7 +196,7 @@ func (t *tool) file() (keys.File, error) {
 	if t.opened != nil {
 		return *t.opened, nil // a secret can be read once
 	}
-	f := keys.File{Path: t.path()}
+	f := keys.File{Path: t.path(), InsecureGroupReadable: t.groupRead}
 	if err := t.secret.read(t, &f); err != nil {
 		return f, err
 	}

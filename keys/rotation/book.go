@@ -15,8 +15,9 @@ type record struct {
 	id      string
 	alg     keys.Algorithm
 	dates   keys.Dates
-	private bool // the file has the private half; else it was erased, or is in a KMS
-	planned bool // the key does not exist yet
+	was     keys.Dates // before the step; zero if the key is planned
+	private bool       // the file has the private half; else it was erased, or is in a KMS
+	planned bool       // the key does not exist yet
 	pruned  bool
 	revoked bool
 	reason  string                              // of the revocation
@@ -51,13 +52,18 @@ type book struct {
 	policy  keys.Policy
 	changed bool // the policy
 	records []*record
-	now     time.Time
-	made    map[keys.Use]int  // keys that are planned
+	now     time.Time         // in whole seconds
+	made    time.Time         // when what is made now is there: now, or a second later
+	planned map[keys.Use]int  // keys that are planned
 	outside map[keys.Use]bool // the private halves are in a KMS, see elsewhere
+	silence map[keys.Use]bool // nothing signs, see listen
 }
 
 func read(s *keys.Set, now time.Time) *book {
-	b := &book{policy: s.Policy(), now: now.Truncate(time.Second), made: make(map[keys.Use]int), outside: make(map[keys.Use]bool)}
+	b := &book{policy: s.Policy(), now: now.Truncate(time.Second), planned: make(map[keys.Use]int), outside: make(map[keys.Use]bool), silence: make(map[keys.Use]bool)}
+	if b.made = b.now; b.made.Before(now) {
+		b.made = b.made.Add(time.Second) // or its lead would begin too early
+	}
 	for _, k := range s.Keys() {
 		b.records = append(b.records, recordOf(k))
 	}
@@ -73,7 +79,7 @@ func read(s *keys.Set, now time.Time) *book {
 }
 
 func recordOf(k *keys.Key) *record {
-	r := &record{id: k.ID(), alg: k.Algorithm(), dates: k.Dates(), private: k.HasPrivate() && !k.External()}
+	r := &record{id: k.ID(), alg: k.Algorithm(), dates: k.Dates(), was: k.Dates(), private: k.HasPrivate() && !k.External()}
 	r.at, r.reason, r.revoked = k.Revoked()
 	return r
 }
@@ -122,6 +128,14 @@ func (b *book) last(use keys.Use) (last *record) {
 	return last
 }
 
+// signer returns the key of a use that signs, be it in its grace; nil if none does.
+func (b *book) signer(use keys.Use) *record {
+	if current, _ := b.chain(use); current != nil {
+		return current
+	}
+	return b.last(use)
+}
+
 // newest returns the key of a use that began to sign last, whatever has become of it; nil if none has begun. With
 // one, tokens of this use are expected, and its absence is an outage.
 func (b *book) newest(use keys.Use) (newest *record) {
@@ -162,10 +176,10 @@ func (b *book) algorithm(use keys.Use) keys.Algorithm {
 // add plans a new key that is published from at on.
 func (b *book) add(alg keys.Algorithm, at time.Time) *record {
 	use := alg.Use()
-	b.made[use]++
+	b.planned[use]++
 	r := &record{
-		id: fmt.Sprintf("%s+%d", use, b.made[use]), alg: alg, private: true, planned: true,
-		dates: keys.Dates{Created: b.now, PublishAt: at, SignFrom: at},
+		id: fmt.Sprintf("%s+%d", use, b.planned[use]), alg: alg, private: true, planned: true,
+		dates: keys.Dates{Created: b.made, PublishAt: at, SignFrom: at},
 		make:  func(d keys.Dates) (*keys.Key, error) { return keys.Generate(alg, d) },
 	}
 	if b.outside[use] {
@@ -191,106 +205,19 @@ func (b *book) elsewhere(use keys.Use) bool {
 	return slices.ContainsFunc(next, func(r *record) bool { return !r.private })
 }
 
+// known reports whether the key was published before the step, be it by another clock. An instance that has not heard of
+// that step, nor of those shortly before it, may sign with such a key.
+func (b *book) known(r *record) bool {
+	return !r.planned && !r.was.PublishAt.After(b.now.Add(b.policy.ClockSkew))
+}
+
+// published is since when others can know the key. One that was made in a hurry is published a little before it was made,
+// see since.
+func (r *record) published() time.Time { return latest(r.dates.PublishAt, r.dates.Created) }
+
 // safe is the earliest instant at which a key may sign.
 func (b *book) safe(r *record) time.Time {
-	return r.dates.PublishAt.Add(b.policy.Lead(r.alg))
-}
-
-// soon reports whether an instance may sign with the key before it hears of what is written now.
-func (b *book) soon(r *record) bool {
-	return !r.dates.SignFrom.After(b.now.Add(b.policy.Spread()))
-}
-
-// end lets a key sign until t. A key that has signed under a policy with longer
-// tokens, or is about to, goes on verifying for as long as these need.
-func (b *book) end(r *record, t time.Time) {
-	verify := b.policy.VerifyOnly()
-	if was := r.dates; !was.VerifyUntil.IsZero() && b.soon(r) {
-		verify = max(verify, was.VerifyUntil.Sub(was.SignUntil))
-	}
-	r.dates.SignUntil, r.dates.VerifyUntil = t, t.Add(verify)
-}
-
-// arrange lets the keys of a use sign one after the other: current until t,
-// then each of next for a rotation period. What is published too late for that begins later, and
-// the one before it goes on until then.
-func (b *book) arrange(current *record, next []*record, t time.Time) {
-	for i, r := range next {
-		if i > 0 && b.safe(r).After(t) {
-			t = b.safe(r)
-		}
-		if current != nil {
-			b.end(current, t)
-		}
-		if r.dates.PublishAt.After(b.now) {
-			r.dates.PublishAt = earliest(r.dates.PublishAt, t)
-		}
-		t = latest(t, r.dates.PublishAt)
-		r.dates.SignFrom = t
-		t = t.Add(b.policy.RotationPeriod)
-		b.end(r, t)
-		current = r
-	}
-}
-
-// ensure sees to it that a key of the use signs and that a standby is published
-// to follow it. It changes nothing if that is so, or if nobody has asked for a key of this use.
-func (b *book) ensure(use keys.Use) {
-	current, next := b.chain(use)
-	b.settle(use, current)
-	switch {
-	case len(next) == 0 && current == nil && b.newest(use) == nil:
-		return
-	case len(next) == 0:
-		next = append(next, b.add(b.algorithm(use), b.now))
-	case current != nil && current.dates.SignUntil.Equal(next[0].dates.SignFrom):
-		return
-	case current == nil && b.idle(use) && !next[0].dates.SignFrom.Before(b.safe(next[0])):
-		return
-	}
-	t := b.handover(use, current, next[0])
-	if !t.After(b.now) && len(next) == 1 {
-		next = append(next, b.add(next[0].alg, b.now))
-	}
-	b.arrange(current, next, t)
-}
-
-// settle ends the active keys of a use other than the current one. Files from elsewhere have some; a Ring lets only the
-// newest sign.
-func (b *book) settle(use keys.Use, current *record) {
-	for _, r := range b.records {
-		if r != current && r.use() == use && !r.pruned && r.signs() && r.state(b.now) == keys.Active {
-			b.end(r, b.now)
-		}
-	}
-}
-
-// follow does what ensure does, for a step that is about another key. Where the standby has to be made in a KMS,
-// its absence is no reason to refuse that: IfDue says so.
-func (b *book) follow(use keys.Use) {
-	if !b.outside[use] {
-		b.ensure(use)
-	}
-}
-
-// idle reports whether the application does well without a key of this use: it does not encrypt yet.
-func (b *book) idle(use keys.Use) bool { return use == keys.Encryption && b.newest(use) == nil }
-
-// handover is the instant from which next signs.
-func (b *book) handover(use keys.Use, current, next *record) time.Time {
-	safe := latest(b.safe(next), b.now)
-	switch {
-	case current == nil && b.idle(use):
-		return safe
-	case current == nil:
-		if last := b.last(use); last != nil {
-			return earliest(safe, b.graceEnd(last)) // it goes on until then
-		}
-		return b.now // nothing signs: waiting would help nobody
-	case current.open():
-		return latest(safe, current.dates.SignFrom.Add(b.policy.RotationPeriod))
-	}
-	return latest(safe, current.dates.SignUntil)
+	return r.published().Add(b.policy.Lead(r.alg))
 }
 
 func earliest(t ...time.Time) time.Time { return slices.MinFunc(t, time.Time.Compare) }
@@ -319,15 +246,15 @@ func (b *book) writeRecord(s *keys.Set, r *record) error {
 	if k == nil {
 		return nil // it was pruned before
 	}
-	if _, _, was := k.Revoked(); r.revoked && !was {
-		return s.Revoke(r.id, b.now, r.reason)
-	}
 	if !sameDates(k.Dates(), r.dates) {
 		if err := s.SetDates(r.id, r.dates, b.now); err != nil {
 			return err
 		}
 	}
+	_, _, was := k.Revoked()
 	switch {
+	case r.revoked && !was:
+		return s.Revoke(r.id, b.now, r.reason)
 	case r.prune:
 		return s.Prune(r.id, b.now)
 	case r.erase:

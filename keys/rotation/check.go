@@ -68,7 +68,7 @@ func (c *checker) was(r *record) *record {
 func (c *checker) checkClock() {
 	for _, r := range c.before.records {
 		made := r.dates.Created
-		if is, err := c.after.find(r.id); err != nil || is.revoked || c.signer(r.use()) == nil || !made.After(c.now.Add(c.policy.ClockSkew)) {
+		if is, err := c.after.find(r.id); err != nil || is.revoked || c.before.signer(r.use()) == nil || !made.After(c.after.made.Add(c.policy.ClockSkew)) {
 			continue
 		}
 		c.refuse("key %s was made at %s, which is to come: the clock of this machine, or of the one that made it, is more than the clock_skew of %s wrong; set it right, or revoke that key; earliest safe: %s",
@@ -94,9 +94,9 @@ func (c *checker) checkLead(r, was *record) {
 	if c.force || c.before == nil || was != nil && was.dates.SignFrom.Equal(r.dates.SignFrom) || c.recovers(r) {
 		return
 	}
-	published, staged := r.dates.PublishAt, was != nil && c.now.Before(was.dates.PublishAt)
+	published, staged := r.published(), was != nil && c.now.Before(was.dates.PublishAt)
 	if was == nil || staged {
-		published = latest(published, c.now) // nobody knew it before
+		published = latest(published, c.after.made) // nobody knew it before
 	}
 	p, lead := c.policy, c.policy.Lead(r.alg)
 	if safe := published.Add(lead); r.dates.SignFrom.Before(safe) {
@@ -113,26 +113,26 @@ func (c *checker) checkLead(r, was *record) {
 }
 
 // recovers reports whether nothing else can sign when r begins: nothing could before the step, what signs was
-// revoked by it, or its grace is over then. To wait longer would reject all tokens.
+// revoked by it, or its grace is over then and nothing was to follow it. To wait longer would reject all tokens.
 func (c *checker) recovers(r *record) bool {
 	use := r.use()
-	signer := c.signer(use)
-	if signer == nil {
+	signer := c.before.signer(use)
+	switch {
+	case signer == nil:
 		return len(c.before.usesOf(use)) > 0 && !c.before.idle(use)
-	}
-	is, err := c.after.find(signer.id)
-	if err != nil || is.revoked {
+	case c.revokes(signer):
 		return true
 	}
-	return signer.state(c.now) == keys.Retiring && !r.dates.SignFrom.Before(c.after.graceEnd(is))
+	then := *c.before
+	then.now = r.dates.SignFrom
+	current, _ := then.chain(use)
+	return signer.state(c.now) == keys.Retiring && !then.now.Before(then.graceEnd(signer)) && (current == nil || current.id == r.id || c.revokes(current))
 }
 
-// signer is the key that signed before the step, be it in its grace.
-func (c *checker) signer(use keys.Use) *record {
-	if current, _ := c.before.chain(use); current != nil {
-		return current
-	}
-	return c.before.last(use)
+// revokes reports whether the step revokes a key.
+func (c *checker) revokes(was *record) bool {
+	is, err := c.after.find(was.id)
+	return err != nil || is.revoked
 }
 
 func (b *book) usesOf(use keys.Use) (all []*record) {
@@ -160,7 +160,7 @@ func (c *checker) checkTrust(r *record) {
 // far from its beginning, but can only have come nearer, or have been moved until its successor is known.
 func (c *checker) began(r *record) bool {
 	was := c.was(r)
-	return was != nil && !c.now.Before(was.dates.SignFrom) && (was.open() || !r.dates.SignUntil.After(latest(was.dates.SignUntil, c.now.Add(c.policy.Lead(keys.ES256))))) // the longest lead
+	return was != nil && !c.now.Before(was.dates.SignFrom) && (was.open() || !r.dates.SignUntil.After(latest(was.dates.SignUntil, c.after.made.Add(c.policy.ClockSkew+c.policy.Lead(keys.ES256))))) // the longest lead
 }
 
 // checkVerifyOnly refuses a key that stops verifying while tokens of it may
@@ -170,13 +170,16 @@ func (c *checker) checkVerifyOnly(r, was *record) {
 	if r.open() {
 		return
 	}
-	used := r.signs() || was == nil || c.after.soon(was)
+	used := r.signs() || was == nil || c.after.known(was)
 	formula := fmt.Sprintf("token_life %s + leeway %s + clock_skew %s + grace %s = %s", span.Format(p.TokenLife), span.Format(p.Leeway), span.Format(p.ClockSkew), span.Format(p.Grace), span.Format(need))
 	most := need
 	if was != nil && !was.dates.VerifyUntil.IsZero() {
 		most = max(most, was.dates.VerifyUntil.Sub(was.dates.SignUntil)) // tokens of an earlier policy
-		if most > need && r.signs() && c.after.soon(was) {
+		if most > need && c.after.known(was) {
 			need, formula = most, "the tokens of an earlier policy need "+span.Format(most)
+		}
+		if c.after.over(was) {
+			most += p.ClockSkew
 		}
 	}
 	switch got := d.VerifyUntil.Sub(d.SignUntil); {
@@ -193,7 +196,7 @@ func (c *checker) checkVerifyOnly(r, was *record) {
 func (c *checker) checkUse(use keys.Use) {
 	current, next := c.after.chain(use)
 	if current == nil && c.before != nil {
-		c.checkSilence(use, next)
+		c.checkSilence(use)
 	}
 	if current != nil {
 		next = append([]*record{current}, next...)
@@ -243,13 +246,10 @@ func (c *checker) exceeded() bool {
 }
 
 // checkSilence refuses a step after which nothing signs, if something did before.
-func (c *checker) checkSilence(use keys.Use, next []*record) {
-	signer, last := c.signer(use), c.after.last(use)
-	if signer == nil || c.force {
-		return
-	}
-	if len(next) > 0 && last != nil && !next[0].dates.SignFrom.After(last.dates.SignUntil.Add(c.policy.Grace)) && signer.state(c.now) != keys.Active {
-		return // the last one goes on in its grace until then
+func (c *checker) checkSilence(use keys.Use) {
+	signer := c.before.signer(use)
+	if signer == nil || c.force || signer.state(c.now) != keys.Active && c.after.last(use) != nil {
+		return // the last one goes on in its grace, as before
 	}
 	lead := c.policy.Lead(signer.alg)
 	how := "publish a successor with keygen rotate"

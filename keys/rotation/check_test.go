@@ -120,7 +120,7 @@ func TestCheckTrustOfTheKeyThatSigns(t *testing.T) {
 	}
 	old().take(add(keys.ES256), 0).want("sig1 HS256 - -20d 1h3m30s 2h20m30s", "sig2 ES256 0s 1h3m30s 3h3m30s 4h20m30s")
 	d := old()
-	d.refuse(rotation.Add(keys.ES256, rotation.AddOptions{PublishAt: zero().Add(time.Second)}), 0, "key sig1 would sign for 20d1h3m31s, and 2 * rotation_period = 4h is the most")
+	d.refuse(rotation.Add(keys.ES256, rotation.AddOptions{PublishAt: zero().Add(61 * time.Second)}), 0, "key sig1 would sign for 20d1h4m31s, and 2 * rotation_period = 4h is the most")
 	d = openWith(t, p, keys.ES256)
 	for at := time.Duration(0); at < day; at += time.Hour { // whoever withdraws every standby keeps the first key for ever
 		_, next, _ := chain(d.set, at)

@@ -28,7 +28,10 @@ func Plan(s *keys.Set, now, from, until time.Time) (*Timeline, error) {
 		if next.IsZero() || next.After(until) {
 			return b.timeline(now, from, until), nil
 		}
-		b.now = next
+		b.now, b.made = next, next
+		for _, r := range b.records {
+			r.was = r.dates
+		}
 	}
 	return nil, fmt.Errorf("rotation: a plan until %s would have more than %d steps; choose a nearer end", stamp(until), maxSteps)
 }
@@ -62,7 +65,7 @@ func (b *book) turns() (all []time.Time) {
 		if r.pruned {
 			continue
 		}
-		for _, t := range [...]time.Time{r.dates.SignFrom, r.dates.SignUntil, b.graceEnd(r), r.dates.VerifyUntil} {
+		for _, t := range [...]time.Time{r.dates.SignFrom, r.dates.SignFrom.Add(b.policy.ClockSkew), r.dates.SignUntil, b.graceEnd(r), r.dates.VerifyUntil} {
 			if t.After(b.now) {
 				all = append(all, t)
 			}
@@ -77,20 +80,17 @@ func (b *book) graceEnd(r *record) time.Time {
 	if r.open() {
 		return time.Time{}
 	}
-	return r.dates.SignUntil.Add(b.policy.Grace)
+	end := r.dates.SignUntil.Add(b.policy.Grace)
+	if verify := r.dates.VerifyUntil; !verify.IsZero() {
+		end = earliest(end, verify) // the grace was shorter when it ended
+	}
+	return end
 }
 
 // due does what IfDue does, and reports whether that is anything.
 func (b *book) due() bool {
-	before := make(map[*record]record)
-	for _, r := range b.records {
-		before[r] = *r
-	}
 	b.ifDue()
-	return slices.ContainsFunc(b.records, func(r *record) bool {
-		was, known := before[r]
-		return !known || r.erase || r.prune || !sameDates(was.dates, r.dates)
-	})
+	return b.changes()
 }
 
 func (b *book) timeline(now, from, until time.Time) *Timeline {
@@ -166,7 +166,7 @@ func cut(all []Span, r *record) (spans []Span) {
 func (b *book) activeReason(r *record) string {
 	verb := map[keys.Use]string{keys.Signature: "signs", keys.Encryption: "encrypts"}[r.use()]
 	for _, other := range b.usesOf(r.use()) {
-		if other != r && other.signs() && !other.open() && other.dates.SignUntil.Equal(r.dates.SignFrom) {
+		if other != r && other.signs() && !other.revoked && !other.open() && other.dates.SignUntil.Equal(r.dates.SignFrom) {
 			return fmt.Sprintf("%s in place of %s, for a rotation period of %s", verb, other.id, span.Format(b.policy.RotationPeriod))
 		}
 	}

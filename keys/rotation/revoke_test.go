@@ -169,7 +169,7 @@ func TestRevokeInTheGrace(t *testing.T) {
 		d := openWith(t, with(func(p *keys.Policy) { p.TokenLife = 40 * day }), keys.ES256)
 		return d.take(rotation.IfDue(), end+10*time.Minute)
 	}
-	sig2, sig3 := "sig2 ES256 0s 29d23h59m 59d23h59m 100d1h1m", "sig3 ES256 60d9m 60d59m 90d59m 130d2h1m"
+	sig2, sig3 := "sig2 ES256 0s 29d23h59m 59d23h59m 100d1h1m", "sig3 ES256 60d8m 60d59m 90d59m 130d2h1m"
 	d := late()
 	require.Equal(t, []string{sig2, sig3}, d.lives()[1:])
 	d.take(revoke(d, "sig1"), end+20*time.Minute)
@@ -177,8 +177,8 @@ func TestRevokeInTheGrace(t *testing.T) {
 	require.Equal(t, "sig2 none", d.signers(end+time.Hour-1))
 	d = late()
 	d.take(revoke(d, "sig3"), end+20*time.Minute) // its successor
-	require.Equal(t, []string{sig2, sig3 + " revoked", "sig4 ES256 60d19m 60d59m 90d59m 130d2h1m"}, d.lives()[1:])
+	require.Equal(t, []string{sig2, sig3 + " revoked", "sig4 ES256 60d18m 60d59m 90d59m 130d2h1m"}, d.lives()[1:])
 	d = late()
 	d.take(revoke(d, "sig2"), end+20*time.Minute) // the one that signs
-	require.Equal(t, []string{"sig3 ES256 60d9m 60d18m 90d18m 130d1h20m", "sig4 ES256 60d19m 90d18m 120d18m 160d1h20m"}, d.lives()[2:])
+	require.Equal(t, []string{"sig3 ES256 60d8m 60d18m 90d18m 130d1h20m", "sig4 ES256 60d19m 90d18m 120d18m 160d1h20m"}, d.lives()[2:])
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -74,9 +75,7 @@ func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error
 		if alg.Use() == "" {
 			return nil, fmt.Errorf("rotation: unknown algorithm %q", string(alg))
 		}
-		// Instances whose clock is behind must be able to sign at once.
-		since := b.now.Add(-b.policy.ClockSkew)
-		b.arrange(nil, []*record{b.add(alg, since), b.add(alg, b.now)}, since)
+		b.arrange(nil, []*record{b.add(alg, b.since()), b.add(alg, b.now)}, b.since())
 	}
 	if err := b.write(s); err != nil {
 		return nil, err
@@ -93,15 +92,42 @@ func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error
 func IfDue() Step {
 	return Step{do: func(b *book) error {
 		b.ifDue()
-		return nil
+		return b.leaveOutside()
 	}}
 }
 
 func (b *book) ifDue() {
+	b.listen()
 	for _, use := range b.uses() {
 		b.ensure(use)
 	}
 	b.clean()
+}
+
+// leaveOutside leaves uses alone that need a new key in a KMS, if there is something else to be done; else it says so.
+func (b *book) leaveOutside() (refused error) {
+	for _, use := range b.uses() {
+		i := slices.IndexFunc(b.records, func(r *record) bool { return r.use() == use && r.planned })
+		if i < 0 || !b.outside[use] {
+			continue
+		}
+		_, refused = b.records[i].make(b.records[i].dates)
+		b.records = slices.DeleteFunc(b.records, func(r *record) bool { return r.use() == use && r.planned })
+		for _, r := range b.usesOf(use) {
+			r.dates = r.was
+		}
+	}
+	if b.changes() {
+		return nil
+	}
+	return refused
+}
+
+// changes reports whether anything is to be written.
+func (b *book) changes() bool {
+	return b.changed || slices.ContainsFunc(b.records, func(r *record) bool {
+		return r.planned || r.erase || r.prune || !sameDates(r.was, r.dates)
+	})
 }
 
 // Rotate lets the standby sign now, ahead of the plan, and publishes the next one. An empty use
@@ -112,6 +138,7 @@ func Rotate(use keys.Use) Step {
 		if use != "" {
 			uses = []keys.Use{use}
 		}
+		b.listen()
 		for _, use := range uses {
 			if err := b.rotate(use); err != nil {
 				return err
@@ -187,24 +214,21 @@ func Retire(id string) Step {
 			}
 			b.arrange(r, next, b.now)
 		}
-		if current, next := b.chain(r.use()); current != nil && len(next) > 0 {
-			b.arrange(current, next, latest(current.dates.SignUntil, b.safe(next[0])))
-		}
 		b.follow(r.use())
 		return nil
 	}}
 }
 
-// withdraw takes a key back that has not begun to sign. An instance that has not heard of it may
-// still begin, if that was due within the spread.
+// withdraw takes a key back that has not begun to sign. If it was published, it verifies on: an instance that has not
+// heard of it may still begin.
 func (b *book) withdraw(r *record) {
-	soon := !r.dates.SignFrom.After(b.now.Add(b.policy.Spread()))
 	r.dates.PublishAt = earliest(r.dates.PublishAt, b.now)
 	r.dates.SignFrom = b.now
-	r.dates.SignUntil, r.dates.VerifyUntil = b.now, b.now
-	if soon {
-		r.dates.VerifyUntil = b.now.Add(b.policy.VerifyOnly())
+	if b.known(r) {
+		b.end(r, b.now)
+		return
 	}
+	r.dates.SignUntil, r.dates.VerifyUntil = b.now, b.now
 }
 
 // RevokeOptions are those of Revoke.
@@ -226,25 +250,18 @@ func Revoke(o RevokeOptions, ids ...string) Step {
 		if len(ids) == 0 {
 			return errors.New("rotation: Revoke needs the ID of a key")
 		}
-		touched := make(map[keys.Use]keys.Algorithm)
+		var all []*record
 		for _, id := range ids {
 			r, err := b.find(id)
 			if err != nil {
 				return err
 			}
-			if r.revoked {
+			if r.revoked || slices.Contains(all, r) {
 				return fmt.Errorf("%w: key %s was revoked already", ErrRefused, id)
 			}
-			if touched[r.use()] == "" {
-				touched[r.use()] = b.algorithm(r.use())
-			}
-			r.revoked, r.reason, r.at = true, o.Reason, b.now
+			all = append(all, r)
 		}
-		for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
-			if alg := touched[use]; alg != "" {
-				b.replace(use, alg, o.Fresh)
-			}
-		}
+		b.revoke(all, o)
 		return nil
 	}}
 }
@@ -252,28 +269,32 @@ func Revoke(o RevokeOptions, ids ...string) Step {
 // RevokeAll revokes every key: the file itself has leaked. Everybody is logged out.
 func RevokeAll(reason string) Step {
 	return Step{do: func(b *book) error {
-		touched := make(map[keys.Use]keys.Algorithm)
-		for _, r := range b.records {
-			if !r.pruned && !r.revoked {
-				touched[r.use()] = b.algorithm(r.use())
-			}
-		}
-		for _, r := range b.records {
-			if !r.pruned && !r.revoked {
-				r.revoked, r.reason, r.at = true, reason, b.now
-			}
-		}
-		for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
-			if alg := touched[use]; alg != "" {
-				b.replace(use, alg, !b.outside[use])
-			}
-		}
+		b.revoke(slices.DeleteFunc(slices.Clone(b.records), func(r *record) bool { return r.pruned || r.revoked }), RevokeOptions{Reason: reason})
 		return nil
 	}}
 }
 
-// replace lets a key sign in place of one that was revoked, if none does.
-func (b *book) replace(use keys.Use, alg keys.Algorithm, fresh bool) {
+// revoke revokes keys, and sees to it that others of their uses sign.
+func (b *book) revoke(all []*record, o RevokeOptions) {
+	for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
+		alg, signer, idle, touched := b.algorithm(use), b.signer(use), b.idle(use), false
+		for _, r := range all {
+			if r.use() != use {
+				continue
+			}
+			if idle && r.signs() {
+				b.withdraw(r) // by its dates, tokens would be expected to be encrypted soon: Ring.SealedSince
+			}
+			r.revoked, r.reason, r.at, touched = true, o.Reason, b.now, true
+		}
+		if touched && alg != "" {
+			b.replace(use, alg, signer, o.Fresh)
+		}
+	}
+}
+
+// replace lets a key sign in place of signer, if that one was revoked.
+func (b *book) replace(use keys.Use, alg keys.Algorithm, signer *record, fresh bool) {
 	current, next := b.chain(use)
 	switch {
 	case b.idle(use): // nothing was encrypted yet: the next key must be known everywhere first
@@ -282,18 +303,20 @@ func (b *book) replace(use keys.Use, alg keys.Algorithm, fresh bool) {
 			b.arrange(nil, []*record{r}, b.safe(r))
 		}
 		return
-	case current != nil || b.last(use) != nil:
+	case current != nil || signer == nil || !signer.revoked:
 		b.follow(use)
 		return
 	case !fresh && len(next) == 0 && b.outside[use]:
 		return // the next one can't be made here; whether that may be, check tells
 	}
-	// Instances whose clock is behind must be able to sign at once.
-	since := b.now.Add(-b.policy.ClockSkew)
 	if fresh || len(next) == 0 {
-		next = append([]*record{b.add(alg, since)}, next...)
+		next = append([]*record{b.add(alg, b.since())}, next...)
 	}
-	b.arrange(nil, next, since)
+	from := b.since()
+	if last := b.last(use); last != nil {
+		from = latest(from, last.dates.SignUntil) // by a clock that is behind, it signs until then
+	}
+	b.arrange(nil, next, from)
 	b.follow(use)
 }
 
@@ -371,8 +394,7 @@ func SetPolicy(p keys.Policy) Step {
 			if current == nil || len(next) == 0 {
 				continue
 			}
-			b.arrange(current, next, latest(b.safe(next[0]), current.dates.SignFrom.Add(b.policy.RotationPeriod), b.now))
-			b.follow(use)
+			b.lineUp(current, next, latest(current.dates.SignFrom.Add(b.policy.RotationPeriod), b.now))
 		}
 		return nil
 	}}
@@ -396,14 +418,28 @@ func (b *book) silent(use keys.Use) bool {
 	return current == nil && len(next) == 0
 }
 
+// listen notes for which uses nothing signs. A recovery does not clean up as well: it may be the clock that is wrong, and
+// what has been pruned is gone.
+func (b *book) listen() {
+	for _, use := range b.uses() {
+		b.silence[use] = b.signer(use) == nil && !b.idle(use)
+	}
+}
+
+// takenOver reports whether a key of this use signs by every clock.
+func (b *book) takenOver(use keys.Use) bool {
+	current, _ := b.chain(use)
+	return current != nil && !current.dates.SignFrom.After(b.since())
+}
+
 // clean erases private halves that sign no more, also not in their grace, and
 // prunes what has expired.
 func (b *book) clean() {
 	for _, r := range b.records {
-		if r.pruned || r.planned || r == b.newest(r.use()) && b.silent(r.use()) {
+		if r.pruned || r.planned || b.silence[r.use()] || r == b.newest(r.use()) && b.silent(r.use()) {
 			continue // what is left of the last one says where the next one is to be made, see elsewhere
 		}
-		over := !r.open() && !b.now.Before(b.graceEnd(r))
+		over := !r.open() && !b.now.Before(b.graceEnd(r)) && b.takenOver(r.use())
 		ended := !r.dates.VerifyUntil.IsZero() && !b.now.Before(r.dates.VerifyUntil)
 		r.erase = over && r.private && r.use() == keys.Signature && !r.alg.Symmetric()
 		r.prune = ended

@@ -1,0 +1,197 @@
+package rotation_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+// span4 is dates by times after zero, with the verify-only time of the example.
+func span4(publish, sign, until time.Duration) keys.Dates {
+	return keys.Dates{PublishAt: zero().Add(publish), SignFrom: zero().Add(sign), SignUntil: zero().Add(until), VerifyUntil: zero().Add(until + verifyOnly)}
+}
+
+// Each finding, with a set that shows it, and one beside it that does not.
+func TestInspect(t *testing.T) {
+	const end = 2*month - time.Minute
+	one := func(t *testing.T, alg keys.Algorithm, d keys.Dates) *desk { return legacy(t, generate(t, alg, d)) }
+	two := func(t *testing.T, x, y keys.Dates) *desk {
+		return legacy(t, generate(t, keys.EdDSA, x), generate(t, keys.EdDSA, y))
+	}
+	for _, row := range []struct {
+		name      string
+		want      string
+		bad, good func(t *testing.T) (d *desk, at time.Duration)
+	}{
+		{
+			"nothing to sign with", "error - there is no key to sign with; run: keygen add --alg ES256",
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.Direct), 0 },
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.Direct).take(add(keys.ES256), 0), 0 },
+		},
+		{
+			"nobody signs", "error - no key of use sig signs now: sessions can't be kept; run: keygen rotate",
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), end + time.Hour },
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), end + time.Hour - time.Second },
+		},
+		{
+			"nobody encrypts", "error - no key of use enc signs now: sessions can't be kept; run: keygen rotate",
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256, keys.Direct), end + time.Hour },
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256).take(add(keys.Direct), 0), 0 },
+		},
+		{
+			"in the grace", "error sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, because its successor is missing; run: keygen rotate",
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), end },
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), end - time.Second },
+		},
+		{
+			"in the grace, with a successor", "warning sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, when key sig3 takes over: rotation was late",
+			func(t *testing.T) (*desk, time.Duration) {
+				return open(t, keys.ES256).take(rotation.IfDue(), end+time.Minute), end + time.Minute
+			},
+			func(t *testing.T) (*desk, time.Duration) {
+				return open(t, keys.ES256).take(rotation.IfDue(), end-lead), end + time.Minute
+			},
+		},
+		{
+			"without an end", "warning sig1 key sig1 has no end; run keygen rotate --if-due to give it one",
+			func(t *testing.T) (*desk, time.Duration) { return one(t, keys.ES256, keys.Dates{}), 0 },
+			func(t *testing.T) (*desk, time.Duration) {
+				return one(t, keys.ES256, keys.Dates{}).take(rotation.IfDue(), 0), 0
+			},
+		},
+		{
+			"without a standby, too late", "error sig1 key sig1 signs until 2026-01-01T01:03:30Z, and nothing can follow it in time; run keygen rotate --if-due, which lets it go on until its successor is known",
+			func(t *testing.T) (*desk, time.Duration) { return one(t, keys.ES256, span4(-day, -day, lead)), 0 },
+			func(t *testing.T) (*desk, time.Duration) {
+				return one(t, keys.ES256, span4(-day, -day, lead)), -time.Second
+			},
+		},
+		{
+			"an overlap", "error sig2 keys sig1 and sig2 sign at the same time from 2026-01-06T00:00:00Z",
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, 5*day+time.Second), span4(0, 5*day, 9*day)), 0
+			},
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, 5*day), span4(0, 5*day, 9*day)), 0
+			},
+		},
+		{
+			"an overlap without an end", "error sig2 keys sig1 and sig2 sign at the same time from 2026-01-06T00:00:00Z",
+			func(t *testing.T) (*desk, time.Duration) { return two(t, keys.Dates{}, span4(0, 5*day, 9*day)), 0 },
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, 5*day), span4(0, 5*day, 9*day)), 0
+			},
+		},
+		{
+			"a gap", "error sig2 no key of use sig signs from 2026-01-05T23:59:59Z to 2026-01-06T00:00:00Z, save in its grace",
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, 5*day-time.Second), span4(0, 5*day, 9*day)), 0
+			},
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, 5*day), span4(0, 5*day, 9*day)), 0
+			},
+		},
+		{
+			"AES-GCM", "error enc1 keys: policy: peak_rate * (rotation_period + grace + clock_skew) = 829 * 30d1h1m = 2.2e+09 tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 29d22h33m10s, or use A256KW, which has a fresh key for each token",
+			func(t *testing.T) (*desk, time.Duration) {
+				d := open(t, keys.ES256, keys.Direct)
+				require.NoError(t, d.set.SetPolicy(with(func(p *keys.Policy) { p.PeakRate = 829 })))
+				return d, 0
+			},
+			func(t *testing.T) (*desk, time.Duration) {
+				d := open(t, keys.ES256, keys.A256KW)
+				require.NoError(t, d.set.SetPolicy(with(func(p *keys.Policy) { p.PeakRate = 829 })))
+				return d, 0
+			},
+		},
+		{
+			"a clock that is wrong", "error sig2 key sig2 was made at 2026-01-01T00:00:00Z, which is to come: the clock of this machine, or of the one that made it, is wrong",
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), -time.Minute - time.Second },
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), -time.Minute },
+		},
+		{
+			"a standby that is young", "warning sig2 key sig2 signs from 2026-01-01T01:03:29Z, and is sure to be known everywhere only at 2026-01-01T01:03:30Z: some verifiers may reject its first tokens",
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, lead-time.Second), span4(0, lead-time.Second, 9*day)), 0
+			},
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, lead), span4(0, lead, 9*day)), 0
+			},
+		},
+		{
+			"trusted for ever", "warning sig2 key sig2 is trusted for ever; 1h17m is enough; run: keygen revoke sig2, when its tokens have expired",
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, keys.Dates{}, keys.Dates{SignUntil: zero()}), 0
+			},
+			func(t *testing.T) (*desk, time.Duration) { return two(t, keys.Dates{}, span4(-day, -day, 0)), 0 },
+		},
+		{
+			"a key in a KMS", "warning sig1 the private half of key sig1 is not in the file: the application must have it as a crypto.Signer",
+			func(t *testing.T) (*desk, time.Duration) {
+				k, err := public(t, keys.ES256)(span4(-day, -day, 5*day))
+				require.NoError(t, err)
+				return legacy(t, k), 0
+			},
+			func(t *testing.T) (*desk, time.Duration) { return one(t, keys.ES256, span4(-day, -day, 5*day)), 0 },
+		},
+		{
+			"a key is due", "due - a new key of use sig is due, to sign from 2026-01-06T00:00:00Z",
+			func(t *testing.T) (*desk, time.Duration) { return one(t, keys.ES256, span4(-day, -day, 5*day)), 0 },
+			func(t *testing.T) (*desk, time.Duration) {
+				return two(t, span4(-day, -day, 5*day), span4(0, 5*day, 9*day)), 0
+			},
+		},
+		{
+			"dates are due", "due sig1 the dates of key sig1 are to be moved: it signs until 2026-01-01T01:03:30Z",
+			func(t *testing.T) (*desk, time.Duration) {
+				return one(t, keys.ES256, span4(-day, -day, lead-time.Second)), 0
+			},
+			func(t *testing.T) (*desk, time.Duration) { return one(t, keys.ES256, span4(-day, -day, lead)), 0 },
+		},
+		{
+			"to be erased", "due sig1 key sig1 signs no more, and its private half is to be erased",
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), month - time.Minute + time.Hour },
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.HS256), month - time.Minute + time.Hour },
+		},
+		{
+			"to be pruned", "due sig1 key sig1 has expired, and is to be pruned",
+			func(t *testing.T) (*desk, time.Duration) {
+				return open(t, keys.HS256), month - time.Minute + verifyOnly
+			},
+			func(t *testing.T) (*desk, time.Duration) {
+				return open(t, keys.HS256), month - time.Minute + verifyOnly - time.Second
+			},
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			d, at := row.bad(t)
+			before := d.set.Clone()
+			require.Contains(t, d.findings(at), row.want)
+			same(t, before, d.set)
+			d, at = row.good(t)
+			require.NotContains(t, d.findings(at), row.want)
+		})
+	}
+}
+
+// Findings come in this order: each use, each key in the order of the file, what is due.
+func TestInspectInOrder(t *testing.T) {
+	d := legacy(t, generate(t, keys.Direct, keys.Dates{}), generate(t, keys.EdDSA, keys.Dates{SignUntil: zero()}), generate(t, keys.EdDSA, keys.Dates{}))
+	want := []string{
+		"warning sig2 key sig2 has no end; run keygen rotate --if-due to give it one",
+		"warning enc1 key enc1 has no end; run keygen rotate --if-due to give it one",
+		"warning sig1 key sig1 is trusted for ever; 1h17m is enough; run: keygen revoke sig1, when its tokens have expired",
+		"due enc1 the dates of key enc1 are to be moved: it signs until 2026-01-01T00:03:30Z",
+		"due sig2 the dates of key sig2 are to be moved: it signs until 2026-01-01T01:03:30Z",
+		"due - a new key of use sig is due, to sign from 2026-01-01T01:03:30Z",
+		"due - a new key of use enc is due, to sign from 2026-01-01T00:03:30Z",
+	}
+	for range 3 {
+		require.Equal(t, want, d.findings(0))
+	}
+	require.Equal(t, []string{"error - there is no key to sign with; run: keygen add --alg ES256"}, newDesk(t, new(keys.Set)).findings(0))
+}

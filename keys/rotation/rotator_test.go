@@ -1,0 +1,351 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+// A machine is a process with a Rotator, inside of a synctest bubble.
+type machine struct {
+	rotator rotation.Rotator
+	cancel  context.CancelCauseFunc
+	ended   chan error
+	mu      sync.Mutex // guards what follows
+	changes [][]rotation.Change
+	errs    []error
+}
+
+var errShutDown = errors.New("shut down")
+
+func start(t testing.TB, f keys.File, ring *keys.Ring) *machine {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	m := &machine{cancel: cancel, ended: make(chan error, 1)}
+	m.rotator = rotation.Rotator{File: f, Ring: ring, Rotated: func(c []rotation.Change) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.changes = append(m.changes, c)
+	}, Report: func(err error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.errs = append(m.errs, err)
+	}}
+	go func() { m.ended <- m.rotator.Run(ctx) }()
+	synctest.Wait()
+	return m
+}
+
+// news returns what the machine has told since the last time.
+func (m *machine) news() (changes [][]rotation.Change, errs []error) {
+	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	changes, errs = m.changes, m.errs
+	m.changes, m.errs = nil, nil
+	return changes, errs
+}
+
+func (m *machine) stop(t testing.TB) {
+	t.Helper()
+	m.cancel(errShutDown)
+	require.Equal(t, errShutDown, <-m.ended, "the cause")
+}
+
+// quiet says that nothing was told.
+func (m *machine) quiet(t testing.TB) {
+	t.Helper()
+	changes, errs := m.news()
+	require.Empty(t, changes)
+	require.Empty(t, errs)
+}
+
+// bubble runs a test with a new key file, made when the bubble's clock begins.
+func bubble(t *testing.T, test func(t *testing.T, f keys.File)) {
+	synctest.Test(t, func(t *testing.T) {
+		set, err := rotation.New(example(), time.Now(), keys.ES256, keys.Direct)
+		require.NoError(t, err)
+		test(t, place(t, set))
+	})
+}
+
+func generation(t testing.TB, f keys.File) int64 {
+	t.Helper()
+	set, err := f.Read()
+	require.NoError(t, err)
+	return set.Generation()
+}
+
+// The keys change when they are due, to the second, and the process that did it goes by them at once.
+func TestRotator(t *testing.T) {
+	bubble(t, func(t *testing.T, f keys.File) {
+		ring, err := keys.OpenRing(f)
+		require.NoError(t, err)
+		m := start(t, f, ring)
+		time.Sleep(month - time.Minute - 1)
+		m.quiet(t)
+		require.EqualValues(t, 1, generation(t, f))
+		time.Sleep(1)
+		changes, errs := m.news()
+		require.Empty(t, errs)
+		require.Len(t, changes, 1)
+		require.Len(t, changes[0], 10, "two new keys")
+		require.Len(t, ring.Keys(), 6)
+		require.EqualValues(t, 2, ring.Health(time.Now()).Generation)
+		time.Sleep(time.Hour - 1)
+		m.quiet(t)
+		time.Sleep(1)
+		changes, _ = m.news()
+		require.Equal(t, "erased", changes[0][0].What)
+		time.Sleep(17 * time.Minute)
+		changes, _ = m.news()
+		require.Len(t, changes[0], 2, "two are pruned")
+		time.Sleep(365 * day)
+		changes, errs = m.news()
+		require.Empty(t, errs)
+		require.Len(t, changes, 3*12, "a year of it")
+		require.Empty(t, rotation.Inspect(ring.Set(), time.Now()))
+		m.stop(t)
+		time.Sleep(100 * day)
+		m.quiet(t)
+	})
+}
+
+// Of many processes with one file, one writes.
+func TestRotatorRace(t *testing.T) {
+	bubble(t, func(t *testing.T, f keys.File) {
+		var all []*machine
+		for range 5 {
+			ring, err := keys.OpenRing(f)
+			require.NoError(t, err)
+			all = append(all, start(t, f, ring))
+		}
+		time.Sleep(month)
+		wrote := 0
+		for _, m := range all {
+			changes, errs := m.news()
+			require.Empty(t, errs)
+			wrote += len(changes)
+		}
+		require.Equal(t, 1, wrote)
+		require.EqualValues(t, 2, generation(t, f))
+		for _, m := range all {
+			require.NoError(t, m.rotator.Ring.Reload())
+			m.stop(t)
+		}
+	})
+}
+
+// What others do to the file counts when it is looked at next.
+func TestRotatorFollowsTheFile(t *testing.T) {
+	bubble(t, func(t *testing.T, f keys.File) {
+		m := start(t, f, nil)
+		time.Sleep(time.Minute)
+		set, err := f.Read()
+		require.NoError(t, err)
+		_, _, err = rotation.SetPolicy(with(func(p *keys.Policy) { p.RotationPeriod = 2 * time.Hour })).Apply(t.Context(), f, time.Now())
+		require.NoError(t, err)
+		time.Sleep(2 * time.Hour) // the first key ends a minute before
+		changes, errs := m.news()
+		require.Empty(t, errs)
+		require.Len(t, changes, 1)
+		require.Nil(t, set.Key(changes[0][0].ID))
+		m.stop(t)
+	})
+}
+
+// What can't be done is told, and tried again the next time.
+func TestRotatorSurvives(t *testing.T) {
+	for _, row := range []struct {
+		name         string
+		spoil, mend  func(t *testing.T, f keys.File)
+		want         error
+		often, again time.Duration // how often it is told, and how long until it is noticed that all is well again
+	}{
+		{
+			"a broken file",
+			func(t *testing.T, f keys.File) { require.NoError(t, os.WriteFile(f.Path, []byte("{"), 0o600)) },
+			func(t *testing.T, f keys.File) { require.NoError(t, os.Rename(f.Path+".good", f.Path)) },
+			keys.ErrInvalidFile, 10 * time.Minute, 10 * time.Minute,
+		},
+		{
+			"no file",
+			func(t *testing.T, f keys.File) { require.NoError(t, os.Remove(f.Path)) },
+			func(t *testing.T, f keys.File) { require.NoError(t, os.Rename(f.Path+".good", f.Path)) },
+			os.ErrNotExist, 10 * time.Minute, 10 * time.Minute,
+		},
+		{
+			"a file that others can read",
+			func(t *testing.T, f keys.File) { require.NoError(t, os.Chmod(f.Path, 0o644)) },
+			func(t *testing.T, f keys.File) { require.NoError(t, os.Chmod(f.Path, 0o600)) },
+			keys.ErrUnsafeFile, 10 * time.Minute, 10 * time.Minute,
+		},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f keys.File) {
+				require.NoError(t, os.WriteFile(f.Path+".good", []byte(content(t, f.Path)), 0o600))
+				m := start(t, f, nil)
+				row.spoil(t, f)
+				time.Sleep(row.often)
+				for range 3 {
+					_, errs := m.news()
+					require.Len(t, errs, 1, "each attempt")
+					require.ErrorIs(t, errs[0], row.want)
+					time.Sleep(row.often)
+				}
+				row.mend(t, f)
+				_, _ = m.news()
+				time.Sleep(row.again)
+				m.quiet(t)
+				time.Sleep(month)
+				changes, errs := m.news()
+				require.Empty(t, errs)
+				require.NotEmpty(t, changes)
+				m.stop(t)
+			})
+		})
+	}
+}
+
+// Somebody else holds the lock when the keys are due, for long.
+func TestRotatorLocked(t *testing.T) {
+	for name, timeout := range map[string]time.Duration{"default": 0, "a minute": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, f keys.File) {
+				release, held := make(chan bool), make(chan error, 1)
+				go func() { held <- f.Update(t.Context(), func(*keys.Set) error { <-release; return nil }) }()
+				synctest.Wait()
+				m := start(t, f, nil)
+				m.rotator.LockTimeout = timeout // nothing is due for a month
+				time.Sleep(month - time.Minute)
+				m.quiet(t)
+				if timeout == 0 {
+					timeout = 10 * time.Second
+				}
+				time.Sleep(timeout - time.Millisecond)
+				m.quiet(t)
+				time.Sleep(20 * time.Millisecond)
+				_, errs := m.news()
+				require.Len(t, errs, 1)
+				require.ErrorIs(t, errs[0], keys.ErrLocked)
+				close(release)
+				require.NoError(t, <-held)
+				time.Sleep(10 * time.Minute)
+				changes, errs := m.news()
+				require.Empty(t, errs)
+				require.Len(t, changes, 1)
+				m.stop(t)
+			})
+		})
+	}
+}
+
+// The lock can't be taken, as in a directory that can't be written.
+func TestRotatorWithoutALock(t *testing.T) {
+	bubble(t, func(t *testing.T, f keys.File) {
+		require.NoError(t, os.Remove(f.Path+".lock"))
+		require.NoError(t, os.Mkdir(f.Path+".lock", 0o700))
+		m := start(t, f, nil)
+		time.Sleep(month - time.Minute - 1)
+		m.quiet(t) // reading needs no lock
+		time.Sleep(25 * time.Minute)
+		changes, errs := m.news()
+		require.Empty(t, changes)
+		require.Len(t, errs, 3, "at once, and every ten minutes")
+		require.NoError(t, os.Remove(f.Path+".lock"))
+		time.Sleep(10 * time.Minute)
+		changes, errs = m.news()
+		require.Empty(t, errs)
+		require.Len(t, changes, 1)
+		m.stop(t)
+	})
+}
+
+// A directory that can't be written, for those to whom its mode means something.
+func TestRotatorReadOnlyDirectory(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("nothing is read-only to root; TestRotatorWithoutALock is much the same")
+	}
+	bubble(t, func(t *testing.T, f keys.File) {
+		dir := f.Path[:len(f.Path)-len("/keys.json")]
+		require.NoError(t, os.Chmod(dir, 0o500))
+		defer func() { require.NoError(t, os.Chmod(dir, 0o700)) }()
+		m := start(t, f, nil)
+		time.Sleep(month)
+		changes, errs := m.news()
+		require.Empty(t, changes)
+		require.ErrorIs(t, errs[0], os.ErrPermission)
+		require.NoError(t, os.Chmod(dir, 0o700))
+		time.Sleep(10 * time.Minute)
+		changes, _ = m.news()
+		require.Len(t, changes, 1)
+		m.stop(t)
+	})
+}
+
+// A process that was asleep for long recovers at once, and cleans up a second later.
+func TestRotatorAfterALongTime(t *testing.T) {
+	bubble(t, func(t *testing.T, f keys.File) {
+		time.Sleep(365 * day)
+		m := start(t, f, nil)
+		changes, errs := m.news()
+		require.Empty(t, errs)
+		require.Len(t, changes, 1)
+		require.Len(t, changes[0], 4*5, "two keys of each use")
+		time.Sleep(time.Second)
+		changes, _ = m.news()
+		require.Len(t, changes[0], 4, "the old ones are pruned")
+		m.stop(t)
+	})
+}
+
+// A ring of another file can't be told; the file is rotated all the same.
+func TestRotatorWithAnotherRing(t *testing.T) {
+	bubble(t, func(t *testing.T, f keys.File) {
+		ring, err := keys.NewRing()
+		require.NoError(t, err)
+		time.Sleep(month)
+		m := start(t, f, ring)
+		changes, errs := m.news()
+		require.Len(t, changes, 1)
+		require.Len(t, errs, 1)
+		require.ErrorContains(t, errs[0], "the ring has no key file to reload")
+		require.EqualValues(t, 2, generation(t, f))
+		m.stop(t)
+	})
+}
+
+// Callbacks and the ring are optional, and so is a life of its own.
+func TestRotatorRotate(t *testing.T) {
+	f := place(t, open(t, keys.ES256).set)
+	now := zero()
+	r := rotation.Rotator{File: f, Now: func() time.Time { return now }}
+	next, err := r.Rotate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, zero().Add(month-time.Minute), next)
+	now = next.Add(-time.Second)
+	again, err := r.Rotate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, next, again)
+	require.EqualValues(t, 1, generation(t, f))
+	now = next
+	again, err = r.Rotate(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, next.Add(time.Hour), again, "a private half is to be erased")
+	require.EqualValues(t, 2, generation(t, f))
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errShutDown)
+	require.Equal(t, errShutDown, r.Run(ctx))
+	_, err = new(rotation.Rotator).Rotate(t.Context())
+	require.ErrorContains(t, err, "File.Path is required")
+	require.EqualError(t, new(rotation.Rotator).Run(t.Context()), "rotation: Rotator.File is required: the key file to keep in rotation")
+}
