@@ -55,6 +55,7 @@ func (w *world) settle(before *keys.Set, now time.Time, first bool) {
 		}
 	}
 	w.checkHistory(before)
+	w.checkDiff(before)
 	w.checkInstants(before, now)
 	w.since = now
 }
@@ -185,6 +186,51 @@ func (w *world) checkHistory(before *keys.Set) {
 	for _, k := range before.Keys() {
 		require.True(w, w.set.Key(k.ID()) != nil || w.pruned[k.ID()], "%s has vanished", k.ID())
 	}
+}
+
+// checkDiff: Diff has all that differs, once.
+func (w *world) checkDiff(before *keys.Set) {
+	var want, got []string
+	was, is := before.Policy().Fields(), w.set.Policy().Fields()
+	for i := range is {
+		if was[i] != is[i] {
+			want = append(want, " "+is[i][0])
+		}
+	}
+	differ := func(id string, was, is keys.Dates) {
+		for name, at := range map[string][2]time.Time{
+			"created": {was.Created, is.Created}, "publish_at": {was.PublishAt, is.PublishAt}, "sign_from": {was.SignFrom, is.SignFrom},
+			"sign_until": {was.SignUntil, is.SignUntil}, "verify_until": {was.VerifyUntil, is.VerifyUntil},
+		} {
+			if !at[0].Equal(at[1]) {
+				want = append(want, id+" "+name)
+			}
+		}
+	}
+	for _, k := range slices.Concat(w.set.Keys(), w.set.Pruned()) {
+		was := before.Key(k.ID())
+		switch {
+		case was == nil && w.set.Key(k.ID()) != nil:
+			want = append(want, k.ID()+" made")
+			differ(k.ID(), keys.Dates{Created: k.Dates().Created}, k.Dates())
+			continue
+		case was == nil:
+			continue // pruned before
+		case isRevoked(k) && !isRevoked(was):
+			want = append(want, k.ID()+" revoked")
+		case w.set.Key(k.ID()) == nil:
+			want = append(want, k.ID()+" pruned")
+		case was.HasPrivate() && !k.HasPrivate():
+			want = append(want, k.ID()+" erased")
+		}
+		differ(k.ID(), was.Dates(), k.Dates())
+	}
+	for _, c := range rotation.Diff(before, w.set) {
+		got = append(got, c.ID+" "+c.What)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	require.Equal(w, want, got)
 }
 
 // checkInstants: at every instant at most one key of a use is active, somebody signs as long as a key is appointed, the

@@ -27,10 +27,12 @@ type machine struct {
 
 var errShutDown = errors.New("shut down")
 
-func start(t testing.TB, f keys.File, ring *keys.Ring) *machine {
+func start(t testing.TB, f keys.File, ring *keys.Ring) *machine { return startWith(t, f, ring, 0) }
+
+func startWith(t testing.TB, f keys.File, ring *keys.Ring, lockTimeout time.Duration) *machine {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	m := &machine{cancel: cancel, ended: make(chan error, 1)}
-	m.rotator = rotation.Rotator{File: f, Ring: ring, Rotated: func(c []rotation.Change) {
+	m.rotator = rotation.Rotator{File: f, Ring: ring, LockTimeout: lockTimeout, Rotated: func(c []rotation.Change) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.changes = append(m.changes, c)
@@ -71,7 +73,8 @@ func (m *machine) quiet(t testing.TB) {
 // bubble runs a test with a new key file, made when the bubble's clock begins.
 func bubble(t *testing.T, test func(t *testing.T, f keys.File)) {
 	synctest.Test(t, func(t *testing.T) {
-		set, err := rotation.New(example(), time.Now(), keys.ES256, keys.Direct)
+		p := with(func(p *keys.Policy) { p.RotationPeriod = day }) // the file is read every ten minutes
+		set, err := rotation.New(p, time.Now(), keys.ES256, keys.Direct)
 		require.NoError(t, err)
 		test(t, place(t, set))
 	})
@@ -90,10 +93,10 @@ func TestRotator(t *testing.T) {
 		ring, err := keys.OpenRing(f)
 		require.NoError(t, err)
 		m := start(t, f, ring)
-		time.Sleep(month - time.Minute - 1)
+		time.Sleep(day - time.Minute - 1)
 		m.quiet(t)
 		require.EqualValues(t, 1, generation(t, f))
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		changes, errs := m.news()
 		require.Empty(t, errs)
 		require.Len(t, changes, 1)
@@ -102,19 +105,19 @@ func TestRotator(t *testing.T) {
 		require.EqualValues(t, 2, ring.Health(time.Now()).Generation)
 		time.Sleep(time.Hour - 1)
 		m.quiet(t)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		changes, _ = m.news()
 		require.Equal(t, "erased", changes[0][0].What)
 		time.Sleep(17 * time.Minute)
 		changes, _ = m.news()
 		require.Len(t, changes[0], 2, "two are pruned")
-		time.Sleep(365 * day)
+		time.Sleep(9*day + time.Hour)
 		changes, errs = m.news()
 		require.Empty(t, errs)
-		require.Len(t, changes, 3*12, "a year of it")
+		require.Len(t, changes, 3*9, "and so on")
 		require.Empty(t, rotation.Inspect(ring.Set(), time.Now()))
 		m.stop(t)
-		time.Sleep(100 * day)
+		time.Sleep(10 * day)
 		m.quiet(t)
 	})
 }
@@ -128,7 +131,7 @@ func TestRotatorRace(t *testing.T) {
 			require.NoError(t, err)
 			all = append(all, start(t, f, ring))
 		}
-		time.Sleep(month)
+		time.Sleep(day)
 		wrote := 0
 		for _, m := range all {
 			changes, errs := m.news()
@@ -205,7 +208,7 @@ func TestRotatorSurvives(t *testing.T) {
 				_, _ = m.news()
 				time.Sleep(row.again)
 				m.quiet(t)
-				time.Sleep(month)
+				time.Sleep(day)
 				changes, errs := m.news()
 				require.Empty(t, errs)
 				require.NotEmpty(t, changes)
@@ -223,9 +226,8 @@ func TestRotatorLocked(t *testing.T) {
 				release, held := make(chan bool), make(chan error, 1)
 				go func() { held <- f.Update(t.Context(), func(*keys.Set) error { <-release; return nil }) }()
 				synctest.Wait()
-				m := start(t, f, nil)
-				m.rotator.LockTimeout = timeout // nothing is due for a month
-				time.Sleep(month - time.Minute)
+				m := startWith(t, f, nil, timeout)
+				time.Sleep(day - time.Minute)
 				m.quiet(t)
 				if timeout == 0 {
 					timeout = 10 * time.Second
@@ -254,7 +256,7 @@ func TestRotatorWithoutALock(t *testing.T) {
 		require.NoError(t, os.Remove(f.Path+".lock"))
 		require.NoError(t, os.Mkdir(f.Path+".lock", 0o700))
 		m := start(t, f, nil)
-		time.Sleep(month - time.Minute - 1)
+		time.Sleep(day - time.Minute - 1)
 		m.quiet(t) // reading needs no lock
 		time.Sleep(25 * time.Minute)
 		changes, errs := m.news()
@@ -279,7 +281,7 @@ func TestRotatorReadOnlyDirectory(t *testing.T) {
 		require.NoError(t, os.Chmod(dir, 0o500))
 		defer func() { require.NoError(t, os.Chmod(dir, 0o700)) }()
 		m := start(t, f, nil)
-		time.Sleep(month)
+		time.Sleep(day)
 		changes, errs := m.news()
 		require.Empty(t, changes)
 		require.ErrorIs(t, errs[0], os.ErrPermission)
@@ -312,7 +314,7 @@ func TestRotatorWithAnotherRing(t *testing.T) {
 	bubble(t, func(t *testing.T, f keys.File) {
 		ring, err := keys.NewRing()
 		require.NoError(t, err)
-		time.Sleep(month)
+		time.Sleep(day)
 		m := start(t, f, ring)
 		changes, errs := m.news()
 		require.Len(t, changes, 1)
