@@ -21,8 +21,8 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path './tools/
 .PHONY: test lint fuzz soak bench api needs
 .SILENT:
 
-# Tests that count something write it to the file CLOAKROOM_REPORT.
-REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export CLOAKROOM_REPORT=$$report
+# Tests that count something write it to the file TEST_REPORT.
+REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export TEST_REPORT=$$report
 
 test: needs
 	$(REPORTED); for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done; \

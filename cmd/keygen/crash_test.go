@@ -56,7 +56,7 @@ func TestRaceRotateIsKilled(t *testing.T) {
 // account adds a line to what make test prints at its end: go test is silent about tests that pass.
 func account(t *testing.T, format string, args ...any) {
 	t.Logf(format, args...)
-	path := os.Getenv("CLOAKROOM_REPORT")
+	path := os.Getenv("TEST_REPORT")
 	if path == "" {
 		return
 	}

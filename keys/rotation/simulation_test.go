@@ -530,7 +530,7 @@ func (s *simulation) report(t *testing.T, title string) {
 // account adds a line to what make test prints at its end: go test is silent about tests that pass.
 func account(t *testing.T, text string) {
 	t.Log(text)
-	path := os.Getenv("CLOAKROOM_REPORT")
+	path := os.Getenv("TEST_REPORT")
 	if path == "" {
 		return
 	}
