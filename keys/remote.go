@@ -22,6 +22,7 @@ const (
 	defaultRefresh = jwksMaxAge       // if the answer does not say how long it is good
 	minRefresh     = time.Minute      // however short the answer says
 	maxRefresh     = time.Hour        // however long it says
+	maxStale       = time.Minute      // for so long after that the old set is used while the new one is being fetched
 	fetchEvery     = 30 * time.Second // on average, whatever the reason and the outcome
 	fetchBurst     = 2                // at once
 )
@@ -46,8 +47,9 @@ type RemoteConfig struct {
 }
 
 // Remote is a key set that is fetched from a JWKS URL, to verify with. It keeps the set for as long as
-// the answer's Cache-Control allows, within 1 minute and 1 hour, and refreshes it in
-// the background; during an outage the old set stays for RemoteConfig.MaxAge. An unknown
+// the answer's Cache-Control allows, within 1 minute and 1 hour, and then refreshes it in
+// the background; but if nobody has asked for another minute, the next one who does waits for the new set, lest
+// a key that was revoked long ago is good once more. During an outage the old set stays for RemoteConfig.MaxAge. An unknown
 // kid makes it fetch at once, and tokens with invented ones can't make it fetch more often than every 30 seconds, failures
 // included. Each answer replaces the whole set, so a key that is no longer published is no longer trusted.
 //
@@ -77,8 +79,9 @@ type remoteSet struct {
 
 // A fetch is shared by all who wait for it.
 type fetch struct {
-	done chan struct{}
-	err  error // once done is closed
+	again bool // the one before it failed
+	done  chan struct{}
+	err   error // once done is closed
 }
 
 // NewRemote returns a key set that is fetched when the first key is asked for.
@@ -133,13 +136,14 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 	if jose.CheckKid(kid) != nil {
 		return nil, ErrUnknownKey
 	}
-	if k, set := r.find(kid, now); k != nil {
-		if !now.Before(set.refreshAt) {
-			r.start(now, false) // in the background
-		}
+	k, set := r.find(kid, now)
+	if k != nil && now.Before(set.refreshAt) {
 		return k, nil
 	}
-	running, err := r.start(now, true)
+	running, err := r.start(now, k == nil)
+	if k != nil && !set.stale(now, running) {
+		return k, nil // refreshed in the background
+	}
 	if running != nil {
 		err = running.wait(ctx)
 	}
@@ -150,6 +154,12 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil, ErrUnknownKey
+}
+
+// stale reports whether whoever asks should wait for the fetch that is running. In an outage, one has waited in vain,
+// and the others needn't.
+func (s *remoteSet) stale(now time.Time, running *fetch) bool {
+	return running != nil && !running.again && !now.Before(s.refreshAt.Add(maxStale))
 }
 
 // Close ends the fetches that are under way and waits for them.
@@ -189,7 +199,7 @@ func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 		}
 		return nil, r.failed
 	}
-	f := &fetch{done: make(chan struct{})}
+	f := &fetch{again: r.failed != nil, done: make(chan struct{})}
 	r.running = f
 	r.wg.Go(func() { r.run(f, now, force) })
 	return f, nil

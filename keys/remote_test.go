@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -192,6 +193,60 @@ func TestRemoteRefreshes(t *testing.T) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, s.hits.Load(), int64(3))
 }
+
+// A thief who has a key that was revoked long ago may be the first to come after a quiet time.
+func TestRemoteIsNotFooledAfterAQuietTime(t *testing.T) {
+	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP) // max-age=600
+	r := newRemote(t, s, nil)
+	_, err := r.Key(t.Context(), a.ID(), t0)
+	require.NoError(t, err)
+	s.publish(newRing(t, b)) // a was revoked
+	quiet := t0.Add(11 * time.Minute)
+	_, err = r.Key(t.Context(), a.ID(), quiet)
+	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	_, err = r.Key(t.Context(), b.ID(), quiet)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, s.hits.Load())
+}
+
+// When the issuer hangs, one request waits for it. The others don't: the old set is all that is to be had.
+func TestRemoteDoesNotWaitTwiceInAnOutage(t *testing.T) {
+	k := generate(t, keys.ES256)
+	ring := newRing(t, k)
+	synctest.Test(t, func(t *testing.T) {
+		hangs := false
+		r, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example", Transport: transport(func(req *http.Request) (*http.Response, error) {
+			if hangs {
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
+			w := httptest.NewRecorder()
+			ring.Handler().ServeHTTP(w, req)
+			return w.Result(), nil
+		})})
+		require.NoError(t, err)
+		defer r.Close()
+		waits := func() time.Duration {
+			began := time.Now()
+			_, err := r.Key(t.Context(), k.ID(), began)
+			require.NoError(t, err)
+			return time.Since(began)
+		}
+		require.Zero(t, waits())
+		hangs = true
+		time.Sleep(20 * time.Minute)
+		require.Equal(t, 10*time.Second, waits(), "the timeout")
+		for range 10 {
+			time.Sleep(time.Minute)
+			require.Zero(t, waits())
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestRemoteSurvivesAnOutage(t *testing.T) {
 	k := generate(t, keys.ES256)

@@ -58,7 +58,7 @@ func others(p keys.Policy) []Exposure {
 	return []Exposure{
 		{
 			"keys.Remote and token.Verifier (this module)",
-			Exposed{after(10 * time.Minute), none, "refreshes when the max-age of 10m has passed and a token comes; during an outage trusts the old set for RemoteConfig.MaxAge, 24h by default"},
+			Exposed{after(11 * time.Minute), none, "refreshes with the first token after the max-age of 10m, and after a minute more no token is judged before; during an outage trusts the old set for RemoteConfig.MaxAge, 24h by default"},
 			&Exposed{after(unknownEvery), after(unknownEvery), "the first new token makes it fetch the set, at most every 30s, until all instances serve the new one"},
 		},
 		{

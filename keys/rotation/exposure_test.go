@@ -28,7 +28,7 @@ func TestExposures(t *testing.T) {
 	}
 	want := []string{
 		"instances of this application: standby 3m30s 0s, fresh 3m30s 2m30s",
-		"keys.Remote and token.Verifier (this module): standby 13m30s 0s, fresh 4m 4m",
+		"keys.Remote and token.Verifier (this module): standby 14m30s 0s, fresh 4m 4m",
 		"panva/jose (JavaScript): standby 13m30s 0s, fresh 4m 4m",
 		"keyfunc, jwkset (Go): standby 1h3m30s 0s, fresh 8m30s 8m30s",
 		"jwx jwk.Cache (Go): standby 1h3m30s 0s, fresh 1h3m30s 1h3m30s",

@@ -506,7 +506,7 @@ func (s *simulation) report(t *testing.T, title string) {
 	p := simPolicy()
 	bounds := map[string]time.Duration{
 		"instances of this application":                p.ClockSkew,
-		"keys.Remote and token.Verifier (this module)": p.ClockSkew + 10*time.Minute,
+		"keys.Remote and token.Verifier (this module)": p.ClockSkew + 11*time.Minute,
 		"any other that caches the JWK Set":            p.ClockSkew + p.CacheLife,
 		"panva/jose (JavaScript)":                      p.ClockSkew + 10*time.Minute,
 		"keyfunc, jwkset (Go)":                         p.ClockSkew + time.Hour,
