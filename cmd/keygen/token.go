@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -33,50 +35,53 @@ and explain why it is not.`,
 
 func (t *tool) decodeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "decode TOKEN|-",
+		Use:   "decode [FILE]",
 		Short: "Print what a token says, verified or not",
-		Long: `Decode prints the headers and the claims of a token as JSON. The token is given
-as the argument or, with -, on standard input, where other users of this machine
-can't see it. It verifies nothing: anybody may have made the token. An encrypted
-token is opened with the key file; for one that is signed only, no key file is
-needed.
+		Long: `Decode prints the headers and the claims of a token as JSON. It verifies nothing:
+anybody may have made the token. An encrypted token is opened with the key file;
+for one that is signed only, no key file is needed.
+
+` + readTokenHelp + `
 
 Exit codes: 0 printed, 4 or 8 the key file is needed and can't be read, 6 this is
 no token, or it can't be decrypted.`,
-		Example: `  keygen token decode - < token.txt`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.decode(ctx, args[0]) }),
+		Example: `  keygen token decode token.txt
+  keygen token decode < token.txt`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.decode(ctx, args) }),
 	}
 }
 
 func (t *tool) verifyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify TOKEN|-",
+		Use:   "verify [FILE]",
 		Short: "Check a token's signature, type and dates with the key file",
-		Long: `Verify checks the signature, the type and the dates of a token of this module,
-given as the argument or, with -, on standard input, with the keys of the key
-file, and prints what it says as JSON. Whether the session was ended meanwhile,
-only the application knows. If the token is no good, keygen token explain says
-why in detail.
+		Long: `Verify checks the signature, the type and the dates of a token of this module
+with the keys of the key file, and prints what it says as JSON. Whether the
+session was ended meanwhile, only the application knows. If the token is no good,
+keygen token explain says why in detail.
+
+` + readTokenHelp + `
 
 Exit codes: 0 good, 6 no good, 7 it has expired and is good otherwise.`,
-		Example: `  keygen token verify - --at 2026-11-24T03:00:00Z < token.txt`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.verify(ctx, args[0]) }),
+		Example: `  keygen token verify token.txt --at 2026-11-24T03:00:00Z`,
+		Args:    cobra.MaximumNArgs(1),
+		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.verify(ctx, args) }),
 	}
 }
 
 func (t *tool) explainCommand() *cobra.Command {
 	var want token.Expected
 	cmd := &cobra.Command{
-		Use:   "explain TOKEN|-",
+		Use:   "explain [FILE]",
 		Short: "Say why a token fails, or that it does not",
 		Long: `Explain makes every check that a verifier makes of a token of this module, in the
 same order, and goes on after one that fails. It says what the key was when the
 token was issued and what it is now (pending, active, retiring, expired, revoked,
 pruned), how far off the dates are, and whether clocks that differ would explain
-it. The token is given as the argument or, with -, on standard input, where other
-users of this machine can't see it.
+it.
+
+` + readTokenHelp + `
 
 What is printed holds neither the token nor a value of the session, so it can go
 into a ticket. Issuer and audience are compared if they are given. If nothing else
@@ -86,10 +91,10 @@ application grants 1m on iat, and none on exp.
 The verdicts of a check are ok, failed, warning (verifiers pass it over, and you
 should not) and not checked. Exit codes: 0 good, 6 no good, 7 it has expired or is
 not valid yet, and is good otherwise.`,
-		Example: `  keygen token explain - < token.txt
-  keygen token explain - --audience https://billing.example --issuer https://app.example < token.txt
-  keygen token explain - --at 2026-11-24T03:00:00Z --json < token.txt`,
-		Args: cobra.ExactArgs(1),
+		Example: `  keygen token explain token.txt
+  keygen token explain token.txt --audience https://billing.example --issuer https://app.example
+  keygen token explain --at 2026-11-24T03:00:00Z --json < token.txt`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	f := cmd.Flags()
 	f.StringVar(&want.Audience, "audience", "", "the `name` that aud must be")
@@ -102,36 +107,66 @@ not valid yet, and is good otherwise.`,
 		case want.Leeway == 0 && f.Changed("leeway"):
 			want.Leeway = -1 // none, where 0 means the usual one
 		}
-		return t.explain(ctx, args[0], want)
+		return t.explain(ctx, args, want)
 	})
 	return cmd
 }
 
-// maxToken is how much is read from standard input, in bytes: more than any token has.
+// readTokenHelp is part of the help of each command that reads a token.
+const readTokenHelp = `The token is read from FILE, or from standard input. It can't be an argument:
+other users of this machine see those, and who has a token is its user.`
+
+// maxToken is how much is read, in bytes: more than any token has.
 const maxToken = 1 << 20
 
-// readToken returns the token that the command line names.
-func (t *tool) readToken(arg string) (string, error) {
-	if err := onlyOnce(arg == "-", t.secret.standardInput()); err != nil {
+// readToken returns the token that is in the file that the command line names, or on standard input.
+func (t *tool) readToken(args []string) (string, error) {
+	name := "-"
+	if len(args) > 0 {
+		name = args[0]
+	}
+	if err := onlyOnce(name == "-", t.secret.standardInput()); err != nil {
 		return "", err
 	}
-	text := arg
-	if arg == "-" {
-		in, err := io.ReadAll(io.LimitReader(t.stdin, maxToken))
+	in := t.stdin
+	if name != "-" {
+		f, err := openToken(name)
 		if err != nil {
 			return "", err
 		}
-		text = strings.TrimSpace(string(in))
+		defer f.Close()
+		in = f
+	} else if isTerminal(t.stdin) {
+		t.note("paste the token, and end with a line break and Ctrl-D")
 	}
-	if text == "" {
+	text, err := io.ReadAll(io.LimitReader(in, maxToken))
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
 		return "", refuse(exitToken, "there is no token: the input is empty")
 	}
-	return text, nil
+	return token, nil
+}
+
+// openToken opens the file with a token in it. No error repeats name, which may be the token.
+func openToken(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err == nil {
+		return f, nil
+	}
+	if isOpaque(name) || strings.Count(name, ".") >= 2 && !strings.ContainsAny(name, "/ ") {
+		return nil, refuse(exitUsage, "the argument is the name of a file, and there is none; if it was a token, other users of this machine could see it: end its session, and give tokens on standard input")
+	}
+	var why *fs.PathError
+	errors.As(err, &why)
+	return nil, fmt.Errorf("the file with the token: %w", why.Err)
 }
 
 // readJWT is readToken for what can only be a token.
-func (t *tool) readJWT(arg string) (string, error) {
-	text, err := t.readToken(arg)
+func (t *tool) readJWT(args []string) (string, error) {
+	text, err := t.readToken(args)
 	if err == nil && isOpaque(text) {
 		err = refuse(exitToken, isOpaqueText)
 	}
@@ -153,8 +188,8 @@ type contents struct {
 	Claims     json.RawMessage `json:"claims,omitempty"`
 }
 
-func (t *tool) decode(ctx context.Context, arg string) error {
-	text, err := t.readJWT(arg)
+func (t *tool) decode(ctx context.Context, args []string) error {
+	text, err := t.readJWT(args)
 	if err != nil {
 		return err
 	}
@@ -181,8 +216,8 @@ func (t *tool) decode(ctx context.Context, arg string) error {
 	return nil
 }
 
-func (t *tool) verify(ctx context.Context, arg string) error {
-	text, err := t.readJWT(arg)
+func (t *tool) verify(ctx context.Context, args []string) error {
+	text, err := t.readJWT(args)
 	if err != nil {
 		return err
 	}
@@ -227,8 +262,8 @@ func whyNot(ring *keys.Ring, e *token.Explanation) string {
 	return fmt.Sprintf("there is no key %+q; try --keyset with the file that has it (%s)", header.Kid, e.Problem)
 }
 
-func (t *tool) explain(ctx context.Context, arg string, want token.Expected) error {
-	text, err := t.readToken(arg)
+func (t *tool) explain(ctx context.Context, args []string, want token.Expected) error {
+	text, err := t.readToken(args)
 	if err != nil {
 		return err
 	}
