@@ -30,14 +30,14 @@ func (k *Key) signer() crypto.Signer {
 }
 
 // attach returns a copy of k whose private half is the signer with the same public key. It
-// returns k itself if none fits, or if k is not a signature key that lacks its private half.
+// returns k itself if none fits, or if k is not a signature key whose private half may be elsewhere.
 func attach(k *Key, signers []crypto.Signer) (*Key, error) {
 	for i, s := range signers {
 		if isNil(s) {
 			return nil, fmt.Errorf("keys: signer number %d is nil", i+1)
 		}
 	}
-	if k.private != nil || k.public == nil || k.Use() != Signature {
+	if k.private != nil || k.gone || k.public == nil || k.Use() != Signature {
 		return k, nil
 	}
 	for _, s := range signers {

@@ -151,7 +151,9 @@ func TestReadRefusesDamageUnderAKey(t *testing.T) {
 			damaged[i] ^= bit
 			requireRefused(t, f, damaged, fmt.Sprintf("byte %d of %d (%q) is %q", i, len(good), good[i], damaged[i]))
 		}
-		requireRefused(t, f, good[:i], fmt.Sprintf("%d bytes of %d", i, len(good)))
+		if i < len(good)-1 { // the line break at the end may be missing
+			requireRefused(t, f, good[:i], fmt.Sprintf("%d bytes of %d", i, len(good)))
+		}
 	}
 	requireLeftAlone(t, f, good[:len(good)-2], "one letter and the line break are missing")
 }

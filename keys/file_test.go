@@ -231,6 +231,8 @@ func TestReadFileRefusesContent(t *testing.T) {
 		{"revoked true", put(ec, "revoked", true), `member "revoked"`},
 		{"revoked without a date", put(ec, "revoked", map[string]any{"reason": "x"}), `member "revoked"`},
 		{"revoked with more", put(ec, "revoked", map[string]any{"at": 5, "x": 1}), `member "revoked"`},
+		{"erased, with a private half", put(ec, "erased", true), "erased, and has a private half"},
+		{"erased as text", put(ec, "erased", "yes"), `member "erased"`},
 		{"no x", drop(ec, "x"), "missing"},
 		{"point off the curve", edit(ec, func(m map[string]any) { m["y"] = m["x"] }), "numbers"},
 		{"other curve", put(ec, "crv", "P-384"), "numbers"},

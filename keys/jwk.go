@@ -181,6 +181,7 @@ type fileKey struct {
 	VerifyUntil int64 `json:"verify_until,omitempty"`
 
 	Revoked *fileRevocation `json:"revoked,omitempty"`
+	Erased  bool            `json:"erased,omitempty"` // there was a private half; without, it may be in a KMS
 
 	material
 }
@@ -212,6 +213,8 @@ func (f *fileKey) member(name string, value []byte) (err error) {
 		f.VerifyUntil, err = seconds(value)
 	case "revoked":
 		f.Revoked, err = parseRevocation(value)
+	case "erased":
+		f.Erased, err = jose.Bool(value)
 	default:
 		var known bool
 		if known, err = f.set(name, value); !known {
@@ -264,6 +267,9 @@ func (f *fileKey) key() (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.gone = f.Erased; k.gone && k.private != nil {
+		return nil, errors.New("keys: erased, and has a private half")
+	}
 	if !alg.Symmetric() {
 		if want, err := thumbprint(k.public); err != nil || want != k.id {
 			return nil, errors.New("keys: kid is not the RFC 7638 thumbprint of the key")
@@ -315,6 +321,7 @@ func (k *Key) record() fileKey {
 		Created: unix(k.dates.Created), PublishAt: unix(k.dates.PublishAt), SignFrom: unix(k.dates.SignFrom),
 		SignUntil: unix(k.dates.SignUntil), VerifyUntil: unix(k.dates.VerifyUntil),
 	}
+	f.Erased = k.gone && !k.husk()
 	if k.revoked != nil {
 		f.Revoked = &fileRevocation{At: unix(k.revoked.at), Reason: k.revoked.reason}
 	}

@@ -20,6 +20,7 @@ type Key struct {
 	alg     Algorithm
 	dates   Dates
 	revoked *revocation // nil if not
+	gone    bool        // the private half was in the file, and was erased
 
 	private any              // *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, []byte; nil in a public key
 	public  crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey; nil if symmetric
@@ -73,6 +74,10 @@ func (k *Key) State(now time.Time) State { return stateAt(k.dates, k.revoked != 
 // is in a KMS that is not attached, and retired signature keys whose private half was erased, can only verify.
 func (k *Key) HasPrivate() bool { return k.private != nil }
 
+// Erased reports whether the private half was erased, so that it is nowhere: nothing can sign with the key again, whatever its
+// dates say.
+func (k *Key) Erased() bool { return k.gone }
+
 // Public returns the public key, as *ecdsa.PublicKey, ed25519.PublicKey or
 // *rsa.PublicKey; nil for a symmetric key.
 func (k *Key) Public() crypto.PublicKey { return k.public }
@@ -124,6 +129,6 @@ func (k *Key) husk() bool { return k.private == nil && k.public == nil }
 // erased returns a copy of k without the private half.
 func (k *Key) erased() *Key {
 	c := *k
-	c.private, c.aead = nil, nil
+	c.private, c.aead, c.gone = nil, nil, k.gone || k.private != nil && !k.External()
 	return &c
 }

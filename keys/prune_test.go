@@ -63,6 +63,8 @@ func TestEraseKeepsWhatVerifies(t *testing.T) {
 	_, err = s.Key(k.ID()).Sign("a.b")
 	require.ErrorIs(t, err, keys.ErrWrongKey)
 	again := s.Key(k.ID())
+	require.True(t, again.Erased())
+	require.False(t, k.Erased())
 	require.NoError(t, s.Erase(k.ID(), at(3)))
 	require.Same(t, again, s.Key(k.ID()))
 	require.True(t, k.HasPrivate(), "keys are immutable")
@@ -84,6 +86,7 @@ func TestEraseLeavesKeysElsewhereAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1, s.Generation(), "nothing was written")
 	require.True(t, s.Key(there.ID()).HasPrivate())
+	require.False(t, s.Key(there.ID()).Erased())
 }
 
 // A signer that is missing is no fault of the file.

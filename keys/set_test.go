@@ -269,7 +269,7 @@ func TestSetRoundTrip(t *testing.T) {
 	require.Equal(t, ids(s.Keys()), ids(again.Keys()))
 	for i, k := range again.Keys() {
 		was := s.Keys()[i]
-		require.Equal(t, []any{was.ID(), was.Algorithm(), was.Dates(), was.HasPrivate(), was.Public()}, []any{k.ID(), k.Algorithm(), k.Dates(), k.HasPrivate(), k.Public()})
+		require.Equal(t, []any{was.ID(), was.Algorithm(), was.Dates(), was.HasPrivate(), was.Erased(), was.Public()}, []any{k.ID(), k.Algorithm(), k.Dates(), k.HasPrivate(), k.Erased(), k.Public()})
 		when, reason, is := k.Revoked()
 		wasWhen, wasReason, wasRevoked := was.Revoked()
 		require.Equal(t, []any{wasWhen, wasReason, wasRevoked}, []any{when, reason, is})

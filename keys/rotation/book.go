@@ -16,7 +16,8 @@ type record struct {
 	alg     keys.Algorithm
 	dates   keys.Dates
 	was     keys.Dates // before the step; zero if the key is planned
-	private bool       // the file has the private half; else it was erased, or is in a KMS
+	private bool       // the file has the private half
+	erased  bool       // it had, and nothing can sign with the key; else it may be in a KMS
 	planned bool       // the key does not exist yet
 	pruned  bool
 	revoked bool
@@ -79,7 +80,7 @@ func read(s *keys.Set, now time.Time) *book {
 }
 
 func recordOf(k *keys.Key) *record {
-	r := &record{id: k.ID(), alg: k.Algorithm(), dates: k.Dates(), was: k.Dates(), private: k.HasPrivate() && !k.External()}
+	r := &record{id: k.ID(), alg: k.Algorithm(), dates: k.Dates(), was: k.Dates(), private: k.HasPrivate() && !k.External(), erased: k.Erased()}
 	r.at, r.reason, r.revoked = k.Revoked()
 	return r
 }
@@ -97,7 +98,7 @@ func (b *book) find(id string) (*record, error) {
 // that will, in their order.
 func (b *book) chain(use keys.Use) (current *record, next []*record) {
 	for _, r := range b.records {
-		if r.use() != use || r.pruned || r.revoked || !r.signs() {
+		if r.use() != use || r.pruned || r.revoked || r.erased || !r.signs() {
 			continue
 		}
 		switch r.state(b.now) {
@@ -118,7 +119,7 @@ func (b *book) chain(use keys.Use) (current *record, next []*record) {
 // last returns the key of a use that ceased to sign last, if it is still in its grace.
 func (b *book) last(use keys.Use) (last *record) {
 	for _, r := range b.records {
-		if r.use() != use || r.pruned || r.revoked || !r.signs() || r.state(b.now) != keys.Retiring || !b.now.Before(b.graceEnd(r)) {
+		if r.use() != use || r.pruned || r.revoked || r.erased || !r.signs() || r.state(b.now) != keys.Retiring || !b.now.Before(b.graceEnd(r)) {
 			continue
 		}
 		if last == nil || r.dates.SignUntil.After(last.dates.SignUntil) {
@@ -200,7 +201,7 @@ func (b *book) elsewhere(use keys.Use) bool {
 	}
 	if len(next) == 0 {
 		r := b.newest(use)
-		return r != nil && !r.private && !r.pruned && !r.revoked // of these nobody knows it any more
+		return r != nil && !r.private && !r.erased && !r.pruned && !r.revoked // of these nobody knows it any more
 	}
 	return slices.ContainsFunc(next, func(r *record) bool { return !r.private })
 }

@@ -64,16 +64,24 @@ func (c *checker) was(r *record) *record {
 }
 
 // checkClock refuses a step at a time before a key was made: to this clock, keys that have signed for long are still to
-// begin. If nothing signs by this clock, there is nothing to lose.
+// begin. If nothing signs by this clock, there is nothing to lose; nor in a use that the step leaves alone.
 func (c *checker) checkClock() {
 	for _, r := range c.before.records {
 		made := r.dates.Created
-		if is, err := c.after.find(r.id); err != nil || is.revoked || c.before.signer(r.use()) == nil || !made.After(c.after.made.Add(c.policy.ClockSkew)) {
+		if is, err := c.after.find(r.id); err != nil || is.revoked || c.before.signer(r.use()) == nil || !made.After(c.after.made.Add(c.policy.ClockSkew)) || !c.touches(r.use()) {
 			continue
 		}
 		c.refuse("key %s was made at %s, which is to come: the clock of this machine, or of the one that made it, is more than the clock_skew of %s wrong; set it right, or revoke that key; earliest safe: %s",
 			r.id, stamp(made), span.Format(c.policy.ClockSkew), stamp(made.Add(-c.policy.ClockSkew)))
 	}
+}
+
+// touches reports whether the step makes, moves, revokes or removes keys of a use.
+func (c *checker) touches(use keys.Use) bool {
+	was, is := c.before.usesOf(use), c.after.usesOf(use)
+	return !slices.EqualFunc(was, is, func(x, y *record) bool {
+		return x.id == y.id && sameDates(x.dates, y.dates) && x.revoked == y.revoked && x.pruned == y.pruned && x.private == y.private
+	})
 }
 
 // checkKey checks the dates of a key, if they have changed: what was allowed once, under another policy, stays.

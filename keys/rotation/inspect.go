@@ -107,7 +107,7 @@ func (i *inspector) inspectKey(r *record) {
 	case s == keys.Retiring && d.VerifyUntil.IsZero():
 		i.find(Warning, r.id, "key %s is trusted for ever; %s is enough; run: keygen revoke %s, when its tokens have expired", r.id, span.Format(b.policy.VerifyOnly()), r.id)
 	}
-	if s := r.state(b.now); (s == keys.Pending || s == keys.Active) && !r.private {
+	if s := r.state(b.now); (s == keys.Pending || s == keys.Active) && !r.private && !r.erased {
 		i.find(Warning, r.id, "the private half of key %s is not in the file: the application must have it as a crypto.Signer", r.id)
 	}
 }

@@ -112,8 +112,28 @@ func TestRevokeSeveral(t *testing.T) {
 	require.ErrorContains(t, err, "at most 200 bytes")
 }
 
-// An algorithm that was to come is used for the next key too.
+// A key of another algorithm that everybody knows already signs early. What is made in a hurry is like the key that it replaces.
 func TestRevokeWhileTheAlgorithmChanges(t *testing.T) {
+	algorithms := func(d *desk, step rotation.Step) string {
+		d.take(step, day)
+		ring, err := d.set.Ring()
+		require.NoError(t, err)
+		k, err := ring.Signer(zero().Add(day))
+		require.NoError(t, err)
+		return string(k.Algorithm())
+	}
+	moving := func(o rotation.AddOptions) *desk { return open(t, keys.ES256).take(rotation.Add(keys.EdDSA, o), 0) }
+	late := rotation.AddOptions{PublishAt: zero().Add(2 * day)}
+	d := moving(rotation.AddOptions{})
+	require.Equal(t, "ES256", algorithms(d, revokeWith(d, true, "sig1")))
+	require.Equal(t, "ES256", algorithms(moving(rotation.AddOptions{}), rotation.RevokeAll("")))
+	d = moving(late)
+	require.Equal(t, "ES256", algorithms(d, revoke(d, "sig1", "sig2")))
+	d = moving(rotation.AddOptions{})
+	require.Equal(t, "EdDSA", algorithms(d, revoke(d, "sig1", "sig2")))
+}
+
+func TestRevokeDownToTheNextAlgorithm(t *testing.T) {
 	d := open(t, keys.ES256).take(rotation.Add(keys.EdDSA, rotation.AddOptions{}), 0)
 	d.take(revoke(d, "sig1", "sig2"), day)
 	require.Equal(t, []string{"sig3 EdDSA 0s 23h59m 30d23h59m 31d1h16m", "sig4 EdDSA 1d 30d23h59m 60d23h59m 61d1h16m"}, d.lives()[2:])

@@ -244,7 +244,8 @@ type RevokeOptions struct {
 }
 
 // Revoke says that keys are not to be trusted any more, for what they have signed either: sessions in such
-// tokens are over. If one of them signs, its standby signs at once.
+// tokens are over. If one of them signs, its standby signs at once. A key that is made in its place has its algorithm, even
+// where another was to follow one day: an emergency is no time to change what verifiers expect.
 func Revoke(o RevokeOptions, ids ...string) Step {
 	return Step{do: func(b *book) error {
 		if len(ids) == 0 {
@@ -287,6 +288,9 @@ func (b *book) revoke(all []*record, o RevokeOptions) {
 			}
 			r.revoked, r.reason, r.at, touched = true, o.Reason, b.now, true
 		}
+		if signer != nil && signer.revoked {
+			alg = signer.alg
+		}
 		if touched && alg != "" {
 			b.replace(use, alg, signer, o.Fresh)
 		}
@@ -309,7 +313,7 @@ func (b *book) replace(use keys.Use, alg keys.Algorithm, signer *record, fresh b
 	case !fresh && len(next) == 0 && b.outside[use]:
 		return // the next one can't be made here; whether that may be, check tells
 	}
-	if fresh || len(next) == 0 {
+	if fresh || len(next) == 0 || next[0].state(b.now) == keys.Staged && !b.outside[use] {
 		next = append([]*record{b.add(alg, b.since())}, next...)
 	}
 	from := b.since()
