@@ -27,6 +27,14 @@ type Policy struct {
 	Grace           time.Duration // that a key goes on signing when its successor fails to appear; default 1 hour
 	RotationPeriod  time.Duration // that a key signs; default 30 days
 	PeakRate        int           // tokens encrypted in a second, by all instances together; default 500
+
+	slow slowCaches
+}
+
+// slowCaches are those that may have been filled before CacheLife was made shorter.
+type slowCaches struct {
+	life  time.Duration // that they may have; 0 if there are none
+	until time.Time     // when the last of them has expired
 }
 
 // Bounds of a Policy.
@@ -97,6 +105,32 @@ func (p Policy) Lead(alg Algorithm) time.Duration {
 		return p.Spread() + p.WithDefaults().CacheLife
 	}
 	return p.Spread()
+}
+
+// SafeFrom is the earliest instant at which a key may sign or encrypt that was published at another one: after
+// the lead. Caches that were filled before CacheLife was made shorter may live longer than that, see Succeeding.
+func (p Policy) SafeFrom(alg Algorithm, published time.Time) time.Time {
+	safe, slow := published.Add(p.Lead(alg)), published.Add(p.Spread()+p.slow.life)
+	if p.Lead(alg) == p.Spread() {
+		return safe
+	}
+	if slow.After(p.slow.until) {
+		slow = p.slow.until
+	}
+	return latest(safe, slow)
+}
+
+// Succeeding returns p as the policy that takes the place of old at the time now. Making CacheLife shorter does not empty
+// the caches that were filled before: SafeFrom reckons with them until they have expired.
+func (p Policy) Succeeding(old Policy, now time.Time) Policy {
+	old = old.WithDefaults()
+	p.slow = slowCaches{}
+	for _, c := range [...]slowCaches{old.slow, {old.CacheLife, now.Add(old.CacheLife + old.ClockSkew).Truncate(time.Second)}} {
+		if c.life > p.WithDefaults().CacheLife && c.until.After(now) {
+			p.slow = slowCaches{max(p.slow.life, c.life), latest(p.slow.until, c.until)}
+		}
+	}
+	return p
 }
 
 // VerifyOnly is how long a key must verify after it has ceased to sign: token
@@ -188,6 +222,9 @@ func (p Policy) file() map[string]int64 {
 	if p.PeakRate != 0 {
 		m["peak_rate"] = int64(p.PeakRate)
 	}
+	if p.slow.life != 0 {
+		m["cache_life_was"], m["cache_life_was_until"] = int64(p.slow.life/time.Second), p.slow.until.Unix()
+	}
 	return m
 }
 
@@ -195,11 +232,18 @@ func (p Policy) file() map[string]int64 {
 func (p *Policy) parse(value []byte) error {
 	err := jose.Object(value, func(name string, value []byte) error {
 		n, err := jose.Int(value)
-		if err != nil || n <= 0 || n > math.MaxInt32 {
+		if err != nil || n <= 0 || n > math.MaxInt32 && name != "cache_life_was_until" || n > maxSeconds {
 			return fmt.Errorf("policy %s is no positive number", nameOf(name))
 		}
-		if name == "peak_rate" {
+		switch name {
+		case "peak_rate":
 			p.PeakRate = int(n)
+			return nil
+		case "cache_life_was":
+			p.slow.life = time.Duration(n) * time.Second
+			return nil
+		case "cache_life_was_until":
+			p.slow.until = instant(n)
 			return nil
 		}
 		for _, f := range p.fields() {

@@ -256,6 +256,31 @@ func TestPolicyCheckRate(t *testing.T) {
 	require.Equal(t, 12, advised, "where tokens live too long for so short a period, there is no such advice")
 }
 
+// Caches that were filled when the cache life was longer are reckoned with until they have expired, also after the file was read
+// again, and whatever the policy becomes meanwhile.
+func TestPolicySucceeding(t *testing.T) {
+	slow, fast := keys.Policy{CacheLife: 12 * time.Hour}, keys.Policy{CacheLife: 10 * time.Minute}
+	p := fast.Succeeding(slow, at(0))
+	lead, fastLead, emptied := 12*time.Hour+p.Spread(), 10*time.Minute+p.Spread(), at(12).Add(time.Minute)
+	s := newSet(t)
+	require.NoError(t, s.SetPolicy(p))
+	for _, p := range []keys.Policy{p, reread(t, s).Policy(), p.WithDefaults(), p.Succeeding(p, at(3)), fast.Succeeding(p, at(3))} {
+		require.Equal(t, 10*time.Minute, p.CacheLife)
+		require.Equal(t, at(-5).Add(lead), p.SafeFrom(keys.ES256, at(-5)), "before, by the old policy")
+		require.Equal(t, emptied, p.SafeFrom(keys.EdDSA, at(0)))
+		require.Equal(t, emptied, p.SafeFrom(keys.EdDSA, at(11)))
+		require.Equal(t, at(13).Add(fastLead), p.SafeFrom(keys.RS256, at(13)))
+		require.Equal(t, at(1).Add(p.Spread()), p.SafeFrom(keys.HS256, at(1)), "no other services")
+		require.Equal(t, at(1).Add(p.Spread()), p.SafeFrom(keys.Direct, at(1)))
+	}
+	require.Equal(t, at(0).Add(fastLead), fast.SafeFrom(keys.ES256, at(0)))
+	require.Equal(t, at(13).Add(fastLead), fast.Succeeding(p, at(13)).SafeFrom(keys.ES256, at(13)), "forgotten")
+	require.Equal(t, at(1).Add(lead), slow.Succeeding(p, at(1)).SafeFrom(keys.ES256, at(1)), "longer again")
+	hour := keys.Policy{CacheLife: time.Hour}
+	require.Equal(t, emptied, hour.Succeeding(p, at(1)).SafeFrom(keys.ES256, at(1)))
+	require.Equal(t, emptied, fast.Succeeding(hour.Succeeding(slow, at(0)), at(2)).SafeFrom(keys.ES256, at(2)))
+}
+
 // Only what is set is written, in seconds.
 func TestPolicyFile(t *testing.T) {
 	policyOf := func(p keys.Policy) map[string]any {
@@ -307,6 +332,7 @@ func TestPolicyFileRefuses(t *testing.T) {
 		{"rate zero", `{"peak_rate":0}`, `policy member "peak_rate" is no positive number`},
 		{"rate negative", `{"peak_rate":-1}`, `policy member "peak_rate" is no positive number`},
 		{"rate 2^31", `{"peak_rate":2147483648}`, `policy member "peak_rate" is no positive number`},
+		{"end of slow caches in milliseconds", `{"cache_life_was":60,"cache_life_was_until":1790000000000}`, `policy member "cache_life_was_until" is no positive number`},
 		{"twice", `{"grace":3600,"grace":3600}`, "not strict JSON"},
 		{"array", `[]`, "not a JSON object"},
 		{"null policy", `null`, "not a JSON object"},

@@ -56,7 +56,7 @@ func (b *book) arrange(current *record, next []*record, t time.Time) {
 // bridge puts a new key before next[i], if that one is published so late that it can't sign from t on, and a new one can
 // sooner: else the key before it would have to go on for long. What was published a moment ago, by another clock, is not late.
 func (b *book) bridge(next []*record, i int, alg keys.Algorithm, t time.Time) []*record {
-	ready := latest(t, b.now.Add(b.policy.ClockSkew+max(b.policy.Lead(alg), b.policy.Lead(next[i].alg))))
+	ready := latest(t, latest(b.policy.SafeFrom(alg, b.now), b.policy.SafeFrom(next[i].alg, b.now)).Add(b.policy.ClockSkew))
 	if b.outside[alg.Use()] || len(next) >= maxChain || !b.safe(next[i]).After(ready) {
 		return next
 	}

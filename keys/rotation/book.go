@@ -218,7 +218,7 @@ func (r *record) published() time.Time { return latest(r.dates.PublishAt, r.date
 
 // safe is the earliest instant at which a key may sign.
 func (b *book) safe(r *record) time.Time {
-	return r.published().Add(b.policy.Lead(r.alg))
+	return b.policy.SafeFrom(r.alg, r.published())
 }
 
 func earliest(t ...time.Time) time.Time { return slices.MinFunc(t, time.Time.Compare) }

@@ -107,16 +107,20 @@ func (c *checker) checkLead(r, was *record) {
 		published = latest(published, c.after.made) // nobody knew it before
 	}
 	p, lead := c.policy, c.policy.Lead(r.alg)
-	if safe := published.Add(lead); r.dates.SignFrom.Before(safe) {
+	if safe := p.SafeFrom(r.alg, published); r.dates.SignFrom.Before(safe) {
 		if staged {
-			safe = was.dates.PublishAt.Add(lead) // it stays as it was
+			safe = p.SafeFrom(r.alg, was.dates.PublishAt) // it stays as it was
 		}
 		formula := fmt.Sprintf("distribution_lag %s + reload_interval %s + clock_skew %s", span.Format(p.DistributionLag), span.Format(p.ReloadInterval), span.Format(p.ClockSkew))
 		if lead != p.Spread() {
 			formula += " + cache_life " + span.Format(p.CacheLife)
 		}
-		c.refuse("key %s would sign from %s, and is published only since %s: instances and verifiers that don't know it yet would reject its tokens; it needs %s = %s; earliest safe: %s",
-			r.id, stamp(r.dates.SignFrom), stamp(published), formula, span.Format(lead), stamp(safe))
+		slow := ""
+		if !staged && safe.After(published.Add(lead)) {
+			slow = ", and caches that were filled before cache_life was made shorter may not have expired yet"
+		}
+		c.refuse("key %s would sign from %s, and is published only since %s: instances and verifiers that don't know it yet would reject its tokens; it needs %s = %s%s; earliest safe: %s",
+			r.id, stamp(r.dates.SignFrom), stamp(published), formula, span.Format(lead), slow, stamp(safe))
 	}
 }
 
@@ -168,7 +172,7 @@ func (c *checker) checkTrust(r *record) {
 // far from its beginning, but can only have come nearer, or have been moved until its successor is known.
 func (c *checker) began(r *record) bool {
 	was := c.was(r)
-	return was != nil && !c.now.Before(was.dates.SignFrom) && (was.open() || !r.dates.SignUntil.After(latest(was.dates.SignUntil, c.after.made.Add(c.policy.ClockSkew+c.policy.Lead(keys.ES256))))) // the longest lead
+	return was != nil && !c.now.Before(was.dates.SignFrom) && (was.open() || !r.dates.SignUntil.After(latest(was.dates.SignUntil, c.policy.SafeFrom(keys.ES256, c.after.made).Add(c.policy.ClockSkew)))) // the longest lead
 }
 
 // checkVerifyOnly refuses a key that stops verifying while tokens of it may
@@ -264,7 +268,7 @@ func (c *checker) checkSilence(use keys.Use) {
 	if c.before.outside[use] {
 		how = "make a successor where the private keys are, and bring its public half in with keygen import"
 	}
-	c.refuse("no key of use %s would sign any more; %s, which may sign after its lead of %s; earliest safe: %s", use, how, span.Format(lead), stamp(c.now.Add(lead)))
+	c.refuse("no key of use %s would sign any more; %s, which may sign after its lead of %s; earliest safe: %s", use, how, span.Format(lead), stamp(c.policy.SafeFrom(signer.alg, c.now)))
 }
 
 // sameGap reports whether what is between two keys was so before.

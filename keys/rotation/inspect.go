@@ -67,7 +67,7 @@ func (i *inspector) inspectUse(use keys.Use) {
 		i.find(Error, "", "no key of use %s signs now: sessions can't be kept; run: keygen rotate", use)
 	case current == nil:
 		i.find(Error, last.id, "key %s goes on in its grace until %s, because its successor is missing; run: keygen rotate", last.id, stamp(b.graceEnd(last)))
-	case !current.open() && len(next) == 0 && !b.now.Before(current.dates.SignUntil.Add(-b.policy.Lead(current.alg))):
+	case !current.open() && len(next) == 0 && !b.policy.SafeFrom(current.alg, b.now).Before(current.dates.SignUntil):
 		i.find(Error, current.id, "key %s signs until %s, and nothing can follow it in time; run keygen rotate --if-due, which lets it go on until its successor is known", current.id, stamp(current.dates.SignUntil))
 	case current.open():
 		i.find(Warning, current.id, "key %s has no end; run keygen rotate --if-due to give it one", current.id)

@@ -24,6 +24,24 @@ func leadOf(p keys.Policy, alg keys.Algorithm) time.Duration {
 	return lead
 }
 
+// slowCaches were filled before an instant, and live for longer than the policy says by now.
+type slowCaches struct {
+	filled time.Time
+	life   time.Duration
+}
+
+// lead is how long a key may have to be known before it signs, at the most.
+func (w *world) lead(now time.Time) time.Duration {
+	p := w.set.Policy()
+	lead := leadOf(p, keys.ES256)
+	for _, c := range w.slow {
+		if c.filled.Add(c.life + p.ClockSkew).After(now) {
+			lead = max(lead, leadOf(p, keys.HS256)+c.life)
+		}
+	}
+	return lead
+}
+
 // verifyOnlyOf is T + L + S + G.
 func verifyOnlyOf(p keys.Policy) time.Duration {
 	return p.TokenLife + p.Leeway + p.ClockSkew + p.Grace
@@ -44,6 +62,9 @@ func isRevoked(k *keys.Key) bool {
 func (w *world) settle(before *keys.Set, now time.Time, first bool) {
 	w.publish(now)
 	now = now.Truncate(time.Second)
+	if was := before.Policy().CacheLife; !first && was > w.set.Policy().CacheLife {
+		w.slow = append(w.slow, slowCaches{now, was})
+	}
 	w.needTokens(before, now)
 	for _, k := range w.set.Keys() {
 		if was := before.Key(k.ID()); !isRevoked(k) && (was == nil || was.Dates() != k.Dates()) {
@@ -112,6 +133,15 @@ func (w *world) checkLead(before *keys.Set, was, k *keys.Key, now time.Time, fir
 		return
 	}
 	safe := w.listed[k.ID()].Add(leadOf(w.set.Policy(), k.Algorithm()))
+	for _, c := range w.slow {
+		filled := w.listed[k.ID()].Add(leadOf(w.set.Policy(), keys.HS256)) // with a set that lacks the key, at the latest
+		if c.filled.Before(filled) {
+			filled = c.filled
+		}
+		if last := filled.Add(c.life); last.After(safe) && leadOf(w.set.Policy(), k.Algorithm()) > leadOf(w.set.Policy(), keys.HS256) {
+			safe = last
+		}
+	}
 	if from.Before(safe) && w.recovers(before, k, now) {
 		w.rushed[k.ID()] = true
 		require.False(w, was == nil && k.Dates().PublishAt.After(now.Add(-w.set.Policy().ClockSkew)), "instances whose clock is behind don't know it")
@@ -160,7 +190,7 @@ func (w *world) checkTrust(was, k *keys.Key, now time.Time) {
 	if was == nil || now.Before(was.Dates().SignFrom) {
 		require.LessOrEqual(w, d.SignUntil.Sub(d.SignFrom), 2*p.RotationPeriod, "signs too long")
 	} else if d.SignUntil.After(was.Dates().SignUntil) && d.SignUntil.Sub(d.SignFrom) > 2*p.RotationPeriod {
-		require.LessOrEqual(w, d.SignUntil.Sub(now), time.Second+p.ClockSkew+leadOf(p, keys.ES256), "goes on for longer than its successor needs")
+		require.LessOrEqual(w, d.SignUntil.Sub(now), time.Second+p.ClockSkew+w.lead(now), "goes on for longer than its successor needs")
 	}
 }
 
@@ -379,7 +409,11 @@ func (w *world) known(k *keys.Key, now time.Time) bool {
 			return false // who waits for that one may have to sign for long
 		}
 	}
-	return k.State(now) == keys.Pending && !w.listed[k.ID()].Add(leadOf(w.set.Policy(), k.Algorithm())).After(now)
+	lead := leadOf(w.set.Policy(), k.Algorithm())
+	if lead > leadOf(w.set.Policy(), keys.HS256) {
+		lead = w.lead(now)
+	}
+	return k.State(now) == keys.Pending && !w.listed[k.ID()].Add(lead).After(now)
 }
 
 // mayWithdraw reports whether a key waits to sign while another one signs.

@@ -60,6 +60,7 @@ type world struct {
 	diary  []string
 	count  map[string]int
 
+	slow    []slowCaches         // that were filled under longer cache lives
 	listed  map[string]time.Time // since when a key is known to whoever reads the file as it is
 	needed  map[string]time.Time // until when tokens of a key may have to verify
 	rushed  map[string]bool      // keys that signed before everybody knew them, since nothing else could

@@ -85,6 +85,35 @@ func TestSetPolicyRefuses(t *testing.T) {
 	d.take(rate, day)
 }
 
+// Verifiers have filled their caches by the old policy: what they don't know yet, they may not know for long.
+func TestSetPolicyWithAShorterCacheLife(t *testing.T) {
+	slow := with(func(p *keys.Policy) { p.CacheLife = 12 * time.Hour })
+	fast := func() rotation.Step { return policy(func(p *keys.Policy) { p.CacheLife = 10 * time.Minute }) }
+	const slowLead, fastLead, emptied = spread + 12*time.Hour, spread + 10*time.Minute, 14*time.Hour + time.Minute // 2h + 12h + clock_skew
+	text := "cache_life 10m = 13m30s, and caches that were filled before cache_life was made shorter may not have expired yet"
+	d := openWith(t, slow, keys.ES256).take(fast(), 2*time.Hour)
+	d.safeFrom(rotation.Rotate(""), slowLead, text)                // the standby was published at zero
+	d.safeFrom(rotation.Rotate(""), emptied, text)                 // the next one was just now
+	d.safeFrom(rotation.Rotate(""), emptied+fastLead, "= 13m30s;") // and the one after it when no cache was slow any more
+
+	f := place(t, openWith(t, slow, keys.ES256, keys.Direct).set)
+	_, _, err := fast().Apply(t.Context(), f, zero().Add(2*time.Hour))
+	require.NoError(t, err)
+	set, err := f.Read()
+	require.NoError(t, err)
+	d = newDesk(t, set)
+	d.take(rotation.Rotate(keys.Encryption), 2*time.Hour) // others don't have it
+	d.take(fast(), 3*time.Hour)                           // again
+	d.take(policy(func(p *keys.Policy) { p.CacheLife = time.Hour }), 4*time.Hour)
+	d.safeFrom(rotation.Rotate(keys.Signature), slowLead, "cache_life 1h")
+	d.take(policy(func(p *keys.Policy) { p.CacheLife = 12 * time.Hour }), 13*time.Hour)
+	d.safeFrom(rotation.Rotate(keys.Signature), 2*slowLead, "cache_life 12h")
+
+	both := policy(func(p *keys.Policy) { p.CacheLife, p.RotationPeriod = 10*time.Minute, 2*time.Hour })
+	d = openWith(t, slow, keys.ES256).take(fast(), 0)
+	d.safeFrom(both, 12*time.Hour+time.Minute-2*time.Hour, "rotation_period 2h is shorter than the lead of", "change cache_life first")
+}
+
 // The first key that encrypts is still to begin: it waits for the lead of the new policy.
 func TestSetPolicyBeforeEncryptionBegins(t *testing.T) {
 	d := open(t, keys.ES256).take(add(keys.Direct), 0)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -376,7 +377,7 @@ func (b *book) append(current *record, next []*record, r *record) error {
 		t = latest(t, before.dates.SignFrom.Add(b.policy.RotationPeriod))
 	default:
 		if last := before.dates.SignUntil.Add(b.policy.RotationPeriod); t.After(last) {
-			return fmt.Errorf("%w: key %s signs until %s, and would have to go on until %s; publish its successor at %s at the latest", ErrRefused, before.id, stamp(before.dates.SignUntil), stamp(t), stamp(before.dates.SignUntil.Add(-b.policy.Lead(r.alg))))
+			return fmt.Errorf("%w: key %s signs until %s, and would have to go on until %s; publish its successor at %s at the latest", ErrRefused, before.id, stamp(before.dates.SignUntil), stamp(t), stamp(before.dates.SignUntil.Add(r.published().Sub(b.safe(r)))))
 		}
 		t = latest(t, before.dates.SignUntil)
 	}
@@ -385,13 +386,21 @@ func (b *book) append(current *record, next []*record, r *record) error {
 }
 
 // SetPolicy gives the keys another policy. Dates that are to come follow it, as far as
-// that rejects no token.
+// that rejects no token. A cache life that is made shorter takes effect when the caches that were filled before have expired.
 func SetPolicy(p keys.Policy) Step {
 	return Step{do: func(b *book) error {
 		if err := p.Validate(); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		b.policy, b.changed = p.WithDefaults(), true
+		p = p.WithDefaults().Succeeding(b.policy, b.now)
+		if lead := p.SafeFrom(keys.ES256, b.made).Sub(b.made); p.RotationPeriod < lead {
+			return fmt.Errorf("%w: rotation_period %s is shorter than the lead of %s, which keys have as long as caches that were filled under the cache_life of %s live; change cache_life first; earliest safe: %s",
+				ErrRefused, span.Format(p.RotationPeriod), span.Format(lead), span.Format(b.policy.CacheLife), stamp(b.made.Add(lead-p.RotationPeriod)))
+		}
+		if slices.Equal(p.Fields(), b.policy.Fields()) {
+			p = b.policy // what it remembers of slow caches is no change
+		}
+		b.policy, b.changed = p, true
 		for _, use := range b.uses() {
 			b.follow(use)
 			current, next := b.chain(use)
