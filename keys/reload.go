@@ -289,7 +289,7 @@ func (s *snapshot) problem(use Use, now time.Time) error {
 // runsOut reports whether a key that makes new tokens ends so soon that a successor should be published by now.
 func (s *snapshot) runsOut(k *Key, now time.Time) bool {
 	end := k.dates.SignUntil
-	if end.IsZero() || s.policy.RotationPeriod == 0 || now.Before(end.Add(-2*s.policy.Lead(k.alg))) {
+	if end.IsZero() || s.policy.RotationPeriod == 0 || now.Before(end.Add(-max(2*s.policy.Lead(k.alg), s.policy.RotationPeriod/10))) {
 		return false
 	}
 	return !slices.ContainsFunc(s.keys, func(next *Key) bool {

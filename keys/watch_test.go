@@ -332,8 +332,8 @@ func TestHealth(t *testing.T) {
 	}{
 		{at(0), "", "", []string{"no active key; run: keygen check, and keygen rotate (sig)"}},
 		{at(1), sig.ID(), "", []string{"key " + sig.ID() + " (sig) signs until"}},
-		{at(3), sig.ID(), enc.ID(), []string{"key " + sig.ID() + " (sig) should have been replaced"}},
-		{at(4), "", enc.ID(), []string{"(sig)"}},
+		{at(3), sig.ID(), enc.ID(), []string{"key " + sig.ID() + " (sig) should have been replaced", "key " + enc.ID() + " (enc) signs until"}},
+		{at(4), "", enc.ID(), []string{"(sig)", "key " + enc.ID() + " (enc) signs until"}},
 		{at(5), "", enc.ID(), []string{"(sig)", "key " + enc.ID() + " (enc) should have been replaced"}},
 		{at(6), "", "", []string{"(sig)", "no active key; run: keygen check, and keygen rotate (enc)"}},
 	}

@@ -36,6 +36,23 @@ func TestAddChangesTheAlgorithm(t *testing.T) {
 	require.Equal(t, "sig5 HS256 89d23h59m 119d23h59m 149d23h59m 150d1h16m", d.lives()[1])
 }
 
+// Every verifier fetches all of them. One that is withdrawn makes room when it has expired.
+func TestAddNoMoreThanEight(t *testing.T) {
+	d := open(t, keys.ES256, keys.Direct)
+	for range 6 {
+		d.take(add(keys.EdDSA), day)
+	}
+	d.refuse(add(keys.EdDSA), day, "there are 8 keys of use sig already, and every verifier has to fetch them; earliest safe: 2026-01-31T01:16:00Z, when the first of them expires")
+	d.refuse(rotation.Add(keys.ES256, rotation.AddOptions{VerifyOnly: true}).Force(), day)
+	d.take(add(keys.A256KW), day) // another use
+	d.take(rotation.Retire(d.id("sig8")), day)
+	d.refuse(add(keys.EdDSA), day, "earliest safe: 2026-01-02T01:17:00Z")
+	d.take(add(keys.EdDSA), day+verifyOnly)
+	d.refuse(add(keys.EdDSA), day+verifyOnly)
+	d.take(revoke(d, "sig7"), day+verifyOnly) // at once
+	d.take(add(keys.EdDSA), day+verifyOnly)
+}
+
 // Tokens are signed alone until every instance knows the first key that encrypts; nothing makes it begin before.
 func TestAddEncryptionLater(t *testing.T) {
 	d := open(t, keys.ES256).take(add(keys.Direct), day)

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/span"
@@ -71,6 +72,11 @@ func (i *inspector) inspectUse(use keys.Use) {
 		i.find(Error, current.id, "key %s signs until %s, and nothing can follow it in time; run keygen rotate --if-due, which lets it go on until its successor is known", current.id, stamp(current.dates.SignUntil))
 	case current.open():
 		i.find(Warning, current.id, "key %s has no end; run keygen rotate --if-due to give it one", current.id)
+	case len(next) == 0:
+		i.inspectStandby(current)
+	}
+	if n := len(b.living(use)); n > maxListed {
+		i.find(Warning, "", "there are %d keys of use %s, and every verifier has to fetch them: %d are enough", n, use, maxListed)
 	}
 	if current != nil {
 		next = append([]*record{current}, next...)
@@ -80,6 +86,18 @@ func (i *inspector) inspectUse(use keys.Use) {
 		if err := b.policy.CheckRate(); err != nil {
 			i.find(Error, current.id, "%w", err)
 		}
+	}
+}
+
+// inspectStandby says that the next key is missing for longer than a daily run of IfDue explains, or that it is high time.
+func (i *inspector) inspectStandby(current *record) {
+	b, d := i.book, current.dates
+	period := b.policy.RotationPeriod
+	switch late := b.now.Sub(d.SignFrom); {
+	case !b.now.Before(d.SignUntil.Add(-period / 10)):
+		i.find(Error, current.id, "key %s signs until %s, and no standby is there to follow it; run: keygen rotate --if-due", current.id, stamp(d.SignUntil))
+	case late > min(2*24*time.Hour, period/4):
+		i.find(Warning, current.id, "key %s has had no standby for %s: keygen rotate --if-due seems not to run; it signs until %s", current.id, span.Format(late), stamp(d.SignUntil))
 	}
 }
 
@@ -104,12 +122,19 @@ func (i *inspector) inspectKey(r *record) {
 	case r.revoked || !r.signs():
 	case s == keys.Pending && d.SignFrom.Before(b.safe(r)):
 		i.find(Warning, r.id, "key %s signs from %s, and is sure to be known everywhere only at %s: some verifiers may reject its first tokens", r.id, stamp(d.SignFrom), stamp(b.safe(r)))
+	case s == keys.Active && b.now.Before(b.safe(r)) && b.follows(r):
+		i.find(Warning, r.id, "key %s signs already, and is sure to be known everywhere only at %s: some verifiers may reject its tokens until then", r.id, stamp(b.safe(r)))
 	case s == keys.Retiring && d.VerifyUntil.IsZero():
 		i.find(Warning, r.id, "key %s is trusted for ever; %s is enough; run: keygen revoke %s, when its tokens have expired", r.id, span.Format(b.policy.VerifyOnly()), r.id)
 	}
 	if s := r.state(b.now); (s == keys.Pending || s == keys.Active) && !r.private && !r.erased {
 		i.find(Warning, r.id, "the private half of key %s is not in the file: the application must have it as a crypto.Signer", r.id)
 	}
+}
+
+// follows reports whether another key of its use began before r, so that others have tokens already, and a key set.
+func (b *book) follows(r *record) bool {
+	return slices.ContainsFunc(b.usesOf(r.use()), func(other *record) bool { return other.signs() && other.dates.SignFrom.Before(r.dates.SignFrom) })
 }
 
 // inspectDue says what IfDue would do.

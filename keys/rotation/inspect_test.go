@@ -71,6 +71,38 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
+			"without a standby for long", "warning sig2 key sig2 has had no standby for 2d1s: keygen rotate --if-due seems not to run; it signs until 2026-03-01T23:59:00Z",
+			func(t *testing.T) (*desk, time.Duration) {
+				return open(t, keys.ES256), month - time.Minute + 2*day + time.Second
+			},
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), month - time.Minute + 2*day },
+		},
+		{
+			"without a standby, high time", "error sig2 key sig2 signs until 2026-03-01T23:59:00Z, and no standby is there to follow it; run: keygen rotate --if-due",
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), end - 3*day },
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), end - 3*day - time.Second },
+		},
+		{
+			"signs too early", "warning sig2 key sig2 signs already, and is sure to be known everywhere only at 2026-01-01T01:03:30Z: some verifiers may reject its tokens until then",
+			func(t *testing.T) (*desk, time.Duration) {
+				return open(t, keys.ES256).take(rotation.Rotate("").Force(), time.Minute), lead - time.Second
+			},
+			func(t *testing.T) (*desk, time.Duration) {
+				return open(t, keys.ES256).take(rotation.Rotate("").Force(), time.Minute), lead
+			},
+		},
+		{
+			"too many keys", "warning - there are 9 keys of use sig, and every verifier has to fetch them: 8 are enough",
+			func(t *testing.T) (*desk, time.Duration) {
+				var all []*keys.Key
+				for i := range 9 {
+					all = append(all, generate(t, keys.EdDSA, span4(-day, time.Duration(i)*day, time.Duration(i+1)*day)))
+				}
+				return legacy(t, all...), 0
+			},
+			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), 0 },
+		},
+		{
 			"an overlap", "error sig2 keys sig1 and sig2 sign at the same time from 2026-01-06T00:00:00Z",
 			func(t *testing.T) (*desk, time.Duration) {
 				return two(t, span4(-day, -day, 5*day+time.Second), span4(0, 5*day, 9*day)), 0

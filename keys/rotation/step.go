@@ -325,66 +325,6 @@ func (b *book) replace(use keys.Use, alg keys.Algorithm, signer *record, fresh b
 	b.follow(use)
 }
 
-// AddOptions are those of Add.
-type AddOptions struct {
-	_ [0]func() // no unkeyed literals, no comparison
-
-	// PublishAt is when the key becomes known; if zero, at once.
-	PublishAt time.Time
-
-	// Make makes the key with these dates, such as one from elsewhere with
-	// keys.Import; if nil, a new one is generated.
-	Make func(keys.Dates) (*keys.Key, error)
-
-	// VerifyOnly is for a key of another system: it verifies, or decrypts, until the tokens of that system
-	// have ended, and never signs.
-	VerifyOnly bool
-}
-
-// Add adds a key, which signs after all others of its use.
-func Add(alg keys.Algorithm, o AddOptions) Step {
-	return Step{do: func(b *book) error {
-		if alg.Use() == "" {
-			return fmt.Errorf("rotation: unknown algorithm %q", string(alg))
-		}
-		at := b.now
-		if !o.PublishAt.IsZero() {
-			at = latest(at, o.PublishAt.Truncate(time.Second))
-		}
-		current, next := b.chain(alg.Use())
-		r := b.add(alg, at)
-		if o.Make != nil {
-			r.make = o.Make
-		}
-		if o.VerifyOnly {
-			r.dates.SignUntil, r.dates.VerifyUntil = r.dates.SignFrom, r.dates.SignFrom.Add(b.policy.VerifyOnly())
-			return nil
-		}
-		return b.append(current, next, r)
-	}}
-}
-
-// append lets r sign when all others have.
-func (b *book) append(current *record, next []*record, r *record) error {
-	before := current
-	if len(next) > 0 {
-		before = next[len(next)-1]
-	}
-	t := b.safe(r)
-	switch {
-	case before == nil:
-	case before.open():
-		t = latest(t, before.dates.SignFrom.Add(b.policy.RotationPeriod))
-	default:
-		if last := before.dates.SignUntil.Add(b.policy.RotationPeriod); t.After(last) {
-			return fmt.Errorf("%w: key %s signs until %s, and would have to go on until %s; publish its successor at %s at the latest", ErrRefused, before.id, stamp(before.dates.SignUntil), stamp(t), stamp(before.dates.SignUntil.Add(r.published().Sub(b.safe(r)))))
-		}
-		t = latest(t, before.dates.SignUntil)
-	}
-	b.arrange(before, []*record{r}, t)
-	return nil
-}
-
 // SetPolicy gives the keys another policy. Dates that are to come follow it, as far as
 // that rejects no token. A cache life that is made shorter takes effect when the caches that were filled before have expired.
 func SetPolicy(p keys.Policy) Step {
