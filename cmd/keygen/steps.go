@@ -309,43 +309,67 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 	if err != nil {
 		return err
 	}
-	report := exposureReport(before, chosen)
+	report := t.exposures(before, after, chosen)
 	if err := t.printChanges(before, after, map[string]any{"exposure": report}); err != nil || t.format == "json" {
 		return err
 	}
-	return t.printExposure(report, o.Fresh || all || unknownSigner(before, after, t.now))
+	return t.printExposures(report, all, o.Fresh)
 }
 
-// exposureReport is about the most exposed of the keys: one that others verify with, if there is one.
-func exposureReport(set *keys.Set, chosen []*keys.Key) []rotation.Exposure {
-	alg := keys.Direct
+// exposures is about the most exposed of the keys that were chosen: one that others verify with, if there is one.
+func (t *tool) exposures(before, after *keys.Set, chosen []*keys.Key) []rotation.Exposure {
+	var alg keys.Algorithm
 	for _, k := range chosen {
-		if k.Use() == keys.Signature && !k.Algorithm().Symmetric() {
+		if shared := k.Use() == keys.Signature && !k.Algorithm().Symmetric(); shared || alg == "" {
 			alg = k.Algorithm()
 		}
 	}
-	return rotation.Exposures(set.Policy(), alg)
+	return rotation.Exposures(before.Policy(), alg, t.known(before, after, alg.Use()))
 }
 
-// unknownSigner reports whether a key signs after a step that nobody could know before it.
-func unknownSigner(before, after *keys.Set, now time.Time) bool {
+// known is for how long the key has been published that signs, or encrypts, after a step; 0 if it did not exist before.
+func (t *tool) known(before, after *keys.Set, use keys.Use) time.Duration {
 	ring, err := after.Ring()
 	if err != nil {
-		return false
+		return 0
 	}
-	signer, err := ring.Signer(now)
-	return err == nil && before.Key(signer.ID()) == nil
+	h := ring.Health(t.now)
+	k := before.Key(map[keys.Use]string{keys.Signature: h.Signer, keys.Encryption: h.Sealer}[use])
+	if k == nil {
+		return 0
+	}
+	since := k.Dates().PublishAt
+	if created := k.Dates().Created; created.After(since) {
+		since = created
+	}
+	return max(0, t.now.Sub(since))
 }
 
-func (t *tool) printExposure(report []rotation.Exposure, fresh bool) error {
+// printExposures prints what was chosen, or, before that, both ways to choose from.
+func (t *tool) printExposures(report []rotation.Exposure, all, fresh bool) error {
+	standby := func(e rotation.Exposure) rotation.Exposed { return e.Standby }
+	forced := func(e rotation.Exposure) rotation.Exposed { return e.Fresh }
+	switch {
+	case t.dryRun && !all && len(report) > 1:
+		if err := t.printExposure("If the standby takes over:", report, standby); err != nil {
+			return err
+		}
+		return t.printExposure("With --force-refetch:", report, forced)
+	case fresh:
+		return t.printExposure("", report, forced)
+	}
+	return t.printExposure("", report, standby)
+}
+
+func (t *tool) printExposure(title string, report []rotation.Exposure, of func(rotation.Exposure) rotation.Exposed) error {
 	fmt.Fprintln(t.stdout)
+	if title != "" {
+		fmt.Fprintln(t.stdout, title)
+	}
 	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "VERIFIER\tTRUSTS THE REVOKED KEY FOR\tREFUSES NEW TOKENS FOR\tBECAUSE")
 	for _, e := range report {
-		x := e.Standby
-		if fresh && e.Fresh != nil {
-			x = *e.Fresh
-		}
+		x := of(e)
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Verifier, x.Trusts, x.Refuses, x.Why)
 	}
 	return w.Flush()

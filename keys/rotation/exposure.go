@@ -10,9 +10,9 @@ import (
 // An Exposure says how long one kind of verifier goes on trusting a key that
 // is revoked, and how long it refuses new tokens, with each of the two strategies of Revoke.
 type Exposure struct {
-	Verifier string   `json:"verifier"` // the kind, for people
-	Standby  Exposed  `json:"standby"`  // the key that was published already signs next
-	Fresh    *Exposed `json:"fresh"`    // RevokeOptions.Fresh; null for keys that only this application has
+	Verifier string  `json:"verifier"` // the kind, for people
+	Standby  Exposed `json:"standby"`  // the key that was published already signs next
+	Fresh    Exposed `json:"fresh"`    // RevokeOptions.Fresh
 }
 
 // Exposed is what happens to one kind of verifier.
@@ -22,74 +22,92 @@ type Exposed struct {
 	Why     string `json:"why"`     // what about it makes it so
 }
 
-const (
-	none    = "0s"
-	forever = "without end"
-)
+const forever = "without end"
 
 // unknownEvery bounds how often keys.Remote and a Ring look for a key that they don't know.
 const unknownEvery = 30 * time.Second
 
+// A kind of verifier.
+type kind struct {
+	name    string
+	standby time.Duration // for which it trusts a revoked key when the standby signs; 0 means for ever
+	fresh   time.Duration // likewise when a key signs that nobody knows, and for which it refuses that one
+	why     string
+	whyNew  string
+}
+
 // Exposures returns, for each kind of verifier, what a revocation of a key with this algorithm means
-// under the policy. The figures for other libraries are the defaults of their current versions, for a standby that has
-// been published for its lead, and for verifiers that tokens come to all the time: what has no tokens to judge may fetch
-// the set only with the next one.
+// under the policy, if the standby has been published for as long as known; 0 stands for one that is made now. The figures
+// for other libraries are the defaults of their current versions, for verifiers that tokens come to all the time: what has
+// no tokens to judge may fetch the set only with the next one.
 //
 // A verifier may fetch the old set from an instance that has not read the file yet, so all of them wait
 // for the spread of the policy besides.
-func Exposures(p keys.Policy, alg keys.Algorithm) []Exposure {
+func Exposures(p keys.Policy, alg keys.Algorithm, known time.Duration) (all []Exposure) {
 	p = p.WithDefaults()
-	spread := span.Format(p.Spread())
-	own := Exposure{
-		Verifier: "instances of this application",
-		Standby:  Exposed{spread, none, "distribution_lag + reload_interval + clock_skew, until they have read the file; one that can't read it signs for the grace of " + span.Format(p.Grace) + " and verifies until it can, or is stopped"},
-		Fresh:    &Exposed{spread, span.Format(p.DistributionLag + min(p.ReloadInterval, unknownEvery)), "an instance that meets the new key looks for the file at once, at most every 30s; it has to have arrived there"},
-	}
+	all = append(all, ownInstances(p, known))
 	if alg.Use() != keys.Signature || alg.Symmetric() {
-		own.Fresh = nil
-		return []Exposure{own}
+		return all
 	}
-	return append([]Exposure{own}, others(p)...)
+	for _, k := range others(p) {
+		all = append(all, k.exposure(p.Spread(), known))
+	}
+	return all
 }
 
-func others(p keys.Policy) []Exposure {
-	after := func(d time.Duration) string { return span.Format(p.Spread() + d) }
-	slow := after(max(15*time.Minute, p.CacheLife))
-	return []Exposure{
+func (k *kind) exposure(spread, known time.Duration) Exposure {
+	fresh := spread + k.fresh
+	e := Exposure{
+		k.name, Exposed{span.Format(spread + k.standby), span.Format(max(0, fresh-known)), k.why},
+		Exposed{span.Format(fresh), span.Format(fresh), k.whyNew},
+	}
+	if k.standby == 0 {
+		e.Standby.Trusts = forever
+	}
+	return e
+}
+
+func ownInstances(p keys.Policy, known time.Duration) Exposure {
+	trusts, refuses := span.Format(p.Spread()), p.DistributionLag+min(p.ReloadInterval, unknownEvery)
+	return Exposure{
+		"instances of this application",
+		Exposed{trusts, span.Format(max(0, refuses-known)), "distribution_lag + reload_interval + clock_skew, until they have read the file; one that can't read it signs for the grace of " + span.Format(p.Grace) + " and verifies until it can, or is stopped"},
+		Exposed{trusts, span.Format(refuses), "an instance that meets the new key looks for the file at once, at most every 30s; it has to have arrived there"},
+	}
+}
+
+func others(p keys.Policy) []kind {
+	slow := max(15*time.Minute, p.CacheLife)
+	return []kind{
 		{
-			"keys.Remote and token.Verifier (this module)",
-			Exposed{after(11 * time.Minute), none, "refreshes with the first token after the max-age of 10m, and after a minute more no token is judged before; during an outage trusts the old set for RemoteConfig.MaxAge, 24h by default"},
-			&Exposed{after(unknownEvery), after(unknownEvery), "the first new token makes it fetch the set, at most every 30s, until all instances serve the new one"},
+			"keys.Remote and token.Verifier (this module)", 11 * time.Minute, unknownEvery,
+			"refreshes with the first token after the max-age of 10m, and after a minute more no token is judged before; during an outage trusts the old set for RemoteConfig.MaxAge, 24h by default",
+			"the first new token makes it fetch the set, at most every 30s, until all instances serve the new one",
 		},
 		{
-			"panva/jose (JavaScript)",
-			Exposed{after(10 * time.Minute), none, "cacheMaxAge of 10m"},
-			&Exposed{after(30 * time.Second), after(30 * time.Second), "fetches at an unknown key, at most every 30s"},
+			"panva/jose (JavaScript)", 10 * time.Minute, 30 * time.Second,
+			"cacheMaxAge of 10m", "fetches at an unknown key, at most every 30s",
 		},
 		{
-			"keyfunc, jwkset (Go)",
-			Exposed{after(time.Hour), none, "refreshes every hour"},
-			&Exposed{after(5 * time.Minute), after(5 * time.Minute), "fetches at an unknown key, at most every 5m"},
+			"keyfunc, jwkset (Go)", time.Hour, 5 * time.Minute,
+			"refreshes every hour", "fetches at an unknown key, at most every 5m",
 		},
 		{
-			"jwx jwk.Cache (Go)",
-			Exposed{slow, none, "refreshes after max-age, but not before 15m; v3 as late as 30d, if the set says so"},
-			&Exposed{slow, slow, "does not fetch at an unknown key"},
+			"jwx jwk.Cache (Go)", slow, slow,
+			"refreshes after max-age, but not before 15m; v3 as late as 30d, if the set says so", "does not fetch at an unknown key",
 		},
 		{
-			"ConfigurationManager (.NET)",
-			Exposed{after(12 * time.Hour), none, "refreshes every 12h"},
-			&Exposed{after(5 * time.Minute), after(5 * time.Minute), "fetches at an unknown key, at most every 5m"},
+			"ConfigurationManager (.NET)", 12 * time.Hour, 5 * time.Minute,
+			"refreshes every 12h", "fetches at an unknown key, at most every 5m",
 		},
 		{
-			"go-oidc, zitadel/oidc (Go)",
-			Exposed{forever, none, "keys never expire there, and a standby that it knows is no reason to fetch: restart these services"},
-			&Exposed{after(0), after(0), "the first new token makes it fetch the set, which replaces all keys, until all instances serve the new one"},
+			"go-oidc, zitadel/oidc (Go)", 0, 0,
+			"keys never expire there, and a standby that it knows is no reason to fetch: restart these services",
+			"the first new token makes it fetch the set, which replaces all keys, until all instances serve the new one",
 		},
 		{
-			"any other that caches the JWK Set",
-			Exposed{after(p.CacheLife), none, "cache_life of the policy"},
-			&Exposed{after(p.CacheLife), after(p.CacheLife), "cache_life of the policy, if it does not fetch at an unknown key"},
+			"any other that caches the JWK Set", p.CacheLife, p.CacheLife,
+			"cache_life of the policy", "cache_life of the policy, if it does not fetch at an unknown key",
 		},
 	}
 }

@@ -16,16 +16,13 @@ import (
 // Every figure has the spread in it, since the old set may be fetched from an instance that has not read the file yet. The
 // simulation holds them against what happens.
 func TestExposures(t *testing.T) {
-	list := func(p keys.Policy, alg keys.Algorithm) (all []string) {
-		for _, e := range rotation.Exposures(p, alg) {
-			line := fmt.Sprintf("%s: standby %s %s", e.Verifier, e.Standby.Trusts, e.Standby.Refuses)
-			if e.Fresh != nil {
-				line += fmt.Sprintf(", fresh %s %s", e.Fresh.Trusts, e.Fresh.Refuses)
-			}
-			all = append(all, line)
+	listed := func(p keys.Policy, alg keys.Algorithm, known time.Duration) (all []string) {
+		for _, e := range rotation.Exposures(p, alg, known) {
+			all = append(all, fmt.Sprintf("%s: standby %s %s, fresh %s %s", e.Verifier, e.Standby.Trusts, e.Standby.Refuses, e.Fresh.Trusts, e.Fresh.Refuses))
 		}
 		return all
 	}
+	list := func(p keys.Policy, alg keys.Algorithm) []string { return listed(p, alg, p.Lead(alg)) }
 	want := []string{
 		"instances of this application: standby 3m30s 0s, fresh 3m30s 2m30s",
 		"keys.Remote and token.Verifier (this module): standby 14m30s 0s, fresh 4m 4m",
@@ -41,18 +38,29 @@ func TestExposures(t *testing.T) {
 		require.Equal(t, want, list(keys.Policy{}, alg), "the defaults are the same here")
 	}
 	for _, alg := range []keys.Algorithm{keys.HS256, keys.Direct, keys.A256KW, keys.ECDHESA256KW} {
-		require.Equal(t, []string{"instances of this application: standby 3m30s 0s"}, list(example(), alg), "nobody else has it")
+		require.Equal(t, []string{"instances of this application: standby 3m30s 0s, fresh 3m30s 2m30s"}, list(example(), alg), "nobody else has it")
+		require.Equal(t, []string{"instances of this application: standby 3m30s 2m, fresh 3m30s 2m30s"}, listed(example(), alg, 30*time.Second))
 	}
+	require.Equal(t, []string{ // a standby that is young
+		"instances of this application: standby 3m30s 0s, fresh 3m30s 2m30s",
+		"keys.Remote and token.Verifier (this module): standby 14m30s 0s, fresh 4m 4m",
+		"panva/jose (JavaScript): standby 13m30s 0s, fresh 4m 4m",
+		"keyfunc, jwkset (Go): standby 1h3m30s 4m30s, fresh 8m30s 8m30s",
+		"jwx jwk.Cache (Go): standby 1h3m30s 59m30s, fresh 1h3m30s 1h3m30s",
+		"ConfigurationManager (.NET): standby 12h3m30s 4m30s, fresh 8m30s 8m30s",
+		"go-oidc, zitadel/oidc (Go): standby without end 0s, fresh 3m30s 3m30s",
+		"any other that caches the JWK Set: standby 1h3m30s 59m30s, fresh 1h3m30s 1h3m30s",
+	}, listed(example(), keys.ES256, 4*time.Minute))
 	slow := list(with(func(p *keys.Policy) { p.CacheLife, p.ReloadInterval = 12*time.Minute, time.Minute }), keys.ES256)
 	require.Equal(t, "instances of this application: standby 4m 0s, fresh 4m 2m30s", slow[0])
-	require.Equal(t, "jwx jwk.Cache (Go): standby 19m 0s, fresh 19m 19m", slow[4], "never before a quarter of an hour")
+	require.Equal(t, "jwx jwk.Cache (Go): standby 19m 3m, fresh 19m 19m", slow[4], "never before a quarter of an hour, which is more than cache_life")
 	require.Equal(t, "any other that caches the JWK Set: standby 16m 0s, fresh 16m 16m", slow[7])
 }
 
 // Programs read the figures too.
 func TestExposuresAreDurations(t *testing.T) {
-	for _, e := range rotation.Exposures(keys.Policy{}, keys.ES256) {
-		for _, x := range []rotation.Exposed{e.Standby, *e.Fresh} {
+	for _, e := range rotation.Exposures(keys.Policy{}, keys.ES256, 0) {
+		for _, x := range []rotation.Exposed{e.Standby, e.Fresh} {
 			require.NotEmpty(t, x.Why)
 			for _, text := range []string{x.Trusts, x.Refuses} {
 				if text != "without end" {
@@ -62,8 +70,8 @@ func TestExposuresAreDurations(t *testing.T) {
 			}
 		}
 	}
-	text, err := json.Marshal(rotation.Exposures(keys.Policy{}, keys.Direct)[0])
+	text, err := json.Marshal(rotation.Exposures(keys.Policy{}, keys.Direct, time.Hour)[0])
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"verifier":"instances of this application","standby":{"trusts":"3m30s","refuses":"0s","why":`)
-	require.Contains(t, string(text), `"fresh":null`)
+	require.Contains(t, string(text), `"fresh":{"trusts":"3m30s","refuses":"2m30s","why":`)
 }

@@ -22,11 +22,11 @@ func (s *sharp) exposure(j *judge, use keys.Use, fresh bool) rotation.Exposed {
 		name = "any other that caches the JWK Set"
 	}
 	alg := map[keys.Use]keys.Algorithm{keys.Signature: keys.EdDSA, keys.Encryption: keys.Direct}[use]
-	for _, e := range rotation.Exposures(sharpPolicy(), alg) {
+	for _, e := range rotation.Exposures(sharpPolicy(), alg, sharpPolicy().Lead(alg)) {
 		switch {
 		case e.Verifier != name:
-		case fresh && e.Fresh != nil:
-			return *e.Fresh
+		case fresh:
+			return e.Fresh
 		default:
 			return e.Standby
 		}
@@ -65,11 +65,8 @@ func (s *sharp) excused(j *judge, token virtual, trusted bool) bool {
 
 // refuses is how long the report lets a verifier refuse tokens of a fresh key.
 func (s *sharp) refuses(j *judge, use keys.Use) time.Duration {
-	if use == keys.Encryption { // the report has no such figure for keys that only the application has: it is that of the others
-		if j.replica == nil {
-			return 0
-		}
-		use = keys.Signature
+	if use == keys.Encryption && j.replica == nil {
+		return 0 // others don't have the key
 	}
 	return s.span(s.exposure(j, use, true).Refuses)
 }

@@ -488,12 +488,12 @@ func (s *simulation) judge(t *testing.T) {
 }
 
 func (s *simulation) exposed(t *testing.T, name string) rotation.Exposed {
-	for _, e := range rotation.Exposures(simPolicy(), keys.EdDSA) {
+	for _, e := range rotation.Exposures(simPolicy(), keys.EdDSA, simPolicy().Lead(keys.EdDSA)) {
 		if e.Verifier != name {
 			continue
 		}
 		if s.fresh {
-			return *e.Fresh
+			return e.Fresh
 		}
 		return e.Standby
 	}
