@@ -53,6 +53,23 @@ func (t *tool) take(ctx context.Context, step rotation.Step, extra map[string]an
 	return t.printChanges(before, after, extra)
 }
 
+// force is take, with --force if that was given: then it says what the step would be refused for without.
+func (t *tool) force(ctx context.Context, step rotation.Step, force bool) error {
+	if !force {
+		return t.take(ctx, step, nil)
+	}
+	set, err := t.read()
+	if err != nil {
+		return err
+	}
+	_, refused := step.Try(set, t.now)
+	if err := t.take(ctx, step.Force(), nil); err != nil || refused == nil {
+		return err
+	}
+	t.note("WARNING: without --force this would have been %v", strings.TrimPrefix(refused.Error(), "rotation: "))
+	return nil
+}
+
 func (t *tool) printChanges(before, after *keys.Set, extra map[string]any) error {
 	changes := rotation.Diff(before, after)
 	t.noteChanges(changes, after)
@@ -175,10 +192,8 @@ The change of keys itself needs no command: it is in the dates of the file.`,
 			return refuse(exitUsage, "--if-due goes without --use and --force")
 		case ifDue:
 			step = rotation.IfDue()
-		case force:
-			step = step.Force()
 		}
-		return t.take(ctx, step, nil)
+		return t.force(ctx, step, force)
 	})
 	return cmd
 }
@@ -214,11 +229,7 @@ func (t *tool) stepOnKey(usage, short, long string, step func(id string) rotatio
 		if err != nil {
 			return err
 		}
-		s := step(id)
-		if force {
-			s = s.Force()
-		}
-		return t.take(ctx, s, nil)
+		return t.force(ctx, step(id), force)
 	})
 	return cmd
 }
