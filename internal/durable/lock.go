@@ -39,8 +39,12 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("durable: lock %s: %w", path, advise(name, err))
 		}
-		if ok {
+		if ok && stillThere(l) {
 			return l.Unlock, nil
+		}
+		if ok { // it was removed or replaced after we had opened it: others lock another file
+			_ = l.Unlock()
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -48,6 +52,16 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		case <-time.After(lockRetry):
 		}
 	}
+}
+
+// stillThere reports whether the name of the lock file still leads to the file that is locked.
+func stillThere(l *flock.Flock) bool {
+	locked, err := l.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(l.Path())
+	return err == nil && os.SameFile(locked, named)
 }
 
 // advise adds to err, which opening the lock file returned, what to do.

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
@@ -89,6 +90,43 @@ func TestLockIsSharedThroughLinks(t *testing.T) {
 }
 
 // Somebody who can write to the directory makes the lock file a link to a file of ours.
+// A tidy job removes the lock file while somebody waits for it. He gets the lock of the file that is there by then.
+func TestLockOfARemovedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	unlock, err := durable.Lock(t.Context(), path)
+	require.NoError(t, err)
+	second := make(chan func() error, 1)
+	go func() {
+		unlock, err := durable.Lock(t.Context(), path)
+		if err != nil {
+			t.Error(err)
+		}
+		second <- unlock
+	}()
+	require.NoError(t, os.Remove(path+".lock"))
+	require.NoError(t, unlock())
+	unlock = <-second
+	_, err = durable.Lock(ended(), path)
+	require.ErrorIs(t, err, durable.ErrLocked)
+	require.NoError(t, unlock())
+
+	held := flock.New(path + ".lock")
+	ok, err := held.TryLock()
+	require.NoError(t, err)
+	require.True(t, ok && durable.StillThere(held))
+	require.NoError(t, held.Unlock())
+	removed := func() { require.NoError(t, os.Remove(path+".lock")) }
+	replaced := func() { removed(); require.NoError(t, os.WriteFile(path+".lock", nil, 0o600)) }
+	for _, change := range []func(){removed, replaced} {
+		ok, err = held.TryLock()
+		require.NoError(t, err)
+		require.True(t, ok)
+		change()
+		require.False(t, durable.StillThere(held))
+		require.NoError(t, held.Unlock())
+	}
+}
+
 func TestLockDoesNotFollowLinks(t *testing.T) {
 	dir := t.TempDir()
 	for _, target := range []string{"victim", "nowhere"} {

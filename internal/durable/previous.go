@@ -39,9 +39,28 @@ func KeepPrevious() Option { return func(o *options) { o.previous = keepPrevious
 // step fails, so does the write, with the new content at path.
 func DropPrevious() Option { return func(o *options) { o.previous = dropPrevious } }
 
+// RemovePrevious removes path+".bak", durably. There may be none.
+func RemovePrevious(path string) error {
+	j := &job{next: proceed}
+	var err error
+	if j.target, err = resolve(path); err == nil {
+		err = removeIfThere(j.target + backupSuffix)
+	}
+	if err == nil {
+		err = j.syncDirectory()
+	}
+	if err != nil {
+		return fmt.Errorf("durable: remove the previous file of %s: %w", path, err)
+	}
+	return nil
+}
+
 // keep makes path+".bak" the file that is about to be replaced. It never removes
 // an older one first: a crash would leave none.
 func (j *job) keep() error {
+	if info, err := os.Lstat(j.target + backupSuffix); err == nil && info.IsDir() {
+		return fmt.Errorf("keep previous file: %s is a directory: remove it", j.target+backupSuffix)
+	}
 	temp, err := j.linkPrevious()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // nothing is replaced
