@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,9 @@ func readSet(resp *http.Response, now time.Time) (*remoteSet, error) {
 	keys, err := parsePublicSet(body)
 	if err != nil {
 		return nil, fmt.Errorf("keys: fetch key set: %w", err)
+	}
+	if len(keys) == 0 && !bytes.Equal(bytes.Join(bytes.Fields(body), nil), []byte(`{"keys":[]}`)) {
+		return nil, errors.New("keys: fetch key set: no key of it can be used to verify")
 	}
 	set := &remoteSet{keys: make(map[string]*Key, len(keys)), fetched: now, refreshAt: now.Add(freshFor(resp.Header))}
 	for _, k := range keys {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -58,52 +59,72 @@ func (f File) Read() (*Set, error) {
 }
 
 func (f File) read() (*Set, fs.FileInfo, error) {
-	text, info, err := f.text()
+	data, info, err := f.readSafely()
 	if err != nil {
 		return nil, nil, err
+	}
+	s, err := f.parse(data)
+	return s, info, err
+}
+
+// load reads the file, and returns what is in it as it is, too.
+func (f File) load() (*Set, []byte, error) {
+	data, _, err := f.readSafely()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := f.parse(data)
+	return s, data, err
+}
+
+// parse makes a set of the content of the file.
+func (f File) parse(data []byte) (*Set, error) {
+	text, err := f.decrypt(data)
+	if err != nil {
+		return nil, err
 	}
 	s, err := parseSet(text)
 	if err != nil {
-		return nil, nil, f.explainInvalid(text, err)
+		return nil, f.explainInvalid(text, err)
 	}
 	if err := s.attach(f.Signers); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return s, info, nil
+	return s, nil
 }
 
 func (f File) explainInvalid(text []byte, err error) error {
 	if what := foreign(text); what != "" {
 		return fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import: %w", ErrInvalidFile, f.Path, what, err)
 	}
-	backup := ""
-	if !strings.HasSuffix(f.Path, ".bak") {
-		backup = ", such as " + f.Path + ".bak"
+	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup%s, and then restart every instance: %w", ErrInvalidFile, f.Path, f.suchAs(), err)
+}
+
+// suchAs names the file before the last change, if it is there.
+func (f File) suchAs() string {
+	if _, err := os.Lstat(f.Path + ".bak"); err != nil {
+		return ""
 	}
-	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup%s: %w", ErrInvalidFile, f.Path, backup, err)
+	return ", such as " + f.Path + ".bak"
 }
 
 // InsecurePrivateText returns the JSON of the file, decrypted. It holds the private keys: it is for tools
 // that bring them elsewhere.
 func (f File) InsecurePrivateText() ([]byte, error) {
-	if _, err := f.Read(); err != nil {
+	_, data, err := f.load()
+	if err != nil {
 		return nil, err
 	}
-	text, _, err := f.text()
-	return text, err
+	return f.decrypt(data)
 }
 
-// text reads the file and decrypts it. What it says is not checked yet.
-func (f File) text() ([]byte, fs.FileInfo, error) {
-	data, info, err := f.readSafely()
-	if err != nil {
-		return nil, nil, err
-	}
+// decrypt is open, and says which file it is.
+func (f File) decrypt(data []byte) ([]byte, error) {
 	text, err := f.open(data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %s: %w", ErrInvalidFile, f.Path, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalidFile, f.Path, err)
 	}
-	return text, info, nil
+	return text, nil
 }
 
 // Encrypted reports whether the file is encrypted. It needs no passphrase and no key.
@@ -205,6 +226,8 @@ func (f File) check(info fs.FileInfo) error {
 		return fmt.Errorf("%w: %s is a directory; name the file in it", ErrInvalidFile, path)
 	case !mode.IsRegular():
 		return fmt.Errorf("%w: %s is not a regular file", ErrInvalidFile, path)
+	case hasModes && mode.Perm()&^allowed == 0o040:
+		return fmt.Errorf("%w: the group can read %s (mode %04o); run: chmod 600 %s, or, if it is a mounted secret, accept that: InsecureGroupReadable", ErrUnsafeFile, path, mode.Perm(), path)
 	case hasModes && mode.Perm()&^allowed != 0:
 		return fmt.Errorf("%w: others can use %s (mode %04o); run: chmod 600 %s", ErrUnsafeFile, path, mode.Perm(), path)
 	}
@@ -280,38 +303,89 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 	if f.Path == "" {
 		return errNoPath
 	}
+	if _, _, err := f.readSafely(); err != nil {
+		return err // before a lock file is made for nothing
+	}
 	unlock, err := durable.Lock(ctx, f.Path)
 	if err != nil {
 		return fmt.Errorf("keys: update key file: %w", explainLock(err))
 	}
 	defer unlock()
-	before, err := f.Read()
+	before, raw, err := f.load()
 	if err != nil {
 		return err
 	}
 	s := before.Clone()
-	if err := change(s); err != nil {
+	err = change(s)
+	if err != nil || !s.changed && s.equal(before) {
+		if dropErr := f.dropUnsafePrevious(before, raw); dropErr != nil {
+			err = errors.Join(err, dropErr)
+		}
 		return err
 	}
 	if revokes(before, s) {
 		opts = []durable.Option{durable.DropPrevious()} // it would bring the keys back
 	}
-	if !s.changed && s.equal(before) {
-		return nil
-	}
 	s.generation = before.generation + 1
+	return f.replace(next, raw, s, opts)
+}
+
+// replace writes what has become of the file, whose content was raw.
+func (f File) replace(next File, raw []byte, s *Set, opts []durable.Option) error {
+	if err := f.checkReplaceable(); err != nil {
+		return err
+	}
 	data, err := next.encode(s)
 	if err != nil {
 		return err
 	}
+	unchanged := func([]byte) error {
+		now, _, err := f.readSafely()
+		if err == nil && !bytes.Equal(now, raw) {
+			err = fmt.Errorf("%w, without its lock; try again", ErrLocked)
+		}
+		return err
+	}
 	err = durable.Sweep(f.Path) // what a crash left there holds old keys
 	if err == nil {
-		err = durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify))...)
+		err = durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify), durable.Verify(unchanged))...)
 	}
 	if err != nil {
 		return fmt.Errorf("keys: update key file: %w", err)
 	}
 	return nil
+}
+
+// checkReplaceable refuses to replace a file that others read by their group, or that is mounted: they would not see the new one.
+func (f File) checkReplaceable() error {
+	info, err := os.Stat(f.Path)
+	if err != nil {
+		return fmt.Errorf("keys: update key file: %w", err)
+	}
+	if hasModes && info.Mode().Perm()&0o040 != 0 {
+		return fmt.Errorf("%w: the group can read %s, and could not read what is written in its place, with mode 0600; change it where it comes from, or run: chmod 600 %s", ErrUnsafeFile, f.Path, f.Path)
+	}
+	target, err := filepath.EvalSymlinks(f.Path)
+	if err == nil && slices.ContainsFunc(strings.Split(filepath.ToSlash(target), "/"), func(name string) bool { return strings.HasPrefix(name, "..") && len(name) > 2 }) {
+		return fmt.Errorf("%w: %s is in a mounted Secret or ConfigMap, where a change would be lost; change it where it comes from", ErrUnsafeFile, f.Path)
+	}
+	return nil
+}
+
+// dropUnsafePrevious removes the file before the last change if a crash has left it there although it would bring back keys that
+// are revoked by now, or is not encrypted as it should be.
+func (f File) dropUnsafePrevious(s *Set, raw []byte) error {
+	kept := f
+	kept.Path += ".bak"
+	data, _, err := kept.readSafely()
+	if err != nil {
+		return nil // there is none, or it is not ours
+	}
+	previous, _, err := kept.load()
+	if isEncrypted(data) == isEncrypted(raw) && (err != nil || !revokes(previous, s)) {
+		return nil
+	}
+	return durable.RemovePrevious(f.Path)
 }
 
 // revokes reports whether after has a key that was revoked since before.

@@ -384,11 +384,68 @@ func TestLocked(t *testing.T) {
 	for _, err := range []error{f.Update(ctx, change), f.Protect(ctx, keys.File{Key: random(32)}), other.Create(ctx, newSet(t, generate(t, keys.EdDSA)))} {
 		require.ErrorIs(t, err, keys.ErrLocked)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "another process holds the lock of the key file; try again")
+		require.ErrorContains(t, err, "another process is changing the key file; try again")
 	}
 	require.Equal(t, before, listing(t, f))
 	_, err := f.Read()
 	require.NoError(t, err, "reading needs no lock")
+}
+
+// Somebody who does not hold the lock has changed the file meanwhile: his change is not lost.
+func TestUpdateOverwritesNoChangeOfOthers(t *testing.T) {
+	for _, f := range []keys.File{rich(t, keys.File{}), rich(t, keys.File{Key: random(32)})} {
+		other := newSet(t, generate(t, keys.EdDSA))
+		var before map[string]string
+		err := f.Update(t.Context(), func(s *keys.Set) error {
+			require.NoError(t, os.Remove(f.Path))
+			require.NoError(t, os.Remove(f.Path+".lock"))
+			require.NoError(t, f.Create(t.Context(), other)) // the lock is gone
+			before = listing(t, f)
+			return s.Add(generate(t, keys.EdDSA))
+		})
+		require.ErrorIs(t, err, keys.ErrLocked)
+		require.ErrorContains(t, err, "another process is changing the key file, without its lock; try again")
+		require.Equal(t, before, listing(t, f))
+	}
+}
+
+// A crash right after a revocation, or an encryption, has left the file before it. Who comes next removes it, though he has
+// nothing to write.
+func TestUpdateRemovesWhatACrashHasLeft(t *testing.T) {
+	nothing := func(*keys.Set) error { return nil }
+	fails := func(*keys.Set) error { return errors.New("was revoked already") }
+	kept := func(f keys.File) []byte {
+		require.NoError(t, f.Update(t.Context(), addOne(t)))
+		text, err := os.ReadFile(f.Path)
+		require.NoError(t, err)
+		return text
+	}
+	for _, next := range []func(*keys.Set) error{nothing, fails} {
+		f := rich(t, keys.File{})
+		old := kept(f)
+		require.NoError(t, f.Update(t.Context(), nothing))
+		require.FileExists(t, f.Path+".bak", "harmless")
+		require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(s.Keys()[0].ID(), t0, "") }))
+		require.NoFileExists(t, f.Path+".bak")
+		require.NoError(t, os.WriteFile(f.Path+".bak", old, 0o600))
+		_ = f.Update(t.Context(), next)
+		require.NoFileExists(t, f.Path+".bak")
+
+		f = rich(t, keys.File{})
+		old = kept(f)
+		locked := keys.File{Path: f.Path, Key: random(32)}
+		require.NoError(t, f.Protect(t.Context(), locked))
+		require.NoError(t, os.WriteFile(f.Path+".bak", old, 0o600))
+		_ = locked.Update(t.Context(), next)
+		require.NoFileExists(t, f.Path+".bak")
+	}
+}
+
+// What can't be read gets no lock file either.
+func TestUpdateLeavesNothingWhereNothingIs(t *testing.T) {
+	f := keys.File{Path: filepath.Join(t.TempDir(), "keys.json")}
+	require.ErrorIs(t, f.Update(t.Context(), addOne(t)), fs.ErrNotExist)
+	require.Empty(t, listing(t, f))
 }
 
 func TestFileWithoutAPath(t *testing.T) {

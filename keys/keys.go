@@ -103,7 +103,7 @@ var errWrongKey = errors.New("keys: the key is not for this")
 var (
 	ErrUnsafeFile  = errors.New("keys: key file is not safe")  // wrong owner or mode
 	ErrInvalidFile = errors.New("keys: key file is not valid") // truncated, corrupt, encrypted under something else, or keys that are refused
-	ErrLocked      = errors.New("keys: another process holds the lock of the key file")
+	ErrLocked      = errors.New("keys: another process is changing the key file")
 )
 
 // maxSeals is how many tokens one Direct key may encrypt: half of what NIST SP 800-38D,

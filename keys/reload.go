@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,20 +49,39 @@ func (r *Ring) Reload() error {
 func (r *Ring) reload() error {
 	s, info, err := r.file.read()
 	if errors.Is(err, fs.ErrNotExist) && r.load().info != nil {
-		return fmt.Errorf("keys: the key file %s is gone; restore it, such as from %s.bak: a new one would log everybody out: %w", r.file.Path, r.file.Path, fs.ErrNotExist)
+		return fmt.Errorf("keys: the key file %s is gone; restore it%s, and then restart every instance: a new one would log everybody out: %w", r.file.Path, r.file.suchAs(), fs.ErrNotExist)
 	}
 	if err != nil {
 		return err
 	}
-	if old := r.load(); s.generation < old.generation {
-		return fmt.Errorf("%w: %s has generation %d, and %d is in force; restart if you want to go back", ErrInvalidFile, r.file.Path, s.generation, old.generation)
+	digest, err := s.digest()
+	if err == nil {
+		err = r.past.accepts(s, digest)
 	}
-	for id, k := range r.load().byID {
-		if is := find(append(s.Keys(), s.pruned...), id); k.revoked != nil && is != nil && is.revoked == nil {
-			return fmt.Errorf("%w: in %s key %s, which was revoked, is not revoked any more: the file goes back behind that; restore a later one, or restart if you want to go back", ErrInvalidFile, r.file.Path, id)
+	if err != nil {
+		return fmt.Errorf("%w: %s %w", ErrInvalidFile, r.file.Path, err)
+	}
+	if err := r.install(s, s.Policy(), info); err != nil {
+		return err
+	}
+	r.past.remember(s, digest)
+	return nil
+}
+
+// accepts refuses a file that goes back behind what was in force.
+func (h *history) accepts(s *Set, digest [sha256.Size]byte) error {
+	switch {
+	case s.generation < h.generation:
+		return fmt.Errorf("has generation %d, and %d is in force; restart if you want to go back", s.generation, h.generation)
+	case s.generation == h.generation && digest != h.digest:
+		return fmt.Errorf("has generation %d, which is in force with other content: a backup was restored and then changed, or two write without a common lock; restore the later file, or restart if this is the right one", s.generation)
+	}
+	for _, k := range slices.Concat(s.keys, s.pruned) {
+		if h.revoked[k.id] && k.revoked == nil {
+			return fmt.Errorf("goes back behind the revocation of key %s; restore a later one, or restart if you want to go back", k.id)
 		}
 	}
-	return r.install(s, s.Policy(), info)
+	return nil
 }
 
 // sight notes that the file was looked at.
@@ -150,8 +170,8 @@ func (r *Ring) look(now time.Time) <-chan struct{} {
 // force, and tries again the next time; and once each what else Health calls a problem. report may be nil. Watch
 // returns the cause of ctx's end.
 //
-// While Watch is at work, a file that could not be read for the grace of the policy ends signing and
-// encrypting: it may be that others don't trust these keys any more.
+// While Watch is at work, a file that could not be read for the grace of the policy, less its distribution lag, ends signing
+// and encrypting: it may be that others don't trust these keys any more.
 func (r *Ring) Watch(ctx context.Context, every time.Duration, report func(error)) error {
 	if every <= 0 {
 		return errors.New("keys: Watch needs a positive interval")
@@ -205,14 +225,15 @@ func (r *Ring) seen(s *snapshot, now time.Time) error {
 	if w == nil || w.every == 0 || s.info == nil {
 		return nil
 	}
-	due := w.at
+	grace := s.policy.Grace - s.policy.DistributionLag // what was read then may have been replaced elsewhere so long before
+	since := w.at
 	if w.failed == nil { // the next look may be far off, or may hang
-		due = latest(w.at, w.begun).Add(w.every)
+		since, grace = latest(w.at, w.begun), max(grace, 2*w.every)
 	}
-	if now.Before(due.Add(s.policy.Grace)) {
+	if now.Before(since.Add(grace)) {
 		return nil
 	}
-	return fmt.Errorf("%w: the key file could not be read since %s, longer than the grace of %s: nothing is signed or encrypted until it can; tokens are still verified", ErrUnavailable, w.at.UTC().Format(time.RFC3339), span.Format(s.policy.Grace))
+	return fmt.Errorf("%w: the key file could not be read since %s, longer than grace - distribution_lag = %s: nothing is signed or encrypted until it can; tokens are still verified", ErrUnavailable, w.at.UTC().Format(time.RFC3339), span.Format(grace))
 }
 
 func latest(a, b time.Time) time.Time {

@@ -34,6 +34,7 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
 	exchanged := strings.ReplaceAll(unsummed(t, good), member(t, private(t, enc), "k"), b64(random(32)))
+	later := strings.Replace(exchanged, `"generation": 1`, `"generation": 2`, 1)
 	tests := []struct {
 		name, text string
 		want       string
@@ -42,7 +43,8 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 		{"empty", "", "empty"},
 		{"one bad key", strings.Replace(unsummed(t, good), `"dir"`, `"xyz"`, 1), "alg is not known"},
 		{"edited", strings.Replace(string(good), `"generation": 1`, `"generation": 2`, 1), "checksum"},
-		{"exchanged secret", exchanged, "was exchanged"},
+		{"exchanged secret", later, "was exchanged"},
+		{"exchanged secret in place", exchanged, "has generation 1, which is in force with other content"},
 		{"as before", string(good), ""},
 	}
 	r, err := keys.OpenRing(keys.File{Path: path})
@@ -78,6 +80,57 @@ func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
 	require.ErrorContains(t, r.Reload(), "has generation 1, and 2 is in force")
 	_, err = r.Signer(t0)
 	require.ErrorIs(t, err, keys.ErrNoActiveKey)
+}
+
+// A backup was restored, and then changed: its generation is no later one. How the file is laid out makes no difference.
+func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
+	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	f := keys.File{Path: create(t, a)}
+	add := func(k *keys.Key) func(*keys.Set) error { return func(s *keys.Set) error { return s.Add(k) } }
+	require.NoError(t, f.Update(t.Context(), add(b)))
+	r, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	good, err := os.ReadFile(f.Path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(f.Path, []byte(strings.ReplaceAll(unsummed(t, good), "\n", "\r\n")), 0o600))
+	require.NoError(t, r.Reload())
+
+	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
+	require.NoError(t, f.Update(t.Context(), add(generate(t, keys.EdDSA))))
+	err = r.Reload()
+	require.ErrorIs(t, err, keys.ErrInvalidFile)
+	require.ErrorContains(t, err, "has generation 2, which is in force with other content")
+	_, err = r.Key(t.Context(), b.ID(), t0)
+	require.NoError(t, err)
+	again, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	require.Len(t, again.Keys(), 2)
+}
+
+// What a ring knows of its file outlives other keys that are put in its place for a while.
+func TestReplaceForgetsNothing(t *testing.T) {
+	sealer := generate(t, keys.Direct)
+	path := create(t, generate(t, keys.ES256), sealer)
+	old, err := os.ReadFile(path)
+	require.NoError(t, err)
+	f := keys.File{Path: path}
+	require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(s.Keys()[0].ID(), t0, "") }))
+	r, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	now, err := r.Sealer(t0)
+	require.NoError(t, err)
+	keys.SetUses(now, 5)
+	require.NoError(t, r.Replace(generate(t, keys.ES256)))
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, old, 0o600))
+	require.ErrorContains(t, r.Reload(), "has generation 1, and 2 is in force")
+	edited := strings.Replace(unsummed(t, old), `"generation": 1`, `"generation": 3`, 1)
+	require.NoError(t, os.WriteFile(path, []byte(edited), 0o600))
+	require.ErrorContains(t, r.Reload(), "goes back behind the revocation of key")
+	require.NoError(t, os.WriteFile(path, good, 0o600))
+	require.NoError(t, r.Reload())
+	require.EqualValues(t, 5, r.Health(t0).Sealed)
 }
 
 func TestReloadKeepsTheCount(t *testing.T) {

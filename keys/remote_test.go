@@ -194,6 +194,27 @@ func TestRemoteRefreshes(t *testing.T) {
 	require.LessOrEqual(t, s.hits.Load(), int64(3))
 }
 
+// A set without keys says that none is trusted. One of keys that are of no use here is no answer.
+func TestRemoteWithoutKeys(t *testing.T) {
+	k := generate(t, keys.ES256)
+	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)
+	r := newRemote(t, s, nil)
+	minute := func(n int) time.Time { return t0.Add(time.Duration(n) * time.Minute) }
+	_, err := r.Key(t.Context(), k.ID(), minute(0))
+	require.NoError(t, err)
+	s.serve(answer(200, `{"keys":[{"kty":"EC","crv":"P-384","kid":"a","x":"AAAA","y":"AAAA"}]}`))
+	_, err = r.Key(t.Context(), k.ID(), minute(20))
+	require.NoError(t, err)
+	_, err = r.Key(t.Context(), "a", minute(21))
+	require.ErrorIs(t, err, keys.ErrUnavailable)
+	require.ErrorContains(t, err, "no key of it can be used to verify")
+	s.serve(answer(200, "{ \"keys\": [] }\n"))
+	_, err = r.Key(t.Context(), "a", minute(22))
+	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	_, err = r.Key(t.Context(), k.ID(), minute(22))
+	require.ErrorIs(t, err, keys.ErrUnknownKey)
+}
+
 // A thief who has a key that was revoked long ago may be the first to come after a quiet time.
 func TestRemoteIsNotFooledAfterAQuietTime(t *testing.T) {
 	a, b := generate(t, keys.ES256), generate(t, keys.ES256)

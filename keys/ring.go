@@ -3,6 +3,7 @@ package keys
 import (
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"io/fs"
@@ -19,10 +20,19 @@ type Ring struct {
 	Now func() time.Time // clock of Handler and Watch; if nil, time.Now; set it before the first use
 
 	file   File       // without a path if the ring has none
-	mu     sync.Mutex // held by who replaces snap
+	mu     sync.Mutex // held by who replaces snap, and guards past
+	past   history
 	forced forcedLook
 	snap   atomic.Pointer[snapshot]
 	watch  atomic.Pointer[sighting]
+}
+
+// A history is what a ring remembers for as long as it lives, whatever replaces its keys.
+type history struct {
+	generation int64                     // of the file, the highest that was in force
+	digest     [sha256.Size]byte         // of its content
+	revoked    map[string]bool           // by key ID
+	seals      map[string]*atomic.Uint64 // of Direct keys, by key ID
 }
 
 // A snapshot is immutable, save for the cache in it.
@@ -67,7 +77,7 @@ func (r *Ring) install(s *Set, p Policy, info fs.FileInfo) error {
 		if before != nil && !before.same(k) {
 			return fmt.Errorf("keys: key %s was exchanged for another with the same ID; make a new key instead", k.id)
 		}
-		k = k.under(p, before)
+		k = k.under(p, r.past.count(k))
 		next.keys = append(next.keys, k)
 		next.byID[k.id] = k
 	}
@@ -78,13 +88,35 @@ func (r *Ring) install(s *Set, p Policy, info fs.FileInfo) error {
 	return nil
 }
 
-// under returns k as it is in a ring with the policy p, where before was its
-// earlier incarnation, or nil.
-func (k *Key) under(p Policy, before *Key) *Key {
-	again := *k
-	if before != nil && before.seals != nil {
-		again.seals = before.seals // or a reload would reset the count
+// count returns the count of the tokens that a key has encrypted: a reload must not reset it.
+func (h *history) count(k *Key) *atomic.Uint64 {
+	if k.alg != Direct || k.seals == nil {
+		return k.seals
 	}
+	if h.seals == nil {
+		h.seals = make(map[string]*atomic.Uint64)
+	}
+	if h.seals[k.id] == nil {
+		h.seals[k.id] = k.seals
+	}
+	return h.seals[k.id]
+}
+
+// remember notes what came from the file.
+func (h *history) remember(s *Set, digest [sha256.Size]byte) {
+	h.generation, h.digest = s.generation, digest
+	if h.revoked == nil {
+		h.revoked = make(map[string]bool)
+	}
+	for _, k := range slices.Concat(s.keys, s.pruned) {
+		h.revoked[k.id] = h.revoked[k.id] || k.revoked != nil
+	}
+}
+
+// under returns k as it is in a ring with the policy p.
+func (k *Key) under(p Policy, seals *atomic.Uint64) *Key {
+	again := *k
+	again.seals = seals
 	if end := k.dates.VerifyUntil; !end.IsZero() {
 		again.tokensUntil = end.Add(-p.Leeway - p.ClockSkew)
 	}

@@ -3,6 +3,7 @@ package keys_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,12 @@ func TestZeroRing(t *testing.T) {
 	require.ErrorIs(t, err, keys.ErrUnknownKey)
 	require.Empty(t, r.Keys())
 	require.ErrorContains(t, r.Reload(), "no key file")
-	require.JSONEq(t, `{"keys":[]}`, get(r.Handler(), nil).Body.String())
+	w := get(r.Handler(), nil)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code, "an empty set would say that nothing is to be trusted")
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	w = get(newRing(t, generate(t, keys.HS256)).Handler(), nil)
+	require.JSONEq(t, `{"keys":[]}`, w.Body.String())
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 }
 
 func TestRingKey(t *testing.T) {

@@ -275,6 +275,12 @@ func (s *Set) encode() ([]byte, error) {
 	return append(text, checksum(text)...), nil
 }
 
+// digest stands for what the file says, however it is laid out.
+func (s *Set) digest() ([sha256.Size]byte, error) {
+	text, err := s.encode()
+	return sha256.Sum256(text), err
+}
+
 // checksumName begins the line that ends a key file.
 const checksumName = `  "checksum": "`
 

@@ -44,6 +44,26 @@ func (m *mount) swap(t testing.TB, name string, s *keys.Set, generation int) {
 	m.last = name
 }
 
+// What is written there would be lost, or could not be read by who reads it now.
+func TestUpdateRefusesAMountedSecret(t *testing.T) {
+	k := generate(t, keys.EdDSA)
+	m, f := newMount(t, newSet(t, k))
+	real := keys.File{Path: filepath.Join(m.dir, m.last, "keys.json"), InsecureGroupReadable: true}
+	for _, f := range []keys.File{f, real} {
+		before := listing(t, real)
+		err := f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(k.ID(), t0, "") })
+		require.ErrorIs(t, err, keys.ErrUnsafeFile)
+		require.ErrorContains(t, err, "the group can read")
+		require.NoError(t, os.Chmod(real.Path, 0o400))
+		err = f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(k.ID(), t0, "") })
+		require.ErrorIs(t, err, keys.ErrUnsafeFile)
+		require.ErrorContains(t, err, "is in a mounted Secret or ConfigMap, where a change would be lost")
+		require.NoError(t, os.Chmod(real.Path, 0o440))
+		_ = os.Remove(real.Path + ".lock")
+		require.Equal(t, before, listing(t, real))
+	}
+}
+
 func TestWatchSeesAMountedSecretChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := generate(t, keys.EdDSA), generate(t, keys.EdDSA)

@@ -18,7 +18,8 @@ type Rotator struct {
 	// File is the key file. Required.
 	File keys.File
 
-	// Ring is told of each change at once; others find it when they look. May be nil.
+	// Ring is told of each change at once; others find it when they look. What it refuses of the file, such as a backup that was
+	// restored, is not rotated. May be nil.
 	Ring *keys.Ring
 
 	// Every is how often the file is looked at, since others may have changed it. 0 means every 10 minutes.
@@ -71,7 +72,7 @@ func (r *Rotator) wait(next time.Time) time.Duration {
 
 // Rotate does what is due now, and returns when something is due next, zero if that is not known.
 func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
-	set, err := r.File.Read()
+	set, err := r.read()
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -96,6 +97,17 @@ func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
 		r.Rotated(changes)
 	}
 	return NextDue(after, now), err
+}
+
+// read returns what is in the file, if the ring puts it in force.
+func (r *Rotator) read() (*keys.Set, error) {
+	if r.Ring == nil {
+		return r.File.Read()
+	}
+	if err := r.Ring.Reload(); err != nil {
+		return nil, err
+	}
+	return r.Ring.Set(), nil
 }
 
 func (r *Rotator) now() time.Time {

@@ -309,7 +309,7 @@ func TestRotatorAfterALongTime(t *testing.T) {
 	})
 }
 
-// A ring of another file can't be told; the file is rotated all the same.
+// A ring that has no file can't follow: that is said, and nothing is rotated behind its back.
 func TestRotatorWithAnotherRing(t *testing.T) {
 	bubble(t, func(t *testing.T, f keys.File) {
 		ring, err := keys.NewRing()
@@ -317,12 +317,32 @@ func TestRotatorWithAnotherRing(t *testing.T) {
 		time.Sleep(day)
 		m := start(t, f, ring)
 		changes, errs := m.news()
-		require.Len(t, changes, 1)
+		require.Empty(t, changes)
 		require.Len(t, errs, 1)
 		require.ErrorContains(t, errs[0], "the ring has no key file to reload")
-		require.EqualValues(t, 2, generation(t, f))
+		require.EqualValues(t, 1, generation(t, f))
 		m.stop(t)
 	})
+}
+
+// A backup was restored. The ring refuses it; if it were rotated, its generation would grow until the ring takes it for a later file.
+func TestRotatorLeavesARestoredBackupAlone(t *testing.T) {
+	f := place(t, open(t, keys.ES256).set)
+	now := zero().Add(month)
+	_, _, err := rotation.IfDue().Apply(t.Context(), f, now)
+	require.NoError(t, err)
+	ring, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
+	r := rotation.Rotator{File: f, Ring: ring, Now: func() time.Time { return now }}
+	for range 2 {
+		now = now.Add(month)
+		_, err = r.Rotate(t.Context())
+		require.ErrorIs(t, err, keys.ErrInvalidFile)
+		require.ErrorContains(t, err, "has generation 1, and 2 is in force")
+	}
+	require.EqualValues(t, 1, generation(t, f))
+	require.Len(t, ring.Keys(), 3)
 }
 
 // Callbacks and the ring are optional, and so is a life of its own.
