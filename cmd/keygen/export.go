@@ -61,7 +61,7 @@ func (t *tool) export(private bool, args []string) error {
 	}
 	chosen, named := set.Keys(), len(args) == 1
 	if named {
-		k, err := pick(set, args[0])
+		k, err := find(set, args[0])
 		if err != nil {
 			return err
 		}

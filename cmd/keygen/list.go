@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -56,7 +57,7 @@ enough. Write "show -- KID" if the ID begins with a dash.`,
 			if err != nil {
 				return err
 			}
-			k, err := pickFrom(append(set.Keys(), set.Pruned()...), args[0])
+			k, err := findIn(append(set.Keys(), set.Pruned()...), args[0])
 			if err != nil {
 				return err
 			}
@@ -65,14 +66,27 @@ enough. Write "show -- KID" if the ID begins with a dash.`,
 	}
 }
 
-// pick finds the key whose ID is, or begins with, id.
-// One that was pruned is named, with what became of it.
-func pick(set *keys.Set, id string) (found *keys.Key, err error) {
-	found, err = pickFrom(set.Keys(), id)
-	if err == nil {
-		return found, nil
+// minPrefix is how many characters of a key ID a command needs that changes the key: one letter too few, or the
+// wrong one, must not revoke a key.
+const minPrefix = 6
+
+// pick finds the key that a command is to change: id is its ID, or begins it with minPrefix characters or more.
+func pick(set *keys.Set, id string) (*keys.Key, error) {
+	whole := func(k *keys.Key) bool { return k.ID() == id }
+	if len(id) < minPrefix && !slices.ContainsFunc(append(set.Keys(), set.Pruned()...), whole) {
+		return nil, refuse(exitUsage, "%q is too short for the ID of a key that is to change: at least its first %d characters are needed; see keygen list", id, minPrefix)
 	}
-	if gone, _ := pickFrom(set.Pruned(), id); gone != nil && id != "" {
+	return find(set, id)
+}
+
+// find finds the key whose ID is, or begins with, id.
+// One that was pruned is named, with what became of it.
+func find(set *keys.Set, id string) (found *keys.Key, err error) {
+	found, err = findIn(set.Keys(), id)
+	if err == nil || exitCode(err) != exitNotFound {
+		return found, err
+	}
+	if gone, _ := findIn(set.Pruned(), id); gone != nil {
 		if at, reason, revoked := gone.Revoked(); revoked {
 			return nil, refuse(exitRefused, "key %s was revoked already, at %s: %s", gone.ID(), date(at), printable(reason))
 		}
@@ -81,7 +95,10 @@ func pick(set *keys.Set, id string) (found *keys.Key, err error) {
 	return nil, err
 }
 
-func pickFrom(all []*keys.Key, id string) (found *keys.Key, err error) {
+func findIn(all []*keys.Key, id string) (found *keys.Key, err error) {
+	if id == "" {
+		return nil, refuse(exitUsage, "the key ID is empty; see keygen list")
+	}
 	for _, k := range all {
 		if k.ID() == id {
 			return k, nil
@@ -92,7 +109,7 @@ func pickFrom(all []*keys.Key, id string) (found *keys.Key, err error) {
 			continue
 		}
 		if found != nil {
-			return nil, refuse(exitNotFound, "several keys begin with %q; write more of it", id)
+			return nil, refuse(exitUsage, "several keys begin with %q; write more of it", id)
 		}
 		found = k
 	}

@@ -220,7 +220,7 @@ func (t *tool) stepOnKey(usage, short, long string, step func(id string) rotatio
 	cmd := &cobra.Command{
 		Use:   usage,
 		Short: short,
-		Long:  long + "\n\nThe beginning of a key ID is enough. Write \"-- KID\" if the ID begins with a dash.",
+		Long:  long + "\n\nThe first 6 characters of a key ID are enough. Write \"-- KID\" if the ID\nbegins with a dash.",
 		Args:  cobra.ExactArgs(1),
 	}
 	forceFlag(cmd, &force)
@@ -279,8 +279,9 @@ long.
 If the key file itself has leaked, the standby is burnt too: revoke --all, which
 always works with new keys. Then everybody is logged out.
 
-No .bak of the file stays: it would bring the key back. The beginning of a key
-ID is enough; write "revoke --reason R -- KID" if it begins with a dash.`,
+No .bak of the file stays: it would bring the key back. The first 6 characters
+of a key ID are enough; write "revoke --reason R -- KID" if it begins with a
+dash.`,
 		Example: `  keygen revoke --dry-run KID
   keygen revoke KID --reason key_compromise
   keygen revoke --all --reason "backup stolen"`,

@@ -92,7 +92,7 @@ func (t *tool) keysToPrint(args []string) (all []incoming, err error) {
 	}
 	chosen := set.Keys()
 	if len(args) == 1 {
-		k, err := pick(set, args[0])
+		k, err := find(set, args[0])
 		if err != nil {
 			return nil, err
 		}
