@@ -82,7 +82,7 @@ type doctor struct {
 	*tool
 	findings
 	user   int         // as whom it looks; -1 where there are no such numbers
-	secret keys.File   // passphrase or key, as the flags say
+	secret keys.File   // passphrase or key, and who may read it, as the flags say
 	trials []trial     // of the file system
 	target string      // the key file, links followed
 	info   fs.FileInfo // of target
@@ -96,7 +96,7 @@ type doctor struct {
 }
 
 func (t *tool) doctor(ctx context.Context) error {
-	d := &doctor{tool: t, user: os.Geteuid(), trials: trials()}
+	d := &doctor{tool: t, user: os.Geteuid(), trials: trials(), secret: keys.File{InsecureGroupReadable: t.groupRead}}
 	if err := t.secret.read(t, &d.secret); err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (d *doctor) lookLink(path string, isLink bool) {
 
 // lookFile checks who can use the file, as keys.File does.
 func (d *doctor) lookFile() {
-	d.findings = append(d.findings, judgeOwner(d.info, d.user), judgeMode(d.path(), d.info.Mode().Perm(), d.mounted))
+	d.findings = append(d.findings, judgeOwner(d.info, d.user), judgeMode(d.path(), d.info.Mode().Perm(), d.mounted, d.groupRead))
 	if size := d.info.Size(); size > maxKeyFile/2 {
 		d.add(warning, "size", "%d bytes; a key file of more than %d can't be written: keygen prune", size, maxKeyFile)
 	} else {
@@ -237,7 +237,8 @@ func judgeOwner(info fs.FileInfo, user int) finding {
 	return finding{problem, "owner", fmt.Sprintf("user %d, and this runs as user %d: run it, and the application, as the owner, or chown the file", owner, user)}
 }
 
-func judgeMode(path string, mode fs.FileMode, mounted bool) finding {
+// judgeMode judges the mode of a file; group says that its group may read it.
+func judgeMode(path string, mode fs.FileMode, mounted, group bool) finding {
 	others := mode & 0o077
 	who := "others can use it"
 	if others == 0o040 {
@@ -248,6 +249,8 @@ func judgeMode(path string, mode fs.FileMode, mounted bool) finding {
 		return finding{fine, "mode", "this system has none: see who else can read the file"}
 	case others == 0:
 		return finding{fine, "mode", fmt.Sprintf("%04o", mode)}
+	case group && others == 0o040:
+		return finding{fine, "mode", fmt.Sprintf("%04o: its group can read it, and sign; --insecure-group-readable accepts that", mode)}
 	case mounted:
 		return finding{problem, "mode", fmt.Sprintf("%04o: %s; mount the Secret with defaultMode 0400, or with 0440, an fsGroup of the application's own, and keys.insecure_group_readable", mode, who)}
 	}

@@ -121,7 +121,7 @@ func (d *doctor) lookBackup() {
 		d.add(problem, "backup", "belongs to %s", f.Text)
 		return
 	}
-	if f := judgeMode(name, info.Mode().Perm(), false); f.Severity != fine {
+	if f := judgeMode(name, info.Mode().Perm(), false, d.groupRead); f.Severity != fine {
 		d.add(problem, "backup", "mode %s", f.Text)
 		return
 	}

@@ -63,21 +63,27 @@ func TestJudgeMode(t *testing.T) {
 	for _, tt := range []struct {
 		mode     fs.FileMode
 		mounted  bool
+		group    bool
 		severity string
 		text     string
 	}{
-		{0o600, false, fine, "0600"},
-		{0o400, true, fine, "0400"},
-		{0o700, false, fine, "0700"},
-		{0o640, false, problem, "its group can read it, and sign; run: chmod 600 x"},
-		{0o440, true, problem, "its group can read it, and sign; mount the Secret with defaultMode 0400, or with 0440, an fsGroup"},
-		{0o604, false, problem, "others can use it; run: chmod 600 x; if somebody has read it, the keys are no secret any more: keygen revoke --all"},
-		{0o620, false, problem, "others can use it"},
-		{0o644, true, problem, "others can use it; mount"},
-		{0o601, false, problem, "0601"},
+		{0o600, false, false, fine, "0600"},
+		{0o400, true, false, fine, "0400"},
+		{0o700, false, false, fine, "0700"},
+		{0o640, false, false, problem, "its group can read it, and sign; run: chmod 600 x"},
+		{0o440, true, false, problem, "its group can read it, and sign; mount the Secret with defaultMode 0400, or with 0440, an fsGroup"},
+		{0o604, false, false, problem, "others can use it; run: chmod 600 x; if somebody has read it, the keys are no secret any more: keygen revoke --all"},
+		{0o620, false, false, problem, "others can use it"},
+		{0o644, true, false, problem, "others can use it; mount"},
+		{0o601, false, false, problem, "0601"},
+		{0o640, false, true, fine, "0640: its group can read it, and sign; --insecure-group-readable accepts that"},
+		{0o440, true, true, fine, "0440"},
+		{0o600, false, true, fine, "0600"},
+		{0o660, false, true, problem, "others can use it"},
+		{0o644, true, true, problem, "others can use it"},
 	} {
 		t.Run(tt.mode.String(), func(t *testing.T) {
-			got := judgeMode("x", tt.mode, tt.mounted)
+			got := judgeMode("x", tt.mode, tt.mounted, tt.group)
 			require.Equal(t, tt.severity, got.Severity)
 			require.Contains(t, got.Text, tt.text)
 		})
@@ -94,8 +100,10 @@ func TestJudgementsAreThoseOfKeys(t *testing.T) {
 			continue
 		}
 		require.NoError(t, os.Chmod(path, mode))
-		_, err := keys.File{Path: path}.Read()
-		require.Equal(t, errors.Is(err, keys.ErrUnsafeFile), judgeMode(path, mode, false).Severity == problem, "%04o: %v", mode, err)
+		for _, group := range []bool{false, true} {
+			_, err := keys.File{Path: path, InsecureGroupReadable: group}.Read()
+			require.Equal(t, errors.Is(err, keys.ErrUnsafeFile), judgeMode(path, mode, false, group).Severity == problem, "%04o: %v", mode, err)
+		}
 	}
 }
 
