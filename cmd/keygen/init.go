@@ -43,6 +43,9 @@ The policy says how long tokens live and how fast news of keys travels; see
 	policy.add(f)
 	secret.add(f, "new-")
 	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+		if err := policy.refuseZero(f, "for the default"); err != nil {
+			return err
+		}
 		algs, err := profileAlgorithms(profile, keys.Algorithm(signAlg), keys.Algorithm(encAlg))
 		if err != nil {
 			return err

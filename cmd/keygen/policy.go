@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -40,6 +41,20 @@ func (v *policyFlags) add(f *pflag.FlagSet) {
 		f.Var((*duration)(d[flag[0]]), flag[0], flag[1])
 	}
 	f.IntVar(&v.p.PeakRate, "peak-rate", v.p.PeakRate, "tokens encrypted in a second, by all instances together")
+}
+
+// refuseZero refuses flags that were given as 0. In a policy that means the default, which is not what somebody
+// means who writes --cache-life 0s.
+func (v *policyFlags) refuseZero(f *pflag.FlagSet, without string) error {
+	var errs []error
+	durations := v.durations()
+	f.Visit(func(flag *pflag.Flag) {
+		d := durations[flag.Name]
+		if d != nil && *d == 0 || flag.Name == "peak-rate" && v.p.PeakRate == 0 {
+			errs = append(errs, refuse(exitUsage, "--%s can't be 0; leave it out %s", flag.Name, without))
+		}
+	})
+	return errors.Join(errs...)
 }
 
 // apply returns p with the fields that flags name.
@@ -92,6 +107,9 @@ as that rejects no token. What follows:
 	f := cmd.Flags()
 	policy.add(f)
 	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+		if err := policy.refuseZero(f, "to change nothing"); err != nil {
+			return err
+		}
 		set, err := t.read()
 		if err != nil {
 			return err
