@@ -91,6 +91,7 @@ type doctor struct {
 
 	mounted  bool // by Kubernetes
 	readOnly bool // the file system of the directory is
+	writable bool // by this user: the directory, so that a change can happen here
 	damaged  bool
 	missing  bool
 }

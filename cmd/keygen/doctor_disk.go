@@ -81,13 +81,12 @@ func (d *doctor) tryDirectory(ctx context.Context) {
 	dir := filepath.Dir(d.target)
 	if d.dryRun {
 		err := mayWrite(dir)
-		d.readOnly = isReadOnly(err)
-		d.findings = append(d.findings, judgeWritable(err, d.mounted), finding{fine, "file_system", "not tried, because of --dry-run"})
+		d.noteWritable(err)
+		d.findings = append(d.findings, finding{fine, "file_system", "not tried, because of --dry-run"})
 		return
 	}
 	scratch, err := os.MkdirTemp(dir, scratchPrefix)
-	d.readOnly = isReadOnly(err)
-	d.findings = append(d.findings, judgeWritable(err, d.mounted))
+	d.noteWritable(err)
 	if err != nil {
 		return
 	}
@@ -95,6 +94,11 @@ func (d *doctor) tryDirectory(ctx context.Context) {
 	if err := removeScratch(scratch); err != nil {
 		d.add(warning, "file_system", "remove %s yourself: %v", scratch, err)
 	}
+}
+
+func (d *doctor) noteWritable(err error) {
+	d.readOnly, d.writable = isReadOnly(err), err == nil && !d.mounted
+	d.findings = append(d.findings, judgeWritable(err, d.mounted))
 }
 
 // removeScratch removes a directory of files. Unlike os.RemoveAll it works where
@@ -221,21 +225,27 @@ func (d *doctor) lookLock(ctx context.Context) {
 		return
 	}
 	unlock, err := lockAtOnce(ctx, d.target)
-	switch {
-	case errors.Is(err, durable.ErrLocked):
-		d.add(warning, "lock", "held at this moment: another process is changing the key file")
-	case err != nil && (isReadOnly(err) || d.mounted):
-		d.add(fine, "lock", "there, and can't be taken here, since the directory is read-only")
-	case err != nil:
-		d.add(warning, "lock", "this user can't take it: %v", err)
-	case hasModes && info.Mode().Perm()&0o077 != 0:
-		d.add(warning, "lock", "mode %04o: others can hold it, and so stop every change; run: chmod 600 %s", info.Mode().Perm(), name)
-	default:
-		d.add(fine, "lock", "free")
-	}
 	if err == nil {
 		_ = unlock() // closes the file, which gives it back anyway
 	}
+	d.findings = append(d.findings, d.judgeLock(name, info.Mode().Perm(), err))
+}
+
+// judgeLock judges a lock file by its mode, and by what came of taking it.
+func (d *doctor) judgeLock(name string, mode fs.FileMode, err error) finding {
+	switch {
+	case errors.Is(err, durable.ErrLocked):
+		return finding{warning, "lock", "held at this moment: another process is changing the key file"}
+	case err != nil && (isReadOnly(err) || d.mounted):
+		return finding{fine, "lock", "there, and can't be taken here, since the directory is read-only"}
+	case err != nil && d.writable:
+		return finding{problem, "lock", fmt.Sprintf("this user can write to the directory, and can't take the lock, so that the next change fails: %v", err)}
+	case err != nil:
+		return finding{warning, "lock", fmt.Sprintf("this user can't take it: %v", err)}
+	case hasModes && mode&0o077 != 0:
+		return finding{warning, "lock", fmt.Sprintf("mode %04o: others can hold it, and so stop every change; run: chmod 600 %s", mode, name)}
+	}
+	return finding{fine, "lock", "free"}
 }
 
 // lookLeftovers looks for what crashes left behind.

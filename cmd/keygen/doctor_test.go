@@ -154,6 +154,43 @@ func TestJudgeWritable(t *testing.T) {
 	}
 }
 
+func TestJudgeLock(t *testing.T) {
+	denied := fmt.Errorf("durable: lock x: this user may not write to the lock file: run as its owner, or chown it: %w", fs.ErrPermission)
+	for _, tt := range []struct {
+		err      error
+		mode     fs.FileMode
+		d        doctor
+		severity string
+		text     string
+	}{
+		{nil, 0o600, doctor{writable: true}, fine, "free"},
+		{nil, 0o644, doctor{writable: true}, warning, "mode 0644: others can hold it"},
+		{durable.ErrLocked, 0o600, doctor{writable: true}, warning, "held at this moment"},
+		{denied, 0o600, doctor{writable: true}, problem, "the next change fails: durable: lock x: this user may not write to the lock file: run as its owner"},
+		{denied, 0o600, doctor{}, warning, "this user can't take it"},
+		{denied, 0o600, doctor{mounted: true}, fine, "since the directory is read-only"},
+		{syscall.EROFS, 0o600, doctor{readOnly: true}, fine, "since the directory is read-only"},
+	} {
+		got := tt.d.judgeLock("x.lock", tt.mode, tt.err)
+		require.Equal(t, tt.severity, got.Severity, tt.text)
+		require.Contains(t, got.Text, tt.text)
+	}
+}
+
+// A lock file that another user left behind stops every change.
+func TestDoctorLockOfAnother(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write to every file")
+	}
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var out bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.NoError(t, os.Chmod(path+".lock", 0o400))
+	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
+	require.Contains(t, out.String(), "so that the next change fails")
+	require.NotEqual(t, exitOK, run([]string{"add", "--alg", "EdDSA", "--keyset", path}, nil, &out, &out))
+}
+
 func TestJudgeClock(t *testing.T) {
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
