@@ -52,7 +52,7 @@ The policy says how long tokens live and how fast news of keys travels; see
 		}
 		set, err := rotation.New(policy.apply(keys.Policy{}, f), t.now, algs...)
 		if err != nil {
-			return err
+			return refuse(exitRefused, "%w", err)
 		}
 		file := keys.File{Path: t.path()}
 		if err := secret.read(t, &file); err != nil {

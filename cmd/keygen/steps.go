@@ -290,6 +290,9 @@ dash.`,
 	cmd.Flags().BoolVar(&fresh, "force-refetch", false, "let a key sign that was never published")
 	cmd.Flags().StringVar(&reason, "reason", "unspecified", "why, for people")
 	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
+		if err := checkReason(reason); err != nil {
+			return err
+		}
 		if all == (len(args) > 0) {
 			return refuse(exitUsage, "revoke needs key IDs, or --all")
 		}
