@@ -71,6 +71,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := t.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if t.help.err != nil {
+		err, t.ran = t.help.err, true
+	}
 	if err == nil {
 		return exitOK
 	}

@@ -36,6 +36,7 @@ type tool struct {
 	color       string        // --color
 	secret      secretFlags   // --passphrase-file and the like
 
+	help   witness    // standard output, for help and completions
 	opened *keys.File // the key file with its secret, once that was read
 
 	now time.Time // as of when the command runs
@@ -66,7 +67,8 @@ func (t *tool) root() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetIn(t.stdin)
-	root.SetOut(t.stdout)
+	t.help.Writer = t.stdout
+	root.SetOut(&t.help)
 	root.SetErr(t.stderr)
 	f := root.PersistentFlags()
 	f.StringVar(&t.keyset, "keyset", "", "the key `file` (default $CLOAKROOM_KEYSET, or keys.json)")
@@ -85,6 +87,7 @@ func (t *tool) root() *cobra.Command {
 		t.exportCommand(), t.importCommand(), t.encryptCommand(), t.decryptCommand(), t.rewrapCommand(), t.thumbprintCommand(),
 		t.tokenCommand(), t.doctorCommand(), t.jwksCommand(), t.versionCommand(),
 	)
+	root.SetHelpCommand(helpCommand())
 	return root
 }
 
