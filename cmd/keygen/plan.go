@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -194,6 +195,9 @@ exits with 10 if they differ. The same secret opens both.`,
   keygen diff staging.json production.json --json`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: t.do(tables(), func(_ context.Context, args []string) error {
+			if slices.Contains(args, "-") {
+				return refuse(exitUsage, notStandardInput)
+			}
 			file, err := t.file()
 			if err != nil {
 				return err

@@ -119,6 +119,9 @@ func (t *tool) resolve(formats []string) (err error) {
 	if !slices.Contains(formats, t.format) {
 		return refuse(exitUsage, "--format %q: use %s", t.format, strings.Join(formats, ", "))
 	}
+	if t.path() == "-" {
+		return refuse(exitUsage, notStandardInput)
+	}
 	if !slices.Contains([]string{"auto", "always", "never"}, t.color) {
 		return refuse(exitUsage, "--color %q: use auto, always or never", t.color)
 	}
@@ -130,6 +133,9 @@ func (t *tool) resolve(formats []string) (err error) {
 	}
 	return nil
 }
+
+// notStandardInput is what is said of a key file at -: a change needs its directory, for the lock and the backup.
+const notStandardInput = "the key file can't be standard input; name a file (./- if it is called so)"
 
 // mayWrite refuses to write as of another time: keys that were made in the future, or pruned before
 // their time, can't be brought back.
