@@ -3,10 +3,17 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // A broken is an output that takes nothing, as a disk that is full.
@@ -21,5 +28,30 @@ func TestFailedWrites(t *testing.T) {
 		require.Equal(t, exitError, run(strings.Fields(args), nil, broken{}, &stderr), args)
 		require.Contains(t, stderr.String(), "no space left", args)
 		require.NotContains(t, stderr.String(), "keygen help", args)
+	}
+}
+
+func TestFailedWritesOfCommands(t *testing.T) {
+	dir := t.TempDir()
+	path, old, jwt := filepath.Join(dir, "keys.json"), filepath.Join(dir, "old.json"), filepath.Join(dir, "token")
+	for _, at := range []string{path, old} {
+		require.Equal(t, exitOK, run([]string{"init", "--at", "-3d", "--write-at", "--keyset", at}, nil, io.Discard, io.Discard))
+	}
+	set, err := keys.File{Path: path}.Read()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(jwt, []byte(sign(set.Keys()[0], map[string]any{"sub": "alice"})), 0o600))
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	names := strings.NewReplacer("KID", "-- "+set.Keys()[0].ID(), "NEXT", "-- "+set.Keys()[1].ID(), "OLD", old, "FILE", jwt, "DIR", dir, "URL", server.URL)
+	for _, args := range []string{
+		"version", "list", "list --all --json", "show KID", "plan", "plan --format svg", "plan --format html", "check", "check --at +90d", "diff OLD", "doctor", "policy",
+		"policy --token-life 1h --dry-run", "export", "export --format pem", "export --format jwk KID", "export --private", "export --private --format pem",
+		"thumbprint", "thumbprint --json", "thumbprint KID", "token decode FILE", "token verify FILE", "token explain FILE", "token explain --json FILE",
+		"add --alg EdDSA --dry-run", "rotate --dry-run", "rotate --if-due --at +40d --dry-run", "promote --dry-run NEXT", "retire --dry-run KID", "revoke --dry-run KID",
+		"revoke --all --dry-run --json", "init --keyset DIR/new.json", "jwks check --polls 1 URL", "jwks check --polls 1 --json URL",
+	} {
+		var stderr bytes.Buffer
+		require.Equal(t, exitError, run(append([]string{"--keyset", path}, strings.Fields(names.Replace(args))...), nil, broken{}, &stderr), "%s: %s", args, &stderr)
+		require.Contains(t, stderr.String(), "no space left", args)
 	}
 }

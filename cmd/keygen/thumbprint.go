@@ -37,7 +37,9 @@ left out, or refused: their thumbprint would be a hash of the secret.`,
 				return t.printJSON(map[string]any{"thumbprints": list})
 			}
 			for _, p := range list {
-				fmt.Fprintln(t.stdout, p.Thumbprint)
+				if _, err := fmt.Fprintln(t.stdout, p.Thumbprint); err != nil {
+					return err
+				}
 			}
 			return nil
 		}),

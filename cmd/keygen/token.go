@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -308,8 +309,9 @@ func (t *tool) tabulate(d *token.Diagnosis) error {
 	if d.Kind == "unknown" {
 		kind = "token of an unknown kind"
 	}
-	fmt.Fprintf(t.stdout, "%s: %s\n\n", kind, d.Verdict)
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "%s: %s\n\n", kind, d.Verdict)
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CHECK\tVERDICT\tWHY")
 	var reasons []string
 	skipped := make(map[string][]string)
@@ -326,11 +328,12 @@ func (t *tool) tabulate(d *token.Diagnosis) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(t.stdout)
+	fmt.Fprintln(&out)
 	for _, reason := range reasons {
-		fmt.Fprintf(t.stdout, "not checked: %s: %s\n", strings.Join(skipped[reason], ", "), printable(reason))
+		fmt.Fprintf(&out, "not checked: %s: %s\n", strings.Join(skipped[reason], ", "), printable(reason))
 	}
-	return nil
+	_, err := out.WriteTo(t.stdout)
+	return err
 }
 
 // words is the name of a check for people.
