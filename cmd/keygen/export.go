@@ -21,8 +21,9 @@ func (t *tool) exportCommand() *cobra.Command {
 		Use:   "export [KID]",
 		Short: "Print public keys for other services, or private ones",
 		Long: `Export prints the public halves of the signature keys that verify now, for
-services that can't fetch them, or of the one key that is named. The beginning
-of a key ID is enough. Write "-- KID" if the ID begins with a dash.
+services that can't fetch them, or of the one key that is named, whatever its
+state. The beginning of a key ID is enough. Write "-- KID" if the ID begins with
+a dash.
 
 Formats, for --format:
   jwks  a JWK Set (RFC 7517); json is the same
@@ -65,7 +66,11 @@ func (t *tool) export(private bool, args []string) error {
 		if err != nil {
 			return err
 		}
+		t.warnUntrusted(k)
 		chosen = []*keys.Key{k}
+	}
+	if !private && !named {
+		t.noteNone(chosen)
 	}
 	switch {
 	case private:
@@ -80,6 +85,29 @@ func (t *tool) export(private bool, args []string) error {
 		return err
 	}
 	return t.printJWKs(list)
+}
+
+// warnUntrusted warns of a key that is shown all the same.
+func (t *tool) warnUntrusted(k *keys.Key) {
+	if s := k.State(t.now); s == keys.Revoked || s == keys.Expired {
+		t.note("WARNING: key %s is %s: nobody should trust it any more", k.ID(), s)
+	}
+}
+
+// noteNone says why there is no public key to print, if there is none.
+func (t *tool) noteNone(all []*keys.Key) {
+	symmetric := true
+	for _, k := range all {
+		if published(k, t.now) {
+			return
+		}
+		symmetric = symmetric && (k.Use() != keys.Signature || k.Algorithm().Symmetric())
+	}
+	if symmetric {
+		t.note("there is no public key: all signature keys are symmetric, and no other service can verify with them")
+		return
+	}
+	t.note("there is no public key that verifies now; see keygen list")
 }
 
 // publicJWKs are those that a key set holds now, or the one that was named.
@@ -129,9 +157,7 @@ func publicJWK(k *keys.Key) (json.RawMessage, error) {
 // exportPEM prints public keys: the one that was named, or those that others verify with now.
 func (t *tool) exportPEM(chosen []*keys.Key, named bool) error {
 	for _, k := range chosen {
-		state := k.State(t.now)
-		published := k.Use() == keys.Signature && (state == keys.Pending || state == keys.Active || state == keys.Retiring)
-		if k.Public() == nil || !named && !published {
+		if k.Public() == nil || !named && !published(k, t.now) {
 			continue
 		}
 		der, err := x509.MarshalPKIXPublicKey(k.Public())
