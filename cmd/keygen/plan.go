@@ -94,23 +94,28 @@ func (t *tool) width() int {
 }
 
 type planEvent struct {
-	At      string   `json:"at"`
-	ID      string   `json:"kid"`
-	Use     keys.Use `json:"use"`
-	From    string   `json:"from,omitempty"`
-	To      string   `json:"to"`
-	Planned bool     `json:"planned"` // the key does not exist yet
-	Reason  string   `json:"reason"`
+	At        string         `json:"at"`
+	ID        string         `json:"kid"`
+	Use       keys.Use       `json:"use"`
+	Algorithm keys.Algorithm `json:"alg"`
+	From      string         `json:"from,omitempty"`
+	To        string         `json:"to"`
+	Planned   bool           `json:"planned"` // the key does not exist yet
+	Reason    string         `json:"reason"`
 }
 
 func planJSON(path string, set *keys.Set, plan *rotation.Timeline) any {
 	events := []planEvent{}
+	algs := make(map[string]keys.Algorithm)
+	for _, r := range plan.Rows {
+		algs[r.ID] = r.Algorithm
+	}
 	for _, e := range plan.Events() {
 		from := ""
 		if e.From != 0 {
 			from = e.From.String()
 		}
-		events = append(events, planEvent{date(e.At), e.ID, e.Use, from, e.To.String(), e.Planned, e.Reason})
+		events = append(events, planEvent{date(e.At), e.ID, e.Use, algs[e.ID], from, e.To.String(), e.Planned, e.Reason})
 	}
 	return map[string]any{"keyset": path, "generation": set.Generation(), "now": date(plan.Now), "from": date(plan.From), "until": date(plan.Until), "events": events}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -128,21 +129,43 @@ as that rejects no token. What follows:
 	return cmd
 }
 
-// A derivation is what follows from a policy.
+// A derivation is what follows from a policy: a duration or a number.
 type derivation struct {
-	Name    string `json:"name"`
-	Value   string `json:"value"`
-	Formula string `json:"formula"`
+	Name    string   `json:"name"`
+	Value   string   `json:"value"` // for people
+	Formula string   `json:"formula"`
+	Seconds *int64   `json:"seconds,omitempty"`
+	Number  *float64 `json:"number,omitempty"`
 }
 
 func derive(p keys.Policy) []derivation {
-	return []derivation{
-		{"lead", span.Format(p.Lead(keys.ES256)), "distribution_lag + reload_interval + clock_skew + cache_life; of a key that others verify with"},
-		{"lead_symmetric", span.Format(p.Lead(keys.Direct)), "distribution_lag + reload_interval + clock_skew; of all other keys"},
-		{"verify_only", span.Format(p.VerifyOnly()), "token_life + leeway + clock_skew + grace"},
-		{"listed", fmt.Sprint(p.Listed()), "2 + ceil(verify_only / rotation_period); at most 8"},
-		{"gcm_tokens", fmt.Sprintf("%.3g", p.GCMUses()), "peak_rate * (rotation_period + grace + clock_skew); at most 2^31 = 2.15e+09 under one dir key"},
+	lasts := func(name string, d time.Duration, formula string) derivation {
+		n := seconds64(d)
+		return derivation{name, span.Format(d), formula, &n, nil}
 	}
+	counts := func(name string, n float64, formula string) derivation {
+		return derivation{name, fmt.Sprintf("%.3g", n), formula, nil, &n}
+	}
+	return []derivation{
+		lasts("lead", p.Lead(keys.ES256), "distribution_lag + reload_interval + clock_skew + cache_life; of a key that others verify with"),
+		lasts("lead_symmetric", p.Lead(keys.Direct), "distribution_lag + reload_interval + clock_skew; of all other keys"),
+		lasts("verify_only", p.VerifyOnly(), "token_life + leeway + clock_skew + grace"),
+		counts("listed", float64(p.Listed()), "2 + ceil(verify_only / rotation_period); at most 8"),
+		counts("gcm_tokens", p.GCMUses(), "peak_rate * (rotation_period + grace + clock_skew); at most 2^31 = 2.15e+09 under one dir key"),
+	}
+}
+
+func seconds64(d time.Duration) int64 { return int64(d / time.Second) }
+
+// inSeconds returns the fields of a policy by their names in the key file, for programs: durations in seconds, and
+// the peak rate, which is per second.
+func inSeconds(p keys.Policy) map[string]int64 {
+	v := policyFlags{p: p.WithDefaults()}
+	fields := map[string]int64{"peak_rate": int64(v.p.PeakRate)}
+	for flag, d := range v.durations() {
+		fields[strings.ReplaceAll(flag, "-", "_")] = seconds64(*d)
+	}
+	return fields
 }
 
 func (t *tool) showPolicy(set *keys.Set, changes []rotation.Change) error {
@@ -152,7 +175,7 @@ func (t *tool) showPolicy(set *keys.Set, changes []rotation.Change) error {
 		for _, f := range p.Fields() {
 			fields[f[0]] = f[1]
 		}
-		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "dry_run": t.dryRun, "changes": changes, "policy": fields, "derived": derive(p)})
+		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "dry_run": t.dryRun, "changes": changes, "policy": fields, "policy_seconds": inSeconds(p), "derived": derive(p)})
 	}
 	if len(changes) > 0 {
 		if err := t.printTable(changes); err != nil {
