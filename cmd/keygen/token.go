@@ -38,9 +38,10 @@ func (t *tool) decodeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "decode [FILE]",
 		Short: "Print what a token says, verified or not",
-		Long: `Decode prints the headers and the claims of a token as JSON. It verifies nothing:
-anybody may have made the token. An encrypted token is opened with the key file;
-for one that is signed only, no key file is needed.
+		Long: `Decode prints the headers and the claims of a token as JSON, or with --format
+table as rows. It verifies nothing: anybody may have made the token. An encrypted
+token is opened with the key file; for one that is signed only, no key file is
+needed.
 
 ` + readTokenHelp + `
 
@@ -49,7 +50,7 @@ no token, or it can't be decrypted.`,
 		Example: `  keygen token decode token.txt
   keygen token decode < token.txt`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.decode(ctx, args) }),
+		RunE: t.do(texts(), func(ctx context.Context, args []string) error { return t.decode(ctx, args) }),
 	}
 }
 
@@ -58,16 +59,16 @@ func (t *tool) verifyCommand() *cobra.Command {
 		Use:   "verify [FILE]",
 		Short: "Check a token's signature, type and dates with the key file",
 		Long: `Verify checks the signature, the type and the dates of a token of this module
-with the keys of the key file, and prints what it says as JSON. Whether the
-session was ended meanwhile, only the application knows. If the token is no good,
-keygen token explain says why in detail.
+with the keys of the key file, and prints what it says as JSON, or with --format
+table as rows. Whether the session was ended meanwhile, only the application
+knows. If the token is no good, keygen token explain says why in detail.
 
 ` + readTokenHelp + `
 
 Exit codes: 0 good, 6 no good, 7 it has expired and is good otherwise.`,
 		Example: `  keygen token verify token.txt --at 2026-11-24T03:00:00Z`,
 		Args:    cobra.MaximumNArgs(1),
-		RunE:    t.do([]string{"json"}, func(ctx context.Context, args []string) error { return t.verify(ctx, args) }),
+		RunE:    t.do(texts(), func(ctx context.Context, args []string) error { return t.verify(ctx, args) }),
 	}
 }
 
@@ -208,7 +209,7 @@ func (t *tool) decode(ctx context.Context, args []string) error {
 	if !json.Valid(e.Claims) {
 		e.Claims = nil
 	}
-	if err := t.printJSON(contents{Encryption: e.Encryption, Header: e.Header, Claims: e.Claims}); err != nil {
+	if err := t.printContents(contents{Encryption: e.Encryption, Header: e.Header, Claims: e.Claims}); err != nil {
 		return err
 	}
 	if e.Header == nil {
@@ -233,7 +234,7 @@ func (t *tool) verify(ctx context.Context, args []string) error {
 	if !json.Valid(e.Claims) {
 		e.Claims = nil
 	}
-	if err := t.printJSON(contents{&e.Verified, &e.Expired, e.Encryption, e.Header, e.Claims}); err != nil {
+	if err := t.printContents(contents{&e.Verified, &e.Expired, e.Encryption, e.Header, e.Claims}); err != nil {
 		return err
 	}
 	switch {

@@ -106,6 +106,9 @@ func (t *tool) do(formats []string, f func(ctx context.Context, args []string) e
 // tables are the formats of most commands.
 func tables() []string { return []string{"table", "json"} }
 
+// texts are the formats of commands that print JSON unless they are told otherwise.
+func texts() []string { return []string{"json", "table"} }
+
 // resolve checks the flags that every command has.
 func (t *tool) resolve(formats []string) (err error) {
 	switch {

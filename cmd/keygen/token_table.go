@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+)
+
+// printContents prints what a token says, as JSON or as a table.
+func (t *tool) printContents(c contents) error {
+	if t.format == "json" {
+		return t.printJSON(c)
+	}
+	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SECTION\tNAME\tVALUE")
+	for _, r := range c.rows() {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", r[0], cell(r[1]), cell(r[2]))
+	}
+	return w.Flush()
+}
+
+// rows are those of the table: section, name, value.
+func (c *contents) rows() (rows [][3]string) {
+	if c.Verified != nil {
+		rows = append(rows, [3]string{"result", "verified", fmt.Sprint(*c.Verified)}, [3]string{"result", "expired", fmt.Sprint(*c.Expired)})
+	}
+	rows = append(rows, membersOf("encryption", c.Encryption)...)
+	rows = append(rows, membersOf("header", c.Header)...)
+	return append(rows, membersOf("claims", c.Claims)...)
+}
+
+// membersOf are the rows of an object of a token. The session's values are a section of their own, behind it.
+func membersOf(section string, object json.RawMessage) (rows [][3]string) {
+	var values [][3]string
+	err := jose.Object(object, func(name string, value []byte) error {
+		if section == "claims" && name == "data" {
+			values = membersOf("data", value)
+			return nil
+		}
+		rows = append(rows, [3]string{section, name, valueOf(section, value)})
+		return nil
+	})
+	if err != nil && object != nil {
+		return [][3]string{{section, "-", compact(object)}}
+	}
+	return append(rows, values...)
+}
+
+// valueOf is a value for people: a text stands there as it is, unless it is one of the session's values, of which one
+// wants to see the type.
+func valueOf(section string, value []byte) string {
+	if text, err := jose.String(value); err == nil && text != "" && section != "data" {
+		return text
+	}
+	return compact(value)
+}
+
+// compact is JSON without white space.
+func compact(value []byte) string {
+	var out bytes.Buffer
+	if err := json.Compact(&out, value); err != nil {
+		return string(value)
+	}
+	return out.String()
+}
+
+// cell is printable text for a table: whoever made the token must not begin a row of his own.
+func cell(text string) string { return strings.ReplaceAll(printable(text), "\n", `\u000a`) }
