@@ -41,12 +41,13 @@ func (t *tool) decodeCommand() *cobra.Command {
 		Long: `Decode prints the headers and the claims of a token as JSON, or with --format
 table as rows. It verifies nothing: anybody may have made the token. An encrypted
 token is opened with the key file; for one that is signed only, no key file is
-needed.
+needed. It shows JWTs of other systems too, if they are not encrypted, and says
+why no verifier of this module accepts them.
 
 ` + readTokenHelp + `
 
 Exit codes: 0 printed, 4 or 8 the key file is needed and can't be read, 6 this is
-no token, or it can't be decrypted.`,
+no JWT, or it can't be decrypted.`,
 		Example: `  keygen token decode token.txt
   keygen token decode < token.txt`,
 		Args: cobra.MaximumNArgs(1),
@@ -201,11 +202,12 @@ func (t *tool) decode(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	e, err := token.Explain(ctx, ring, text, t.now)
+	e, err := t.takeApart(ctx, ring, text)
 	if err != nil {
-		return &exit{exitToken, err}
+		return err
 	}
 	t.note("NOTHING WAS VERIFIED: anybody may have made this token. To check it: keygen token verify")
+	t.noteForeign(ctx, ring, text)
 	if !json.Valid(e.Claims) {
 		e.Claims = nil
 	}
