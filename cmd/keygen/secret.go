@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -82,7 +85,30 @@ func (s *secretFlags) read(t *tool, f *keys.File) (err error) {
 	if f.Passphrase != nil {
 		f.Passphrase = bytes.TrimRight(f.Passphrase, "\r\n") // as editors and echo leave it
 	}
+	if f.Key != nil && s.prefix != "import-" && !isKEK(f.Key) { // a file to import says how long its key is
+		return refuse(exitUsage, "%s: this is no key of %d bytes: give it raw, or as base64 or hexadecimal text", names[0], sizeKEK)
+	}
 	return nil
+}
+
+// sizeKEK is the size of a key that a key file is encrypted under, in bytes.
+const sizeKEK = 32
+
+// isKEK reports whether package keys can make a key out of text.
+func isKEK(text []byte) bool {
+	if len(text) == sizeKEK {
+		return true
+	}
+	trimmed := string(bytes.TrimSpace(text))
+	for _, decode := range [...]func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.Strict().DecodeString, base64.RawStdEncoding.Strict().DecodeString,
+		base64.URLEncoding.Strict().DecodeString, base64.RawURLEncoding.Strict().DecodeString,
+	} {
+		if key, err := decode(trimmed); err == nil && len(key) == sizeKEK {
+			return true
+		}
+	}
+	return false
 }
 
 // maxSecret is the size of the largest secret that is read, in bytes.
@@ -103,12 +129,13 @@ func (t *tool) readSecret(path string) ([]byte, error) {
 	return readAll(f)
 }
 
+// lookup returns what an environment variable holds. The error does not repeat the name: people give the secret
+// itself, and errors go into logs.
 func lookup(name string) ([]byte, error) {
-	v, ok := os.LookupEnv(name)
-	if !ok || v == "" {
-		return nil, fmt.Errorf("the environment variable %s is not set", name)
+	if v := os.Getenv(name); v != "" {
+		return []byte(v), nil
 	}
-	return []byte(v), nil
+	return nil, errors.New("the environment variable that it names is not set")
 }
 
 func readFD(fd int) ([]byte, error) {
@@ -128,7 +155,7 @@ func readAll(r io.Reader) ([]byte, error) {
 	case len(secret) > maxSecret:
 		return nil, fmt.Errorf("over %d bytes: this is no passphrase and no key", maxSecret)
 	case len(bytes.TrimRight(secret, "\r\n")) == 0:
-		return nil, fmt.Errorf("it is empty")
+		return nil, errors.New("it is empty")
 	}
 	return secret, nil
 }

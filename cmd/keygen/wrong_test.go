@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +47,7 @@ func (b *bench) refuses(t *testing.T, code int, want string) {
 		got := run(append(append(args, "--keyset", b.path), b.secret...), strings.NewReader(""), &stdout, &stderr)
 		require.Equal(t, code, got, "%v: %s", args, &stderr)
 		require.Contains(t, stderr.String(), want)
+		require.NotContains(t, stderr.String(), "hunter2", "what was given in place of a name may be the secret")
 		require.Empty(t, stdout.String())
 	}
 	require.Equal(t, before, b.snapshot(t))
@@ -148,11 +151,12 @@ func TestWrongSecrets(t *testing.T) {
 		flags      []string
 	}{
 		{"another key", "wrong passphrase or key, or the file is damaged", exitDamaged, []string{"--kek-file", secret("kek", other)}},
-		{"a short key", "", exitDamaged, []string{"--kek-file", secret("kek", kek[:31])}},
+		{"a short key", "--kek-file: this is no key of 32 bytes: give it raw, or as base64 or hexadecimal text", exitUsage, []string{"--kek-file", secret("kek", kek[:31])}},
 		{"a passphrase", "", exitDamaged, []string{"--passphrase-file", secret("p", []byte("correct horse battery"))}},
 		{"none, and no terminal", "a passphrase or a key is needed", exitUsage, nil},
 		{"no such file", "no such file", exitNotFound, []string{"--kek-file", filepath.Join(t.TempDir(), "none")}},
-		{"no such variable", "is not set", exitError, []string{"--kek-env", "KEYGEN_TEST_NONE"}},
+		{"no such variable", "--kek-env: the environment variable that it names is not set", exitError, []string{"--kek-env", "hunter2hunter2"}},
+		{"no such variable either", "--passphrase-env: the environment variable that it names is not set", exitError, []string{"--passphrase-env", "hunter2hunter2"}},
 		{"two", "contradict each other", exitUsage, []string{"--kek-env", "A", "--passphrase-env", "B"}},
 		{"a descriptor that is not open", "", exitError, []string{"--kek-fd", "99"}},
 	} {
@@ -165,4 +169,20 @@ func TestWrongSecrets(t *testing.T) {
 	require.Equal(t, exitOK, run(append([]string{"rotate", "--keyset", b.path}, b.secret...), nil, new(bytes.Buffer), new(bytes.Buffer)))
 	plain := newBench(t, keys.File{}, b.secret...)
 	plain.refuses(t, exitDamaged, "the file is not encrypted")
+}
+
+// What is taken for a key here is what package keys can make a key of.
+func TestKEKsAreThoseOfKeys(t *testing.T) {
+	raw := []byte{7, 200, 31, 99, 4, 5, 250, 17, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 254}
+	set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256)
+	require.NoError(t, err)
+	std, url := base64.StdEncoding.EncodeToString(raw), base64.RawURLEncoding.EncodeToString(raw)
+	for text, want := range map[string]bool{
+		string(raw): true, std: true, std + "\n": true, " " + strings.TrimRight(std, "="): true, url: true, url + "=": true, hex.EncodeToString(raw): true, strings.ToUpper(hex.EncodeToString(raw)): true,
+		string(raw[:31]): false, string(raw) + "\n": false, url[:42]: false, std + "==": false, std[:42] + "d=": false, "0x" + hex.EncodeToString(raw): false, "hunter2": false,
+	} {
+		require.Equal(t, want, isKEK([]byte(text)), "%q", text)
+		err := keys.File{Path: filepath.Join(t.TempDir(), "keys.json"), Key: []byte(text)}.Create(t.Context(), set)
+		require.Equal(t, want, err == nil, "%q: %v", text, err)
+	}
 }
