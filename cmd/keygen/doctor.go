@@ -34,7 +34,7 @@ or unusable. Exit codes: 0 no problem, 3 a problem, 4 the key file is damaged or
 the passphrase or key for it is wrong, 8 there is no key file.`,
 		Example: `  sudo -u app keygen doctor --keyset /etc/app/keys.json
   keygen doctor --dry-run --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: t.do(tables(), func(ctx context.Context, _ []string) error { return t.doctor(ctx) }),
 	}
 }

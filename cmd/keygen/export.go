@@ -38,7 +38,7 @@ half is in a KMS, or was erased, have none to print.`,
   keygen export --format pem
   keygen export --private --format pem KID | openssl pkey -text
   (umask 077; keygen export --private > moving.json)`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 	}
 	cmd.Flags().BoolVar(&private, "private", false, "print private keys")
 	cmd.Flags().BoolVar(&understood, "i-understand-this-prints-a-private-key", false, "print them on a terminal too")

@@ -66,7 +66,7 @@ func (t *tool) importCommand() *cobra.Command {
   keygen import - --verify-only < partner-public.pem
   keygen import backup.jwe --import-passphrase-file passphrase.txt --kid 2026-05
   keygen import --new signing.pem && keygen add --alg dir`,
-		Args: cobra.ExactArgs(1),
+		Args: one("a file with keys, or - for standard input"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.alg, "alg", "", "ES256, EdDSA, PS256, RS256, HS256; dir, A256KW, ECDH-ES+A256KW")

@@ -34,7 +34,7 @@ The policy says how long tokens live and how fast news of keys travels; see
   keygen init --profile web --rotation-period 90d --peak-rate 100
   keygen init --sign-alg EdDSA --enc-alg A256KW
   keygen init --new-passphrase-file passphrase.txt`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&profile, "profile", "service", "service or web")

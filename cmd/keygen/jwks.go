@@ -49,7 +49,7 @@ Exit codes: 0 all is well, 1 nothing could be fetched, 3 a problem, 8 the set ha
 no keys.`,
 		Example: `  keygen jwks check https://app.example/.well-known/jwks.json
   keygen jwks check --polls 20 --every 500ms --json http://localhost:8080/jwks`,
-		Args: cobra.ExactArgs(1),
+		Args: one("the URL of a JWK Set"),
 	}
 	f := cmd.Flags()
 	f.IntVar(&c.polls, "polls", c.polls, "how often to fetch")

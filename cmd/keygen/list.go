@@ -29,7 +29,7 @@ which that changes:
   retiring  verifies and decrypts
   expired   does nothing any more
   revoked   does nothing any more, whatever its dates say`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also what is remembered of keys that were pruned")
 	cmd.RunE = t.do(tables(), func(context.Context, []string) error {
@@ -51,7 +51,7 @@ func (t *tool) showCommand() *cobra.Command {
 		Short: "Show one key, without its private half",
 		Long: `Show shows one key, without its private half. The beginning of a key ID is
 enough. Write "show -- KID" if the ID begins with a dash.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneKID,
 		RunE: t.do(tables(), func(_ context.Context, args []string) error {
 			set, err := t.read()
 			if err != nil {

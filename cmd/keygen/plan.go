@@ -30,7 +30,7 @@ With --format svg or html it draws a picture, with the reasons on hover.`,
 		Example: `  keygen plan --until 90d
   keygen plan --format svg > plan.svg
   keygen plan --at 2027-01-01 --format json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default as much before now as a quarter of what is to come")
 	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
@@ -134,7 +134,7 @@ do, and nothing is wrong. With --strict a warning is an error.`,
 		Example: `  keygen check --strict
   keygen check --due || keygen rotate --if-due
   keygen check --at +45d`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&dueToo, "due", false, "exit with 10 if something is due")
 	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
@@ -198,7 +198,7 @@ of --keyset if it is left out: keys made, revoked, pruned, dates, the policy. It
 exits with 10 if they differ. The same secret opens both.`,
 		Example: `  keygen diff keys.json.bak
   keygen diff staging.json production.json --json`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: oneOrTwo,
 		RunE: t.do(tables(), func(_ context.Context, args []string) error {
 			if slices.Contains(args, "-") {
 				return refuse(exitUsage, notStandardInput)

@@ -103,7 +103,7 @@ as that rejects no token. What follows:
 		Example: `  keygen policy
   keygen policy --token-life 30d --rotation-period 90d --peak-rate 100
   keygen policy --cache-life 12h --dry-run`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	f := cmd.Flags()
 	policy.add(f)

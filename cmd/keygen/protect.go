@@ -30,7 +30,7 @@ the keys: keygen revoke --all.`,
 		Example: `  keygen encrypt
   keygen encrypt --new-passphrase-file /run/secrets/keygen
   (umask 077; openssl rand 32 > kek) && keygen encrypt --new-kek-file kek`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	next.add(cmd.Flags(), "new-")
 	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error { return t.encrypt(ctx, &next) })
@@ -66,7 +66,7 @@ and the like, or it asks for the passphrase on a terminal.
 
 To move the keys to another machine, copy the key file as it is.`,
 		Example: "  keygen decrypt --passphrase-file /run/secrets/keygen",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: t.do(tables(), func(ctx context.Context, _ []string) error {
 			file, err := t.lockedFile()
 			if err != nil {
@@ -96,7 +96,7 @@ it who should not, replace the keys too: keygen revoke --all.`,
 		Example: `  keygen rewrap --passphrase-file old --new-passphrase-file new
   keygen rewrap --passphrase-file old --new-kek-env CLOAKROOM_KEK
   keygen rewrap --kek-file kek --same`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	next.add(cmd.Flags(), "new-")
 	cmd.Flags().BoolVar(&same, "same", false, "encrypt under the same passphrase or key anew")

@@ -139,7 +139,7 @@ So an application moves to another algorithm, or begins to encrypt. To let the
 key sign earlier: keygen promote.`,
 		Example: `  keygen add --alg EdDSA
   keygen add --alg dir --publish-at 2027-01-01`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	cmd.Flags().StringVar(&alg, "alg", "", "ES256, EdDSA, PS256, RS256, HS256; dir, A256KW, ECDH-ES+A256KW (required)")
 	cmd.Flags().StringVar(&publishAt, "publish-at", "", "`time` at which it becomes known; default now")
@@ -178,7 +178,7 @@ The change of keys itself needs no command: it is in the dates of the file.`,
 		Example: `  keygen rotate --if-due
   keygen rotate --use enc
   keygen rotate --dry-run --at +30d`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&ifDue, "if-due", false, "do only what is due")
 	cmd.Flags().StringVar(&use, "use", "", "only the keys of this use: sig or enc")
@@ -221,7 +221,7 @@ func (t *tool) stepOnKey(usage, short, long string, step func(id string) rotatio
 		Use:   usage,
 		Short: short,
 		Long:  long + "\n\nThe first 6 characters of a key ID are enough. Write \"-- KID\" if the ID\nbegins with a dash.",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneKID,
 	}
 	forceFlag(cmd, &force)
 	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
@@ -254,7 +254,7 @@ func (t *tool) pruneCommand() *cobra.Command {
 		Long: `Prune removes the keys that have expired or were revoked, and the private halves
 of signature keys that sign no more. A note of each key stays, so that its ID is
 not used again and its tokens can be explained.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: t.do(tables(), func(ctx context.Context, _ []string) error { return t.take(ctx, rotation.Prune(), nil) }),
 	}
 }
@@ -293,8 +293,11 @@ dash.`,
 		if err := checkReason(reason); err != nil {
 			return err
 		}
-		if all == (len(args) > 0) {
-			return refuse(exitUsage, "revoke needs key IDs, or --all")
+		switch {
+		case all && len(args) > 0:
+			return refuse(exitUsage, "either key IDs or --all, not both")
+		case !all && len(args) == 0:
+			return refuse(exitUsage, "revoke needs the IDs of keys, or --all; see keygen list")
 		}
 		return t.revoke(ctx, args, all, rotation.RevokeOptions{Reason: reason, Fresh: fresh})
 	})

@@ -50,7 +50,7 @@ Exit codes: 0 printed, 4 or 8 the key file is needed and can't be read, 6 this i
 no JWT, or it can't be decrypted.`,
 		Example: `  keygen token decode token.txt
   keygen token decode < token.txt`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 		RunE: t.do(texts(), func(ctx context.Context, args []string) error { return t.decode(ctx, args) }),
 	}
 }
@@ -68,7 +68,7 @@ knows. If the token is no good, keygen token explain says why in detail.
 
 Exit codes: 0 good, 6 no good, 7 it has expired and is good otherwise.`,
 		Example: `  keygen token verify token.txt --at 2026-11-24T03:00:00Z`,
-		Args:    cobra.MaximumNArgs(1),
+		Args:    atMostOne,
 		RunE:    t.do(texts(), func(ctx context.Context, args []string) error { return t.verify(ctx, args) }),
 	}
 }
@@ -97,7 +97,7 @@ not valid yet, and is good otherwise.`,
 		Example: `  keygen token explain token.txt
   keygen token explain token.txt --audience https://billing.example --issuer https://app.example
   keygen token explain --at 2026-11-24T03:00:00Z --json < token.txt`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne,
 	}
 	f := cmd.Flags()
 	f.StringVar(&want.Audience, "audience", "", "the `name` that aud must be")

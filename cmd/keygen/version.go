@@ -13,7 +13,7 @@ func (t *tool) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	cmd.RunE = t.do(tables(), func(context.Context, []string) error {
 		v := version()
