@@ -43,20 +43,36 @@ func parseBlock(block *pem.Block) (any, error) {
 	if strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED") {
 		return nil, errEncryptedPEM
 	}
-	switch block.Type {
-	case "PRIVATE KEY":
-		return x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY": // SEC 1
-		return x509.ParseECPrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY": // PKCS #1
-		return x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "PUBLIC KEY":
-		return x509.ParsePKIXPublicKey(block.Bytes)
-	case "RSA PUBLIC KEY":
-		return x509.ParsePKCS1PublicKey(block.Bytes)
+	parse := parserOf(block.Type)
+	if parse == nil {
+		return nil, explainBlock(block)
 	}
-	return nil, explainBlock(block)
+	key, err := parse(block.Bytes)
+	if err != nil {
+		return nil, errDER
+	}
+	return key, nil
 }
+
+// parserOf returns what reads the content of a kind of block; nil if nothing does.
+func parserOf(kind string) func(der []byte) (any, error) {
+	switch kind {
+	case "PRIVATE KEY":
+		return x509.ParsePKCS8PrivateKey
+	case "EC PRIVATE KEY": // SEC 1
+		return func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) }
+	case "RSA PRIVATE KEY": // PKCS #1
+		return func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) }
+	case "PUBLIC KEY":
+		return x509.ParsePKIXPublicKey
+	case "RSA PUBLIC KEY":
+		return func(der []byte) (any, error) { return x509.ParsePKCS1PublicKey(der) }
+	}
+	return nil
+}
+
+// errDER stands for what package x509 says, which is for those who know ASN.1.
+var errDER = errors.New("it is damaged, or of a kind that can't be used; what can be is: P-256, Ed25519, and RSA of at least 2048 bits that is not for RSASSA-PSS alone")
 
 var errEncryptedPEM = errors.New("it is encrypted; decrypt it on the way, so that no file has it in the clear: openssl pkey -in FILE | keygen import -")
 
