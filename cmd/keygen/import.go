@@ -192,7 +192,7 @@ func takeAll(set *keys.Set, now time.Time, steps []rotation.Step) (*keys.Set, er
 // importNew makes the key file.
 func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) (before, after *keys.Set, err error) {
 	file := keys.File{Path: t.path()}
-	if err := t.checkNew(file); err != nil {
+	if err := checkNew(file.Path); err != nil {
 		return nil, nil, err
 	}
 	if err := t.newSecret(&o.next, &file); err != nil {

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,9 +94,28 @@ func profileAlgorithms(profile string, signAlg, encAlg keys.Algorithm) ([]keys.A
 	return []keys.Algorithm{sign, enc}, nil
 }
 
+// checkNew refuses a path that is taken, or in a directory that is not there, for a dry run too.
+func checkNew(path string) error {
+	info, err := os.Lstat(path)
+	_, broken := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return refuse(exitRefused, "%s is a directory; name the file in it", path)
+	case err == nil && errors.Is(broken, fs.ErrNotExist):
+		return refuse(exitRefused, "%s is a link that leads nowhere; name the file itself, or remove the link", path)
+	case err == nil:
+		return refuse(exitRefused, "there is a key file already, and it was not touched; choose another path, or remove %s yourself", path)
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return refuse(exitNotFound, "there is no directory %s; make it first, as the user of the application: mkdir -m 700 %s", dir, dir)
+	}
+	return nil
+}
+
 // create writes a new key file and lists what is in it.
 func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error {
-	if err := errors.Join(t.checkNew(file), t.mayWrite()); err != nil {
+	if err := errors.Join(checkNew(file.Path), t.mayWrite()); err != nil {
 		return err
 	}
 	if !t.dryRun {

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -14,14 +12,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
-
-// checkNew refuses a path that is taken, for a dry run too.
-func (t *tool) checkNew(file keys.File) error {
-	if _, err := os.Lstat(file.Path); err == nil {
-		return fmt.Errorf("there is a key file already, and it was not touched; choose another path, or remove it yourself: %w", &fs.PathError{Op: "create", Path: file.Path, Err: fs.ErrExist})
-	}
-	return nil
-}
 
 // try takes a step, or, with --dry-run, only finds out what it would do.
 func (t *tool) try(ctx context.Context, step rotation.Step) (before, after *keys.Set, err error) {
