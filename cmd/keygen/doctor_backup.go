@@ -73,7 +73,7 @@ func (d *doctor) compareOld(name string, old *keys.Set) {
 	if back != nil {
 		d.add(warning, "backup", "in it, keys are good that the key file has revoked: %s; whoever restores it trusts their tokens again; run: rm %s", strings.Join(back, ", "), name)
 	}
-	if dead := without(buried(old, d.set), back); dead != nil {
+	if dead := keepIDs(buried(old, d.set), func(id string) bool { return !slices.Contains(back, id) }); dead != nil {
 		d.add(warning, "backup", "it still has the private halves that were erased from the key file of %s; the next change replaces it; or run: rm %s", strings.Join(dead, ", "), name)
 	}
 }
@@ -103,12 +103,12 @@ func isRevoked(k *keys.Key) bool {
 	return revoked
 }
 
-// without returns those of ids that are not among others; nil if there are none.
-func without(ids, others []string) (rest []string) {
+// keepIDs returns those of ids that are wanted; nil if there are none.
+func keepIDs(ids []string, wanted func(id string) bool) (kept []string) {
 	for _, id := range ids {
-		if !slices.Contains(others, id) {
-			rest = append(rest, id)
+		if wanted(id) {
+			kept = append(kept, id)
 		}
 	}
-	return rest
+	return kept
 }

@@ -80,29 +80,6 @@ func (c *jwksCheck) judgePolls() {
 	}
 }
 
-// judgeLeaks is the alarm. It says which keys, and nothing of what they are.
-func (c *jwksCheck) judgeLeaks() {
-	leaked := make(map[string]string)
-	for _, a := range c.answers {
-		for _, m := range a.members {
-			if len(m.leaks) > 0 {
-				leaked[m.Kid] = strings.Join(m.leaks, ", ")
-			}
-		}
-	}
-	for _, kid := range slices.Sorted(maps.Keys(leaked)) {
-		command := "revoke it"
-		if c.set != nil && c.set.Key(kid) != nil { // the ID of a stranger must not get into a shell
-			command = fmt.Sprintf("run: keygen revoke %s --reason key_compromise", kid)
-		}
-		c.add(problem, "private_key", "ALARM: key %q is served with its PRIVATE half (%s): everybody can make tokens; take the set down, and %s", kid, leaked[kid], command)
-	}
-}
-
-func (c *jwksCheck) leaks() bool {
-	return slices.ContainsFunc(c.findings, func(f finding) bool { return f.Check == "private_key" })
-}
-
 // judgeMembers makes each remark once.
 func (c *jwksCheck) judgeMembers(good []*answer) {
 	said := make(map[string]bool)
