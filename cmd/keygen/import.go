@@ -204,7 +204,11 @@ func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) 
 	}
 	ctx, cancel := t.lockContext(ctx)
 	defer cancel()
-	return new(keys.Set), after, file.Create(ctx, after)
+	if err := file.Create(ctx, after); err != nil {
+		return nil, nil, err
+	}
+	t.noteSecret(file)
+	return new(keys.Set), after, nil
 }
 
 // firstKeys returns the keys of a new file: the first of each use signs since just now, and the others after it.

@@ -125,6 +125,7 @@ func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error 
 			return err
 		}
 		t.note("wrote %s (mode 0600); keep it secret, and back it up", file.Path)
+		t.noteSecret(file)
 	} else {
 		t.note("such keys would be made; nothing was written")
 	}

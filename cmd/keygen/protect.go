@@ -203,12 +203,22 @@ func (t *tool) protect(ctx context.Context, file, next keys.File) error {
 		return err
 	}
 	t.note("wrote %s, generation %d; no copy of it as it was stays beside it, but backups and snapshots are as they were", next.Path, set.Generation())
-	if protectionOf(next) == "none" {
+	switch {
+	case protectionOf(next) == "none":
 		t.note("WARNING: the private keys are in the clear now: whoever reads %s can sign as you", next.Path)
-	} else {
-		t.note("from now on the application needs the %s to open it; keep a copy of the %s in a safe place", protectionOf(next), protectionOf(next))
+	case bytes.Equal(file.Passphrase, next.Passphrase) && bytes.Equal(file.Key, next.Key):
+		t.note("the %s that opens it is the same as before", protectionOf(next))
+	default:
+		t.noteSecret(next)
 	}
 	return t.printProtection(set, next)
+}
+
+// noteSecret says what somebody needs who opens a file that is encrypted anew.
+func (t *tool) noteSecret(f keys.File) {
+	if under := protectionOf(f); under != "none" {
+		t.note("from now on the application needs the %s to open it; keep a copy of the %s in a safe place", under, under)
+	}
 }
 
 // tryProtect opens the file, and writes another one as next says, with a key of no use.
