@@ -23,7 +23,7 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left o
 
 // Who redirects the output learns that it was lost.
 func TestFailedWrites(t *testing.T) {
-	for _, args := range []string{"help", "--help", "list --help", "help list", "completion bash", "completion zsh", "completion fish", "completion powershell"} {
+	for _, args := range []string{"help", "--help", "--version", "list --help", "help list", "completion bash", "completion zsh", "completion fish", "completion powershell"} {
 		var stderr bytes.Buffer
 		require.Equal(t, exitError, run(strings.Fields(args), nil, broken{}, &stderr), args)
 		require.Contains(t, stderr.String(), "no space left", args)

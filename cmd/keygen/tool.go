@@ -63,6 +63,7 @@ func (t *tool) root() *cobra.Command {
 		Use:           "keygen",
 		Short:         "Make, rotate and revoke the keys of a Cloakroom application",
 		Long:          rootHelp,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -88,6 +89,7 @@ func (t *tool) root() *cobra.Command {
 		t.tokenCommand(), t.doctorCommand(), t.jwksCommand(), t.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
+	root.SetVersionTemplate(versionLine())
 	return root
 }
 

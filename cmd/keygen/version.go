@@ -20,10 +20,15 @@ func (t *tool) versionCommand() *cobra.Command {
 		if t.format == "json" {
 			return t.printJSON(map[string]string{"version": v, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 		}
-		_, err := fmt.Fprintf(t.stdout, "keygen %s (%s, %s/%s)\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		_, err := fmt.Fprint(t.stdout, versionLine())
 		return err
 	})
 	return cmd
+}
+
+// versionLine is what keygen version and keygen --version print.
+func versionLine() string {
+	return fmt.Sprintf("keygen %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version is that of the module that keygen was built from.
