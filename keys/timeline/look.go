@@ -22,7 +22,7 @@ func lookOf(s keys.State) look {
 	case keys.Staged:
 		return look{glyph: "·", ansi: "90", fill: "#ffffff", edge: "#8b949e", thin: true, meaning: "not published yet"}
 	case keys.Pending:
-		return look{glyph: "░", ansi: "36", fill: "#a9d6f5", edge: "#4a8fbf", ink: "#0a3352", letter: "P", meaning: "not used yet"}
+		return look{glyph: "░", ansi: "36", fill: "#a9d6f5", edge: "#4a8fbf", ink: "#0a3352", letter: "P", meaning: "accepted already"}
 	case keys.Active:
 		return look{glyph: "█", ansi: "94", fill: "#1f62ab", edge: "#1f62ab", ink: "#ffffff", letter: "A", meaning: "signs or encrypts"}
 	case keys.Retiring:
