@@ -38,11 +38,12 @@ half is in a KMS, or was erased, have none to print.`,
   keygen export --format pem
   keygen export --private --format pem KID | openssl pkey -text
   (umask 077; keygen export --private > moving.json)`,
-		Args: atMostOne,
+		Args:              atMostOne,
+		ValidArgsFunction: t.completeKID,
 	}
 	cmd.Flags().BoolVar(&private, "private", false, "print private keys")
 	cmd.Flags().BoolVar(&understood, "i-understand-this-prints-a-private-key", false, "print them on a terminal too")
-	cmd.RunE = t.do([]string{"jwks", "jwk", "pem", "json"}, func(_ context.Context, args []string) error {
+	cmd.RunE = t.do(keyForms(), func(_ context.Context, args []string) error {
 		if private && !understood && isTerminal(t.stdout) {
 			return refuse(exitRefused, "this would show a private key on the terminal; redirect the output, or add --i-understand-this-prints-a-private-key")
 		}

@@ -51,7 +51,8 @@ func (t *tool) showCommand() *cobra.Command {
 		Short: "Show one key, without its private half",
 		Long: `Show shows one key, without its private half. The beginning of a key ID is
 enough. Write "show -- KID" if the ID begins with a dash.`,
-		Args: oneKID,
+		Args:              oneKID,
+		ValidArgsFunction: t.completeKID,
 		RunE: t.do(tables(), func(_ context.Context, args []string) error {
 			set, err := t.read()
 			if err != nil {

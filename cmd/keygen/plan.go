@@ -34,7 +34,7 @@ With --format svg or html it draws a picture, with the reasons on hover.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default as much before now as a quarter of what is to come")
 	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
-	cmd.RunE = t.do([]string{"table", "json", "svg", "html"}, func(context.Context, []string) error {
+	cmd.RunE = t.do(pictures(), func(context.Context, []string) error {
 		set, err := t.read()
 		if err != nil {
 			return err

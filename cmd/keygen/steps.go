@@ -212,6 +212,8 @@ func (t *tool) stepOnKey(usage, short, long string, step func(id string) rotatio
 		Short: short,
 		Long:  long + "\n\nThe first 6 characters of a key ID are enough. Write \"-- KID\" if the ID\nbegins with a dash.",
 		Args:  oneKID,
+
+		ValidArgsFunction: t.completeKID,
 	}
 	forceFlag(cmd, &force)
 	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
@@ -275,6 +277,7 @@ dash.`,
 		Example: `  keygen revoke --dry-run KID
   keygen revoke KID --reason key_compromise
   keygen revoke --all --reason "backup stolen"`,
+		ValidArgsFunction: t.completeKIDs,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every key")
 	cmd.Flags().BoolVar(&fresh, "force-refetch", false, "let a key sign that was never published")

@@ -27,7 +27,8 @@ A file of that name wins over a key; - is standard input. Symmetric keys are
 left out, or refused: their thumbprint would be a hash of the secret.`,
 		Example: `  keygen thumbprint signing.pem
   curl -s https://app.example/.well-known/jwks.json | keygen thumbprint -`,
-		Args: atMostOne,
+		Args:              atMostOne,
+		ValidArgsFunction: t.completeKIDOrFile,
 		RunE: t.do(tables(), func(_ context.Context, args []string) error {
 			list, err := t.thumbprints(args)
 			if err != nil {

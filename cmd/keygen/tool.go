@@ -88,6 +88,8 @@ func (t *tool) root() *cobra.Command {
 		t.exportCommand(), t.importCommand(), t.encryptCommand(), t.decryptCommand(), t.rewrapCommand(), t.thumbprintCommand(),
 		t.tokenCommand(), t.doctorCommand(), t.jwksCommand(), t.versionCommand(),
 	)
+	offerChoices(root)
+	_ = root.RegisterFlagCompletionFunc("format", completeFormat) // fails without the flag
 	root.SetHelpCommand(helpCommand())
 	root.SetVersionTemplate(versionLine())
 	return root
@@ -110,6 +112,12 @@ func tables() []string { return []string{"table", "json"} }
 
 // texts are the formats of commands that print JSON unless they are told otherwise.
 func texts() []string { return []string{"json", "table"} }
+
+// pictures are the formats of a plan.
+func pictures() []string { return append(tables(), "svg", "html") }
+
+// keyForms are the formats of keys for other programs.
+func keyForms() []string { return []string{"jwks", "jwk", "pem", "json"} }
 
 // resolve checks the flags that every command has.
 func (t *tool) resolve(formats []string) (err error) {
