@@ -29,6 +29,11 @@ keygen check.
 To try the file system it works in a directory of its own beside the key file,
 which it removes again; with --dry-run it only looks.
 
+To restore a backup, copy it to the place of the key file, with mode 0600, run
+keygen rotate --if-due, and then restart every instance: those that run refuse a
+file of an earlier generation. Keys that were revoked after the backup was made
+are good in it: revoke them again before the restart.
+
 Each finding is ok, a warning, or a problem: something that makes the file unsafe
 or unusable. Exit codes: 0 no problem, 3 a problem, 4 the key file is damaged or
 the passphrase or key for it is wrong, 8 there is no key file.`,

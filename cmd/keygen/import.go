@@ -54,7 +54,12 @@ What becomes of a key:
   --new           there is no key file yet, and import makes it: the first key
                   of each use signs at once, and the next one, or a new standby,
                   follows after a rotation period. So an application moves here
-                  with the key that it has`
+                  with the key that it has
+
+Exit codes: 0 done, 1 this is no file with keys, 3 refused: a key is weak or is
+there already, or by the timing (the text has the earliest safe instant), 4 the
+passphrase or key for a file is wrong, 5 another process has locked the key
+file: try again, 8 no such kid, or a file is missing.`
 
 func (t *tool) importCommand() *cobra.Command {
 	var o importFlags

@@ -164,7 +164,14 @@ With --if-due it does what the plan says and time has made necessary, and
 nothing else: it publishes a standby where there is none, gives a key whose time
 is over a successor, erases private halves that sign no more, and prunes keys
 that have expired. Run it from cron as often as you like; once a day will do.
-The change of keys itself needs no command: it is in the dates of the file.`,
+The change of keys itself needs no command: it is in the dates of the file.
+
+If it comes late, the key that signs goes on until its successor is known
+everywhere, and for its grace at most. If it comes after the grace, when nothing
+signs any more, the new key signs at once, and verifiers that keep an older key
+set refuse its tokens for some time.
+
+` + newIDs + "\n\n" + changeExits,
 		Example: `  keygen rotate --if-due
   keygen rotate --use enc
   keygen rotate --dry-run --at +30d`,
@@ -210,7 +217,7 @@ func (t *tool) stepOnKey(usage, short, long string, step func(id string) rotatio
 	cmd := &cobra.Command{
 		Use:   usage,
 		Short: short,
-		Long:  long + "\n\nThe first 6 characters of a key ID are enough. Write \"-- KID\" if the ID\nbegins with a dash.",
+		Long:  long + "\n\nThe first 6 characters of a key ID are enough. Write \"-- KID\" if the ID\nbegins with a dash.\n\n" + changeExits,
 		Args:  oneKID,
 
 		ValidArgsFunction: t.completeKID,
@@ -273,7 +280,9 @@ always works with new keys. Then everybody is logged out.
 
 No .bak of the file stays: it would bring the key back. The first 6 characters
 of a key ID are enough; write "revoke --reason R -- KID" if it begins with a
-dash.`,
+dash.
+
+` + emergency + "\n\n" + newIDs + "\n\n" + changeExits,
 		Example: `  keygen revoke --dry-run KID
   keygen revoke KID --reason key_compromise
   keygen revoke --all --reason "backup stolen"`,
