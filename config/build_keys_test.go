@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,6 +119,7 @@ func TestBuildKeysWithoutFuture(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	past, future := now.Add(-time.Hour), now.Add(time.Hour)
 	retired := keys.Dates{PublishAt: past.Add(-time.Hour), SignFrom: past.Add(-time.Hour), SignUntil: past}
+	grace := keys.Dates{PublishAt: past.Add(-time.Hour), SignFrom: past.Add(-time.Hour), SignUntil: past.Add(time.Second)}
 	staged := keys.Dates{PublishAt: future, SignFrom: future}
 	for _, row := range []struct {
 		name      string
@@ -126,7 +128,8 @@ func TestBuildKeysWithoutFuture(t *testing.T) {
 	}{
 		{"active", keys.Dates{}, keys.Dates{}, ""},
 		{"staged", staged, staged, ""},
-		{"signature key retired", retired, keys.Dates{}, `config: field "keys.file": has no key that signs, now or later`},
+		{"in their grace", grace, grace, ""},
+		{"signature key retired", retired, keys.Dates{}, `config: field "keys.file": has no key that signs, now or later; run: keygen rotate --if-due`},
 		{"encryption key retired", keys.Dates{}, retired, `config: field "keys.file": has no key left that encrypts`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -142,6 +145,52 @@ func TestBuildKeysWithoutFuture(t *testing.T) {
 			require.NoError(t, app.Close())
 		})
 	}
+}
+
+// An application that rotates its keys was not running for a year.
+func TestBuildRotatesAfterALongStop(t *testing.T) {
+	made := time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
+	path := filepath.Join(t.TempDir(), "keys.json")
+	set, err := rotation.New(keys.Policy{}, made, keys.ES256, keys.Direct)
+	require.NoError(t, err)
+	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+	now := made.AddDate(1, 0, 0)
+	c := config.Config{Keys: config.Keys{File: path}}
+	_, err = c.Build(config.Options{Now: func() time.Time { return now }})
+	require.ErrorContains(t, err, "run: keygen rotate --if-due")
+	c.Keys.Rotate, c.Mode = true, "nonsense"
+	_, err = c.Build(config.Options{Now: func() time.Time { return now }})
+	require.Error(t, err)
+	set, err = keys.File{Path: path}.Read()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, set.Generation(), "a start that fails changes nothing")
+	c.Mode = config.Stateless
+	app, err := c.Build(config.Options{Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	_, err = app.Keys.Signer(now)
+	require.NoError(t, err)
+	require.NoError(t, app.Close())
+}
+
+// The policy is changed while the application runs: that is said, once, and the sessions go on.
+func TestPolicyChangesUnderTheApplication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := keyFile(t)
+		var log lines
+		app, err := config.Config{Keys: config.Keys{File: path}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		defer app.Close()
+		time.Sleep(time.Hour)
+		require.Empty(t, log.String())
+		short := keys.Policy{TokenLife: time.Minute, ReloadInterval: 10 * time.Second}
+		require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error { return s.SetPolicy(short) }))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
+		require.Contains(t, log.String(), "contradicts the config")
+		require.Contains(t, log.String(), "keygen policy --token-life 20m")
+		require.Contains(t, log.String(), "keygen policy --reload-interval 30s")
+	})
 }
 
 // A changed key file is taken up; a damaged one is reported, and changes nothing.
@@ -216,6 +265,10 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 		require.NoError(t, os.WriteFile(name, content, 0o600))
 		return name
 	}
+	open := func(path string, mode fs.FileMode) string {
+		chmod(t, path, mode)
+		return path
+	}
 	raw, text, wrong := file("raw", kek), file("text", []byte(base64.StdEncoding.EncodeToString(kek)+"\n")), file("wrong", []byte("correct horse battery"))
 	t.Setenv("TEST_KEK", hex.EncodeToString(kek))
 	for _, row := range []struct {
@@ -232,6 +285,9 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 		{"no such variable", config.Keys{KEKEnv: "TEST_KEK_2"}, "the environment variable TEST_KEK_2 is not set"},
 		{"no such file", config.Keys{KEKFile: filepath.Join(dir, "missing")}, "keys.kek_file"},
 		{"empty file", config.Keys{PassphraseFile: file("empty", nil)}, "at most 4096 bytes"},
+		{"a file that others can read", config.Keys{KEKFile: open(file("open", kek), 0o644)}, "others can use"},
+		{"a file that its group can read", config.Keys{KEKFile: open(file("group", kek), 0o440)}, "keys.insecure_group_readable"},
+		{"a mounted secret", config.Keys{KEKFile: open(file("mounted", kek), 0o440), InsecureGroupReadable: true}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.in.File = path

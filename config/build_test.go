@@ -195,7 +195,7 @@ func TestBuildRefused(t *testing.T) {
 		{"auto without keys", config.Config{Mode: config.Auto}, config.Options{}, []string{`field "keys.file", or variable CLOAKROOM_KEYSET, is missing: mode auto needs a key file`}},
 		{"mode", config.Config{Mode: "server"}, config.Options{}, []string{`field "mode": "server" is not one of stateless, opaque, auto`}},
 		{"tokens without keys", config.Config{Mode: config.Opaque, AcceptOtherForm: &yes}, config.Options{}, []string{`field "accept_other_form": is true, and without keys.file no token can be accepted`}},
-		{"encryption keys alone", config.Config{Keys: config.Keys{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; make a new key file with: keygen init`}},
+		{"encryption keys alone", config.Config{Keys: config.Keys{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; run: keygen rotate --if-due`}},
 		{"store that outlives the list", config.Config{Mode: config.Opaque}, config.Options{Store: store}, []string{`field "revocations.file": is missing: the store outlives this process`}},
 		{"journal in nowhere", config.Config{Keys: config.Keys{File: file}, Revocations: config.Revocations{File: "/nowhere/x"}}, config.Options{}, []string{`field "revocations.file": revocation: Config.Path "/nowhere/x": its directory doesn't exist`}},
 		{"two lists", config.Config{Mode: config.Opaque, Revocations: config.Revocations{File: filepath.Join(t.TempDir(), "x"), InsecureVolatile: true}}, config.Options{}, []string{`field "revocations.insecure_volatile": contradicts field "revocations.file"; keep one of them`}},

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,11 +45,24 @@ func (b *builder) readKeys() {
 	b.app.Keys = ring
 	if b.Keys.Rotate {
 		b.checkWritable()
+		b.rotateNow(file)
 	}
 	if b.writesTokens() {
 		b.fail("keys.file", unable(ring, b.now()))
-		b.checkPolicy(ring.Policy())
+		for _, m := range b.contradictions(ring.Policy()) {
+			b.fail(m.path, m.err)
+		}
 	}
+}
+
+// rotateNow does what is due before the keys are looked at: after a long stop, none of them may sign. What goes wrong is told
+// by who looks at them, and by the Rotator.
+func (b *builder) rotateNow(file keys.File) {
+	if len(b.errs) > 0 {
+		return // a start that fails changes nothing
+	}
+	r := b.rotator(file)
+	_, _ = r.Rotate(context.Background())
 }
 
 // keyFile is the key file with what opens it. ok is false if that could not be had.
@@ -57,9 +73,9 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 		read        func(string) ([]byte, error)
 		to          *[]byte
 	}{
-		{"keys.passphrase_file", b.Keys.PassphraseFile, readSecret, &f.Passphrase},
+		{"keys.passphrase_file", b.Keys.PassphraseFile, b.readSecret, &f.Passphrase},
 		{"keys.passphrase_env", b.Keys.PassphraseEnv, lookup, &f.Passphrase},
-		{"keys.kek_file", b.Keys.KEKFile, readSecret, &f.Key},
+		{"keys.kek_file", b.Keys.KEKFile, b.readSecret, &f.Key},
 		{"keys.kek_env", b.Keys.KEKEnv, lookup, &f.Key},
 	} {
 		if s.value == "" {
@@ -85,12 +101,15 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 // maxSecret is the size of the largest secret that is read, in bytes.
 const maxSecret = 4096
 
-func readSecret(path string) ([]byte, error) {
+func (b *builder) readSecret(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if err := b.checkSecretFile(f); err != nil {
+		return nil, err
+	}
 	secret, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	switch {
 	case err != nil:
@@ -99,6 +118,19 @@ func readSecret(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s must hold a passphrase or a key of at most %d bytes", path, maxSecret)
 	}
 	return secret, nil
+}
+
+// checkSecretFile refuses a secret that more can read than the key file that it opens.
+func (b *builder) checkSecretFile(f *os.File) error {
+	allowed := fs.FileMode(0o700)
+	if b.Keys.InsecureGroupReadable {
+		allowed |= 0o040
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" || info.Mode().Perm()&^allowed == 0 {
+		return err
+	}
+	return fmt.Errorf("others can use %s (mode %04o); run: chmod 600 %s; if it is a mounted secret, mount it with mode 0440 and set keys.insecure_group_readable to true", f.Name(), info.Mode().Perm(), f.Name())
 }
 
 func lookup(name string) ([]byte, error) {
@@ -128,15 +160,22 @@ func (b *builder) checkWritable() {
 	_ = unlock() // the lock is all that was wanted
 }
 
-// checkPolicy refuses times that the keys can't honour.
-func (b *builder) checkPolicy(p keys.Policy) {
+// A contradiction is between a field of the config and the policy of the keys.
+type contradiction struct {
+	path string
+	err  error
+}
+
+// contradictions lists the times that the keys can't honour.
+func (b *builder) contradictions(p keys.Policy) (all []contradiction) {
 	own := b.policy()
 	if life := min(own.IdleTimeout, own.Lifetime); life > p.TokenLife {
-		b.fail("session.idle_timeout", fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: keygen policy --token-life %s", span.Format(life), span.Format(p.TokenLife), span.Format(life)))
+		all = append(all, contradiction{"session.idle_timeout", fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: keygen policy --token-life %s", span.Format(life), span.Format(p.TokenLife), span.Format(life))})
 	}
 	if every := b.reloadEvery(); every > p.ReloadInterval {
-		b.fail("keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: a key could sign before this instance knows it; run: keygen policy --reload-interval %s", span.Format(every), span.Format(p.ReloadInterval), span.Format(every)))
+		all = append(all, contradiction{"keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: a key could sign before this instance knows it; run: keygen policy --reload-interval %s", span.Format(every), span.Format(p.ReloadInterval), span.Format(every))})
 	}
+	return all
 }
 
 func (b *builder) reloadEvery() time.Duration {
@@ -157,13 +196,13 @@ func (b *builder) explainKeys(err error) error {
 }
 
 // unable says why no session can ever be kept in tokens of these keys. Keys
-// that are to become active are fine.
+// that are to become active are fine, and those that go on in their grace.
 func unable(ring *keys.Ring, now time.Time) error {
-	if !hasFuture(ring, keys.Signature, now) {
-		return errors.New("has no key that signs, now or later; make a new key file with: keygen init")
+	if _, err := ring.Signer(now); err != nil && !hasFuture(ring, keys.Signature, now) {
+		return errors.New("has no key that signs, now or later; run: keygen rotate --if-due, or keygen add --alg ES256 if there never was one")
 	}
-	if _, sealed := ring.SealedSince(now); sealed && !hasFuture(ring, keys.Encryption, now) {
-		return errors.New("has no key left that encrypts, and tokens were encrypted so far; make a new key file with: keygen init")
+	if _, err := ring.Sealer(now); err != nil && !hasFuture(ring, keys.Encryption, now) {
+		return errors.New("has no key left that encrypts, and tokens were encrypted so far; run: keygen rotate --if-due")
 	}
 	return nil
 }
@@ -191,6 +230,31 @@ func (b *builder) watchKeys() {
 			b.o.Logger.ErrorContext(ctx, "something is wrong with the keys", "error", err)
 		})
 	})
+	if b.writesTokens() {
+		b.background(b.watchPolicy)
+	}
+}
+
+// watchPolicy says when the policy of the keys has become one that this application does not keep. The sessions that it has
+// are better than none, so it goes on.
+func (b *builder) watchPolicy(ctx context.Context) {
+	ticker := time.NewTicker(b.reloadEvery())
+	defer ticker.Stop()
+	for told := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := ""
+		for _, m := range b.contradictions(b.app.Keys.Policy()) {
+			now += fmt.Sprintf("%s %v\n", fieldLabel(m.path), m.err)
+		}
+		if now != told && now != "" {
+			b.o.Logger.ErrorContext(ctx, "the policy of the keys has changed, and contradicts the config", "error", strings.TrimSpace(now))
+		}
+		told = now
+	}
 }
 
 // rotateKeys keeps the keys in rotation, if the config says so.
@@ -202,14 +266,18 @@ func (b *builder) rotateKeys() {
 	if !ok {
 		return // it was there a moment ago
 	}
-	r := rotation.Rotator{
+	r := b.rotator(file)
+	b.background(func(ctx context.Context) { _ = r.Run(ctx) })
+}
+
+func (b *builder) rotator(file keys.File) *rotation.Rotator {
+	return &rotation.Rotator{
 		File: file, Ring: b.app.Keys, Now: b.o.Now,
 		Rotated: func(changes []rotation.Change) {
 			b.o.Logger.Info("keys were rotated", "changes", len(changes), "generation", b.app.Keys.Health(b.now()).Generation)
 		},
 		Report: func(err error) { b.o.Logger.Error("keys could not be rotated; it is tried again", "error", err) },
 	}
-	b.background(func(ctx context.Context) { _ = r.Run(ctx) })
 }
 
 // background lets work run until the App is closed.
