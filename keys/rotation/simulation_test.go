@@ -527,11 +527,12 @@ func (s *simulation) report(t *testing.T, title string) {
 	account(t, out.String())
 }
 
-// account adds a line to what make test prints at its end: go test is silent about tests that pass.
+// account adds a line to what make test prints at its end: go test is silent about tests that pass. What is run with the race
+// detector is only a part, see least.
 func account(t *testing.T, text string) {
 	t.Log(text)
 	path := os.Getenv("TEST_REPORT")
-	if path == "" {
+	if path == "" || raced {
 		return
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
