@@ -2,6 +2,10 @@ package config_test
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"io/fs"
@@ -299,6 +303,50 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.NoError(t, app.Close())
+		})
+	}
+}
+
+// A key in a KMS needs its signer, and a signer its key: who forgets the one or the other hears of it in time.
+func TestBuildKeysElsewhere(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	later := keys.Dates{PublishAt: now, SignFrom: now.Add(24 * time.Hour)}
+	vault, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // a plain key from a vault is a signer too
+	require.NoError(t, err)
+	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	elsewhere := func(d keys.Dates) *keys.Key {
+		k, err := keys.Import(keys.ES256, &vault.PublicKey, d)
+		require.NoError(t, err)
+		return k
+	}
+	for _, row := range []struct {
+		name      string
+		keys      []*keys.Key
+		signers   []crypto.Signer
+		want, log string
+	}{
+		{"with its signer", []*keys.Key{elsewhere(keys.Dates{})}, []crypto.Signer{vault}, "", ""},
+		{"without", []*keys.Key{elsewhere(keys.Dates{})}, nil, "the private half of key " + elsewhere(keys.Dates{}).ID() + " is elsewhere; give its crypto.Signer in config.Options.Signers", ""},
+		{"with another", []*keys.Key{elsewhere(keys.Dates{})}, []crypto.Signer{stranger}, "is elsewhere; give its crypto.Signer", ""},
+		{"to come, without", []*keys.Key{newKey(t, keys.ES256, keys.Dates{SignUntil: later.SignFrom}), elsewhere(later)}, nil, "", "none of the signers that were given fits it"},
+		{"a signer too many", []*keys.Key{elsewhere(keys.Dates{})}, []crypto.Signer{vault, stranger}, "", "signers were given that fit no key"},
+		{"only to verify", []*keys.Key{newKey(t, keys.ES256, keys.Dates{}), elsewhere(keys.Dates{PublishAt: now, SignFrom: now, SignUntil: now})}, nil, "", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys.json")
+			create(t, path, row.keys...)
+			var log lines
+			c := config.Config{Keys: config.Keys{File: path}}
+			app, err := c.Build(config.Options{Now: func() time.Time { return now }, Signers: row.signers, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			if row.want != "" {
+				require.ErrorContains(t, err, row.want)
+				return
+			}
+			require.NoError(t, err)
+			require.NoError(t, app.Close())
+			require.Contains(t, log.String(), row.log)
+			require.Equal(t, row.log == "", log.String() == "")
 		})
 	}
 }

@@ -107,7 +107,7 @@ type Keys struct {
 
 	// PassphraseFile or KEKFile is the file with the passphrase, or with the key of 32 bytes, that File is
 	// encrypted under; PassphraseEnv or KEKEnv is the environment variable with
-	// it, whose name must not begin with CLOAKROOM_. At most one of them; none for a File that is not encrypted.
+	// it. At most one of them; none for a File that is not encrypted.
 	PassphraseFile string `yaml:"passphrase_file,omitempty" json:"passphrase_file,omitzero"`
 	PassphraseEnv  string `yaml:"passphrase_env,omitempty" json:"passphrase_env,omitzero"` // see PassphraseFile
 	KEKFile        string `yaml:"kek_file,omitempty" json:"kek_file,omitzero"`             // see PassphraseFile

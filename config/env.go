@@ -17,10 +17,15 @@ const envPrefix = "CLOAKROOM_"
 // environ has the form of os.Environ(); other variables are ignored, and of
 // a repeated one the last counts. The rules are those of [Parse]: a variable
 // that is set but empty is an error, and so is one that belongs to no field,
-// unless Kubernetes has set it for a Service named "cloakroom"; see the
-// package's documentation.
+// unless Kubernetes has set it for a Service named "cloakroom", see the
+// package's documentation, or the config names it as the one with a secret.
 func FromEnv(base Config, environ []string) (Config, error) {
 	vars := variables(environ)
+	for _, secret := range [...]string{base.Keys.PassphraseEnv, base.Keys.KEKEnv, vars[envOf("keys.passphrase_env")], vars[envOf("keys.kek_env")]} {
+		if envPath(secret) == "" {
+			delete(vars, secret) // it belongs to no field because a field names it
+		}
+	}
 	tree, unknown := envTree(vars)
 	label := func(path string) string {
 		name := envOf(path)
@@ -99,6 +104,16 @@ func envOf(path string) string {
 		return ""
 	}
 	return all[i].env
+}
+
+// envPath returns the path of the field that a variable is for, or "".
+func envPath(name string) string {
+	all := leaves()
+	i := slices.IndexFunc(all, func(l leaf) bool { return l.env == name })
+	if i < 0 {
+		return ""
+	}
+	return all[i].path
 }
 
 // put sets the value at a dotted path, at most two names long.

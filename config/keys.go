@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ func (b *builder) readKeys() {
 		b.checkWritable()
 		b.rotateNow(file)
 	}
+	b.checkSigners(ring)
 	if b.writesTokens() {
 		b.fail("keys.file", unable(ring, b.now()))
 		for _, m := range b.contradictions(ring.Policy()) {
@@ -195,10 +197,40 @@ func (b *builder) explainKeys(err error) error {
 	return fmt.Errorf("%w; if it is a mounted secret, mount it with mode 0440 and set keys.insecure_group_readable to true (keys.File.InsecureGroupReadable in Go)", err)
 }
 
+// checkSigners says which keys lack a signer, and which signers fit no key: in time, or a key that lives in a KMS would take
+// over, and nothing could sign.
+func (b *builder) checkSigners(ring *keys.Ring) {
+	used := 0
+	for _, k := range ring.Keys() {
+		if k.External() {
+			used++
+		}
+		if lacksSigner(k, b.now()) {
+			b.o.Logger.Warn("a key has no private half in the key file, and none of the signers that were given fits it", "kid", k.ID(), "signs from", k.Dates().SignFrom)
+		}
+	}
+	if n := len(b.o.Signers); used < n {
+		b.o.Logger.Warn("signers were given that fit no key of the key file; bring their public halves in with keygen import --external", "signers", n, "keys", used)
+	}
+}
+
+// lacksSigner reports whether a key is to sign, now or later, and can't, because its private half is elsewhere.
+func lacksSigner(k *keys.Key, now time.Time) bool {
+	switch k.State(now) {
+	case keys.Staged, keys.Pending, keys.Active:
+		d := k.Dates()
+		return k.Use() == keys.Signature && !k.HasPrivate() && !k.Erased() && (d.SignUntil.IsZero() || d.SignUntil.After(d.SignFrom))
+	}
+	return false
+}
+
 // unable says why no session can ever be kept in tokens of these keys. Keys
 // that are to become active are fine, and those that go on in their grace.
 func unable(ring *keys.Ring, now time.Time) error {
 	if _, err := ring.Signer(now); err != nil && !hasFuture(ring, keys.Signature, now) {
+		if i := slices.IndexFunc(ring.Keys(), func(k *keys.Key) bool { return lacksSigner(k, now) }); i >= 0 {
+			return fmt.Errorf("has no key that signs: the private half of key %s is elsewhere; give its crypto.Signer in config.Options.Signers", ring.Keys()[i].ID())
+		}
 		return errors.New("has no key that signs, now or later; run: keygen rotate --if-due, or keygen add --alg ES256 if there never was one")
 	}
 	if _, err := ring.Sealer(now); err != nil && !hasFuture(ring, keys.Encryption, now) {

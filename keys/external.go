@@ -3,8 +3,6 @@ package keys
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -19,14 +17,14 @@ import (
 // nothing can write it down.
 func (k *Key) External() bool { return k.signer() != nil }
 
+// An elsewhere is a private half that this process can use and must not write down, whatever the type of its signer: one that
+// came out of a vault may be an *ecdsa.PrivateKey.
+type elsewhere struct{ crypto.Signer }
+
 // signer returns what signs for an external key; nil for any other key.
 func (k *Key) signer() crypto.Signer {
-	switch k.private.(type) {
-	case *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey:
-		return nil // signers too
-	}
-	s, _ := k.private.(crypto.Signer)
-	return s
+	e, _ := k.private.(elsewhere)
+	return e.Signer
 }
 
 // attach returns a copy of k whose private half is the signer with the same public key. It
@@ -52,7 +50,7 @@ func attach(k *Key, signers []crypto.Signer) (*Key, error) {
 
 func (k *Key) withSigner(s crypto.Signer) *Key {
 	c := *k
-	c.private = s
+	c.private = elsewhere{s}
 	return &c
 }
 

@@ -384,6 +384,8 @@ func TestAttach(t *testing.T) {
 			local, err := keys.Attach(k, []crypto.Signer{s.Signer})
 			require.NoError(t, err)
 			works(t, local)
+			require.True(t, local.External(), "whatever the signer's type")
+			require.Equal(t, fileText(t, k), fileText(t, local))
 		})
 	}
 }

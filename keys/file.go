@@ -226,8 +226,6 @@ func (f File) check(info fs.FileInfo) error {
 		return fmt.Errorf("%w: %s is a directory; name the file in it", ErrInvalidFile, path)
 	case !mode.IsRegular():
 		return fmt.Errorf("%w: %s is not a regular file", ErrInvalidFile, path)
-	case hasModes && mode.Perm()&^allowed == 0o040:
-		return fmt.Errorf("%w: the group can read %s (mode %04o); run: chmod 600 %s, or, if it is a mounted secret, accept that: InsecureGroupReadable", ErrUnsafeFile, path, mode.Perm(), path)
 	case hasModes && mode.Perm()&^allowed != 0:
 		return fmt.Errorf("%w: others can use %s (mode %04o); run: chmod 600 %s", ErrUnsafeFile, path, mode.Perm(), path)
 	}
@@ -306,6 +304,9 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 	if _, _, err := f.readSafely(); err != nil {
 		return err // before a lock file is made for nothing
 	}
+	if err := f.checkReplaceable(); err != nil {
+		return err
+	}
 	unlock, err := durable.Lock(ctx, f.Path)
 	if err != nil {
 		return fmt.Errorf("keys: update key file: %w", explainLock(err))
@@ -332,9 +333,6 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 
 // replace writes what has become of the file, whose content was raw.
 func (f File) replace(next File, raw []byte, s *Set, opts []durable.Option) error {
-	if err := f.checkReplaceable(); err != nil {
-		return err
-	}
 	data, err := next.encode(s)
 	if err != nil {
 		return err

@@ -83,6 +83,8 @@ type keyView struct {
 	State               string
 	Now                 bool // this is the one that signs, or encrypts
 	From, Until, End    moment
+	Revoked             moment // zero if it was not
+	Encrypts            bool
 	Uses                uint64 // of a key that encrypts
 }
 
@@ -162,19 +164,36 @@ func (d *demo) keys(now time.Time) []keyView {
 	for _, k := range ring.Keys() {
 		dates := k.Dates()
 		v := keyView{
-			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: "signs", Uses: k.Uses(),
+			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: does(k, now), Encrypts: k.Use() == keys.Encryption, Uses: k.Uses(),
 			From: at(dates.SignFrom, now), Until: at(dates.SignUntil, now), End: at(dates.VerifyUntil, now),
 		}
-		if k.Use() == keys.Encryption {
-			v.Does = "encrypts"
-			if k.Algorithm() == keys.Direct {
-				v.Algorithm = "dir, A256GCM"
-			}
+		if k.Algorithm() == keys.Direct {
+			v.Algorithm = "dir, A256GCM"
+		}
+		if when, _, revoked := k.Revoked(); revoked {
+			v.Revoked = at(when, now)
 		}
 		v.Now = k == signer || k == sealer
 		all = append(all, v)
 	}
 	return all
+}
+
+// does says what a key is good for now.
+func does(k *keys.Key, now time.Time) string {
+	verb, reads := "sign", "verifies"
+	if k.Use() == keys.Encryption {
+		verb, reads = "encrypt", "decrypts"
+	}
+	switch k.State(now) {
+	case keys.Staged, keys.Pending:
+		return "will " + verb
+	case keys.Active:
+		return verb + "s"
+	case keys.Retiring:
+		return reads
+	}
+	return "is trusted no more"
 }
 
 // at describes t as seen from now.

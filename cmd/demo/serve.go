@@ -31,11 +31,11 @@ func serve(ctx context.Context, o options, stderr io.Writer) error {
 	}
 	app, err := listen(o.addr)
 	if err != nil {
-		return errors.Join(err, built.Close())
+		return errors.Join(fmt.Errorf("%w; choose another with -addr", err), built.Close())
 	}
 	api, err := listen(o.apiAddr)
 	if err != nil {
-		return errors.Join(err, app.Close(), built.Close())
+		return errors.Join(fmt.Errorf("%w; choose another with -api-addr", err), app.Close(), built.Close())
 	}
 	d := &demo{config: c, sessions: built, log: log, now: time.Now}
 	err = d.serve(ctx, app, api, o.tls, stderr)

@@ -78,6 +78,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	fmt.Fprintln(stderr, "keygen:", strings.ReplaceAll(err.Error(), "\n", "\nkeygen: "))
+	if errors.Is(err, keys.ErrUnsafeFile) && !t.groupRead {
+		fmt.Fprintln(stderr, "If it is a mounted secret of mode 0440, add --insecure-group-readable to read it.")
+	}
 	if strings.Contains(err.Error(), "unknown shorthand flag") {
 		fmt.Fprintln(stderr, "Write \"-- KID\" behind all flags if a key ID begins with a dash.")
 	}

@@ -94,7 +94,7 @@ new content key.
 The old passphrase opens copies and backups of the file still. If somebody knows
 it who should not, replace the keys too: keygen revoke --all.`,
 		Example: `  keygen rewrap --passphrase-file old --new-passphrase-file new
-  keygen rewrap --passphrase-file old --new-kek-env CLOAKROOM_KEK
+  keygen rewrap --passphrase-file old --new-kek-env SESSION_KEK
   keygen rewrap --kek-file kek --same`,
 		Args: noArgs,
 	}

@@ -188,11 +188,32 @@ set refuse its tokens for some time.
 		case ifDue && (use != "" || force):
 			return refuse(exitUsage, "--if-due goes without --use and --force")
 		case ifDue:
-			step = rotation.IfDue()
+			return t.ifDue(ctx)
 		}
 		return t.force(ctx, step, force)
 	})
 	return cmd
+}
+
+// ifDue does what is due. What it can't mend, such as a key that has to be made in a KMS, must not look like success to cron.
+func (t *tool) ifDue(ctx context.Context) error {
+	before, after, err := t.try(ctx, rotation.IfDue())
+	if err != nil {
+		return err
+	}
+	if err := t.printChanges(before, after, nil); err != nil {
+		return err
+	}
+	var wrong []string
+	for _, f := range rotation.Inspect(after, t.now) {
+		if f.Severity == rotation.Error {
+			wrong = append(wrong, printable(f.Text))
+		}
+	}
+	if len(wrong) > 0 {
+		return refuse(exitRefused, "what was due is done, and this is not: %s", strings.Join(wrong, "; "))
+	}
+	return nil
 }
 
 func forceFlag(cmd *cobra.Command, force *bool) {

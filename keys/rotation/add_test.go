@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,7 +178,11 @@ func TestExternalKeys(t *testing.T) {
 	said := "the private keys of use sig are not in the file: make the next one where they are, and bring its public half in: keygen import"
 	for at, when := range map[time.Duration]string{0: "it signs", 10 * day: "it is in its grace", 10*day + time.Hour: "it signs no more", 11 * day: "it has expired"} {
 		d := make(t)
-		d.refuse(rotation.IfDue().Force(), at, said)
+		d.idle(rotation.IfDue(), at)
+		require.Contains(t, strings.Join(d.findings(at), "\n"), "make the next one where the private keys are, and bring its public half in: keygen import --external", when)
+		plan, err := rotation.Plan(d.set, zero().Add(at), zero(), zero().Add(12*day))
+		require.NoError(t, err)
+		require.Len(t, plan.Rows, 1, "nobody plans what he can't make")
 		d.refuse(rotation.Rotate("").Force(), at, said)
 		d.refuse(add(keys.EdDSA).Force(), at, said)
 		d.idle(rotation.Prune(), at)
@@ -196,7 +201,9 @@ func TestExternalKeys(t *testing.T) {
 	d = make(t).take(next(), 0)
 	d.want("sig1 ES256 - - 10d 10d1h17m public", "sig2 ES256 0s 10d 40d 40d1h17m public")
 	d.idle(rotation.IfDue(), 0)
-	d.refuse(rotation.IfDue(), 10*day, said) // another one is due
+	d.idle(rotation.IfDue(), 10*day)
+	require.Contains(t, d.findings(13*day), "warning sig2 key sig2 has had no standby for 3d: make the next one where the private keys are, and bring its public half in: keygen import --external; it signs until 2026-02-10T00:00:00Z")
+	d.take(rotation.IfDue(), 10*day+time.Hour) // the first one is pruned in time
 	emergency := newDesk(t, d.set)
 	emergency.take(revoke(emergency, "sig1"), day).want("sig1 ES256 - - 10d 10d1h17m revoked", "sig2 ES256 0s 23h59m 30d23h59m 31d1h16m public")
 	d.take(rotation.Promote(d.id("sig2")), day).want("sig1 ES256 - - 1d 1d1h17m public", "sig2 ES256 0s 1d 31d 31d1h17m public")
@@ -209,7 +216,8 @@ func TestExternalKeysWithASigner(t *testing.T) {
 	signer, err := keys.Import(keys.ES256, kms{generate(t, keys.ES256, keys.Dates{}).Public()}, keys.Dates{})
 	require.NoError(t, err)
 	require.True(t, signer.External())
-	legacy(t, signer).refuse(rotation.IfDue(), 0, "are not in the file")
+	legacy(t, signer).idle(rotation.IfDue(), 0)
+	legacy(t, signer).refuse(rotation.Rotate(""), 0, "are not in the file")
 }
 
 // A kms is a signer that is never asked to sign.

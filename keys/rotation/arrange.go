@@ -64,12 +64,13 @@ func (b *book) bridge(next []*record, i int, alg keys.Algorithm, t time.Time) []
 }
 
 // ensure sees to it that a key of the use signs and that a standby is published
-// to follow it. It changes nothing if that is so, or if nobody has asked for a key of this use.
+// to follow it. It changes nothing if that is so, if nobody has asked for a key of this use, or if the next one has to be made
+// in a KMS.
 func (b *book) ensure(use keys.Use) {
 	current, next := b.chain(use)
 	b.settle(use, current)
 	switch {
-	case b.linked(use, current, next):
+	case b.linked(use, current, next), len(next) == 0 && b.outside[use]:
 		return
 	case len(next) == 0:
 		next = append(next, b.add(b.algorithm(use), b.now))
@@ -81,14 +82,6 @@ func (b *book) ensure(use keys.Use) {
 		b.lineUp(current, next, current.dates.SignFrom.Add(b.policy.RotationPeriod))
 	default:
 		b.lineUp(current, next, current.dates.SignUntil)
-	}
-}
-
-// follow does what ensure does, for a step that is about another key. Where the standby has to be made in a KMS,
-// its absence is no reason to refuse that: IfDue says so.
-func (b *book) follow(use keys.Use) {
-	if _, next := b.chain(use); len(next) > 0 || !b.outside[use] {
-		b.ensure(use)
 	}
 }
 

@@ -184,12 +184,14 @@ func (b *book) add(alg keys.Algorithm, at time.Time) *record {
 		make:  func(d keys.Dates) (*keys.Key, error) { return keys.Generate(alg, d) },
 	}
 	if b.outside[use] {
-		r.make = func(keys.Dates) (*keys.Key, error) {
-			return nil, fmt.Errorf("%w: the private keys of use %s are not in the file: make the next one where they are, and bring its public half in: keygen import", ErrRefused, use)
-		}
+		r.make = func(keys.Dates) (*keys.Key, error) { return nil, notHere(use) }
 	}
 	b.records = append(b.records, r)
 	return r
+}
+
+func notHere(use keys.Use) error {
+	return fmt.Errorf("%w: the private keys of use %s are not in the file: make the next one where they are, and bring its public half in: keygen import --external", ErrRefused, use)
 }
 
 // elsewhere reports whether the keys that sign now and next live in a KMS, or, if there are none, the one that signed

@@ -65,11 +65,11 @@ func (i *inspector) inspectUse(use keys.Use) {
 	case current == nil && last != nil && len(next) > 0 && !next[0].dates.SignFrom.After(b.graceEnd(last)):
 		i.find(Warning, last.id, "key %s goes on in its grace until %s, when key %s takes over: rotation was late", last.id, stamp(next[0].dates.SignFrom), next[0].id)
 	case current == nil && last == nil:
-		i.find(Error, "", "no key of use %s signs now: sessions can't be kept; run: keygen rotate", use)
+		i.find(Error, "", "no key of use %s signs now: sessions can't be kept; %s", use, b.remedy(use, "run: keygen rotate"))
 	case current == nil:
-		i.find(Error, last.id, "key %s goes on in its grace until %s, because its successor is missing; run: keygen rotate", last.id, stamp(b.graceEnd(last)))
+		i.find(Error, last.id, "key %s goes on in its grace until %s, because its successor is missing; %s", last.id, stamp(b.graceEnd(last)), b.remedy(use, "run: keygen rotate"))
 	case !current.open() && len(next) == 0 && !b.policy.SafeFrom(current.alg, b.now).Before(current.dates.SignUntil):
-		i.find(Error, current.id, "key %s signs until %s, and nothing can follow it in time; run keygen rotate --if-due, which lets it go on until its successor is known", current.id, stamp(current.dates.SignUntil))
+		i.find(Error, current.id, "key %s signs until %s, and nothing can follow it in time; %s", current.id, stamp(current.dates.SignUntil), b.remedy(use, "run keygen rotate --if-due, which lets it go on until its successor is known"))
 	case current.open():
 		i.find(Warning, current.id, "key %s has no end; run keygen rotate --if-due to give it one", current.id)
 	case len(next) == 0:
@@ -89,15 +89,27 @@ func (i *inspector) inspectUse(use keys.Use) {
 	}
 }
 
+// remedy is what to do when a key is missing: what is given, or for keys in a KMS something else.
+func (b *book) remedy(use keys.Use, given string) string {
+	if b.outside[use] {
+		return "make the next one where the private keys are, and bring its public half in: keygen import --external"
+	}
+	return given
+}
+
 // inspectStandby says that the next key is missing for longer than a daily run of IfDue explains, or that it is high time.
 func (i *inspector) inspectStandby(current *record) {
 	b, d := i.book, current.dates
 	period := b.policy.RotationPeriod
 	switch late := b.now.Sub(d.SignFrom); {
 	case !b.now.Before(d.SignUntil.Add(-period / 10)):
-		i.find(Error, current.id, "key %s signs until %s, and no standby is there to follow it; run: keygen rotate --if-due", current.id, stamp(d.SignUntil))
+		i.find(Error, current.id, "key %s signs until %s, and no standby is there to follow it; %s", current.id, stamp(d.SignUntil), b.remedy(current.use(), "run: keygen rotate --if-due"))
 	case late > min(2*24*time.Hour, period/4):
-		i.find(Warning, current.id, "key %s has had no standby for %s: keygen rotate --if-due seems not to run; it signs until %s", current.id, span.Format(late), stamp(d.SignUntil))
+		since := " since it was made"
+		if !d.SignFrom.IsZero() {
+			since = " for " + span.Format(late)
+		}
+		i.find(Warning, current.id, "key %s has had no standby%s: %s; it signs until %s", current.id, since, b.remedy(current.use(), "keygen rotate --if-due seems not to run"), stamp(d.SignUntil))
 	}
 }
 

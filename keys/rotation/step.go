@@ -89,12 +89,10 @@ func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error
 
 // IfDue does what the plan says and time has made necessary, and nothing else: it publishes a standby
 // where there is none, replaces a key whose time is over, erases the private halves of signature keys that no longer
-// sign, and prunes keys that have expired. Take it as often as you like.
+// sign, and prunes keys that have expired. Take it as often as you like. Where the keys live in a KMS, it makes none: Inspect says
+// when the next one has to be brought in.
 func IfDue() Step {
-	return Step{do: func(b *book) error {
-		b.ifDue()
-		return b.leaveOutside()
-	}}
+	return Step{do: func(b *book) error { b.ifDue(); return nil }}
 }
 
 func (b *book) ifDue() {
@@ -103,25 +101,6 @@ func (b *book) ifDue() {
 		b.ensure(use)
 	}
 	b.clean()
-}
-
-// leaveOutside leaves uses alone that need a new key in a KMS, if there is something else to be done; else it says so.
-func (b *book) leaveOutside() (refused error) {
-	for _, use := range b.uses() {
-		i := slices.IndexFunc(b.records, func(r *record) bool { return r.use() == use && r.planned })
-		if i < 0 || !b.outside[use] {
-			continue
-		}
-		_, refused = b.records[i].make(b.records[i].dates)
-		b.records = slices.DeleteFunc(b.records, func(r *record) bool { return r.use() == use && r.planned })
-		for _, r := range b.usesOf(use) {
-			r.dates = r.was
-		}
-	}
-	if b.changes() {
-		return nil
-	}
-	return refused
 }
 
 // changes reports whether anything is to be written.
@@ -155,6 +134,8 @@ func (b *book) rotate(use keys.Use) error {
 	switch {
 	case current == nil && b.algorithm(use) == "":
 		return fmt.Errorf("rotation: there is no key for use %q; add one first: keygen add", string(use))
+	case len(next) == 0 && b.outside[use]:
+		return notHere(use)
 	case current == nil && !b.idle(use): // a recovery
 	case len(next) == 0:
 		r := b.add(b.algorithm(use), b.now)
@@ -178,7 +159,7 @@ func Promote(id string) Step {
 			return fmt.Errorf("%w: key %s is %s: only a pending key can be promoted", ErrRefused, id, s)
 		}
 		b.promote(r, b.now)
-		b.follow(r.use())
+		b.ensure(r.use())
 		return nil
 	}}
 }
@@ -215,7 +196,7 @@ func Retire(id string) Step {
 			}
 			b.arrange(r, next, b.now)
 		}
-		b.follow(r.use())
+		b.ensure(r.use())
 		return nil
 	}}
 }
@@ -309,7 +290,7 @@ func (b *book) replace(use keys.Use, alg keys.Algorithm, signer *record, fresh b
 		}
 		return
 	case current != nil || signer == nil || !signer.revoked:
-		b.follow(use)
+		b.ensure(use)
 		return
 	case !fresh && len(next) == 0 && b.outside[use]:
 		return // the next one can't be made here; whether that may be, check tells
@@ -322,7 +303,7 @@ func (b *book) replace(use keys.Use, alg keys.Algorithm, signer *record, fresh b
 		from = latest(from, last.dates.SignUntil) // by a clock that is behind, it signs until then
 	}
 	b.arrange(nil, next, from)
-	b.follow(use)
+	b.ensure(use)
 }
 
 // SetPolicy gives the keys another policy. Dates that are to come follow it, as far as
@@ -342,7 +323,7 @@ func SetPolicy(p keys.Policy) Step {
 		}
 		b.policy, b.changed = p, true
 		for _, use := range b.uses() {
-			b.follow(use)
+			b.ensure(use)
 			current, next := b.chain(use)
 			if current == nil || len(next) == 0 {
 				continue
