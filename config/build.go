@@ -112,6 +112,7 @@ func (c Config) Build(o Options) (*App, error) {
 	b.openStore()
 	b.makeMiddleware()
 	b.makeIssuer()
+	b.checkKeys()
 	if len(b.errs) > 0 {
 		return nil, errors.Join(append(b.errs, b.closeAll())...)
 	}
@@ -127,6 +128,7 @@ type builder struct {
 	Config
 	o       Options
 	app     App
+	file    keys.File // of app.Keys; without a path if there is none
 	closers []func() error
 	errs    []error
 }

@@ -8,6 +8,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -162,13 +164,22 @@ func TestBuildRotatesAfterALongStop(t *testing.T) {
 	c := config.Config{Keys: config.Keys{File: path}}
 	_, err = c.Build(config.Options{Now: func() time.Time { return now }})
 	require.ErrorContains(t, err, "run: keygen rotate --if-due")
-	c.Keys.Rotate, c.Mode = true, "nonsense"
-	_, err = c.Build(config.Options{Now: func() time.Time { return now }})
-	require.Error(t, err)
-	set, err = keys.File{Path: path}.Read()
-	require.NoError(t, err)
-	require.EqualValues(t, 1, set.Generation(), "a start that fails changes nothing")
-	c.Mode = config.Stateless
+	c.Keys.Rotate = true
+	wrong := func(edit func(c *config.Config)) {
+		c := c
+		edit(&c)
+		_, err := c.Build(config.Options{Now: func() time.Time { return now }})
+		require.Error(t, err)
+		set, err := keys.File{Path: path}.Read()
+		require.NoError(t, err)
+		require.EqualValues(t, 1, set.Generation(), "a start that fails changes nothing")
+	}
+	wrong(func(c *config.Config) { c.Mode = "nonsense" })
+	wrong(func(c *config.Config) { c.Keys.Reload = config.Duration(time.Minute) })
+	wrong(func(c *config.Config) {
+		c.Session.IdleTimeout, c.Session.Lifetime = config.Duration(25*time.Hour), config.Duration(48*time.Hour)
+	})
+	wrong(func(c *config.Config) { c.Revocations.File = filepath.Join(t.TempDir(), "missing", "journal") })
 	app, err := c.Build(config.Options{Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	_, err = app.Keys.Signer(now)
@@ -290,8 +301,7 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 		{"no such file", config.Keys{KEKFile: filepath.Join(dir, "missing")}, "keys.kek_file"},
 		{"empty file", config.Keys{PassphraseFile: file("empty", nil)}, "at most 4096 bytes"},
 		{"a file that others can read", config.Keys{KEKFile: open(file("open", kek), 0o644)}, "others can use"},
-		{"a file that its group can read", config.Keys{KEKFile: open(file("group", kek), 0o440)}, "keys.insecure_group_readable"},
-		{"a mounted secret", config.Keys{KEKFile: open(file("mounted", kek), 0o440), InsecureGroupReadable: true}, ""},
+		{"a file for the group", config.Keys{KEKFile: open(file("group", kek), 0o440)}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.in.File = path
@@ -305,6 +315,30 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 			require.NoError(t, app.Close())
 		})
 	}
+}
+
+// A secret that can be read once, from a pipe, is enough for all that the application does with it.
+func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		kek := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}, 2)
+		set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256)
+		require.NoError(t, err)
+		require.NoError(t, keys.File{Path: path, Key: kek}.Create(t.Context(), set))
+		r, w, err := os.Pipe()
+		require.NoError(t, err)
+		_, err = w.Write(kek)
+		require.NoError(t, errors.Join(err, w.Close()))
+		defer r.Close()
+		c := config.Config{Keys: config.Keys{File: path, Rotate: true, KEKFile: fmt.Sprintf("/dev/fd/%d", r.Fd())}}
+		app, err := c.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		defer app.Close()
+		time.Sleep(100 * 24 * time.Hour)
+		synctest.Wait()
+		_, err = app.Keys.Signer(time.Now())
+		require.NoError(t, err)
+	})
 }
 
 // A key in a KMS needs its signer, and a signer its key: who forgets the one or the other hears of it in time.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"runtime"
 	"slices"
@@ -43,28 +42,28 @@ func (b *builder) readKeys() {
 		b.fail("keys.file", b.explainKeys(err))
 		return
 	}
-	b.app.Keys = ring
+	b.app.Keys, b.file = ring, file
 	if b.Keys.Rotate {
 		b.checkWritable()
-		b.rotateNow(file)
 	}
 	b.checkSigners(ring)
 	if b.writesTokens() {
-		b.fail("keys.file", unable(ring, b.now()))
 		for _, m := range b.contradictions(ring.Policy()) {
 			b.fail(m.path, m.err)
 		}
 	}
 }
 
-// rotateNow does what is due before the keys are looked at: after a long stop, none of them may sign. What goes wrong is told
-// by who looks at them, and by the Rotator.
-func (b *builder) rotateNow(file keys.File) {
-	if len(b.errs) > 0 {
-		return // a start that fails changes nothing
+// checkKeys looks whether the keys can keep sessions. Before that it does what is due: after a long stop, none of them may
+// sign. It comes last, since a start that fails changes nothing. What goes wrong with it, the Rotator tells.
+func (b *builder) checkKeys() {
+	if b.file.Path == "" || !b.writesTokens() || len(b.errs) > 0 && b.Keys.Rotate {
+		return
 	}
-	r := b.rotator(file)
-	_, _ = r.Rotate(context.Background())
+	if b.Keys.Rotate {
+		_, _ = b.rotator().Rotate(context.Background())
+	}
+	b.fail("keys.file", unable(b.app.Keys, b.now()))
 }
 
 // keyFile is the key file with what opens it. ok is false if that could not be had.
@@ -75,9 +74,9 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 		read        func(string) ([]byte, error)
 		to          *[]byte
 	}{
-		{"keys.passphrase_file", b.Keys.PassphraseFile, b.readSecret, &f.Passphrase},
+		{"keys.passphrase_file", b.Keys.PassphraseFile, readSecret, &f.Passphrase},
 		{"keys.passphrase_env", b.Keys.PassphraseEnv, lookup, &f.Passphrase},
-		{"keys.kek_file", b.Keys.KEKFile, b.readSecret, &f.Key},
+		{"keys.kek_file", b.Keys.KEKFile, readSecret, &f.Key},
 		{"keys.kek_env", b.Keys.KEKEnv, lookup, &f.Key},
 	} {
 		if s.value == "" {
@@ -103,13 +102,13 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 // maxSecret is the size of the largest secret that is read, in bytes.
 const maxSecret = 4096
 
-func (b *builder) readSecret(path string) ([]byte, error) {
+func readSecret(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := b.checkSecretFile(f); err != nil {
+	if err := checkSecretFile(f); err != nil {
 		return nil, err
 	}
 	secret, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
@@ -122,17 +121,14 @@ func (b *builder) readSecret(path string) ([]byte, error) {
 	return secret, nil
 }
 
-// checkSecretFile refuses a secret that more can read than the key file that it opens.
-func (b *builder) checkSecretFile(f *os.File) error {
-	allowed := fs.FileMode(0o700)
-	if b.Keys.InsecureGroupReadable {
-		allowed |= 0o040
-	}
+// checkSecretFile refuses a secret that everybody can read. Its group may: so Kubernetes and systemd hand secrets to a process
+// that is not root.
+func checkSecretFile(f *os.File) error {
 	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" || info.Mode().Perm()&^allowed == 0 {
+	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" || info.Mode().Perm()&^0o740 == 0 {
 		return err
 	}
-	return fmt.Errorf("others can use %s (mode %04o); run: chmod 600 %s; if it is a mounted secret, mount it with mode 0440 and set keys.insecure_group_readable to true", f.Name(), info.Mode().Perm(), f.Name())
+	return fmt.Errorf("others can use %s (mode %04o); run: chmod 600 %s", f.Name(), info.Mode().Perm(), f.Name())
 }
 
 func lookup(name string) ([]byte, error) {
@@ -294,17 +290,12 @@ func (b *builder) rotateKeys() {
 	if !b.Keys.Rotate {
 		return
 	}
-	file, ok := b.keyFile()
-	if !ok {
-		return // it was there a moment ago
-	}
-	r := b.rotator(file)
-	b.background(func(ctx context.Context) { _ = r.Run(ctx) })
+	b.background(func(ctx context.Context) { _ = b.rotator().Run(ctx) })
 }
 
-func (b *builder) rotator(file keys.File) *rotation.Rotator {
+func (b *builder) rotator() *rotation.Rotator {
 	return &rotation.Rotator{
-		File: file, Ring: b.app.Keys, Now: b.o.Now,
+		File: b.file, Ring: b.app.Keys, Now: b.o.Now,
 		Rotated: func(changes []rotation.Change) {
 			b.o.Logger.Info("keys were rotated", "changes", len(changes), "generation", b.app.Keys.Health(b.now()).Generation)
 		},

@@ -102,10 +102,11 @@ func (f File) explainInvalid(text []byte, err error) error {
 
 // suchAs names the file before the last change, if it is there.
 func (f File) suchAs() string {
-	if _, err := os.Lstat(f.Path + ".bak"); err != nil {
+	previous := f.previous()
+	if _, err := os.Lstat(previous); err != nil {
 		return ""
 	}
-	return ", such as " + f.Path + ".bak"
+	return ", such as " + previous
 }
 
 // InsecurePrivateText returns the JSON of the file, decrypted. It holds the private keys: it is for tools
@@ -371,19 +372,27 @@ func (f File) checkReplaceable() error {
 }
 
 // dropUnsafePrevious removes the file before the last change if a crash has left it there although it would bring back keys that
-// are revoked by now, or is not encrypted as it should be.
+// are revoked by now, or is not encrypted where the file is.
 func (f File) dropUnsafePrevious(s *Set, raw []byte) error {
 	kept := f
-	kept.Path += ".bak"
+	kept.Path = f.previous()
 	data, _, err := kept.readSafely()
 	if err != nil {
 		return nil // there is none, or it is not ours
 	}
-	previous, _, err := kept.load()
-	if isEncrypted(data) == isEncrypted(raw) && (err != nil || !revokes(previous, s)) {
-		return nil
+	previous, err := kept.parse(data)
+	if readable := isEncrypted(raw) && !isEncrypted(data); readable || err == nil && revokes(previous, s) {
+		return durable.RemovePrevious(f.Path)
 	}
-	return durable.RemovePrevious(f.Path)
+	return nil
+}
+
+// previous is where the file before the last change is: beside the one that a link leads to.
+func (f File) previous() string {
+	if target, err := filepath.EvalSymlinks(f.Path); err == nil {
+		return target + ".bak"
+	}
+	return f.Path + ".bak"
 }
 
 // revokes reports whether after has a key that was revoked since before.

@@ -441,6 +441,31 @@ func TestUpdateRemovesWhatACrashHasLeft(t *testing.T) {
 	}
 }
 
+// A link to the file has nothing beside it that counts; and an encrypted file is not removed because a plain one was put back.
+func TestUpdateRemovesNoOtherFiles(t *testing.T) {
+	nothing := func(*keys.Set) error { return nil }
+	f := rich(t, keys.File{Key: random(32)})
+	require.NoError(t, f.Update(t.Context(), addOne(t)))
+	link := keys.File{Path: filepath.Join(t.TempDir(), "link.json"), Key: f.Key}
+	require.NoError(t, os.Symlink(f.Path, link.Path))
+	require.NoError(t, os.WriteFile(link.Path+".bak", []byte("{}"), 0o600))
+	require.NoError(t, link.Update(t.Context(), nothing))
+	require.FileExists(t, f.Path+".bak")
+	require.FileExists(t, link.Path+".bak")
+
+	old, err := os.ReadFile(f.Path + ".bak")
+	require.NoError(t, err)
+	require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(s.Keys()[0].ID(), t0, "") }))
+	require.NoError(t, os.WriteFile(f.Path+".bak", old, 0o600)) // by a crash
+	require.NoError(t, link.Update(t.Context(), nothing))
+	require.NoFileExists(t, f.Path+".bak")
+
+	plain := rich(t, keys.File{})
+	require.NoError(t, os.WriteFile(plain.Path+".bak", old, 0o600))
+	require.NoError(t, plain.Update(t.Context(), nothing))
+	require.FileExists(t, plain.Path+".bak")
+}
+
 // What can't be read gets no lock file either.
 func TestUpdateLeavesNothingWhereNothingIs(t *testing.T) {
 	f := keys.File{Path: filepath.Join(t.TempDir(), "keys.json")}

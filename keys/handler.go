@@ -19,7 +19,7 @@ func (r *Ring) Handler() http.Handler {
 			return
 		}
 		s, h := r.load(), w.Header()
-		if len(s.keys) == 0 {
+		if len(s.byID) == 0 {
 			h.Set("Cache-Control", "no-store")
 			http.Error(w, "there are no keys", http.StatusServiceUnavailable)
 			return

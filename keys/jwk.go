@@ -311,7 +311,7 @@ func (f *fileKey) husk() (*Key, error) {
 	if err := f.named(); err != nil {
 		return nil, err
 	}
-	return (&Key{id: f.Kid, alg: Algorithm(f.Alg)}).with(f.dates(), f.revocation())
+	return (&Key{id: f.Kid, alg: Algorithm(f.Alg), gone: f.Erased}).with(f.dates(), f.revocation())
 }
 
 // record is all but the key itself.
@@ -321,7 +321,7 @@ func (k *Key) record() fileKey {
 		Created: unix(k.dates.Created), PublishAt: unix(k.dates.PublishAt), SignFrom: unix(k.dates.SignFrom),
 		SignUntil: unix(k.dates.SignUntil), VerifyUntil: unix(k.dates.VerifyUntil),
 	}
-	f.Erased = k.gone && !k.husk()
+	f.Erased = k.gone && !k.alg.Symmetric()
 	if k.revoked != nil {
 		f.Revoked = &fileRevocation{At: unix(k.revoked.at), Reason: k.revoked.reason}
 	}

@@ -166,8 +166,8 @@ func (p Policy) Validate() error {
 	if lead := p.Lead(ES256); p.RotationPeriod < lead {
 		add("rotation_period %s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = %s: a standby could not be known in time", span.Format(p.RotationPeriod), span.Format(lead))
 	}
-	if p.Grace < p.Spread() {
-		add("grace %s is shorter than distribution_lag + reload_interval + clock_skew = %s: an instance that has not read the new file yet would stop signing", span.Format(p.Grace), span.Format(p.Spread()))
+	if least := p.Spread() + p.ReloadInterval; p.Grace < least {
+		add("grace %s is shorter than distribution_lag + 2 * reload_interval + clock_skew = %s: an instance that has not read the new file yet, because one look failed, would stop signing", span.Format(p.Grace), span.Format(least))
 	}
 	if p.CacheLife < jwksMaxAge {
 		add("cache_life %s is shorter than the %s that the JWK Set is served with", span.Format(p.CacheLife), span.Format(jwksMaxAge))

@@ -117,8 +117,8 @@ func TestPolicyValidate(t *testing.T) {
 		{"period is the lead", with(func(p *keys.Policy) { p.RotationPeriod = 63*time.Minute + 30*time.Second }), nil},
 		{"period under the lead", with(func(p *keys.Policy) { p.RotationPeriod = 63*time.Minute + 29*time.Second }), []string{fmt.Sprintf(short, "1h3m29s")}},
 		{"period under the lead of the defaults", keys.Policy{TokenLife: time.Minute, RotationPeriod: time.Hour}, []string{fmt.Sprintf(short, "1h")}},
-		{"grace is the spread", with(func(p *keys.Policy) { p.Grace = 210 * time.Second }), nil},
-		{"grace under the spread", with(func(p *keys.Policy) { p.Grace = 209 * time.Second }), []string{"keys: policy: grace 3m29s is shorter than distribution_lag + reload_interval + clock_skew = 3m30s: an instance that has not read the new file yet would stop signing"}},
+		{"grace is long enough", with(func(p *keys.Policy) { p.Grace = 240 * time.Second }), nil},
+		{"grace is too short", with(func(p *keys.Policy) { p.Grace = 239 * time.Second }), []string{"keys: policy: grace 3m59s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m: an instance that has not read the new file yet, because one look failed, would stop signing"}},
 		{"cache life as served", with(func(p *keys.Policy) { p.CacheLife = 10 * time.Minute }), nil},
 		{"cache life under that", with(func(p *keys.Policy) { p.CacheLife = 599 * time.Second }), []string{"keys: policy: cache_life 9m59s is shorter than the 10m that the JWK Set is served with"}},
 		{"eight keys", with(func(p *keys.Policy) { p.RotationPeriod, p.TokenLife = 2*time.Hour, 12*time.Hour-long }), nil},
@@ -126,7 +126,7 @@ func TestPolicyValidate(t *testing.T) {
 		{"ten periods", with(func(p *keys.Policy) { p.RotationPeriod, p.TokenLife = 2*time.Hour, 20*time.Hour-long }), []string{fmt.Sprintf(listed, 12)}},
 		{"over ten periods", with(func(p *keys.Policy) { p.RotationPeriod, p.TokenLife = 2*time.Hour, 20*time.Hour-long+time.Second }), []string{fmt.Sprintf(listed, 13), fmt.Sprintf(ratio, "20h0m1s")}},
 		{"everything at once", keys.Policy{RotationPeriod: time.Hour, Grace: time.Second, CacheLife: time.Second}, []string{
-			"keys: policy: grace 1s is shorter than distribution_lag + reload_interval + clock_skew = 3m30s: an instance that has not read the new file yet would stop signing",
+			"keys: policy: grace 1s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m: an instance that has not read the new file yet, because one look failed, would stop signing",
 			"keys: policy: cache_life 1s is shorter than the 10m that the JWK Set is served with", fmt.Sprintf(listed, 27), fmt.Sprintf(ratio, "1d2m1s"),
 		}},
 		{"ten years", with(func(p *keys.Policy) { p.RotationPeriod, p.TokenLife, p.Grace = 10*year, 10*year, 10*year }), nil},
@@ -213,7 +213,7 @@ func wantValid(p keys.Policy) bool {
 	verify := n(p.TokenLife, p.Leeway, p.ClockSkew, p.Grace)
 	lead := new(big.Int).Add(spread, n(p.CacheLife))
 	six := new(big.Int).Mul(big.NewInt(6), n(p.RotationPeriod)) // with an active key and a standby, eight
-	return n(p.RotationPeriod).Cmp(lead) >= 0 && n(p.Grace).Cmp(spread) >= 0 && p.CacheLife >= 10*time.Minute && verify.Cmp(six) <= 0
+	return n(p.RotationPeriod).Cmp(lead) >= 0 && n(p.Grace).Cmp(n(p.DistributionLag, p.ReloadInterval, p.ReloadInterval, p.ClockSkew)) >= 0 && p.CacheLife >= 10*time.Minute && verify.Cmp(six) <= 0
 }
 
 func requireRoundTrip(t *testing.T, p keys.Policy) {
@@ -336,7 +336,7 @@ func TestPolicyFileRefuses(t *testing.T) {
 		{"twice", `{"grace":3600,"grace":3600}`, "not strict JSON"},
 		{"array", `[]`, "not a JSON object"},
 		{"null policy", `null`, "not a JSON object"},
-		{"contradiction", `{"grace":1}`, "grace 1s is shorter than distribution_lag + reload_interval + clock_skew = 3m30s"},
+		{"contradiction", `{"grace":1}`, "grace 1s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -225,10 +225,10 @@ func (r *Ring) seen(s *snapshot, now time.Time) error {
 	if w == nil || w.every == 0 || s.info == nil {
 		return nil
 	}
-	grace := s.policy.Grace - s.policy.DistributionLag // what was read then may have been replaced elsewhere so long before
-	since := w.at
-	if w.failed == nil { // the next look may be far off, or may hang
-		since, grace = latest(w.at, w.begun), max(grace, 2*w.every)
+	// What was read may have been replaced elsewhere for as long as the distribution lag. The next look may be far off.
+	since, grace := w.at, max(s.policy.Grace-s.policy.DistributionLag, 2*w.every)
+	if w.failed == nil {
+		since = latest(w.at, w.begun) // nobody has looked in between
 	}
 	if now.Before(since.Add(grace)) {
 		return nil

@@ -23,6 +23,7 @@ const (
 	minRefresh     = time.Minute      // however short the answer says
 	maxRefresh     = time.Hour        // however long it says
 	maxStale       = time.Minute      // for so long after that the old set is used while the new one is being fetched
+	outageOver     = 2 * time.Minute  // after a fetch that failed; until then nobody waits for the next one
 	fetchEvery     = 30 * time.Second // on average, whatever the reason and the outcome
 	fetchBurst     = 2                // at once
 )
@@ -67,6 +68,7 @@ type Remote struct {
 	mu      sync.Mutex // guards what follows; never held during a fetch
 	running *fetch     // nil if none
 	failed  error      // of the last fetch
+	failing time.Time  // when that began
 	starts  bucket     // of fetches
 	closed  bool
 }
@@ -79,7 +81,7 @@ type remoteSet struct {
 
 // A fetch is shared by all who wait for it.
 type fetch struct {
-	again bool // the one before it failed
+	again bool // one before it failed a moment ago
 	done  chan struct{}
 	err   error // once done is closed
 }
@@ -147,6 +149,9 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 	if running != nil {
 		err = running.wait(ctx)
 	}
+	if k != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err) // or a thief would hang up to be judged by the old set
+	}
 	if k, _ := r.find(kid, now); k != nil {
 		return k, nil
 	}
@@ -199,7 +204,7 @@ func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 		}
 		return nil, r.failed
 	}
-	f := &fetch{again: r.failed != nil, done: make(chan struct{})}
+	f := &fetch{again: r.failed != nil && now.Before(r.failing.Add(outageOver)), done: make(chan struct{})}
 	r.running = f
 	r.wg.Go(func() { r.run(f, now, force) })
 	return f, nil
@@ -211,7 +216,7 @@ func (r *Remote) run(f *fetch, now time.Time, force bool) {
 		r.set.Store(set)
 	}
 	r.mu.Lock()
-	r.running, r.failed = nil, err
+	r.running, r.failed, r.failing = nil, err, now
 	r.mu.Unlock()
 	f.err = err
 	close(f.done)

@@ -231,6 +231,28 @@ func TestRemoteIsNotFooledAfterAQuietTime(t *testing.T) {
 	require.EqualValues(t, 2, s.hits.Load())
 }
 
+// A fetch that failed long ago is no outage, and who hangs up is told nothing.
+func TestRemoteIsNotFooledAfterAnOutage(t *testing.T) {
+	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP)
+	failed := make(chan error, 1)
+	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.Report = func(err error) { failed <- err } })
+	_, err := r.Key(t.Context(), a.ID(), t0)
+	require.NoError(t, err)
+	s.serve(answer(500, ""))
+	_, err = r.Key(t.Context(), a.ID(), t0.Add(20*time.Minute))
+	require.NoError(t, err)
+	require.Error(t, <-failed)
+	s.publish(newRing(t, b)) // a was revoked
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = r.Key(gone, a.ID(), t0.Add(20*time.Hour))
+	require.ErrorIs(t, err, keys.ErrUnavailable)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = r.Key(t.Context(), a.ID(), t0.Add(20*time.Hour))
+	require.ErrorIs(t, err, keys.ErrUnknownKey)
+}
+
 // When the issuer hangs, one request waits for it. The others don't: the old set is all that is to be had.
 func TestRemoteDoesNotWaitTwiceInAnOutage(t *testing.T) {
 	k := generate(t, keys.ES256)

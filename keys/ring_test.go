@@ -46,6 +46,14 @@ func TestZeroRing(t *testing.T) {
 	w := get(r.Handler(), nil)
 	require.Equal(t, http.StatusServiceUnavailable, w.Code, "an empty set would say that nothing is to be trusted")
 	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	f := keys.File{Path: create(t, generate(t, keys.ES256))}
+	require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error {
+		id := s.Keys()[0].ID()
+		return errors.Join(s.Revoke(id, t0, ""), s.Prune(id, t0))
+	}))
+	pruned, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"keys":[]}`, get(pruned.Handler(), nil).Body.String(), "nothing is to be trusted")
 	w = get(newRing(t, generate(t, keys.HS256)).Handler(), nil)
 	require.JSONEq(t, `{"keys":[]}`, w.Body.String())
 	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))

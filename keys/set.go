@@ -182,7 +182,7 @@ func (s *Set) forget(id string) error {
 	i := slices.IndexFunc(s.keys, func(k *Key) bool { return k.id == id })
 	k := s.keys[i]
 	s.keys = slices.Delete(s.keys, i, i+1)
-	s.pruned = append(s.pruned, &Key{id: k.id, alg: k.alg, dates: k.dates, revoked: k.revoked})
+	s.pruned = append(s.pruned, &Key{id: k.id, alg: k.alg, dates: k.dates, revoked: k.revoked, gone: k.gone || k.private != nil && !k.External()})
 	if len(s.pruned) > maxPruned {
 		drop := 0
 		if s.pruned[0] == firstSealer(s.pruned) { // it says since when tokens are encrypted
@@ -296,7 +296,7 @@ func checksum(text []byte) string {
 func checkSum(data []byte) error {
 	i := bytes.LastIndex(data, []byte(checksumName))
 	if i < 0 || string(data[i:]) != checksum(data[:i]) {
-		return errors.New("the checksum is not that of the file; if you have edited it on purpose, remove the member checksum")
+		return errors.New("the checksum is not that of the file; if you have edited it on purpose, remove the member checksum and raise generation")
 	}
 	return nil
 }

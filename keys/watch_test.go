@@ -236,6 +236,27 @@ func TestWatchLessOftenThanTheGrace(t *testing.T) {
 	})
 }
 
+// One look that fails, at a file that is being copied say, is not yet a reason to stop, however seldom the next one comes.
+func TestWatchSeldomAndFailOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := generate(t, keys.EdDSA)
+		r := openRing(t, k)
+		w := watch(t, r, 5*time.Hour)
+		good, err := os.ReadFile(r.Path())
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(r.Path(), good[:100], 0o600))
+		sleep(6 * time.Hour)
+		require.Len(t, w.reports(), 1)
+		require.NoError(t, os.WriteFile(r.Path(), good, 0o600))
+		for range 10 {
+			require.Equal(t, k.ID(), newest(t, r, keys.Signature, time.Now()))
+			sleep(time.Hour)
+		}
+		require.Empty(t, w.reports())
+		w.stop(t)
+	})
+}
+
 // A look that hangs, on a network drive say, is one that fails.
 func TestWatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -365,25 +365,27 @@ func (t *tool) exposures(before, after *keys.Set, chosen []*keys.Key) []rotation
 			alg = k.Algorithm()
 		}
 	}
-	return rotation.Exposures(before.Policy(), alg, t.known(before, after, alg.Use()))
+	return rotation.Exposures(before.Policy(), alg, t.published(before, after, alg.Use()), t.now)
 }
 
-// known is for how long the key has been published that signs, or encrypts, after a step; 0 if it did not exist before.
-func (t *tool) known(before, after *keys.Set, use keys.Use) time.Duration {
+// published is since when the key is known that signs, or encrypts, after a step; zero if it did not exist before.
+func (t *tool) published(before, after *keys.Set, use keys.Use) time.Time {
 	ring, err := after.Ring()
 	if err != nil {
-		return 0
+		return time.Time{}
 	}
 	h := ring.Health(t.now)
 	k := before.Key(map[keys.Use]string{keys.Signature: h.Signer, keys.Encryption: h.Sealer}[use])
 	if k == nil {
-		return 0
+		return time.Time{}
 	}
-	since := k.Dates().PublishAt
-	if created := k.Dates().Created; created.After(since) {
-		since = created
+	since := time.Unix(0, 0) // without dates it was always there
+	for _, at := range [...]time.Time{k.Dates().PublishAt, k.Dates().Created} {
+		if at.After(since) {
+			since = at
+		}
 	}
-	return max(0, t.now.Sub(since))
+	return since
 }
 
 // printExposures prints what was chosen, or, before that, both ways to choose from.

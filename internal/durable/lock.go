@@ -44,7 +44,6 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		}
 		if ok { // it was removed or replaced after we had opened it: others lock another file
 			_ = l.Unlock()
-			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -30,7 +30,7 @@ func Add(alg keys.Algorithm, o AddOptions) Step {
 		if alg.Use() == "" {
 			return fmt.Errorf("rotation: unknown algorithm %q", string(alg))
 		}
-		if err := b.room(alg.Use()); err != nil {
+		if err := b.room(alg); err != nil {
 			return err
 		}
 		at := b.now
@@ -50,27 +50,30 @@ func Add(alg keys.Algorithm, o AddOptions) Step {
 	}}
 }
 
-// maxListed is how many keys of a use may be there: verifiers fetch all of them.
-const maxListed = 8
-
-// living returns the keys of a use that are trusted now, or will be.
-func (b *book) living(use keys.Use) []*record {
-	return slices.DeleteFunc(b.usesOf(use), func(r *record) bool { return r.pruned || r.revoked || r.state(b.now) == keys.Expired })
+// listed returns the keys that are in the JWK Set now, or will be.
+func (b *book) listed() []*record {
+	return slices.DeleteFunc(b.usesOf(keys.Signature), func(r *record) bool {
+		return r.alg.Symmetric() || r.pruned || r.revoked || r.state(b.now) == keys.Expired
+	})
 }
 
+// maxListed is how many keys may be in the JWK Set: verifiers fetch all of them. There is room for one that is added in a
+// rotation that goes on.
+func (b *book) maxListed() int { return max(8, b.policy.Listed()+1) }
+
 // room refuses one key more than there may be.
-func (b *book) room(use keys.Use) error {
-	living := b.living(use)
-	if len(living) < maxListed {
+func (b *book) room(alg keys.Algorithm) error {
+	listed := b.listed()
+	if alg.Use() != keys.Signature || alg.Symmetric() || len(listed) < b.maxListed() {
 		return nil
 	}
 	var first time.Time
-	for _, r := range living {
+	for _, r := range listed {
 		if end := r.dates.VerifyUntil; !end.IsZero() && (first.IsZero() || end.Before(first)) {
 			first = end
 		}
 	}
-	return fmt.Errorf("%w: there are %d keys of use %s already, and every verifier has to fetch them; earliest safe: %s, when the first of them expires", ErrRefused, len(living), use, or(date(first), "never"))
+	return fmt.Errorf("%w: there are %d keys in the JWK Set already, and every verifier has to fetch them; earliest safe: %s, when the first of them expires", ErrRefused, len(listed), or(date(first), "never"))
 }
 
 // append lets r sign when all others have.

@@ -37,15 +37,17 @@ func TestAddChangesTheAlgorithm(t *testing.T) {
 	require.Equal(t, "sig5 HS256 89d23h59m 119d23h59m 149d23h59m 150d1h16m", d.lives()[1])
 }
 
-// Every verifier fetches all of them. One that is withdrawn makes room when it has expired.
+// Every verifier fetches all of them. One that is withdrawn makes room when it has expired. Others don't see the rest.
 func TestAddNoMoreThanEight(t *testing.T) {
 	d := open(t, keys.ES256, keys.Direct)
 	for range 6 {
 		d.take(add(keys.EdDSA), day)
 	}
-	d.refuse(add(keys.EdDSA), day, "there are 8 keys of use sig already, and every verifier has to fetch them; earliest safe: 2026-01-31T01:16:00Z, when the first of them expires")
+	d.refuse(add(keys.EdDSA), day, "there are 8 keys in the JWK Set already, and every verifier has to fetch them; earliest safe: 2026-01-31T01:16:00Z, when the first of them expires")
 	d.refuse(rotation.Add(keys.ES256, rotation.AddOptions{VerifyOnly: true}).Force(), day)
-	d.take(add(keys.A256KW), day) // another use
+	for range 8 {
+		d.take(add(keys.A256KW), day).take(rotation.Add(keys.HS256, rotation.AddOptions{VerifyOnly: true}), day)
+	}
 	d.take(rotation.Retire(d.id("sig8")), day)
 	d.refuse(add(keys.EdDSA), day, "earliest safe: 2026-01-02T01:17:00Z")
 	d.take(add(keys.EdDSA), day+verifyOnly)
@@ -53,6 +55,18 @@ func TestAddNoMoreThanEight(t *testing.T) {
 	d.take(revoke(d, "sig7"), day+verifyOnly) // at once
 	d.take(add(keys.EdDSA), day+verifyOnly)
 }
+
+// Where tokens live so long that eight keys are listed all the time, there is room for one that is added.
+func TestAddToAFullSet(t *testing.T) {
+	p := with(func(p *keys.Policy) { p.TokenLife = 5 * month })
+	require.Equal(t, 8, p.Listed())
+	d := openWith(t, p, keys.ES256).due(0, year)
+	for at := year; at < year+2*month; at += 5 * day {
+		newDesk(t, d.due(at, at).set).take(add(keys.EdDSA), at)
+	}
+}
+
+const year = 365 * day
 
 // Tokens are signed alone until every instance knows the first key that encrypts; nothing makes it begin before.
 func TestAddEncryptionLater(t *testing.T) {
@@ -209,6 +223,25 @@ func TestExternalKeys(t *testing.T) {
 	d.take(rotation.Promote(d.id("sig2")), day).want("sig1 ES256 - - 1d 1d1h17m public", "sig2 ES256 0s 1d 31d 31d1h17m public")
 	d.take(next(), day).take(rotation.Retire(d.id("sig2")), 2*day)
 	require.Equal(t, "sig3 ES256 1d 2d 32d 32d1h17m public", d.lives()[2])
+}
+
+// Nor does one take the place of a key that was revoked there; of one that was in the file, it does.
+func TestExternalKeysAreRevoked(t *testing.T) {
+	k, err := public(t, keys.ES256)(keys.Dates{SignUntil: zero().Add(10 * day), VerifyUntil: zero().Add(11 * day)})
+	require.NoError(t, err)
+	d := legacy(t, k)
+	d.take(revoke(d, "sig1").Force(), day)
+	d.idle(rotation.IfDue(), day)
+	d.take(rotation.Prune(), day)
+	d.idle(rotation.IfDue(), 20*day)
+	require.Contains(t, strings.Join(d.findings(20*day), "\n"), "keygen import --external")
+
+	for _, alg := range []keys.Algorithm{keys.ES256, keys.HS256} {
+		d = open(t, alg)
+		d.take(rotation.RevokeAll("").Force(), day)
+		d.take(rotation.RevokeAll("").Force(), 2*day).take(rotation.Prune(), 2*day).take(rotation.IfDue(), 2*day)
+		require.NotContains(t, d.signers(2*day), "error")
+	}
 }
 
 // A key with a signer attached is external too.

@@ -203,7 +203,7 @@ func (b *book) elsewhere(use keys.Use) bool {
 	}
 	if len(next) == 0 {
 		r := b.newest(use)
-		return r != nil && !r.private && !r.erased && !r.pruned && !r.revoked // of these nobody knows it any more
+		return r != nil && !r.private && !r.erased && !r.alg.Symmetric()
 	}
 	return slices.ContainsFunc(next, func(r *record) bool { return !r.private })
 }

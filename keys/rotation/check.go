@@ -16,14 +16,16 @@ var ErrRefused = errors.New("rotation: refused")
 
 // check compares a set with what a step has made of it, key by key and use by
 // use. before is nil for a new file.
-func check(before, after *keys.Set, now time.Time, force bool) error {
-	c := &checker{now: now.Truncate(time.Second), policy: after.Policy(), after: read(after, now), force: force}
+func check(before, after *keys.Set, now time.Time, s Step) error {
+	c := &checker{now: now.Truncate(time.Second), policy: after.Policy(), after: read(after, now), force: s.force}
 	if before != nil {
 		if len(Diff(before, after)) == 0 {
 			return nil // what a step leaves alone, it can't harm
 		}
 		c.before = read(before, now)
-		c.checkClock()
+		if !s.emergency {
+			c.checkClock()
+		}
 	}
 	if err := c.policy.Validate(); err != nil {
 		c.refuse("%w", err)
@@ -71,7 +73,7 @@ func (c *checker) checkClock() {
 		if is, err := c.after.find(r.id); err != nil || is.revoked || c.before.signer(r.use()) == nil || !made.After(c.after.made.Add(c.policy.ClockSkew)) || !c.touches(r.use()) {
 			continue
 		}
-		c.refuse("key %s was made at %s, which is to come: the clock of this machine, or of the one that made it, is more than the clock_skew of %s wrong; set it right, or revoke that key; earliest safe: %s",
+		c.refuse("key %s was made at %s, which is to come: the clock of this machine, or of the one that made it, is more than the clock_skew of %s wrong; set it right, or revoke all keys that were made then; earliest safe: %s",
 			r.id, stamp(made), span.Format(c.policy.ClockSkew), stamp(made.Add(-c.policy.ClockSkew)))
 	}
 }

@@ -37,19 +37,23 @@ type kind struct {
 }
 
 // Exposures returns, for each kind of verifier, what a revocation of a key with this algorithm means
-// under the policy, if the standby has been published for as long as known; 0 stands for one that is made now. The figures
+// under the policy at the time now, if the standby was published at an instant; zero stands for one that is made now. The figures
 // for other libraries are the defaults of their current versions, for verifiers that tokens come to all the time: what has
 // no tokens to judge may fetch the set only with the next one.
 //
 // A verifier may fetch the old set from an instance that has not read the file yet, so all of them wait
 // for the spread of the policy besides.
-func Exposures(p keys.Policy, alg keys.Algorithm, known time.Duration) (all []Exposure) {
+func Exposures(p keys.Policy, alg keys.Algorithm, published, now time.Time) (all []Exposure) {
 	p = p.WithDefaults()
+	known := time.Duration(0)
+	if !published.IsZero() {
+		known = max(0, now.Sub(published))
+	}
 	all = append(all, ownInstances(p, known))
 	if alg.Use() != keys.Signature || alg.Symmetric() {
 		return all
 	}
-	for _, k := range others(p) {
+	for _, k := range others(p.SafeFrom(keys.ES256, now).Sub(now) - p.Spread()) { // cache_life, and for a while after a change more
 		all = append(all, k.exposure(p.Spread(), known))
 	}
 	return all
@@ -71,13 +75,13 @@ func ownInstances(p keys.Policy, known time.Duration) Exposure {
 	trusts, refuses := span.Format(p.Spread()), p.DistributionLag+min(p.ReloadInterval, unknownEvery)
 	return Exposure{
 		"instances of this application",
-		Exposed{trusts, span.Format(max(0, refuses-known)), "distribution_lag + reload_interval + clock_skew, until they have read the file; one that can't read it signs for the grace of " + span.Format(p.Grace) + " and verifies until it can, or is stopped"},
+		Exposed{trusts, span.Format(max(0, refuses-known)), "distribution_lag + reload_interval + clock_skew, until they have read the file; one that can't read it signs for " + span.Format(p.Grace-p.DistributionLag) + " and verifies until it can, or is stopped"},
 		Exposed{trusts, span.Format(refuses), "an instance that meets the new key looks for the file at once, at most every 30s; it has to have arrived there"},
 	}
 }
 
-func others(p keys.Policy) []kind {
-	slow := max(15*time.Minute, p.CacheLife)
+func others(cacheLife time.Duration) []kind {
+	slow := max(15*time.Minute, cacheLife)
 	return []kind{
 		{
 			"keys.Remote and token.Verifier (this module)", 11 * time.Minute, unknownEvery,
@@ -106,7 +110,7 @@ func others(p keys.Policy) []kind {
 			"the first new token makes it fetch the set, which replaces all keys, until all instances serve the new one",
 		},
 		{
-			"any other that caches the JWK Set", p.CacheLife, p.CacheLife,
+			"any other that caches the JWK Set", cacheLife, cacheLife,
 			"cache_life of the policy", "cache_life of the policy, if it does not fetch at an unknown key",
 		},
 	}

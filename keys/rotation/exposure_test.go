@@ -17,7 +17,7 @@ import (
 // simulation holds them against what happens.
 func TestExposures(t *testing.T) {
 	listed := func(p keys.Policy, alg keys.Algorithm, known time.Duration) (all []string) {
-		for _, e := range rotation.Exposures(p, alg, known) {
+		for _, e := range rotation.Exposures(p, alg, zero().Add(-known), zero()) {
 			all = append(all, fmt.Sprintf("%s: standby %s %s, fresh %s %s", e.Verifier, e.Standby.Trusts, e.Standby.Refuses, e.Fresh.Trusts, e.Fresh.Refuses))
 		}
 		return all
@@ -57,9 +57,23 @@ func TestExposures(t *testing.T) {
 	require.Equal(t, "any other that caches the JWK Set: standby 16m 0s, fresh 16m 16m", slow[7])
 }
 
+// Caches that were filled before cache_life was made shorter are slow still.
+func TestExposuresOfSlowCaches(t *testing.T) {
+	slow := with(func(p *keys.Policy) { p.CacheLife = 12 * time.Hour })
+	p := with(func(p *keys.Policy) { p.CacheLife = 10 * time.Minute }).Succeeding(slow, zero())
+	other := func(at time.Duration) rotation.Exposure {
+		all := rotation.Exposures(p, keys.ES256, time.Time{}, zero().Add(at))
+		return all[len(all)-1]
+	}
+	require.Equal(t, "any other that caches the JWK Set", other(0).Verifier)
+	require.Equal(t, "12h1m", other(0).Standby.Trusts)
+	require.Equal(t, "2h1m", other(10*time.Hour).Fresh.Refuses)
+	require.Equal(t, "13m30s", other(13*time.Hour).Standby.Trusts)
+}
+
 // Programs read the figures too.
 func TestExposuresAreDurations(t *testing.T) {
-	for _, e := range rotation.Exposures(keys.Policy{}, keys.ES256, 0) {
+	for _, e := range rotation.Exposures(keys.Policy{}, keys.ES256, time.Time{}, zero()) {
 		for _, x := range []rotation.Exposed{e.Standby, e.Fresh} {
 			require.NotEmpty(t, x.Why)
 			for _, text := range []string{x.Trusts, x.Refuses} {
@@ -70,7 +84,7 @@ func TestExposuresAreDurations(t *testing.T) {
 			}
 		}
 	}
-	text, err := json.Marshal(rotation.Exposures(keys.Policy{}, keys.Direct, time.Hour)[0])
+	text, err := json.Marshal(rotation.Exposures(keys.Policy{}, keys.Direct, zero(), zero().Add(time.Hour))[0])
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"verifier":"instances of this application","standby":{"trusts":"3m30s","refuses":"0s","why":`)
 	require.Contains(t, string(text), `"fresh":{"trusts":"3m30s","refuses":"2m30s","why":`)

@@ -75,8 +75,8 @@ func (i *inspector) inspectUse(use keys.Use) {
 	case len(next) == 0:
 		i.inspectStandby(current)
 	}
-	if n := len(b.living(use)); n > maxListed {
-		i.find(Warning, "", "there are %d keys of use %s, and every verifier has to fetch them: %d are enough", n, use, maxListed)
+	if n := len(b.listed()); use == keys.Signature && n > b.maxListed() {
+		i.find(Warning, "", "there are %d keys in the JWK Set, and every verifier has to fetch them: %d are enough", n, b.maxListed())
 	}
 	if current != nil {
 		next = append([]*record{current}, next...)

@@ -92,7 +92,7 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"too many keys", "warning - there are 9 keys of use sig, and every verifier has to fetch them: 8 are enough",
+			"too many keys", "warning - there are 9 keys in the JWK Set, and every verifier has to fetch them: 8 are enough",
 			func(t *testing.T) (*desk, time.Duration) {
 				var all []*keys.Key
 				for i := range 9 {

@@ -157,7 +157,7 @@ func TestClockSetBack(t *testing.T) {
 	late := now - time.Minute - time.Second
 	for name, step := range map[string]rotation.Step{
 		"retire": rotation.Retire(d.id("sig2")), "add": add(keys.EdDSA),
-		"revoke": revoke(d, "sig2"), "policy": policy(func(p *keys.Policy) { p.TokenLife = time.Hour }),
+		"policy": policy(func(p *keys.Policy) { p.TokenLife = time.Hour }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t, d.set)
@@ -166,6 +166,7 @@ func TestClockSetBack(t *testing.T) {
 		})
 	}
 	d.idle(rotation.IfDue(), late)
+	newDesk(t, d.set).take(revoke(d, "sig2"), late) // an emergency doesn't wait for a clock
 	d.take(rotation.RevokeAll("emergency"), late)
 	require.Equal(t, "sig4 enc4", d.signers(late))
 

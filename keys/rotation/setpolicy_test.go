@@ -30,7 +30,7 @@ func TestSetPolicy(t *testing.T) {
 		{"a longer period", day, func(p *keys.Policy) { p.RotationPeriod = 100 * day }, []string{"sig1 ES256 -1m -1m 99d23h59m 100d1h16m", "sig2 ES256 0s 99d23h59m 199d23h59m 200d1h16m"}},
 		{"longer tokens", day, func(p *keys.Policy) { p.TokenLife = day }, []string{"sig1 ES256 -1m -1m 29d23h59m 31d1h1m", "sig2 ES256 0s 29d23h59m 59d23h59m 61d1h1m"}},
 		{"shorter tokens", day, func(p *keys.Policy) { p.TokenLife = time.Minute }, []string{sig1, sig2}},
-		{"a shorter grace", day, func(p *keys.Policy) { p.Grace = spread }, []string{sig1, sig2}},
+		{"a shorter grace", day, func(p *keys.Policy) { p.Grace = spread + p.ReloadInterval }, []string{sig1, sig2}},
 		{"more leeway and skew", day, func(p *keys.Policy) { p.Leeway, p.ClockSkew = 2*time.Minute, 3*time.Minute }, []string{"sig1 ES256 -1m -1m 29d23h59m 30d1h19m", "sig2 ES256 0s 29d23h59m 59d23h59m 60d1h19m"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestSetPolicyRefuses(t *testing.T) {
 		step rotation.Step
 		text string
 	}{
-		"grace":  {policy(func(p *keys.Policy) { p.Grace = spread - time.Second }), "keys: policy: grace 3m29s is shorter than distribution_lag + reload_interval + clock_skew = 3m30s"},
+		"grace":  {policy(func(p *keys.Policy) { p.Grace = spread + p.ReloadInterval - time.Second }), "keys: policy: grace 3m59s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m"},
 		"period": {policy(func(p *keys.Policy) { p.RotationPeriod = lead - time.Second }), "rotation_period 1h3m29s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = 1h3m30s"},
 		"units":  {policy(func(p *keys.Policy) { p.Leeway = time.Millisecond }), "leeway must be whole seconds"},
 		"tokens": {policy(func(p *keys.Policy) { p.TokenLife = 300 * day }), "keys would be published, and 8 are allowed"},

@@ -22,7 +22,7 @@ func (s *sharp) exposure(j *judge, use keys.Use, fresh bool) rotation.Exposed {
 		name = "any other that caches the JWK Set"
 	}
 	alg := map[keys.Use]keys.Algorithm{keys.Signature: keys.EdDSA, keys.Encryption: keys.Direct}[use]
-	for _, e := range rotation.Exposures(sharpPolicy(), alg, sharpPolicy().Lead(alg)) {
+	for _, e := range rotation.Exposures(sharpPolicy(), alg, s.now.Add(-sharpPolicy().Lead(alg)), s.now) {
 		switch {
 		case e.Verifier != name:
 		case fresh:

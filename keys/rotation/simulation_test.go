@@ -488,7 +488,7 @@ func (s *simulation) judge(t *testing.T) {
 }
 
 func (s *simulation) exposed(t *testing.T, name string) rotation.Exposed {
-	for _, e := range rotation.Exposures(simPolicy(), keys.EdDSA, simPolicy().Lead(keys.EdDSA)) {
+	for _, e := range rotation.Exposures(simPolicy(), keys.EdDSA, s.revokedAt.Add(-simPolicy().Lead(keys.EdDSA)), s.revokedAt) {
 		if e.Verifier != name {
 			continue
 		}

@@ -15,8 +15,9 @@ import (
 // return one say what it does; nothing happens before Try or Apply. Errors that wrap [ErrRefused] say why the
 // step would do harm; keys.ErrUnknownKey says that there is no such key.
 type Step struct {
-	do    func(*book) error
-	force bool
+	do        func(*book) error
+	force     bool
+	emergency bool // it is to be done whatever the clock shows
 }
 
 // Force returns the step as one that goes on where tokens may be rejected
@@ -41,7 +42,7 @@ func (s Step) Try(before *keys.Set, now time.Time) (after *keys.Set, err error) 
 	if err := b.write(after); err != nil {
 		return nil, err
 	}
-	if err := check(before, after, now, s.force); err != nil {
+	if err := check(before, after, now, s); err != nil {
 		return nil, err
 	}
 	return after, nil
@@ -81,7 +82,7 @@ func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error
 	if err := b.write(s); err != nil {
 		return nil, err
 	}
-	if err := check(nil, s, now, false); err != nil {
+	if err := check(nil, s, now, Step{}); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -229,7 +230,7 @@ type RevokeOptions struct {
 // tokens are over. If one of them signs, its standby signs at once. A key that is made in its place has its algorithm, even
 // where another was to follow one day: an emergency is no time to change what verifiers expect.
 func Revoke(o RevokeOptions, ids ...string) Step {
-	return Step{do: func(b *book) error {
+	return Step{emergency: true, do: func(b *book) error {
 		if len(ids) == 0 {
 			return errors.New("rotation: Revoke needs the ID of a key")
 		}
@@ -251,7 +252,7 @@ func Revoke(o RevokeOptions, ids ...string) Step {
 
 // RevokeAll revokes every key: the file itself has leaked. Everybody is logged out.
 func RevokeAll(reason string) Step {
-	return Step{do: func(b *book) error {
+	return Step{emergency: true, do: func(b *book) error {
 		b.revoke(slices.DeleteFunc(slices.Clone(b.records), func(r *record) bool { return r.pruned || r.revoked }), RevokeOptions{Reason: reason})
 		return nil
 	}}

@@ -61,7 +61,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"two keys of a use", example(), []keys.Algorithm{keys.ES256, keys.EdDSA}, "would sign at the same time"},
 		{"unknown algorithm", example(), []keys.Algorithm{"none"}, `rotation: unknown algorithm "none"`},
-		{"a policy that contradicts itself", with(func(p *keys.Policy) { p.Grace = time.Second }), []keys.Algorithm{keys.ES256}, "grace 1s is shorter than distribution_lag + reload_interval + clock_skew = 3m30s"},
+		{"a policy that contradicts itself", with(func(p *keys.Policy) { p.Grace = time.Second }), []keys.Algorithm{keys.ES256}, "grace 1s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m"},
 		{"AES-GCM", rate, []keys.Algorithm{keys.ES256, keys.Direct}, "peak_rate * (rotation_period + grace + clock_skew) = 5000 * 30d1h1m = 1.3e+10 tokens under one key, and 2^31 are allowed"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
