@@ -109,8 +109,13 @@ func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 
 // What a ring knows of its file outlives other keys that are put in its place for a while.
 func TestReplaceForgetsNothing(t *testing.T) {
-	sealer := generate(t, keys.Direct)
-	path := create(t, generate(t, keys.ES256), sealer)
+	for _, alg := range []keys.Algorithm{keys.Direct, keys.A256KW} {
+		t.Run(string(alg), func(t *testing.T) { replaceForgetsNothing(t, alg) })
+	}
+}
+
+func replaceForgetsNothing(t *testing.T, alg keys.Algorithm) {
+	path := create(t, generate(t, keys.ES256), generate(t, alg))
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
 	f := keys.File{Path: path}

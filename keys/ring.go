@@ -32,7 +32,7 @@ type history struct {
 	generation int64                     // of the file, the highest that was in force
 	digest     [sha256.Size]byte         // of its content
 	revoked    map[string]bool           // by key ID
-	seals      map[string]*atomic.Uint64 // of Direct keys, by key ID
+	seals      map[string]*atomic.Uint64 // counts of tokens, by key ID
 }
 
 // A snapshot is immutable, save for the cache in it.
@@ -90,7 +90,7 @@ func (r *Ring) install(s *Set, p Policy, info fs.FileInfo) error {
 
 // count returns the count of the tokens that a key has encrypted: a reload must not reset it.
 func (h *history) count(k *Key) *atomic.Uint64 {
-	if k.alg != Direct || k.seals == nil {
+	if k.Use() != Encryption || k.seals == nil {
 		return k.seals
 	}
 	if h.seals == nil {
