@@ -22,7 +22,17 @@ func lookCommands() map[string]scriptCommand {
 	return map[string]scriptCommand{"issue": issue, "serve": serve, "mtime": mtime, "facts": facts}
 }
 
-// issue writes a token: issue OUT KEYFILE kind=session|service sign=KID [seal=KID] iat=TIME [life=1m] [data=JSON] [aud=NAME]
+// instant reads a time, or "now".
+func instant(ts *testscript.TestScript, text string) time.Time {
+	if text == "now" {
+		return time.Now()
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	ts.Check(err)
+	return at
+}
+
+// issue writes a token: issue OUT KEYFILE kind=session|service sign=KID [seal=KID] iat=TIME|now [life=1m] [data=JSON] [aud=NAME]
 func issue(ts *testscript.TestScript, _ bool, args []string) {
 	set, err := keys.File{Path: ts.MkAbs(args[1])}.Read()
 	ts.Check(err)
@@ -31,8 +41,7 @@ func issue(ts *testscript.TestScript, _ bool, args []string) {
 		name, value, _ := strings.Cut(arg, "=")
 		o[name] = value
 	}
-	iat, err := time.Parse(time.RFC3339, o["iat"])
-	ts.Check(err)
+	iat := instant(ts, o["iat"])
 	life, err := time.ParseDuration(o["life"])
 	ts.Check(err)
 	claims := map[string]any{
@@ -63,10 +72,9 @@ func signAs(ts *testscript.TestScript, k *keys.Key, typ string, claims map[strin
 }
 
 // serve starts a server of key sets and puts its address into a variable: serve VAR TIME FILE...
-// Each request gets the next file: a key file, keys*, as it is published at TIME, another file as it is.
+// Each request gets the next file: a key file, keys*, as it is published at TIME, or now, another file as it is.
 func serve(ts *testscript.TestScript, _ bool, args []string) {
-	at, err := time.Parse(time.RFC3339, args[1])
-	ts.Check(err)
+	at := instant(ts, args[1])
 	var instances []http.Handler
 	for _, name := range args[2:] {
 		if !strings.HasPrefix(name, "keys") {

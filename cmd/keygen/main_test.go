@@ -58,7 +58,7 @@ type scriptCommand = func(*testscript.TestScript, bool, []string)
 
 // scriptCommands are the commands that scripts have besides those of testscript.
 func scriptCommands() map[string]scriptCommand {
-	all := map[string]scriptCommand{"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock}
+	all := map[string]scriptCommand{"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock, "behind": behind}
 	maps.Copy(all, protectCommands())
 	maps.Copy(all, lookCommands())
 	return all
@@ -108,6 +108,20 @@ func kid(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if n == 0 {
 		ts.Fatalf("no key for %s", args[1])
+	}
+}
+
+// behind compares with a file what comes behind the first empty line, or, for "behind NAME OUT WANT", the member of a JSON object.
+func behind(ts *testscript.TestScript, neg bool, args []string) {
+	text, name := ts.ReadFile(args[len(args)-2]), args[len(args)-1]
+	_, got, _ := strings.Cut(text, "\n\n")
+	if len(args) == 3 {
+		var members map[string]json.RawMessage
+		ts.Check(json.Unmarshal([]byte(text), &members))
+		got = string(members[args[0]]) + "\n"
+	}
+	if want := ts.ReadFile(name); (got == want) == neg {
+		ts.Fatalf("not as in %s:\n%s", name, got)
 	}
 }
 

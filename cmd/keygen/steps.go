@@ -333,7 +333,7 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 		return err
 	}
 	chosen := set.Keys()
-	step := rotation.RevokeAll(o.Reason)
+	step, other := rotation.RevokeAll(o.Reason), rotation.RevokeAll(o.Reason)
 	if !all {
 		var ids []string
 		chosen = nil
@@ -344,32 +344,37 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 			}
 			ids, chosen = append(ids, k.ID()), append(chosen, k)
 		}
-		step = rotation.Revoke(o, ids...)
+		step, other = rotation.Revoke(o, ids...), rotation.Revoke(rotation.RevokeOptions{}, ids...)
 	}
 	before, after, err := t.try(ctx, step)
 	if err != nil {
 		return err
 	}
-	report := t.exposures(before, after, chosen)
+	alg := mostExposed(chosen)
+	published := t.published(before, other, alg.Use())
+	report := rotation.Exposures(before.Policy(), alg, published, t.now)
 	if err := t.printChanges(before, after, map[string]any{"exposure": report}); err != nil || t.format == "json" {
 		return err
 	}
-	return t.printExposures(report, all, o.Fresh)
+	return t.printExposures(report, o.Fresh, !published.IsZero() && !all)
 }
 
-// exposures is about the most exposed of the keys that were chosen: one that others verify with, if there is one.
-func (t *tool) exposures(before, after *keys.Set, chosen []*keys.Key) []rotation.Exposure {
-	var alg keys.Algorithm
+// mostExposed is the algorithm of a key that others verify with, if there is one among those that were chosen.
+func mostExposed(chosen []*keys.Key) (alg keys.Algorithm) {
 	for _, k := range chosen {
 		if shared := k.Use() == keys.Signature && !k.Algorithm().Symmetric(); shared || alg == "" {
 			alg = k.Algorithm()
 		}
 	}
-	return rotation.Exposures(before.Policy(), alg, t.published(before, after, alg.Use()), t.now)
+	return alg
 }
 
 // published is since when the key is known that signs, or encrypts, after a step; zero if it did not exist before.
-func (t *tool) published(before, after *keys.Set, use keys.Use) time.Time {
+func (t *tool) published(before *keys.Set, step rotation.Step, use keys.Use) time.Time {
+	after, err := step.Try(before, t.now)
+	if err != nil {
+		return time.Time{}
+	}
 	ring, err := after.Ring()
 	if err != nil {
 		return time.Time{}
@@ -388,17 +393,18 @@ func (t *tool) published(before, after *keys.Set, use keys.Use) time.Time {
 	return since
 }
 
-// printExposures prints what was chosen, or, before that, both ways to choose from.
-func (t *tool) printExposures(report []rotation.Exposure, all, fresh bool) error {
+// printExposures prints what was chosen, or, before that, both ways to choose from. Without a key that is known already, all ways
+// are that of a fresh one; where the step has left the one that signs alone, it is the known one.
+func (t *tool) printExposures(report []rotation.Exposure, fresh, known bool) error {
 	standby := func(e rotation.Exposure) rotation.Exposed { return e.Standby }
 	forced := func(e rotation.Exposure) rotation.Exposed { return e.Fresh }
 	switch {
-	case t.dryRun && !all && len(report) > 1:
+	case t.dryRun && (known || fresh) && len(report) > 1:
 		if err := t.printExposure("If the standby takes over:", report, standby); err != nil {
 			return err
 		}
 		return t.printExposure("With --force-refetch:", report, forced)
-	case fresh:
+	case fresh, !known:
 		return t.printExposure("", report, forced)
 	}
 	return t.printExposure("", report, standby)
