@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 	"github.com/cloakroom-go/cloakroom/revocation"
@@ -338,6 +339,31 @@ func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 		synctest.Wait()
 		_, err = app.Keys.Signer(time.Now())
 		require.NoError(t, err)
+	})
+}
+
+// An application that can't rotate its keys says so, and tries again.
+func TestBuildReportsRotationsThatFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "keys.json")
+		set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
+		require.NoError(t, err)
+		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+		var log lines
+		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		defer app.Close()
+		unlock, err := durable.Lock(t.Context(), path)
+		require.NoError(t, err)
+		time.Sleep(31 * 24 * time.Hour)
+		synctest.Wait()
+		require.Contains(t, log.String(), "keys could not be rotated; it is tried again")
+		require.Contains(t, log.String(), "another process is changing the key file")
+		require.NotContains(t, log.String(), "keys were rotated")
+		require.NoError(t, unlock())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Contains(t, log.String(), "keys were rotated")
 	})
 }
 

@@ -1,5 +1,7 @@
 package keys
 
+import "time"
+
 // SetUses makes k believe that it has sealed n tokens.
 func SetUses(k *Key, n uint64) { k.seals.Store(n) }
 
@@ -31,6 +33,12 @@ func WithDates(k *Key, d Dates) *Key {
 	}
 	return k
 }
+
+// BreakPolicy gives s a policy that a reader refuses.
+func BreakPolicy(s *Set) { s.policy.Grace = time.Second }
+
+// Unlist makes r believe that its JWK Set has no keys.
+func Unlist(r *Ring) { r.load().published.Store(&publication{body: []byte(`{"keys":[]}`)}) }
 
 // Path is where the ring's file is.
 func (r *Ring) Path() string { return r.file.Path }

@@ -23,7 +23,7 @@ const maxFile = 1 << 20
 
 // A File names a key file and says how it is protected. The file must be regular,
 // or a link to a regular one, of at most 1 MiB; it must belong to this process's user or to
-// root, with mode 0600 or less. Errors of all methods say what to do, and wrap an error of
+// root, and nobody else may be able to read or write it. Errors of all methods say what to do, and wrap an error of
 // package io/fs, ErrUnsafeFile, ErrInvalidFile or ErrLocked.
 type File struct {
 	_ [0]func() // no unkeyed literals, no comparison

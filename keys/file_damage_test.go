@@ -466,6 +466,34 @@ func TestUpdateRemovesNoOtherFiles(t *testing.T) {
 	require.FileExists(t, plain.Path+".bak")
 }
 
+// What the next reader would refuse does not become the key file.
+func TestWriteVerifies(t *testing.T) {
+	for _, f := range []keys.File{rich(t, keys.File{}), rich(t, keys.File{Key: random(32)})} {
+		before := listing(t, f)
+		err := f.Update(t.Context(), func(s *keys.Set) error { keys.BreakPolicy(s); return nil })
+		require.ErrorContains(t, err, "verify: keys: policy: grace 1s is shorter")
+		delete(before, "keys.json.lock")
+		now := listing(t, f)
+		delete(now, "keys.json.lock")
+		require.Equal(t, before, now)
+
+		s := newSet(t, generate(t, keys.EdDSA))
+		keys.BreakPolicy(s)
+		other := keys.File{Path: filepath.Join(t.TempDir(), "other.json"), Key: f.Key}
+		require.ErrorContains(t, other.Create(t.Context(), s), "verify: keys: policy: grace 1s is shorter")
+		require.NoFileExists(t, other.Path)
+	}
+}
+
+// A link that leads nowhere is there too.
+func TestCreateAtADanglingLink(t *testing.T) {
+	f := keys.File{Path: filepath.Join(t.TempDir(), "keys.json")}
+	require.NoError(t, os.Symlink("nowhere", f.Path))
+	err := f.Create(t.Context(), newSet(t, generate(t, keys.EdDSA)))
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.ErrorContains(t, err, "there is a key file already, and it was not touched")
+}
+
 // What can't be read gets no lock file either.
 func TestUpdateLeavesNothingWhereNothingIs(t *testing.T) {
 	f := keys.File{Path: filepath.Join(t.TempDir(), "keys.json")}

@@ -193,7 +193,7 @@ func (r *Ring) SealedSince(now time.Time) (time.Time, bool) {
 }
 
 // Key returns the key that a token names, for verifying or decrypting: one that is pending, active
-// or retiring. An ID that is not known makes the ring look whether its file has changed, at most every 30 seconds: another
+// or retiring. An ID that is not known makes the ring look whether its file has changed, twice at once and then every 30 seconds at most: another
 // instance may have been faster to read it. It waits for that no longer than ctx. The error wraps ErrUnknownKey, ErrKeyExpired or ErrKeyRevoked; a client must
 // not learn which.
 func (r *Ring) Key(ctx context.Context, kid string, now time.Time) (*Key, error) {

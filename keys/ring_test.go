@@ -185,6 +185,23 @@ func revoke(t testing.TB, path string) string {
 	return path
 }
 
+// Nobody could verify what a key signs that the JWK Set of the same ring does not list.
+func TestSignerMustBeListed(t *testing.T) {
+	for alg, signs := range map[keys.Algorithm]bool{keys.ES256: false, keys.EdDSA: false, keys.HS256: true} {
+		r := newRing(t, generate(t, alg))
+		_, err := r.Signer(t0)
+		require.NoError(t, err)
+		keys.Unlist(r)
+		_, err = r.Signer(t0)
+		if signs {
+			require.NoError(t, err, "it has no public half to list")
+			continue
+		}
+		require.ErrorIs(t, err, keys.ErrNoActiveKey)
+		require.ErrorContains(t, err, "the JWK Set does not list key")
+	}
+}
+
 func TestReplace(t *testing.T) {
 	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
 	r := newRing(t, a)

@@ -56,6 +56,25 @@ func TestServiceToken(t *testing.T) {
 	}
 }
 
+// A service token lives no longer than its key verifies.
+func TestServiceTokenEndsWithItsKey(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	k, err := keys.Generate(keys.ES256, keys.Dates{SignUntil: start.Add(time.Hour), VerifyUntil: start.Add(time.Hour)})
+	require.NoError(t, err)
+	require.NoError(t, b.ring.Replace(k))
+	b.now = start.Add(time.Hour - 20*time.Second)
+	rec := *record(nil)
+	rec.IdleDeadline, rec.Deadline = b.now.Add(time.Hour), b.now.Add(time.Hour)
+	bearer, err := b.issuer(t).Issue(b.of(&rec), "orders")
+	require.NoError(t, err)
+	caller, err := b.verifier(t).Verify(t.Context(), bearer)
+	require.NoError(t, err)
+	require.Equal(t, start.Add(time.Hour).Local(), caller.ExpiresAt)
+	b.now = start.Add(time.Hour)
+	_, err = b.issuer(t).Issue(b.of(&rec), "orders")
+	require.ErrorIs(t, err, session.Unavailable)
+}
+
 func TestVerifierRefuses(t *testing.T) {
 	b := newBench(t, keys.ES256)
 	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -233,6 +234,48 @@ func TestExportToTerminal(t *testing.T) {
 	require.Equal(t, exitRefused, export("--private", "--format", "pem"))
 	require.Equal(t, exitOK, export(), "public keys are no secret")
 	require.Equal(t, exitOK, export("--private", "--i-understand-this-prints-a-private-key"))
+}
+
+// Colours are for terminals, unless somebody says otherwise.
+func TestColours(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var discard, stderr bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no pseudo-terminals here")
+	}
+	defer terminal.Close()
+	for _, row := range []struct {
+		noColor, flag      string
+		onTerminal, inFile bool
+	}{
+		{"", "auto", true, false}, {"1", "auto", false, false}, {"", "always", true, true}, {"1", "always", true, true}, {"", "never", false, false},
+	} {
+		t.Setenv("NO_COLOR", row.noColor)
+		for out, want := range map[io.Writer]bool{terminal: row.onTerminal, io.Discard: row.inFile} {
+			require.Equal(t, want, (&tool{stdout: out, color: row.flag}).colored(), "%+v", row)
+		}
+	}
+	t.Setenv("NO_COLOR", "")
+	for flag, want := range map[string]bool{"always": true, "never": false} {
+		for _, command := range []string{"list", "plan"} {
+			discard.Reset()
+			require.Equal(t, exitOK, run([]string{command, "--keyset", path, "--color", flag}, nil, &discard, &stderr))
+			require.Equal(t, want, strings.Contains(discard.String(), "\x1b["), "%s %s", command, flag)
+		}
+	}
+}
+
+// Who waits for another keygen waits as long as he says.
+func TestLockTimeout(t *testing.T) {
+	for _, d := range []time.Duration{time.Second, time.Hour} {
+		ctx, cancel := (&tool{lockTimeout: d}).lockContext(t.Context())
+		defer cancel()
+		deadline, ok := ctx.Deadline()
+		require.True(t, ok)
+		require.WithinDuration(t, time.Now().Add(d), deadline, 30*time.Second)
+	}
 }
 
 // Private keys that go to a file which others can read are worth a warning.

@@ -19,7 +19,7 @@ import (
 // secretFlags say where the passphrase, or the key, is that a key file is
 // encrypted under. It is never an argument: other users of the machine can see those.
 type secretFlags struct {
-	prefix                                         string // of the flags: "" or "new-"
+	prefix                                         string // of the flags: "", "new-" or "import-"
 	passphraseFile, passphraseEnv, keyFile, keyEnv string
 	passphraseFD, keyFD                            int
 }

@@ -126,7 +126,9 @@ func (t *tool) addCommand() *cobra.Command {
 		Long: `Add makes a key and appends it to those of its use: it is published now, or at
 --publish-at, and signs when the last of them has signed for a rotation period.
 So an application moves to another algorithm, or begins to encrypt. To let the
-key sign earlier: keygen promote.`,
+key sign earlier: keygen promote.
+
+` + changeExits,
 		Example: `  keygen add --alg EdDSA
   keygen add --alg dir --publish-at 2027-01-01`,
 		Args: noArgs,
@@ -273,7 +275,9 @@ func (t *tool) pruneCommand() *cobra.Command {
 		Short: "Remove keys that have expired or were revoked",
 		Long: `Prune removes the keys that have expired or were revoked, and the private halves
 of signature keys that sign no more. A note of each key stays, so that its ID is
-not used again and its tokens can be explained.`,
+not used again and its tokens can be explained.
+
+` + changeExits,
 		Args: noArgs,
 		RunE: t.do(tables(), func(ctx context.Context, _ []string) error { return t.take(ctx, rotation.Prune(), nil) }),
 	}

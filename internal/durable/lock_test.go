@@ -89,7 +89,6 @@ func TestLockIsSharedThroughLinks(t *testing.T) {
 	require.NoError(t, unlock())
 }
 
-// Somebody who can write to the directory makes the lock file a link to a file of ours.
 // A tidy job removes the lock file while somebody waits for it. He gets the lock of the file that is there by then.
 func TestLockOfARemovedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
@@ -127,6 +126,7 @@ func TestLockOfARemovedFile(t *testing.T) {
 	}
 }
 
+// Somebody who can write to the directory makes the lock file a link to a file of ours.
 func TestLockDoesNotFollowLinks(t *testing.T) {
 	dir := t.TempDir()
 	for _, target := range []string{"victim", "nowhere"} {

@@ -510,7 +510,7 @@ func (s *simulation) report(t *testing.T, title string) {
 		"any other that caches the JWK Set":            p.ClockSkew + p.CacheLife,
 		"panva/jose (JavaScript)":                      p.ClockSkew + 10*time.Minute,
 		"keyfunc, jwkset (Go)":                         p.ClockSkew + time.Hour,
-		"go-oidc, zitadel/oidc (Go)":                   3 * time.Hour, // until it meets a key that it doesn't know
+		"go-oidc, zitadel/oidc (Go)":                   p.ClockSkew + 2*p.RotationPeriod + p.Grace, // until it meets a key that it doesn't know
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "simulation of %s: %d handovers, %d steps refused, %d tokens signed by 3 replicas (%d signatures checked), %s", title, s.handovers(), s.refusals, s.tokensSigned, s.checked, span.Format(time.Duration(s.steps)*simStep))
