@@ -318,12 +318,17 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 	}
 }
 
+// seldom is a policy by which keys sign for two days, and instances look at their file every hour.
+func seldom() keys.Policy {
+	return keys.Policy{ReloadInterval: time.Hour, Grace: 4 * time.Hour, RotationPeriod: 48 * time.Hour}
+}
+
 // A secret that can be read once, from a pipe, is enough for all that the application does with it.
 func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys.json")
 		kek := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}, 2)
-		set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256)
+		set, err := rotation.New(seldom(), time.Now(), keys.ES256)
 		require.NoError(t, err)
 		require.NoError(t, keys.File{Path: path, Key: kek}.Create(t.Context(), set))
 		r, w, err := os.Pipe()
@@ -331,11 +336,11 @@ func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 		_, err = w.Write(kek)
 		require.NoError(t, errors.Join(err, w.Close()))
 		defer r.Close()
-		c := config.Config{Keys: config.Keys{File: path, Rotate: true, KEKFile: fmt.Sprintf("/dev/fd/%d", r.Fd())}}
+		c := config.Config{Keys: config.Keys{File: path, Rotate: true, Reload: config.Duration(time.Hour), KEKFile: fmt.Sprintf("/dev/fd/%d", r.Fd())}}
 		app, err := c.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		defer app.Close()
-		time.Sleep(100 * 24 * time.Hour)
+		time.Sleep(7 * 24 * time.Hour)
 		synctest.Wait()
 		_, err = app.Keys.Signer(time.Now())
 		require.NoError(t, err)
@@ -346,16 +351,16 @@ func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 func TestBuildReportsRotationsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys.json")
-		set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
+		set, err := rotation.New(seldom(), time.Now(), keys.ES256, keys.Direct)
 		require.NoError(t, err)
 		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
 		var log lines
-		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		defer app.Close()
 		unlock, err := durable.Lock(t.Context(), path)
 		require.NoError(t, err)
-		time.Sleep(31 * 24 * time.Hour)
+		time.Sleep(49 * time.Hour)
 		synctest.Wait()
 		require.Contains(t, log.String(), "keys could not be rotated; it is tried again")
 		require.Contains(t, log.String(), "another process is changing the key file")
@@ -415,22 +420,22 @@ func TestBuildKeysElsewhere(t *testing.T) {
 func TestBuildRotates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys.json")
-		set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
+		set, err := rotation.New(seldom(), time.Now(), keys.ES256, keys.Direct)
 		require.NoError(t, err)
 		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
 		var log lines
-		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		defer app.Close()
 		signers := make(map[string]bool)
-		for range 100 {
+		for range 7 {
 			signer, err := app.Keys.Signer(time.Now())
 			require.NoError(t, err)
 			signers[signer.ID()] = true
 			time.Sleep(24 * time.Hour) // of the bubble's clock
 			synctest.Wait()
 		}
-		require.Len(t, signers, 4, "one for each 30 days")
+		require.Len(t, signers, 4, "one for each two days")
 		require.Empty(t, app.Keys.Health(time.Now()).Problems)
 		require.Contains(t, log.String(), "keys were rotated")
 		require.NotContains(t, log.String(), "level=ERROR")
