@@ -132,7 +132,7 @@ type forcedLook struct {
 // is bounded, since everybody can invent key IDs. A file system that hangs holds one look, and whoever waits for it
 // goes when ctx ends.
 func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *Key {
-	if done := r.look(now); done != nil {
+	if done := r.look(kid, now); done != nil {
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -141,16 +141,18 @@ func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *Key {
 	return r.load().byID[kid]
 }
 
-// look returns what ends with the look that is under way, or with a new one; nil if it is too early for one.
-func (r *Ring) look(now time.Time) <-chan struct{} {
+// look returns what ends with the look that is under way, or with a new one; nil if it is too early for one, or if the last one has
+// found the key a moment ago.
+func (r *Ring) look(kid string, now time.Time) <-chan struct{} {
 	f := &r.forced
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running != nil {
 		return f.running
 	}
-	replaced := r.load().info == nil // what Replace took out must not come back because somebody names it
-	if r.file.Path == "" || replaced || !f.looks.take(now) {
+	s := r.load()
+	replaced := s.info == nil // what Replace took out must not come back because somebody names it
+	if r.file.Path == "" || replaced || s.byID[kid] != nil || !f.looks.take(now) {
 		return nil
 	}
 	done := make(chan struct{})
