@@ -159,17 +159,19 @@ func TestDisconnectDuringHandler(t *testing.T) {
 		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 		before := b.credential()
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
+		done, gone := make(chan struct{}), make(chan struct{})
 		path := b.site.path(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			defer close(done)
 			cancel()
 			<-r.Context().Done()
+			<-gone // else the answer may still reach the client
 			assert.NoError(t, s.Destroy())
 			assert.NoError(t, s.Save(r.Context()))
 		})
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.site.server.URL+path, nil)
 		require.NoError(t, err)
 		_, err = b.client.Do(r)
+		close(gone)
 		require.ErrorIs(t, err, context.Canceled)
 		<-done
 		_, ok := b.site.opens(before)
