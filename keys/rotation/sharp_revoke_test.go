@@ -158,13 +158,7 @@ func TestSimulationSoakSharpRevocations(t *testing.T) {
 				s.everySoOften(r)
 			}
 			s.run()
-			for _, j := range s.parties {
-				total["shown to "+j.name] += j.shown
-				j.close()
-			}
-			for what, n := range s.count {
-				total[what] += n
-			}
+			s.tally(total)
 			for what, d := range s.worst {
 				worst[what] = max(worst[what], d)
 			}

@@ -92,6 +92,17 @@ func (s *sharp) run() {
 	}
 }
 
+// tally adds what was counted to a total, at the end of a run.
+func (s *sharp) tally(total map[string]int) {
+	for _, j := range s.parties {
+		total["shown to "+j.name] += j.shown
+		j.close()
+	}
+	for what, n := range s.count {
+		total[what] += n
+	}
+}
+
 // upTo is a random time, often the longest.
 func (s *sharp) upTo(most time.Duration) time.Duration {
 	if s.rng.IntN(3) == 0 {
@@ -412,13 +423,7 @@ func TestSimulationSoakSharpRotations(t *testing.T) {
 				s.everySoOften(r)
 			}
 			s.run()
-			for _, j := range s.parties {
-				total["shown to "+j.name] += j.shown
-				j.close()
-			}
-			for what, n := range s.count {
-				total[what] += n
-			}
+			s.tally(total)
 			rotations += len(s.signers) + len(s.sealers) - 2
 		})
 	}
