@@ -321,7 +321,7 @@ func (b *builder) stored() *opaque.Carrier {
 // visitors make the list grow.
 type asked struct{ *revocation.List }
 
-func (asked) EndSession(context.Context, string, time.Time) error { return nil }
+func (asked) EndSession(context.Context, *session.Record) error { return nil }
 
 // makeIssuer makes the issuer of service tokens, if there can be one.
 func (b *builder) makeIssuer() {

@@ -350,9 +350,9 @@ func TestAttackErrorOracle(t *testing.T) {
 		credentials[s] = append(credentials[s], slicesOf(outOfTime, psychic, relayed)(s.forge)...)
 	}
 	list := settings[0].world.list
-	require.NoError(t, list.EndSession(t.Context(), attackID, time.Time{}))
+	require.NoError(t, list.EndSession(t.Context(), &session.Record{ID: attackID}))
 	require.NoError(t, list.EndSubject(t.Context(), "eve"))
-	_, err := list.EndBelow(t.Context(), "renewed", 2, time.Time{})
+	_, err := list.EndBelow(t.Context(), &session.Record{ID: "renewed", Generation: 1})
 	require.NoError(t, err)
 	for _, s := range settings {
 		s.must0(t, credentials[s])

@@ -149,7 +149,7 @@ func TestAttackSecondSignature(t *testing.T) {
 			require.NoError(t, s.open(c))
 		}
 	}
-	require.NoError(t, settings[0].world.list.EndSession(t.Context(), attackID, time.Time{}))
+	require.NoError(t, settings[0].world.list.EndSession(t.Context(), &session.Record{ID: attackID}))
 	for _, s := range settings {
 		s.must0(t, both[s])
 	}

@@ -300,8 +300,8 @@ type badList struct {
 	fail bool
 }
 
-func (l *badList) EndBelow(ctx context.Context, id string, g uint64, d time.Time) (bool, error) {
-	ok, err := l.List.EndBelow(ctx, id, g, d)
+func (l *badList) EndBelow(ctx context.Context, rec *session.Record) (bool, error) {
+	ok, err := l.List.EndBelow(ctx, rec)
 	if l.fail {
 		l.fail = false
 		return ok, errors.Join(errors.New("in force, but not in the journal"), session.Unavailable)

@@ -16,8 +16,8 @@ import (
 type Revocations interface {
 	// Check returns an error that wraps session.Ended if rec has ended. It must be quick.
 	Check(rec *session.Record) error
-	// EndSession ends all of the session called id.
-	EndSession(ctx context.Context, id string, deadline time.Time) error
+	// EndSession ends all of rec's session, whatever form it has by then.
+	EndSession(ctx context.Context, rec *session.Record) error
 }
 
 // CarrierConfig configures a [Carrier].
@@ -246,7 +246,7 @@ func (c *Carrier) End(ctx context.Context, credential string, rec *session.Recor
 	if c.c.Revocations == nil {
 		return nil
 	}
-	return c.c.Revocations.EndSession(ctx, rec.ID, rec.Deadline)
+	return c.c.Revocations.EndSession(ctx, rec)
 }
 
 // found is what is kept under a credential: a record, or a way to the successor.

@@ -18,8 +18,8 @@ func BenchmarkCheck(b *testing.B) {
 	empty := revocation.NewVolatile(revocation.Config{})
 	sessions, both := revocation.NewVolatile(revocation.Config{}), revocation.NewVolatile(revocation.Config{})
 	for i := range 100_000 {
-		require.NoError(b, sessions.EndSession(b.Context(), fmt.Sprintf("session %d", i), time.Time{}))
-		require.NoError(b, both.EndSession(b.Context(), fmt.Sprintf("session %d", i), time.Time{}))
+		require.NoError(b, sessions.EndSession(b.Context(), until(fmt.Sprintf("session %d", i), 0, time.Time{})))
+		require.NoError(b, both.EndSession(b.Context(), until(fmt.Sprintf("session %d", i), 0, time.Time{})))
 	}
 	for i := range 1000 {
 		require.NoError(b, both.EndSubject(b.Context(), fmt.Sprint(i)))
@@ -59,7 +59,7 @@ func BenchmarkEndSession(b *testing.B) {
 			b.SetParallelism(callers)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if err := l.EndSession(context.Background(), fmt.Sprint(n.Add(1)), time.Time{}); err != nil {
+					if err := l.EndSession(context.Background(), until(fmt.Sprint(n.Add(1)), 0, time.Time{})); err != nil {
 						b.Error(err)
 					}
 				}
@@ -80,7 +80,7 @@ func BenchmarkOpen(b *testing.B) {
 	one := journalPath(b)
 	l, err := revocation.Open(revocation.Config{Path: one, Lifetime: lifetime})
 	require.NoError(b, err)
-	require.NoError(b, l.EndSession(b.Context(), "mLZ0c5Yc1mXg3vJbq2tq9w", time.Time{}))
+	require.NoError(b, l.EndSession(b.Context(), until("mLZ0c5Yc1mXg3vJbq2tq9w", 0, time.Time{})))
 	require.NoError(b, l.Close())
 	text, err := os.ReadFile(one)
 	require.NoError(b, err)

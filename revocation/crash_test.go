@@ -64,7 +64,7 @@ func appendForEver(path string) int {
 		group.Go(func() {
 			for n := 0; ; n++ {
 				id := fmt.Sprintf("%d-%d-%d", os.Getpid(), worker, n)
-				if err := l.EndSession(context.Background(), id, time.Time{}); err != nil {
+				if err := l.EndSession(context.Background(), until(id, 0, time.Time{})); err != nil {
 					fmt.Fprintln(os.Stderr, err)
 					return
 				}
@@ -135,7 +135,7 @@ func TestFullDisk(t *testing.T) {
 func fillTheDisk(path string) int {
 	signal.Ignore(syscall.SIGXFSZ)
 	return withList(path, func(l *revocation.List) error {
-		if err := l.EndSession(context.Background(), "before", time.Time{}); err != nil {
+		if err := l.EndSession(context.Background(), until("before", 0, time.Time{})); err != nil {
 			return err
 		}
 		info, err := os.Stat(path)
@@ -151,7 +151,7 @@ func fillTheDisk(path string) int {
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small); err != nil {
 			return err
 		}
-		if err := l.EndSession(context.Background(), "full", time.Time{}); !errors.Is(err, session.Unavailable) {
+		if err := l.EndSession(context.Background(), until("full", 0, time.Time{})); !errors.Is(err, session.Unavailable) {
 			return fmt.Errorf("a full disk went unnoticed: %v", err)
 		}
 		if err := l.Check(record("full", 1)); !errors.Is(err, session.Ended) {

@@ -25,7 +25,7 @@ func fill(t *testing.T, l *revocation.List, path string, n int) (sizes []int) {
 	t.Helper()
 	sizes = append(sizes, len(read(t, path)))
 	for i := range n {
-		require.NoError(t, l.EndSession(t.Context(), fmt.Sprint(i), start))
+		require.NoError(t, l.EndSession(t.Context(), until(fmt.Sprint(i), 0, start)))
 		sizes = append(sizes, len(read(t, path)))
 	}
 	return sizes
@@ -46,8 +46,8 @@ func write(t *testing.T, path string, data []byte) {
 func TestJournalSurvivesARestart(t *testing.T) {
 	c, path := newClock(), journalPath(t)
 	l := open(t, path, c)
-	require.NoError(t, l.EndSession(t.Context(), "a", start))
-	ok, err := l.EndBelow(t.Context(), "b", 1<<63+1, start)
+	require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
+	ok, err := l.EndBelow(t.Context(), until("b", 1<<63, start))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, l.EndSubject(t.Context(), "alice"))
@@ -61,7 +61,7 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	require.NoError(t, l.Check(record("b", 1<<63+1)), "generations are exact")
 	require.ErrorIs(t, l.Check(login("alice", start)), session.Ended)
 	require.NoError(t, l.Check(login("alice", start.Add(time.Millisecond))))
-	ok, err = l.EndBelow(t.Context(), "b", 1<<63+1, start)
+	ok, err = l.EndBelow(t.Context(), until("b", 1<<63, start))
 	require.NoError(t, err)
 	require.False(t, ok, "the first was before the restart")
 
@@ -124,7 +124,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 				}
 			}
 			require.Equal(t, want, l.Len(), "%s at byte %d", name, cut)
-			require.NoError(t, l.EndSession(t.Context(), "more", start))
+			require.NoError(t, l.EndSession(t.Context(), until("more", 0, start)))
 			require.NoError(t, l.Close())
 			l = open(t, torn, c)
 			require.Equal(t, want+1, l.Len(), "%s at byte %d: the tail is gone and the next entry stands on its own", name, cut)
@@ -230,13 +230,13 @@ func TestUnwritableJournal(t *testing.T) {
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		path := filepath.Join(dir, "revocations")
 		l := open(t, path, c)
-		require.NoError(t, l.EndSession(t.Context(), "before", start))
+		require.NoError(t, l.EndSession(t.Context(), until("before", 0, start)))
 
 		require.NoError(t, os.RemoveAll(dir))
-		require.ErrorIs(t, l.EndSession(t.Context(), "a", start), session.Unavailable)
-		require.ErrorIs(t, l.EndSession(t.Context(), "a", start), session.Unavailable, "it still isn't written")
+		require.ErrorIs(t, l.EndSession(t.Context(), until("a", 0, start)), session.Unavailable)
+		require.ErrorIs(t, l.EndSession(t.Context(), until("a", 0, start)), session.Unavailable, "it still isn't written")
 		require.ErrorIs(t, l.EndSubject(t.Context(), "alice"), session.Unavailable)
-		ok, err := l.EndBelow(t.Context(), "b", 2, start)
+		ok, err := l.EndBelow(t.Context(), until("b", 1, start))
 		require.ErrorIs(t, err, session.Unavailable)
 		require.True(t, ok, "the caller was the first")
 		require.ErrorIs(t, l.Check(record("a", 1)), session.Ended, "in force all the same")
@@ -248,9 +248,9 @@ func TestUnwritableJournal(t *testing.T) {
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.NoError(t, l.EndSession(t.Context(), "a", start), "it has been written meanwhile")
+		require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)), "it has been written meanwhile")
 		require.Contains(t, string(read(t, path)), `"session":"a"`)
-		require.NoError(t, l.EndSession(t.Context(), "after", start))
+		require.NoError(t, l.EndSession(t.Context(), until("after", 0, start)))
 		require.NoError(t, l.Close())
 		l = open(t, path, c)
 		require.Equal(t, 6, l.Len())
@@ -269,7 +269,7 @@ func TestLongDurationsSurviveARestart(t *testing.T) {
 		cfg := revocation.Config{Path: journalPath(t), Lifetime: row.lifetime, Skew: row.skew, Now: newClock().Now}
 		l, err := revocation.Open(cfg)
 		require.NoError(t, err)
-		require.NoError(t, l.EndSession(t.Context(), "a", start))
+		require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
 		require.NoError(t, l.EndSubject(t.Context(), "alice"))
 		require.NoError(t, l.EndAll(t.Context()))
 		require.NoError(t, l.Close())
@@ -289,7 +289,7 @@ func TestCloseTriesOnceMore(t *testing.T) {
 	path := filepath.Join(dir, "revocations")
 	l := open(t, path, c)
 	require.NoError(t, os.RemoveAll(dir))
-	require.Error(t, l.EndSession(t.Context(), "a", start))
+	require.Error(t, l.EndSession(t.Context(), until("a", 0, start)))
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	require.NoError(t, l.Close())
 	require.Equal(t, 1, open(t, path, c).Len())
@@ -300,7 +300,7 @@ func TestCloseReportsWhatIsLost(t *testing.T) {
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	l := open(t, filepath.Join(dir, "revocations"), newClock())
 	require.NoError(t, os.RemoveAll(dir))
-	require.Error(t, l.EndSession(t.Context(), "a", start))
+	require.Error(t, l.EndSession(t.Context(), until("a", 0, start)))
 	require.ErrorContains(t, l.Close(), "close journal")
 	require.NoError(t, l.Close())
 }
@@ -308,13 +308,13 @@ func TestCloseReportsWhatIsLost(t *testing.T) {
 func TestRemovedJournalIsWrittenAgain(t *testing.T) {
 	c, path := newClock(), journalPath(t)
 	l := open(t, path, c)
-	require.NoError(t, l.EndSession(t.Context(), "a", start))
+	require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
 	require.NoError(t, os.Remove(path))
-	require.NoError(t, l.EndSession(t.Context(), "b", start))
+	require.NoError(t, l.EndSession(t.Context(), until("b", 0, start)))
 	write(t, path, []byte("something else"))
 	require.NoError(t, os.Rename(path, path+"2"))
 	write(t, path, nil)
-	require.NoError(t, l.EndSession(t.Context(), "c", start))
+	require.NoError(t, l.EndSession(t.Context(), until("c", 0, start)))
 	require.NoError(t, l.Close())
 	require.Equal(t, 3, open(t, path, c).Len())
 }
@@ -323,7 +323,7 @@ func TestClosedListEndsInMemoryAlone(t *testing.T) {
 	l := open(t, journalPath(t), newClock())
 	require.NoError(t, l.Close())
 	require.NoError(t, l.Close())
-	require.ErrorIs(t, l.EndSession(t.Context(), "a", start), session.Unavailable)
+	require.ErrorIs(t, l.EndSession(t.Context(), until("a", 0, start)), session.Unavailable)
 	require.ErrorIs(t, l.Check(record("a", 1)), session.Ended)
 }
 
@@ -333,7 +333,7 @@ func TestContextBoundsTheWaitOnly(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for i := range 100 { // the disk may be faster than the context
-		if err := l.EndSession(ctx, fmt.Sprint(i), start); err != nil {
+		if err := l.EndSession(ctx, until(fmt.Sprint(i), 0, start)); err != nil {
 			require.ErrorIs(t, err, session.Unavailable)
 			require.ErrorIs(t, err, context.Canceled)
 		}
@@ -346,11 +346,11 @@ func TestContextBoundsTheWaitOnly(t *testing.T) {
 func TestRepeatedLogoutWritesOnce(t *testing.T) {
 	c, path := newClock(), journalPath(t)
 	l := open(t, path, c)
-	require.NoError(t, l.EndSession(t.Context(), "a", start))
+	require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
 	size := len(read(t, path))
 	for range 50 {
 		c.advance(time.Second)
-		require.NoError(t, l.EndSession(t.Context(), "a", start))
+		require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
 	}
 	require.Len(t, read(t, path), size)
 }
@@ -375,7 +375,7 @@ func TestJournalIsCompactedAtOpen(t *testing.T) {
 	c, path := newClock(), journalPath(t)
 	l := open(t, path, c)
 	for i := range 1100 {
-		require.NoError(t, l.EndSession(t.Context(), fmt.Sprint(i), start))
+		require.NoError(t, l.EndSession(t.Context(), until(fmt.Sprint(i), 0, start)))
 	}
 	require.NoError(t, l.Close())
 	require.GreaterOrEqual(t, strings.Count(string(read(t, path)), "\n"), 1101)
@@ -393,7 +393,7 @@ func TestSymbolicLinkStays(t *testing.T) {
 		t.Skip(err)
 	}
 	l := open(t, link, c)
-	require.NoError(t, l.EndSession(t.Context(), "a", start))
+	require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
 	require.NoError(t, l.Close())
 	require.Equal(t, 1, open(t, path, c).Len())
 }

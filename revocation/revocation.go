@@ -143,34 +143,33 @@ func newList(cfg Config) *List {
 	return l
 }
 
-// EndSession ends the session of this ID: all its tokens, of every generation.
-// deadline is the absolute one of the newest record that the caller knows; zero is
-// fine. Ending an ended session succeeds.
-func (l *List) EndSession(ctx context.Context, id string, deadline time.Time) error {
-	_, err := l.endSession(ctx, id, everything, deadline, always)
+// EndSession ends the session of rec: all its tokens, of every generation. rec is
+// the newest record that the caller knows. Ending an ended session succeeds.
+func (l *List) EndSession(ctx context.Context, rec *session.Record) error {
+	_, err := l.endSession(ctx, rec, everything, always)
 	return err
 }
 
-// EndBelow ends the session's tokens whose generation is below the given one, as
-// after a login or a renewal. Of several callers that come with the same
-// generation one is first and gets ok; the others, and those who come after the
-// session has ended or has a higher generation, don't, and nothing has changed. ok
-// holds with an error, too.
-func (l *List) EndBelow(ctx context.Context, id string, generation uint64, deadline time.Time) (ok bool, err error) {
-	if generation == 0 || generation == everything {
-		return false, fmt.Errorf("revocation: generation %d: give the generation of the new token: %w", generation, session.BadValue)
+// EndBelow ends the tokens of rec's generation and of those before it, as after a
+// login or a renewal. Of several callers that come with the same generation, the
+// first gets ok. The others don't, and neither do those who come after the session
+// has ended or after a later generation: nothing has changed then. ok holds with
+// an error, too.
+func (l *List) EndBelow(ctx context.Context, rec *session.Record) (ok bool, err error) {
+	if rec.Generation >= everything-1 {
+		return false, fmt.Errorf("revocation: generation %d: no generation can follow it: %w", rec.Generation, session.BadValue)
 	}
-	return l.endSession(ctx, id, generation, deadline, ifFirst)
+	return l.endSession(ctx, rec, rec.Generation+1, ifFirst)
 }
 
-func (l *List) endSession(ctx context.Context, id string, below uint64, deadline time.Time, when condition) (bool, error) {
-	if id == "" || len(id) > maxID || !utf8.ValidString(id) {
+func (l *List) endSession(ctx context.Context, rec *session.Record, below uint64, when condition) (bool, error) {
+	if id := rec.ID; id == "" || len(id) > maxID || !utf8.ValidString(id) {
 		return false, fmt.Errorf("revocation: session ID of %d bytes: give 1 to %d of UTF-8: %w", len(id), maxID, session.BadValue)
 	}
 	if err := l.ready(); err != nil {
 		return false, err
 	}
-	e := entry{Session: id, below: below, Until: max(ceilSecond(deadline), l.until())}
+	e := entry{Session: rec.ID, below: below, Until: max(ceilSecond(rec.Deadline), l.until())}
 	return l.end(ctx, e, when)
 }
 

@@ -59,6 +59,11 @@ func record(id string, generation uint64) *session.Record {
 	return &session.Record{ID: id, Generation: generation, CreatedAt: start, Deadline: start.Add(lifetime)}
 }
 
+// until is a record of a session that is over at deadline.
+func until(id string, generation uint64, deadline time.Time) *session.Record {
+	return &session.Record{ID: id, Generation: generation, Deadline: deadline}
+}
+
 func login(subject string, at time.Time) *session.Record {
 	return &session.Record{ID: "s", Subject: subject, CreatedAt: start, AuthenticatedAt: at}
 }
@@ -69,8 +74,8 @@ func anonymous(at time.Time) *session.Record {
 
 func TestCheckDecides(t *testing.T) {
 	ms := time.Millisecond
-	sessionOver := func(l *revocation.List) error { return l.EndSession(t.Context(), "a", start.Add(lifetime)) }
-	belowThree := func(l *revocation.List) error { _, err := l.EndBelow(t.Context(), "a", 3, start); return err }
+	sessionOver := func(l *revocation.List) error { return l.EndSession(t.Context(), until("a", 0, start.Add(lifetime))) }
+	belowThree := func(l *revocation.List) error { _, err := l.EndBelow(t.Context(), until("a", 2, start)); return err }
 	subjectOver := func(l *revocation.List) error { return l.EndSubject(t.Context(), "alice") }
 	allOver := func(l *revocation.List) error { return l.EndAll(t.Context()) }
 	nothing := func(*revocation.List) error { return nil }
@@ -155,12 +160,12 @@ func TestEndBelowGoesToTheFirst(t *testing.T) {
 			{"between", 3, false},
 		}
 		for _, s := range steps {
-			ok, err := l.EndBelow(t.Context(), "a", s.generation, start.Add(lifetime))
+			ok, err := l.EndBelow(t.Context(), until("a", s.generation-1, start.Add(lifetime)))
 			require.NoError(t, err, s.name)
 			require.Equal(t, s.ok, ok, s.name)
 		}
-		require.NoError(t, l.EndSession(t.Context(), "a", start))
-		ok, err := l.EndBelow(t.Context(), "a", 9, start)
+		require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
+		ok, err := l.EndBelow(t.Context(), until("a", 8, start))
 		require.NoError(t, err)
 		require.False(t, ok, "the session has ended")
 		require.ErrorIs(t, l.Check(record("a", 9)), session.Ended)
@@ -175,7 +180,7 @@ func TestEndBelowHasOneWinner(t *testing.T) {
 			var group sync.WaitGroup
 			for range callers {
 				group.Go(func() {
-					ok, err := l.EndBelow(context.Background(), fmt.Sprint(round), 2, start)
+					ok, err := l.EndBelow(context.Background(), until(fmt.Sprint(round), 1, start))
 					if err == nil && ok {
 						wins.Add(1)
 					}
@@ -200,7 +205,7 @@ func TestEntriesOutliveTheSession(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c, path := newClock(), journalPath(t)
 			l := open(t, path, c)
-			require.NoError(t, l.EndSession(t.Context(), "a", start.Add(tt.deadline)))
+			require.NoError(t, l.EndSession(t.Context(), until("a", 0, start.Add(tt.deadline))))
 			require.NoError(t, l.Close())
 
 			c.advance(tt.lives - time.Second)
@@ -219,9 +224,9 @@ func TestEntriesOutliveTheSession(t *testing.T) {
 func TestEndingAgainExtends(t *testing.T) {
 	c, path := newClock(), journalPath(t)
 	l := open(t, path, c)
-	require.NoError(t, l.EndSession(t.Context(), "a", start))
+	require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
 	c.advance(lifetime / 2)
-	require.NoError(t, l.EndSession(t.Context(), "a", start))
+	require.NoError(t, l.EndSession(t.Context(), until("a", 0, start)))
 	require.NoError(t, l.Close())
 	c.advance(lifetime - time.Minute)
 	require.ErrorIs(t, open(t, path, c).Check(record("a", 1)), session.Ended)
@@ -232,12 +237,12 @@ func TestDeadEntriesLeaveStepByStep(t *testing.T) {
 	l := revocation.NewVolatile(revocation.Config{Lifetime: time.Hour, Now: c.Now})
 	const n = 20_000
 	for i := range n {
-		require.NoError(t, l.EndSession(t.Context(), fmt.Sprintf("early %d", i), time.Time{}))
+		require.NoError(t, l.EndSession(t.Context(), until(fmt.Sprintf("early %d", i), 0, time.Time{})))
 	}
 	require.Equal(t, n, l.Len())
 	c.advance(time.Hour)
 	for i := range n / 4 {
-		require.NoError(t, l.EndSession(t.Context(), fmt.Sprintf("late %d", i), time.Time{}))
+		require.NoError(t, l.EndSession(t.Context(), until(fmt.Sprintf("late %d", i), 0, time.Time{})))
 	}
 	require.Equal(t, n/4, l.Len(), "what is over leaves faster than new entries come")
 }
@@ -245,12 +250,12 @@ func TestDeadEntriesLeaveStepByStep(t *testing.T) {
 func TestExtendedEntriesStay(t *testing.T) {
 	c := newClock()
 	l := revocation.NewVolatile(revocation.Config{Lifetime: time.Hour, Now: c.Now})
-	require.NoError(t, l.EndSession(t.Context(), "long", time.Time{}))
+	require.NoError(t, l.EndSession(t.Context(), until("long", 0, time.Time{})))
 	c.advance(30 * time.Minute)
-	require.NoError(t, l.EndSession(t.Context(), "long", time.Time{}))
+	require.NoError(t, l.EndSession(t.Context(), until("long", 0, time.Time{})))
 	c.advance(45 * time.Minute)
 	for i := range 1000 { // visits every shard
-		require.NoError(t, l.EndSession(t.Context(), fmt.Sprint(i), time.Time{}))
+		require.NoError(t, l.EndSession(t.Context(), until(fmt.Sprint(i), 0, time.Time{})))
 	}
 	require.ErrorIs(t, l.Check(record("long", 1)), session.Ended)
 	require.Equal(t, 1001, l.Len())
@@ -262,10 +267,10 @@ func TestMistakesOfTheCaller(t *testing.T) {
 			name string
 			do   func() error
 		}{
-			{"no ID", func() error { return l.EndSession(t.Context(), "", start) }},
-			{"long ID", func() error { return l.EndSession(t.Context(), strings.Repeat("x", 257), start) }},
-			{"ID that isn't text", func() error { return l.EndSession(t.Context(), "\xff", start) }},
-			{"generation 0", func() error { _, err := l.EndBelow(t.Context(), "a", 0, start); return err }},
+			{"no ID", func() error { return l.EndSession(t.Context(), until("", 0, start)) }},
+			{"long ID", func() error { return l.EndSession(t.Context(), until(strings.Repeat("x", 257), 0, start)) }},
+			{"ID that isn't text", func() error { return l.EndSession(t.Context(), until("\xff", 0, start)) }},
+			{"the last generation", func() error { _, err := l.EndBelow(t.Context(), until("a", 1<<64-2, start)); return err }},
 			{"no subject", func() error { return l.EndSubject(t.Context(), "") }},
 		}
 		for _, tt := range tests {
@@ -287,8 +292,8 @@ func TestOpenReportsEveryMistake(t *testing.T) {
 
 func TestZeroListIsClosed(t *testing.T) {
 	var l revocation.List
-	_, below := l.EndBelow(t.Context(), "a", 1, start)
-	for _, err := range []error{l.Check(record("a", 1)), l.EndSession(t.Context(), "a", start), below, l.EndSubject(t.Context(), "alice"), l.EndAll(t.Context())} {
+	_, below := l.EndBelow(t.Context(), until("a", 0, start))
+	for _, err := range []error{l.Check(record("a", 1)), l.EndSession(t.Context(), until("a", 0, start)), below, l.EndSubject(t.Context(), "alice"), l.EndAll(t.Context())} {
 		require.ErrorIs(t, err, session.Unavailable)
 	}
 	require.Zero(t, l.Len())
@@ -306,7 +311,7 @@ func TestErrorsKeepNamesToThemselves(t *testing.T) {
 func TestCheckAllocatesNothing(t *testing.T) {
 	l := revocation.NewVolatile(revocation.Config{})
 	for i := range 1000 {
-		require.NoError(t, l.EndSession(t.Context(), fmt.Sprint(i), start))
+		require.NoError(t, l.EndSession(t.Context(), until(fmt.Sprint(i), 0, start)))
 		require.NoError(t, l.EndSubject(t.Context(), fmt.Sprint(i)))
 	}
 	rec := login("alice@example.org", start)
@@ -322,7 +327,7 @@ func TestConcurrentUse(t *testing.T) {
 			group.Go(func() {
 				for j := range 20 {
 					id := fmt.Sprint(i, j)
-					if err := l.EndSession(context.Background(), id, start); err != nil {
+					if err := l.EndSession(context.Background(), until(id, 0, start)); err != nil {
 						t.Error(err)
 					}
 					if err := l.EndSubject(context.Background(), id); err != nil {

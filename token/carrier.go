@@ -17,11 +17,11 @@ import (
 type Revocations interface {
 	// Check returns an error that wraps session.Ended if rec has ended. It must be quick.
 	Check(rec *session.Record) error
-	// EndSession ends all of the session called id.
-	EndSession(ctx context.Context, id string, deadline time.Time) error
-	// EndBelow ends the tokens of session id below generation. ok is false, and
-	// nothing has changed, if they have ended already: the caller was not first.
-	EndBelow(ctx context.Context, id string, generation uint64, deadline time.Time) (ok bool, err error)
+	// EndSession ends all tokens of rec's session.
+	EndSession(ctx context.Context, rec *session.Record) error
+	// EndBelow ends the tokens of rec's generation and of those before it. ok is
+	// false, and nothing has changed, if they had ended before the call.
+	EndBelow(ctx context.Context, rec *session.Record) (ok bool, err error)
 }
 
 // CarrierConfig configures a [Carrier].
@@ -248,7 +248,7 @@ func (c *Carrier) Retire(ctx context.Context, _ string, base *session.Record, ne
 		now := c.c.Now()
 		c.memory.lead(ctx, of, successor{credential: next, until: now.Add(grace)}, now)
 	}
-	ok, err := c.c.Revocations.EndBelow(ctx, base.ID, base.Generation+1, base.Deadline)
+	ok, err := c.c.Revocations.EndBelow(ctx, base)
 	if ok {
 		// An error says that this is in force, but not in the journal yet. The list
 		// goes on trying and tells the operator; to fail here would log the visitor
@@ -273,7 +273,7 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 // End implements middleware.Carrier. The list ends the session by its ID, so
 // also what it has become by a renewal or move that was faster.
 func (c *Carrier) End(ctx context.Context, _ string, rec *session.Record) error {
-	if err := c.c.Revocations.EndSession(ctx, rec.ID, rec.Deadline); err != nil {
+	if err := c.c.Revocations.EndSession(ctx, rec); err != nil {
 		return unavailable("end a session", err)
 	}
 	return nil

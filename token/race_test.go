@@ -154,16 +154,16 @@ func (l steppedList) Check(rec *session.Record) error {
 	return l.List.Check(rec)
 }
 
-func (l steppedList) EndSession(ctx context.Context, id string, deadline time.Time) error {
+func (l steppedList) EndSession(ctx context.Context, rec *session.Record) error {
 	l.s.step(ctx, "end session")
-	err := l.List.EndSession(ctx, id, deadline)
+	err := l.List.EndSession(ctx, rec)
 	l.s.step(ctx, "session ended")
 	return err
 }
 
-func (l steppedList) EndBelow(ctx context.Context, id string, generation uint64, deadline time.Time) (bool, error) {
+func (l steppedList) EndBelow(ctx context.Context, rec *session.Record) (bool, error) {
 	l.s.step(ctx, "end below")
-	ok, err := l.List.EndBelow(ctx, id, generation, deadline)
+	ok, err := l.List.EndBelow(ctx, rec)
 	l.s.step(ctx, "ended below")
 	return ok, err
 }

@@ -113,7 +113,7 @@ func TestVerifierRefuses(t *testing.T) {
 		assert.Nil(t, caller, tt.name)
 	}
 	b.now = start
-	require.NoError(t, b.list.EndSession(t.Context(), record(nil).ID, start.Add(time.Hour)))
+	require.NoError(t, b.list.EndSession(t.Context(), record(nil)))
 	_, err = ended.Verify(t.Context(), good)
 	assert.ErrorIs(t, err, session.Ended)
 	_, _, err = b.Open(t.Context(), good)
