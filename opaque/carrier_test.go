@@ -110,7 +110,7 @@ func (noSaver) Save(context.Context) error { return nil }
 // utc returns rec with its instants in UTC, so that equal records compare equal.
 func utc(rec *session.Record) *session.Record {
 	out := *rec
-	for _, at := range []*time.Time{&out.CreatedAt, &out.AuthenticatedAt, &out.SeenAt, &out.IdleDeadline, &out.Deadline} {
+	for _, at := range []*time.Time{&out.CreatedAt, &out.AuthenticatedAt, &out.Since, &out.SeenAt, &out.IdleDeadline, &out.Deadline} {
 		*at = at.UTC()
 	}
 	return &out
@@ -119,8 +119,10 @@ func utc(rec *session.Record) *session.Record {
 func TestCarrierRoundTrip(t *testing.T) {
 	anonymous := alice()
 	anonymous.Subject, anonymous.AuthenticatedAt, anonymous.Values, anonymous.Persistent = "", time.Time{}, session.Values{}, false
+	later := alice()
+	later.Since = begun.Add(5*time.Second + time.Millisecond)
 	inBoth(t, func(t *testing.T, p *place) {
-		for _, want := range []*session.Record{alice(), anonymous} {
+		for _, want := range []*session.Record{alice(), later, anonymous} {
 			credential, err := p.Issue(t.Context(), want)
 			require.NoError(t, err)
 			assert.True(t, p.Recognizes(credential))

@@ -27,7 +27,7 @@ var errDamaged = errors.New("opaque: stored record is damaged")
 //	layout, flags               one byte each; flag 1: persistent
 //	generation                  unsigned varint
 //	created, deadline           varints, unix seconds
-//	authenticated               varint, unix milliseconds; 0 for nobody
+//	authenticated, since        varints, unix milliseconds; 0 for nobody, and for no Since
 //	ID, lineage, subject        each an unsigned varint length and the bytes
 //	values                      the rest, as session.Values.Encoded
 func encodeRecord(dst []byte, rec *session.Record) []byte {
@@ -40,6 +40,7 @@ func encodeRecord(dst []byte, rec *session.Record) []byte {
 	dst = binary.AppendVarint(dst, rec.CreatedAt.Unix())
 	dst = binary.AppendVarint(dst, rec.Deadline.Unix())
 	dst = binary.AppendVarint(dst, unixMilli(rec.AuthenticatedAt))
+	dst = binary.AppendVarint(dst, unixMilli(rec.Since))
 	dst = appendString(dst, rec.ID)
 	dst = appendString(dst, rec.Lineage)
 	dst = appendString(dst, rec.Subject)
@@ -60,6 +61,7 @@ func decodeRecord(data []byte, item Item) (*session.Record, error) {
 		CreatedAt:       time.Unix(r.varint(), 0),
 		Deadline:        time.Unix(r.varint(), 0),
 		AuthenticatedAt: fromUnixMilli(r.varint()),
+		Since:           fromUnixMilli(r.varint()),
 		ID:              r.string(),
 		Lineage:         r.string(),
 		Subject:         r.string(),

@@ -175,7 +175,7 @@ func (o *op) login(rec *Record, policy Policy) {
 		rec.Values = Values{}
 	}
 	rec.Subject = o.subject
-	rec.AuthenticatedAt = o.at.Truncate(time.Millisecond)
+	rec.AuthenticatedAt, rec.Since = o.at.Truncate(time.Millisecond), time.Time{}
 	rec.Deadline = o.at.Add(policy.Lifetime).Truncate(time.Second)
 	rec.Generation++
 }

@@ -7,8 +7,8 @@ import "time"
 // one ([Changes.Apply]); nobody writes to a Record that was handed out.
 //
 // Instants are whole seconds, rounded down, so that both modes keep the same
-// ones; AuthenticatedAt has milliseconds, because it is compared with the
-// instant at which a subject's sessions were ended.
+// ones; AuthenticatedAt and Since have milliseconds, because they are compared
+// with the instant at which a subject's sessions were ended.
 type Record struct {
 	ID         string // public handle, the same from creation to end; opens nothing
 	Version    uint64 // raised by each save; a touch doesn't count
@@ -21,6 +21,7 @@ type Record struct {
 	SeenAt          time.Time // the last activity that was recorded
 	IdleDeadline    time.Time // over at this instant, unless there is activity before
 	Deadline        time.Time // over at this instant, whatever happens
+	Since           time.Time // see CountsFrom; zero for where it began
 	Persistent      bool      // the cookie outlives the browser
 
 	Values Values // what handlers have set
@@ -33,6 +34,18 @@ func (r *Record) Newer(other *Record) bool {
 		return r.Version > other.Version
 	}
 	return r.SeenAt.After(other.SeenAt)
+}
+
+// CountsFrom returns the instant that decides whether an end of all sessions of
+// a subject, or of all there are, ends this one too: it does if it came at this
+// instant or later. That is the login, or the beginning where nobody logged in,
+// unless Since says otherwise: a revocation list sets Since where its allowance
+// for clocks that differ would end a session that began after the end.
+func (r *Record) CountsFrom() time.Time {
+	if r.Since.IsZero() {
+		return r.startedAt()
+	}
+	return r.Since
 }
 
 // startedAt is where the absolute lifetime is counted from.

@@ -76,6 +76,8 @@ func TestRoundTrip(t *testing.T) {
 	sealers := []keys.Algorithm{"", keys.Direct, keys.A256KW, keys.ECDHESA256KW}
 	anonymous := record(nil)
 	anonymous.Subject, anonymous.AuthenticatedAt, anonymous.Persistent = "", time.Time{}, false
+	later := record(nil)
+	later.Since = start.Add(5*time.Second + time.Millisecond).Local()
 	for _, signer := range signers {
 		for _, sealer := range sealers {
 			t.Run(string(signer)+" "+string(sealer), func(t *testing.T) {
@@ -84,7 +86,7 @@ func TestRoundTrip(t *testing.T) {
 					algorithms = algorithms[:1]
 				}
 				b := newBench(t, algorithms...)
-				for _, want := range []*session.Record{record(map[string]string{"a": `1`, `q"ü`: `{"x":[null]}`}), anonymous} {
+				for _, want := range []*session.Record{record(map[string]string{"a": `1`, `q"ü`: `{"x":[null]}`}), later, anonymous} {
 					credential, err := b.Issue(t.Context(), want)
 					require.NoError(t, err)
 					assert.True(t, b.Recognizes(credential))

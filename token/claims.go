@@ -27,7 +27,7 @@ type claims struct {
 	lineage                                   string
 	version, generation                       int64
 	issuedAt, expiresAt, createdAt, deadline  time.Time
-	authenticatedAt                           time.Time // zero for nobody
+	authenticatedAt, since                    time.Time // zero for nobody, and for no Record.Since
 	notBefore                                 time.Time // zero for none; we write none
 	persistent                                bool
 	values                                    session.Values
@@ -55,6 +55,9 @@ func (c *claims) encode(typ string) []byte {
 		e.int("dl", c.deadline.Unix())
 		if c.persistent {
 			e.raw("prs", "true")
+		}
+		if !c.since.IsZero() {
+			e.seconds("snc", c.since.UnixMilli())
 		}
 		e.values("data", c.values)
 	}
@@ -185,6 +188,8 @@ func (c *claims) decodeOptional(name string, value []byte) (err error) {
 		c.notBefore, err = date(value)
 	case "prs":
 		c.persistent, err = jose.Bool(value)
+	case "snc":
+		c.since, err = milliDate(value)
 	}
 	return err
 }

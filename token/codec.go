@@ -97,7 +97,7 @@ func (c *codec) claims(rec *session.Record) *claims {
 		issuer: c.issuer, audience: c.audience, subject: rec.Subject, sessionID: rec.ID, jti: newJTI(),
 		version: int64(rec.Version), generation: int64(rec.Generation), lineage: rec.Lineage,
 		issuedAt: rec.SeenAt, expiresAt: rec.IdleDeadline, createdAt: rec.CreatedAt, deadline: rec.Deadline,
-		authenticatedAt: rec.AuthenticatedAt, persistent: rec.Persistent, values: rec.Values,
+		authenticatedAt: rec.AuthenticatedAt, since: rec.Since, persistent: rec.Persistent, values: rec.Values,
 	}
 }
 
@@ -220,7 +220,7 @@ func (c *claims) record() *session.Record {
 		ID: c.sessionID, Version: uint64(c.version), Generation: uint64(c.generation), Lineage: c.lineage,
 		Subject: c.subject, CreatedAt: c.createdAt, AuthenticatedAt: c.authenticatedAt,
 		SeenAt: c.issuedAt, IdleDeadline: c.expiresAt, Deadline: c.deadline,
-		Persistent: c.persistent, Values: c.values,
+		Since: c.since, Persistent: c.persistent, Values: c.values,
 	}
 }
 
