@@ -45,8 +45,15 @@ type Config struct {
 	// __Host-session cookie that ends with the browser.
 	Cookie Cookie
 
-	// CrossOrigin refuses unsafe requests from other origins. If nil, the zero
-	// http.CrossOriginProtection does, which is safe without settings.
+	// CrossOrigin refuses unsafe requests from other origins, and answers them
+	// with its deny handler. If nil, the zero http.CrossOriginProtection does,
+	// which is safe without settings.
+	//
+	// A WebSocket handshake is a GET, but counts as a POST here: where its Origin
+	// is neither the request's Host nor trusted, it is refused. The deny handler
+	// gets a copy of such a handshake with the method POST, and a bypass pattern
+	// exempts handshakes if it names no method. A request with a bearer token and
+	// no cookie is not checked.
 	CrossOrigin *http.CrossOriginProtection
 
 	// Timeout bounds what a request waits for its carrier, once to open its

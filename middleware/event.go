@@ -15,6 +15,11 @@ type Event struct {
 	Subject   string         // who is logged in, or was until the session ended; "" for nobody
 	Reason    session.Reason // why it ended, was refused or failed; otherwise 0
 	Err       error          // what went wrong, in words for developers; otherwise nil
+
+	Method string // of the request
+	Path   string // of the request, without its query
+	Origin string // session.CrossOrigin: the request's Origin, as the client sent it
+	Host   string // session.CrossOrigin: the request's Host, as the client sent it
 }
 
 // An EventKind says what happened.
@@ -26,9 +31,20 @@ const (
 	Renewed EventKind = "renewed" // a login or renewal gave it a new credential
 	Moved   EventKind = "moved"   // it went to another carrier
 	Ended   EventKind = "ended"   // it was destroyed, or was found to be over
-	Refused EventKind = "refused" // a credential was presented that opens nothing
+	Refused EventKind = "refused" // a credential was presented that opens nothing, or a request came from another origin
 	Failed  EventKind = "failed"  // a session could not be opened or saved
 )
+
+// event tells what happened to the session of rec, which may be nil.
+func (x *exchange) event(kind EventKind, rec *session.Record, err error) {
+	e := Event{Kind: kind, Reason: session.ReasonOf(err), Err: err, Method: x.request.Method, Path: x.request.URL.Path}
+	if rec != nil {
+		e.SessionID, e.Subject = rec.ID, rec.Subject
+	}
+	x.m.c.OnEvent(x.ctx, e)
+}
+
+func (x *exchange) failed(rec *session.Record, err error) { x.event(Failed, rec, err) }
 
 // LogEvents returns a function for Config.OnEvent that logs to l: failures as
 // errors, refusals of what was never a good credential here as warnings, and
@@ -37,15 +53,22 @@ const (
 func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, e Event) {
 		attrs := []slog.Attr{slog.String("session", e.SessionID), slog.String("subject", e.Subject)}
+		if e.Reason == session.CrossOrigin {
+			attrs = []slog.Attr{slog.String("origin", short(e.Origin)), slog.String("host", short(e.Host))}
+		}
 		if e.Reason != 0 {
 			attrs = append(attrs, slog.String("reason", e.Reason.String()))
 		}
 		if e.Err != nil {
 			attrs = append(attrs, slog.String("error", e.Err.Error()))
 		}
+		attrs = append(attrs, slog.String("method", short(e.Method)), slog.String("path", short(e.Path)))
 		l.LogAttrs(ctx, e.level(), "session "+string(e.Kind), attrs...)
 	}
 }
+
+// short cuts what a client has sent to a length that is fit for a log.
+func short(s string) string { return s[:min(len(s), 200)] }
 
 func (e Event) level() slog.Level {
 	switch {

@@ -15,9 +15,11 @@ import (
 //
 // A handler may call save in between, through session.Session.Save.
 type exchange struct {
-	m   *Middleware
-	ctx context.Context // the request's
-	out response
+	m       *Middleware
+	request *http.Request   // as it came in
+	ctx     context.Context // the request's
+	scope   scope
+	out     response
 
 	session *session.Session
 	control session.Control
@@ -41,8 +43,24 @@ type exchange struct {
 	persistent bool   // whether the client's cookie outlives the browser, as far as we know
 }
 
-func newExchange(m *Middleware, w http.ResponseWriter, ctx context.Context) *exchange {
-	x := &exchange{m: m, ctx: ctx}
+// A scope is the context that the handler's is made of. It tells an inner use of
+// the same middleware that the request has its session already.
+type scope struct {
+	context.Context // the request's
+	m               *Middleware
+}
+
+// Value implements context.Context.
+func (s *scope) Value(key any) any {
+	if key == any(s.m) {
+		return s.m
+	}
+	return s.Context.Value(key)
+}
+
+func newExchange(m *Middleware, w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{m: m, request: r, ctx: r.Context()}
+	x.scope = scope{Context: x.ctx, m: m}
 	x.out = response{inner: w, x: x}
 	return x
 }
@@ -62,14 +80,14 @@ func (x *exchange) begin(found opened) {
 	})
 }
 
-func (x *exchange) serve(next http.Handler, r *http.Request) {
+func (x *exchange) serve(next http.Handler) {
 	returned := false
 	defer func() {
 		if !returned {
 			x.panicked()
 		}
 	}()
-	next.ServeHTTP(&x.out, r.WithContext(session.NewContext(x.ctx, x.session)))
+	next.ServeHTTP(&x.out, x.request.WithContext(session.NewContext(&x.scope, x.session)))
 	returned = true
 	x.finish()
 }
@@ -112,7 +130,7 @@ func (x *exchange) commit(header http.Header) error {
 	for range maxSettles {
 		if err := x.settle(); err != nil {
 			x.endFailed = x.control.Destroyed()
-			x.m.failed(x.ctx, x.kept, err)
+			x.failed(x.kept, err)
 			return err
 		}
 		if closed = x.control.HeaderSent(x.inPlace()); closed {
@@ -120,7 +138,7 @@ func (x *exchange) commit(header http.Header) error {
 		}
 	}
 	err := fmt.Errorf("middleware: other goroutines of the request kept changing the session while its response began: %w", session.TooLate)
-	x.m.failed(x.ctx, x.kept, err)
+	x.failed(x.kept, err)
 	return err
 }
 
@@ -153,7 +171,7 @@ func (x *exchange) finish() {
 	defer x.control.Finish()
 	if x.control.Pending() != nil || x.control.Destroyed() && !x.ended && !x.endFailed {
 		if err := x.settle(); err != nil {
-			x.m.failed(x.ctx, x.kept, err)
+			x.failed(x.kept, err)
 		}
 	}
 }

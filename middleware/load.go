@@ -80,19 +80,19 @@ func values(lines []string, name string, list []string) []string {
 // or there are too many to try, somebody has planted some, and none is used.
 func (x *exchange) choose(ctx context.Context, cookies []string) (opened, error) {
 	var list [maxTried]string
-	candidates, more := x.m.candidates(ctx, cookies, list[:0])
+	candidates, more := x.candidates(cookies, list[:0])
 	var best opened
 	for _, credential := range candidates {
 		found, err := x.m.open(ctx, credential)
 		over := false
 		if err == nil {
-			over, err = x.m.isOver(ctx, &found)
+			over, err = x.isOver(ctx, &found)
 		}
 		switch {
 		case session.ReasonOf(err) == session.Unavailable:
 			return opened{}, err
 		case err != nil:
-			x.m.event(ctx, Refused, nil, err)
+			x.event(Refused, nil, err)
 		case over:
 		case best.rec == nil:
 			best = found
@@ -108,7 +108,7 @@ func (x *exchange) choose(ctx context.Context, cookies []string) (opened, error)
 	if best.rec != nil {
 		x.rival(best)
 	}
-	x.m.event(ctx, Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many: %w", x.m.c.Cookie.Name, session.Ambiguous))
+	x.event(Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many: %w", x.m.c.Cookie.Name, session.Ambiguous))
 	return opened{}, nil
 }
 
@@ -127,11 +127,11 @@ func (x *exchange) rival(found opened) {
 
 // candidates appends to found the credentials to try: those of a known form,
 // each once, up to found's capacity. more reports whether that was too little.
-func (m *Middleware) candidates(ctx context.Context, cookies, found []string) (_ []string, more bool) {
+func (x *exchange) candidates(cookies, found []string) (_ []string, more bool) {
 	malformed := false
 	for _, credential := range cookies {
 		switch {
-		case m.carrier(credential) == nil:
+		case x.m.carrier(credential) == nil:
 			malformed = true
 		case slices.Contains(found, credential):
 		case len(found) == cap(found):
@@ -141,7 +141,7 @@ func (m *Middleware) candidates(ctx context.Context, cookies, found []string) (_
 		}
 	}
 	if malformed {
-		m.event(ctx, Refused, nil, fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", m.c.Cookie.Name, session.Malformed))
+		x.event(Refused, nil, fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", x.m.c.Cookie.Name, session.Malformed))
 	}
 	return found, more
 }
@@ -167,25 +167,25 @@ func (m *Middleware) open(ctx context.Context, credential string) (opened, error
 }
 
 // isOver decides whether a session that opens is over, and if so buries it.
-func (m *Middleware) isOver(ctx context.Context, found *opened) (bool, error) {
-	if m.c.Policy.Over(found.rec, m.c.Now()) == 0 {
+func (x *exchange) isOver(ctx context.Context, found *opened) (bool, error) {
+	if x.m.c.Policy.Over(found.rec, x.m.c.Now()) == 0 {
 		return false, nil
 	}
 	// Another request may have been active just before the deadline, and saved
 	// that while this one was looking: look again, now that it has passed.
-	again, err := m.open(ctx, found.presented)
+	again, err := x.m.open(ctx, found.presented)
 	if err != nil {
 		return false, err
 	}
-	why := m.c.Policy.Over(again.rec, m.c.Now())
+	why := x.m.c.Policy.Over(again.rec, x.m.c.Now())
 	if why == 0 {
 		*found = again
 		return false, nil
 	}
 	_ = again.carrier.Forget(ctx, again.current) // it is over whether or not this succeeds
-	if m.over.first(again.rec.ID) {
-		m.event(ctx, Ended, again.rec, fmt.Errorf("middleware: the session is over: %w", why))
-		m.c.OnTimeout(ctx, again.rec, why)
+	if x.m.over.first(again.rec.ID) {
+		x.event(Ended, again.rec, fmt.Errorf("middleware: the session is over: %w", why))
+		x.m.c.OnTimeout(ctx, again.rec, why)
 	}
 	return true, nil
 }

@@ -37,7 +37,8 @@ func New(c Config) (*Middleware, error) {
 //
 //   - A credential that is missing, bad or over: next runs with a new session.
 //   - A session that can't be opened for now: 503, and next doesn't run.
-//   - An unsafe request from another origin: 403, and next doesn't run.
+//   - An unsafe request from another origin, or a WebSocket handshake from one:
+//     403, and next doesn't run; see [Config].CrossOrigin.
 //   - Changes that can't be saved: the response of next is replaced, by 503 if
 //     they could not be kept for now, by 409 if the session has ended meanwhile,
 //     by 500 if they don't fit. To answer otherwise, next calls [session.Session.Save].
@@ -51,17 +52,21 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 			deny(w, http.StatusServiceUnavailable) // the zero Middleware
 			return
 		}
-		if err := m.c.CrossOrigin.Check(r); err != nil {
-			deny(w, http.StatusForbidden)
+		if r.Context().Value(m) != nil {
+			next.ServeHTTP(w, r) // m is applied twice, and the outer one has the session
 			return
 		}
-		x := newExchange(m, w, r.Context())
+		x := newExchange(m, w, r)
+		if err := m.checkOrigin(r); err != nil {
+			x.denyOrigin(err)
+			return
+		}
 		if err := x.load(r); err != nil {
-			m.failed(r.Context(), nil, err)
+			x.failed(nil, err)
 			deny(w, http.StatusServiceUnavailable)
 			return
 		}
-		x.serve(next, r)
+		x.serve(next)
 	})
 }
 
@@ -69,10 +74,13 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 // the browser may already hold its successor from a parallel response.
 func deny(w http.ResponseWriter, status int) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	noStore(h)
 	h.Del("Location")
 	http.Error(w, http.StatusText(status), status)
 }
+
+// noStore keeps the response out of every cache.
+func noStore(h http.Header) { h.Set("Cache-Control", "no-store") }
 
 // carrier returns the one that recognizes credential, or nil.
 func (m *Middleware) carrier(credential string) Carrier {
@@ -82,19 +90,6 @@ func (m *Middleware) carrier(credential string) Carrier {
 		}
 	}
 	return nil
-}
-
-// event tells what happened to the session of rec, which may be nil.
-func (m *Middleware) event(ctx context.Context, kind EventKind, rec *session.Record, err error) {
-	e := Event{Kind: kind, Reason: session.ReasonOf(err), Err: err}
-	if rec != nil {
-		e.SessionID, e.Subject = rec.ID, rec.Subject
-	}
-	m.c.OnEvent(ctx, e)
-}
-
-func (m *Middleware) failed(ctx context.Context, rec *session.Record, err error) {
-	m.event(ctx, Failed, rec, err)
 }
 
 // bounded returns a context for one dealing with a carrier.

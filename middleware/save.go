@@ -182,7 +182,7 @@ func (x *exchange) keep(carrier Carrier, credential string, rec *session.Record,
 		x.undelivered = true
 	}
 	if kind != "" {
-		x.m.event(x.ctx, kind, rec, nil)
+		x.event(kind, rec, nil)
 	}
 }
 
@@ -242,7 +242,7 @@ func (x *exchange) touch(ctx context.Context) {
 		err = x.replace(ctx, overflow, touch)
 	}
 	if reason := session.ReasonOf(err); reason == session.TooLarge || reason == session.Unavailable {
-		x.m.failed(x.ctx, x.kept, err)
+		x.failed(x.kept, err)
 	}
 }
 
@@ -263,7 +263,7 @@ func (x *exchange) end(ctx context.Context) error {
 			return err
 		}
 		x.rivals = x.rivals[1:]
-		x.m.event(x.ctx, Ended, o.rec, nil)
+		x.event(Ended, o.rec, nil)
 	}
 	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true
 	x.undelivered = false

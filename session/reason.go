@@ -12,7 +12,7 @@ type Reason uint8
 
 // The reasons. Those up to Ended mean "no": a request goes on without a session.
 // Those from Conflict to TooLate are about changes. Unavailable means "could not
-// tell": the request is denied with 503.
+// tell": the request is denied with 503. CrossOrigin is denied with 403.
 const (
 	Malformed    Reason = iota + 1 // a credential that has no known form
 	Forged                         // right form, but the signature, the seal or a claim is wrong
@@ -28,6 +28,7 @@ const (
 	TooLate                        // the response has begun; this change can't reach the client
 	Unavailable                    // could not tell, or could not keep: a store, journal or key is out of reach
 	NoMiddleware                   // the request didn't come through a session middleware
+	CrossOrigin                    // an unsafe request that a page of another origin may have sent
 	reasonsEnd
 )
 
@@ -46,6 +47,7 @@ var reasonNames = [reasonsEnd]string{
 	TooLate:      "too_late",
 	Unavailable:  "unavailable",
 	NoMiddleware: "no_middleware",
+	CrossOrigin:  "cross_origin",
 }
 
 // String returns the reason as a short label in snake case, "none" for zero.

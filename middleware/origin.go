@@ -1,0 +1,81 @@
+package middleware
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// checkOrigin reports an unsafe request that a page of another origin may have
+// made the visitor's browser send.
+//
+// A request with a bearer token and no cookie at all is let through. No browser
+// adds a bearer token by itself, and a page needs the leave of a CORS preflight
+// to add one, so the request has only the rights that its sender already had.
+// Any cookie brings the check back, not only the session's: some proxies turn a
+// cookie of their own, which the browser does add, into a bearer token.
+func (m *Middleware) checkOrigin(r *http.Request) error {
+	err := m.c.CrossOrigin.Check(asUnsafe(r))
+	if err == nil || r.Header["Cookie"] == nil && hasBearer(r.Header["Authorization"]) {
+		return nil
+	}
+	return fmt.Errorf("middleware: refused an unsafe request from another origin; if that origin may send it, trust it with AddTrustedOrigin: %w: %w", session.CrossOrigin, err)
+}
+
+// denyOrigin answers a request that checkOrigin has refused, through the deny
+// handler of the protection, if it has one.
+func (x *exchange) denyOrigin(err error) {
+	w, r := x.out.inner, x.request
+	x.m.c.OnEvent(x.ctx, Event{
+		Kind: Refused, Reason: session.CrossOrigin, Err: err,
+		Method: r.Method, Path: r.URL.Path, Origin: r.Header.Get("Origin"), Host: r.Host,
+	})
+	noStore(w.Header())
+	// A trusted origin may have been added since the check; the refusal stands.
+	refused := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { deny(w, http.StatusForbidden) })
+	x.m.c.CrossOrigin.Handler(refused).ServeHTTP(w, asUnsafe(r))
+}
+
+// asUnsafe returns r as http.CrossOriginProtection should see it. A WebSocket
+// handshake is a GET, which it takes for safe, but opens a channel that acts for
+// the visitor and that pages of any origin can open and read: cross-site
+// WebSocket hijacking. So the handshake counts as a POST. Its Sec-Fetch-Site
+// doesn't count, because not all browsers send one, and it would compare wss
+// with https; Origin does, which all of them send (RFC 6455, Section 4.1). The
+// same goes for the CONNECT that opens a WebSocket over HTTP/2 (RFC 8441).
+func asUnsafe(r *http.Request) *http.Request {
+	if r.Method != http.MethodConnect && !(r.Method == http.MethodGet && upgradesToWebSocket(r.Header["Upgrade"])) {
+		return r
+	}
+	handshake := r.WithContext(r.Context())
+	handshake.Header = maps.Clone(r.Header)
+	handshake.Header.Del("Sec-Fetch-Site")
+	if r.Method == http.MethodGet {
+		handshake.Method = http.MethodPost
+	}
+	return handshake
+}
+
+// upgradesToWebSocket looks at Upgrade alone: servers differ in what else they
+// require of a handshake.
+func upgradesToWebSocket(upgrade []string) bool {
+	for _, v := range upgrade {
+		if strings.Contains(strings.ToLower(v), "websocket") {
+			return true
+		}
+	}
+	return false
+}
+
+// hasBearer reports whether the request carries one bearer token (RFC 6750,
+// Section 2.1).
+func hasBearer(authorization []string) bool {
+	if len(authorization) != 1 {
+		return false
+	}
+	scheme, credential, _ := strings.Cut(authorization[0], " ")
+	return strings.EqualFold(scheme, "Bearer") && strings.Trim(credential, " ") != ""
+}
