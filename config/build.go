@@ -100,7 +100,7 @@ func (a *App) Close() error {
 // up. It reports every mistake at once, in c, in o and in the files; then the
 // App is nil and nothing is left open.
 func (c Config) Build(o Options) (*App, error) {
-	b := &builder{Config: c, o: o, errs: c.validate(fieldLabel)}
+	b := &builder{Config: c, o: o, life: c.policy(), errs: c.validate(fieldLabel)}
 	if b.o.Logger == nil {
 		b.o.Logger = slog.Default()
 	}
@@ -128,7 +128,8 @@ type builder struct {
 	Config
 	o       Options
 	app     App
-	file    keys.File // of app.Keys; without a path if there is none
+	file    keys.File      // of app.Keys; without a path if there is none
+	life    session.Policy // how long sessions live
 	closers []func() error
 	errs    []error
 }
@@ -177,7 +178,7 @@ func (b *builder) acceptsOther() bool { return b.AcceptOtherForm == nil || *b.Ac
 func (b *builder) openRevocations() {
 	c := revocation.Config{
 		Path:     b.journal(),
-		Lifetime: b.policy().Lifetime,
+		Lifetime: b.life.WithDefaults().RememberedLifetime, // the longest that any session has
 		Skew:     max(0, time.Duration(b.Revocations.Skew)),
 		Report:   func(err error) { b.o.Logger.Error("revocations are in memory alone for now", "error", err) },
 		Now:      b.o.Now,
@@ -249,7 +250,7 @@ func (b *builder) openStore() {
 
 func (b *builder) makeMiddleware() {
 	m, err := middleware.New(b.carriers(middleware.Config{
-		Policy:      b.policy(),
+		Policy:      b.life,
 		Cookie:      b.cookie(),
 		CrossOrigin: b.o.CrossOrigin,
 		Timeout:     max(0, time.Duration(b.Timeout)),

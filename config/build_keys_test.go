@@ -204,7 +204,7 @@ func TestPolicyChangesUnderTheApplication(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
 		require.Contains(t, log.String(), "contradicts the config")
-		require.Contains(t, log.String(), "keygen policy --token-life 20m")
+		require.Contains(t, log.String(), "keygen policy --token-life 1d", "as long as a remembered session may be idle")
 		require.Contains(t, log.String(), "keygen policy --reload-interval 30s")
 	})
 }

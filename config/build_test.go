@@ -355,7 +355,7 @@ func TestOptionsReachTheirPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config.Config{
 			Mode:    config.Opaque,
-			Session: config.Session{IdleTimeout: config.Duration(time.Minute), Lifetime: config.Duration(time.Hour), Persistent: true},
+			Session: config.Session{RememberedIdleTimeout: config.Duration(time.Minute), RememberedLifetime: config.Duration(time.Hour), IdleTimeout: config.Duration(time.Minute), Lifetime: config.Duration(time.Hour), Persistent: true},
 			Cookie:  config.Cookie{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
 			Store:   config.Store{Linger: config.Duration(2 * time.Minute)},
 		}

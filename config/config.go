@@ -135,19 +135,32 @@ type Session struct {
 	Preset string `yaml:"preset,omitempty" json:"preset,omitzero"`
 
 	// IdleTimeout ends a session that has had no request for so long. 0 means
-	// 20 minutes.
+	// 20 minutes. Longer than 12 hours it needs a Lifetime.
 	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitzero"`
 
 	// Lifetime ends a session so long after its start or last login, whatever
 	// the activity. 0 means 12 hours.
 	Lifetime Duration `yaml:"lifetime,omitempty" json:"lifetime,omitzero"`
 
+	// RememberedIdleTimeout and RememberedLifetime stand in the place of
+	// IdleTimeout and Lifetime for the sessions that the application remembers
+	// (session.Session.Remember). 0 means 14 days and 30 days, or the ordinary
+	// limit if that is longer.
+	//
+	// A token must not outlive the trust in its key. Therefore in modes stateless
+	// and auto the 14 days are shortened to the token_life of the keys' policy, 24
+	// hours unless keygen was told otherwise, and a RememberedIdleTimeout that is
+	// longer is refused until the keys allow it (keygen policy --token-life 14d).
+	RememberedIdleTimeout Duration `yaml:"remembered_idle_timeout,omitempty" json:"remembered_idle_timeout,omitzero"`
+	RememberedLifetime    Duration `yaml:"remembered_lifetime,omitempty" json:"remembered_lifetime,omitzero"` // see RememberedIdleTimeout
+
 	// TouchEvery is how stale the recorded activity may be, at most a quarter
 	// of IdleTimeout. 0 means 1 minute, or that quarter if it is less.
 	TouchEvery Duration `yaml:"touch_every,omitempty" json:"touch_every,omitzero"`
 
-	// Persistent makes the cookies of new sessions outlive the browser. The
-	// application can decide it for each session with Remember.
+	// Persistent makes new sessions remembered ones: their cookies outlive the
+	// browser. The application can decide it for each session with Remember. With
+	// it, who sets IdleTimeout or Lifetime must set the remembered one too.
 	Persistent bool `yaml:"persistent,omitempty" json:"persistent,omitzero"`
 }
 

@@ -33,6 +33,8 @@ session:
   preset: aal2
   idle_timeout: 30m
   lifetime: 12h
+  remembered_idle_timeout: 50m
+  remembered_lifetime: 20h
   touch_every: 30s
   persistent: true
 cookie:
@@ -58,7 +60,7 @@ timeout: 1500ms
 const wholeJSON = `{
 	"mode": "auto", "issuer": "https://shop.example", "audience": "shop",
 	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "passphrase_file": "/etc/shop/passphrase", "passphrase_env": "SHOP_PASSPHRASE", "kek_file": "/etc/shop/kek", "kek_env": "SHOP_KEK", "rotate": true, "insecure_group_readable": true},
-	"session": {"preset": "aal2", "idle_timeout": "30m", "lifetime": "12h", "touch_every": "30s", "persistent": true},
+	"session": {"preset": "aal2", "idle_timeout": "30m", "lifetime": "12h", "remembered_idle_timeout": "50m", "remembered_lifetime": "20h", "touch_every": "30s", "persistent": true},
 	"cookie": {
 		"name": "__Secure-shop", "path": "\/shop", "domain": "shop.example", "same_site": "strict",
 		"partitioned": true, "insecure_allow_http": false
@@ -77,6 +79,7 @@ func wholeEnv() []string {
 		"CLOAKROOM_KEYSET=/etc/shop/keys.json", "CLOAKROOM_KEYS_RELOAD=10s", "CLOAKROOM_KEYS_PASSPHRASE_FILE=/etc/shop/passphrase", "CLOAKROOM_KEYS_PASSPHRASE_ENV=SHOP_PASSPHRASE",
 		"CLOAKROOM_KEYS_KEK_FILE=/etc/shop/kek", "CLOAKROOM_KEYS_KEK_ENV=SHOP_KEK", "CLOAKROOM_KEYS_ROTATE=true", "CLOAKROOM_KEYS_INSECURE_GROUP_READABLE=true",
 		"CLOAKROOM_SESSION_PRESET=aal2", "CLOAKROOM_SESSION_IDLE_TIMEOUT=30m", "CLOAKROOM_SESSION_LIFETIME=12h",
+		"CLOAKROOM_SESSION_REMEMBERED_IDLE_TIMEOUT=50m", "CLOAKROOM_SESSION_REMEMBERED_LIFETIME=20h",
 		"CLOAKROOM_SESSION_TOUCH_EVERY=30s", "CLOAKROOM_SESSION_PERSISTENT=true",
 		"CLOAKROOM_COOKIE_NAME=__Secure-shop", "CLOAKROOM_COOKIE_PATH=/shop", "CLOAKROOM_COOKIE_DOMAIN=shop.example",
 		"CLOAKROOM_COOKIE_SAME_SITE=strict", "CLOAKROOM_COOKIE_PARTITIONED=true", "CLOAKROOM_COOKIE_INSECURE_ALLOW_HTTP=false",
@@ -93,6 +96,7 @@ func whole() config.Config {
 		Keys: config.Keys{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek", KEKEnv: "SHOP_KEK", Rotate: true, InsecureGroupReadable: true},
 		Session: config.Session{
 			Preset: "aal2", IdleTimeout: config.Duration(30 * time.Minute), Lifetime: config.Duration(12 * time.Hour),
+			RememberedIdleTimeout: config.Duration(50 * time.Minute), RememberedLifetime: config.Duration(20 * time.Hour),
 			TouchEvery: config.Duration(30 * time.Second), Persistent: true,
 		},
 		Cookie:          config.Cookie{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},

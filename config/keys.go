@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 func (b *builder) openKeys() {
@@ -48,6 +49,7 @@ func (b *builder) readKeys() {
 	}
 	b.checkSigners(ring)
 	if b.writesTokens() {
+		b.life = b.honoured(ring.Policy())
 		for _, m := range b.contradictions(ring.Policy()) {
 			b.fail(m.path, m.err)
 		}
@@ -164,11 +166,29 @@ type contradiction struct {
 	err  error
 }
 
+// honoured returns how long sessions live. Where the config leaves it open, the
+// idle timeout of remembered sessions is no longer than the keys can honour.
+func (b *builder) honoured(p keys.Policy) session.Policy {
+	life := b.life
+	if life.RememberedIdleTimeout != 0 || life.IdleTimeout != 0 && b.Session.Persistent { // middleware refuses the latter
+		return life
+	}
+	full := life.WithDefaults()
+	life.RememberedIdleTimeout = max(full.IdleTimeout, min(full.RememberedIdleTimeout, p.TokenLife))
+	return life
+}
+
 // contradictions lists the times that the keys can't honour.
 func (b *builder) contradictions(p keys.Policy) (all []contradiction) {
-	own := b.policy()
-	if life := min(own.IdleTimeout, own.Lifetime); life > p.TokenLife {
-		all = append(all, contradiction{"session.idle_timeout", fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: keygen policy --token-life %s", span.Format(life), span.Format(p.TokenLife), span.Format(life))})
+	life := b.life.WithDefaults()
+	tooLong := func(path string, idle time.Duration) {
+		all = append(all, contradiction{path, fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: keygen policy --token-life %s", span.Format(idle), span.Format(p.TokenLife), span.Format(life.RememberedIdleTimeout))})
+	}
+	switch {
+	case life.IdleTimeout > p.TokenLife:
+		tooLong("session.idle_timeout", life.IdleTimeout)
+	case b.life.RememberedIdleTimeout > p.TokenLife:
+		tooLong("session.remembered_idle_timeout", life.RememberedIdleTimeout)
 	}
 	if every := b.reloadEvery(); every > p.ReloadInterval {
 		all = append(all, contradiction{"keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: a key could sign before this instance knows it; run: keygen policy --reload-interval %s", span.Format(every), span.Format(p.ReloadInterval), span.Format(every))})

@@ -57,34 +57,48 @@ func (v *validator) notNegative(path string, value Duration) {
 // sessionTimes holds s to its preset, and to what a policy can be.
 func (v *validator) sessionTimes(s Session) {
 	limit := preset(s.Preset)
-	v.within("session.idle_timeout", s.IdleTimeout, limit.IdleTimeout, s.Preset)
-	v.within("session.lifetime", s.Lifetime, limit.Lifetime, s.Preset)
+	v.within("session.idle_timeout", &s.IdleTimeout, limit.IdleTimeout, s.Preset)
+	v.within("session.lifetime", &s.Lifetime, limit.Lifetime, s.Preset)
+	v.within("session.remembered_idle_timeout", &s.RememberedIdleTimeout, limit.RememberedIdleTimeout, s.Preset)
+	v.within("session.remembered_lifetime", &s.RememberedLifetime, limit.RememberedLifetime, s.Preset)
 	for _, err := range mistakes(s.policy().Validate()) {
 		v.errs = append(v.errs, fmt.Errorf("config: %s: %w", v.label(cmp.Or(pathOf(err), "session")), err))
 	}
 }
 
-func (v *validator) within(path string, value Duration, limit time.Duration, preset string) {
-	if limit > 0 && time.Duration(value) > limit {
-		v.fail(path, "%v is longer than the %v of preset %s; shorten it or drop the preset", value, Duration(limit), preset)
+// within holds a value to the limit of a preset, and shortens it to that, so that
+// it is reported once.
+func (v *validator) within(path string, value *Duration, limit time.Duration, preset string) {
+	if limit > 0 && time.Duration(*value) > limit {
+		v.fail(path, "%v is longer than the %v of preset %s; shorten it or drop the preset", *value, Duration(limit), preset)
+		*value = Duration(limit)
 	}
 }
 
 // policy returns what s says, with the times of its preset where it says none.
 func (s Session) policy() session.Policy {
-	p := preset(s.Preset)
-	if s.IdleTimeout != 0 {
-		p.IdleTimeout = time.Duration(s.IdleTimeout)
+	limit := preset(s.Preset)
+	return session.Policy{
+		// A lifetime that is shorter than the preset's idle timeout bounds it.
+		IdleTimeout:           set(s.IdleTimeout, shorter(limit.IdleTimeout, s.Lifetime)),
+		Lifetime:              set(s.Lifetime, limit.Lifetime),
+		RememberedIdleTimeout: set(s.RememberedIdleTimeout, shorter(limit.RememberedIdleTimeout, s.RememberedLifetime)),
+		RememberedLifetime:    set(s.RememberedLifetime, limit.RememberedLifetime),
+		TouchEvery:            time.Duration(s.TouchEvery),
 	}
-	if s.Lifetime != 0 {
-		p.Lifetime = time.Duration(s.Lifetime)
+}
+
+// set returns d, or what stands in for it if it is not set.
+func set(d Duration, otherwise time.Duration) time.Duration {
+	return cmp.Or(time.Duration(d), otherwise)
+}
+
+// shorter returns limit, or bound if that is set and shorter.
+func shorter(limit time.Duration, bound Duration) time.Duration {
+	if bound == 0 {
+		return limit
 	}
-	p.TouchEvery = time.Duration(s.TouchEvery)
-	// A lifetime that is shorter than the preset's idle timeout bounds it.
-	if s.IdleTimeout == 0 && p.Lifetime != 0 {
-		p.IdleTimeout = min(p.IdleTimeout, p.Lifetime)
-	}
-	return p
+	return min(limit, time.Duration(bound))
 }
 
 func preset(name string) session.Policy {

@@ -34,13 +34,14 @@ func (c Config) cookieName() string {
 	return c.Cookie.Name
 }
 
-// policy returns the policy with its defaults, those alone if it is not valid.
+// policy returns what c says about the life of sessions: nothing, which stands
+// for the defaults, if that is not valid.
 func (c Config) policy() session.Policy {
 	p := c.Session.policy()
 	if p.Validate() != nil {
-		p = session.Policy{}
+		return session.Policy{}
 	}
-	return p.WithDefaults()
+	return p
 }
 
 func (c Config) cookie() middleware.Cookie {
@@ -72,6 +73,8 @@ func pathOf(err error) string {
 	for _, field := range [...]struct{ name, path string }{
 		{"Policy.IdleTimeout", "session.idle_timeout"},
 		{"Policy.Lifetime", "session.lifetime"},
+		{"Policy.RememberedIdleTimeout", "session.remembered_idle_timeout"},
+		{"Policy.RememberedLifetime", "session.remembered_lifetime"},
 		{"Policy.TouchEvery", "session.touch_every"},
 		{"Cookie.Name", "cookie.name"},
 		{"Cookie.Path", "cookie.path"},

@@ -339,11 +339,11 @@ func loginRestartsLifetime(t *testing.T, w *world, b *browser) {
 
 func remember(t *testing.T, w *world, b *browser) {
 	got := b.do(func(s *session.Session) { assert.NoError(t, s.Remember(true)) })
-	assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=43200")
+	assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=2592000")
 	w.Advance(10 * time.Minute)
 	b.do(func(s *session.Session) { assert.True(t, s.Persistent()) })
 	got = b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=43200", "counted anew from the login")
+	assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=2592000", "counted anew from the login")
 	got = b.do(func(s *session.Session) { assert.NoError(t, s.Remember(false)) })
 	assert.NotEmpty(t, got.Header.Get("Set-Cookie"))
 	assert.NotContains(t, got.Header.Get("Set-Cookie"), "Max-Age")

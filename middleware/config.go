@@ -116,8 +116,22 @@ func (c Config) validate() error {
 	if c.Overflow != nil && c.Overflow == c.Carrier {
 		errs = append(errs, errors.New("middleware: Config.Overflow is the same as Carrier: leave it nil"))
 	}
+	errs = append(errs, c.checkRemembered()...)
 	if c.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("middleware: Config.Timeout %v is negative", c.Timeout))
 	}
 	return errors.Join(errs...)
+}
+
+// checkRemembered refuses limits that would not be those of new sessions, though
+// whoever has set them thinks so.
+func (c Config) checkRemembered() (errs []error) {
+	p := c.Policy
+	if c.Cookie.Persistent && p.IdleTimeout != 0 && p.RememberedIdleTimeout == 0 {
+		errs = append(errs, errors.New("middleware: Policy.RememberedIdleTimeout is missing: with Cookie.Persistent, new sessions are under it, and not under Policy.IdleTimeout"))
+	}
+	if c.Cookie.Persistent && p.Lifetime != 0 && p.RememberedLifetime == 0 {
+		errs = append(errs, errors.New("middleware: Policy.RememberedLifetime is missing: with Cookie.Persistent, new sessions are under it, and not under Policy.Lifetime"))
+	}
+	return errs
 }

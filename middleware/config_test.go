@@ -82,7 +82,7 @@ func TestCookieAttributes(t *testing.T) {
 		w.Header().Set("Vary", "Accept")
 	})).ServeHTTP(out, httptest.NewRequest(http.MethodGet, "/app", nil))
 	got := out.Header().Get("Set-Cookie")
-	assert.Regexp(t, `^__Secure-app=cr1_[\w-]{43}; Path=/app; Domain=example\.com; Max-Age=43200; HttpOnly; Secure; SameSite=None; Partitioned$`, got)
+	assert.Regexp(t, `^__Secure-app=cr1_[\w-]{43}; Path=/app; Domain=example\.com; Max-Age=2592000; HttpOnly; Secure; SameSite=None; Partitioned$`, got)
 	assert.Equal(t, []string{"Accept", "Cookie"}, out.Header()["Vary"])
 }
 

@@ -35,8 +35,10 @@ type Cookie struct {
 	// site (CHIPS).
 	Partitioned bool
 
-	// Persistent is what session.Session.Remember is for new sessions: whether the
-	// cookie outlives the browser.
+	// Persistent makes new sessions remembered ones, as session.Session.Remember
+	// does: the cookie outlives the browser, and the Policy's limits for remembered
+	// sessions apply. If the Policy sets an ordinary limit, it must then set the
+	// remembered one too.
 	Persistent bool
 
 	// InsecureAllowHTTP leaves out Secure, so that the credential travels in the

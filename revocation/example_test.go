@@ -21,7 +21,7 @@ func Example() {
 
 	list, err := revocation.Open(revocation.Config{
 		Path:     filepath.Join(dir, "revocations"),
-		Lifetime: 12 * time.Hour,
+		Lifetime: session.Policy{}.WithDefaults().RememberedLifetime,
 	})
 	if err != nil {
 		panic(err)

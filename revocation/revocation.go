@@ -38,9 +38,11 @@ type Config struct {
 	// NewVolatile.
 	Path string
 
-	// Lifetime is the longest lifetime that any session has (session.Policy.Lifetime;
-	// when it was shortened, the one before). Entries live that long. Required by
-	// Open; with NewVolatile 0 means that entries stay as long as the list.
+	// Lifetime is the longest lifetime that any session has: the RememberedLifetime
+	// that session.Policy.WithDefaults returns, or Lifetime if the application never
+	// calls session.Session.Remember; when it was shortened, the one before. Entries
+	// live that long. Required by Open; with NewVolatile 0 means that entries stay as
+	// long as the list.
 	Lifetime time.Duration
 
 	// Skew is by how much the clocks of the instances that log users in may differ.

@@ -27,8 +27,8 @@ type op struct {
 
 	fresh   *Record   // opCreate
 	subject string    // opLogin
-	at      time.Time // opLogin
-	persist bool      // opRemember
+	at      time.Time // opLogin, opRemember: when the request began
+	persist bool      // opRemember; opLogin: what a new session is
 }
 
 type opKind uint8
@@ -136,7 +136,7 @@ func (o *op) apply(rec *Record, policy Policy) (*Record, error) {
 	case opClear:
 		next.Values = Values{}
 	case opRemember:
-		next.Persistent = o.persist
+		o.remember(&next, policy)
 	case opLogin:
 		o.login(&next, policy)
 	case opRenew, opMove:
@@ -172,10 +172,21 @@ func (o *op) shown(rec *Record, policy Policy) *Record {
 
 func (o *op) login(rec *Record, policy Policy) {
 	if rec.Subject != "" && rec.Subject != o.subject {
-		rec.Values = Values{}
+		rec.Values, rec.Persistent = Values{}, o.persist
 	}
 	rec.Subject = o.subject
 	rec.AuthenticatedAt, rec.Since = o.at.Truncate(time.Millisecond), time.Time{}
-	rec.Deadline = o.at.Add(policy.Lifetime).Truncate(time.Second)
+	policy.start(rec)
 	rec.Generation++
+}
+
+// remember puts rec under other limits. Where it is under them already, its
+// deadline stays as it is: nothing but a login makes a session live longer.
+func (o *op) remember(rec *Record, policy Policy) {
+	if rec.Persistent == o.persist {
+		return
+	}
+	rec.Persistent = o.persist
+	policy.start(rec)
+	*rec = policy.seen(*rec, o.at)
 }

@@ -9,7 +9,7 @@ import (
 type Options struct {
 	Policy     Policy           // with its defaults filled in
 	Now        func() time.Time // the clock; required
-	Persistent bool             // what Remember is for a session that begins
+	Persistent bool             // whether a session that begins is remembered; see Session.Remember
 	Saver      Saver            // required
 }
 

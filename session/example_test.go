@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/sessiontest"
 )
 
 // Declare the names of values once, with their types.
@@ -139,3 +141,22 @@ func browse(handlers ...http.HandlerFunc) {
 }
 
 func quiet(context.Context, middleware.Event) {}
+
+// A login form with a box "remember me": whoever ticks it is remembered for weeks
+// (Policy.RememberedIdleTimeout and RememberedLifetime), and everybody else isn't.
+func ExampleSession_Remember() {
+	now := func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+	login := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		_ = s.Login("alice") // after the password was checked
+		_ = s.Remember(r.FormValue("remember") == "on")
+		fmt.Println(s.Persistent(), s.Snapshot().Deadline.Sub(s.CreatedAt()))
+	})
+	for _, form := range []string{"", "remember=on"} {
+		r := httptest.NewRequest("GET", "/login?"+form, nil)
+		login.ServeHTTP(httptest.NewRecorder(), sessiontest.Request(r, sessiontest.Session{Now: now}))
+	}
+	// Output:
+	// false 12h0m0s
+	// true 720h0m0s
+}

@@ -13,9 +13,15 @@ type Policy struct {
 	IdleTimeout time.Duration
 
 	// Lifetime ends a session so long after it was created, and anew after each
-	// login, whatever the activity. 0 means 12 hours, or IdleTimeout if that is
-	// longer.
+	// login, whatever the activity. 0 means 12 hours.
 	Lifetime time.Duration
+
+	// RememberedIdleTimeout and RememberedLifetime are the limits of sessions
+	// that [Session.Remember] was called for, in the place of IdleTimeout and
+	// Lifetime. 0 means 14 and 30 days, or the ordinary limit if that is longer;
+	// 0 also means at most RememberedLifetime for RememberedIdleTimeout. Neither
+	// may be shorter than the ordinary limit.
+	RememberedIdleTimeout, RememberedLifetime time.Duration
 
 	// TouchEvery is how stale the recorded activity may be: within it, a request
 	// that changes nothing also writes nothing. A session may therefore end up to
@@ -24,29 +30,43 @@ type Policy struct {
 	TouchEvery time.Duration
 }
 
+const day = 24 * time.Hour
+
 // AAL1 is the longest Policy that NIST SP 800-63B-4, Section 2.1.3 allows at
 // authentication assurance level 1: 30 days, and no idle timeout of its own.
-func AAL1() Policy { return Policy{IdleTimeout: 30 * 24 * time.Hour, Lifetime: 30 * 24 * time.Hour} }
+func AAL1() Policy { return same(30*day, 30*day) }
 
 // AAL2 is the longest Policy that NIST SP 800-63B-4, Section 2.2.3 advises at
-// level 2: 24 hours, or 1 hour without activity.
-func AAL2() Policy { return Policy{IdleTimeout: time.Hour, Lifetime: 24 * time.Hour} }
+// level 2: 24 hours, or 1 hour without activity. To remember a visitor changes
+// nothing about that.
+func AAL2() Policy { return same(time.Hour, day) }
 
 // AAL3 is the longest Policy that NIST SP 800-63B-4, Section 2.3.3 allows at
-// level 3: 12 hours, or 15 minutes without activity.
-func AAL3() Policy { return Policy{IdleTimeout: 15 * time.Minute, Lifetime: 12 * time.Hour} }
+// level 3: 12 hours, or 15 minutes without activity. To remember a visitor
+// changes nothing about that.
+func AAL3() Policy { return same(15*time.Minute, 12*time.Hour) }
 
-// WithDefaults returns p with its zero fields filled in.
+// same returns a Policy with the same limits for all sessions.
+func same(idle, lifetime time.Duration) Policy {
+	return Policy{
+		IdleTimeout: idle, Lifetime: lifetime,
+		RememberedIdleTimeout: idle, RememberedLifetime: lifetime,
+	}
+}
+
+// WithDefaults returns p with its zero fields filled in. After it, no session
+// has longer limits than the remembered ones.
 func (p Policy) WithDefaults() Policy {
-	if p.Lifetime == 0 {
-		p.Lifetime = max(12*time.Hour, p.IdleTimeout)
+	fill := func(field *time.Duration, value time.Duration) {
+		if *field == 0 {
+			*field = value
+		}
 	}
-	if p.IdleTimeout == 0 {
-		p.IdleTimeout = min(20*time.Minute, p.Lifetime)
-	}
-	if p.TouchEvery == 0 {
-		p.TouchEvery = min(time.Minute, p.IdleTimeout/4)
-	}
+	fill(&p.Lifetime, 12*time.Hour)
+	fill(&p.IdleTimeout, min(20*time.Minute, p.Lifetime))
+	fill(&p.RememberedLifetime, max(30*day, p.Lifetime))
+	fill(&p.RememberedIdleTimeout, min(max(14*day, p.IdleTimeout), p.RememberedLifetime))
+	fill(&p.TouchEvery, min(time.Minute, p.IdleTimeout/4))
 	return p
 }
 
@@ -54,29 +74,50 @@ func (p Policy) WithDefaults() Policy {
 func (p Policy) Validate() error {
 	p = p.WithDefaults()
 	var errs []error
+	fail := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("session: Policy."+format, args...))
+	}
 	if p.IdleTimeout < time.Second {
-		errs = append(errs, fmt.Errorf("session: Policy.IdleTimeout %v: must be at least 1s", p.IdleTimeout))
+		fail("IdleTimeout %v: must be at least 1s", p.IdleTimeout)
 	}
 	if p.Lifetime < time.Second {
-		errs = append(errs, fmt.Errorf("session: Policy.Lifetime %v: must be at least 1s", p.Lifetime))
+		fail("Lifetime %v: must be at least 1s", p.Lifetime)
 	}
 	if p.IdleTimeout > p.Lifetime {
-		errs = append(errs, fmt.Errorf("session: Policy.IdleTimeout %v is longer than Lifetime %v: shorten it or raise Lifetime", p.IdleTimeout, p.Lifetime))
+		fail("IdleTimeout %v is longer than Lifetime %v: shorten it or raise Lifetime", p.IdleTimeout, p.Lifetime)
+	}
+	if p.RememberedIdleTimeout < p.IdleTimeout {
+		fail("RememberedIdleTimeout %v is shorter than IdleTimeout %v: raise it or shorten IdleTimeout", p.RememberedIdleTimeout, p.IdleTimeout)
+	}
+	if p.RememberedLifetime < p.Lifetime {
+		fail("RememberedLifetime %v is shorter than Lifetime %v: raise it or shorten Lifetime", p.RememberedLifetime, p.Lifetime)
+	}
+	if p.RememberedIdleTimeout > p.RememberedLifetime {
+		fail("RememberedIdleTimeout %v is longer than RememberedLifetime %v: shorten it or raise RememberedLifetime", p.RememberedIdleTimeout, p.RememberedLifetime)
 	}
 	if p.TouchEvery < 0 || p.TouchEvery > p.IdleTimeout/4 {
-		errs = append(errs, fmt.Errorf("session: Policy.TouchEvery %v: must be between 0 and a quarter of IdleTimeout %v", p.TouchEvery, p.IdleTimeout))
+		fail("TouchEvery %v: must be between 0 and a quarter of IdleTimeout %v", p.TouchEvery, p.IdleTimeout)
 	}
 	return errors.Join(errs...)
+}
+
+// limits returns the limits that rec is under.
+func (p *Policy) limits(rec *Record) (idle, lifetime time.Duration) {
+	if rec.Persistent {
+		return p.RememberedIdleTimeout, p.RememberedLifetime
+	}
+	return p.IdleTimeout, p.Lifetime
 }
 
 // Over decides whether the session of rec is over at now: 0 if it lives,
 // otherwise [IdleTimeout] or [LifetimeOver]. At the deadline itself it is over
 // (RFC 7519, Section 4.1.4). A record made under a longer policy is held to p.
 func (p Policy) Over(rec *Record, now time.Time) Reason {
+	idle, lifetime := p.limits(rec)
 	switch {
-	case !now.Before(rec.Deadline), !now.Before(rec.startedAt().Add(p.Lifetime)):
+	case !now.Before(rec.Deadline), !now.Before(rec.startedAt().Add(lifetime)):
 		return LifetimeOver
-	case !now.Before(rec.IdleDeadline), !now.Before(rec.SeenAt.Add(p.IdleTimeout)):
+	case !now.Before(rec.IdleDeadline), !now.Before(rec.SeenAt.Add(idle)):
 		return IdleTimeout
 	}
 	return 0
@@ -87,15 +128,23 @@ func (p Policy) TouchDue(rec *Record, now time.Time) bool {
 	return now.Sub(rec.SeenAt) >= p.TouchEvery
 }
 
+// start gives rec the absolute deadline of a session that has just begun, or
+// has just come under other limits.
+func (p *Policy) start(rec *Record) {
+	_, lifetime := p.limits(rec)
+	rec.Deadline = rec.startedAt().Add(lifetime).Truncate(time.Second)
+}
+
 // seen returns rec's time fields after activity at now. Activity never moves
 // the absolute deadline, and never moves anything back.
-func (p Policy) seen(rec Record, now time.Time) Record {
+func (p *Policy) seen(rec Record, now time.Time) Record {
+	idle, lifetime := p.limits(&rec)
 	now = now.Truncate(time.Second)
-	rec.Deadline = earliest(rec.Deadline, rec.startedAt().Add(p.Lifetime).Truncate(time.Second))
+	rec.Deadline = earliest(rec.Deadline, rec.startedAt().Add(lifetime).Truncate(time.Second))
 	if now.After(rec.SeenAt) {
 		rec.SeenAt = now
 	}
-	rec.IdleDeadline = earliest(rec.SeenAt.Add(p.IdleTimeout).Truncate(time.Second), rec.Deadline)
+	rec.IdleDeadline = earliest(rec.SeenAt.Add(idle).Truncate(time.Second), rec.Deadline)
 	return rec
 }
 

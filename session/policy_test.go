@@ -11,18 +11,23 @@ import (
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func TestPolicyDefaults(t *testing.T) {
-	const day = 24 * time.Hour
+
+	policy := func(idle, lifetime, rememberedIdle, rememberedLifetime, touch time.Duration) session.Policy {
+		return session.Policy{IdleTimeout: idle, Lifetime: lifetime, RememberedIdleTimeout: rememberedIdle, RememberedLifetime: rememberedLifetime, TouchEvery: touch}
+	}
 	tests := []struct {
 		name     string
 		in, want session.Policy
 	}{
-		{"zero", session.Policy{}, session.Policy{20 * time.Minute, 12 * time.Hour, time.Minute}},
-		{"short idle", session.Policy{IdleTimeout: time.Minute}, session.Policy{time.Minute, 12 * time.Hour, 15 * time.Second}},
-		{"short life", session.Policy{Lifetime: 5 * time.Minute}, session.Policy{5 * time.Minute, 5 * time.Minute, time.Minute}},
-		{"long idle", session.Policy{IdleTimeout: 2 * day}, session.Policy{2 * day, 2 * day, time.Minute}},
-		{"AAL1", session.AAL1(), session.Policy{30 * day, 30 * day, time.Minute}},
-		{"AAL2", session.AAL2(), session.Policy{time.Hour, day, time.Minute}},
-		{"AAL3", session.AAL3(), session.Policy{15 * time.Minute, 12 * time.Hour, time.Minute}},
+		{"zero", session.Policy{}, policy(20*time.Minute, 12*time.Hour, 14*day, 30*day, time.Minute)},
+		{"short idle", session.Policy{IdleTimeout: time.Minute}, policy(time.Minute, 12*time.Hour, 14*day, 30*day, 15*time.Second)},
+		{"short life", session.Policy{Lifetime: 5 * time.Minute}, policy(5*time.Minute, 5*time.Minute, 14*day, 30*day, time.Minute)},
+		{"long", session.Policy{IdleTimeout: 20 * day, Lifetime: 90 * day}, policy(20*day, 90*day, 20*day, 90*day, time.Minute)},
+		{"remembered for a week", session.Policy{RememberedLifetime: 7 * day}, policy(20*time.Minute, 12*time.Hour, 7*day, 7*day, time.Minute)},
+		{"remembered for an idle hour", session.Policy{RememberedIdleTimeout: time.Hour}, policy(20*time.Minute, 12*time.Hour, time.Hour, 30*day, time.Minute)},
+		{"AAL1", session.AAL1(), policy(30*day, 30*day, 30*day, 30*day, time.Minute)},
+		{"AAL2", session.AAL2(), policy(time.Hour, day, time.Hour, day, time.Minute)},
+		{"AAL3", session.AAL3(), policy(15*time.Minute, 12*time.Hour, 15*time.Minute, 12*time.Hour, time.Minute)},
 	}
 	for _, tt := range tests {
 		assert.Equal(t, tt.want, tt.in.WithDefaults(), tt.name)
@@ -39,6 +44,10 @@ func TestPolicyValidate(t *testing.T) {
 		{"negative idle", session.Policy{IdleTimeout: -1}, "IdleTimeout -1ns: must be at least 1s"},
 		{"tiny life", session.Policy{Lifetime: time.Millisecond}, "Lifetime 1ms: must be at least 1s"},
 		{"idle beyond life", session.Policy{IdleTimeout: time.Hour, Lifetime: time.Minute}, "longer than Lifetime"},
+		{"idle beyond the default life", session.Policy{IdleTimeout: 13 * time.Hour}, "longer than Lifetime 12h0m0s"},
+		{"remembered for less", session.Policy{IdleTimeout: time.Hour, RememberedIdleTimeout: time.Minute}, "RememberedIdleTimeout 1m0s is shorter than IdleTimeout 1h0m0s"},
+		{"remembered for less, in all", session.Policy{RememberedLifetime: time.Hour}, "RememberedLifetime 1h0m0s is shorter than Lifetime 12h0m0s"},
+		{"remembered idle beyond life", session.Policy{RememberedIdleTimeout: 31 * 24 * time.Hour}, "longer than RememberedLifetime 720h0m0s"},
 		{"rare touch", session.Policy{IdleTimeout: time.Minute, TouchEvery: 16 * time.Second}, "a quarter of IdleTimeout"},
 		{"negative touch", session.Policy{TouchEvery: -1}, "TouchEvery"},
 	}
@@ -55,6 +64,8 @@ func TestOver(t *testing.T) {
 	login := *rec
 	login.AuthenticatedAt, login.Deadline = start.Add(time.Hour), start.Add(13*time.Hour)
 	login.SeenAt, login.IdleDeadline = start.Add(12*time.Hour), start.Add(12*time.Hour+20*time.Minute)
+	remembered := *rec
+	remembered.Persistent, remembered.IdleDeadline, remembered.Deadline = true, start.Add(15*24*time.Hour), start.Add(30*24*time.Hour)
 	usual := session.Policy{}.WithDefaults()
 	tests := []struct {
 		name   string
@@ -71,6 +82,9 @@ func TestOver(t *testing.T) {
 		{"longer idle timeout changes nothing", session.AAL1(), rec, 80 * time.Minute, session.IdleTimeout},
 		{"shorter lifetime", session.Policy{Lifetime: time.Hour}.WithDefaults(), rec, time.Hour, session.LifetimeOver},
 		{"counted from the login", usual, &login, 12*time.Hour + 10*time.Minute, 0},
+		{"remembered", usual, &remembered, 14 * 24 * time.Hour, 0},
+		{"shorter idle timeout, remembered", session.Policy{RememberedIdleTimeout: 24 * time.Hour}.WithDefaults(), &remembered, 25 * time.Hour, session.IdleTimeout},
+		{"shorter lifetime, remembered", session.Policy{RememberedLifetime: 24 * time.Hour}.WithDefaults(), &remembered, 24 * time.Hour, session.LifetimeOver},
 		{"shorter lifetime, from the login", session.Policy{Lifetime: 11 * time.Hour}.WithDefaults(), &login, 12 * time.Hour, session.LifetimeOver},
 	}
 	for _, tt := range tests {

@@ -22,7 +22,7 @@ type Record struct {
 	IdleDeadline    time.Time // over at this instant, unless there is activity before
 	Deadline        time.Time // over at this instant, whatever happens
 	Since           time.Time // see CountsFrom; zero for where it began
-	Persistent      bool      // the cookie outlives the browser
+	Persistent      bool      // under the limits of remembered sessions; the cookie outlives the browser
 
 	Values Values // what handlers have set
 }

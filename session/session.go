@@ -80,7 +80,7 @@ func (s *Session) AuthenticatedAt() time.Time { return s.record().AuthenticatedA
 // in whole seconds; zero if it doesn't exist.
 func (s *Session) ExpiresAt() time.Time { return s.record().IdleDeadline }
 
-// Persistent reports whether the cookie outlives the browser; see [Session.Remember].
+// Persistent reports whether the session is remembered; see [Session.Remember].
 func (s *Session) Persistent() bool { return s.record().Persistent }
 
 // Snapshot returns the session as this request sees it, all fields of one
@@ -141,19 +141,49 @@ func (s *Session) Delete(name string) error {
 // Clear removes all values. The session and its subject stay.
 func (s *Session) Clear() error { return s.changeExisting(op{kind: opClear}) }
 
-// Remember decides whether the cookie outlives the browser, or ends with it. How
-// long the session lives is up to the [Policy] alone: to remember visitors for 30
-// days, the IdleTimeout and Lifetime must be as long.
-func (s *Session) Remember(persistent bool) error {
-	return s.change(op{kind: opRemember, persist: persistent})
+// Remember puts the session under the [Policy]'s limits for remembered sessions,
+// by default 14 days without a request and 30 days in all, and lets its cookie
+// outlive the browser; or, with false, under the ordinary limits again. The
+// lifetime counts from the login, or from the session's start if nobody is logged
+// in. A session whose limits change gets a new credential, as by [Session.Renew].
+// Call Remember after [Session.Login], which forgets what another subject chose.
+//
+// Remember(false) fails with [LifetimeOver], and changes nothing, if the login is
+// longer ago than the ordinary Lifetime: call Destroy then.
+func (s *Session) Remember(remember bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writableLocked(); err != nil {
+		return err
+	}
+	o := op{kind: opRemember, persist: remember, at: s.began}
+	if s.view == nil || s.base == nil {
+		return s.addLocked(o, true) // no credential is under other limits
+	}
+	next := o.shown(s.view, s.o.Policy)
+	switch {
+	case s.view.Persistent == remember:
+		return nil
+	case s.closed == headerSent:
+		return errTooLate()
+	case !s.began.Before(next.Deadline):
+		return fmt.Errorf("session: Remember(false): the login is longer ago than the Lifetime of a session that is not remembered; call Destroy: %w", LifetimeOver)
+	}
+	// All credentials of one generation have the same deadline: to end one of
+	// them is to end all, for as long as any of them could live.
+	if err := s.addLocked(o, true); err != nil {
+		return err
+	}
+	return s.addLocked(op{kind: opRenew}, true)
 }
 
 // Login records that subject has just authenticated. It is the defence against
 // session fixation: the visitor gets a new credential and the old one is dead at
 // once; in stateless mode on this instance, and on others when they hear of it.
 // The lifetime starts anew. When another subject was logged in, all values are
-// cleared. If all sessions of subject have been ended since the request began,
-// this one is dead, too.
+// cleared, and whether the session is remembered is as for a new one. If all
+// sessions of subject have been ended since the request began, this one is dead,
+// too.
 func (s *Session) Login(subject string) error {
 	if subject == "" || len(subject) > MaxSubjectLength || !utf8.ValidString(subject) {
 		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w", MaxSubjectLength, BadValue)
@@ -163,7 +193,7 @@ func (s *Session) Login(subject string) error {
 	}
 	// Dated to the beginning of the request: if the subject's sessions are all
 	// ended while a password is being checked, this one must not escape.
-	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.began}, true)
+	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.began, persist: s.o.Persistent}, true)
 }
 
 // Renew gives the visitor a new credential and ends the old one at once, as
@@ -284,9 +314,9 @@ func (s *Session) newRecord() *Record {
 		Lineage:    newLineage(),
 		CreatedAt:  now,
 		SeenAt:     now,
-		Deadline:   now.Add(s.o.Policy.Lifetime).Truncate(time.Second),
 		Persistent: s.o.Persistent,
 	}
+	s.o.Policy.start(&rec)
 	rec = s.o.Policy.seen(rec, now)
 	return &rec
 }

@@ -118,7 +118,11 @@ func (s Session) begin(to *session.Session) error {
 // loggedIn puts the login of rec at another time.
 func loggedIn(rec *session.Record, at time.Time, policy session.Policy) {
 	rec.AuthenticatedAt = at
-	rec.Deadline = at.Add(policy.Lifetime).Truncate(time.Second)
+	lifetime := policy.Lifetime
+	if rec.Persistent {
+		lifetime = policy.RememberedLifetime
+	}
+	rec.Deadline = at.Add(lifetime).Truncate(time.Second)
 	if rec.Deadline.Before(rec.IdleDeadline) {
 		rec.IdleDeadline = rec.Deadline
 	}
@@ -139,7 +143,7 @@ type Result struct {
 	ID        string         // "" if there is no session now
 	Subject   string         // who is logged in; "" for nobody
 	Values    map[string]any // as encoding/json decodes them: numbers are float64
-	Renewed   bool           // by Login or Renew: the visitor would get a new credential
+	Renewed   bool           // by Login, Renew or Remember: the visitor would get a new credential
 	Destroyed bool           // by Destroy
 }
 
