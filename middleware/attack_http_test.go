@@ -56,6 +56,40 @@ func TestAttackCost(t *testing.T) {
 	}
 }
 
+// Refusing a Cookie header of 1 MB takes at most 64 KB, whatever is in it.
+func TestAttackCookieHeaderCost(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		m := w.middleware(t, mode)
+		h := m.Handler(http.HandlerFunc(show))
+		parts := strings.Split(begin(t, w.middleware(t, "stateless"), "alice"), ".")
+		fill := func(format string, length int) string { // different cookies, up to 1 MB and up to what is read
+			var header strings.Builder
+			for i := 0; header.Len() < 1<<20 && i < 2999; i++ {
+				value := fmt.Sprintf(format, i)
+				value = strings.Replace(value, "*", strings.Repeat("A", max(0, length-len(value))), 1)
+				fmt.Fprintf(&header, "__Host-session=%s; ", value)
+			}
+			return header.String()
+		}
+		for name, header := range map[string]string{
+			"a signed form":          fill("%d.*.AAAA", 400),
+			"an encrypted form":      fill("%d..AAAA.*.AAAA", 400),
+			"the longest":            fill("%d..AAAA.*.AAAA", 4000),
+			"forged, of a known key": fill(parts[0]+".."+parts[2]+".AAA%dA*."+parts[4], 4000),
+			"of no form":             fill("%d*", 400),
+			"an opaque form":         fill("cr1_A%07d*A", 47),
+			"short":                  fill("%d.b.c", 8),
+			"one":                    fill("%d.*.AAAA", 1<<20),
+			"one of dots":            strings.ReplaceAll(fill("%d*", 1<<20), "A", "."),
+		} {
+			r := cookies()
+			r.Header["Cookie"] = []string{header}
+			require.Contains(t, serve(h, r).Body, `subject ""`, name)
+			assert.LessOrEqual(t, allocated(func() { serve(h, r) }), uint64(64<<10), name)
+		}
+	})
+}
+
 // Names that only look like the cookie's are other names.
 func TestAttackCookiePrefixes(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {

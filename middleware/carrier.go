@@ -30,6 +30,11 @@ type Carrier interface {
 	// of another carrier's form.
 	Open(ctx context.Context, credential string) (rec *session.Record, current string, err error)
 
+	// Reopen does what Open does, for a credential that was opened, or made, in
+	// the same request: known is the record of that time. The carrier needn't
+	// verify the credential again.
+	Reopen(ctx context.Context, credential string, known *session.Record) (rec *session.Record, current string, err error)
+
 	// Issue makes a new credential for rec, which has none of this form yet.
 	// It fails with session.TooLarge if rec doesn't fit.
 	Issue(ctx context.Context, rec *session.Record) (credential string, err error)

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,57 +34,103 @@ type opened struct {
 }
 
 // load opens the session that the request's cookies stand for. An error means
-// that it could not be told; a credential that opens nothing is no error.
+// that the store or the keys could not answer; a credential that opens nothing is
+// no error.
 func (x *exchange) load(r *http.Request) error {
-	var list [maxTried]string
-	cookies := values(r.Header["Cookie"], x.m.c.Cookie.Name, list[:0])
-	if len(cookies) == 0 {
+	lines := r.Header["Cookie"]
+	if len(lines) == 0 {
 		x.begin(opened{})
 		return nil
 	}
-	x.presented = true
+	var list [maxTried]string
+	found := x.candidates(lines, list[:0])
+	x.presented = found.any
+	if len(found.list) == 0 && !found.more {
+		x.begin(opened{})
+		return nil
+	}
 	ctx, cancel := x.m.bounded(x.ctx)
 	defer cancel()
-	found, err := x.choose(ctx, cookies)
+	best, err := x.choose(ctx, found)
 	if err != nil {
 		return err
 	}
-	x.begin(found)
+	x.begin(best)
 	return nil
 }
 
-// values appends the values of the cookies called name to list. It reads them as
-// net/http does, also in that it reads none of a request with thousands of them;
-// but it takes a fraction of the time, since it doesn't look at what the carriers
-// check anyway, and it never takes a quoted value for an unquoted one.
-func values(lines []string, name string, list []string) []string {
-	count := 0
-	for _, line := range lines {
-		for rest := line; rest != ""; {
-			if count++; count > maxCookies {
-				return nil
-			}
-			var pair string
-			pair, rest, _ = strings.Cut(rest, ";")
-			n, value, ok := strings.Cut(pair, "=")
-			if ok && strings.Trim(n, " \t") == name {
-				list = append(list, strings.TrimRight(value, " \t"))
+// values yields the values of the cookies called name. It reads them as net/http
+// does, also in that it reads none of a request with thousands of them; but it
+// takes a fraction of the time, since it doesn't look at what the carriers check
+// anyway, and it never takes a quoted value for an unquoted one.
+func values(lines []string, name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		count := 0
+		for _, line := range lines {
+			count += strings.Count(line, ";") + 1
+		}
+		if count > maxCookies {
+			return
+		}
+		for _, line := range lines {
+			for rest := line; rest != ""; {
+				var pair string
+				pair, rest, _ = strings.Cut(rest, ";")
+				n, value, ok := strings.Cut(pair, "=")
+				if ok && strings.Trim(n, " \t") == name && !yield(strings.TrimRight(value, " \t")) {
+					return
+				}
 			}
 		}
 	}
-	return list
+}
+
+// candidates are the credentials of a request that are worth opening.
+type candidates struct {
+	list []string // of a known form, each once
+	more bool     // there are others, beyond the capacity of list
+	any  bool     // some cookie of the name was sent
+}
+
+// candidates appends the credentials that the cookies hold to list, up to its
+// capacity: whatever a client sends, nothing grows with it.
+func (x *exchange) candidates(lines, list []string) candidates {
+	found, malformed := candidates{list: list}, false
+	for credential := range values(lines, x.m.c.Cookie.Name) {
+		found.any = true
+		switch {
+		case x.m.carrier(credential) == nil:
+			malformed = true
+		case slices.Contains(found.list, credential):
+		case len(found.list) == cap(found.list):
+			found.more = true
+		default:
+			found.list = append(found.list, credential)
+		}
+	}
+	if malformed {
+		x.event(Refused, nil, fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", x.m.c.Cookie.Name, session.Malformed))
+	}
+	return found
+}
+
+// A look is what a credential opened to.
+type look struct {
+	credential string
+	found      opened
+	err        error
 }
 
 // choose opens cookies of the same name. Their order tells nothing
 // (RFC 6265bis, Section 4.2.2): if exactly one opens, it is used; if several
 // open to one session, the newer state is; if they open to different sessions,
 // or there are too many to try, somebody has planted some, and none is used.
-func (x *exchange) choose(ctx context.Context, cookies []string) (opened, error) {
-	var list [maxTried]string
-	candidates, more := x.candidates(cookies, list[:0])
+func (x *exchange) choose(ctx context.Context, from candidates) (opened, error) {
+	var looks [maxTried]look
 	var best opened
-	for _, credential := range candidates {
-		found, err := x.m.open(ctx, credential)
+	for i, credential := range from.list {
+		found, err := x.m.open(ctx, credential, looks[:i])
+		looks[i] = look{credential, found, err}
 		over := false
 		if err == nil {
 			over, err = x.isOver(ctx, &found)
@@ -102,7 +149,7 @@ func (x *exchange) choose(ctx context.Context, cookies []string) (opened, error)
 			best = found
 		}
 	}
-	if !more && x.rivals == nil {
+	if !from.more && x.rivals == nil {
 		return best, nil
 	}
 	if best.rec != nil {
@@ -112,7 +159,7 @@ func (x *exchange) choose(ctx context.Context, cookies []string) (opened, error)
 	return opened{}, nil
 }
 
-// rival notes a session that is not used, each once, in its newest state.
+// rival records a session that is not used, once per ID, in its newest state.
 func (x *exchange) rival(found opened) {
 	for i, other := range x.rivals {
 		if other.rec.ID == found.rec.ID {
@@ -125,31 +172,17 @@ func (x *exchange) rival(found opened) {
 	x.rivals = append(x.rivals, found)
 }
 
-// candidates appends to found the credentials to try: those of a known form,
-// each once, up to found's capacity. more reports whether that was too little.
-func (x *exchange) candidates(cookies, found []string) (_ []string, more bool) {
-	malformed := false
-	for _, credential := range cookies {
-		switch {
-		case x.m.carrier(credential) == nil:
-			malformed = true
-		case slices.Contains(found, credential):
-		case len(found) == cap(found):
-			more = true
-		default:
-			found = append(found, credential)
-		}
-	}
-	if malformed {
-		x.event(Refused, nil, fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", x.m.c.Cookie.Name, session.Malformed))
-	}
-	return found, more
-}
-
-// open follows a credential to the record that it stands for by now.
-func (m *Middleware) open(ctx context.Context, credential string) (opened, error) {
+// open follows a credential to the record that it stands for by now. before are
+// the looks of the same request: what they have opened is not opened again.
+func (m *Middleware) open(ctx context.Context, credential string, before []look) (opened, error) {
 	next := credential
 	for range maxHops {
+		for _, l := range before {
+			if l.credential == next {
+				l.found.presented = credential
+				return l.found, l.err
+			}
+		}
 		carrier := m.carrier(next)
 		if carrier == nil {
 			return opened{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w", session.Malformed)
@@ -166,14 +199,33 @@ func (m *Middleware) open(ctx context.Context, credential string) (opened, error
 	return opened{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
 }
 
-// isOver decides whether a session that opens is over, and if so buries it.
+// reopen finds out what has become of a session that the same request has opened
+// or made.
+func (m *Middleware) reopen(ctx context.Context, was opened) (opened, error) {
+	if was.rec == nil {
+		return m.open(ctx, was.current, nil)
+	}
+	rec, current, err := was.carrier.Reopen(ctx, was.current, was.rec)
+	if err != nil {
+		return opened{}, err
+	}
+	if rec == nil {
+		now, err := m.open(ctx, current, nil)
+		now.presented = was.presented
+		return now, err
+	}
+	return opened{rec: rec, carrier: was.carrier, presented: was.presented, current: current}, nil
+}
+
+// isOver decides whether a session that opens is over, and if so removes it and
+// reports it.
 func (x *exchange) isOver(ctx context.Context, found *opened) (bool, error) {
 	if x.m.c.Policy.Over(found.rec, x.m.c.Now()) == 0 {
 		return false, nil
 	}
 	// Another request may have been active just before the deadline, and saved
 	// that while this one was looking: look again, now that it has passed.
-	again, err := x.m.open(ctx, found.presented)
+	again, err := x.m.reopen(ctx, *found)
 	if err != nil {
 		return false, err
 	}

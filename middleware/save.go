@@ -191,7 +191,7 @@ func (x *exchange) reopen(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("middleware: other requests kept changing the session until the timeout: %w", session.Unavailable)
 	}
-	found, err := x.m.open(ctx, x.credential)
+	found, err := x.m.reopen(ctx, opened{rec: x.kept, carrier: x.carrier, current: x.credential})
 	if err != nil {
 		return err
 	}

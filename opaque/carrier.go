@@ -98,6 +98,11 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	return nil, found.successor, nil
 }
 
+// Reopen implements middleware.Carrier: what counts is what the store keeps now.
+func (c *Carrier) Reopen(ctx context.Context, credential string, _ *session.Record) (*session.Record, string, error) {
+	return c.Open(ctx, credential)
+}
+
 // Issue implements middleware.Carrier.
 func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
 	credential := newCredential()

@@ -119,13 +119,56 @@ func (c *Carrier) InPlace() bool { return false }
 // MaxLength implements middleware.Carrier.
 func (c *Carrier) MaxLength() int { return c.c.MaxLength }
 
-// Open implements middleware.Carrier.
+// Open implements middleware.Carrier. Whoever presents a token that is refused
+// waits for one check of a signature, whether the token is forged, has expired or
+// has ended, and whether or not it is remembered.
 func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
 	now := c.c.Now()
-	own, newest, err := c.find(ctx, credential, now)
+	own, newest, err := c.remembered(ctx, credential, now)
 	if err != nil {
 		return nil, "", err
 	}
+	if own == nil {
+		if own, newest, err = c.verify(ctx, credential, now); err != nil {
+			return nil, "", err
+		}
+		return c.follow(ctx, own, newest, now)
+	}
+	rec, current, err := c.follow(ctx, own, newest, now)
+	if err != nil || rec != nil && !now.Before(rec.IdleDeadline) {
+		c.codec.spend(now)
+	}
+	return rec, current, err
+}
+
+// Reopen implements middleware.Carrier. A token that isn't remembered is not
+// verified again if it is refused anyway; if it lives, it is, for only its text
+// tells whether its keys are still trusted.
+func (c *Carrier) Reopen(ctx context.Context, credential string, known *session.Record) (*session.Record, string, error) {
+	now := c.c.Now()
+	own, newest, err := c.remembered(ctx, credential, now)
+	if err == nil && own == nil {
+		if c.lives(known, now) {
+			own, newest, err = c.verify(ctx, credential, now)
+		} else {
+			own = &sealed{token: credential, rec: known}
+			newest = own
+		}
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return c.follow(ctx, own, newest, now)
+}
+
+func (c *Carrier) lives(rec *session.Record, now time.Time) bool {
+	return now.Before(rec.IdleDeadline) && c.c.Revocations.Check(rec) == nil
+}
+
+// follow returns the state that a token stands for by now: its own, or the
+// newest one of its generation, or none but the credential that its session goes
+// on under.
+func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time) (*session.Record, string, error) {
 	if err := c.c.Revocations.Check(own.rec); err != nil {
 		if next := c.memory.successor(ctx, generationOf(own.rec), now); next != "" {
 			return nil, next, nil
@@ -138,7 +181,7 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	if newest != own && newest.rec.Newer(own.rec) && c.codec.trusted(ctx, newest, now) == nil {
 		return newest.rec, newest.token, nil
 	}
-	return own.rec, credential, nil
+	return own.rec, own.token, nil
 }
 
 // over answers for a token that has expired. Its record tells the caller that
@@ -152,17 +195,23 @@ func (c *Carrier) over(ctx context.Context, own *sealed, now time.Time) (*sessio
 	return own.rec, own.token, nil
 }
 
-// find returns what a presented token says, and the newest state of its
-// generation: from memory, or by verifying it.
-func (c *Carrier) find(ctx context.Context, credential string, now time.Time) (own, newest *sealed, err error) {
+// remembered returns what the memory knows of a presented token, and of the
+// newest state of its generation. Both are nil if it doesn't know the token.
+func (c *Carrier) remembered(ctx context.Context, credential string, now time.Time) (own, newest *sealed, err error) {
 	own, newest = c.memory.present(ctx, credential)
-	if own != nil {
-		if err := c.codec.trusted(ctx, own, now); err != nil {
-			c.memory.drop(ctx, credential)
-			return nil, nil, err
-		}
-		return own, newest, nil
+	if own == nil {
+		return nil, nil, nil
 	}
+	if err := c.codec.trusted(ctx, own, now); err != nil {
+		c.memory.drop(ctx, credential)
+		return nil, nil, err
+	}
+	return own, newest, nil
+}
+
+// verify returns what a presented token says, and the newest state of its
+// generation.
+func (c *Carrier) verify(ctx context.Context, credential string, now time.Time) (own, newest *sealed, err error) {
 	if len(credential) > c.c.MaxLength {
 		return nil, nil, fmt.Errorf("token: longer than any token made here: %w", session.Malformed)
 	}
@@ -170,7 +219,7 @@ func (c *Carrier) find(ctx context.Context, credential string, now time.Time) (o
 	if err != nil {
 		return nil, nil, err
 	}
-	if !now.Before(own.rec.IdleDeadline) || c.c.Revocations.Check(own.rec) != nil {
+	if !c.lives(own.rec, now) {
 		return own, own, nil // not worth remembering
 	}
 	return own, c.memory.add(ctx, own), nil

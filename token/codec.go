@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -26,6 +27,10 @@ type codec struct {
 	ring             *keys.Ring
 	issuer, audience string
 	maxLength        int
+
+	// checking, if set, is called before each check of a signature: tests count
+	// them. It is set before the first use and never changed.
+	checking func()
 }
 
 // A sealed is a session token that was verified, or was made here, with the
@@ -113,15 +118,18 @@ func (c *codec) open(ctx context.Context, credential string, now time.Time) (*se
 		}
 		inner, out.sealKID = plain, kid
 	}
-	payload, kid, err := verify(ctx, c.ring, inner, typSession, now)
+	frame, key, err := findSigner(ctx, c.ring, inner, typSession, now)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := decodeClaims(payload, typSession)
+	if err := c.check(key, frame.SigningInput, frame.Signature); err != nil {
+		return nil, forged(err)
+	}
+	claims, err := decodeClaims(frame.Payload, typSession)
 	if err != nil {
 		return nil, forged(err)
 	}
-	out.signKID, out.issuedAt, out.rec = kid, claims.issuedAt, claims.record()
+	out.signKID, out.issuedAt, out.rec = key.ID(), claims.issuedAt, claims.record()
 	if err := c.accept(claims, now); err != nil {
 		return nil, err
 	}
@@ -142,35 +150,67 @@ func (c *codec) decrypt(ctx context.Context, credential string, now time.Time) (
 	}
 	plain, err := key.Open(frame) // compares alg and enc with the key's
 	if err != nil {
+		c.spend(now)
 		return "", "", forged(err)
 	}
 	return string(plain), key.ID(), nil
 }
 
+func (c *codec) check(key *keys.Key, signingInput string, signature []byte) error {
+	if c.checking != nil {
+		c.checking()
+	}
+	return key.Verify(signingInput, signature)
+}
+
+// spend takes the time of one check of a signature. A token that is refused
+// without one, though its keys are known, would tell by a quick answer why: one
+// that can't be decrypted was never ours, one that is remembered was.
+func (c *codec) spend(now time.Time) {
+	key, err := c.ring.Signer(now)
+	if err != nil {
+		return
+	}
+	// Each byte is 1, so that no algorithm refuses the signature for its form
+	// (a number that is 0 or too large) before it calculates.
+	decoy := bytes.Repeat([]byte{1}, key.SignatureLength())
+	_ = c.check(key, key.ID(), decoy)
+}
+
 // verify checks the signature of a token of the given kind, and returns its
 // claims, unread, and the ID of the key that vouches for them.
 func verify(ctx context.Context, set KeySet, token, typ string, now time.Time) (payload []byte, kid string, err error) {
-	frame, err := jose.ParseJWS(token)
+	frame, key, err := findSigner(ctx, set, token, typ, now)
 	if err != nil {
-		return nil, "", malformed(err)
-	}
-	if frame.Header.Typ != typ {
-		return nil, "", forged(errors.New("token: of another kind"))
-	}
-	if frame.Header.Cty != "" {
-		return nil, "", forged(errors.New("token: a signed token has no cty"))
-	}
-	key, err := set.Key(ctx, frame.Header.Kid, now)
-	if err != nil {
-		return nil, "", keyError(err)
-	}
-	if string(key.Algorithm()) != frame.Header.Alg {
-		return nil, "", forged(errors.New("token: alg is not that of the key"))
+		return nil, "", err
 	}
 	if err := key.Verify(frame.SigningInput, frame.Signature); err != nil {
 		return nil, "", forged(err)
 	}
 	return frame.Payload, key.ID(), nil
+}
+
+// findSigner parses a token of the given kind, and finds the key that it says
+// has signed it. The signature is not checked yet.
+func findSigner(ctx context.Context, set KeySet, token, typ string, now time.Time) (*jose.JWS, *keys.Key, error) {
+	frame, err := jose.ParseJWS(token)
+	if err != nil {
+		return nil, nil, malformed(err)
+	}
+	if frame.Header.Typ != typ {
+		return nil, nil, forged(errors.New("token: of another kind"))
+	}
+	if frame.Header.Cty != "" {
+		return nil, nil, forged(errors.New("token: a signed token has no cty"))
+	}
+	key, err := set.Key(ctx, frame.Header.Kid, now)
+	if err != nil {
+		return nil, nil, keyError(err)
+	}
+	if string(key.Algorithm()) != frame.Header.Alg {
+		return nil, nil, forged(errors.New("token: alg is not that of the key"))
+	}
+	return frame, key, nil
 }
 
 // accept checks the claims of a session token that are the same for each.

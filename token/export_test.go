@@ -9,6 +9,10 @@ import (
 // SetStep has step called before each access to c's memory. Call it before c is used.
 func SetStep(c *Carrier, step func(ctx context.Context, access string)) { c.memory.step = step }
 
+// SetChecking has checking called before each check of a session token's
+// signature. Call it before c is used.
+func SetChecking(c *Carrier, checking func()) { c.codec.checking = checking }
+
 // MemoryUsed returns what c's memory is estimated to take, in bytes.
 func MemoryUsed(c *Carrier) int {
 	c.memory.mu.Lock()
