@@ -193,7 +193,7 @@ func TestTouchIsNoNewVersion(t *testing.T) {
 		base, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
 		p.at(begun.Add(10 * time.Minute))
-		_, _, err = p.Save(t.Context(), credential, base, session.Touch(session.Policy{}.WithDefaults(), p.clock))
+		_, _, err = p.Save(t.Context(), credential, base, session.Touch(session.Policy{RememberedIdleTimeout: 20 * time.Minute}.WithDefaults(), p.clock))
 		require.NoError(t, err)
 		rec, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
