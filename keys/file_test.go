@@ -224,7 +224,7 @@ func TestReadFileRefusesContent(t *testing.T) {
 		{"no kty", drop(ec, "kty"), "kty is not that"},
 		{"date as text", put(ec, "sign_from", "2026-01-01"), `member "sign_from"`},
 		{"negative date", put(ec, "sign_from", -1), `member "sign_from"`},
-		{"date in milliseconds", put(ec, "verify_until", 1790000000000), `member "verify_until"`},
+		{"date in milliseconds", put(ec, "verify_until", int64(1790000000000)), `member "verify_until"`},
 		{"fractional date", strings.Replace(put(ec, "created", 77), "77", "77.5", 1), `member "created"`},
 		{"dates out of order", edit(ec, func(m map[string]any) { m["sign_from"], m["sign_until"] = 20, 10 }), "sign_until is before sign_from"},
 		{"verify_until alone", put(ec, "verify_until", 100), "verify_until without sign_until"},

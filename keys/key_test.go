@@ -376,13 +376,13 @@ func TestExhausted(t *testing.T) {
 		_, err = k.Seal([]byte("x"), "")
 		require.ErrorIs(t, err, keys.ErrExhausted)
 	}
-	require.EqualValues(t, keys.MaxSeals, k.Uses())
+	require.EqualValues(t, uint64(keys.MaxSeals), k.Uses())
 
 	wrap := generate(t, keys.A256KW)
 	keys.SetUses(wrap, keys.MaxSeals)
 	_, err = wrap.Seal([]byte("x"), "")
 	require.NoError(t, err, "a fresh key for each token has no such limit")
-	require.EqualValues(t, keys.MaxSeals+1, wrap.Uses())
+	require.EqualValues(t, uint64(keys.MaxSeals+1), wrap.Uses())
 }
 
 func TestPrintingShowsNoSecret(t *testing.T) {

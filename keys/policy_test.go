@@ -225,7 +225,7 @@ func requireRoundTrip(t *testing.T, p keys.Policy) {
 
 func TestPolicyCheckRate(t *testing.T) {
 	p := keys.Policy{PeakRate: 512, RotationPeriod: 1<<22*time.Second - time.Hour - time.Minute} // 2^31 in all, with the grace and the skew
-	require.EqualValues(t, keys.MaxSeals, p.GCMUses())
+	require.EqualValues(t, uint64(keys.MaxSeals), p.GCMUses())
 	require.NoError(t, p.CheckRate())
 	p.RotationPeriod += time.Second
 	require.EqualError(t, p.CheckRate(), "keys: policy: peak_rate * (rotation_period + grace + clock_skew) = 512 * 48d13h5m5s = 2.1e+09 tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 48d12h4m4s, or use A256KW, which has a fresh key for each token")
