@@ -1,18 +1,20 @@
 package main
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/asn1"
 	"encoding/hex"
 	"encoding/json"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"crypto/aes"
-	"crypto/cipher"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
@@ -79,5 +81,21 @@ func opensslOpens(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if !strings.Contains(string(text), `"keys"`) {
 		ts.Fatalf("no key set")
+	}
+}
+
+// On a machine that has only Go, go test passes; in CI nothing is skipped
+// because a program is missing.
+func TestMissingProgramSkipsTheScript(t *testing.T) {
+	for _, c := range []struct{ ci, want string }{
+		{"", "--- SKIP: TestScripts/interop-jose"},
+		{"true", "--- FAIL: TestScripts/interop-jose"},
+	} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestScripts$/^interop-jose$", "-test.v")
+		cmd.Env = append(os.Environ(), "PATH="+t.TempDir(), "CI="+c.ci, "GORACE=atexit_sleep_ms=0")
+		out, err := cmd.CombinedOutput()
+		require.Equal(t, c.ci == "", err == nil, "%s", out)
+		require.Contains(t, string(out), c.want)
+		require.Contains(t, string(out), "jose is not installed")
 	}
 }

@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command else
+			env.Values[programT{}] = env.T()
 			return nil
 		},
 		Cmds: scriptCommands(),
