@@ -1,5 +1,5 @@
 # make test    all tests, with the race detector; installs what they need
-# make lint    gofmt, go vet, staticcheck
+# make lint    gofmt, go mod tidy, go vet (also for 32 bits), staticcheck
 # make fuzz    every fuzz target for FUZZTIME each
 # make soak    the long versions of the race, soak and flood tests
 # make bench   every benchmark, summed up by benchstat; OLD=file compares
@@ -15,8 +15,8 @@ BENCHTIME ?= 1s
 COUNT     ?= 6
 OLD       ?=
 
-# Every module of the repository but tools/, which has no packages; the root first.
-MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path './tools/*' -not -path '*/testdata/*' | sed 's|/go.mod$$||'))
+# Every module of the repository, the root first.
+MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*' | sed 's|/go.mod$$||'))
 
 .PHONY: test lint fuzz soak bench api needs
 .SILENT:
@@ -24,32 +24,60 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path './tools/
 # Tests that count something write it to the file TEST_REPORT.
 REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export TEST_REPORT=$$report
 
+# The race detector needs a C compiler; needs has refused to go on without one,
+# unless there is no way to install it.
 test: needs
-	$(REPORTED); for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -race -shuffle=on ./...; done; \
-	echo "== simulations"; $(GO) test -run '^TestSimulation' ./keys/rotation; \
-	echo "== counts"; cat $$report
+	summary=$$(mktemp -d); $(REPORTED); trap 'rm -rf "$$summary" "$$report"' EXIT; \
+	$(GO) -C tools build -o "$$summary/summary" ./summary; \
+	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; \
+	{ \
+		for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -json $$race -shuffle=on ./...; done; \
+		echo "== simulations"; $(GO) test -json -run '^TestSimulation' ./keys/rotation; \
+		echo "== counts"; cat $$report; \
+	} | "$$summary/summary" "$$summary/skipped"; \
+	skipped=$$(cat "$$summary/skipped"); [ -n "$$race" ] || skipped="the race detector (no C compiler)$${skipped:+; $$skipped}"; \
+	echo "== all tests passed; skipped: $${skipped:-nothing}"
 
-# What the tests need beyond Go: a C compiler, for the race detector, and other
-# people's tools that read our keys, and the reverse. Add here what a new test needs: a command that
-# tells whether it is there, and the Debian packages that bring it.
+# What the tests need beyond Go: a C compiler for the race detector, other
+# people's tools that read our keys, and the reverse, and a browser. A new test
+# that needs a program skips without it, or fails if CI=true, and has a line
+# here: a command that tells whether it is there, and its Debian packages.
+#
+# Where there is no apt-get, make says what is missing, and the tests skip what
+# needs it.
 needs:
-	need() { \
-		command -v "$$1" >/dev/null && return; \
-		shift; echo "== apt-get install $$*"; \
+	missing=; packages=; \
+	need() { command -v "$$1" >/dev/null || { missing="$$missing $$1"; shift; packages="$$packages $$*"; }; }; \
+	all() { \
+		missing=; packages=; \
+		need "$$($(GO) env CC)" gcc libc6-dev; \
+		need jose jose; \
+		need openssl openssl; \
+		need ssh-keygen openssh-client; \
+	}; \
+	all; [ -n "$$missing" ] || exit 0; \
+	if command -v apt-get >/dev/null; then \
+		echo "== apt-get install$$packages"; \
 		if [ "$$(id -u)" = 0 ]; then root=; else root=sudo; fi; \
 		$$root apt-get update -q </dev/null; \
-		$$root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$$@" </dev/null; \
-	}; \
-	need "$$($(GO) env CC)" gcc libc6-dev; \
-	need jose jose; \
-	need openssl openssl; \
-	need ssh-keygen openssh-client
+		$$root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$packages </dev/null; \
+		hash -r; all; \
+		[ -z "$$missing" ] || { echo "still missing after apt-get install:$$missing"; exit 1; }; \
+	else \
+		echo "== missing:$$missing"; \
+		echo "There is no apt-get here. Install these with your package manager; Debian has them in:$$packages"; \
+		[ "$${CI:-}" != true ] || { echo "CI=true: a missing program is a failure"; exit 1; }; \
+	fi
 
-# staticcheck and benchstat have their versions in tools/go.mod.
+# staticcheck and benchstat have their versions in tools/go.mod. The code must
+# also compile for 32 bits, where an int is too small for many of our numbers.
 lint:
 	echo "== gofmt"; unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
 	staticcheck=$$($(GO) -C tools tool -n staticcheck); \
-	for m in $(MODULES); do echo "== vet, staticcheck $$m"; (cd $$m; $(GO) vet ./...; "$$staticcheck" ./...); done
+	for m in $(MODULES); do \
+		echo "== go mod tidy, vet, staticcheck $$m"; \
+		(cd $$m; $(GO) mod tidy -diff; $(GO) vet ./...; GOARCH=386 $(GO) vet ./...; "$$staticcheck" ./...); \
+	done
 
 # The fuzzer reports the end of its time as an error now and then, without an
 # input that fails: "context deadline exceeded" is no finding.

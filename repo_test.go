@@ -145,6 +145,7 @@ var importTable = []importRule{
 	{"sessiontest", []string{"session", "internal/jose", "internal/durable", "keys", "revocation", "token", "opaque", "middleware"}},
 	{"cmd/keygen", []string{"keys", "keys/rotation", "keys/timeline", "token", "internal/jose", "internal/durable", "internal/span"}},
 	{"cmd/demo", []string{"session", "keys", "keys/rotation", "keys/timeline", "revocation", "token", "opaque", "middleware", "config", "sessiontest"}},
+	{"tools/summary", nil},
 	{"opaque/redisstore", []string{"opaque", "session", "revocation"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "revocation"}},
 	{"benchmarks", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},
