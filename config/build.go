@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -141,17 +140,10 @@ func (b *builder) now() time.Time {
 	return time.Now()
 }
 
-// fail notes what err consists of, each for the field that it names, or else for
-// the one at path; "" stands for several.
+// fail notes what err consists of, each for the field that it is about, or else
+// for the one at path; "" stands for several.
 func (b *builder) fail(path string, err error) {
-	for _, err := range mistakes(err) {
-		path := cmp.Or(pathOf(err), path)
-		if path == "" {
-			b.errs = append(b.errs, fmt.Errorf("config: %w", err))
-			continue
-		}
-		b.errs = append(b.errs, fmt.Errorf("config: %s: %w", fieldLabel(path), err))
-	}
+	b.errs = append(b.errs, report(fieldLabel, path, err)...)
 }
 
 // closeAll closes what was opened, the last first.

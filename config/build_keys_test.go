@@ -56,7 +56,7 @@ func TestBuildKeyFiles(t *testing.T) {
 			app, err := c.Build(config.Options{})
 			require.Nil(t, app)
 			require.ErrorIs(t, err, row.is)
-			require.ErrorContains(t, err, `config: field "keys.file": keys: `)
+			require.ErrorContains(t, err, `config: field "keys.file": `)
 			require.ErrorContains(t, err, row.want)
 			require.NotContains(t, err.Error(), "\n", "one mistake is one error")
 

@@ -163,11 +163,11 @@ func TestBuildReportsEverything(t *testing.T) {
 		require.Nil(t, app)
 		lines := strings.Split(err.Error(), "\n")
 		for i, want := range []string{
-			`config: field "session.idle_timeout": session: Policy.IdleTimeout 1h0m0s is longer than Lifetime 1m0s`,
+			`config: field "session.idle_timeout": 1h is longer than the lifetime of 1m: shorten it, or set session.lifetime to 1h or more`,
 			`config: field "timeout": -1s is negative`,
-			`config: field "keys.file": keys: no key file at `,
-			`config: field "store.max_sessions": opaque: MemoryConfig.MaxSessions is -1`,
-			`config: field "cookie.domain": middleware: Cookie.Domain "shop.example": a __Host-session cookie can't have a Domain`,
+			`config: field "keys.file": no key file at `,
+			`config: field "store.max_sessions": is -1: must not be negative`,
+			`config: field "cookie.domain": "shop.example" can't go with the cookie name __Host-session`,
 		} {
 			require.Contains(t, lines[i], want)
 		}
@@ -197,15 +197,15 @@ func TestBuildRefused(t *testing.T) {
 		{"tokens without keys", config.Config{Mode: config.Opaque, AcceptOtherForm: &yes}, config.Options{}, []string{`field "accept_other_form": is true, and without keys.file no token can be accepted`}},
 		{"encryption keys alone", config.Config{Keys: config.Keys{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; run: keygen rotate --if-due`}},
 		{"store that outlives the list", config.Config{Mode: config.Opaque}, config.Options{Store: store}, []string{`field "revocations.file": is missing: the store outlives this process`}},
-		{"journal in nowhere", config.Config{Keys: config.Keys{File: file}, Revocations: config.Revocations{File: "/nowhere/x"}}, config.Options{}, []string{`field "revocations.file": revocation: Config.Path "/nowhere/x": its directory doesn't exist`}},
+		{"journal in nowhere", config.Config{Keys: config.Keys{File: file}, Revocations: config.Revocations{File: "/nowhere/x"}}, config.Options{}, []string{`field "revocations.file": "/nowhere/x" is in a directory that doesn't exist`}},
 		{"two lists", config.Config{Mode: config.Opaque, Revocations: config.Revocations{File: filepath.Join(t.TempDir(), "x"), InsecureVolatile: true}}, config.Options{}, []string{`field "revocations.insecure_volatile": contradicts field "revocations.file"; keep one of them`}},
 		{"OnExpire of another store", config.Config{Keys: config.Keys{File: symmetric}}, config.Options{Store: store, OnExpire: func(*session.Record) {}}, []string{`Options.OnExpire is for sessions in the memory of this process`}},
-		{"issuer and audience", config.Config{Keys: config.Keys{File: file}, Issuer: "\xff", Audience: "\xff"}, config.Options{}, []string{`field "issuer": token: CarrierConfig.Issuer must be UTF-8`, `field "audience": token: CarrierConfig.Audience must be UTF-8`}},
+		{"issuer and audience", config.Config{Keys: config.Keys{File: file}, Issuer: "\xff", Audience: "\xff"}, config.Options{}, []string{`field "issuer": must be UTF-8`, `field "audience": must be UTF-8`}},
 		{"negative", config.Config{Mode: config.Opaque, Keys: config.Keys{Reload: -1}, TokenMemory: -1, Store: config.Store{Linger: -1}, Revocations: config.Revocations{Skew: -1}}, config.Options{}, []string{`field "keys.reload"`, `field "store.linger"`, `field "revocations.skew"`, `field "token_memory"`}},
-		{"cookie", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Path: "/shop", Domain: "shop.example", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.domain": middleware: Cookie.Domain`, `field "cookie.path": middleware: Cookie.Path`, `field "cookie.insecure_allow_http": middleware: Cookie.InsecureAllowHTTP`}},
-		{"cookie that can't be sent", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "a b"}}, config.Options{}, []string{`field "cookie": middleware: Cookie.Name, Path or Domain`}},
-		{"store", config.Config{Mode: config.Opaque, Store: config.Store{MaxSessions: -1}}, config.Options{}, []string{`field "store.max_sessions": opaque: MemoryConfig.MaxSessions`}},
-		{"same-site", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "sid", SameSite: "none", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.same_site": middleware: Cookie.SameSite=None`}},
+		{"cookie", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Path: "/shop", Domain: "shop.example", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.domain": "shop.example" can't go with the cookie name`, `field "cookie.path": "/shop" can't go with the cookie name`, `field "cookie.insecure_allow_http": can't go with the cookie name`}},
+		{"cookie that can't be sent", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "a b"}}, config.Options{}, []string{`field "cookie.name": "a b" can't be sent`}},
+		{"store", config.Config{Mode: config.Opaque, Store: config.Store{MaxSessions: -1}}, config.Options{}, []string{`field "store.max_sessions": is -1`}},
+		{"same-site", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "sid", SameSite: "none", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.same_site": can't be None together with cookie.insecure_allow_http`}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.o.Logger = slog.New(slog.DiscardHandler)
@@ -273,7 +273,7 @@ func TestRestart(t *testing.T) {
 
 	second, err := c.Build(config.Options{})
 	require.Nil(t, second)
-	require.ErrorContains(t, err, `config: field "revocations.file": revocation: `, "one process has the journal")
+	require.ErrorContains(t, err, `config: field "revocations.file": journal `, "one process has the journal")
 
 	require.NoError(t, first.Close())
 	again := build(t, c, config.Options{})

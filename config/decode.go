@@ -17,6 +17,8 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/goccy/go-yaml"
+
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 )
 
 // maxDocument is the size of the largest document, in bytes.
@@ -35,7 +37,11 @@ func Load(path string) (Config, error) {
 	}
 	cfg, err := Parse(data)
 	if err != nil {
-		return Config{}, fmt.Errorf("config: %s:\n%w", path, err)
+		var errs []error
+		for _, err := range mistakes(err) {
+			errs = append(errs, fmt.Errorf("config: %s: %w", path, fault.Inner(err)))
+		}
+		return Config{}, errors.Join(errs...)
 	}
 	return cfg, nil
 }

@@ -61,9 +61,7 @@ func (v *validator) sessionTimes(s Session) {
 	v.within("session.lifetime", &s.Lifetime, limit.Lifetime, s.Preset)
 	v.within("session.remembered_idle_timeout", &s.RememberedIdleTimeout, limit.RememberedIdleTimeout, s.Preset)
 	v.within("session.remembered_lifetime", &s.RememberedLifetime, limit.RememberedLifetime, s.Preset)
-	for _, err := range mistakes(s.policy().Validate()) {
-		v.errs = append(v.errs, fmt.Errorf("config: %s: %w", v.label(cmp.Or(pathOf(err), "session")), err))
-	}
+	v.errs = append(v.errs, report(v.label, "session", s.policy().Validate())...)
 }
 
 // within holds a value to the limit of a preset, and shortens it to that, so that

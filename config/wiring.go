@@ -1,9 +1,7 @@
 package config
 
 import (
-	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -64,50 +62,4 @@ func sameSite(name string) http.SameSite {
 		return http.SameSiteNoneMode
 	}
 	return http.SameSiteLaxMode
-}
-
-// pathOf returns the field of ours for the one that err is about, which a
-// constructor has refused under its Go name; "" if err names none, or several.
-func pathOf(err error) string {
-	_, text, _ := strings.Cut(err.Error(), ": ") // behind the package
-	for _, field := range [...]struct{ name, path string }{
-		{"Policy.IdleTimeout", "session.idle_timeout"},
-		{"Policy.Lifetime", "session.lifetime"},
-		{"Policy.RememberedIdleTimeout", "session.remembered_idle_timeout"},
-		{"Policy.RememberedLifetime", "session.remembered_lifetime"},
-		{"Policy.TouchEvery", "session.touch_every"},
-		{"Cookie.Name", "cookie.name"},
-		{"Cookie.Path", "cookie.path"},
-		{"Cookie.Domain", "cookie.domain"},
-		{"Cookie.SameSite", "cookie.same_site"},
-		{"Cookie.Partitioned", "cookie.partitioned"},
-		{"Cookie.InsecureAllowHTTP", "cookie.insecure_allow_http"},
-		{"MemoryConfig.MaxSessions", "store.max_sessions"},
-		{"MemoryConfig.MaxBytes", "store.max_bytes"},
-		{"MemoryConfig.Linger", "store.linger"},
-		{"CarrierConfig.Issuer", "issuer"},
-		{"CarrierConfig.Audience", "audience"},
-	} {
-		if rest, ok := strings.CutPrefix(text, field.name); ok && !strings.HasPrefix(rest, ",") {
-			return field.path
-		}
-	}
-	return ""
-}
-
-// mistakes takes apart what errors.Join has joined. An error that wraps several
-// others for its own text stays whole.
-func mistakes(err error) []error {
-	if err == nil {
-		return nil
-	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
-		return []error{err}
-	}
-	var all []error
-	for _, part := range joined.Unwrap() {
-		all = append(all, mistakes(part)...)
-	}
-	return all
 }

@@ -3,11 +3,11 @@ package middleware
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -101,24 +101,24 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	errs := []error{c.Policy.Validate(), c.Cookie.validate()}
 	if c.Carrier == nil {
-		errs = append(errs, errors.New("middleware: Config.Carrier is required: a token.Carrier for stateless sessions, an opaque.Carrier for sessions on the server"))
+		errs = append(errs, fault.Errorf("middleware: Config.Carrier", "is required: a token.Carrier for stateless sessions, an opaque.Carrier for sessions on the server"))
 	}
 	if slices.Contains(c.Accept, nil) {
-		errs = append(errs, errors.New("middleware: Config.Accept contains nil: leave out a carrier that doesn't exist"))
+		errs = append(errs, fault.Errorf("middleware: Config.Accept", "contains nil: leave out a carrier that doesn't exist"))
 	}
 	name := c.Cookie.withDefaults().Name
 	for _, carrier := range append([]Carrier{c.Carrier, c.Overflow}, c.Accept...) {
 		if carrier != nil && len(name)+carrier.MaxLength() > maxCookieBytes {
-			errs = append(errs, fmt.Errorf("middleware: Cookie.Name %q leaves a credential %d bytes of a cookie's %d, but %T makes them as long as %d: shorten the name, or lower the carrier's MaxLength",
+			errs = append(errs, fault.Errorf("middleware: Cookie.Name", "%q leaves a credential %d bytes of a cookie's %d, but %T makes them as long as %d: shorten the name, or lower the carrier's MaxLength",
 				name, maxCookieBytes-len(name), maxCookieBytes, carrier, carrier.MaxLength()))
 		}
 	}
 	if c.Overflow != nil && c.Overflow == c.Carrier {
-		errs = append(errs, errors.New("middleware: Config.Overflow is the same as Carrier: leave it nil"))
+		errs = append(errs, fault.Errorf("middleware: Config.Overflow", "is the same as Carrier: leave it nil"))
 	}
 	errs = append(errs, c.checkRemembered()...)
 	if c.Timeout < 0 {
-		errs = append(errs, fmt.Errorf("middleware: Config.Timeout %v is negative", c.Timeout))
+		errs = append(errs, fault.Errorf("middleware: Config.Timeout", "%v is negative: 0 stands for the default", c.Timeout))
 	}
 	return errors.Join(errs...)
 }
@@ -126,12 +126,13 @@ func (c Config) validate() error {
 // checkRemembered refuses limits that would not be those of new sessions, though
 // whoever has set them thinks so.
 func (c Config) checkRemembered() (errs []error) {
+	const cookiePersistent fault.Name = "Cookie.Persistent"
 	p := c.Policy
 	if c.Cookie.Persistent && p.IdleTimeout != 0 && p.RememberedIdleTimeout == 0 {
-		errs = append(errs, errors.New("middleware: Policy.RememberedIdleTimeout is missing: with Cookie.Persistent, new sessions are under it, and not under Policy.IdleTimeout"))
+		errs = append(errs, fault.Errorf("middleware: Policy.RememberedIdleTimeout", "is missing: with %s, new sessions are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.IdleTimeout")))
 	}
 	if c.Cookie.Persistent && p.Lifetime != 0 && p.RememberedLifetime == 0 {
-		errs = append(errs, errors.New("middleware: Policy.RememberedLifetime is missing: with Cookie.Persistent, new sessions are under it, and not under Policy.Lifetime"))
+		errs = append(errs, fault.Errorf("middleware: Policy.RememberedLifetime", "is missing: with %s, new sessions are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.Lifetime")))
 	}
 	return errs
 }

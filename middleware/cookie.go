@@ -1,11 +1,8 @@
 package middleware
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -21,11 +18,15 @@ type Cookie struct {
 	// makes browsers refuse a cookie that another host or path has planted.
 	Name string
 
-	// Path is where the browser sends the cookie; "" means "/".
+	// Path is where the browser sends the cookie; "" means "/". It begins with a
+	// slash. "/app" takes in "/app" and all below it, "/app/" only what is below.
 	Path string
 
 	// Domain, if set, sends the cookie to that domain and all below it; it rules
-	// out the prefix "__Host-".
+	// out the prefix "__Host-". Browsers drop the cookie, and nobody can log in, if
+	// the host of the request is not in the domain, or if the domain is a public
+	// suffix, under which anybody can register, such as co.uk or github.io: New
+	// refuses those of one label, such as com, and can't know the others.
 	Domain string
 
 	// SameSite is sent as it is; 0 means http.SameSiteLaxMode.
@@ -58,45 +59,6 @@ func (c Cookie) withDefaults() Cookie {
 		c.SameSite = http.SameSiteLaxMode
 	}
 	return c
-}
-
-// validate reports every mistake at once, above all those that make a browser
-// drop the cookie without a word.
-func (c Cookie) validate() error {
-	c = c.withDefaults()
-	var errs []error
-	fail := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("middleware: Cookie."+format, args...))
-	}
-	lower := strings.ToLower(c.Name) // browsers compare prefixes without regard to case
-	host, secure := strings.HasPrefix(lower, "__host-"), strings.HasPrefix(lower, "__secure-")
-	if host && !strings.HasPrefix(c.Name, "__Host-") || secure && !strings.HasPrefix(c.Name, "__Secure-") {
-		fail("Name %q: write the prefix as __Host- or __Secure-", c.Name)
-	}
-	if host && c.Domain != "" {
-		fail("Domain %q: a %s cookie can't have a Domain; use the prefix __Secure- to share it between hosts", c.Domain, c.Name)
-	}
-	if host && c.Path != "/" {
-		fail("Path %q: a %s cookie needs the Path /", c.Path, c.Name)
-	}
-	if (host || secure) && c.InsecureAllowHTTP {
-		fail("InsecureAllowHTTP: a %s cookie must be Secure; name it without the prefix", c.Name)
-	}
-	if c.SameSite == http.SameSiteNoneMode && c.InsecureAllowHTTP {
-		fail("SameSite=None: browsers want Secure with it, which InsecureAllowHTTP leaves out")
-	}
-	if c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode || c.SameSite == http.SameSiteDefaultMode {
-		fail("SameSite %d: use http.SameSiteLaxMode, SameSiteStrictMode or SameSiteNoneMode", c.SameSite)
-	}
-	if c.Partitioned && c.InsecureAllowHTTP {
-		fail("Partitioned: browsers want Secure with it, which InsecureAllowHTTP leaves out")
-	}
-	if len(c.Name) > 256 {
-		fail("Name is %d bytes long: at most 256", len(c.Name))
-	} else if err := c.make("x", 0).Valid(); err != nil {
-		fail("Name, Path or Domain can't be sent: %v", err)
-	}
-	return errors.Join(errs...)
 }
 
 // make returns the cookie that carries credential. maxAge is in whole seconds,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -51,10 +52,10 @@ type Carrier struct {
 func NewCarrier(c CarrierConfig) (*Carrier, error) {
 	var errs []error
 	if c.Store == nil {
-		errs = append(errs, errors.New("opaque: CarrierConfig.Store is required: NewMemoryStore makes one"))
+		errs = append(errs, fault.Errorf("opaque: CarrierConfig.Store", "is required: NewMemoryStore makes one"))
 	}
 	if c.MaxBytes < 0 {
-		errs = append(errs, fmt.Errorf("opaque: CarrierConfig.MaxBytes %d is negative", c.MaxBytes))
+		errs = append(errs, fault.Errorf("opaque: CarrierConfig.MaxBytes", "is %d: must not be negative", c.MaxBytes))
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)

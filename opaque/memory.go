@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -89,10 +90,10 @@ var _ Store = (*MemoryStore)(nil)
 func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	var errs []error
 	if cfg.MaxSessions < 0 {
-		errs = append(errs, fmt.Errorf("opaque: MemoryConfig.MaxSessions is %d: must not be negative", cfg.MaxSessions))
+		errs = append(errs, fault.Errorf("opaque: MemoryConfig.MaxSessions", "is %d: must not be negative", cfg.MaxSessions))
 	}
 	if cfg.MaxBytes < 0 {
-		errs = append(errs, fmt.Errorf("opaque: MemoryConfig.MaxBytes is %d: must not be negative", cfg.MaxBytes))
+		errs = append(errs, fault.Errorf("opaque: MemoryConfig.MaxBytes", "is %d: must not be negative", cfg.MaxBytes))
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)

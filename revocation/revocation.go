@@ -26,6 +26,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -114,15 +115,15 @@ func NewVolatile(cfg Config) *List { return newList(cfg) }
 func (c Config) validate() error {
 	var errs []error
 	if c.Path == "" {
-		errs = append(errs, errors.New("revocation: Config.Path is required: name a file beside the keys, or use NewVolatile"))
+		errs = append(errs, fault.Errorf("revocation: Config.Path", "is required: name a file beside the keys, or use NewVolatile"))
 	} else if dir, err := os.Stat(filepath.Dir(c.Path)); err != nil || !dir.IsDir() {
-		errs = append(errs, fmt.Errorf("revocation: Config.Path %q: its directory doesn't exist: create it", c.Path))
+		errs = append(errs, fault.Errorf("revocation: Config.Path", "%q is in a directory that doesn't exist: create it", c.Path))
 	}
 	if c.Lifetime <= 0 {
-		errs = append(errs, fmt.Errorf("revocation: Config.Lifetime is %v: give the longest lifetime that a session has", c.Lifetime))
+		errs = append(errs, fault.Errorf("revocation: Config.Lifetime", "is %v: give the longest lifetime that a session has", c.Lifetime))
 	}
 	if c.Skew < 0 {
-		errs = append(errs, fmt.Errorf("revocation: Config.Skew is %v: must not be negative", c.Skew))
+		errs = append(errs, fault.Errorf("revocation: Config.Skew", "is %v: must not be negative", c.Skew))
 	}
 	return errors.Join(errs...)
 }

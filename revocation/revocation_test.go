@@ -287,7 +287,7 @@ func TestOpenReportsEveryMistake(t *testing.T) {
 		require.ErrorContains(t, err, "Config."+field)
 	}
 	_, err = revocation.Open(revocation.Config{Path: filepath.Join(t.TempDir(), "missing", "file"), Lifetime: lifetime})
-	require.ErrorContains(t, err, "its directory doesn't exist")
+	require.ErrorContains(t, err, "in a directory that doesn't exist")
 }
 
 func TestZeroListIsClosed(t *testing.T) {

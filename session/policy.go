@@ -2,8 +2,9 @@ package session
 
 import (
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 )
 
 // Policy says how long sessions live. The zero Policy stands for the defaults.
@@ -74,32 +75,39 @@ func (p Policy) WithDefaults() Policy {
 func (p Policy) Validate() error {
 	p = p.WithDefaults()
 	var errs []error
-	fail := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("session: Policy."+format, args...))
+	fail := func(name, format string, args ...any) {
+		errs = append(errs, fault.Errorf("session: Policy."+name, format, args...))
 	}
-	if p.IdleTimeout < time.Second {
-		fail("IdleTimeout %v: must be at least 1s", p.IdleTimeout)
-	}
-	if p.Lifetime < time.Second {
-		fail("Lifetime %v: must be at least 1s", p.Lifetime)
+	for _, f := range [...]struct {
+		name  string
+		value time.Duration
+	}{{"IdleTimeout", p.IdleTimeout}, {"Lifetime", p.Lifetime}} {
+		if f.value < time.Second {
+			fail(f.name, "%v is too short: at least %v", f.value, time.Second)
+		}
 	}
 	if p.IdleTimeout > p.Lifetime {
-		fail("IdleTimeout %v is longer than Lifetime %v: shorten it or raise Lifetime", p.IdleTimeout, p.Lifetime)
+		fail("IdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more", p.IdleTimeout, p.Lifetime, lifetimeField)
 	}
 	if p.RememberedIdleTimeout < p.IdleTimeout {
-		fail("RememberedIdleTimeout %v is shorter than IdleTimeout %v: raise it or shorten IdleTimeout", p.RememberedIdleTimeout, p.IdleTimeout)
+		fail("RememberedIdleTimeout", "%v is shorter than the ordinary idle timeout of %v: set it to that or more", p.RememberedIdleTimeout, p.IdleTimeout)
 	}
 	if p.RememberedLifetime < p.Lifetime {
-		fail("RememberedLifetime %v is shorter than Lifetime %v: raise it or shorten Lifetime", p.RememberedLifetime, p.Lifetime)
+		fail("RememberedLifetime", "%v is shorter than the ordinary lifetime of %v: set it to that or more", p.RememberedLifetime, p.Lifetime)
 	}
 	if p.RememberedIdleTimeout > p.RememberedLifetime {
-		fail("RememberedIdleTimeout %v is longer than RememberedLifetime %v: shorten it or raise RememberedLifetime", p.RememberedIdleTimeout, p.RememberedLifetime)
+		fail("RememberedIdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more", p.RememberedIdleTimeout, p.RememberedLifetime, rememberedLifetimeField)
 	}
 	if p.TouchEvery < 0 || p.TouchEvery > p.IdleTimeout/4 {
-		fail("TouchEvery %v: must be between 0 and a quarter of IdleTimeout %v", p.TouchEvery, p.IdleTimeout)
+		fail("TouchEvery", "%v is not between 0 and %v, a quarter of the idle timeout: set it to that or less", p.TouchEvery, p.IdleTimeout/4)
 	}
 	return errors.Join(errs...)
 }
+
+const (
+	lifetimeField           fault.Name = "Policy.Lifetime"
+	rememberedLifetimeField fault.Name = "Policy.RememberedLifetime"
+)
 
 // limits returns the limits that rec is under.
 func (p *Policy) limits(rec *Record) (idle, lifetime time.Duration) {

@@ -41,14 +41,14 @@ func TestPolicyValidate(t *testing.T) {
 		in   session.Policy
 		want string
 	}{
-		{"negative idle", session.Policy{IdleTimeout: -1}, "IdleTimeout -1ns: must be at least 1s"},
-		{"tiny life", session.Policy{Lifetime: time.Millisecond}, "Lifetime 1ms: must be at least 1s"},
-		{"idle beyond life", session.Policy{IdleTimeout: time.Hour, Lifetime: time.Minute}, "longer than Lifetime"},
-		{"idle beyond the default life", session.Policy{IdleTimeout: 13 * time.Hour}, "longer than Lifetime 12h0m0s"},
-		{"remembered for less", session.Policy{IdleTimeout: time.Hour, RememberedIdleTimeout: time.Minute}, "RememberedIdleTimeout 1m0s is shorter than IdleTimeout 1h0m0s"},
-		{"remembered for less, in all", session.Policy{RememberedLifetime: time.Hour}, "RememberedLifetime 1h0m0s is shorter than Lifetime 12h0m0s"},
-		{"remembered idle beyond life", session.Policy{RememberedIdleTimeout: 31 * 24 * time.Hour}, "longer than RememberedLifetime 720h0m0s"},
-		{"rare touch", session.Policy{IdleTimeout: time.Minute, TouchEvery: 16 * time.Second}, "a quarter of IdleTimeout"},
+		{"negative idle", session.Policy{IdleTimeout: -1}, "Policy.IdleTimeout -1ns is too short: at least 1s"},
+		{"tiny life", session.Policy{Lifetime: time.Millisecond}, "Policy.Lifetime 1ms is too short: at least 1s"},
+		{"idle beyond life", session.Policy{IdleTimeout: time.Hour, Lifetime: time.Minute}, "Policy.IdleTimeout 1h0m0s is longer than the lifetime of 1m0s: shorten it, or set Policy.Lifetime to 1h0m0s or more"},
+		{"idle beyond the default life", session.Policy{IdleTimeout: 13 * time.Hour}, "longer than the lifetime of 12h0m0s"},
+		{"remembered for less", session.Policy{IdleTimeout: time.Hour, RememberedIdleTimeout: time.Minute}, "Policy.RememberedIdleTimeout 1m0s is shorter than the ordinary idle timeout of 1h0m0s"},
+		{"remembered for less, in all", session.Policy{RememberedLifetime: time.Hour}, "Policy.RememberedLifetime 1h0m0s is shorter than the ordinary lifetime of 12h0m0s"},
+		{"remembered idle beyond life", session.Policy{RememberedIdleTimeout: 31 * 24 * time.Hour}, "longer than the lifetime of 720h0m0s: shorten it, or set Policy.RememberedLifetime"},
+		{"rare touch", session.Policy{IdleTimeout: time.Minute, TouchEvery: 16 * time.Second}, "a quarter of the idle timeout"},
 		{"negative touch", session.Policy{TouchEvery: -1}, "TouchEvery"},
 	}
 	for _, tt := range tests {

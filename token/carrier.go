@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -91,17 +92,17 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 func (c CarrierConfig) validate() error {
 	var errs []error
 	if c.Ring == nil {
-		errs = append(errs, errors.New("token: CarrierConfig.Ring is required: keys.OpenRing reads a key file that keygen made"))
+		errs = append(errs, fault.Errorf("token: CarrierConfig.Ring", "is required: keys.OpenRing reads a key file that keygen made"))
 	}
 	if c.Revocations == nil {
-		errs = append(errs, errors.New("token: CarrierConfig.Revocations is required: revocation.Open keeps logouts in a file"))
+		errs = append(errs, fault.Errorf("token: CarrierConfig.Revocations", "is required: revocation.Open keeps logouts in a file"))
 	}
 	errs = append(errs, checkName("CarrierConfig.Issuer", c.Issuer, true), checkName("CarrierConfig.Audience", c.Audience, false))
 	if c.MaxLength < 0 || c.MaxLength > jose.MaxLength {
-		errs = append(errs, fmt.Errorf("token: CarrierConfig.MaxLength %d: must be between 0 and %d", c.MaxLength, jose.MaxLength))
+		errs = append(errs, fault.Errorf("token: CarrierConfig.MaxLength", "is %d: must be between 0 and %d", c.MaxLength, jose.MaxLength))
 	}
 	if c.MemoryBytes < 0 {
-		errs = append(errs, fmt.Errorf("token: CarrierConfig.MemoryBytes %d is negative", c.MemoryBytes))
+		errs = append(errs, fault.Errorf("token: CarrierConfig.MemoryBytes", "is %d: must not be negative", c.MemoryBytes))
 	}
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -46,12 +47,12 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	}
 	errs := []error{checkName("IssuerConfig.Issuer", c.Issuer, true)}
 	if c.Ring == nil {
-		errs = append(errs, errors.New("token: IssuerConfig.Ring is required"))
+		errs = append(errs, fault.Errorf("token: IssuerConfig.Ring", "is required"))
 	} else if key, err := c.Ring.Signer(c.Now()); err == nil && key.Algorithm().Symmetric() {
 		errs = append(errs, symmetric(key))
 	}
 	if c.Lifetime < 0 || c.Lifetime > maxServiceLifetime {
-		errs = append(errs, fmt.Errorf("token: IssuerConfig.Lifetime %v: must be between 0 and %v", c.Lifetime, maxServiceLifetime))
+		errs = append(errs, fault.Errorf("token: IssuerConfig.Lifetime", "is %v: must be between 0 and %v", c.Lifetime, maxServiceLifetime))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ type Transport struct {
 func NewTransport(c TransportConfig) (*Transport, error) {
 	errs := []error{checkName("TransportConfig.Audience", c.Audience, true)}
 	if c.Issuer == nil {
-		errs = append(errs, errors.New("token: TransportConfig.Issuer is required: config.App.Issuer; it is nil where the key file has no ES256, EdDSA or RSA signing key, or there is no key file"))
+		errs = append(errs, fault.Errorf("token: TransportConfig.Issuer", "is required: config.App.Issuer; it is nil where the key file has no ES256, EdDSA or RSA signing key, or there is no key file"))
 	}
 	origin, err := parseOrigin(c.Origin, c.InsecureAllowHTTP)
 	if err := errors.Join(append(errs, err)...); err != nil {
@@ -172,11 +173,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("token: TransportConfig.Origin %q: write scheme, host and port alone, as in https://orders.internal:8443", origin)
+		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: write scheme, host and port alone, as in https://orders.internal:8443", origin)
 	}
 	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
 	if u.Scheme != "https" && !(u.Scheme == "http" && (local || allowHTTP)) {
-		return nil, fmt.Errorf("token: TransportConfig.Origin %q: tokens travel by https; InsecureAllowHTTP lifts this", origin)
+		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: tokens travel by https; InsecureAllowHTTP lifts this", origin)
 	}
 	return u, nil
 }
@@ -185,9 +186,9 @@ func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
 func checkName(field, name string, required bool) error {
 	switch {
 	case name == "" && required:
-		return fmt.Errorf("token: %s is required", field)
+		return fault.Errorf("token: "+field, "is required")
 	case len(name) > 256 || !utf8.ValidString(name):
-		return fmt.Errorf("token: %s must be UTF-8 of at most 256 bytes", field)
+		return fault.Errorf("token: "+field, "must be UTF-8 of at most 256 bytes")
 	}
 	return nil
 }

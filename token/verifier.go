@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -61,10 +62,10 @@ type Caller struct {
 func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	errs := []error{checkName("VerifierConfig.Issuer", c.Issuer, true), checkName("VerifierConfig.Audience", c.Audience, true)}
 	if c.Keys == nil {
-		errs = append(errs, errors.New("token: VerifierConfig.Keys is required: keys.NewRemote fetches the issuer's"))
+		errs = append(errs, fault.Errorf("token: VerifierConfig.Keys", "is required: keys.NewRemote fetches the issuer's"))
 	}
 	if c.Leeway > 5*time.Minute {
-		errs = append(errs, fmt.Errorf("token: VerifierConfig.Leeway %v: at most 5m", c.Leeway))
+		errs = append(errs, fault.Errorf("token: VerifierConfig.Leeway", "is %v: must be at most %v", c.Leeway, 5*time.Minute))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

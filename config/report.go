@@ -1,0 +1,81 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/fault"
+)
+
+// pathOf returns the path of the field that a constructor calls name, "" for
+// what no field of a document is for.
+func pathOf(name fault.Name) string {
+	return map[fault.Name]string{
+		"Policy.IdleTimeout":           "session.idle_timeout",
+		"Policy.Lifetime":              "session.lifetime",
+		"Policy.RememberedIdleTimeout": "session.remembered_idle_timeout",
+		"Policy.RememberedLifetime":    "session.remembered_lifetime",
+		"Policy.TouchEvery":            "session.touch_every",
+		"Cookie.Name":                  "cookie.name",
+		"Cookie.Path":                  "cookie.path",
+		"Cookie.Domain":                "cookie.domain",
+		"Cookie.SameSite":              "cookie.same_site",
+		"Cookie.Partitioned":           "cookie.partitioned",
+		"Cookie.InsecureAllowHTTP":     "cookie.insecure_allow_http",
+		"Cookie.Persistent":            "session.persistent",
+		"MemoryConfig.MaxSessions":     "store.max_sessions",
+		"MemoryConfig.MaxBytes":        "store.max_bytes",
+		"CarrierConfig.Issuer":         "issuer",
+		"CarrierConfig.Audience":       "audience",
+		"Config.Path":                  "revocations.file",
+	}[name]
+}
+
+// report returns the mistakes that err consists of, in the words of the document:
+// each for the field that it is about, or else for the one at path; "" stands for
+// several.
+func report(label labeler, path string, err error) []error {
+	var all []error
+	for _, err := range mistakes(err) {
+		path := path
+		if of, ok := err.(*fault.Error); ok && pathOf(of.Field) != "" {
+			path, err = pathOf(of.Field), errors.New(of.In(inDocument))
+		}
+		if path == "" {
+			all = append(all, fmt.Errorf("config: %w", fault.Inner(err)))
+			continue
+		}
+		all = append(all, fmt.Errorf("config: %s: %w", label(path), fault.Inner(err)))
+	}
+	return all
+}
+
+// inDocument returns an argument of a constructor's error as a document has it.
+func inDocument(arg any) any {
+	switch arg := arg.(type) {
+	case time.Duration:
+		return Duration(arg)
+	case fault.Name:
+		return cmp.Or(pathOf(arg), string(arg))
+	}
+	return arg
+}
+
+// mistakes takes apart what errors.Join has joined. An error that wraps several
+// others for its own text stays whole.
+func mistakes(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
+		return []error{err}
+	}
+	var all []error
+	for _, part := range joined.Unwrap() {
+		all = append(all, mistakes(part)...)
+	}
+	return all
+}
