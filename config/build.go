@@ -69,10 +69,8 @@ type App struct {
 	// Keys are those of the key file, kept up to date; none without one.
 	Keys *keys.Ring
 
-	// Revocations ends all sessions of a subject, or all there are. EndSubject also
-	// ends the session of the request that calls it, and a login of that subject
-	// later in this request: logins that are under way end too. The subject logs in
-	// again with the next request.
+	// Revocations ends all sessions of a subject (EndSubject), all but the one of
+	// the request (EndOthers), or all there are (EndAll).
 	Revocations *revocation.List
 
 	// Store keeps the sessions that are not stateless; nil in mode stateless
@@ -242,6 +240,7 @@ func (b *builder) openStore() {
 
 func (b *builder) makeMiddleware() {
 	m, err := middleware.New(b.carriers(middleware.Config{
+		Revocations: b.app.Revocations,
 		Policy:      b.life,
 		Cookie:      b.cookie(),
 		CrossOrigin: b.o.CrossOrigin,

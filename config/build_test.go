@@ -71,17 +71,23 @@ func build(t testing.TB, c config.Config, o config.Options) *config.App {
 // the cookie that the browser has afterwards.
 func visit(t testing.TB, app *config.App, cookie *http.Cookie, f func(s *session.Session)) *http.Cookie {
 	t.Helper()
+	status, cookie := try(app, cookie, f)
+	require.Equal(t, http.StatusOK, status)
+	return cookie
+}
+
+// try is visit for a request that may fail.
+func try(app *config.App, cookie *http.Cookie, f func(s *session.Session)) (status int, _ *http.Cookie) {
 	r := httptest.NewRequest(http.MethodGet, "https://shop.example/", nil)
 	if cookie != nil {
 		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
 	}
 	w := httptest.NewRecorder()
 	app.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(session.From(r.Context())) })).ServeHTTP(w, r)
-	require.Equal(t, http.StatusOK, w.Code)
 	for _, set := range w.Result().Cookies() {
 		cookie = set
 	}
-	return cookie
+	return w.Code, cookie
 }
 
 func login(t testing.TB, app *config.App, subject string) *http.Cookie {

@@ -196,7 +196,8 @@ func TestAttackStoredMarker(t *testing.T) {
 		next.Generation++
 		successor, err := r.carrier.Issue(t.Context(), &next)
 		require.NoError(t, err)
-		require.NoError(t, r.carrier.Retire(t.Context(), credential, rec, successor, grace))
+		_, err = r.carrier.Retire(t.Context(), credential, rec, successor, grace)
+		require.NoError(t, err)
 		marker := r.store.dump()[key]
 		require.NotEqual(t, item.Version, marker.Version)
 		require.Equal(t, grace == 0, r.refused(credential, key, marker))

@@ -7,6 +7,13 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
+// Revocations knows the sessions that ended early.
+type Revocations interface {
+	// Admit returns rec, which begins or has just logged in, as it is to be kept.
+	// It fails with session.Ended if the login must not succeed.
+	Admit(rec *session.Record) (*session.Record, error)
+}
+
 // A Carrier turns a session record into the credential that a client keeps, and
 // back. It knows nothing of HTTP, and of time nothing but the deadlines in the
 // record: whether a session is over, the caller decides ([session.Policy.Over]).
@@ -49,8 +56,12 @@ type Carrier interface {
 	// Retire replaces credential by successor if base is still its newest
 	// record; otherwise it fails with session.Conflict, or the Reason for which
 	// the session has ended, and nothing has changed. During grace, opening
-	// credential leads to successor.
-	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) error
+	// credential leads to successor; after it, or where there is none, Open fails
+	// with a session.SupersededError.
+	//
+	// If credential has ended, but a crash might bring it back, Retire fails with
+	// session.Unavailable, and hold is what the client should get all the same.
+	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (hold string, err error)
 
 	// Forget undoes an Issue whose credential nobody has seen, or drops what is
 	// kept of a session that is over.

@@ -38,6 +38,12 @@ type Config struct {
 	// fit it stays where it is.
 	Accept []Carrier
 
+	// Revocations, if set, is asked about each session that begins and each login.
+	// It is the list that the carriers have: *revocation.List has this method.
+	// Without it, a login shortly after all sessions of its subject were ended can
+	// be dead from the start.
+	Revocations Revocations
+
 	// Policy says how long sessions live. The zero Policy stands for its defaults.
 	Policy session.Policy
 

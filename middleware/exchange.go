@@ -33,11 +33,13 @@ type exchange struct {
 	headerSent  bool            // the client can't be given a credential any more
 	undelivered bool            // the client's credential is dead, or will be soon, and it has no other yet
 	ended       bool            // by Destroy
+	left        bool            // what was opened is over, with all sessions of its subject
 	gone        error           // why the session is over, as a save has found; kept is then what Destroy ends
 	unsaid      error           // gone, if it has dropped changes of which no caller was told
 	endFailed   bool            // a Destroy could not be carried out, and the client was told
 	rivals      []opened        // the sessions that ambiguous cookies opened; none is used
 
+	elsewhere  error  // why the client may hold, or be about to hold, a better cookie than we could send
 	presented  bool   // the client sent some cookie of the name
 	held       string // the credential that the client holds, as far as we know
 	persistent bool   // whether the client's cookie outlives the browser, as far as we know
@@ -182,11 +184,12 @@ func (x *exchange) Save(ctx context.Context) error {
 	defer x.turn.Unlock()
 	ctx, cancel := x.m.detached(ctx)
 	defer cancel()
+	x.leave()
 	changes := x.control.Pending()
 	switch {
 	case x.control.Destroyed():
 		return x.end(ctx)
-	case x.gone != nil:
+	case x.gone != nil && changes == nil:
 		x.unsaid = nil
 		return x.gone
 	case changes == nil && x.kept == nil:
@@ -199,6 +202,7 @@ func (x *exchange) Save(ctx context.Context) error {
 
 // settle saves what is pending, or that there was activity.
 func (x *exchange) settle() error {
+	x.leave()
 	changes := x.control.Pending()
 	destroyed := x.control.Destroyed() && !x.ended
 	touch := changes == nil && !destroyed && x.touchDue()
@@ -224,7 +228,7 @@ func (x *exchange) setHeader(h http.Header) {
 	addVaryCookie(h)
 	var cookie *http.Cookie
 	switch c := x.m.c.Cookie; {
-	case x.ended && (x.presented || x.held != ""):
+	case (x.ended || x.left && x.kept == nil) && (x.presented || x.held != ""):
 		cookie = c.make("", -1)
 	case x.kept != nil && x.gone == nil && (x.credential != x.held || x.kept.Persistent != x.persistent):
 		cookie = c.make(x.credential, c.maxAge(x.kept, x.m.c.Now()))

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -39,12 +40,16 @@ type opened struct {
 func (x *exchange) load(r *http.Request) error {
 	lines := r.Header["Cookie"]
 	if len(lines) == 0 {
+		x.withheld(r)
 		x.begin(opened{})
 		return nil
 	}
 	var list [maxTried]string
 	found := x.candidates(lines, list[:0])
 	x.presented = found.any
+	if !found.any {
+		x.withheld(r)
+	}
 	if len(found.list) == 0 && !found.more {
 		x.begin(opened{})
 		return nil
@@ -57,6 +62,23 @@ func (x *exchange) load(r *http.Request) error {
 	}
 	x.begin(best)
 	return nil
+}
+
+// withheld notes that the browser may have kept back its cookie: one of
+// SameSite=Strict, when a link on another site led to this page.
+func (x *exchange) withheld(r *http.Request) {
+	if x.m.c.Cookie.SameSite == http.SameSiteStrictMode && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		x.elsewhere = fmt.Errorf("middleware: the request comes from another site, so the browser keeps back its SameSite=Strict cookie, and a new one would overwrite it; don't write to the session on pages that others link to, or use SameSite=Lax: %w", session.Ended)
+	}
+}
+
+// superseded notes, if that is what err says, that the client is about to get
+// a newer cookie, or has it already.
+func (x *exchange) superseded(err error) {
+	renewed := new(session.SupersededError)
+	if errors.As(err, &renewed) && renewed.Recent(x.m.c.Now()) {
+		x.elsewhere = fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie would overwrite that one's: %w", err)
+	}
 }
 
 // values yields the values of the cookies called name. It reads them as net/http
@@ -139,6 +161,7 @@ func (x *exchange) choose(ctx context.Context, from candidates) (opened, error) 
 		case session.ReasonOf(err) == session.Unavailable:
 			return opened{}, err
 		case err != nil:
+			x.superseded(err)
 			x.event(Refused, nil, err)
 		case over:
 		case best.rec == nil:
@@ -155,7 +178,7 @@ func (x *exchange) choose(ctx context.Context, from candidates) (opened, error) 
 	if best.rec != nil {
 		x.rival(best)
 	}
-	x.event(Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many: %w", x.m.c.Cookie.Name, session.Ambiguous))
+	x.event(Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many; a login ends the others; where their path or domain was changed, change the name too: %w", x.m.c.Cookie.Name, session.Ambiguous))
 	return opened{}, nil
 }
 

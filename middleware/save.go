@@ -12,6 +12,12 @@ import (
 // persist saves changes. Whenever another request was faster it starts again
 // from what that one has left, until the context ends.
 func (x *exchange) persist(ctx context.Context, changes *session.Changes) error {
+	if changes.LogsIn() {
+		if err := x.endRivals(ctx); err != nil {
+			x.control.Dropped(changes)
+			return err
+		}
+	}
 	for current := false; ; current = true {
 		err := x.try(ctx, changes)
 		// What this request has opened may look over only because it is old: others
@@ -23,12 +29,36 @@ func (x *exchange) persist(ctx context.Context, changes *session.Changes) error 
 				continue
 			}
 		}
-		if err != nil {
+		if x.startsAnew(changes, err) {
+			err = x.create(ctx, changes.Anew(x.kept), changes)
+		}
+		var done *heldError
+		if err != nil && !errors.As(err, &done) {
 			x.control.Dropped(changes)
 			x.lost(err)
 		}
 		return err
 	}
+}
+
+// startsAnew reports whether a login that failed with err gets a session of its
+// own: the password was checked, so it doesn't depend on the session that it
+// started from. If that one was ended on purpose, the login ends with it. A
+// session that is absent before it could time out was ended on purpose.
+func (x *exchange) startsAnew(changes *session.Changes, err error) bool {
+	if x.kept == nil || !changes.LogsIn() {
+		return false
+	}
+	if errors.As(err, new(*session.SupersededError)) {
+		return true
+	}
+	switch session.ReasonOf(err) {
+	case session.IdleTimeout, session.LifetimeOver, session.Malformed, session.Forged, session.UnknownKey:
+		return true
+	case session.NotFound:
+		return !x.m.c.Now().Before(x.kept.IdleDeadline)
+	}
+	return false
 }
 
 // lost notes that the session is over, if that is what err says.
@@ -48,7 +78,7 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 	home, overflow := x.m.c.Carrier, x.m.c.Overflow
 	switch {
 	case x.kept == nil:
-		return x.create(ctx, changes)
+		return x.create(ctx, changes, changes)
 	case changes.Renews():
 		return x.renew(ctx, changes)
 	case x.headerSent && !x.inPlace():
@@ -68,19 +98,26 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 	return err
 }
 
-// create keeps a session for the first time.
-func (x *exchange) create(ctx context.Context, changes *session.Changes) error {
+// create keeps a session for the first time: what step, which is done or more,
+// makes of nothing.
+func (x *exchange) create(ctx context.Context, step, done *session.Changes) error {
 	if x.headerSent {
 		return fmt.Errorf("middleware: the response has begun without the new session's cookie: %w", session.TooLate)
 	}
-	rec, err := changes.Apply(nil)
+	if x.elsewhere != nil && !done.LogsIn() {
+		return x.elsewhere
+	}
+	rec, err := step.Apply(nil)
 	if err != nil {
+		return err
+	}
+	if rec, err = x.m.admit(rec); err != nil {
 		return err
 	}
 	for _, target := range x.targets() {
 		var credential string
 		if credential, err = x.issue(ctx, target, rec); err == nil {
-			x.keep(target, credential, rec, changes, Created)
+			x.keep(target, credential, rec, done, Created)
 			return nil
 		}
 		if !errors.Is(err, session.TooLarge) {
@@ -125,6 +162,9 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 		step, grace, kind = changes.Moving(), MoveGrace, Moved
 	}
 	rec, err := step.Apply(x.kept)
+	if err == nil && changes.LogsIn() {
+		rec, err = x.m.admit(rec)
+	}
 	if err != nil {
 		return err
 	}
@@ -132,14 +172,34 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 	if err != nil {
 		return err
 	}
-	if err := x.carrier.Retire(ctx, x.credential, x.kept, credential, grace); err != nil {
-		if session.ReasonOf(err) != session.Unavailable {
-			x.forget(target, credential)
-		} // else the old credential may lead to the new one; if not, it expires unseen
+	hold, err := x.carrier.Retire(ctx, x.credential, x.kept, credential, grace)
+	switch {
+	case hold != "":
+		err = &heldError{err}
+	case err != nil && session.ReasonOf(err) != session.Unavailable:
+		x.forget(target, credential)
 		return err
+	case err != nil: // the old credential may lead to the new one; if not, that one expires unseen
+		return err
+	default:
+		hold = credential
 	}
-	x.keep(target, credential, rec, changes, kind)
-	return nil
+	x.keep(target, hold, rec, changes, kind)
+	return err
+}
+
+// A heldError is a failure after which the changes are kept all the same, and
+// the client gets the credential for them.
+type heldError struct{ error }
+
+func (e *heldError) Unwrap() error { return e.error }
+
+// admit asks the revocation list about a session that begins or logs in.
+func (m *Middleware) admit(rec *session.Record) (*session.Record, error) {
+	if m.c.Revocations == nil {
+		return rec, nil
+	}
+	return m.c.Revocations.Admit(rec)
 }
 
 // issue makes a credential. A session that comes back from the overflow must
@@ -176,7 +236,7 @@ func (x *exchange) saveInPlace(ctx context.Context, changes *session.Changes) er
 
 // keep notes where the session is kept now.
 func (x *exchange) keep(carrier Carrier, credential string, rec *session.Record, done *session.Changes, kind EventKind) {
-	x.carrier, x.credential, x.kept = carrier, credential, rec
+	x.carrier, x.credential, x.kept, x.gone = carrier, credential, rec, nil
 	x.control.Saved(rec, done)
 	if kind != "" || !carrier.InPlace() {
 		x.undelivered = true
@@ -257,6 +317,16 @@ func (x *exchange) end(ctx context.Context) error {
 		x.rivals = append(x.rivals, opened{rec: x.kept, carrier: x.carrier, current: x.credential})
 		x.kept = nil
 	}
+	if err := x.endRivals(ctx); err != nil {
+		return err
+	}
+	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true
+	x.undelivered = false
+	return nil
+}
+
+// endRivals ends the sessions that ambiguous cookies have opened.
+func (x *exchange) endRivals(ctx context.Context) error {
 	for len(x.rivals) > 0 {
 		o := x.rivals[0]
 		if err := o.carrier.End(ctx, o.current, o.rec); err != nil {
@@ -265,7 +335,21 @@ func (x *exchange) end(ctx context.Context) error {
 		x.rivals = x.rivals[1:]
 		x.event(Ended, o.rec, nil)
 	}
-	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true
-	x.undelivered = false
 	return nil
+}
+
+// leave drops a session that this request has ended together with all others of
+// its subject. The revocation list refuses it from now on; removing what is kept
+// of it only frees the room.
+func (x *exchange) leave() {
+	if x.left || !x.control.Over() {
+		return
+	}
+	x.left, x.undelivered = true, false
+	if x.kept == nil {
+		return
+	}
+	x.forget(x.carrier, x.credential)
+	x.event(Ended, x.kept, nil)
+	x.kept, x.carrier, x.credential = nil, nil, ""
 }

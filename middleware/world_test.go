@@ -83,7 +83,7 @@ func (w *world) carriers(t testing.TB) (*token.Carrier, *opaque.Carrier) {
 // middleware makes one more instance of the application, in the given mode.
 func (w *world) middleware(t testing.TB, mode string, change ...func(*middleware.Config)) *middleware.Middleware {
 	stateless, stored := w.carriers(t)
-	c := middleware.Config{Now: w.Now}
+	c := middleware.Config{Now: w.Now, Revocations: w.list}
 	switch mode {
 	case "stateless":
 		c.Carrier, c.Accept = stateless, []middleware.Carrier{stored}

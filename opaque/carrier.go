@@ -90,13 +90,37 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	if err != nil {
 		return nil, "", err
 	}
-	if found.rec != nil {
+	switch {
+	case found.rec != nil:
 		return found.rec, credential, nil
+	case found.leads && c.c.Now().Before(found.at):
+		return nil, found.successor, nil
 	}
-	if !c.c.Now().Before(found.until) {
-		return nil, "", fmt.Errorf("opaque: the session was renewed, or moved some time ago: %w", session.Ended)
+	return nil, "", c.superseded(ctx, found)
+}
+
+// maxFollowed is how many renewals Open follows to tell whether a session still
+// lives: whoever presents the first credential of many must not make it slow.
+const maxFollowed = 4
+
+// superseded says what has become of a session that was renewed, or moved some
+// time ago: that it goes on, or why it ended.
+func (c *Carrier) superseded(ctx context.Context, old found) error {
+	next := old
+	for range maxFollowed {
+		if next.rec != nil || !wellFormed(next.successor) {
+			break
+		}
+		var err error
+		if next, err = c.get(ctx, next.successor); err != nil {
+			return err
+		}
 	}
-	return nil, found.successor, nil
+	var renewed session.SupersededError
+	if !old.leads {
+		renewed.At = old.at
+	}
+	return fmt.Errorf("opaque: the session was renewed, or moved some time ago: %w", &renewed)
 }
 
 // Reopen implements middleware.Carrier: what counts is what the store keeps now.
@@ -170,23 +194,19 @@ func (c *Carrier) put(ctx context.Context, credential, key string, base, next *s
 
 // Retire implements middleware.Carrier: it leaves a marker that leads to the
 // successor, for requests within grace and for logouts that have begun before.
-func (c *Carrier) Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) error {
+func (c *Carrier) Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (hold string, err error) {
 	if err := c.check(base); err != nil {
-		return err
+		return "", err
 	}
 	key := storeKey(credential)
-	var until int64
-	if grace > 0 {
-		until = c.c.Now().Add(grace).UnixMilli()
-	}
 	marker := c.marked(base)
-	plain := append(binary.BigEndian.AppendUint64(nil, uint64(until)), successor...)
-	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, plain)
+	to := found{successor: successor, leads: grace > 0, at: c.c.Now().Add(grace)}
+	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, encodeMarker(to))
 	ok, err := c.c.Store.Swap(ctx, key, base.Version, marker)
 	if ok && err == nil {
-		return nil
+		return "", nil
 	}
-	return c.retired(ctx, credential, base, successor, err)
+	return "", c.retired(ctx, credential, base, successor, err)
 }
 
 // retired finds out what became of a swap that was refused, or whose answer got
@@ -213,15 +233,26 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 	return unavailable("forget a credential", c.c.Store.Delete(ctx, storeKey(credential)))
 }
 
-// End implements middleware.Carrier. It follows the session to wherever a faster
-// renewal or move has brought it. What is there is first swapped for an end, at
-// its version, so that no other swap can pass between look-up and removal.
+// End implements middleware.Carrier. It asks the store and the revocation list,
+// whichever fails: the session may live on, or a request may just be making it
+// live, in stateless form, which only the list reaches.
 func (c *Carrier) End(ctx context.Context, credential string, rec *session.Record) error {
+	err := c.endStored(ctx, credential)
+	if c.c.Revocations == nil {
+		return err
+	}
+	return errors.Join(err, c.c.Revocations.EndSession(ctx, rec))
+}
+
+// endStored follows the session to wherever a faster renewal or move has brought
+// it. What is there is first swapped for an end, at its version, so that no other
+// swap can pass between look-up and removal.
+func (c *Carrier) endStored(ctx context.Context, credential string) error {
 	var refused uint64 // the version at which the store has just refused to swap
 	for wellFormed(credential) {
 		found, err := c.get(ctx, credential)
 		if reason := session.ReasonOf(err); reason == session.Ended || reason == session.NotFound {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
@@ -233,7 +264,7 @@ func (c *Carrier) End(ctx context.Context, credential string, rec *session.Recor
 		key := storeKey(credential)
 		if found.rec.Version == refused { // nobody was faster: by the store's clock it is over
 			_ = c.c.Store.Delete(ctx, key)
-			break
+			return nil
 		}
 		end := c.marked(found.rec)
 		end.Data = []byte{kindEnded}
@@ -243,23 +274,19 @@ func (c *Carrier) End(ctx context.Context, credential string, rec *session.Recor
 		}
 		if ok {
 			_ = c.c.Store.Delete(ctx, key) // it has ended already; this frees the room
-			break
+			return nil
 		}
 		refused = found.rec.Version
 	}
-	// The session may live on, or a request may just be making it live, in
-	// stateless form, which only the revocation list reaches.
-	if c.c.Revocations == nil {
-		return nil
-	}
-	return c.c.Revocations.EndSession(ctx, rec)
+	return nil
 }
 
 // found is what is kept under a credential: a record, or a way to the successor.
 type found struct {
 	rec       *session.Record
 	successor string
-	until     time.Time // up to when opening leads to successor
+	leads     bool      // opening leads to successor, up to at
+	at        time.Time // otherwise when the session was renewed
 }
 
 // get reads what is kept under credential. A session that has ended is an error.
@@ -307,12 +334,23 @@ func (c *Carrier) decode(credential, key string, item Item) (found, error) {
 	return found{}, damaged(errDamaged)
 }
 
+// encodeMarker returns what a marker says of the successor: whether it leads
+// there (one byte), the instant (8 bytes, unix milliseconds), the credential.
+func encodeMarker(to found) []byte {
+	plain := []byte{0}
+	if to.leads {
+		plain[0] = 1
+	}
+	plain = binary.BigEndian.AppendUint64(plain, uint64(to.at.UnixMilli()))
+	return append(plain, to.successor...)
+}
+
 func decodeMarker(plain []byte) (found, error) {
-	if len(plain) < 8 {
+	if len(plain) < 9 || plain[0] > 1 {
 		return found{}, damaged(errDamaged)
 	}
-	until := time.UnixMilli(int64(binary.BigEndian.Uint64(plain)))
-	return found{successor: string(plain[8:]), until: until}, nil
+	at := time.UnixMilli(int64(binary.BigEndian.Uint64(plain[1:])))
+	return found{successor: string(plain[9:]), leads: plain[0] == 1, at: at}, nil
 }
 
 // item returns what the store keeps of rec.

@@ -176,44 +176,6 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint64
 	return l.end(ctx, e, when)
 }
 
-// EndSubject ends all sessions in which this subject has logged in until now.
-//
-// A login counts from the beginning of its request, so logins that are under way
-// end too. Among them are the session of the request that calls EndSubject, if it
-// is the subject's, and a login of the subject that follows in the same request:
-// saving it fails with [session.Ended], or it has ended by the next request.
-// There the subject can log in again.
-func (l *List) EndSubject(ctx context.Context, subject string) error {
-	if subject == "" {
-		return fmt.Errorf("revocation: the empty subject stands for nobody: %w", session.BadValue)
-	}
-	if err := l.ready(); err != nil {
-		return err
-	}
-	sum := sha256.Sum256([]byte(subject))
-	e := entry{Subject: sum[:], Tag: tag(subject), Instant: l.now().UnixMilli(), Until: l.until()}
-	return l.endUntil(ctx, e)
-}
-
-// EndAll ends every session that began, or was logged in to, until now.
-func (l *List) EndAll(ctx context.Context) error {
-	if err := l.ready(); err != nil {
-		return err
-	}
-	return l.endUntil(ctx, entry{Instant: l.now().UnixMilli(), Until: l.until()})
-}
-
-// endUntil puts an instant in force. Instants and logins have milliseconds, and
-// one that is equal counts as before; so that a login that follows isn't ended
-// too, endUntil returns no earlier than in the next millisecond.
-func (l *List) endUntil(ctx context.Context, e entry) error {
-	_, err := l.end(ctx, e, always)
-	if l.ownClock {
-		time.Sleep(time.Until(time.UnixMilli(e.Instant + 1)))
-	}
-	return err
-}
-
 // end puts e in force, and waits until it is in the journal.
 func (l *List) end(ctx context.Context, e entry, when condition) (bool, error) {
 	first, b := l.apply(e, when)
@@ -247,24 +209,23 @@ func raiseTo(v *atomic.Int64, n int64) {
 }
 
 // Check returns nil for a record that no entry is about, and otherwise an error
-// that wraps [session.Ended]. It looks into memory alone, in some 100 ns. Deadlines
+// that wraps [session.Ended], with a [session.SupersededError] if only this
+// generation of the session has ended. It looks into memory alone, in some 100 ns. Deadlines
 // are not its business: an entry may be gone once they have passed.
 func (l *List) Check(rec *session.Record) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	authenticated := rec.AuthenticatedAt.UnixMilli()
-	if max(authenticated, rec.CreatedAt.UnixMilli()) <= l.allAt.Load()+l.skew {
+	from := rec.CountsFrom().UnixMilli()
+	if from <= l.allAt.Load()+l.skew {
 		return ended("every session of its time was ended")
 	}
-	if below, ok := l.sessions.get(rec.ID); ok && (below == everything || rec.Generation < below) {
-		return ended("it was logged out or renewed")
+	if below, ok := l.sessions.get(rec.ID); ok && below == everything {
+		return ended("it was logged out")
+	} else if ok && rec.Generation < below {
+		return fmt.Errorf("revocation: it was renewed: %w", &session.SupersededError{})
 	}
-	if rec.Subject == "" || authenticated > l.subjectsAt.Load()+l.skew || !l.tags.has(tag(rec.Subject)) {
-		return nil
-	}
-	sum := digest(rec.Subject)
-	if at, ok := l.subjects.get(string(sum[:])); ok && authenticated <= int64(at)+l.skew {
+	if from <= l.subjectsAt.Load()+l.skew && from <= l.subjectEnded(rec.Subject)+l.skew {
 		return ended("all sessions of its subject were ended")
 	}
 	return nil

@@ -27,7 +27,7 @@ type op struct {
 
 	fresh   *Record   // opCreate
 	subject string    // opLogin
-	at      time.Time // opLogin, opRemember: when the request began
+	at      time.Time // opLogin, opRemember: when the request began; opRenew: Record.Since, zero for the one it has
 	persist bool      // opRemember; opLogin: what a new session is
 }
 
@@ -64,6 +64,26 @@ func (c *Changes) Renews() bool {
 		}
 	}
 	return false
+}
+
+// LogsIn reports whether c holds a login.
+func (c *Changes) LogsIn() bool {
+	for i := range c.ops {
+		if c.ops[i].kind == opLogin {
+			return true
+		}
+	}
+	return false
+}
+
+// Anew returns c for a session of its own, which begins with the values of base.
+// It is for a login whose session, base, is over or goes on elsewhere.
+func (c *Changes) Anew(base *Record) *Changes {
+	anew := *c
+	fresh := newRecord(c.policy, c.now(), base.Persistent)
+	fresh.inherit(base)
+	anew.ops = append([]op{{kind: opCreate, fresh: fresh}}, c.ops...)
+	return &anew
 }
 
 // Moving returns c with a move to another carrier added to it: the next record
@@ -141,6 +161,9 @@ func (o *op) apply(rec *Record, policy Policy) (*Record, error) {
 		o.login(&next, policy)
 	case opRenew, opMove:
 		next.Generation++
+		if !o.at.IsZero() {
+			next.Since = o.at
+		}
 	}
 	return &next, nil
 }

@@ -45,6 +45,14 @@ func (c Control) Destroyed() bool {
 	return c.s.destroyed
 }
 
+// Over reports whether this request has ended the session together with all
+// others of its subject. Unlike after Destroy, a Login may be pending.
+func (c Control) Over() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.over != nil
+}
+
 // Pending returns the changes that are not saved yet; nil if there are none.
 func (c Control) Pending() *Changes {
 	c.s.mu.Lock()
@@ -70,6 +78,42 @@ func (c Control) Ended() (dropped bool) {
 	dropped = len(c.s.ops) > 0
 	c.s.base, c.s.view, c.s.ops, c.s.gone = nil, nil, nil, true
 	return dropped
+}
+
+// SubjectEnded tells the session of the request that ctx belongs to, if there is
+// one, that all sessions of subject were ended up to at; the subject "" stands
+// for everybody. A revocation list calls it. If the session is one of them, this
+// request can't change it any more, but a [Session.Login] may follow, and counts
+// as later than at.
+func SubjectEnded(ctx context.Context, subject string, at time.Time) {
+	s := From(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.o.Saver == nil || s.closed == finished {
+		return
+	}
+	if s.loginFrom == nil {
+		s.loginFrom = make(map[string]time.Time)
+	}
+	s.loginFrom[subject] = at.Truncate(time.Millisecond).Add(time.Millisecond)
+	if s.view != nil && (subject == "" || s.view.Subject == subject) {
+		s.over, s.base, s.view, s.ops = s.view, nil, nil, nil
+	}
+}
+
+// RenewSince is [Session.Renew] for the session of the request that ctx belongs
+// to. It saves the session, which counts as begun at since from then on, so that
+// a revocation list can end all other sessions of its subject; see
+// [Record.CountsFrom].
+func RenewSince(ctx context.Context, since time.Time) error {
+	s := From(ctx)
+	if s.o.Saver == nil {
+		return errNoMiddleware()
+	}
+	if err := s.changeCredential(op{kind: opRenew, at: since.Truncate(time.Millisecond)}, false); err != nil {
+		return err
+	}
+	return s.Save(ctx)
 }
 
 // HeaderSent says that the client can't be given another credential any more.
@@ -112,6 +156,9 @@ func (c Control) settle(rec *Record, changes *Changes) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.s.base, c.s.view = rec, rec
+	if rec != nil {
+		c.s.gone = false
+	}
 	if c.s.destroyed {
 		c.s.view = nil
 		return

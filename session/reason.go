@@ -1,6 +1,9 @@
 package session
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // A Reason says why a session was refused, lost or not saved. It is itself an
 // error, so that one value serves errors.Is, a log attribute and a metric label:
@@ -72,4 +75,27 @@ func ReasonOf(err error) Reason {
 		return reason
 	}
 	return Unavailable
+}
+
+// SupersededFor is how long after a renewal the old credential is treated with
+// care: a request that still presents it was most likely sent before the client
+// got the new one. A new cookie in its response would overwrite the new one, so
+// only a login may answer it with another session.
+const SupersededFor = time.Minute
+
+// A SupersededError says that a credential has ended because its session goes on
+// under a newer one. It is an [Ended].
+type SupersededError struct {
+	At time.Time // when the newer credential was made; zero if that is not known
+}
+
+// Error implements error.
+func (e *SupersededError) Error() string { return "the session goes on under a newer credential" }
+
+// Unwrap returns [Ended].
+func (e *SupersededError) Unwrap() error { return Ended }
+
+// Recent reports whether the credential was superseded within [SupersededFor].
+func (e *SupersededError) Recent(now time.Time) bool {
+	return !e.At.IsZero() && now.Before(e.At.Add(SupersededFor))
 }

@@ -28,8 +28,12 @@ type Session struct {
 	began     time.Time // when the request did
 	isNew     bool
 	destroyed bool
-	gone      bool // found to be over; nothing can change, Destroy still ends what it has become
+	gone      bool // found to be over; only Login can follow, Destroy still ends what it has become
 	closed    closure
+
+	// Set by SubjectEnded.
+	over      *Record              // the session that this request has ended with all others of its subject
+	loginFrom map[string]time.Time // the earliest instant that a login of a subject counts from; "" for any
 
 	o Options
 }
@@ -153,10 +157,10 @@ func (s *Session) Clear() error { return s.changeExisting(op{kind: opClear}) }
 func (s *Session) Remember(remember bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.writableLocked(); err != nil {
+	o := op{kind: opRemember, persist: remember, at: s.began}
+	if err := s.writableLocked(o); err != nil {
 		return err
 	}
-	o := op{kind: opRemember, persist: remember, at: s.began}
 	if s.view == nil || s.base == nil {
 		return s.addLocked(o, true) // no credential is under other limits
 	}
@@ -181,9 +185,14 @@ func (s *Session) Remember(remember bool) error {
 // session fixation: the visitor gets a new credential and the old one is dead at
 // once; in stateless mode on this instance, and on others when they hear of it.
 // The lifetime starts anew. When another subject was logged in, all values are
-// cleared, and whether the session is remembered is as for a new one. If all
-// sessions of subject have been ended since the request began, this one is dead,
-// too.
+// cleared, and whether the session is remembered is as for a new one.
+//
+// A login doesn't depend on the session it starts from. If that one has timed
+// out, or another request has logged in or renewed it meanwhile, as after a
+// double click, this login gets a session of its own, with another ID and the
+// values that the request has loaded. It fails with [Ended] when it is saved if,
+// since the request began, the session was destroyed, or all sessions of subject
+// were ended by another request.
 func (s *Session) Login(subject string) error {
 	if subject == "" || len(subject) > MaxSubjectLength || !utf8.ValidString(subject) {
 		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w", MaxSubjectLength, BadValue)
@@ -191,9 +200,23 @@ func (s *Session) Login(subject string) error {
 	if s.o.Saver == nil {
 		return errNoMiddleware()
 	}
-	// Dated to the beginning of the request: if the subject's sessions are all
-	// ended while a password is being checked, this one must not escape.
-	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.began, persist: s.o.Persistent}, true)
+	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.loginAt(subject), persist: s.o.Persistent}, true)
+}
+
+// loginAt returns the instant that a login of subject is dated to: the beginning
+// of the request, so that it doesn't escape if all sessions of the subject are
+// ended while the password is being checked; but if this request has ended them,
+// an instant after that.
+func (s *Session) loginAt(subject string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := s.began
+	for _, ended := range [2]string{"", subject} {
+		if from := s.loginFrom[ended]; from.After(at) {
+			at = from
+		}
+	}
+	return at
 }
 
 // Renew gives the visitor a new credential and ends the old one at once, as
@@ -270,7 +293,7 @@ func (s *Session) changeCredential(o op, create bool) error {
 }
 
 func (s *Session) addLocked(o op, create bool) error {
-	if err := s.writableLocked(); err != nil {
+	if err := s.writableLocked(o); err != nil {
 		return err
 	}
 	ops := s.ops
@@ -281,7 +304,11 @@ func (s *Session) addLocked(o op, create bool) error {
 		if s.closed != open {
 			return errTooLate() // the client can't be told of a session any more
 		}
-		ops = append(ops, op{kind: opCreate, fresh: s.newRecord()})
+		fresh := newRecord(s.o.Policy, s.o.Now(), s.o.Persistent)
+		if s.over != nil {
+			fresh.inherit(s.over)
+		}
+		ops = append(ops, op{kind: opCreate, fresh: fresh})
 	}
 	ops = append(ops, o)
 	for _, o := range ops[len(s.ops):] {
@@ -291,22 +318,25 @@ func (s *Session) addLocked(o op, create bool) error {
 	return nil
 }
 
-func (s *Session) writableLocked() error {
+func (s *Session) writableLocked(o op) error {
+	onlyLogin := s.view == nil && o.kind != opLogin
 	switch {
 	case s.o.Saver == nil:
 		return errNoMiddleware()
 	case s.destroyed:
 		return fmt.Errorf("session: changed after Destroy: %w", Ended)
-	case s.gone:
+	case s.gone && onlyLogin:
 		return fmt.Errorf("session: changed after it was found to be over: %w", Ended)
+	case s.over != nil && onlyLogin:
+		return fmt.Errorf("session: changed after all sessions of its subject were ended; call Login first: %w", Ended)
 	case s.closed >= closed:
 		return errTooLate()
 	}
 	return nil
 }
 
-func (s *Session) newRecord() *Record {
-	now := s.o.Now().Truncate(time.Second)
+func newRecord(policy Policy, now time.Time, persistent bool) *Record {
+	now = now.Truncate(time.Second)
 	rec := Record{
 		ID:         newID(),
 		Version:    1,
@@ -314,11 +344,18 @@ func (s *Session) newRecord() *Record {
 		Lineage:    newLineage(),
 		CreatedAt:  now,
 		SeenAt:     now,
-		Persistent: s.o.Persistent,
+		Persistent: persistent,
 	}
-	s.o.Policy.start(&rec)
-	rec = s.o.Policy.seen(rec, now)
+	policy.start(&rec)
+	rec = policy.seen(rec, now)
 	return &rec
+}
+
+// inherit gives a record that begins what a login keeps of the session before
+// it: the values, which the login clears if another subject was logged in.
+func (r *Record) inherit(from *Record) {
+	r.Values, r.Persistent = from.Values, from.Persistent
+	r.Subject, r.AuthenticatedAt = from.Subject, from.AuthenticatedAt
 }
 
 // newID returns 128 random bits in base64url.

@@ -56,7 +56,7 @@ func New(t testing.TB, change func(*middleware.Config)) *Kit {
 	k.Revocations = revocation.NewVolatile(revocation.Config{Now: k.Clock.Now})
 	carrier, err := token.NewCarrier(token.CarrierConfig{Ring: k.Keys, Issuer: "sessiontest", Revocations: k.Revocations, Now: k.Clock.Now})
 	k.check(err)
-	c := middleware.Config{Carrier: carrier, Now: k.Clock.Now}
+	c := middleware.Config{Carrier: carrier, Revocations: k.Revocations, Now: k.Clock.Now}
 	if change != nil {
 		change(&c)
 	}
@@ -85,8 +85,8 @@ func (k *Kit) ring() *keys.Ring {
 //	r.AddCookie(kit.Cookie(sessiontest.Session{Subject: "alice"}))
 //
 // After Revocations.EndSubject, advance the clock before a new Cookie of the
-// same subject: EndSubject also ends what logs in at the instant of its call,
-// and the clock stands still.
+// same subject, or the test fails: EndSubject also refuses logins at the instant
+// of its call, and the clock stands still.
 func (k *Kit) Cookie(s Session) *http.Cookie {
 	k.t.Helper()
 	w := httptest.NewRecorder()

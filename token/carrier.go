@@ -171,10 +171,8 @@ func (c *Carrier) lives(rec *session.Record, now time.Time) bool {
 // on under.
 func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time) (*session.Record, string, error) {
 	if err := c.c.Revocations.Check(own.rec); err != nil {
-		if next := c.memory.successor(ctx, generationOf(own.rec), now); next != "" {
-			return nil, next, nil
-		}
-		return nil, "", err
+		next, err := c.superseded(ctx, own.rec, now, err)
+		return nil, next, err
 	}
 	if !now.Before(own.rec.IdleDeadline) {
 		return c.over(ctx, own, now)
@@ -183,6 +181,19 @@ func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time
 		return newest.rec, newest.token, nil
 	}
 	return own.rec, own.token, nil
+}
+
+// superseded says what has become of a session whose generation has ended, as
+// err says: the credential that it goes on under, if that can still be found.
+func (c *Carrier) superseded(ctx context.Context, rec *session.Record, now time.Time, err error) (next string, _ error) {
+	s, ok := c.memory.successor(ctx, generationOf(rec), now)
+	switch renewed := new(session.SupersededError); {
+	case s.credential != "":
+		return s.credential, nil
+	case ok && errors.As(err, &renewed):
+		return "", fmt.Errorf("token: it was renewed: %w", &session.SupersededError{At: s.at})
+	}
+	return "", err
 }
 
 // over answers for a token that has expired. Its record tells the caller that
@@ -265,7 +276,8 @@ func (c *Carrier) Save(ctx context.Context, _ string, base *session.Record, chan
 func (c *Carrier) newest(ctx context.Context, base *session.Record) (*session.Record, error) {
 	now := c.c.Now()
 	if err := c.c.Revocations.Check(base); err != nil {
-		if c.memory.successor(ctx, generationOf(base), now) != "" {
+		next, err := c.superseded(ctx, base, now, err)
+		if next != "" {
 			return nil, fmt.Errorf("token: the session goes on under another credential: %w", session.Conflict)
 		}
 		return nil, err
@@ -279,39 +291,45 @@ func (c *Carrier) newest(ctx context.Context, base *session.Record) (*session.Re
 
 // Retire implements middleware.Carrier. The revocation list decides who was
 // first, so that of two logins from one state one fails.
-func (c *Carrier) Retire(ctx context.Context, _ string, base *session.Record, next string, grace time.Duration) error {
+func (c *Carrier) Retire(ctx context.Context, _ string, base *session.Record, next string, grace time.Duration) (hold string, err error) {
 	done, err := c.turns.take(ctx, base.ID)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer done()
 	newest, err := c.newest(ctx, base)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if newest.Version != base.Version {
-		return fmt.Errorf("token: another request was faster: %w", session.Conflict)
+		return "", fmt.Errorf("token: another request was faster: %w", session.Conflict)
 	}
-	of := generationOf(base)
+	return c.endBelow(ctx, base, next, grace)
+}
+
+func (c *Carrier) endBelow(ctx context.Context, base *session.Record, next string, grace time.Duration) (hold string, err error) {
+	of, now := generationOf(base), c.c.Now()
+	to := successor{at: now, until: now.Add(session.SupersededFor)}
 	if grace > 0 {
-		// Noted first: whoever finds the generation ended must find the successor.
-		now := c.c.Now()
-		c.memory.lead(ctx, of, successor{credential: next, until: now.Add(grace)}, now)
+		to.credential, to.until = next, now.Add(grace)
 	}
+	// Noted first: whoever finds the generation ended must find the successor.
+	c.memory.setSuccessor(ctx, of, to, now)
 	ok, err := c.c.Revocations.EndBelow(ctx, base)
-	if ok {
-		// An error says that this is in force, but not in the journal yet. The list
-		// goes on trying and tells the operator; to fail here would log the visitor
-		// out, whose old credential is dead by now.
-		return nil
+	switch {
+	case ok && (err == nil || grace > 0):
+		// After a move the old credential is no danger if a crash brings it back.
+		return "", nil
+	case ok:
+		// It is in force, but not in the journal yet. The client has to get the new
+		// credential, since the old one is dead, and to know that all is not well.
+		return next, unavailable("make the end of the old credential durable", err)
 	}
-	if grace > 0 {
-		c.memory.stay(ctx, of)
-	}
+	c.memory.clearSuccessor(ctx, of)
 	if err != nil {
-		return unavailable("retire a credential", err)
+		return "", unavailable("retire a credential", err)
 	}
-	return fmt.Errorf("token: another request was faster: %w", session.Conflict)
+	return "", fmt.Errorf("token: another request was faster: %w", session.Conflict)
 }
 
 // Forget implements middleware.Carrier.

@@ -251,8 +251,8 @@ func TestRetireHasOneWinner(t *testing.T) {
 	require.NoError(t, err)
 	base, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
-	assert.NoError(t, b.Retire(t.Context(), credential, base, "next", 0))
-	assert.ErrorIs(t, b.Retire(t.Context(), credential, base, "other", 0), session.Ended)
+	assert.NoError(t, retire(t, b.Carrier, credential, base, "next", 0))
+	assert.ErrorIs(t, retire(t, b.Carrier, credential, base, "other", 0), session.Ended)
 	_, _, err = b.Open(t.Context(), credential)
 	assert.ErrorIs(t, err, session.Ended)
 	_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
@@ -267,7 +267,7 @@ func TestRetireOfAnOlderState(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
 	require.NoError(t, err)
-	assert.ErrorIs(t, b.Retire(t.Context(), credential, base, "next", time.Minute), session.Conflict)
+	assert.ErrorIs(t, retire(t, b.Carrier, credential, base, "next", time.Minute), session.Conflict)
 	_, _, err = b.Open(t.Context(), credential)
 	assert.NoError(t, err, "nothing has changed")
 }
@@ -369,4 +369,11 @@ func TestExplain(t *testing.T) {
 
 	_, err = token.Explain(t.Context(), b.ring, "not.a.token", b.now)
 	assert.ErrorIs(t, err, session.Malformed)
+}
+
+// retire expects that the client need not hold anything meanwhile.
+func retire(t *testing.T, c *token.Carrier, credential string, base *session.Record, successor string, grace time.Duration) error {
+	hold, err := c.Retire(t.Context(), credential, base, successor, grace)
+	assert.Empty(t, hold)
+	return err
 }

@@ -49,10 +49,11 @@ type family struct {
 	bytes  int
 }
 
-// A successor is the credential of the session that a generation has become.
+// A successor is what a generation has become.
 type successor struct {
-	credential string
-	until      time.Time // from when on it isn't led to any more
+	credential string    // that presenting the old one leads to; "" after a renewal
+	at         time.Time // when it was made
+	until      time.Time // when it is forgotten
 }
 
 const (
@@ -151,9 +152,9 @@ func (m *memory) drop(ctx context.Context, token string) {
 	}
 }
 
-// lead notes that a generation goes on under another credential.
-func (m *memory) lead(ctx context.Context, of generation, to successor, now time.Time) {
-	m.at(ctx, "lead")
+// setSuccessor records what a generation has become.
+func (m *memory) setSuccessor(ctx context.Context, of generation, to successor, now time.Time) {
+	m.at(ctx, "setSuccessor")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.moves) > 0 && (len(m.moves) >= maxMoves || !now.Before(m.successors[m.moves[0]].until)) {
@@ -164,24 +165,24 @@ func (m *memory) lead(ctx context.Context, of generation, to successor, now time
 	m.moves = append(m.moves, of)
 }
 
-// stay takes back what lead has noted.
-func (m *memory) stay(ctx context.Context, of generation) {
-	m.at(ctx, "stay")
+// clearSuccessor undoes setSuccessor.
+func (m *memory) clearSuccessor(ctx context.Context, of generation) {
+	m.at(ctx, "clearSuccessor")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.successors, of)
 }
 
-// successor returns the credential that a generation goes on under; "" if none
-// is known, or the time to find it has passed.
-func (m *memory) successor(ctx context.Context, of generation, now time.Time) string {
+// successor returns what a generation has become; ok is false if that is not
+// known, or no longer.
+func (m *memory) successor(ctx context.Context, of generation, now time.Time) (_ successor, ok bool) {
 	m.at(ctx, "successor")
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s, ok := m.successors[of]; ok && now.Before(s.until) {
-		return s.credential
+		return s, true
 	}
-	return ""
+	return successor{}, false
 }
 
 func (m *memory) at(ctx context.Context, access string) {

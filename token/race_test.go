@@ -178,6 +178,7 @@ type recorder struct {
 type ledger struct {
 	mu        sync.Mutex        // guards the rest
 	made      map[string]uint64 // by credential: its generation
+	ids       map[string]string // by credential: the session's ID
 	delivered map[string]bool   // the credentials that a client has seen
 }
 
@@ -187,7 +188,7 @@ func (l *ledger) note(credential string, rec *session.Record, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.made[credential] = rec.Generation
+	l.made[credential], l.ids[credential] = rec.Generation, rec.ID
 }
 
 func (l *ledger) deliver(credential string) {
@@ -218,6 +219,7 @@ type play struct {
 	list      *revocation.List
 
 	cookie   string     // of the session that it is about
+	id       string     // of that session
 	mu       sync.Mutex // guards the rest
 	log      []string
 	kept     []string // keys of values that were saved
@@ -225,12 +227,13 @@ type play struct {
 	over     bool     // a destroy has returned
 	noAlice  bool     // all sessions of alice were ended
 	cleared  bool     // values may be gone: another subject has logged in
+	logins   []login
 }
 
 const alice, bob = "alice", "bob"
 
 func newPlay(t *testing.T, mode string, seed uint64, plain bool) *play {
-	p := &play{t: t, ledger: &ledger{made: make(map[string]uint64), delivered: make(map[string]bool)}}
+	p := &play{t: t, ledger: &ledger{made: make(map[string]uint64), ids: make(map[string]string), delivered: make(map[string]bool)}}
 	p.s = &scheduler{random: rand.New(rand.NewPCG(seed, 1))}
 	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
 	require.NoError(t, err)
@@ -329,6 +332,9 @@ func (p *play) actor(i int, kind string) func(ctx context.Context) {
 		})
 		done := found && status == http.StatusOK
 		p.note("%d %s: found %t, status %d", func() { p.came(kind, i, done, next) }, i, kind, found, status)
+		if kind == "login" || kind == "login-other" {
+			p.note("", func() { p.logins = append(p.logins, login{next, kind, done || !found}) })
+		}
 		if kind == "twice" && done { // goes on with what it was given
 			status, _ = p.request(ctx, m, next, func(s *session.Session) {
 				if !s.IsNew() {
@@ -367,8 +373,10 @@ func (p *play) came(kind string, i int, done bool, next string) {
 	case "save", "move", "twice", "grow":
 		p.kept = append(p.kept, fmt.Sprint("key", i))
 	case "login", "renew", "login-other":
-		p.loggedIn = max(p.loggedIn, p.ledger.made[next])
-		p.cleared = p.cleared || kind == "login-other"
+		if !p.opensAnother(next) {
+			p.loggedIn = max(p.loggedIn, p.ledger.made[next])
+			p.cleared = p.cleared || kind == "login-other"
+		}
 	case "destroy":
 		p.over = true
 	}
@@ -399,6 +407,7 @@ func (p *play) run(mode string) (violation string) {
 	_, p.cookie = p.request(context.Background(), p.instances[0], "", func(s *session.Session) { _ = s.Set("first", true) })
 	_, p.cookie = p.request(context.Background(), p.instances[0], p.cookie, func(s *session.Session) { _ = s.Login(alice) })
 	p.loggedIn = p.ledger.made[p.cookie]
+	p.id = p.ledger.ids[p.cookie]
 	time.Sleep(time.Second) // of the bubble: later activity is to be recorded
 	kinds := kindsIn(mode)
 	var actors []func(context.Context)
@@ -411,6 +420,9 @@ func (p *play) run(mode string) (violation string) {
 		actors = append(actors, p.actor(i, kind))
 	}
 	p.s.run(actors)
+	if v := p.checkLogins(); v != "" {
+		return v + "\n" + strings.Join(p.log, "\n")
+	}
 	for credential, generation := range p.ledger.made {
 		for i, m := range p.instances {
 			if v := p.check(m, credential, generation); v != "" {
@@ -421,25 +433,59 @@ func (p *play) run(mode string) (violation string) {
 	return ""
 }
 
+// A login is one that a request has made.
+type login struct {
+	credential string // that its client holds
+	kind       string
+	done       bool
+}
+
+// checkLogins looks whether every login succeeded: only what was ended on
+// purpose may refuse one. One that got a session of its own is logged in.
+func (p *play) checkLogins() (violation string) {
+	for _, l := range p.logins {
+		switch {
+		case !l.done && !p.over && !p.noAlice:
+			return "a login failed, though nobody has ended its session"
+		case !l.done || !p.opensAnother(l.credential) || p.noAlice && l.kind == "login":
+			continue
+		}
+		p.request(context.Background(), p.instances[0], l.credential, func(s *session.Session) {
+			if want := map[string]string{"login": alice, "login-other": bob}[l.kind]; s.Subject() != want {
+				violation = "a login was answered 200, and its cookie is not logged in"
+			}
+		})
+	}
+	return violation
+}
+
 // check opens a credential, after all requests have returned.
 func (p *play) check(m *middleware.Middleware, credential string, generation uint64) (violation string) {
 	p.request(context.Background(), m, credential, func(s *session.Session) {
 		rec := s.Snapshot()
 		switch {
 		case s.IsNew():
+		case p.noAlice && rec.Subject == alice:
+			violation = "a session opens whose subject's sessions were all ended"
+		case p.opensAnother(credential):
+			if rec.Subject == alice && !s.Has("first") {
+				violation = "a login that got a session of its own lacks the values that it had loaded"
+			}
 		case p.over:
 			violation = "a credential of a destroyed session opens"
 		case !p.ledger.delivered[credential]: // of two logins at once, one made it in vain and forgot it
 		case generation < p.loggedIn:
 			violation = fmt.Sprintf("a credential of generation %d opens, though generation %d has begun", generation, p.loggedIn)
-		case p.noAlice && rec.Subject == alice:
-			violation = "a session opens whose subject's sessions were all ended"
 		case !p.cleared && !p.hasKept(s):
 			violation = fmt.Sprintf("a saved value is gone: have %v, saved %v", s.Keys(), p.kept)
 		}
 	})
 	return violation
 }
+
+// opensAnother reports whether a credential is of a session of its own, which a
+// login got because the one that it started from went on elsewhere.
+func (p *play) opensAnother(credential string) bool { return p.ledger.ids[credential] != p.id }
 
 func (p *play) hasKept(s *session.Session) bool {
 	for _, name := range p.kept {

@@ -1,0 +1,477 @@
+package middleware_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A pause is where a handler waits until the test lets it go on.
+type pause struct{ reached, resume chan struct{} }
+
+func newPause() pause { return pause{make(chan struct{}), make(chan struct{})} }
+
+func (p pause) wait() { close(p.reached); <-p.resume }
+
+// inOrder starts requests with the credential that b holds, lets all of them
+// load their session, and finishes them one by one in the given order. It
+// returns the replies, in the order of the requests.
+func inOrder(b *browser, order []int, h func(i int, s *session.Session)) []reply {
+	replies := make([]reply, len(order))
+	pauses, done := make([]pause, len(order)), make([]chan struct{}, len(order))
+	for i := range order {
+		pauses[i], done[i] = newPause(), make(chan struct{})
+		one := b.site.holding(b.credential())
+		go func() {
+			defer close(done[i])
+			replies[i] = one.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+				pauses[i].wait()
+				h(i, s)
+			})
+		}()
+		<-pauses[i].reached
+	}
+	for _, i := range order {
+		close(pauses[i].resume)
+		<-done[i]
+	}
+	return replies
+}
+
+// cookieOf returns the credential that a reply sets.
+func cookieOf(r reply) string {
+	for _, c := range r.Cookies() {
+		if c.Name == "__Host-session" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func permutations(n int) (all [][]int) {
+	if n == 0 {
+		return [][]int{nil}
+	}
+	for _, rest := range permutations(n - 1) {
+		for at := range n {
+			all = append(all, slices.Insert(slices.Clone(rest), at, n-1))
+		}
+	}
+	return all
+}
+
+// A double click on "log in", or five tabs that come back from single sign-on at
+// once: every request is answered as its handler says, and whichever cookie the
+// browser keeps is logged in, with what the visitor had before.
+func TestLoginsAtOnceAllSucceed(t *testing.T) {
+	orders := permutations(2)
+	for i, order := range permutations(5) {
+		if i%13 == 0 { // ten of them
+			orders = append(orders, order)
+		}
+	}
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		for _, order := range orders {
+			b.use("")
+			b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+			replies := inOrder(b, order, func(_ int, s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			ids := make(map[string]bool)
+			for i, r := range replies {
+				require.Equal(t, http.StatusOK, r.StatusCode, "order %v, request %d: %s", order, i, r.body)
+				one := b.site.holding(cookieOf(r))
+				one.do(func(s *session.Session) {
+					assert.Equal(t, "alice", s.Subject())
+					assert.Equal(t, 7, visits.Get(s))
+					ids[s.ID()] = true
+				})
+			}
+			assert.Len(t, ids, len(order), "each has a session of its own")
+		}
+	})
+}
+
+// The idle timeout of the anonymous session passes while a password is checked.
+func TestLoginOutlivesItsSession(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		for _, late := range []time.Duration{20 * time.Minute, 2 * time.Hour} {
+			b.do(func(s *session.Session) {
+				w.Advance(late)
+				assert.NoError(t, s.Login("alice"))
+			})
+			b.do(func(s *session.Session) {
+				assert.Equal(t, "alice", s.Subject())
+				assert.Equal(t, 7, visits.Get(s))
+			})
+		}
+	})
+}
+
+// A second login in the handler whose first has failed with its session succeeds.
+func TestLoginAfterSessionWasFoundOver(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		b.do(func(s *session.Session) {
+			w.Advance(time.Hour)
+			assert.Error(t, s.Save(t.Context()))
+			assert.ErrorIs(t, visits.Set(s, 8), session.Ended)
+			assert.NoError(t, s.Login("alice"))
+			assert.NoError(t, s.Save(t.Context()))
+			assert.Equal(t, "alice", s.Subject())
+			assert.NoError(t, s.Set("more", 1))
+		})
+		b.do(func(s *session.Session) {
+			assert.Equal(t, "alice", s.Subject())
+			assert.Equal(t, 7, visits.Get(s))
+			assert.True(t, s.Has("more"))
+		})
+	})
+}
+
+// A session that was ended on purpose since the request began takes the login
+// with it, in each order and however it was ended.
+func TestLoginEndsWithItsSession(t *testing.T) {
+	ends := map[string]func(w *world, b *browser, first reply) error{
+		"destroyed": func(_ *world, b *browser, _ reply) error {
+			b.do(func(s *session.Session) { assert.NoError(b.t, s.Destroy()) })
+			return nil
+		},
+		"renewed and destroyed": func(_ *world, b *browser, _ reply) error {
+			b.do(func(s *session.Session) { assert.NoError(b.t, s.Renew()) })
+			b.do(func(s *session.Session) { assert.NoError(b.t, s.Destroy()) })
+			return nil
+		},
+		"subject": func(w *world, _ *browser, _ reply) error { return w.list.EndSubject(context.Background(), "alice") },
+		"all":     func(w *world, _ *browser, _ reply) error { return w.list.EndAll(context.Background()) },
+	}
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		site := newSite(t, w.middleware(t, mode))
+		for name, end := range ends {
+			b := site.browser()
+			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			slow := site.holding(b.credential())
+			w.Advance(time.Second)
+			got := slow.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+				require.NoError(t, end(w, b, reply{}))
+				assert.NoError(t, s.Login("alice"))
+			})
+			assert.Equal(t, http.StatusConflict, got.StatusCode, name)
+			assert.Empty(t, cookieOf(got), name)
+			w.Advance(time.Second)
+		}
+	})
+}
+
+// A poll that was sent with the old cookie, and arrives after a login or a
+// renewal, must not overwrite the cookie of that one; a login may.
+func TestSupersededCredentialWritesNothing(t *testing.T) {
+	steps := map[string]func(s *session.Session) error{
+		"login": func(s *session.Session) error { return s.Login("alice") },
+		"renew": func(s *session.Session) error { return s.Renew() },
+	}
+	for name, step := range steps {
+		inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+			b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+			old := b.site.holding(b.credential())
+			b.do(func(s *session.Session) { assert.NoError(t, step(s)) })
+			write := func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+				assert.True(t, s.IsNew())
+				_ = visits.Set(s, 1)
+			}
+			w.Advance(59 * time.Second)
+			got := old.do(func(s *session.Session) { assert.Empty(t, s.Subject()); assert.Zero(t, visits.Get(s)) })
+			assert.Empty(t, got.Header["Set-Cookie"], name)
+			got = old.get(write)
+			assert.Equal(t, http.StatusConflict, got.StatusCode, name)
+			assert.Empty(t, got.Header["Set-Cookie"], name)
+			old.do(func(s *session.Session) {
+				assert.NoError(t, visits.Set(s, 1))
+				assert.ErrorIs(t, s.Save(t.Context()), session.Ended)
+			})
+			got = b.site.holding(old.credential()).do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
+			subject, _ := b.site.opens(cookieOf(got))
+			assert.Equal(t, "bob", subject, name)
+
+			w.Advance(time.Second)
+			got = old.get(write)
+			assert.Equal(t, http.StatusOK, got.StatusCode, "the minute is over")
+			assert.NotEmpty(t, cookieOf(got))
+		})
+	}
+}
+
+// After a logout there is no cookie left to overwrite.
+func TestSupersededCredentialOfAnEndedSession(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		old := b.site.holding(b.credential())
+		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		old.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	})
+}
+
+// A link on another site leads to a page that writes: the browser keeps back a
+// SameSite=Strict cookie, and a new one would overwrite it.
+func TestStrictCookieIsNotOverwritten(t *testing.T) {
+	for _, mode := range modes {
+		w := newWorld(t)
+		strict := func(c *middleware.Config) { c.Cookie.SameSite = http.SameSiteStrictMode }
+		from := func(site string) func(*http.Request) {
+			return func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", site) }
+		}
+		write := func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { assert.NoError(t, visits.Set(s, 1)) }
+		logIn := func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { assert.NoError(t, s.Login("alice")) }
+		site, lax := newSite(t, w.middleware(t, mode, strict)), newSite(t, w.middleware(t, mode))
+		got := site.browser().send(http.MethodGet, write, from("cross-site"))
+		assert.Equal(t, http.StatusConflict, got.StatusCode)
+		assert.Empty(t, got.Header["Set-Cookie"])
+		assert.Equal(t, http.StatusOK, site.browser().send(http.MethodGet, logIn, from("cross-site")).StatusCode, "as from single sign-on")
+		for _, fine := range []string{"none", "same-origin", "same-site"} {
+			assert.Equal(t, http.StatusOK, site.browser().send(http.MethodGet, write, from(fine)).StatusCode, fine)
+		}
+		assert.Equal(t, http.StatusOK, lax.browser().send(http.MethodGet, write, from("cross-site")).StatusCode)
+	}
+}
+
+// Two live cookies of one name, as after a change of cookie.path: a login ends
+// the others, so the next request opens the new session.
+func TestLoginEndsAmbiguity(t *testing.T) {
+	for _, mode := range modes {
+		w := newWorld(t)
+		seen := &events{}
+		m := w.middleware(t, mode, watched(seen))
+		send := func(h func(s *session.Session), credentials ...string) *http.Response {
+			r := httptest.NewRequest(http.MethodGet, "https://app.example/", nil)
+			for _, c := range credentials {
+				r.AddCookie(&http.Cookie{Name: "__Host-session", Value: c})
+			}
+			rec := httptest.NewRecorder()
+			m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { h(session.From(r.Context())) })).ServeHTTP(rec, r)
+			return rec.Result()
+		}
+		one := send(func(s *session.Session) { assert.NoError(t, s.Login("alice")) }).Cookies()[0].Value
+		two := send(func(s *session.Session) { assert.NoError(t, s.Login("alice")) }).Cookies()[0].Value
+		again := send(func(s *session.Session) {
+			assert.Empty(t, s.Subject())
+			assert.NoError(t, s.Login("alice"))
+		}, one, two)
+		require.Equal(t, http.StatusOK, again.StatusCode)
+		require.Contains(t, fmt.Sprint(seen.all), "change the name too")
+		send(func(s *session.Session) { assert.Equal(t, "alice", s.Subject(), mode) }, one, again.Cookies()[0].Value, two)
+	}
+}
+
+// A password was reset by a link: end every session of the subject, then log in,
+// in one request, as an anonymous visitor or in a session of the subject.
+func TestEndSubjectThenLogin(t *testing.T) {
+	for _, skew := range []time.Duration{0, 5 * time.Second} {
+		for _, mode := range modes {
+			for _, before := range []string{"", "anonymous", "alice", "bob"} {
+				w := newWorld(t)
+				w.list = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
+				site := newSite(t, w.middleware(t, mode))
+				other, b := site.browser(), site.browser()
+				other.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+				b.do(func(s *session.Session) {
+					switch before {
+					case "":
+					case "anonymous":
+						assert.NoError(t, visits.Set(s, 7))
+					default:
+						assert.NoError(t, s.Login(before))
+						assert.NoError(t, visits.Set(s, 7))
+					}
+				})
+				old := b.credential()
+				w.Advance(time.Minute)
+				b.do(func(s *session.Session) {
+					require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+					assert.NotEqual(t, "alice", s.Subject())
+					assert.NoError(t, s.Login("alice"))
+				})
+				what := fmt.Sprint(skew, mode, before)
+				b.do(func(s *session.Session) {
+					assert.Equal(t, "alice", s.Subject(), what)
+					assert.Equal(t, before == "anonymous" || before == "alice", s.Has("visits"), what)
+				})
+				_, ok := site.opens(old)
+				assert.False(t, ok && old != "", what)
+				_, ok = site.opens(other.credential())
+				assert.False(t, ok, what)
+				// It is a session like others: the next end of all ends it, however soon it comes.
+				w.Advance(2 * time.Millisecond)
+				require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
+				_, ok = site.opens(b.credential())
+				assert.False(t, ok, what)
+			}
+		}
+	}
+}
+
+// Without a login, EndSubject leaves the session of its request ended, with its
+// cookie removed, and nothing else can be written to it.
+func TestEndSubjectEndsTheSessionOfItsRequest(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		old := b.credential()
+		w.Advance(time.Minute)
+		b.do(func(s *session.Session) {
+			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+			assert.ErrorIs(t, visits.Set(s, 1), session.Ended)
+		})
+		assert.Empty(t, b.credential())
+		_, ok := b.site.opens(old)
+		assert.False(t, ok)
+	})
+}
+
+// A password was changed: the session of the request goes on under a new
+// credential, and all others of the subject end.
+func TestEndOthersKeepsThisSession(t *testing.T) {
+	for _, skew := range []time.Duration{0, 5 * time.Second} {
+		for _, mode := range modes {
+			w := newWorld(t)
+			w.list = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
+			site := newSite(t, w.middleware(t, mode))
+			b, others := site.browser(), []*browser{site.browser(), site.browser()}
+			for _, one := range append(others, b) {
+				one.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); assert.NoError(t, visits.Set(s, 7)) })
+			}
+			bob := site.browser()
+			bob.do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
+			old := b.credential()
+			w.Advance(time.Second)
+			b.do(func(s *session.Session) {
+				id := s.ID()
+				assert.NoError(t, w.list.EndOthers(contextOf(s)))
+				assert.NoError(t, s.Set("more", true))
+				assert.Equal(t, id, s.ID())
+			})
+			for range 3 {
+				b.do(func(s *session.Session) {
+					assert.Equal(t, "alice", s.Subject(), "%s, skew %v", mode, skew)
+					assert.Equal(t, 7, visits.Get(s))
+					assert.True(t, s.Has("more"))
+				})
+				w.Advance(2 * time.Minute)
+			}
+			for _, dead := range []string{old, others[0].credential(), others[1].credential()} {
+				_, ok := site.opens(dead)
+				assert.False(t, ok, "%s, skew %v", mode, skew)
+			}
+			subject, _ := site.opens(bob.credential())
+			assert.Equal(t, "bob", subject)
+			require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
+			_, ok := site.opens(b.credential())
+			assert.False(t, ok, "it ends with the next end of all")
+		}
+	}
+}
+
+func TestEndOthersNeedsASubject(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		b.do(func(s *session.Session) {
+			assert.NoError(t, visits.Set(s, 7))
+			assert.ErrorIs(t, w.list.EndOthers(contextOf(s)), session.BadValue)
+		})
+		assert.ErrorIs(t, w.list.EndOthers(t.Context()), session.BadValue)
+	})
+}
+
+// A login within Skew after an end of all is not dead on arrival, and neither is
+// an anonymous session.
+func TestLoginWithinSkewAfterTheEnd(t *testing.T) {
+	for _, mode := range modes {
+		w := newWorld(t)
+		w.list = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: 5 * time.Second})
+		site := newSite(t, w.middleware(t, mode))
+		require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
+		require.NoError(t, w.list.EndAll(t.Context()))
+		w.Advance(2 * time.Millisecond)
+		b, anonymous := site.browser(), site.browser()
+		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		anonymous.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		for _, grow := range []int{10, 3000, 10} { // over to the store and back, in mode auto
+			b.do(func(s *session.Session) {
+				assert.Equal(t, "alice", s.Subject(), mode)
+				if mode != "stateless" {
+					assert.NoError(t, s.Set("size", random(grow)))
+				}
+			})
+		}
+		b.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
+		subject, _ := site.opens(b.credential())
+		assert.Equal(t, "alice", subject, mode)
+		anonymous.do(func(s *session.Session) { assert.Equal(t, 7, visits.Get(s), mode) })
+	}
+}
+
+// contextOf returns a context as that of the request of s.
+func contextOf(s *session.Session) context.Context {
+	return session.NewContext(context.Background(), s)
+}
+
+// On a full disk the end of the old credential would not survive a crash: the
+// client is not told that all is well, but it gets the new credential, since the
+// old one is dead. A move of the session is no danger, and succeeds.
+func TestRenewalThatIsNotDurable(t *testing.T) {
+	steps := map[string]func(s *session.Session) error{
+		"login": func(s *session.Session) error { return s.Login("alice") },
+		"renew": func(s *session.Session) error { return s.Renew() },
+	}
+	for _, mode := range []string{"stateless", "auto"} {
+		for name, step := range steps {
+			w := newWorld(t)
+			dir := filepath.Join(t.TempDir(), "journal")
+			require.NoError(t, os.Mkdir(dir, 0o700))
+			list, err := revocation.Open(revocation.Config{Path: filepath.Join(dir, "x"), Lifetime: 12 * time.Hour, Now: w.Now})
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = list.Close() })
+			w.list = list
+			b := newSite(t, w.middleware(t, mode)).browser()
+			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); assert.NoError(t, visits.Set(s, 7)) })
+			old := b.credential()
+			require.NoError(t, os.RemoveAll(dir))
+			got := b.get(func(rw http.ResponseWriter, _ *http.Request, s *session.Session) {
+				assert.NoError(t, step(s))
+				rw.Header().Set("Location", "/welcome")
+				rw.WriteHeader(http.StatusSeeOther)
+			})
+			assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode, name)
+			assert.Empty(t, got.Header.Get("Location"))
+			assert.NotEmpty(t, cookieOf(got))
+			b.do(func(s *session.Session) {
+				assert.Equal(t, "alice", s.Subject(), "nobody is logged out by it")
+				assert.Equal(t, 7, visits.Get(s))
+			})
+			_, ok := b.site.opens(old)
+			assert.False(t, ok)
+			if mode == "auto" {
+				b.do(func(s *session.Session) { assert.NoError(t, s.Set("big", random(3000))) })
+				assert.Equal(t, "opaque", form(b.credential()))
+			}
+			got = b.get(func(_ http.ResponseWriter, r *http.Request, s *session.Session) {
+				assert.NoError(t, s.Renew())
+				if form(b.credential()) == "token" {
+					assert.ErrorIs(t, s.Save(r.Context()), session.Unavailable, "a handler that saves is told")
+				}
+			})
+			assert.Equal(t, http.StatusOK, got.StatusCode, "and answers itself")
+			subject, _ := b.site.opens(b.credential())
+			assert.Equal(t, "alice", subject)
+		}
+	}
+}
