@@ -1,9 +1,9 @@
 // Package config turns one part of an application's configuration into sessions.
 //
 // Write it as YAML or JSON and read it with [Load] or [Parse]; lay environment
-// variables over it with [FromEnv]; or embed [Config] in the application's own
-// struct and decode that with any YAML or JSON library: durations and sizes
-// decode themselves.
+// variables over it with [FromEnv]; or make a [Config] a field of the
+// application's own struct, with a name of its own, and decode that with
+// encoding/json, gopkg.in/yaml.v3 or goccy/go-yaml: it decodes itself, as strictly.
 //
 //	mode: stateless
 //	keys:

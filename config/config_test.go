@@ -187,8 +187,8 @@ func TestParseRefused(t *testing.T) {
 		{"empty duration", `timeout: ""`, `config: field "timeout" is empty; give it a value, or leave it out for its default`},
 		{"empty bool", `accept_other_form: ""`, `config: field "accept_other_form" is empty; give it a value, or leave it out for its default`},
 
-		{"text is a number", "issuer: 5", `config: field "issuer": must be a text; put it in quotes, not 5`},
-		{"text is a bool", "issuer: true", `config: field "issuer": must be a text; put it in quotes, not true`},
+		{"text is a number", "issuer: 5", `config: field "issuer": must be a text; put it in quotes`},
+		{"text is a bool", "issuer: true", `config: field "issuer": must be a text; put it in quotes`},
 		{"text is a list", "issuer: [a]", `config: field "issuer": must be a text; put it in quotes, not a list`},
 		{"text is a mapping", "issuer: {a: b}", `config: field "issuer.a" is unknown; remove it` + "\n" + `config: field "issuer": must be a text; put it in quotes, not a mapping`},
 		{"bool is a text", `accept_other_form: "yes"`, `config: field "accept_other_form": must be true or false, not yes`},

@@ -81,7 +81,12 @@ func parseTree(data []byte) (map[string]any, error) {
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, errors.New(`config: there is a second document behind "---"; keep one`)
 	}
-	switch root := root.(type) {
+	return asTree(root)
+}
+
+// asTree returns a document whose decoder knows no types of ours.
+func asTree(root any) (map[string]any, error) {
+	switch root := plain(root).(type) {
 	case nil:
 		return nil, nil
 	case map[string]any:
@@ -182,6 +187,9 @@ func convert(from, to reflect.Value) (any, error) {
 	case reflect.String:
 		_, ok = value.(string)
 		kind = "a text; put it in quotes"
+		if !ok && !isCollection(value) {
+			return nil, errors.New("must be " + kind) // it may be a secret that belongs elsewhere
+		}
 	case reflect.Bool:
 		_, ok = value.(bool)
 		kind = "true or false"
@@ -208,6 +216,14 @@ func isInt(value any, to reflect.Value) bool {
 		return !to.OverflowInt(v)
 	case uint64:
 		return v <= math.MaxInt64 && !to.OverflowInt(int64(v))
+	}
+	return false
+}
+
+func isCollection(value any) bool {
+	switch value.(type) {
+	case map[string]any, []any:
+		return true
 	}
 	return false
 }

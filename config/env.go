@@ -34,9 +34,7 @@ func FromEnv(base Config, environ []string) (Config, error) {
 		}
 		return fieldLabel(path)
 	}
-	if base.AcceptOtherForm != nil {
-		base.AcceptOtherForm = new(*base.AcceptOtherForm) // decoding writes through the caller's
-	}
+	base = base.clone()
 	if err := errors.Join(unknown, decode(tree, &base, label)); err != nil {
 		return Config{}, err
 	}

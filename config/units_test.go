@@ -1,7 +1,6 @@
 package config_test
 
 import (
-	"encoding/json"
 	"math"
 	"testing"
 	"time"
@@ -152,26 +151,4 @@ func FuzzSize(f *testing.F) {
 		require.NoError(t, again.UnmarshalText([]byte(s.String())))
 		require.Equal(t, s, again)
 	})
-}
-
-// Durations and sizes decode themselves, so that Config can be a part of an
-// application's own struct and be read by any library.
-func TestEmbedded(t *testing.T) {
-	var app struct {
-		Addr     string        `json:"addr"`
-		Sessions config.Config `json:"sessions"`
-	}
-	in := `{"addr":":8080","sessions":{"mode":"auto","session":{"lifetime":"30d"},"token_memory":"16MiB"}}`
-	require.NoError(t, json.Unmarshal([]byte(in), &app))
-	require.Equal(t, config.Auto, app.Sessions.Mode)
-	require.Equal(t, config.Duration(30*24*time.Hour), app.Sessions.Session.Lifetime)
-	require.Equal(t, config.Size(16<<20), app.Sessions.TokenMemory)
-
-	out, err := json.Marshal(app)
-	require.NoError(t, err)
-	require.JSONEq(t, in, string(out), "what has its default is left out")
-
-	for _, bad := range []string{`{"sessions":{"timeout":5}}`, `{"sessions":{"timeout":"5"}}`, `{"sessions":{"timeout":"0s"}}`} {
-		require.Error(t, json.Unmarshal([]byte(bad), &app), bad)
-	}
 }
