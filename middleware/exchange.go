@@ -3,9 +3,11 @@ package middleware
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 
+	"github.com/cloakroom-go/cloakroom/internal/reqcopy"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -63,7 +65,7 @@ func (s *scope) Value(key any) any {
 func newExchange(m *Middleware, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{m: m, request: r, ctx: r.Context()}
 	x.scope = scope{Context: x.ctx, m: m}
-	x.out = response{inner: w, x: x}
+	x.out = response{inner: w, x: x, entered: maps.Clone(w.Header())}
 	return x
 }
 
@@ -83,13 +85,15 @@ func (x *exchange) begin(found opened) {
 }
 
 func (x *exchange) serve(next http.Handler) {
+	r := x.request.WithContext(session.NewContext(&x.scope, x.session))
 	returned := false
 	defer func() {
+		reqcopy.Back(x.request, r)
 		if !returned {
 			x.panicked()
 		}
 	}()
-	next.ServeHTTP(&x.out, x.request.WithContext(session.NewContext(&x.scope, x.session)))
+	next.ServeHTTP(&x.out, r)
 	returned = true
 	x.finish()
 }
@@ -121,6 +125,9 @@ func (x *exchange) commit(header http.Header) error {
 			x.control.Close()
 		}
 		x.headerSent = true
+		if !closed {
+			x.out.reset() // the response is going to be another
+		}
 		// After a failure too: what was saved before may have ended the credential
 		// that the client holds.
 		if closed || x.undelivered || x.ended {
@@ -237,17 +244,7 @@ func (x *exchange) setHeader(h http.Header) {
 	}
 	x.undelivered = false
 	h.Add("Set-Cookie", cookie.String())
-	h.Set("Cache-Control", "no-store")
-}
-
-// addVaryCookie tells caches that the response depends on the cookie.
-func addVaryCookie(h http.Header) {
-	for _, v := range h["Vary"] {
-		if v == "Cookie" || v == "*" {
-			return
-		}
-	}
-	h["Vary"] = append(h["Vary"], "Cookie")
+	noStore(h)
 }
 
 // inPlace reports whether the session can be saved under its credential.

@@ -73,14 +73,9 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 // deny answers with status and its standard text, and leaves the cookie alone:
 // the browser may already hold its successor from a parallel response.
 func deny(w http.ResponseWriter, status int) {
-	h := w.Header()
-	noStore(h)
-	h.Del("Location")
+	noStore(w.Header())
 	http.Error(w, http.StatusText(status), status)
 }
-
-// noStore keeps the response out of every cache.
-func noStore(h http.Header) { h.Set("Cache-Control", "no-store") }
 
 // carrier returns the one that recognizes credential, or nil.
 func (m *Middleware) carrier(credential string) Carrier {

@@ -2,7 +2,9 @@ package middleware
 
 import (
 	"bufio"
+	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 )
@@ -11,10 +13,11 @@ import (
 // first byte saves the session first; if that fails, the client gets the error
 // instead, and what the handler writes is dropped.
 type response struct {
-	inner  http.ResponseWriter
-	x      *exchange
-	begun  bool
-	failed error
+	inner   http.ResponseWriter
+	x       *exchange
+	entered http.Header // the header fields from before next
+	begun   bool
+	failed  error
 }
 
 // Header returns the header fields of the response.
@@ -83,8 +86,26 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(r.inner).Hijack()
 }
 
+// CloseNotify implements http.CloseNotifier, which is deprecated, but which gin
+// wants for its Context.Stream. The channel gets one value as soon as the
+// request's context ends: the client has gone, the time that an outer handler
+// allows is over, or the request is.
+func (r *response) CloseNotify() <-chan bool {
+	gone := make(chan bool, 1)
+	context.AfterFunc(r.x.ctx, func() { gone <- true })
+	return gone
+}
+
 // Unwrap lets http.ResponseController find what the server offers besides.
 func (r *response) Unwrap() http.ResponseWriter { return r.inner }
+
+// reset takes back what next has done to the header: fields such as
+// Content-Encoding and ETag are about a body that won't be sent.
+func (r *response) reset() {
+	h := r.inner.Header()
+	clear(h)
+	maps.Copy(h, r.entered)
+}
 
 // begin saves the session once, before the response begins.
 func (r *response) begin() error {

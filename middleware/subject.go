@@ -16,10 +16,10 @@ func RequireSubject(loginURL string, next http.Handler) http.Handler {
 		case session.From(r.Context()).Subject() != "":
 			next.ServeHTTP(w, r)
 		case loginURL != "" && wantsPage(r):
-			w.Header().Set("Cache-Control", "no-store")
+			noStore(w.Header())
 			http.Redirect(w, r, loginURL, http.StatusSeeOther)
 		default:
-			w.Header().Set("Cache-Control", "no-store")
+			noStore(w.Header())
 			http.Error(w, http.StatusText(http.StatusUnauthorized), http.StatusUnauthorized)
 		}
 	})

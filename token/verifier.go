@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/reqcopy"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -157,7 +158,9 @@ func (v *Verifier) Handler(next http.Handler) http.Handler {
 			deny(w, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+		c := r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+		defer reqcopy.Back(r, c)
+		next.ServeHTTP(w, c)
 	})
 }
 
