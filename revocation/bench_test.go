@@ -3,8 +3,13 @@ package revocation_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
 	"os"
+	"runtime"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,15 +17,36 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
-func BenchmarkCheck(b *testing.B) {
-	empty := revocation.NewVolatile(revocation.Config{})
-	sessions, both := revocation.NewVolatile(revocation.Config{}), revocation.NewVolatile(revocation.Config{})
-	for i := range 100_000 {
-		require.NoError(b, sessions.EndSession(b.Context(), until(fmt.Sprintf("session %d", i), 0, time.Time{})))
-		require.NoError(b, both.EndSession(b.Context(), until(fmt.Sprintf("session %d", i), 0, time.Time{})))
+// ids are of the form that session makes.
+func ids(n int) func() string {
+	random := rand.NewChaCha8([32]byte{byte(n)})
+	return func() string {
+		var raw [16]byte
+		random.Read(raw[:])
+		return base64.RawURLEncoding.EncodeToString(raw[:])
 	}
+}
+
+// endMany ends n sessions, each of a subject of its own.
+func endMany(tb testing.TB, l *revocation.List, n int) {
+	tb.Helper()
+	id := ids(n)
+	rec := &session.Record{Generation: 3, Deadline: time.Now().Add(lifetime)}
+	for i := range n {
+		rec.ID, rec.Subject = id(), strconv.Itoa(i)
+		if ok, err := l.EndBelow(tb.Context(), rec); !ok || err != nil {
+			tb.Fatal(ok, err)
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	sessions, both := revocation.NewVolatile(revocation.Config{}), revocation.NewVolatile(revocation.Config{})
+	endMany(b, sessions, 1_000_000)
+	endMany(b, both, 100_000)
 	for i := range 1000 {
 		require.NoError(b, both.EndSubject(b.Context(), fmt.Sprint(i)))
 	}
@@ -29,17 +55,21 @@ func BenchmarkCheck(b *testing.B) {
 		list *revocation.List
 		at   time.Time
 	}{
-		{"empty", empty, start},
-		{"100000_sessions", sessions, start},
-		{"and_1000_subjects", both, time.Now().Add(time.Hour)},
-		{"and_1000_subjects_older_login", both, start},
+		{"empty", revocation.NewVolatile(revocation.Config{}), start},
+		{"1000000_sessions", sessions, start},
+		{"100000_sessions_1000_subjects", both, time.Now().Add(time.Hour)},
+		{"100000_sessions_1000_subjects_older_login", both, start},
 	}
 	for _, row := range rows {
 		b.Run(row.name, func(b *testing.B) {
-			rec := login("alice@example.org", row.at)
-			rec.ID = "mLZ0c5Yc1mXg3vJbq2tq9w"
+			rec, id := login("alice@example.org", row.at), ids(7)
+			var some [1 << 16]string // their slots are not in the processor's cache
+			for i := range some {
+				some[i] = id()
+			}
 			b.ReportAllocs()
-			for b.Loop() {
+			for i := 0; b.Loop(); i++ {
+				rec.ID = some[i%len(some)]
 				if err := row.list.Check(rec); err != nil {
 					b.Fatal(err)
 				}
@@ -73,27 +103,47 @@ func BenchmarkEndSession(b *testing.B) {
 	}
 }
 
+// The time to open a journal of a million sessions, and what they take.
 func BenchmarkOpen(b *testing.B) {
-	const n = 100_000
-	path := journalPath(b)
-	var data bytes.Buffer
-	one := journalPath(b)
-	l, err := revocation.Open(revocation.Config{Path: one, Lifetime: lifetime})
+	const n = 1_000_000
+	cfg := revocation.Config{Path: journalPath(b), Lifetime: lifetime}
+	writeJournal(b, cfg.Path, n)
+	info, err := os.Stat(cfg.Path)
 	require.NoError(b, err)
-	require.NoError(b, l.EndSession(b.Context(), until("mLZ0c5Yc1mXg3vJbq2tq9w", 0, time.Time{})))
-	require.NoError(b, l.Close())
-	text, err := os.ReadFile(one)
-	require.NoError(b, err)
-	first, line, _ := bytes.Cut(text, []byte("\n"))
-	data.Write(append(first, '\n'))
-	for range n / 100 { // the same session again and again: the reading is what counts
-		data.Write(line)
-	}
-	require.NoError(b, os.WriteFile(path, data.Bytes(), 0o600))
+	before, entries := heap(), 0
 	for b.Loop() {
-		l, err := revocation.Open(revocation.Config{Path: path, Lifetime: lifetime})
+		l, err := revocation.Open(cfg)
 		require.NoError(b, err)
+		entries = l.Len()
+		b.StopTimer()
+		b.ReportMetric(float64(heap()-before)/float64(entries), "B/entry")
 		require.NoError(b, l.Close())
+		b.StartTimer()
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n/100), "ns/entry")
+	b.ReportMetric(float64(info.Size())/float64(entries), "B/entry-on-disk")
+}
+
+// writeJournal makes a journal of n sessions with subjects.
+func writeJournal(tb testing.TB, path string, n int) {
+	tb.Helper()
+	data := bytes.NewBufferString(`{"cloakroom":"revocations","version":2}` + "\n")
+	id, until := ids(n), time.Now().Add(lifetime).Unix()
+	for i := 0; i < n; {
+		var line []byte
+		for range min(64, n-i) {
+			line = fmt.Appendf(line, " s%s,4,%d", id(), until)
+			i++
+		}
+		fmt.Fprintf(data, "%08x%s\n", crc32.Checksum(line, crc32.MakeTable(crc32.Castagnoli)), line)
+	}
+	require.NoError(tb, os.WriteFile(path, data.Bytes(), 0o600))
+}
+
+// heap is what is in use, once everything else was collected.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

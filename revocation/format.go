@@ -2,128 +2,238 @@ package revocation
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/json"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
+	"strconv"
 )
 
 // The journal is text. The first line names the format; each further line holds
-// what was written at once, and a CRC-32C of it:
+// entries that were written at once, behind a CRC-32C of them in hexadecimal:
 //
-//	{"cloakroom":"revocations","version":1}
-//	{"sum":"6a0f3a51","entries":[{"session":"7GlY…","below":4,"until":1790000000}]}
+//	{"cloakroom":"revocations","version":2}
+//	6a0f3a51 s7GlYk2mLZ0c5Yc1mXg3vJw,4,1790000000 uq2tq9wmLZ0c5Yc1mXg3vJw,7,1789990000123,1790000000
 //
-// One line for one write means that a crash can damage the last line alone.
+// One line for one write means that a crash can damage the last line only. An
+// entry is a letter, a key in base64url if there is one, and decimal numbers:
+//
+//	s key,below,until        a session; below is 0 if all of it ended
+//	a key,below,until        the same, and nobody was logged in
+//	u key,tag,instant,until  a subject
+//	e instant,until          everything
 const (
-	header = `{"cloakroom":"revocations","version":1}` + "\n"
+	header = `{"cloakroom":"revocations","version":2}` + "\n"
 
-	sumPrefix     = `{"sum":"`
-	entriesPrefix = `","entries":`
-	lineEnd       = `}` + "\n"
-	sumLength     = 8
+	sumLength   = 8
+	lineEntries = 64 // of a file that is written anew
 )
 
-// An entry is one thing that ended: a session if Session is set, a subject if
-// Subject is, else everything.
+// A kind is what an entry is about, and its letter in the journal.
+type kind byte
+
+const (
+	ofSession kind = 's' // a session in which somebody was logged in
+	ofNobody  kind = 'a' // a session in which nobody was
+	ofSubject kind = 'u'
+	ofAll     kind = 'e'
+)
+
+// An entry is one thing that ended.
 type entry struct {
-	Session string  `json:"session,omitempty"`
-	Below   *uint64 `json:"below,omitempty"`   // generation; absent for the whole session
-	Subject []byte  `json:"subject,omitempty"` // SHA-256, base64
-	Tag     uint32  `json:"tag,omitempty"`     // of Subject: its place in the filter
-	Instant int64   `json:"instant,omitempty"` // milliseconds since 1970
-	Until   int64   `json:"until"`             // seconds since 1970
+	kind    kind
+	key     key    // of the session or subject
+	below   uint32 // generation below which the session's tokens have ended
+	tag     uint32 // of a subject: its place in the filter
+	instant int64  // milliseconds since 1970
+	until   uint32 // unix second
 
-	below uint64 // Below, or everything
+	// Of a session that the caller ends, and not in the journal: the generation
+	// that the caller knows, and how long an entry for another one would live.
+	generation, longest uint32
 }
 
-// line returns entries as a line of the journal.
-func line(entries []entry) ([]byte, error) {
-	for i := range entries {
-		if e := &entries[i]; e.Session != "" && e.below != everything {
-			e.Below = &e.below
-		}
+func (s *slot) entry() entry {
+	e := entry{kind: ofSession, key: s.key, below: s.generation(), until: s.until}
+	if s.below&anonymous != 0 {
+		e.kind = ofNobody
 	}
-	raw, err := json.Marshal(entries)
-	if err != nil {
-		return nil, fmt.Errorf("revocation: encode entries: %w", err)
-	}
-	return fmt.Appendf(nil, "%s%s%s%s%s", sumPrefix, sum(raw), entriesPrefix, raw, lineEnd), nil
+	return e
 }
 
-func sum(raw []byte) string {
-	return fmt.Sprintf("%08x", crc32.Checksum(raw, crc32.MakeTable(crc32.Castagnoli)))
+func (e *entry) append(b []byte) []byte {
+	b = append(b, byte(e.kind))
+	if e.kind != ofAll {
+		b = append(base64.RawURLEncoding.AppendEncode(b, e.key[:]), ',')
+	}
+	switch e.kind {
+	case ofSession, ofNobody:
+		b = append(strconv.AppendUint(b, uint64(e.below%everything), 10), ',')
+	case ofSubject:
+		b = append(strconv.AppendUint(b, uint64(e.tag), 10), ',')
+		fallthrough
+	case ofAll:
+		b = append(strconv.AppendInt(b, e.instant, 10), ',')
+	}
+	return strconv.AppendUint(b, uint64(e.until), 10)
 }
 
-// parseJournal returns the entries of a journal. torn reports that the last line
-// was cut short by a crash, and is left out.
-func parseJournal(data []byte) (entries []entry, torn bool, err error) {
-	if len(data) < len(header) && bytes.HasPrefix([]byte(header), data) {
-		return nil, true, nil
+// A writer makes lines of entries.
+type writer struct {
+	lines []byte // what is complete
+	begun int    // where the last line begins
+	n     int    // entries of the last line
+}
+
+func (w *writer) add(e entry) {
+	if w.n == 0 {
+		w.begun = len(w.lines)
+		w.lines = append(w.lines, "00000000"...)
 	}
+	w.lines = e.append(append(w.lines, ' '))
+	w.n++
+}
+
+// end completes the last line, if there is one.
+func (w *writer) end() {
+	if w.n == 0 {
+		return
+	}
+	sum := w.lines[w.begun : w.begun+sumLength]
+	copy(sum, checksum(w.lines[w.begun+sumLength:]))
+	w.lines = append(w.lines, '\n')
+	w.n = 0
+}
+
+func checksum(raw []byte) []byte {
+	sum := crc32.Checksum(raw, crc32.MakeTable(crc32.Castagnoli))
+	return hex.AppendEncode(nil, []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
+}
+
+// parseJournal calls f with each entry of a journal. torn reports that the last
+// line was cut short by a crash, and is left out.
+func parseJournal(data []byte, f func(entry)) (n int, torn bool, err error) {
 	rest, ok := bytes.CutPrefix(data, []byte(header))
 	if !ok {
-		return nil, false, errors.New("line 1: not a journal of revocations, or of a later version: check the path")
+		return 0, false, headless(data)
 	}
 	for number := 2; len(rest) > 0; number++ {
 		one, after, complete := bytes.Cut(rest, []byte("\n"))
-		more, err := parseLine(one)
-		if err != nil || !complete {
-			if len(after) == 0 && cut(one, complete) {
-				return entries, true, nil
-			}
-			return nil, false, fmt.Errorf("line %d is damaged (%w): restore the file from a backup; or end every session: remove the file and change the keys", number, err)
+		if !complete {
+			return n, true, nil
 		}
-		entries, rest = append(entries, more...), after
-	}
-	return entries, false, nil
-}
-
-// cut reports whether a last line looks as a crash leaves it: without its end, or
-// with blocks that never reached the disk.
-func cut(last []byte, complete bool) bool {
-	return !complete || bytes.IndexByte(last, 0) >= 0
-}
-
-func parseLine(b []byte) ([]entry, error) {
-	rest, ok := bytes.CutPrefix(b, []byte(sumPrefix))
-	if !ok || len(rest) < sumLength {
-		return nil, errors.New("it doesn't begin as it should")
-	}
-	want, rest := rest[:sumLength], rest[sumLength:]
-	rest, begun := bytes.CutPrefix(rest, []byte(entriesPrefix))
-	raw, finished := bytes.CutSuffix(rest, []byte(lineEnd[:1]))
-	if !begun || !finished || sum(raw) != string(want) {
-		return nil, errors.New("its checksum is wrong")
-	}
-	return parseEntries(raw)
-}
-
-func parseEntries(raw []byte) ([]entry, error) {
-	var entries []entry
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&entries); err != nil {
-		return nil, fmt.Errorf("its entries can't be read: %w", err)
-	}
-	for i := range entries {
-		if err := entries[i].complete(); err != nil {
-			return nil, err
+		more, err := parseLine(one, f)
+		if err != nil && len(after) == 0 && bytes.IndexByte(one, 0) >= 0 {
+			return n, true, nil // blocks of the last line never reached the disk
 		}
+		if err != nil {
+			return 0, false, fmt.Errorf("line %d is damaged (%w): %s", number, err, remedy)
+		}
+		n, rest = n+more, after
 	}
-	return entries, nil
+	return n, false, nil
 }
 
-// complete fills in what isn't written, and checks what is.
-func (e *entry) complete() error {
+const remedy = "restore the file from a backup; or end every session: remove the file and change the keys"
+
+// headless says what is wrong with a file that does not begin as a journal does.
+// Journals get their first line before they get their name, so no crash of ours
+// leaves one without.
+func headless(data []byte) error {
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	_, err := parseLine(line, func(entry) {})
 	switch {
-	case e.Session != "" && e.Subject == nil && e.Below == nil:
-		e.below = everything
-	case e.Session != "" && e.Subject == nil:
-		e.below = *e.Below
-	case e.Session != "" || e.Below != nil || e.Subject != nil && len(e.Subject) != sha256.Size:
-		return errors.New("an entry is about more than one thing, or about none")
+	case len(data) == 0:
+		return fmt.Errorf("it is empty, so what has ended would be forgotten: %s", remedy)
+	case err == nil, bytes.HasPrefix([]byte(header), data), bytes.IndexByte(line, 0) >= 0:
+		return fmt.Errorf("line 1 is not what a journal begins with, so what has ended would be forgotten: %s", remedy)
 	}
-	return nil
+	return errors.New("line 1: not a journal of revocations, or of another version: check the path")
+}
+
+// parseLine calls f with the entries of a line only if all of it is right.
+func parseLine(b []byte, f func(entry)) (n int, err error) {
+	if len(b) <= sumLength || b[sumLength] != ' ' || !bytes.Equal(checksum(b[sumLength:]), b[:sumLength]) {
+		return 0, errors.New("its checksum is wrong")
+	}
+	var some [lineEntries]entry
+	entries := some[:0]
+	for field := range bytes.SplitSeq(b[sumLength+1:], []byte(" ")) {
+		e, ok := parseEntry(field)
+		if !ok {
+			return 0, errors.New("it has an entry of an unknown form")
+		}
+		entries = append(entries, e)
+	}
+	for _, e := range entries {
+		f(e)
+	}
+	return len(entries), nil
+}
+
+func parseEntry(b []byte) (e entry, ok bool) {
+	if len(b) == 0 {
+		return e, false
+	}
+	e.kind = kind(b[0])
+	p := parser{rest: b[1:], ok: true}
+	switch e.kind {
+	case ofSession, ofNobody:
+		p.key(&e.key)
+		e.generation = everything
+		if e.below = uint32(p.number(everything - 1)); e.below == 0 {
+			e.below = everything
+		}
+	case ofSubject:
+		p.key(&e.key)
+		e.tag = uint32(p.number(math.MaxUint32))
+		e.instant = p.number(math.MaxInt64)
+	case ofAll:
+		e.instant = p.number(math.MaxInt64)
+	default:
+		return e, false
+	}
+	e.until = uint32(p.number(math.MaxUint32))
+	return e, p.ok && p.rest == nil
+}
+
+// A parser takes the fields of an entry one by one. ok turns false at the first
+// that is wrong or missing.
+type parser struct {
+	rest []byte // nil behind the last field
+	ok   bool
+}
+
+func (p *parser) field() []byte {
+	one, rest, more := bytes.Cut(p.rest, []byte(","))
+	if p.rest = nil; more {
+		p.rest = rest
+	}
+	return one
+}
+
+func (p *parser) key(k *key) {
+	f := p.field()
+	if len(f) != idLength {
+		p.ok = false
+		return
+	}
+	n, err := base64.RawURLEncoding.Strict().Decode(k[:], f)
+	p.ok = p.ok && err == nil && n == len(k)
+}
+
+func (p *parser) number(most int64) int64 {
+	f := p.field()
+	var n int64
+	for _, digit := range f {
+		if digit < '0' || digit > '9' || n > (most-int64(digit-'0'))/10 {
+			p.ok = false
+			return 0
+		}
+		n = 10*n + int64(digit-'0')
+	}
+	p.ok = p.ok && len(f) > 0
+	return n
 }

@@ -7,24 +7,35 @@
 // beside the keys. [NewVolatile] is for tests, and for applications that accept
 // that a restart brings logged-out tokens back.
 //
-// A list belongs to one process; a second one that opens its journal is refused.
-// It knows sessions by ID and subjects by their SHA-256, never a token's text,
-// since one token can be spelled in several ways. An entry lives as long as a
-// session that it is about could, not as long as the token that was presented:
-// an instance that hasn't heard yet goes on minting new ones.
+// A list belongs to one process; a second one that opens its journal waits for
+// Config.Wait, and is then refused. It knows sessions by ID and subjects by their
+// SHA-256, never a token's text, since one token can be spelled in several ways.
+// An entry lives until the deadline of the session that it is about, not as long
+// as the token that was presented: an instance that hasn't heard yet goes on
+// minting new ones.
+//
+// The list is bounded, so that bots can't fill the memory or the disk:
+//
+//   - The end of a session in which nobody logged in is remembered within a
+//     budget: a quarter of Config.MaxEntries. When it is spent, the oldest of
+//     these ends are forgotten. Whoever kept such a token can then open that
+//     anonymous session again, until its deadline.
+//   - When the list holds more than 64 ends of sessions of one subject, it ends
+//     all sessions of the subject up to now instead, on all devices, and forgets
+//     the single ends. Only a loop logs a subject in and out that often.
+//   - Other ends of a subject's sessions are never forgotten. If they fill 90 % of
+//     MaxEntries, the operator is told, and [List.Room] refuses new sessions
+//     without a subject. Ends are always possible.
 package revocation
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -39,23 +50,52 @@ type Config struct {
 	// NewVolatile.
 	Path string
 
+	// Wait is how long Open waits for another process that has the journal open,
+	// and is about to Close it. 0 means 10 seconds.
+	Wait time.Duration
+
 	// Lifetime is the longest lifetime that any session has: the RememberedLifetime
 	// that session.Policy.WithDefaults returns, or Lifetime if the application never
-	// calls session.Session.Remember; when it was shortened, the one before. Entries
-	// live that long. Required by Open; with NewVolatile 0 means that entries stay as
-	// long as the list.
+	// calls session.Session.Remember; when it was shortened, the one before. The end
+	// of a subject's sessions, or of everything, is remembered that long; that of one
+	// session until the session's deadline. Required by Open; with NewVolatile 0 means
+	// as long as the list.
 	Lifetime time.Duration
+
+	// SingleInstance says that no other process makes tokens for these sessions.
+	// Then no token is made after the end of its session, and the end is only
+	// remembered for the session's idle timeout, or until the deadline if that is
+	// sooner. If SingleInstance is set and wrong, tokens that another process makes
+	// after the end open the session again.
+	SingleInstance bool
+
+	// IdleTimeout is the longest idle timeout that any session has, as Lifetime is
+	// the longest lifetime. With SingleInstance, the end of a
+	// subject's sessions, or of everything, is remembered that long. 0 means
+	// Lifetime.
+	IdleTimeout time.Duration
+
+	// MaxEntries bounds the list, see the package's documentation. An entry takes
+	// at most 55 bytes of memory. 0 means 2,000,000; at least 10,000.
+	MaxEntries int
 
 	// Skew is by how much the clocks of the instances that log users in may differ.
 	// When a subject's sessions are ended, those of so much later end too. 0 means
 	// that there is one clock.
 	Skew time.Duration
 
-	// Report is told, once in each outage, that the journal can't be written and
-	// why. What ends is in force all the same, the list goes on trying, and a restart
-	// before it succeeds would make it valid again. Report is called in a goroutine
-	// of its own, with no lock held. Close waits for it, so it must not call Close.
-	// If nil, only those who end something hear of it, by the error that they get.
+	// Report is told what an operator should know:
+	//
+	//   - That the journal can't be written, once in each outage. What ends is in
+	//     force all the same, and the list goes on trying; but a restart before it
+	//     succeeds would make it valid again.
+	//   - That somebody else has cut, replaced or otherwise changed the journal. The
+	//     list notices it with the next end, and writes the journal anew.
+	//   - That the list is 90 % full, each time it becomes so.
+	//
+	// Report is called in a goroutine of its own, with no lock held. Close waits for
+	// it, so it must not call Close. If nil, only those who end something hear of an
+	// outage, by the error that they get.
 	Report func(error)
 
 	// Now is the clock. If nil, time.Now.
@@ -68,42 +108,44 @@ type Config struct {
 // The methods that end something do so at once: when they return, Check knows, in
 // each case. An error says that the entry may not outlive this process, because
 // the journal could not be written in time; it wraps [session.Unavailable]. The
-// list goes on trying to write it. The context bounds the wait for the disk alone.
+// list goes on trying to write it. The context only bounds the wait for the disk.
 type List struct {
-	lifetime time.Duration
-	skew     int64 // milliseconds
-	now      func() time.Time
-	ownClock bool     // now is time.Now, so waiting moves it
-	journal  *journal // nil for a volatile list
+	lifetime   time.Duration // of entries that aren't about one session; 0 is for ever
+	single     bool
+	skew       time.Duration
+	maxEntries int
+	now        func() time.Time
+	ownClock   bool     // now is time.Now, so waiting moves it
+	journal    *journal // nil for a volatile list
+	reports    *reports
 
-	sessions table // by ID; the value is a generation, everything for the whole session
-	subjects table // by SHA-256; the value is an instant in milliseconds
-	all      table // one entry under ""; the value is an instant in milliseconds
+	sessions table
+	subjects instants // by SHA-256
+	all      instants // under the zero key
+	tags     *filter  // of subjects: most records need no SHA-256
+	crowds   *crowds
 
-	// The newest instants, or never, and the subjects' tags: most records need no
-	// look into the tables, and no SHA-256.
-	subjectsAt, allAt atomic.Int64
-	tags              *filter
+	prunedAt atomic.Int64 // unix second
+	full     atomic.Bool  // the list is nearly full, and the operator was told
 }
-
-const (
-	everything = math.MaxUint64 // no generation is above it
-	never      = math.MinInt64 / 2
-
-	// maxID bounds what one entry can take.
-	maxID = 256
-)
 
 // Open reads the journal and locks it for this process; the caller must Close the
 // list. It reports every mistake in cfg at once. It refuses a journal that another
-// process has open, that others may read or write, or that is damaged. A last line
-// that a crash cut short is no damage: nobody was told that it had been written.
-func Open(cfg Config) (*List, error) {
+// process has open, that others may read or write, that is empty or that is
+// damaged. A last line that a crash cut short is no damage: nobody was told that
+// it had been written. If there is no file, as in a new deployment, Open makes one.
+//
+// Where the old and the new process of one host overlap in a deployment, the new
+// one waits in Open until the old one has shut its server down and called Close.
+// So it knows everything that was ended there.
+func Open(cfg Config) (*List, error) { return openStepwise(cfg, func(string) error { return nil }) }
+
+func openStepwise(cfg Config, step func(name string) error) (*List, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	l := newList(cfg)
-	if err := l.openJournal(cfg.Path, cfg.Report); err != nil {
+	if err := l.openJournal(cfg, step); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -122,27 +164,44 @@ func (c Config) validate() error {
 	if c.Lifetime <= 0 {
 		errs = append(errs, fault.Errorf("revocation: Config.Lifetime", "is %v: give the longest lifetime that a session has", c.Lifetime))
 	}
-	if c.Skew < 0 {
-		errs = append(errs, fault.Errorf("revocation: Config.Skew", "is %v: must not be negative", c.Skew))
+	for _, d := range [...]struct {
+		name  string
+		value time.Duration
+	}{{"Wait", c.Wait}, {"IdleTimeout", c.IdleTimeout}, {"Skew", c.Skew}} {
+		if d.value < 0 {
+			errs = append(errs, fault.Errorf("revocation: Config."+d.name, "is %v: must not be negative", d.value))
+		}
+	}
+	if c.MaxEntries != 0 && c.MaxEntries < minEntries {
+		errs = append(errs, fault.Errorf("revocation: Config.MaxEntries", "is %d: give at least %d, or 0 for the default", c.MaxEntries, minEntries))
 	}
 	return errors.Join(errs...)
 }
 
 func newList(cfg Config) *List {
+	entries := cfg.MaxEntries
+	if entries < minEntries {
+		entries = defaultEntries
+	}
 	l := &List{
-		lifetime: max(cfg.Lifetime, 0),
-		skew:     max(cfg.Skew, 0).Milliseconds(),
-		now:      cfg.Now,
-		sessions: newTable(),
-		subjects: newTable(),
-		all:      newTable(),
-		tags:     new(filter),
+		lifetime:   max(cfg.Lifetime, 0),
+		single:     cfg.SingleInstance,
+		skew:       max(cfg.Skew, 0),
+		maxEntries: entries,
+		now:        cfg.Now,
+		reports:    &reports{f: cfg.Report},
+		sessions:   newTable(entries / anonymousShare),
+		tags:       new(filter),
+		crowds:     newCrowds(entries),
+	}
+	if idle := cfg.IdleTimeout; l.single && idle > 0 && (l.lifetime == 0 || idle < l.lifetime) {
+		l.lifetime = idle
 	}
 	if l.now == nil {
 		l.now, l.ownClock = time.Now, true
 	}
-	l.subjectsAt.Store(never)
-	l.allAt.Store(never)
+	l.subjects.newest.Store(never)
+	l.all.newest.Store(never)
 	return l
 }
 
@@ -162,82 +221,70 @@ func (l *List) EndBelow(ctx context.Context, rec *session.Record) (ok bool, err 
 	if rec.Generation >= everything-1 {
 		return false, fmt.Errorf("revocation: generation %d: no generation can follow it: %w", rec.Generation, session.BadValue)
 	}
-	return l.endSession(ctx, rec, rec.Generation+1, ifFirst)
+	return l.endSession(ctx, rec, uint32(rec.Generation)+1, ifFirst)
 }
 
-func (l *List) endSession(ctx context.Context, rec *session.Record, below uint64, when condition) (bool, error) {
-	if id := rec.ID; id == "" || len(id) > maxID || !utf8.ValidString(id) {
-		return false, fmt.Errorf("revocation: session ID of %d bytes: give 1 to %d of UTF-8: %w", len(id), maxID, session.BadValue)
+func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32, when condition) (bool, error) {
+	if rec.ID == "" {
+		return false, fmt.Errorf("revocation: the record has no ID: %w", session.BadValue)
 	}
 	if err := l.ready(); err != nil {
 		return false, err
 	}
-	e := entry{Session: rec.ID, below: below, Until: max(ceilSecond(rec.Deadline), l.until())}
-	return l.end(ctx, e, when)
-}
-
-// end puts e in force, and waits until it is in the journal.
-func (l *List) end(ctx context.Context, e entry, when condition) (bool, error) {
-	first, b := l.apply(e, when)
-	return first, b.wait(ctx)
-}
-
-func (l *List) apply(e entry, when condition) (bool, *batch) {
-	now := l.now().Unix()
-	switch {
-	case e.Session != "":
-		return l.sessions.raise(e.Session, e.below, e, when, now, l.journal)
-	case e.Subject != nil:
-		first, b := l.subjects.raise(string(e.Subject), uint64(e.Instant), e, when, now, l.journal)
-		l.tags.add(e.Tag)
-		raiseTo(&l.subjectsAt, e.Instant)
-		return first, b
-	default:
-		first, b := l.all.raise("", uint64(e.Instant), e, when, now, l.journal)
-		raiseTo(&l.allAt, e.Instant)
-		return first, b
+	now := l.now()
+	e := entry{
+		kind:       ofSession,
+		key:        keyOf(rec.ID),
+		below:      below,
+		until:      l.untilOver(rec, now),
+		generation: uint32(min(rec.Generation, everything)),
+		longest:    l.until(now),
 	}
+	if rec.Subject == "" {
+		e.kind = ofNobody
+	}
+	r := l.sessions.raise(e, when, second(now), l.journal)
+	if rec.Subject != "" && (r.first || r.fresh) {
+		l.bound(rec, r, now)
+	}
+	l.isFull(now)
+	return r.first, r.batch.wait(ctx)
 }
 
-func raiseTo(v *atomic.Int64, n int64) {
-	for {
-		old := v.Load()
-		if n <= old || v.CompareAndSwap(old, n) {
-			return
-		}
+// apply puts e in force. The batch is nil if there is nothing to wait for.
+func (l *List) apply(e entry, now uint32) *batch {
+	switch e.kind {
+	case ofSubject:
+		l.tags.add(e.tag)
+		return l.subjects.raise(e, now, l.journal)
+	case ofAll:
+		return l.all.raise(e, now, l.journal)
+	default:
+		return l.sessions.raise(e, always, now, l.journal).batch
 	}
 }
 
 // Check returns nil for a record that no entry is about, and otherwise an error
 // that wraps [session.Ended], with a [session.SupersededError] if only this
-// generation of the session has ended. It looks into memory alone, in some 100 ns. Deadlines
-// are not its business: an entry may be gone once they have passed.
+// generation of the session has ended. It only looks into memory, for some 100 ns.
+// Deadlines are not its business: an entry may be gone once they have passed.
 func (l *List) Check(rec *session.Record) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	from := rec.CountsFrom().UnixMilli()
-	if from <= l.allAt.Load()+l.skew {
+	from, skew := rec.CountsFrom().UnixMilli(), l.skew.Milliseconds()
+	if from <= l.all.newest.Load()+skew {
 		return ended("every session of its time was ended")
 	}
-	if below, ok := l.sessions.get(rec.ID); ok && below == everything {
+	if below := l.sessions.get(rec.ID); below == everything {
 		return ended("it was logged out")
-	} else if ok && rec.Generation < below {
+	} else if rec.Generation < uint64(below) {
 		return fmt.Errorf("revocation: it was renewed: %w", &session.SupersededError{})
 	}
-	if from <= l.subjectsAt.Load()+l.skew && from <= l.subjectEnded(rec.Subject)+l.skew {
+	if from <= l.subjects.newest.Load()+skew && from <= l.subjectEnded(rec.Subject)+skew {
 		return ended("all sessions of its subject were ended")
 	}
 	return nil
-}
-
-// digest is SHA-256 of the subject. A conversion of the whole would allocate.
-func digest(subject string) [sha256.Size]byte {
-	var buf [128]byte
-	if len(subject) > len(buf) {
-		return sha256.Sum256([]byte(subject))
-	}
-	return sha256.Sum256(buf[:copy(buf[:], subject)])
 }
 
 func ended(why string) error {
@@ -251,13 +298,15 @@ func (l *List) Len() int {
 }
 
 // Close writes what is still to be written, and frees the journal for another
-// process. Check goes on working; what is ended later is ended in memory alone,
+// process. Check goes on working; what is ended later is ended in memory only,
 // with an error. Closing a volatile list, or one that is closed, does nothing.
 func (l *List) Close() error {
 	if l.journal == nil {
 		return nil
 	}
-	return l.journal.close()
+	err := l.journal.close()
+	l.reports.close()
+	return err
 }
 
 func (l *List) ready() error {
@@ -266,14 +315,3 @@ func (l *List) ready() error {
 	}
 	return nil
 }
-
-// until returns the second at which every session that lives now is over.
-func (l *List) until() int64 {
-	if l.lifetime == 0 {
-		return math.MaxInt64
-	}
-	// One after the other: the sum of two long durations can be negative.
-	return ceilSecond(l.now().Add(l.lifetime).Add(time.Duration(l.skew) * time.Millisecond))
-}
-
-func ceilSecond(t time.Time) int64 { return t.Add(time.Second - 1).Unix() }

@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -59,21 +58,25 @@ func (l *List) EndAll(ctx context.Context) error {
 	}
 	at := l.now()
 	defer session.SubjectEnded(ctx, "", at)
-	return l.endUntil(ctx, entry{Instant: at.UnixMilli(), Until: l.until()})
+	return l.endUntil(ctx, entry{kind: ofAll, instant: millis(at), until: l.until(at)})
 }
 
 func (l *List) endSubject(ctx context.Context, subject string, at time.Time) error {
-	sum := sha256.Sum256([]byte(subject))
-	return l.endUntil(ctx, entry{Subject: sum[:], Tag: tag(subject), Instant: at.UnixMilli(), Until: l.until()})
+	return l.endUntil(ctx, l.endOf(subject, at))
+}
+
+// endOf returns the entry that ends all sessions of a subject up to an instant.
+func (l *List) endOf(subject string, at time.Time) entry {
+	return entry{kind: ofSubject, key: hashOf(subject), tag: tag(subject), instant: millis(at), until: l.until(at)}
 }
 
 // endUntil puts an instant in force. Instants and logins have milliseconds, and
 // one that is equal counts as before; so that a login that follows isn't ended
 // too, endUntil returns no earlier than in the next millisecond.
 func (l *List) endUntil(ctx context.Context, e entry) error {
-	_, err := l.end(ctx, e, always)
+	err := l.apply(e, second(l.now())).wait(ctx)
 	if l.ownClock {
-		time.Sleep(time.Until(time.UnixMilli(e.Instant + 1)))
+		time.Sleep(time.Until(time.UnixMilli(e.instant + 1)))
 	}
 	return err
 }
@@ -91,9 +94,9 @@ func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 		return nil, err
 	}
 	from := rec.CountsFrom().UnixMilli()
-	at := max(l.allAt.Load(), l.subjectEnded(rec.Subject))
+	at := max(l.all.newest.Load(), l.subjectEnded(rec.Subject))
 	switch {
-	case from > at+l.skew:
+	case from > at+l.skew.Milliseconds():
 		return rec, nil
 	case from <= at && rec.Subject != "":
 		return nil, ended("all sessions of its subject were ended while the login was under way")
@@ -105,18 +108,17 @@ func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 
 // after returns the first instant at which a session can begin and not be ended
 // by an end at this one, in milliseconds.
-func (l *List) after(at int64) time.Time { return time.UnixMilli(at + l.skew + 1) }
+func (l *List) after(at int64) time.Time { return time.UnixMilli(at + l.skew.Milliseconds() + 1) }
 
 // subjectEnded returns the instant up to which the sessions of a subject have
 // ended, in milliseconds; never if they haven't. The filter spares most subjects
 // the SHA-256.
 func (l *List) subjectEnded(subject string) int64 {
-	if subject == "" || l.subjectsAt.Load() == never || !l.tags.has(tag(subject)) {
+	if subject == "" || l.subjects.newest.Load() == never || !l.tags.has(tag(subject)) {
 		return never
 	}
-	sum := digest(subject)
-	if at, ok := l.subjects.get(string(sum[:])); ok {
-		return int64(at)
+	if at, ok := l.subjects.get(hashOf(subject)); ok {
+		return at
 	}
 	return never
 }

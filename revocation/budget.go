@@ -1,0 +1,102 @@
+package revocation
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+const (
+	defaultEntries = 2_000_000
+	minEntries     = 10_000
+	anonymousShare = 4  // anonymous entries are at most one in so many
+	fullPercent    = 90 // of MaxEntries: then no new anonymous session has room
+
+	// pruneEvery is how often a list that seems full looks for entries whose time is
+	// over, in seconds.
+	pruneEvery = 60
+)
+
+// Room returns nil if there is room for the ends of new sessions. Once the list is
+// 90 % full it returns an error that wraps [session.Unavailable]. Whoever makes a
+// stateless session without a subject asks it first. Sessions that exist can go
+// on, log in and end without it.
+func (l *List) Room() error {
+	if err := l.ready(); err != nil {
+		return err
+	}
+	if l.nearlyFull() && l.isFull(l.now()) {
+		return fmt.Errorf("revocation: the list is nearly full, so no anonymous session can begin: %w", session.Unavailable)
+	}
+	return nil
+}
+
+func (l *List) nearlyFull() bool { return l.Len() >= l.maxEntries/100*fullPercent }
+
+// isFull is nearlyFull without the entries whose time is over. It tells the
+// operator when that begins.
+func (l *List) isFull(now time.Time) bool {
+	if !l.nearlyFull() {
+		if l.full.Load() {
+			l.full.Store(false)
+		}
+		return false
+	}
+	last, seconds := l.prunedAt.Load(), now.Unix()
+	if seconds >= last+pruneEvery && l.prunedAt.CompareAndSwap(last, seconds) {
+		l.sessions.prune(second(now))
+	}
+	full := l.nearlyFull()
+	if full && l.full.CompareAndSwap(false, true) {
+		l.reports.tell(fmt.Errorf("revocation: the list holds %d entries, %d %% of MaxEntries: new stateless sessions of visitors who have not logged in are refused until there is room; raise MaxEntries (55 bytes of memory each), or find out who logs out so often", l.Len(), fullPercent))
+	}
+	return full
+}
+
+// bound keeps the number of entries of rec's subject within its limit. Beyond it,
+// one end of all the subject's sessions takes their place.
+func (l *List) bound(rec *session.Record, r raised, now time.Time) {
+	subject, m := hashOf(rec.Subject), member{key: r.key, below: r.below, until: r.until}
+	if !r.fresh {
+		l.crowds.update(subject, m)
+		return
+	}
+	if rec.CountsFrom().After(now.Add(l.skew)) {
+		return // the end of everything up to now would not reach it
+	}
+	many := l.crowds.add(subject, m, second(now), l.until(now))
+	if many == nil {
+		return
+	}
+	l.apply(l.endOf(rec.Subject, now), second(now))
+	for _, m := range many {
+		l.sessions.remove(m)
+	}
+}
+
+// Reports go to a function of the application. Each has a goroutine of its own: one
+// that is slow must not keep logouts waiting.
+type reports struct {
+	f func(error) // nil if nobody wants to know
+
+	mu     sync.Mutex // guards closed; no report begins after it was set
+	closed bool
+	group  sync.WaitGroup
+}
+
+func (r *reports) tell(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.f != nil && !r.closed {
+		r.group.Go(func() { r.f(err) })
+	}
+}
+
+func (r *reports) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.group.Wait()
+}

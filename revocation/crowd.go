@@ -1,0 +1,98 @@
+package revocation
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+)
+
+const (
+	// fewEnds is how many ends of one subject are only counted. Most subjects
+	// never have more, so most entries need no second table.
+	fewEnds = 8
+
+	// maxEnds is how many entries of one subject the list keeps beside these.
+	maxEnds = 64
+
+	maxCounters = 1 << 22
+)
+
+// Crowds find the subjects of whom many sessions have ended, as when somebody
+// logs in and out in a loop.
+type crowds struct {
+	mu      sync.Mutex // guards what follows
+	size    int        // of counts
+	counts  []uint8    // by hash; subjects that share a counter are listed sooner
+	members map[key][]member
+	ageAt   uint32 // unix second
+}
+
+// A member is the entry of one session, as it was when its subject ended it.
+type member struct {
+	key   key
+	below uint32
+	until uint32
+}
+
+// newCrowds is for a list of so many entries: with two counters for each, one
+// subject in ten million shares a counter that is full.
+func newCrowds(maxEntries int) *crowds {
+	return &crowds{size: max(1<<10, min(2*maxEntries, maxCounters)), members: make(map[key][]member)}
+}
+
+// add notes an entry that is new to the table. When there are too many of the
+// subject, it returns them all, and forgets them.
+func (c *crowds) add(subject key, m member, now, longest uint32) []member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.age(now, longest)
+	list, listed := c.members[subject]
+	if n := &c.counts[binary.LittleEndian.Uint64(subject[:])%uint64(c.size)]; !listed && *n < fewEnds {
+		*n++
+		return nil
+	}
+	list = append(living(list, now), m)
+	if len(list) > maxEnds {
+		delete(c.members, subject)
+		return list
+	}
+	c.members[subject] = list
+	return nil
+}
+
+// update notes that an entry of the subject ends more than it did.
+func (c *crowds) update(subject key, m member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.members[subject]
+	if i := slices.IndexFunc(list, func(old member) bool { return old.key == m.key }); i >= 0 {
+		list[i] = m
+	}
+}
+
+// age halves the counters once in the time that entries live, so that subjects
+// who end few sessions at a time aren't listed in the end.
+func (c *crowds) age(now, longest uint32) {
+	if c.counts != nil && now < c.ageAt {
+		return
+	}
+	if c.counts == nil {
+		c.counts = make([]uint8, c.size)
+	}
+	c.ageAt = longest
+	for i := range c.counts {
+		c.counts[i] /= 2
+	}
+	for subject, list := range c.members {
+		if list = living(list, now); len(list) == 0 {
+			delete(c.members, subject)
+		} else {
+			c.members[subject] = list
+		}
+	}
+}
+
+// living drops the members whose time is over, in place.
+func living(list []member, now uint32) []member {
+	return slices.DeleteFunc(list, func(m member) bool { return m.until <= now })
+}

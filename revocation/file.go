@@ -1,0 +1,223 @@
+package revocation
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/durable"
+)
+
+const (
+	// defaultWait is long enough for a process that is shutting down.
+	defaultWait = 10 * time.Second
+
+	// compactFrom is how many entries a journal has at least before it is compacted.
+	compactFrom = 1024
+)
+
+// openJournal reads the journal of cfg into l, and starts its writer.
+func (l *List) openJournal(cfg Config, step func(name string) error) error {
+	j := &journal{
+		path:   cfg.Path,
+		live:   l.live,
+		report: l.reports.tell,
+		step:   step,
+		wake:   make(chan struct{}, 1),
+		stop:   make(chan struct{}),
+		done:   make(chan struct{}),
+	}
+	if err := j.lock(cmp.Or(cfg.Wait, defaultWait)); err != nil {
+		return err
+	}
+	if err := l.load(j); err != nil {
+		if j.file != nil {
+			err = errors.Join(err, j.file.Close())
+		}
+		return errors.Join(err, j.unlock())
+	}
+	l.journal = j
+	go j.run()
+	return nil
+}
+
+func (j *journal) lock(wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	unlock, err := durable.Lock(ctx, j.path)
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("revocation: journal %s is still open in another process after %v: stop that one, or give each its own journal: %w", j.path, wait, err)
+	}
+	if err != nil {
+		return fmt.Errorf("revocation: %w", err)
+	}
+	j.unlock = unlock
+	return nil
+}
+
+// load puts in force what the file says, and leaves the file open and whole.
+func (l *List) load(j *journal) error {
+	if err := durable.Sweep(j.path); err != nil {
+		return fmt.Errorf("revocation: journal: %w", err)
+	}
+	data, err := j.read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return j.rewrite()
+	}
+	if err != nil {
+		return err
+	}
+	now := second(l.now())
+	n, torn, err := parseJournal(data, func(e entry) {
+		if e.until > now {
+			l.apply(e, now)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("revocation: journal %s: %w", j.path, err)
+	}
+	j.entries, j.size, j.compactAt = n, int64(len(data)), compactAt(l.Len())
+	if torn || n >= j.compactAt {
+		return j.rewrite()
+	}
+	return j.sync() // the last line may be from a process that was killed before it could
+}
+
+// read opens the file, and returns what is in it.
+func (j *journal) read() ([]byte, error) {
+	info, err := os.Stat(j.path)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("revocation: journal %s is not a file: check Config.Path", j.path)
+	}
+	if err == nil && open(info) {
+		return nil, fmt.Errorf("revocation: journal %s has mode %#o: others could undo a logout; chmod 600 it", j.path, info.Mode().Perm())
+	}
+	if err == nil {
+		j.file, err = os.OpenFile(j.path, os.O_RDWR|os.O_APPEND, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("revocation: journal: %w", err)
+	}
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(j.file); err != nil {
+		return nil, fmt.Errorf("revocation: journal: %w", err)
+	}
+	return data.Bytes(), nil
+}
+
+// open reports whether others than the owner may read or write a file.
+func open(info fs.FileInfo) bool {
+	return info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows"
+}
+
+// compactAt is the number of entries at which a journal with so many live ones is
+// mostly dead.
+func compactAt(live int) int { return 2*live + compactFrom }
+
+// live returns a line for everything in force. Older entries come first: where
+// there is no room for all, those that are read last stay.
+func (l *List) live() (lines []byte, entries int) {
+	now := second(l.now())
+	w := writer{lines: make([]byte, 0, len(header)+48*l.Len())}
+	w.lines = append(w.lines, header...)
+	add := func(e entry) {
+		entries++
+		if w.add(e); w.n == lineEntries {
+			w.end()
+		}
+	}
+	for _, age := range [...]uint32{older, 0} {
+		l.sessions.each(now, func(s slot) {
+			if s.below&older == age {
+				add(s.entry())
+			}
+		})
+	}
+	l.subjects.each(now, func(k key, m mark) {
+		add(entry{kind: ofSubject, key: k, tag: m.tag, instant: m.instant, until: m.until})
+	})
+	l.all.each(now, func(_ key, m mark) {
+		add(entry{kind: ofAll, instant: m.instant, until: m.until})
+	})
+	w.end()
+	return w.lines, entries
+}
+
+// changed returns an error that says what somebody else did to the file, or nil.
+func (j *journal) changed() error {
+	if j.file == nil {
+		return errors.New("it could not be opened again")
+	}
+	there, err := os.Stat(j.path)
+	if err != nil {
+		return fmt.Errorf("it was removed, or is out of reach: %w", err)
+	}
+	here, err := j.file.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !os.SameFile(here, there):
+		return errors.New("it was replaced")
+	case here.Size() < j.size:
+		return fmt.Errorf("it was cut from %d bytes to %d", j.size, here.Size())
+	case here.Size() > j.size:
+		return fmt.Errorf("it grew from %d bytes to %d", j.size, here.Size())
+	case open(here):
+		return fmt.Errorf("it got mode %#o, so that others could undo a logout", here.Mode().Perm())
+	}
+	return nil
+}
+
+// append writes entries at the end of the file.
+func (j *journal) append(entries []entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	var w writer
+	for _, e := range entries {
+		w.add(e)
+	}
+	w.end()
+	if err := j.do("write", func() error { _, err := j.file.Write(w.lines); return err }); err != nil {
+		return err
+	}
+	j.entries += len(entries)
+	j.size += int64(len(w.lines))
+	return j.sync()
+}
+
+func (j *journal) sync() error { return j.do("sync", j.file.Sync) }
+
+// do takes one step, unless j.step fails.
+func (j *journal) do(name string, f func() error) error {
+	if err := j.step(name); err != nil {
+		return err
+	}
+	return f()
+}
+
+// rewrite replaces the file by what is in force. Entries are in
+// memory before they come here, so nothing is missing.
+func (j *journal) rewrite() error {
+	lines, entries := j.live()
+	err := j.do("rewrite", func() error { return durable.WriteFile(j.path, lines, 0o600) })
+	if err != nil {
+		return err
+	}
+	j.entries, j.size, j.compactAt = entries, int64(len(lines)), compactAt(entries)
+	file, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return fmt.Errorf("revocation: journal: %w", err)
+	}
+	if j.file != nil {
+		j.file.Close() // nothing is left to be written through it
+	}
+	j.file = file
+	return nil
+}

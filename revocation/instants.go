@@ -1,0 +1,81 @@
+package revocation
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// never is before every instant, and leaves room for the skew.
+const never = -1 << 62
+
+// Instants keep, under each key, the newest instant at which all that belongs to
+// the key was ended.
+type instants struct {
+	newest atomic.Int64 // of all, or never
+	count  atomic.Int64 // length of marks
+
+	mu      sync.RWMutex // guards what follows; held while an entry joins a batch
+	marks   map[key]mark
+	pruneAt int    // length of marks at which those that are over are left out
+	batch   uint64 // number of the last batch that an entry has joined
+}
+
+// A mark has no pointers.
+type mark struct {
+	instant int64 // milliseconds since 1970
+	until   uint32
+	tag     uint32 // of a subject
+}
+
+func (t *instants) get(k key) (instant int64, ok bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	m, ok := t.marks[k]
+	return m.instant, ok
+}
+
+// raise moves the instant of e's key forward, and hands e to the journal. The
+// batch is nil if there is nothing to wait for.
+func (t *instants) raise(e entry, now uint32, j *journal) *batch {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old, known := t.marks[e.key]
+	if known && e.instant <= old.instant && uint64(e.until) <= uint64(old.until)+extendBy {
+		return j.flush(t.batch)
+	}
+	if len(t.marks) >= t.pruneAt {
+		t.prune(now)
+	}
+	b := j.enqueue(e)
+	t.batch = b.id()
+	if known {
+		e.instant, e.until = max(e.instant, old.instant), max(e.until, old.until)
+	}
+	t.marks[e.key] = mark{instant: e.instant, until: e.until, tag: e.tag}
+	t.count.Store(int64(len(t.marks)))
+	t.newest.Store(max(t.newest.Load(), e.instant))
+	return b
+}
+
+// prune leaves out what is over. mu is held.
+func (t *instants) prune(now uint32) {
+	kept := make(map[key]mark) // a map never shrinks
+	for k, m := range t.marks {
+		if m.until > now {
+			kept[k] = m
+		}
+	}
+	t.marks, t.pruneAt = kept, 2*len(kept)+64
+	t.count.Store(int64(len(kept)))
+}
+
+// each calls f with every mark whose time isn't over.
+func (t *instants) each(now uint32, f func(k key, m mark)) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for k, m := range t.marks {
+		if m.until > now {
+			f(k, m)
+		}
+	}
+}
