@@ -23,6 +23,9 @@ type Revocations interface {
 	// EndBelow ends the tokens of rec's generation and of those before it. ok is
 	// false, and nothing has changed, if they had ended before the call.
 	EndBelow(ctx context.Context, rec *session.Record) (ok bool, err error)
+	// Room returns an error that wraps session.Unavailable if no new session without
+	// a subject may begin, because its end could not be kept. It must be quick.
+	Room() error
 }
 
 // CarrierConfig configures a [Carrier].
@@ -237,8 +240,14 @@ func (c *Carrier) verify(ctx context.Context, credential string, now time.Time) 
 	return own, c.memory.add(ctx, own), nil
 }
 
-// Issue implements middleware.Carrier.
+// Issue implements middleware.Carrier. A session that begins without a subject
+// needs room in the revocation list; one that goes on, or is logged in to, doesn't.
 func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
+	if rec.Subject == "" && rec.Generation <= 1 {
+		if err := c.c.Revocations.Room(); err != nil {
+			return "", unavailable("begin a session without a subject", err)
+		}
+	}
 	s, err := c.codec.seal(rec, c.c.Now())
 	if err != nil {
 		return "", err
