@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -166,12 +167,20 @@ func (b *builder) acceptsOther() bool { return b.AcceptOtherForm == nil || *b.Ac
 // openRevocations opens the journal. In memory alone is the list only if the
 // config says so, or if all sessions end with this process anyway.
 func (b *builder) openRevocations() {
+	longest := b.life.WithDefaults() // no session has longer limits than a remembered one
 	c := revocation.Config{
-		Path:     b.journal(),
-		Lifetime: b.life.WithDefaults().RememberedLifetime, // the longest that any session has
-		Skew:     max(0, time.Duration(b.Revocations.Skew)),
-		Report:   func(err error) { b.o.Logger.Error("revocations are in memory alone for now", "error", err) },
-		Now:      b.o.Now,
+		Path:           b.journal(),
+		Wait:           max(0, time.Duration(b.Revocations.Wait)),
+		Lifetime:       longest.RememberedLifetime,
+		SingleInstance: b.Revocations.SingleInstance,
+		IdleTimeout:    longest.RememberedIdleTimeout,
+		MaxEntries:     b.Revocations.MaxEntries,
+		Skew:           max(0, time.Duration(b.Revocations.Skew)),
+		Report:         func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
+		Now:            b.o.Now,
+	}
+	if c.MaxEntries < minRevocations {
+		c.MaxEntries = 0 // or it was reported
 	}
 	b.app.Revocations = revocation.NewVolatile(c)
 	if b.Revocations.InsecureVolatile {
@@ -192,9 +201,13 @@ func (b *builder) openRevocations() {
 	b.closers = append(b.closers, list.Close)
 }
 
-// explainJournal adds to err what to do where nothing can be written beside the
-// keys, as in a mounted secret.
+// explainJournal adds to err which setting helps: where nothing can be written
+// beside the keys, as in a mounted secret, or where another process has the
+// journal open.
 func explainJournal(err error) error {
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("%w; if that one is shutting down, set revocations.wait to the time that it needs", err)
+	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%w; set revocations.file to a path in a writable directory that survives restarts", err)
 	}

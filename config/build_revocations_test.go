@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,7 +36,7 @@ func TestUnwritableJournalIsLogged(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, status)
 		require.Equal(t, "alice", subjectOf(t, app, cookie))
 		synctest.Wait()
-		require.Equal(t, 1, strings.Count(log.String(), "revocations are in memory alone"))
+		require.Equal(t, 1, strings.Count(log.String(), "the list of revocations needs attention"))
 		require.Contains(t, log.String(), "revocation: the journal can't be written")
 		require.Error(t, app.Close())
 	})
@@ -101,4 +103,42 @@ func endSubjectInItsRequest(t *testing.T, mode config.Mode, before string) {
 	})
 	require.Equal(t, http.StatusConflict, status)
 	require.Empty(t, subjectOf(t, app, cookie))
+}
+
+// Ends of subjects' sessions have filled the list: nobody can begin an anonymous
+// stateless session, and everything else goes on.
+func TestFullListOfRevocations(t *testing.T) {
+	for _, mode := range []config.Mode{config.Stateless, config.Opaque, config.Auto} {
+		t.Run(string(mode), func(t *testing.T) {
+			var log lines
+			app := build(t, config.Config{
+				Mode:        mode,
+				Keys:        config.Keys{File: keyFile(t)},
+				Revocations: config.Revocations{InsecureVolatile: true, MaxEntries: 10_000},
+			}, config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			set := func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }
+			before, alice := visit(t, app, nil, set), login(t, app, "alice")
+			for i := range 9_000 {
+				rec := &session.Record{ID: fmt.Sprint(i), Subject: fmt.Sprint(i), Deadline: time.Now().Add(time.Hour)}
+				require.NoError(t, app.Revocations.EndSession(t.Context(), rec))
+			}
+			w := httptest.NewRecorder()
+			app.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				set(session.From(r.Context()))
+			})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			if mode == config.Opaque {
+				require.Equal(t, 200, w.Code)
+			} else {
+				require.Equal(t, 503, w.Code)
+				require.Empty(t, w.Result().Cookies())
+			}
+			require.Equal(t, "bob", subjectOf(t, app, login(t, app, "bob")))
+			before = visit(t, app, before, set)
+			before = visit(t, app, before, func(s *session.Session) { require.NoError(t, s.Renew()) })
+			before = visit(t, app, before, func(s *session.Session) { require.NoError(t, s.Login("carol")) })
+			require.Equal(t, "carol", subjectOf(t, app, before))
+			visit(t, app, alice, func(s *session.Session) { require.NoError(t, s.Destroy()) })
+			require.Empty(t, subjectOf(t, app, alice))
+		})
+	}
 }

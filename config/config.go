@@ -212,7 +212,25 @@ type Revocations struct {
 	// process, and refused with one.
 	File string `yaml:"file,omitempty" json:"file,omitzero"`
 
-	// InsecureVolatile keeps the list in memory alone: after a restart, tokens
+	// Wait is how long the start waits for another process that still has File
+	// open. Where the old and the new process of one host overlap in a deployment,
+	// make it longer than the old one takes to shut down. 0 means 10 seconds.
+	Wait Duration `yaml:"wait,omitempty" json:"wait,omitzero"`
+
+	// SingleInstance says that this is the only process that makes tokens for
+	// these sessions, now and in every deployment. Then an end is remembered for
+	// an idle timeout, and not until the session's deadline, so the list is much
+	// shorter. If it is wrong, a session that was ended can be opened again with a
+	// token that another process made after the end.
+	SingleInstance bool `yaml:"single_instance,omitempty" json:"single_instance,omitzero"`
+
+	// MaxEntries bounds the list, at 55 bytes of memory an entry. A quarter of it
+	// is for ends of sessions in which nobody logged in; beyond it the oldest of
+	// these are forgotten. When it is 90 % full, new stateless sessions of visitors
+	// who have not logged in are refused. 0 means 2,000,000; at least 10,000.
+	MaxEntries int `yaml:"max_entries,omitempty" json:"max_entries,omitzero"`
+
+	// InsecureVolatile keeps the list in memory only: after a restart, tokens
 	// that were logged out are valid again until they expire.
 	InsecureVolatile bool `yaml:"insecure_volatile,omitempty" json:"insecure_volatile,omitzero"`
 

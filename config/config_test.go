@@ -51,6 +51,9 @@ store:
   linger: 1h
 revocations:
   file: /var/lib/shop/revocations.journal
+  wait: 30s
+  single_instance: true
+  max_entries: 500000
   insecure_volatile: false
   skew: 5s
 token_memory: 16MiB
@@ -67,7 +70,7 @@ const wholeJSON = `{
 	},
 	"accept_other_form": false,
 	"store": {"max_sessions": 100000, "max_bytes": "512MiB", "linger": "1h"},
-	"revocations": {"file": "/var/lib/shop/revocations.journal", "insecure_volatile": false, "skew": "5s"},
+	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true, "max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
 	"token_memory": "16MiB",
 	"timeout": "1500ms"
 }`
@@ -86,6 +89,7 @@ func wholeEnv() []string {
 		"CLOAKROOM_ACCEPT_OTHER_FORM=false",
 		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_LINGER=1h",
 		"CLOAKROOM_REVOCATIONS_FILE=/var/lib/shop/revocations.journal", "CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=false",
+		"CLOAKROOM_REVOCATIONS_WAIT=30s", "CLOAKROOM_REVOCATIONS_SINGLE_INSTANCE=true", "CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
 		"CLOAKROOM_REVOCATIONS_SKEW=5s", "CLOAKROOM_TOKEN_MEMORY=16MiB", "CLOAKROOM_TIMEOUT=1500ms",
 	}
 }
@@ -102,9 +106,12 @@ func whole() config.Config {
 		Cookie:          config.Cookie{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
 		AcceptOtherForm: new(bool),
 		Store:           config.Store{MaxSessions: 100_000, MaxBytes: 512 << 20, Linger: config.Duration(time.Hour)},
-		Revocations:     config.Revocations{File: "/var/lib/shop/revocations.journal", Skew: config.Duration(5 * time.Second)},
-		TokenMemory:     16 << 20,
-		Timeout:         config.Duration(1500 * time.Millisecond),
+		Revocations: config.Revocations{
+			File: "/var/lib/shop/revocations.journal", Wait: config.Duration(30 * time.Second), SingleInstance: true,
+			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),
+		},
+		TokenMemory: 16 << 20,
+		Timeout:     config.Duration(1500 * time.Millisecond),
 	}
 }
 

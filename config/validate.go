@@ -10,6 +10,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
+// minRevocations is what revocation.Config.MaxEntries is at least.
+const minRevocations = 10_000
+
 // validate reports what c says that can't be, whatever else is set later. What
 // the constructors of the other packages check is left to them.
 func (c Config) validate(label labeler) []error {
@@ -21,6 +24,10 @@ func (c Config) validate(label labeler) []error {
 	v.notNegative("keys.reload", c.Keys.Reload)
 	v.notNegative("store.linger", c.Store.Linger)
 	v.notNegative("revocations.skew", c.Revocations.Skew)
+	v.notNegative("revocations.wait", c.Revocations.Wait)
+	if n := c.Revocations.MaxEntries; n != 0 && n < minRevocations {
+		v.fail("revocations.max_entries", "%d is too few; write at least %d, or leave it out for 2,000,000", n, minRevocations)
+	}
 	v.notNegative("timeout", c.Timeout)
 	if c.TokenMemory < 0 {
 		v.fail("token_memory", "is negative; 0 stands for the default")
