@@ -300,7 +300,7 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 		{"two secrets", config.Keys{KEKFile: raw, PassphraseFile: wrong}, "one secret too many"},
 		{"no such variable", config.Keys{KEKEnv: "TEST_KEK_2"}, "the environment variable TEST_KEK_2 is not set"},
 		{"no such file", config.Keys{KEKFile: filepath.Join(dir, "missing")}, "keys.kek_file"},
-		{"empty file", config.Keys{PassphraseFile: file("empty", nil)}, "at most 4096 bytes"},
+		{"empty file", config.Keys{PassphraseFile: file("empty", nil)}, "it is empty"},
 		{"a file that others can read", config.Keys{KEKFile: open(file("open", kek), 0o644)}, "others can use"},
 		{"a file for the group", config.Keys{KEKFile: open(file("group", kek), 0o440)}, ""},
 	} {

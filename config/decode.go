@@ -101,8 +101,12 @@ func syntaxError(err error) error {
 	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
 		return fmt.Errorf("config: %w", err)
 	}
-	at := syntax.GetToken().Position
-	return fmt.Errorf("config: line %d, column %d: %s", at.Line, at.Column, syntax.GetMessage())
+	at, message := syntax.GetToken().Position, syntax.GetMessage()
+	if strings.HasPrefix(message, "could not find alias") || strings.HasPrefix(message, "cannot convert") {
+		// The library repeats the value, which may be a secret.
+		message = "this begins with * or !!, which has a meaning in YAML; put the text in quotes"
+	}
+	return fmt.Errorf("config: line %d, column %d: %s", at.Line, at.Column, message)
 }
 
 // A labeler names a field in an error, as its reader wrote it.
@@ -146,6 +150,7 @@ func checkFields(tree map[string]any, prefix string, known []string, label label
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		path, value := prefix+name, tree[name]
 		section, isSection := value.(map[string]any)
+		isSection = isSection && slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, path+".") })
 		switch {
 		case !slices.Contains(known, path):
 			errs = append(errs, unknownField(path, known))
@@ -203,10 +208,13 @@ func convert(from, to reflect.Value) (any, error) {
 		_, ok = value.(map[string]any)
 		kind = "a mapping of fields"
 	}
-	if !ok {
-		return nil, wants(kind, value)
+	switch {
+	case ok:
+		return value, nil
+	case to.Kind() == reflect.String && reflect.ValueOf(value).Kind() < reflect.Array:
+		return nil, fmt.Errorf("must be %s", kind) // not what it is: that may be a secret of digits
 	}
-	return value, nil
+	return nil, wants(kind, value)
 }
 
 // isInt reports whether value is an integer that to can hold.

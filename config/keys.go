@@ -5,15 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
@@ -23,6 +22,9 @@ import (
 func (b *builder) openKeys() {
 	b.app.Keys = &keys.Ring{}
 	switch {
+	case secret.IsContent(b.Keys.File):
+		b.fail("keys.file", errors.New("is not a path, but what a file with keys holds; write that to a file of mode 0600, and name the file"))
+		b.Keys.File = "" // so that nothing repeats it
 	case b.Keys.File != "":
 		b.readKeys()
 	case b.writesTokens():
@@ -76,10 +78,10 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 		read        func(string) ([]byte, error)
 		to          *[]byte
 	}{
-		{"keys.passphrase_file", b.Keys.PassphraseFile, readSecret, &f.Passphrase},
-		{"keys.passphrase_env", b.Keys.PassphraseEnv, lookup, &f.Passphrase},
-		{"keys.kek_file", b.Keys.KEKFile, readSecret, &f.Key},
-		{"keys.kek_env", b.Keys.KEKEnv, lookup, &f.Key},
+		{"keys.passphrase_file", b.Keys.PassphraseFile, secret.ReadFile, &f.Passphrase},
+		{"keys.passphrase_env", b.Keys.PassphraseEnv, secret.Env, &f.Passphrase},
+		{"keys.kek_file", b.Keys.KEKFile, secret.ReadFile, &f.Key},
+		{"keys.kek_env", b.Keys.KEKEnv, secret.Env, &f.Key},
 	} {
 		if s.value == "" {
 			continue
@@ -88,57 +90,17 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 			b.fail(s.path, errors.New("is one secret too many for one key file; name one"))
 			return f, false
 		}
-		secret, err := s.read(s.value)
+		text, err := s.read(s.value)
 		if err != nil {
 			b.fail(s.path, err)
 			return f, false
 		}
 		if s.to == &f.Passphrase {
-			secret = bytes.TrimRight(secret, "\r\n") // as editors and echo leave it; in a raw key they are part of it
+			text = bytes.TrimRight(text, "\r\n") // as editors and echo leave it; in a raw key they are part of it
 		}
-		*s.to = secret
+		*s.to = text
 	}
 	return f, true
-}
-
-// maxSecret is the size of the largest secret that is read, in bytes.
-const maxSecret = 4096
-
-func readSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if err := checkSecretFile(f); err != nil {
-		return nil, err
-	}
-	secret, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(secret) == 0 || len(secret) > maxSecret:
-		return nil, fmt.Errorf("%s must hold a passphrase or a key of at most %d bytes", path, maxSecret)
-	}
-	return secret, nil
-}
-
-// checkSecretFile refuses a secret that everybody can read. Its group may: so Kubernetes and systemd hand secrets to a process
-// that is not root.
-func checkSecretFile(f *os.File) error {
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" || info.Mode().Perm()&^0o740 == 0 {
-		return err
-	}
-	return fmt.Errorf("others can use %s (mode %04o); run: chmod 600 %s", f.Name(), info.Mode().Perm(), f.Name())
-}
-
-func lookup(name string) ([]byte, error) {
-	secret := os.Getenv(name)
-	if secret == "" {
-		return nil, fmt.Errorf("the environment variable %s is not set", name)
-	}
-	return []byte(secret), nil
 }
 
 // checkWritable refuses a rotation that could not be written.

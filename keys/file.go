@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
 // maxFile is the size of the largest key file that is read, in bytes.
@@ -49,8 +48,25 @@ type File struct {
 
 var errNoPath = errors.New("keys: File.Path is required: the path of a key file")
 
+// named refuses a path that is none. The keys themselves may be written where
+// the path belongs: nothing repeats them.
+func (f File) named() error {
+	switch {
+	case f.Path == "":
+		return errNoPath
+	case secret.IsContent(f.Path):
+		return fmt.Errorf("%w: File.Path is not a path, but what a file with keys holds; write that to a file of mode 0600, and name the file", ErrInvalidFile)
+	}
+	return nil
+}
+
 // Format implements fmt.Formatter, so that no verb prints the passphrase or the key.
-func (f File) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "keys.File(%s)", f.Path) }
+func (f File) Format(s fmt.State, _ rune) {
+	if secret.IsContent(f.Path) {
+		f.Path = "not a path"
+	}
+	fmt.Fprintf(s, "keys.File(%s)", f.Path)
+}
 
 // Read reads the file.
 func (f File) Read() (*Set, error) {
@@ -138,30 +154,21 @@ func (f File) protection() protection { return protection{f.Passphrase, rawKey(f
 
 // rawKey returns the 32 bytes that key stands for, or key itself if it stands for none.
 func rawKey(key []byte) []byte {
-	if len(key) == symmetricLen {
-		return key
-	}
-	text := string(bytes.TrimSpace(key))
-	for _, decode := range [...]func(string) ([]byte, error){
-		hex.DecodeString, base64.StdEncoding.Strict().DecodeString, base64.RawStdEncoding.Strict().DecodeString,
-		base64.URLEncoding.Strict().DecodeString, base64.RawURLEncoding.Strict().DecodeString,
-	} {
-		if raw, err := decode(text); err == nil && len(raw) == symmetricLen {
-			return raw
-		}
+	if raw, ok := secret.Key(key); ok {
+		return raw
 	}
 	return key
 }
 
 // open returns the text of a file, which may be encrypted.
 func (f File) open(data []byte) ([]byte, error) {
-	secret := f.protection()
+	under := f.protection()
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, errors.New("the file is empty; restore it from a backup")
 	case isEncrypted(data):
-		return secret.decrypt(data)
-	case secret.given():
+		return under.decrypt(data)
+	case under.given():
 		// Whoever can write the file, but doesn't know the secret, could put keys of his own there.
 		return nil, errors.New("the file is not encrypted, and a passphrase or a key for it was given; encrypt it with keygen encrypt, or give none")
 	}
@@ -170,8 +177,8 @@ func (f File) open(data []byte) ([]byte, error) {
 
 // seal is the reverse of open.
 func (f File) seal(text []byte) ([]byte, error) {
-	if secret := f.protection(); secret.given() {
-		return secret.encrypt(text)
+	if under := f.protection(); under.given() {
+		return under.encrypt(text)
 	}
 	return text, nil
 }
@@ -179,8 +186,8 @@ func (f File) seal(text []byte) ([]byte, error) {
 // readSafely reads a file whose checks are on the open file, so that nobody can
 // exchange it in between.
 func (f File) readSafely() ([]byte, fs.FileInfo, error) {
-	if f.Path == "" {
-		return nil, nil, errNoPath
+	if err := f.named(); err != nil {
+		return nil, nil, err
 	}
 	file, err := os.OpenFile(f.Path, openFlags, 0)
 	if err != nil {
@@ -246,10 +253,10 @@ func tooLarge(path string) error {
 // Create writes a new key file with mode 0600, durably and under the lock. It
 // never overwrites: if the path exists, the error wraps fs.ErrExist.
 func (f File) Create(ctx context.Context, s *Set) error {
-	switch {
-	case f.Path == "":
-		return errNoPath
-	case len(s.keys) == 0:
+	if err := f.named(); err != nil {
+		return err
+	}
+	if len(s.keys) == 0 {
 		return errors.New("keys: a key file without keys would be of no use")
 	}
 	first := s.Clone()
@@ -299,9 +306,6 @@ func (f File) Protect(ctx context.Context, next File) error {
 }
 
 func (f File) update(ctx context.Context, next File, change func(*Set) error, opts ...durable.Option) error {
-	if f.Path == "" {
-		return errNoPath
-	}
 	if _, _, err := f.readSafely(); err != nil {
 		return err // before a lock file is made for nothing
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -20,6 +21,9 @@ const maxSource = 1 << 20
 // readSource reads a file with keys, or with - standard input.
 func (t *tool) readSource(path string) ([]byte, error) {
 	in := t.stdin
+	if secret.IsContent(path) {
+		return nil, errContent
+	}
 	if path != "-" {
 		// A named pipe must not make us wait for a writer.
 		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)

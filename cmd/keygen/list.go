@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
@@ -99,6 +100,9 @@ func find(set *keys.Set, id string) (found *keys.Key, err error) {
 func findIn(all []*keys.Key, id string) (found *keys.Key, err error) {
 	if id == "" {
 		return nil, refuse(exitUsage, "the key ID is empty; see keygen list")
+	}
+	if secret.IsContent(id) {
+		return nil, refuse(exitUsage, "the argument is the ID of a key, and not what a file with keys holds; see keygen list")
 	}
 	for _, k := range all {
 		if k.ID() == id {

@@ -30,6 +30,9 @@ import (
 	"os/signal"
 	"strings"
 
+	"github.com/spf13/pflag"
+
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
@@ -81,7 +84,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.Is(err, keys.ErrUnsafeFile) && !t.groupRead {
 		fmt.Fprintln(stderr, "If it is a mounted secret of mode 0440, add --insecure-group-readable to read it.")
 	}
-	if strings.Contains(err.Error(), "unknown shorthand flag") {
+	var flag *pflag.NotExistError
+	if errors.As(err, &flag) && flag.GetSpecifiedShortnames() != "" {
 		fmt.Fprintln(stderr, "Write \"-- KID\" behind all flags if a key ID begins with a dash.")
 	}
 	if !t.ran {
@@ -96,7 +100,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &e):
 		return e.code
-	case errors.Is(err, keys.ErrUnsafeFile), errors.Is(err, fs.ErrExist), errors.Is(err, rotation.ErrRefused):
+	case errors.Is(err, keys.ErrUnsafeFile), errors.Is(err, secret.ErrUnsafe), errors.Is(err, fs.ErrExist), errors.Is(err, rotation.ErrRefused):
 		return exitRefused
 	case errors.Is(err, keys.ErrInvalidFile):
 		return exitDamaged

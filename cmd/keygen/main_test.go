@@ -50,10 +50,21 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command else
 			env.Values[programT{}] = env.T()
-			return nil
+			return protectSecrets(env.WorkDir)
 		},
 		Cmds: scriptCommands(),
 	})
+}
+
+// protectSecrets takes the files with secrets, which have no extension, away from others: keygen reads no other ones.
+func protectSecrets(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if err == nil && e.Type().IsRegular() && filepath.Ext(e.Name()) == "" {
+			err = os.Chmod(filepath.Join(dir, e.Name()), 0o600)
+		}
+	}
+	return err
 }
 
 type scriptCommand = func(*testscript.TestScript, bool, []string)

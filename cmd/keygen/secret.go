@@ -2,17 +2,17 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
+	"strconv"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -26,6 +26,48 @@ type secretFlags struct {
 
 const noFD = -1
 
+// A descriptor is a flag with the number of a file descriptor. What was written
+// in its place may be the secret, see hideValue.
+type descriptor int
+
+var _ pflag.Value = (*descriptor)(nil)
+
+func (d *descriptor) String() string {
+	if *d == noFD {
+		return ""
+	}
+	return strconv.Itoa(int(*d))
+}
+
+func (d *descriptor) Type() string { return "int" }
+
+func (d *descriptor) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return errors.New("not the number of a file descriptor")
+	}
+	*d = descriptor(n)
+	return nil
+}
+
+// hideValue is cobra's FlagErrorFunc: pflag repeats what it can't read.
+func hideValue(_ *cobra.Command, err error) error {
+	var wrong *pflag.InvalidValueError
+	if errors.As(err, &wrong) {
+		if _, hide := wrong.GetFlag().Value.(*descriptor); hide {
+			return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
+		}
+	}
+	var syntax *pflag.InvalidSyntaxError
+	if errors.As(err, &syntax) && secret.IsContent(syntax.GetSpecifiedFlag()) {
+		return errContent
+	}
+	return err
+}
+
+// errContent is for a PEM file in place of the name of one.
+var errContent = refuse(exitUsage, "the argument is the name of a file, and not what it holds, which other users of this machine can see; if it was a private key, replace it; give keys on standard input")
+
 func (s *secretFlags) add(f *pflag.FlagSet, prefix string) {
 	what := "of an encrypted key file"
 	switch prefix {
@@ -37,10 +79,11 @@ func (s *secretFlags) add(f *pflag.FlagSet, prefix string) {
 	s.prefix = prefix
 	f.StringVar(&s.passphraseFile, prefix+"passphrase-file", "", "`file` with the passphrase "+what+"; - is standard input")
 	f.StringVar(&s.passphraseEnv, prefix+"passphrase-env", "", "`name` of the environment variable with the passphrase")
-	f.IntVar(&s.passphraseFD, prefix+"passphrase-fd", noFD, "file `descriptor` to read the passphrase from")
+	s.passphraseFD, s.keyFD = noFD, noFD
+	f.Var((*descriptor)(&s.passphraseFD), prefix+"passphrase-fd", "file `descriptor` to read the passphrase from")
 	f.StringVar(&s.keyFile, prefix+"kek-file", "", "`file` with the 32-byte key "+what+", raw or as base64")
 	f.StringVar(&s.keyEnv, prefix+"kek-env", "", "`name` of the environment variable with the 32-byte key, as base64")
-	f.IntVar(&s.keyFD, prefix+"kek-fd", noFD, "file `descriptor` to read the 32-byte key from")
+	f.Var((*descriptor)(&s.keyFD), prefix+"kek-fd", "file `descriptor` to read the 32-byte key from")
 }
 
 // given returns the flags that were used.
@@ -69,13 +112,13 @@ func (s *secretFlags) read(t *tool, f *keys.File) (err error) {
 	case s.passphraseFile != "":
 		f.Passphrase, err = t.readSecret(s.passphraseFile)
 	case s.passphraseEnv != "":
-		f.Passphrase, err = lookup(s.passphraseEnv)
+		f.Passphrase, err = secret.Env(s.passphraseEnv)
 	case s.passphraseFD != noFD:
 		f.Passphrase, err = readFD(s.passphraseFD)
 	case s.keyFile != "":
 		f.Key, err = t.readSecret(s.keyFile)
 	case s.keyEnv != "":
-		f.Key, err = lookup(s.keyEnv)
+		f.Key, err = secret.Env(s.keyEnv)
 	case s.keyFD != noFD:
 		f.Key, err = readFD(s.keyFD)
 	}
@@ -85,57 +128,20 @@ func (s *secretFlags) read(t *tool, f *keys.File) (err error) {
 	if f.Passphrase != nil {
 		f.Passphrase = bytes.TrimRight(f.Passphrase, "\r\n") // as editors and echo leave it
 	}
-	if f.Key != nil && s.prefix != "import-" && !isKEK(f.Key) { // a file to import says how long its key is
-		return refuse(exitUsage, "%s: this is no key of %d bytes: give it raw, or as base64 or hexadecimal text", names[0], sizeKEK)
+	if f.Key == nil || s.prefix == "import-" { // a file to import says how long its key is
+		return nil
+	}
+	if _, ok := secret.Key(f.Key); !ok {
+		return refuse(exitUsage, "%s: this is no key of %d bytes: give it raw, or as base64 or hexadecimal text", names[0], secret.KeySize)
 	}
 	return nil
 }
 
-// sizeKEK is the size of a key that a key file is encrypted under, in bytes.
-const sizeKEK = 32
-
-// isKEK reports whether package keys can make a key out of text.
-func isKEK(text []byte) bool {
-	if len(text) == sizeKEK {
-		return true
-	}
-	trimmed := string(bytes.TrimSpace(text))
-	for _, decode := range [...]func(string) ([]byte, error){
-		hex.DecodeString, base64.StdEncoding.Strict().DecodeString, base64.RawStdEncoding.Strict().DecodeString,
-		base64.URLEncoding.Strict().DecodeString, base64.RawURLEncoding.Strict().DecodeString,
-	} {
-		if key, err := decode(trimmed); err == nil && len(key) == sizeKEK {
-			return true
-		}
-	}
-	return false
-}
-
-// maxSecret is the size of the largest secret that is read, in bytes.
-const maxSecret = 4096
-
 func (t *tool) readSecret(path string) ([]byte, error) {
 	if path == "-" {
-		return readAll(t.stdin)
+		return secret.Read(t.stdin)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		t.note("WARNING: others can read %s (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	return readAll(f)
-}
-
-// lookup returns what an environment variable holds. The error does not repeat the name: people give the secret
-// itself, and errors go into logs.
-func lookup(name string) ([]byte, error) {
-	if v := os.Getenv(name); v != "" {
-		return []byte(v), nil
-	}
-	return nil, errors.New("the environment variable that it names is not set")
+	return secret.ReadFile(path)
 }
 
 func readFD(fd int) ([]byte, error) {
@@ -144,20 +150,7 @@ func readFD(fd int) ([]byte, error) {
 		return nil, fmt.Errorf("%d is no file descriptor", fd)
 	}
 	defer f.Close()
-	return readAll(f)
-}
-
-func readAll(r io.Reader) ([]byte, error) {
-	secret, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(secret) > maxSecret:
-		return nil, fmt.Errorf("over %d bytes: this is no passphrase and no key", maxSecret)
-	case len(bytes.TrimRight(secret, "\r\n")) == 0:
-		return nil, errors.New("it is empty")
-	}
-	return secret, nil
+	return secret.Read(f)
 }
 
 // ask asks for a passphrase on the terminal.

@@ -48,10 +48,51 @@ func TestSecretsFromEverywhere(t *testing.T) {
 		keygen("list", "--"+kind+"-file", file)
 		require.NoError(t, os.Chmod(file, 0o644))
 		var stderr bytes.Buffer
-		require.Equal(t, exitOK, run([]string{"list", "--keyset", path, "--" + kind + "-file", file}, nil, new(bytes.Buffer), &stderr))
-		require.Contains(t, stderr.String(), "WARNING: others can read "+file+" (mode 0644); run: chmod 600")
+		require.Equal(t, exitRefused, run([]string{"list", "--keyset", path, "--" + kind + "-file", file}, nil, new(bytes.Buffer), &stderr), "as the application")
+		require.Contains(t, stderr.String(), "others can use "+file+" (mode 0644); run: chmod 600")
+		require.NoError(t, os.Chmod(file, 0o640))
+		keygen("list", "--"+kind+"-file", file)
 		keygen("list", "--"+kind+"-env", "KEYGEN_TEST_SECRET")
 		keygen("rewrap", "--"+kind+"-fd", pipe(t, secret), "--new-"+kind+"-fd", pipe(t, secret))
 		keygen("rotate", "--if-due", "--"+kind+"-fd", pipe(t, secret))
+	}
+}
+
+// People write the secret itself where the name of a file, of a variable or a
+// number belongs.
+func TestSecretsInPlaceOfNames(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "keys.json")
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", key}, nil, new(bytes.Buffer), new(bytes.Buffer)))
+	text, err := os.ReadFile(key)
+	require.NoError(t, err)
+	secrets := []string{"hunter2hunter2", "B8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "/8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "CORRECTHORSE", "-5"}
+	content := []string{string(text), "-----BEGIN PRIVATE KEY-----\nhunter2\n", "eyJhbGciOiJkaXIifQ.a.b.c.d"}
+	refused := func(secret string, args ...string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		require.NotEqual(t, exitOK, run(args, strings.NewReader(""), &stdout, &stderr))
+		require.NotContains(t, stdout.String()+stderr.String(), strings.TrimSpace(secret), "%q", args)
+		require.NotContains(t, stdout.String()+stderr.String(), "hunter2", "%q", args)
+	}
+	for _, secret := range secrets {
+		for _, kind := range []string{"passphrase", "kek"} {
+			for _, from := range []string{"file", "env", "fd"} {
+				refused(secret, "list", "--keyset", key, "--"+kind+"-"+from+"="+secret)
+				refused(secret, "encrypt", "--keyset", key, "--new-"+kind+"-"+from+"="+secret)
+				refused(secret, "doctor", "--keyset", key, "--"+kind+"-"+from+"="+secret)
+			}
+		}
+	}
+	for _, secret := range content {
+		refused(secret, "list", "--keyset", secret)
+		refused(secret, "doctor", "--keyset", secret)
+		refused(secret, "init", "--keyset", secret)
+		refused(secret, "import", "--keyset", key, secret)
+		refused(secret, "import", "--keyset", key, key, "--import-passphrase-file", secret)
+		refused(secret, "thumbprint", "--keyset", key, secret)
+		refused(secret, "diff", secret)
+		refused(secret, "token", "verify", "--keyset", key, secret)
+		t.Setenv("CLOAKROOM_KEYSET", strings.ReplaceAll(secret, "\x00", ""))
+		refused(secret, "check")
 	}
 }

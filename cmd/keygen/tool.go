@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
@@ -92,6 +93,7 @@ func (t *tool) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("format", completeFormat) // fails without the flag
 	root.SetHelpCommand(helpCommand())
 	root.SetVersionTemplate(versionLine())
+	root.SetFlagErrorFunc(hideValue)
 	return root
 }
 
@@ -132,8 +134,11 @@ func (t *tool) resolve(formats []string) (err error) {
 	if !slices.Contains(formats, t.format) {
 		return refuse(exitUsage, "--format %q: use %s", t.format, strings.Join(formats, ", "))
 	}
-	if t.path() == "-" {
+	switch {
+	case t.path() == "-":
 		return refuse(exitUsage, notStandardInput)
+	case secret.IsContent(t.path()):
+		return refuse(exitUsage, "--keyset, or CLOAKROOM_KEYSET, is not a path, but what a file with keys holds; write that to a file of mode 0600, and name the file")
 	}
 	if !slices.Contains([]string{"auto", "always", "never"}, t.color) {
 		return refuse(exitUsage, "--color %q: use auto, always or never", t.color)

@@ -1,0 +1,32 @@
+package keys_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// The content of a key file where its path belongs is said by no error.
+func TestFileContentInPlaceOfThePath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	require.NoError(t, keys.File{Path: path}.Create(t.Context(), newSet(t, generate(t, keys.EdDSA))))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, content := range []string{string(text), "-----BEGIN PRIVATE KEY-----\nhunter2", "eyJhbGciOiJkaXIifQ.a.b.c.d"} {
+		f := keys.File{Path: content}
+		_, read := f.Read()
+		_, encrypted := f.Encrypted()
+		_, ring := keys.OpenRing(f)
+		create := f.Create(t.Context(), newSet(t, generate(t, keys.EdDSA)))
+		update := f.Update(t.Context(), func(*keys.Set) error { return nil })
+		for _, err := range []error{read, encrypted, ring, create, update, fmt.Errorf("%v %+v %#v", f, f, f)} {
+			require.NotContains(t, err.Error(), content[:min(len(content), 40)])
+			require.ErrorContains(t, err, "not a path")
+		}
+	}
+}
