@@ -38,7 +38,7 @@ func (t *tool) completeKIDs(_ *cobra.Command, given []string, begun string) (ids
 	for _, k := range set.Keys() {
 		id := k.ID()
 		flag := begun == "" && strings.HasPrefix(id, "-") // unless -- stands before it
-		if strings.HasPrefix(id, begun) && !flag && !slices.Contains(given, id) {
+		if strings.HasPrefix(id, begun) && cell(id) == id && !flag && !slices.Contains(given, id) {
 			ids = append(ids, cobra.CompletionWithDesc(id, fmt.Sprintf("%s %s %s", k.Use(), k.Algorithm(), k.State(time.Now()))))
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -75,9 +74,9 @@ func (f findings) count(severity string) (n int) {
 
 // print prints the findings as a table, the worst in their places: the order is that of the checks.
 func (f findings) print(t *tool) error {
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	w := newTable(t.stdout)
 	for _, x := range f {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", x.Severity, words(x.Check), printable(x.Text))
+		w.row(x.Severity, words(x.Check), x.Text)
 	}
 	return w.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
@@ -16,22 +17,51 @@ import (
 // directory, or to one above it.
 func (d *doctor) lookDirectories() {
 	owner, _ := ownerOf(d.info)
-	path, err := filepath.Abs(d.target)
-	for own := true; err == nil && path != filepath.Dir(path); own = false {
-		path = filepath.Dir(path)
-		var info fs.FileInfo
-		if info, err = os.Stat(path); err == nil {
-			f := judgeDirectory(path, info, owner)
-			if own && d.readOnly {
-				f = finding{fine, "directory", path + ": nobody can write to it"}
-			}
-			if own || f.Severity == problem {
-				d.findings = append(d.findings, f)
-			}
+	all, err := judgeDirectories(d.target, owner)
+	for i, f := range all {
+		own := i == 0
+		if own && d.readOnly {
+			f = finding{fine, "directory", filepath.Dir(d.target) + ": nobody can write to it"}
+		}
+		if own || f.Severity == problem {
+			d.findings = append(d.findings, f)
 		}
 	}
 	if err != nil {
 		d.add(warning, "directory", "it can't be looked at: %v", err)
+	}
+}
+
+// judgeDirectories judges the directory of a file that belongs to fileOwner, and
+// then each one above it.
+func judgeDirectories(target string, fileOwner int) (all []finding, err error) {
+	path, err := filepath.Abs(target)
+	for err == nil && path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		var info fs.FileInfo
+		if info, err = os.Stat(path); err == nil {
+			all = append(all, judgeDirectory(path, info, fileOwner))
+		}
+	}
+	return all, err
+}
+
+// warnDirectories warns, once, of directories in which others can replace a key
+// file that this command trusts, or is going to make. Doctor says it itself.
+func (t *tool) warnDirectories(path string) {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	owner := os.Geteuid()
+	if info, err := os.Stat(path); err == nil {
+		owner, _ = ownerOf(info)
+	}
+	all, _ := judgeDirectories(path, owner) // what can't be looked at, doctor says
+	for _, f := range all {
+		if f.Severity == problem && !slices.Contains(t.warned, f.Text) {
+			t.warned = append(t.warned, f.Text)
+			t.note("WARNING: %s", f.Text)
+		}
 	}
 }
 

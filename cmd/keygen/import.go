@@ -200,6 +200,7 @@ func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) 
 	if err := checkNew(file.Path); err != nil {
 		return nil, nil, err
 	}
+	t.warnDirectories(file.Path)
 	if err := t.newSecret(&o.next, &file); err != nil {
 		return nil, nil, err
 	}

@@ -23,7 +23,7 @@ func parsePEM(text []byte) ([]incoming, error) {
 		if block.Type == "EC PARAMETERS" {
 			continue
 		}
-		where := fmt.Sprintf("PEM block %d (%s)", blocks, block.Type)
+		where := fmt.Sprintf("PEM block %d (%s)", blocks, blockName(block.Type))
 		raw, err := parseBlock(block)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", where, err)
@@ -37,6 +37,15 @@ func parsePEM(text []byte) ([]incoming, error) {
 		return nil, errors.New("there is no key in it, only EC PARAMETERS")
 	}
 	return all, nil
+}
+
+// blockName is the type of a block for people. Whoever made the file wrote it.
+func blockName(kind string) string {
+	const most = 40 // ours have up to 21
+	if len(kind) > most {
+		kind = strings.ToValidUTF8(kind[:most], "") + "..."
+	}
+	return cell(kind)
 }
 
 func parseBlock(block *pem.Block) (any, error) {

@@ -118,6 +118,7 @@ func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error 
 	if err := errors.Join(checkNew(file.Path), t.mayWrite()); err != nil {
 		return err
 	}
+	t.warnDirectories(file.Path)
 	if !t.dryRun {
 		ctx, cancel := t.lockContext(ctx)
 		defer cancel()

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/span"
@@ -388,10 +387,10 @@ func (c *jwksCheck) report(list []servedKey) error {
 }
 
 func (c *jwksCheck) printKeys(list []servedKey) error {
-	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KID\tALG\tSTATE\tSERVED")
+	w := newTable(c.stdout)
+	w.row("KID", "ALG", "STATE", "SERVED")
 	for _, s := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d of %d\n", s.ID, s.Algorithm, dash(s.State), s.Served, len(c.good()))
+		w.row(s.ID, s.Algorithm, dash(s.State), fmt.Sprintf("%d of %d", s.Served, len(c.good())))
 	}
 	fmt.Fprintln(w)
 	return w.Flush()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,7 +89,7 @@ func find(set *keys.Set, id string) (found *keys.Key, err error) {
 	}
 	if gone, _ := findIn(set.Pruned(), id); gone != nil {
 		if at, reason, revoked := gone.Revoked(); revoked {
-			return nil, refuse(exitRefused, "key %s was revoked already, at %s: %s", gone.ID(), date(at), printable(reason))
+			return nil, refuse(exitRefused, "key %s was revoked already, at %s: %s", gone.ID(), date(at), cell(reason))
 		}
 		return nil, refuse(exitRefused, "key %s has expired and was pruned; see keygen list --all", gone.ID())
 	}
@@ -189,25 +188,25 @@ func (t *tool) listKeys(set *keys.Set, all []*keys.Key) error {
 	if t.format == "json" {
 		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "keys": list})
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "KID\tUSE\tALG\t%s\tIN USE\tSIGNS FROM\tSIGNS UNTIL\tVERIFIES UNTIL\n", t.paint("STATE"))
+	w := newTable(t.stdout)
+	w.row("KID", "USE", "ALG", t.paint("STATE"), "IN USE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL")
 	for _, r := range list {
 		u := "no"
 		if r.InUse {
 			u = "yes"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Use, r.Algorithm, t.paint(r.State), u, dash(r.SignFrom), dash(r.SignUntil), dash(r.VerifyUntil))
+		w.row(r.ID, r.Use, r.Algorithm, t.paint(r.State), u, dash(r.SignFrom), dash(r.SignUntil), dash(r.VerifyUntil))
 	}
 	return w.Flush()
 }
 
 // paint colours the name of a state. All get the same number of bytes, so that columns stay aligned.
-func (t *tool) paint(state string) string {
+func (t *tool) paint(state string) painted {
 	if !t.colored() {
-		return state
+		return painted(state)
 	}
 	code := map[string]string{"active": "32", "pending": "36", "retiring": "33", "revoked": "31", "expired": "90", "staged": "90", "STATE": "01"}[state]
-	return "\x1b[" + code + "m" + state + "\x1b[0m"
+	return painted("\x1b[" + code + "m" + state + "\x1b[0m")
 }
 
 func dash(s string) string {
@@ -233,13 +232,13 @@ func (t *tool) show(set *keys.Set, k *keys.Key) error {
 	if k.External() {
 		half = "elsewhere"
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	w := newTable(t.stdout)
 	for _, line := range [][2]string{
 		{"kid", r.ID}, {"use", string(r.Use)}, {"alg", string(r.Algorithm)}, {"state", r.State}, {"in use", fmt.Sprint(r.InUse)}, {"private half", half},
 		{"created", dash(r.Created)}, {"published from", dash(r.PublishAt)}, {"signs from", dash(r.SignFrom)}, {"signs until", dash(r.SignUntil)}, {"verifies until", dash(r.VerifyUntil)},
-		{"revoked", strings.TrimSpace(dash(r.RevokedAt) + " " + printable(r.Reason))}, {"public key", dash(string(r.JWK))},
+		{"revoked", strings.TrimSpace(dash(r.RevokedAt) + " " + r.Reason)}, {"public key", dash(string(r.JWK))},
 	} {
-		fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+		w.row(line[0], line[1])
 	}
 	return w.Flush()
 }

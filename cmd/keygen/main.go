@@ -28,7 +28,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -80,7 +79,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "keygen:", strings.ReplaceAll(err.Error(), "\n", "\nkeygen: "))
+	say(stderr, err.Error())
 	if errors.Is(err, keys.ErrUnsafeFile) && !t.groupRead {
 		fmt.Fprintln(stderr, "If it is a mounted secret of mode 0440, add --insecure-group-readable to read it.")
 	}

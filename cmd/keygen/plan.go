@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -182,9 +181,9 @@ func (t *tool) printFindings(findings []rotation.Finding, next time.Time) error 
 		_, err := fmt.Fprintf(t.stdout, "all is well; something is due at %s\n", dash(date(next)))
 		return err
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	w := newTable(t.stdout)
 	for _, f := range findings {
-		fmt.Fprintf(w, "%s\t%s\n", f.Severity, printable(f.Text))
+		w.row(f.Severity, f.Text)
 	}
 	return w.Flush()
 }
@@ -208,6 +207,8 @@ exits with 10 if they differ. The same secret opens both.`,
 				return err
 			}
 			paths := append(args, file.Path)[:2]
+			t.warnDirectories(paths[0])
+			t.warnDirectories(paths[1])
 			file.Path = paths[0]
 			before, err := file.Read()
 			if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -183,13 +182,13 @@ func (t *tool) showPolicy(set *keys.Set, changes []rotation.Change) error {
 		}
 		fmt.Fprintln(t.stdout)
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
+	w := newTable(t.stdout)
 	for _, f := range p.Fields() {
-		fmt.Fprintf(w, "%s\t%s\n", f[0], f[1])
+		w.row(f[0], f[1])
 	}
 	fmt.Fprintln(w)
 	for _, d := range derive(p) {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, d.Value, d.Formula)
+		w.row(d.Name, d.Value, d.Formula)
 	}
 	return w.Flush()
 }

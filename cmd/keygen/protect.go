@@ -39,6 +39,7 @@ the keys: keygen revoke --all.`,
 
 func (t *tool) encrypt(ctx context.Context, flags *secretFlags) error {
 	file := keys.File{Path: t.path()}
+	t.warnDirectories(file.Path)
 	switch locked, err := file.Encrypted(); {
 	case err != nil:
 		return err
@@ -126,6 +127,7 @@ func (t *tool) rewrap(ctx context.Context, flags *secretFlags, same bool) error 
 
 // lockedFile is the key file, which must be encrypted, with its passphrase or key.
 func (t *tool) lockedFile() (keys.File, error) {
+	t.warnDirectories(t.path())
 	switch locked, err := (keys.File{Path: t.path()}).Encrypted(); {
 	case err != nil:
 		return keys.File{}, err

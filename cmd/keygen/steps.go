@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,10 +90,10 @@ func (t *tool) printTable(changes []rotation.Change) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KID\tUSE\tALG\tCHANGE\tWAS\tIS")
+	w := newTable(t.stdout)
+	w.row("KID", "USE", "ALG", "CHANGE", "WAS", "IS")
 	for _, c := range condense(changes) {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", dash(c.ID), dash(string(c.Use)), dash(string(c.Algorithm)), c.What, dash(printable(c.Was)), dash(printable(c.Is)))
+		w.row(dash(c.ID), dash(string(c.Use)), dash(string(c.Algorithm)), c.What, dash(c.Was), dash(c.Is))
 	}
 	return w.Flush()
 }
@@ -209,7 +208,7 @@ func (t *tool) ifDue(ctx context.Context) error {
 	var wrong []string
 	for _, f := range rotation.Inspect(after, t.now) {
 		if f.Severity == rotation.Error {
-			wrong = append(wrong, printable(f.Text))
+			wrong = append(wrong, cell(f.Text))
 		}
 	}
 	if len(wrong) > 0 {
@@ -419,11 +418,11 @@ func (t *tool) printExposure(title string, report []rotation.Exposure, of func(r
 	if title != "" {
 		fmt.Fprintln(t.stdout, title)
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "VERIFIER\tTRUSTS THE REVOKED KEY FOR\tREFUSES NEW TOKENS FOR\tBECAUSE")
+	w := newTable(t.stdout)
+	w.row("VERIFIER", "TRUSTS THE REVOKED KEY FOR", "REFUSES NEW TOKENS FOR", "BECAUSE")
 	for _, e := range report {
 		x := of(e)
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Verifier, x.Trusts, x.Refuses, x.Why)
+		w.row(e.Verifier, x.Trusts, x.Refuses, x.Why)
 	}
 	return w.Flush()
 }

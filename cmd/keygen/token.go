@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -119,8 +118,9 @@ not valid yet, and is good otherwise.`,
 const readTokenHelp = `The token is read from FILE, or from standard input. It can't be an argument:
 other users of this machine see those, and who has a token is its user.`
 
-// maxToken is how much is read, in bytes: more than any token has.
-const maxToken = 1 << 20
+// maxToken is how long a token may be, in bytes: longer than any that fits into
+// the header of a request.
+const maxToken = 64 << 10
 
 // readToken returns the token that is in the file that the command line names, or on standard input.
 func (t *tool) readToken(args []string) (string, error) {
@@ -142,12 +142,15 @@ func (t *tool) readToken(args []string) (string, error) {
 	} else if isTerminal(t.stdin) {
 		t.note("paste the token, and end with a line break and Ctrl-D")
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxToken))
+	text, err := io.ReadAll(io.LimitReader(in, maxToken+1))
 	if err != nil {
 		return "", err
 	}
 	token := strings.TrimSpace(string(text))
-	if token == "" {
+	switch {
+	case len(text) > maxToken:
+		return "", refuse(exitToken, "this is no token: it is longer than 64 KiB")
+	case token == "":
 		return "", refuse(exitToken, "there is no token: the input is empty")
 	}
 	return token, nil
@@ -314,13 +317,13 @@ func (t *tool) tabulate(d *token.Diagnosis) error {
 	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s: %s\n\n", kind, d.Verdict)
-	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CHECK\tVERDICT\tWHY")
+	w := newTable(&out)
+	w.row("CHECK", "VERDICT", "WHY")
 	var reasons []string
 	skipped := make(map[string][]string)
 	for _, c := range d.Checks {
 		if c.Verdict != token.Skipped {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", words(c.Name), c.Verdict, printable(c.Text))
+			w.row(words(c.Name), c.Verdict, c.Text)
 			continue
 		}
 		if skipped[c.Text] == nil {
@@ -333,7 +336,7 @@ func (t *tool) tabulate(d *token.Diagnosis) error {
 	}
 	fmt.Fprintln(&out)
 	for _, reason := range reasons {
-		fmt.Fprintf(&out, "not checked: %s: %s\n", strings.Join(skipped[reason], ", "), printable(reason))
+		fmt.Fprintf(&out, "not checked: %s: %s\n", strings.Join(skipped[reason], ", "), cell(reason))
 	}
 	_, err := out.WriteTo(t.stdout)
 	return err

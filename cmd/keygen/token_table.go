@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
@@ -15,10 +13,10 @@ func (t *tool) printContents(c contents) error {
 	if t.format == "json" {
 		return t.printJSON(c)
 	}
-	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SECTION\tNAME\tVALUE")
+	w := newTable(t.stdout)
+	w.row("SECTION", "NAME", "VALUE")
 	for _, r := range c.rows() {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", r[0], cell(r[1]), cell(r[2]))
+		w.row(r[0], r[1], r[2])
 	}
 	return w.Flush()
 }
@@ -67,6 +65,3 @@ func compact(value []byte) string {
 	}
 	return out.String()
 }
-
-// cell is printable text for a table: whoever made the token must not begin a row of his own.
-func cell(text string) string { return strings.ReplaceAll(printable(text), "\n", `\u000a`) }

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -39,6 +36,7 @@ type tool struct {
 
 	help   witness    // standard output, for help and completions
 	opened *keys.File // the key file with its secret, once that was read
+	warned []string   // what warnDirectories has said
 
 	now time.Time // as of when the command runs
 	ran bool      // a command has begun: errors before that are wrong usage
@@ -224,6 +222,7 @@ func (t *tool) file() (keys.File, error) {
 		return *t.opened, nil // a secret can be read once
 	}
 	f := keys.File{Path: t.path(), InsecureGroupReadable: t.groupRead}
+	t.warnDirectories(f.Path)
 	if err := t.secret.read(t, &f); err != nil {
 		return f, err
 	}
@@ -254,48 +253,6 @@ func (t *tool) ring() (*keys.Ring, error) {
 		return nil, err
 	}
 	return keys.OpenRing(f)
-}
-
-// note says something to people.
-func (t *tool) note(format string, args ...any) {
-	fmt.Fprintf(t.stderr, "keygen: %s\n", printable(fmt.Sprintf(format, args...)))
-}
-
-// printable escapes what could steer a terminal: key IDs, reasons and tokens
-// hold what others wrote.
-func printable(s string) string {
-	var out strings.Builder
-	for _, r := range s {
-		if r == '\n' || unicode.IsPrint(r) {
-			out.WriteRune(r)
-			continue
-		}
-		fmt.Fprintf(&out, `\u%04x`, r)
-	}
-	return out.String()
-}
-
-// printJSON prints v, with everything escaped that could steer a terminal: a
-// token holds what strangers wrote.
-func (t *tool) printJSON(v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	var out strings.Builder
-	for _, r := range string(text) {
-		switch {
-		case r == '\n' || unicode.IsPrint(r):
-			out.WriteRune(r)
-		case r < 1<<16:
-			fmt.Fprintf(&out, `\u%04x`, r)
-		default:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
-		}
-	}
-	_, err = fmt.Fprintln(t.stdout, out.String())
-	return err
 }
 
 // colored reports whether colours are wanted on standard output.

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+	"unicode/utf16"
+)
+
+// printable escapes what could steer a terminal: key IDs, reasons, tokens, key
+// sets and files hold what others wrote.
+func printable(s string) string {
+	var out strings.Builder
+	for _, r := range s {
+		escape(&out, r, r == '\n' || unicode.IsPrint(r))
+	}
+	return out.String()
+}
+
+// escape writes r as it is if that is plain, else as JSON escapes it.
+func escape(out *strings.Builder, r rune, plain bool) {
+	switch {
+	case plain:
+		out.WriteRune(r)
+	case r < 1<<16:
+		fmt.Fprintf(out, `\u%04x`, r)
+	default:
+		high, low := utf16.EncodeRune(r)
+		fmt.Fprintf(out, `\u%04x\u%04x`, high, low)
+	}
+}
+
+// cell is printable text of one line: whoever wrote it must not begin a line of
+// his own.
+func cell(text string) string { return strings.ReplaceAll(printable(text), "\n", `\u000a`) }
+
+// say says text to people, each line with the name of the program before it.
+func say(w io.Writer, text string) {
+	fmt.Fprintln(w, "keygen:", strings.ReplaceAll(printable(text), "\n", "\nkeygen: "))
+}
+
+// note says something to people.
+func (t *tool) note(format string, args ...any) { say(t.stderr, fmt.Sprintf(format, args...)) }
+
+// A table has its columns aligned when it is printed.
+type table struct{ *tabwriter.Writer }
+
+func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
+
+// A painted cell is printed as it is. It is never text from outside.
+type painted string
+
+// row adds a row of strings, which are escaped, and painted cells.
+func (t table) row(cells ...any) {
+	for i, c := range cells {
+		if i > 0 {
+			fmt.Fprint(t, "\t")
+		}
+		if p, ok := c.(painted); ok {
+			fmt.Fprint(t, string(p))
+			continue
+		}
+		fmt.Fprint(t, cell(fmt.Sprint(c)))
+	}
+	fmt.Fprintln(t)
+}
+
+// maxIndented is how deep JSON may be nested that is indented. Ours is flatter.
+const maxIndented = 16
+
+// printJSON prints v, with everything escaped that could steer a terminal: a
+// token holds what strangers wrote. What is nested deep comes in one line:
+// indented, it would be a thousand times as long.
+func (t *tool) printJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err == nil && nesting(text) <= maxIndented {
+		text, err = json.MarshalIndent(v, "", "  ")
+	}
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, r := range string(text) {
+		escape(&out, r, r == '\n' || unicode.IsPrint(r))
+	}
+	_, err = fmt.Fprintln(t.stdout, out.String())
+	return err
+}
+
+// nesting returns how deep the objects and arrays of valid JSON are nested.
+func nesting(text []byte) (deepest int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '{' || c == '['):
+			depth++
+			deepest = max(deepest, depth)
+		case !quoted && (c == '}' || c == ']'):
+			depth--
+		}
+	}
+	return deepest
+}
