@@ -274,7 +274,7 @@ func TestProtect(t *testing.T) {
 			require.ErrorIs(t, err, keys.ErrInvalidFile, "the old secret")
 			text, err := os.ReadFile(none.Path)
 			require.NoError(t, err)
-			require.Equal(t, i == 4, bytes.Contains(text, []byte("kty")))
+			require.Equal(t, i == 4, bytes.Contains(text, []byte(`"kty"`)))
 		}
 	}
 	require.NoError(t, none.Update(t.Context(), addOne(t)))
