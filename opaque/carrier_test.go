@@ -249,6 +249,35 @@ func TestEndReachesOtherForms(t *testing.T) {
 	assert.ErrorIs(t, err, session.Ended, "the list counts here too")
 }
 
+// A request that has opened a session before all of its subject's were ended
+// changes nothing afterwards.
+func TestEndedSubjectIsNotSaved(t *testing.T) {
+	for name, act := range map[string]func(p *place, credential string, base *session.Record) error{
+		"a change": func(p *place, credential string, base *session.Record) error {
+			_, _, err := p.Save(t.Context(), credential, base, set(p, base, "x"))
+			return err
+		},
+		"a touch": func(p *place, credential string, base *session.Record) error {
+			p.at(begun.Add(2 * time.Minute))
+			_, _, err := p.Save(t.Context(), credential, base, session.Touch(session.Policy{}.WithDefaults(), p.clock))
+			return err
+		},
+		"a renewal": func(p *place, credential string, base *session.Record) error {
+			_, err := p.Retire(t.Context(), credential, base, "next", 0)
+			return err
+		},
+	} {
+		list := revocation.NewVolatile(revocation.Config{Now: func() time.Time { return begun.Add(time.Minute) }})
+		p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.Revocations = list })
+		credential, err := p.Issue(t.Context(), alice())
+		require.NoError(t, err)
+		base, _, err := p.Open(t.Context(), credential)
+		require.NoError(t, err)
+		require.NoError(t, list.EndSubject(t.Context(), "alice"))
+		assert.ErrorIs(t, act(p, credential, base), session.Ended, name)
+	}
+}
+
 // A store whose clock is ahead refuses to change what it holds to be over.
 func TestStoreClockAhead(t *testing.T) {
 	inBoth(t, func(t *testing.T, p *place) {

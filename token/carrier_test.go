@@ -136,6 +136,50 @@ func TestExpiredTokenIsSeenToBeOver(t *testing.T) {
 	}
 }
 
+// An expired token doesn't open the newer state of its session: whoever replays
+// it has not seen the newer token.
+func TestExpiredTokenOpensNoNewerState(t *testing.T) {
+	b := newBench(t)
+	old, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	base, _, err := b.Open(t.Context(), old) // remembers it
+	require.NoError(t, err)
+	b.now = start.Add(10 * time.Minute)
+	_, newer, err := b.Save(t.Context(), old, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+	require.NoError(t, err)
+	stranger := b.another(t) // remembers the newer token alone
+	_, _, err = stranger.Open(t.Context(), newer)
+	require.NoError(t, err)
+	for name, carrier := range map[string]*token.Carrier{"remembered": b.Carrier, "not remembered": stranger} {
+		b.now = start.Add(20*time.Minute - time.Second)
+		_, current, err := carrier.Open(t.Context(), old)
+		require.NoError(t, err, name)
+		assert.Equal(t, newer, current, name)
+		b.now = start.Add(20 * time.Minute)
+		rec, _, err := carrier.Open(t.Context(), old)
+		assert.ErrorIs(t, err, session.IdleTimeout, name)
+		assert.Nil(t, rec, name)
+		rec, _, err = carrier.Reopen(t.Context(), old, base)
+		assert.ErrorIs(t, err, session.IdleTimeout, name)
+		assert.Nil(t, rec, name)
+	}
+}
+
+// Once its keys are not trusted any more, a token is not reopened either.
+func TestReopenLooksAtTheKeys(t *testing.T) {
+	b := newBench(t)
+	credential, err := b.Issue(t.Context(), record(nil))
+	require.NoError(t, err)
+	rec, _, err := b.Open(t.Context(), credential)
+	require.NoError(t, err)
+	stranger := b.another(t)
+	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Keys()...))
+	for name, carrier := range map[string]*token.Carrier{"remembered": b.Carrier, "not remembered": stranger} {
+		_, _, err = carrier.Reopen(t.Context(), credential, rec)
+		assert.ErrorIs(t, err, session.UnknownKey, name)
+	}
+}
+
 func TestSaveGoesOnFromTheNewest(t *testing.T) {
 	b := newBench(t)
 	oldest, err := b.Issue(t.Context(), record(nil))

@@ -272,6 +272,38 @@ func TestTransport(t *testing.T) {
 	assert.Len(t, seen, 2, "and nothing was sent without a subject")
 }
 
+// A token goes to the origin alone: the same host under another scheme, port or
+// name is another origin.
+func TestTransportSendsTokensToItsOriginAlone(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	var sent *http.Request
+	base := roundTrip(func(r *http.Request) (*http.Response, error) {
+		sent = r
+		return &http.Response{Body: http.NoBody}, nil
+	})
+	for url, want := range map[string]bool{
+		"https://orders.example:8443/x":   true,
+		"http://orders.example:8443/x":    false,
+		"ws://orders.example:8443/x":      false,
+		"https://orders.example/x":        false,
+		"https://orders.example:443/x":    false,
+		"https://orders.example.:8443/x":  false,
+		"https://x.orders.example:8443/x": false,
+	} {
+		transport, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: "https://orders.example:8443", Base: base})
+		require.NoError(t, err)
+		r, err := http.NewRequestWithContext(session.NewContext(t.Context(), b.of(record(nil))), http.MethodGet, url, nil)
+		require.NoError(t, err)
+		_, err = transport.RoundTrip(r)
+		require.NoError(t, err)
+		assert.Equal(t, want, sent.Header.Get("Authorization") != "", url)
+	}
+}
+
+type roundTrip func(r *http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestTransportOrigin(t *testing.T) {
 	b := newBench(t, keys.ES256)
 	tests := []struct {
