@@ -234,10 +234,11 @@ func (b *builder) openStore() {
 		return // a memory that starts empty has no session of the other form
 	}
 	c := opaque.MemoryConfig{
-		MaxSessions: b.Config.Store.MaxSessions,
-		MaxBytes:    int64(b.Config.Store.MaxBytes),
-		Linger:      time.Duration(b.Config.Store.Linger),
-		Now:         b.o.Now,
+		MaxSessions:      b.Config.Store.MaxSessions,
+		MaxBytes:         int64(b.Config.Store.MaxBytes),
+		AnonymousPercent: b.Config.Store.AnonymousPercent,
+		Linger:           time.Duration(b.Config.Store.Linger),
+		Now:              b.o.Now,
 	}
 	if b.o.OnExpire != nil {
 		c.OnExpire = opaque.Expired(b.o.OnExpire)

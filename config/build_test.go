@@ -211,6 +211,7 @@ func TestBuildRefused(t *testing.T) {
 		{"cookie", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Path: "/shop", Domain: "shop.example", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.domain": "shop.example" can't go with the cookie name`, `field "cookie.path": "/shop" can't go with the cookie name`, `field "cookie.insecure_allow_http": can't go with the cookie name`}},
 		{"cookie that can't be sent", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "a b"}}, config.Options{}, []string{`field "cookie.name": "a b" can't be sent`}},
 		{"store", config.Config{Mode: config.Opaque, Store: config.Store{MaxSessions: -1}}, config.Options{}, []string{`field "store.max_sessions": is -1`}},
+		{"anonymous", config.Config{Mode: config.Opaque, Store: config.Store{AnonymousPercent: 101}}, config.Options{}, []string{`field "store.anonymous_percent": is 101: must be between 0 and 100`}},
 		{"same-site", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "sid", SameSite: "none", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.same_site": can't be None together with cookie.insecure_allow_http`}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -199,6 +199,12 @@ type Store struct {
 	// refused. 0 means 1 GiB.
 	MaxBytes Size `yaml:"max_bytes,omitempty" json:"max_bytes,omitzero"`
 
+	// AnonymousPercent is how much of both limits the sessions without a subject
+	// may take: anybody can make those, so the rest is kept for visitors who log
+	// in. 0 means 75, so 750,000 sessions and 768 MiB; 100 means no limit of their
+	// own.
+	AnonymousPercent int `yaml:"anonymous_percent,omitempty" json:"anonymous_percent,omitzero"`
+
 	// Linger is how long a session is kept after its end, so that a visitor who
 	// comes back late is told so. 0 means 10 minutes.
 	Linger Duration `yaml:"linger,omitempty" json:"linger,omitzero"`

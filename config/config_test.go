@@ -48,6 +48,7 @@ accept_other_form: false
 store:
   max_sessions: 100000
   max_bytes: 512MiB
+  anonymous_percent: 60
   linger: 1h
 revocations:
   file: /var/lib/shop/revocations.journal
@@ -69,7 +70,7 @@ const wholeJSON = `{
 		"partitioned": true, "insecure_allow_http": false
 	},
 	"accept_other_form": false,
-	"store": {"max_sessions": 100000, "max_bytes": "512MiB", "linger": "1h"},
+	"store": {"max_sessions": 100000, "max_bytes": "512MiB", "anonymous_percent": 60, "linger": "1h"},
 	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true, "max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
 	"token_memory": "16MiB",
 	"timeout": "1500ms"
@@ -87,7 +88,7 @@ func wholeEnv() []string {
 		"CLOAKROOM_COOKIE_NAME=__Secure-shop", "CLOAKROOM_COOKIE_PATH=/shop", "CLOAKROOM_COOKIE_DOMAIN=shop.example",
 		"CLOAKROOM_COOKIE_SAME_SITE=strict", "CLOAKROOM_COOKIE_PARTITIONED=true", "CLOAKROOM_COOKIE_INSECURE_ALLOW_HTTP=false",
 		"CLOAKROOM_ACCEPT_OTHER_FORM=false",
-		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_LINGER=1h",
+		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_ANONYMOUS_PERCENT=60", "CLOAKROOM_STORE_LINGER=1h",
 		"CLOAKROOM_REVOCATIONS_FILE=/var/lib/shop/revocations.journal", "CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=false",
 		"CLOAKROOM_REVOCATIONS_WAIT=30s", "CLOAKROOM_REVOCATIONS_SINGLE_INSTANCE=true", "CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
 		"CLOAKROOM_REVOCATIONS_SKEW=5s", "CLOAKROOM_TOKEN_MEMORY=16MiB", "CLOAKROOM_TIMEOUT=1500ms",
@@ -105,7 +106,7 @@ func whole() config.Config {
 		},
 		Cookie:          config.Cookie{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
 		AcceptOtherForm: new(bool),
-		Store:           config.Store{MaxSessions: 100_000, MaxBytes: 512 << 20, Linger: config.Duration(time.Hour)},
+		Store:           config.Store{MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
 		Revocations: config.Revocations{
 			File: "/var/lib/shop/revocations.journal", Wait: config.Duration(30 * time.Second), SingleInstance: true,
 			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),

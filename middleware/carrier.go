@@ -46,6 +46,11 @@ type Carrier interface {
 	// It fails with session.TooLarge if rec doesn't fit.
 	Issue(ctx context.Context, rec *session.Record) (credential string, err error)
 
+	// Reissue is Issue for a session that is kept under credential, of this form,
+	// and is about to be retired there. A full store may give the new credential
+	// the room of the old one.
+	Reissue(ctx context.Context, credential string, rec *session.Record) (string, error)
+
 	// Save applies changes, which don't renew or move, to the newest record of
 	// credential. It returns the record that it made and the credential that the
 	// client should hold. It never revives a session that has ended. It fails

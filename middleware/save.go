@@ -168,7 +168,7 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 	if err != nil {
 		return err
 	}
-	credential, err := x.issue(ctx, target, rec)
+	credential, err := x.reissue(ctx, target, rec)
 	if err != nil {
 		return err
 	}
@@ -200,6 +200,14 @@ func (m *Middleware) admit(rec *session.Record) (*session.Record, error) {
 		return rec, nil
 	}
 	return m.c.Revocations.Admit(rec)
+}
+
+// reissue makes a credential that is going to replace the session's present one.
+func (x *exchange) reissue(ctx context.Context, target Carrier, rec *session.Record) (string, error) {
+	if target == x.carrier {
+		return target.Reissue(ctx, x.credential, rec)
+	}
+	return x.issue(ctx, target, rec)
 }
 
 // issue makes a credential. A session that comes back from the overflow must

@@ -19,15 +19,22 @@ import (
 type MemoryConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// MaxSessions is how many items the store keeps, those of renewed and expired
-	// sessions included until they are removed. When it is reached, Create fails;
-	// a session that lives is never dropped to make room. 0 means 1,000,000.
+	// MaxSessions is how many sessions the store keeps, expired ones included until
+	// they are removed. When it is reached, Create fails; a session that lives is
+	// never dropped to make room. What a renewed session leaves behind for a while
+	// counts together with its successor as one, up to as many times as there may
+	// be sessions. 0 means 1,000,000.
 	MaxSessions int
 
 	// MaxBytes is how much memory the items may take: keys, data and 176 bytes for
-	// each item. When it is reached, Create fails, and so does a Swap to more data.
-	// 0 means 1 GiB.
+	// each item. When it is reached, Create fails, and so does a Swap to more data;
+	// renewals may take a sixteenth more. 0 means 1 GiB.
 	MaxBytes int64
+
+	// AnonymousPercent is how much of MaxSessions and of MaxBytes the sessions
+	// without a subject may take. Anybody can make those, so the rest is kept for
+	// visitors who log in. 0 means 75; 100 means no limit of their own.
+	AnonymousPercent int
 
 	// Linger is how long an item stays readable once it is over, so that a visitor
 	// who comes back late is told that the session has expired. 0 means 10 minutes;
@@ -71,8 +78,7 @@ type MemoryStore struct {
 	linger int64 // seconds
 	seed   maphash.Seed
 	open   atomic.Bool
-	count  atomic.Int64 // items
-	bytes  atomic.Int64 // as MemoryConfig.MaxBytes counts them
+	limits limits
 	shards [shardCount]shard
 
 	burst int // entries removed since the last rest; of the remover alone
@@ -95,6 +101,9 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	if cfg.MaxBytes < 0 {
 		errs = append(errs, fault.Errorf("opaque: MemoryConfig.MaxBytes", "is %d: must not be negative", cfg.MaxBytes))
 	}
+	if cfg.AnonymousPercent < 0 || cfg.AnonymousPercent > 100 {
+		errs = append(errs, fault.Errorf("opaque: MemoryConfig.AnonymousPercent", "is %d: must be between 0 and 100; 0 means %d", cfg.AnonymousPercent, defaultAnonymousPercent))
+	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
@@ -105,6 +114,7 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 		stop: make(chan struct{}),
 		done: make(chan struct{}),
 	}
+	s.limits.set(s.cfg)
 	s.linger = int64((s.cfg.Linger + time.Second - 1) / time.Second)
 	s.due.Store(math.MaxInt64)
 	s.open.Store(true)
@@ -118,6 +128,9 @@ func (c MemoryConfig) withDefaults() MemoryConfig {
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultMaxBytes
+	}
+	if c.AnonymousPercent == 0 {
+		c.AnonymousPercent = defaultAnonymousPercent
 	}
 	if c.Linger == 0 {
 		c.Linger = defaultLinger
@@ -152,29 +165,29 @@ func (s *MemoryStore) Create(ctx context.Context, key string, item Item) error {
 	if err := item.Validate(); err != nil {
 		return err
 	}
-	e := &entry{key: strings.Clone(key)} // key may be a part of something larger
+	e := &entry{key: strings.Clone(key), anonymous: item.Anonymous} // key may be a part of something larger
 	e.set(item)
 	at := e.over() + s.linger
-	if err := s.create(e, at); err != nil {
+	tookPlace := s.takePlace(item)
+	if err := s.create(e, at, tookPlace); err != nil {
+		if tookPlace {
+			s.returnPlace(item.Instead)
+		}
 		return err
 	}
 	s.notice(s.now(), at)
 	return nil
 }
 
-func (s *MemoryStore) create(e *entry, at int64) error {
+func (s *MemoryStore) create(e *entry, at int64, tookPlace bool) error {
 	sh := s.shard(e.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if sh.items[e.key] != nil {
 		return fmt.Errorf("opaque: create: the key is in use: %w", session.Conflict)
 	}
-	if err := s.reserve(e.size()); err != nil {
+	if err := s.limits.enter(e, tookPlace); err != nil {
 		return err
-	}
-	if !addWithin(&s.count, 1, int64(s.cfg.MaxSessions)) {
-		s.bytes.Add(-e.size())
-		return fmt.Errorf("opaque: the memory store is full with %d sessions: raise MaxSessions, or use a store outside this process: %w", s.cfg.MaxSessions, session.Unavailable)
 	}
 	sh.add(e, at)
 	return nil
@@ -203,7 +216,7 @@ func (s *MemoryStore) swap(key string, version uint64, item Item, now, at int64)
 	if e == nil || e.version != version || e.over() <= now {
 		return false, nil
 	}
-	if err := s.reserve(int64(len(item.Data) - len(e.data))); err != nil {
+	if err := s.limits.grow(e, int64(len(item.Data)-len(e.data)), !e.placed); err != nil {
 		return false, err
 	}
 	e.set(item)
@@ -241,17 +254,17 @@ func (s *MemoryStore) Delete(ctx context.Context, key string) error {
 	defer sh.mu.Unlock()
 	if e := sh.items[key]; e != nil {
 		sh.drop(e)
-		s.release(e)
+		s.limits.leave(e)
 	}
 	return nil
 }
 
 // Len returns how many items the store keeps, those that are over included.
-func (s *MemoryStore) Len() int { return int(s.count.Load()) }
+func (s *MemoryStore) Len() int { return int(s.limits.items.Load()) }
 
 // Bytes returns how much memory the items take, counted as for
 // MemoryConfig.MaxBytes.
-func (s *MemoryStore) Bytes() int64 { return s.bytes.Load() }
+func (s *MemoryStore) Bytes() int64 { return s.limits.bytes.Load() }
 
 // Close ends the store: it waits for a running OnExpire, and from then on all
 // operations fail. Closing it again does nothing. The error is always nil.
@@ -276,36 +289,6 @@ func (s *MemoryStore) ready(ctx context.Context) error {
 }
 
 func (s *MemoryStore) now() int64 { return s.cfg.Now().Unix() }
-
-// reserve takes n bytes of MaxBytes; a negative n gives them back.
-func (s *MemoryStore) reserve(n int64) error {
-	if !addWithin(&s.bytes, n, s.cfg.MaxBytes) {
-		return fmt.Errorf("opaque: the memory store is full with %d bytes: raise MaxBytes, or use a store outside this process: %w", s.cfg.MaxBytes, session.Unavailable)
-	}
-	return nil
-}
-
-func (s *MemoryStore) release(e *entry) {
-	s.count.Add(-1)
-	s.bytes.Add(-e.size())
-}
-
-// addWithin adds n to v, unless n is positive and v would pass limit.
-func addWithin(v *atomic.Int64, n, limit int64) bool {
-	if n <= 0 {
-		v.Add(n)
-		return true
-	}
-	for {
-		old := v.Load()
-		if n > limit-old {
-			return false
-		}
-		if v.CompareAndSwap(old, old+n) {
-			return true
-		}
-	}
-}
 
 func (s *MemoryStore) shard(key string) *shard {
 	return &s.shards[maphash.String(s.seed, key)%shardCount]
@@ -342,6 +325,8 @@ type entry struct {
 	version              uint64
 	seen, idle, deadline int64 // unix seconds
 	pos                  int32 // in the queue
+	anonymous            bool  // as Item.Anonymous
+	placed               bool  // has a place of its own: see limits
 }
 
 func (e *entry) set(item Item) {

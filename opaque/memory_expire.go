@@ -13,8 +13,8 @@ const (
 
 	// After removeBurst entries the remover rests. When half a million sessions are
 	// over at once they leave at some 200,000 a second, and take a third of a
-	// processor. A goroutine that never rests is one that the system suspends in the
-	// end, with a lock in its hand, for some milliseconds.
+	// processor. A goroutine that never rests is preempted in the end while it holds
+	// a lock, for some milliseconds.
 	removeBurst = 64
 	removeRest  = 100 * time.Microsecond
 
@@ -111,7 +111,7 @@ func (s *MemoryStore) step(sh *shard, now int64, expired *[removeStep]*entry) (n
 			continue
 		}
 		sh.drop(first.e)
-		s.release(first.e)
+		s.limits.leave(first.e)
 		expired[n] = first.e
 		n++
 	}

@@ -69,6 +69,15 @@ type Item struct {
 	// or returned by it, its bytes are never modified, by either side, so a store in
 	// memory needn't copy them.
 	Data []byte
+
+	// Anonymous says that nobody is logged in: anybody can make many such items. It
+	// is a hint for Create. A store with limits may use it, need not keep it, and
+	// doesn't return it.
+	Anonymous bool
+
+	// Instead is the key of the item that this one is going to replace; "" if there
+	// is none. It is a hint like Anonymous.
+	Instead string
 }
 
 // Validate reports what makes the item unfit for a store, as an error that wraps

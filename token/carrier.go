@@ -256,6 +256,12 @@ func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error
 	return s.token, nil
 }
 
+// Reissue implements middleware.Carrier: tokens take no room that one could leave
+// to another.
+func (c *Carrier) Reissue(ctx context.Context, _ string, rec *session.Record) (string, error) {
+	return c.Issue(ctx, rec)
+}
+
 // Save implements middleware.Carrier. Requests that change one session take
 // turns; each goes on from the newest state that is remembered.
 func (c *Carrier) Save(ctx context.Context, _ string, base *session.Record, changes *session.Changes) (*session.Record, string, error) {

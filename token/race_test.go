@@ -203,6 +203,12 @@ func (r recorder) Issue(ctx context.Context, rec *session.Record) (string, error
 	return credential, err
 }
 
+func (r recorder) Reissue(ctx context.Context, old string, rec *session.Record) (string, error) {
+	credential, err := r.Carrier.Reissue(ctx, old, rec)
+	r.l.note(credential, rec, err)
+	return credential, err
+}
+
 func (r recorder) Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (*session.Record, string, error) {
 	rec, next, err := r.Carrier.Save(ctx, credential, base, changes)
 	r.l.note(next, rec, err)
