@@ -169,7 +169,7 @@ func (s *Session) Remember(remember bool) error {
 	case s.view.Persistent == remember:
 		return nil
 	case s.closed == headerSent:
-		return errTooLate()
+		return s.tooLateLocked()
 	case !s.began.Before(next.Deadline):
 		return fmt.Errorf("session: Remember(false): the login is longer ago than the Lifetime of a session that is not remembered; call Destroy: %w", LifetimeOver)
 	}
@@ -234,7 +234,7 @@ func (s *Session) Destroy() error {
 		return errNoMiddleware()
 	}
 	if s.closed == finished {
-		return errTooLate()
+		return s.tooLateLocked()
 	}
 	s.destroyed = true
 	s.ops, s.view = nil, nil
@@ -287,7 +287,7 @@ func (s *Session) changeCredential(o op, create bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed == headerSent {
-		return errTooLate()
+		return s.tooLateLocked()
 	}
 	return s.addLocked(o, create)
 }
@@ -302,7 +302,7 @@ func (s *Session) addLocked(o op, create bool) error {
 			return nil
 		}
 		if s.closed != open {
-			return errTooLate() // the client can't be told of a session any more
+			return s.tooLateLocked() // the client can't be told of a session any more
 		}
 		fresh := newRecord(s.o.Policy, s.o.Now(), s.o.Persistent)
 		if s.over != nil {
@@ -330,7 +330,7 @@ func (s *Session) writableLocked(o op) error {
 	case s.over != nil && onlyLogin:
 		return fmt.Errorf("session: changed after all sessions of its subject were ended; call Login first: %w", Ended)
 	case s.closed >= closed:
-		return errTooLate()
+		return s.tooLateLocked()
 	}
 	return nil
 }
@@ -377,6 +377,10 @@ func errNoMiddleware() error {
 	return fmt.Errorf("session: the request did not pass through middleware.Handler, which puts the session into its context: %w", NoMiddleware)
 }
 
-func errTooLate() error {
+// tooLateLocked says why a change can't be kept any more.
+func (s *Session) tooLateLocked() error {
+	if s.closed == finished {
+		return fmt.Errorf("session: the request is over, and its session with it; change the session before the handler returns, or in another request: %w", TooLate)
+	}
 	return fmt.Errorf("session: the response has begun, so this change can't reach the client; make it before the first byte: %w", TooLate)
 }
