@@ -41,6 +41,10 @@ type Options struct {
 	// OnEvent is told what happens to sessions, in the Logger's place.
 	OnEvent func(ctx context.Context, event middleware.Event)
 
+	// ErrorHandler answers the requests that the middleware denies, with 403, 409,
+	// 500 or 503; see middleware.Config. If nil, they get the status as text.
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, status int, err error)
+
 	// OnTimeout is called when a visitor comes back too late; see
 	// middleware.Config.
 	OnTimeout func(ctx context.Context, ended *session.Record, why session.Reason)
@@ -254,14 +258,15 @@ func (b *builder) openStore() {
 
 func (b *builder) makeMiddleware() {
 	m, err := middleware.New(b.carriers(middleware.Config{
-		Revocations: b.app.Revocations,
-		Policy:      b.life,
-		Cookie:      b.cookie(),
-		CrossOrigin: b.o.CrossOrigin,
-		Timeout:     max(0, time.Duration(b.Timeout)),
-		OnTimeout:   b.o.OnTimeout,
-		OnEvent:     b.o.OnEvent,
-		Now:         b.o.Now,
+		Revocations:  b.app.Revocations,
+		Policy:       b.life,
+		Cookie:       b.cookie(),
+		CrossOrigin:  b.o.CrossOrigin,
+		Timeout:      max(0, time.Duration(b.Timeout)),
+		OnTimeout:    b.o.OnTimeout,
+		ErrorHandler: b.o.ErrorHandler,
+		OnEvent:      b.o.OnEvent,
+		Now:          b.o.Now,
 	}))
 	b.fail("cookie", err) // the rest of it was checked before
 	b.app.Middleware = m

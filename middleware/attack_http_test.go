@@ -214,7 +214,7 @@ func TestAttackHeaderInjection(t *testing.T) {
 			var e events
 			m := w.middleware(t, mode, watched(&e))
 			logged := w.middleware(t, mode, func(c *middleware.Config) { c.OnEvent = asText })
-			h := middleware.RequireSubject("/login", http.HandlerFunc(show))
+			h := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login"})(http.HandlerFunc(show))
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.URL.Path, r.RequestURI = "/"+evil, "/"+evil
 			r.Header.Set("Accept", "text/html")

@@ -435,7 +435,7 @@ func failedSave(t *testing.T, _ *world, b *browser) {
 }
 
 func loginInRequest(t *testing.T, w *world, b *browser) {
-	protected := middleware.RequireSubject("", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	protected := middleware.RequireSubject(middleware.RequireConfig{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, session.From(r.Context()).Subject())
 	}))
 	got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) { protected.ServeHTTP(w, r) })

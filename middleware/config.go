@@ -52,7 +52,7 @@ type Config struct {
 	Cookie Cookie
 
 	// CrossOrigin refuses unsafe requests from other origins, and answers them
-	// with its deny handler. If nil, the zero http.CrossOriginProtection does,
+	// with its deny handler, unless there is an ErrorHandler. If nil, the zero http.CrossOriginProtection does,
 	// which is safe without settings.
 	//
 	// A WebSocket handshake is a GET, but counts as a POST here: where its Origin
@@ -66,6 +66,17 @@ type Config struct {
 	// session and once to save it. After it the request is denied with 503.
 	// 0 means 2 seconds.
 	Timeout time.Duration
+
+	// ErrorHandler answers the requests that the middleware denies: with 403 for
+	// another origin, 409 for a session that has ended meanwhile, 500 for changes
+	// that can't be kept, and 503 for what could not be opened or kept for now.
+	// status is which; err wraps a session.Reason and is meant for a log, not for
+	// the client. The header is as it was before the handler ran. Write without
+	// WriteHeader sends status. The answer is never cached, and the session's
+	// cookie stays. If the ErrorHandler writes nothing, the client gets the
+	// standard text of status. If nil, it always does, and a 403 is left to
+	// CrossOrigin and its deny handler.
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, status int, err error)
 
 	// OnTimeout is called for a request that presents the credential of a session
 	// that is over, once for each session, before the handler runs. why is

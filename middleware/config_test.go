@@ -224,7 +224,7 @@ func TestEvents(t *testing.T) {
 func TestRequireSubject(t *testing.T) {
 	w := newWorld(t)
 	m := w.middleware(t, "stateless")
-	protected := middleware.RequireSubject("/login?next=1", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "in") }))
+	protected := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login?next=1"})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "in") }))
 	tests := []struct {
 		name     string
 		method   string

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -11,6 +12,7 @@ import (
 // no value, so it is safe to log.
 type Event struct {
 	Kind      EventKind      // what happened
+	Time      time.Time      // when, by the clock of the configuration
 	SessionID string         // "" if the session could not be told
 	Subject   string         // who is logged in, or was until the session ended; "" for nobody
 	Reason    session.Reason // why it ended, was refused or failed; otherwise 0
@@ -33,15 +35,22 @@ const (
 	Ended   EventKind = "ended"   // it was destroyed, or was found to be over
 	Refused EventKind = "refused" // a credential was presented that opens nothing, or a request came from another origin
 	Failed  EventKind = "failed"  // a session could not be opened or saved
+
+	Abandoned EventKind = "abandoned" // the client went away before its session was opened
 )
 
-// event tells what happened to the session of rec, which may be nil.
-func (x *exchange) event(kind EventKind, rec *session.Record, err error) {
-	e := Event{Kind: kind, Reason: session.ReasonOf(err), Err: err, Method: x.request.Method, Path: x.request.URL.Path}
+// about returns the event of something that happened in this request to the
+// session of rec, which may be nil.
+func (x *exchange) about(kind EventKind, rec *session.Record, err error) Event {
+	e := Event{Kind: kind, Time: x.m.c.Now(), Reason: session.ReasonOf(err), Err: err, Method: x.request.Method, Path: x.request.URL.Path}
 	if rec != nil {
 		e.SessionID, e.Subject = rec.ID, rec.Subject
 	}
-	x.m.c.OnEvent(x.ctx, e)
+	return e
+}
+
+func (x *exchange) event(kind EventKind, rec *session.Record, err error) {
+	x.m.c.OnEvent(x.ctx, x.about(kind, rec, err))
 }
 
 func (x *exchange) failed(rec *session.Record, err error) { x.event(Failed, rec, err) }
@@ -74,6 +83,8 @@ func (e Event) level() slog.Level {
 	switch {
 	case e.Kind == Failed:
 		return slog.LevelError
+	case e.Kind == Abandoned:
+		return slog.LevelDebug
 	case e.Kind != Refused:
 		return slog.LevelInfo
 	}

@@ -30,9 +30,14 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/account", middleware.RequireSubject("/login", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	loggedIn := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login", ReturnParam: "next"})
+	mux.Handle("/account", loggedIn(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// only logged-in visitors come here
 	})))
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		// check the password, and call session.Session.Login
+		http.Redirect(w, r, middleware.ReturnPath(r, "next"), http.StatusSeeOther)
+	})
 	server := &http.Server{Addr: "localhost:8080", Handler: m.Handler(mux)}
 	_ = server // server.ListenAndServe()
 }

@@ -43,6 +43,7 @@ func New(c Config) (*Middleware, error) {
 //     they could not be kept for now, by 409 if the session has ended meanwhile,
 //     by 500 if they don't fit. To answer otherwise, next calls [session.Session.Save].
 //   - If next panics, nothing is saved.
+//   - [Config].ErrorHandler writes these answers, if it is set.
 //   - If next hijacks the connection, a change that needs a new cookie makes
 //     Hijack fail with session.TooLate. Sent by WriteHeader before, the status 101
 //     carries the cookie.
@@ -62,19 +63,11 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 			return
 		}
 		if err := x.load(r); err != nil {
-			x.failed(nil, err)
-			deny(w, http.StatusServiceUnavailable)
+			x.unopened(err)
 			return
 		}
 		x.serve(next)
 	})
-}
-
-// deny answers with status and its standard text, and leaves the cookie alone:
-// the browser may already hold its successor from a parallel response.
-func deny(w http.ResponseWriter, status int) {
-	noStore(w.Header())
-	http.Error(w, http.StatusText(status), status)
 }
 
 // carrier returns the one that recognizes credential, or nil.

@@ -25,14 +25,17 @@ func (m *Middleware) checkOrigin(r *http.Request) error {
 	return fmt.Errorf("middleware: refused an unsafe request from another origin; if that origin may send it, trust it with AddTrustedOrigin: %w: %w", session.CrossOrigin, err)
 }
 
-// denyOrigin answers a request that checkOrigin has refused, through the deny
-// handler of the protection, if it has one.
+// denyOrigin answers a request that checkOrigin has refused: through the
+// ErrorHandler, or else the deny handler of the protection, if there is one.
 func (x *exchange) denyOrigin(err error) {
 	w, r := x.out.inner, x.request
-	x.m.c.OnEvent(x.ctx, Event{
-		Kind: Refused, Reason: session.CrossOrigin, Err: err,
-		Method: r.Method, Path: r.URL.Path, Origin: r.Header.Get("Origin"), Host: r.Host,
-	})
+	e := x.about(Refused, nil, err)
+	e.Origin, e.Host = r.Header.Get("Origin"), r.Host
+	x.m.c.OnEvent(x.ctx, e)
+	if x.m.c.ErrorHandler != nil {
+		x.deny(http.StatusForbidden, err)
+		return
+	}
 	noStore(w.Header())
 	// A trusted origin may have been added since the check; the refusal stands.
 	refused := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { deny(w, http.StatusForbidden) })

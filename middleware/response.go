@@ -115,7 +115,7 @@ func (r *response) begin() error {
 	r.begun = true
 	if err := r.x.commit(r.inner.Header()); err != nil {
 		r.failed = err
-		deny(r.inner, statusOf(err))
+		r.x.deny(statusOf(err), err)
 	}
 	return r.failed
 }
