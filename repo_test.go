@@ -40,7 +40,7 @@ func (p *sourcePackage) isInternal() bool {
 // isTooling reports whether p belongs to a module that nobody imports.
 func (p *sourcePackage) isTooling() bool {
 	top, _, _ := strings.Cut(p.dir, "/")
-	return slices.Contains([]string{"benchmarks", "interop", "tools"}, top)
+	return slices.Contains([]string{"benchmarks", "e2e", "interop", "tools"}, top)
 }
 
 // isAPI reports whether p is there for others to import.
@@ -149,6 +149,12 @@ var importTable = []importRule{
 	{"cmd/keygen", []string{"keys", "keys/rotation", "keys/timeline", "token", "internal/jose", "internal/durable", "internal/span", "internal/secret"}},
 	{"cmd/demo", []string{"session", "keys", "keys/rotation", "keys/timeline", "revocation", "token", "opaque", "middleware", "config", "sessiontest"}},
 	{"tools/summary", nil},
+	{"interop/frameworks/site", []string{"session", "middleware", "config"}},
+	{"interop/frameworks/chi", []string{"interop/frameworks/site", "middleware"}},
+	{"interop/frameworks/echo", []string{"interop/frameworks/site", "middleware"}},
+	{"interop/frameworks/gin", []string{"interop/frameworks/site", "middleware"}},
+	{"interop/frameworks/gorilla", []string{"interop/frameworks/site", "middleware"}},
+	{"interop/frameworks/servemux", []string{"interop/frameworks/site", "middleware"}},
 	{"opaque/redisstore", []string{"opaque", "session", "revocation"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "revocation"}},
 	{"benchmarks", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},
