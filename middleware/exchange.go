@@ -171,6 +171,20 @@ func (x *exchange) commitHijack() error {
 	return nil
 }
 
+// bypassed is called when the header has left without the middleware, because
+// an adapter has given the handler another ResponseWriter. What needs no new
+// cookie is saved; the error is reported even if nothing is lost this time.
+func (x *exchange) bypassed() error {
+	cause := x.commitHijack()
+	x.out.begun = true
+	if cause == nil {
+		cause = session.TooLate
+	}
+	err := fmt.Errorf("middleware: the handler answered through another ResponseWriter than the middleware's, so no cookie could be sent; wrap the whole framework with Handler: %w", cause)
+	x.failed(x.kept, err)
+	return err
+}
+
 // finish saves what was changed after the first byte. The client can't be told
 // any more if that fails; the event hook is.
 func (x *exchange) finish() {

@@ -112,6 +112,10 @@ func (r *response) begin() error {
 	if r.begun {
 		return r.failed
 	}
+	if w, ok := r.inner.(interface{ Written() bool }); ok && w.Written() {
+		r.failed = r.x.bypassed()
+		return r.failed
+	}
 	r.begun = true
 	if err := r.x.commit(r.inner.Header()); err != nil {
 		r.failed = err
