@@ -170,11 +170,15 @@ type Cookie struct {
 	// InsecureAllowHTTP rule that prefix out and need another name.
 	Name string `yaml:"name,omitempty" json:"name,omitzero"`
 
-	// Path is where the cookie is sent to. Empty means "/".
+	// Path is where the cookie is sent to. It begins with a slash: "/app" takes in
+	// /app and all below it. Empty means "/".
 	Path string `yaml:"path,omitempty" json:"path,omitzero"`
 
 	// Domain makes the cookie go to all hosts below it as well, each of which
-	// can then read and replace it. Empty means this host alone.
+	// can then read and replace it. Empty means this host alone. The application's
+	// host must be in it. Browsers drop cookies for public suffixes, below which
+	// anybody can register, and then nobody can log in: of these, "com" and others of
+	// one label are refused here, and longer ones, such as "co.uk", can't be known.
 	Domain string `yaml:"domain,omitempty" json:"domain,omitzero"`
 
 	// SameSite is "lax", "strict" or "none". Empty means "lax".
@@ -185,7 +189,7 @@ type Cookie struct {
 	Partitioned bool `yaml:"partitioned,omitempty" json:"partitioned,omitzero"`
 
 	// InsecureAllowHTTP drops the Secure attribute: anybody on the way can read
-	// the cookie. For development without TLS.
+	// the cookie. For development without TLS; it needs a Name without prefix.
 	InsecureAllowHTTP bool `yaml:"insecure_allow_http,omitempty" json:"insecure_allow_http,omitzero"`
 }
 

@@ -173,8 +173,11 @@ func TestParseRefused(t *testing.T) {
 	for _, row := range []struct{ name, in, want string }{
 		{"no unit", "session: {idle_timeout: 20}", `config: field "session.idle_timeout": "20" has no unit; write 20s, 20m, 20h or 20d`},
 		{"no unit, quoted", `timeout: "2"`, `config: field "timeout": "2" has no unit; write 2s, 2m, 2h or 2d`},
-		{"no unit, fraction", `timeout: 1.5`, `config: field "timeout": "1.5" has no unit; write 1.5s, 1.5m, 1.5h or 1.5d`},
-		{"negative", "timeout: -5", `config: field "timeout": "-5" has no unit; write -5s, -5m, -5h or -5d`},
+		{"no unit, fraction", `timeout: 1.5`, `config: field "timeout": "1.5" has no unit; write 1.5s, 1.5m or 1.5h`},
+		{"negative", "timeout: -5", `config: field "timeout": "-5" is no duration; write it like 90s, 20m, 12h or 30d`},
+		{"zero", "session: {idle_timeout: 0}", `config: field "session.idle_timeout": "0" is zero; leave the field out for its default`},
+		{"size of zero", "token_memory: 0", `config: field "token_memory": "0" is zero; leave the field out for its default`},
+		{"size with a fraction", "token_memory: 1.5", `config: field "token_memory": "1.5" is no size; write it like 512KiB, 64MiB or 2GiB`},
 		{"size without unit", "token_memory: 64", `config: field "token_memory": "64" has no unit; write 64KiB, 64MiB or 64GiB`},
 		{"wrong unit", "token_memory: 64MB", `config: field "token_memory": "64MB" is no size; write it like 512KiB, 64MiB or 2GiB`},
 		{"duration is a list", "timeout: [1s]", `config: field "timeout": must be a text with a unit, not a list`},
@@ -183,7 +186,11 @@ func TestParseRefused(t *testing.T) {
 		{"unknown", "modes: opaque", `config: field "modes" is unknown; did you mean "mode"?`},
 		{"unknown, nested", "session: {idle_timout: 20m}", `config: field "session.idle_timout" is unknown; did you mean "session.idle_timeout"?`},
 		{"unknown, like nothing", "database: x", `config: field "database" is unknown; remove it`},
-		{"unknown, like another one of the section", "cookie: {secure: true}", `config: field "cookie.secure" is unknown; remove it`},
+		{"unknown, like another one of the section", "cookie: {secret: true}", `config: field "cookie.secret" is unknown; remove it`},
+		{"unknown, but for something", "cookie: {secure: false}", `config: field "cookie.secure" is unknown; remove it: the cookie is Secure unless "cookie.insecure_allow_http" is true`},
+		{"unknown, and always so", "cookie: {http_only: true}", `config: field "cookie.http_only" is unknown; remove it: the cookie is always HttpOnly`},
+		{"unknown, in the name of the cookie", "cookie: {max_age: 30d}", `config: field "cookie.max_age" is unknown; did you mean "session.remembered_lifetime"?`},
+		{"unknown, as others call it", "session: {timeout: 30d}", `config: field "session.timeout" is unknown; did you mean "session.idle_timeout"?`},
 		{"unknown section", "sesion: {lifetime: 1h}", `config: field "sesion" is unknown; did you mean "session"?`},
 		{"other case", "Mode: opaque", `config: field "Mode" is unknown; did you mean "mode"?`},
 		{"number as a name", "1: x", `config: field "1" is unknown; remove it`},
@@ -260,7 +267,7 @@ store: {max_sessions: lots}
 timeout:
 `))
 	require.Equal(t, []string{
-		`config: field "cookie.secure" is unknown; remove it`,
+		`config: field "cookie.secure" is unknown; remove it: the cookie is Secure unless "cookie.insecure_allow_http" is true`,
 		`config: field "isuer" is unknown; did you mean "issuer"?`,
 		`config: field "timeout" is empty; give it a value, or leave it out for its default`,
 		`config: field "session.idle_timeout": "20" has no unit; write 20s, 20m, 20h or 20d`,

@@ -164,11 +164,7 @@ func checkFields(tree map[string]any, prefix string, known []string, label label
 }
 
 func unknownField(path string, known []string) error {
-	like := closest(path, known)
-	if like != "" {
-		like = strconv.Quote(like)
-	}
-	return unknownName(fieldLabel(path), like)
+	return unknownName(fieldLabel(path), path, closest(path, known), strconv.Quote)
 }
 
 // convert is called by the decoder for each value, with the field that it is

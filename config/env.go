@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
@@ -71,7 +70,8 @@ func envTree(vars map[string]string) (tree map[string]any, unknown error) {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if !slices.Contains(known, name) {
-			errs = append(errs, unknownName("variable "+name, envLike(name, known)))
+			path := strings.ToLower(strings.Replace(strings.TrimPrefix(name, envPrefix), "_", ".", 1))
+			errs = append(errs, unknownName("variable "+name, path, envPath(envLike(name, known)), envOf))
 		}
 	}
 	return tree, errors.Join(errs...)
@@ -85,13 +85,6 @@ func envLike(name string, known []string) string {
 		return all[i].env // an exception to the rule
 	}
 	return closest(strings.ToUpper(name), known)
-}
-
-func unknownName(what, like string) error {
-	if like == "" {
-		return fmt.Errorf("config: %s is unknown; remove it", what)
-	}
-	return fmt.Errorf("config: %s is unknown; did you mean %s?", what, like)
 }
 
 // envOf returns the name of the variable for the field at path.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -29,10 +30,23 @@ func (b *builder) openKeys() {
 		b.readKeys()
 	case b.writesTokens():
 		b.errs = append(b.errs, fmt.Errorf("config: %s, or variable %s, is missing: mode %s needs a key file; make one with: keygen init, or choose mode opaque", fieldLabel("keys.file"), envOf("keys.file"), b.mode()))
+	case b.Keys != Keys{}:
+		b.refuseKeysWithoutFile()
 	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
 		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))
 	}
 	b.app.Keys.Now = b.o.Now
+}
+
+// refuseKeysWithoutFile reports what is set about a key file that isn't named: it
+// would do nothing.
+func (b *builder) refuseKeysWithoutFile() {
+	v := reflect.ValueOf(b.Keys)
+	for i, l := range leavesOf(v.Type(), "keys.") {
+		if !v.Field(i).IsZero() {
+			b.fail(l.path, errors.New("is about a key file, and keys.file names none; name it, or leave this out"))
+		}
+	}
 }
 
 func (b *builder) readKeys() {

@@ -34,8 +34,8 @@ func (d Duration) String() string { return span.Format(time.Duration(d)) }
 
 func parseDuration(s string) (time.Duration, error) {
 	d, err := span.Parse(s)
-	if err == nil && d == 0 {
-		return 0, fmt.Errorf("%q is zero; leave the field out for its default", s)
+	if n, isNumber := number(s); err == nil && d == 0 || isNumber && n == 0 {
+		return 0, zero(s)
 	}
 	return d, err
 }
@@ -59,7 +59,9 @@ type unit struct {
 // decimal units (MB), whose meaning is disputed.
 func (s *Size) UnmarshalText(text []byte) error {
 	in := string(text)
-	if isNumber(in) {
+	if n, ok := number(in); ok && n == 0 {
+		return zero(in)
+	} else if _, err := strconv.ParseUint(in, 10, 32); err == nil {
 		return fmt.Errorf("%q has no unit; write %[2]sKiB, %[2]sMiB or %[2]sGiB", in, in)
 	}
 	for _, u := range units() {
@@ -72,7 +74,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 			break
 		}
 		if n == 0 {
-			return fmt.Errorf("%q is zero; leave the field out for its default", in)
+			return zero(in)
 		}
 		*s = Size(int64(n) * u.bytes)
 		return nil
@@ -98,8 +100,12 @@ func (s Size) String() string {
 	return "0B"
 }
 
-// isNumber reports whether s is a number with nothing behind it.
-func isNumber(s string) bool {
-	_, err := strconv.ParseFloat(s, 64)
-	return s != "" && err == nil
+// number returns s as a number, if it is one with nothing behind it.
+func number(s string) (n float64, ok bool) {
+	n, err := strconv.ParseFloat(s, 64)
+	return n, err == nil
+}
+
+func zero(s string) error {
+	return fmt.Errorf("%q is zero; leave the field out for its default", s)
 }

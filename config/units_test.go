@@ -45,8 +45,8 @@ func TestDuration(t *testing.T) {
 func TestDurationRefused(t *testing.T) {
 	for _, row := range []struct{ in, want string }{
 		{"20", `"20" has no unit; write 20s, 20m, 20h or 20d`},
-		{"0", `"0" has no unit`},
-		{"1.5", `"1.5" has no unit`},
+		{"0", `"0" is zero; leave the field out for its default`},
+		{"1.5", `"1.5" has no unit; write 1.5s, 1.5m or 1.5h`},
 		{"0s", `"0s" is zero; leave the field out for its default`},
 		{"0d", `"0d" is zero`},
 		{"", `"" is no duration; write it like 90s, 20m, 12h or 30d`},
@@ -64,7 +64,7 @@ func TestDurationRefused(t *testing.T) {
 		{"106751d24h", `"106751d24h" is no duration`},
 		{"99999999999999999999d", `is no duration`},
 		{"300000h1000000h1500000h", `is no duration`},
-		{"Inf", `"Inf" has no unit`},
+		{"Inf", `"Inf" is no duration`},
 	} {
 		t.Run(row.in, func(t *testing.T) {
 			d := config.Duration(time.Second)

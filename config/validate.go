@@ -22,6 +22,9 @@ func (c Config) validate(label labeler) []error {
 	v.oneOf("cookie.same_site", c.Cookie.SameSite, "lax", "strict", "none")
 	v.sessionTimes(c.Session)
 	v.notNegative("keys.reload", c.Keys.Reload)
+	if c.Keys.Reload > 0 && c.Keys.Reload < Duration(time.Second) {
+		v.fail("keys.reload", "%v is too short; write 1s or more", c.Keys.Reload)
+	}
 	v.notNegative("store.linger", c.Store.Linger)
 	v.notNegative("revocations.skew", c.Revocations.Skew)
 	v.notNegative("revocations.wait", c.Revocations.Wait)

@@ -45,7 +45,7 @@ func Format(d time.Duration) string {
 // time.ParseDuration takes, behind a whole number of days.
 func Parse(s string) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(s, 64); err == nil {
-		return 0, fmt.Errorf("%q has no unit; write %[2]ss, %[2]sm, %[2]sh or %[2]sd", s, s)
+		return 0, noUnit(s)
 	}
 	var total time.Duration
 	rest := s
@@ -64,6 +64,21 @@ func Parse(s string) (time.Duration, error) {
 		total += v
 	}
 	return total, nil
+}
+
+// noUnit says how to write the number s: with the units that it can have.
+func noUnit(s string) error {
+	var with []string
+	for _, unit := range [...]string{"s", "m", "h", "d"} {
+		if _, err := Parse(s + unit); err == nil {
+			with = append(with, s+unit)
+		}
+	}
+	if len(with) == 0 {
+		return bad(s)
+	}
+	last := len(with) - 1
+	return fmt.Errorf("%q has no unit; write %s or %s", s, strings.Join(with[:last], ", "), with[last])
 }
 
 func bad(s string) error {

@@ -1,0 +1,25 @@
+package config
+
+import "fmt"
+
+// unknownName refuses what, a name that would stand for the field at path. like
+// is the path of the field that is called most like it, or "". say returns the
+// name of the field at a path, as the reader writes it.
+func unknownName(what, path, like string, say func(path string) string) error {
+	switch path {
+	case "cookie.secure":
+		return fmt.Errorf("config: %s is unknown; remove it: the cookie is Secure unless %s is true", what, say("cookie.insecure_allow_http"))
+	case "cookie.http_only", "cookie.httponly":
+		return fmt.Errorf("config: %s is unknown; remove it: the cookie is always HttpOnly", what)
+	case "cookie.max_age", "cookie.maxage", "cookie.expires", "cookie.lifetime":
+		like = "session.remembered_lifetime"
+	case "session.timeout":
+		like = "session.idle_timeout"
+	case "session.max_age", "session.maxage", "session.ttl", "session.expires":
+		like = "session.lifetime"
+	}
+	if like == "" {
+		return fmt.Errorf("config: %s is unknown; remove it", what)
+	}
+	return fmt.Errorf("config: %s is unknown; did you mean %s?", what, say(like))
+}
