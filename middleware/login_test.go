@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/stretchr/testify/assert"
@@ -172,6 +173,28 @@ func TestLoginEndsWithItsSession(t *testing.T) {
 			w.Advance(time.Second)
 		}
 	})
+}
+
+// Where only the store knows what has ended, a session that is absent before it
+// could time out was destroyed; later it timed out.
+func TestLoginWhoseSessionIsAbsent(t *testing.T) {
+	w := newWorld(t)
+	stored, err := opaque.NewCarrier(opaque.CarrierConfig{Store: w.memory, Now: w.Now})
+	require.NoError(t, err)
+	b := newSite(t, w.middleware(t, "opaque", func(c *middleware.Config) { c.Carrier = stored })).browser()
+	for late, want := range map[time.Duration]int{
+		0: http.StatusConflict, 20*time.Minute - time.Second: http.StatusConflict, 20 * time.Minute: http.StatusOK,
+	} {
+		b.use("")
+		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		other := b.site.holding(b.credential())
+		got := b.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			other.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+			w.Advance(late)
+			assert.NoError(t, s.Login("alice"))
+		})
+		assert.Equal(t, want, got.StatusCode, late)
+	}
 }
 
 // A poll that was sent with the old cookie, and arrives after a login or a
