@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/weburl"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -155,7 +156,7 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != t.origin.Scheme || r.URL.Host != t.origin.Host {
+	if r.URL.Scheme != t.origin.Scheme || !weburl.SameHost(r.URL, &t.origin) {
 		return t.c.Base.RoundTrip(r)
 	}
 	bearer, err := t.c.Issuer.Issue(session.From(r.Context()), t.c.Audience)
@@ -172,11 +173,10 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || !weburl.HasHost(u) || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: write scheme, host and port alone, as in https://orders.internal:8443", origin)
 	}
-	local := u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1"
-	if u.Scheme != "https" && !(u.Scheme == "http" && (local || allowHTTP)) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && (weburl.IsLocal(u) || allowHTTP)) {
 		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: tokens travel by https; InsecureAllowHTTP lifts this", origin)
 	}
 	return u, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/weburl"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -99,11 +100,11 @@ func (c *jwksCheck) run(ctx context.Context, rawURL string) (err error) {
 func (c *jwksCheck) prepare(rawURL string) (err error) {
 	c.url, err = url.Parse(rawURL)
 	switch {
-	case err != nil || c.url.Host == "" || c.url.Scheme != "http" && c.url.Scheme != "https":
+	case err != nil || !weburl.HasHost(c.url) || c.url.Scheme != "http" && c.url.Scheme != "https":
 		return refuse(exitUsage, "this is no URL to fetch; write it like https://app.example/.well-known/jwks.json")
 	case c.url.User != nil || c.url.Fragment != "":
 		return refuse(exitUsage, "the URL of a JWK Set has no user, no password and no fragment")
-	case c.url.Scheme == "http" && !isLocal(c.url.Hostname()) && !c.insecure:
+	case c.url.Scheme == "http" && !weburl.IsLocal(c.url) && !c.insecure:
 		return refuse(exitUsage, "%s is not https: whoever can change the answer can forge every token; --insecure-http looks all the same", rawURL)
 	case c.polls < 1 || c.polls > 100:
 		return refuse(exitUsage, "--polls %d: between 1 and 100", c.polls)
@@ -115,8 +116,6 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 	c.began = time.Now()
 	return nil
 }
-
-func isLocal(host string) bool { return host == "localhost" || host == "127.0.0.1" || host == "::1" }
 
 // compareWith returns the keys of the key file, or nil if none was named and there is none.
 func (c *jwksCheck) compareWith() (*keys.Set, error) {
@@ -242,7 +241,7 @@ func (c *jwksCheck) client(a *answer) *http.Client {
 		switch {
 		case len(via) > maxRedirects:
 			return misstep("too many redirects")
-		case req.URL.Host != c.url.Host:
+		case !weburl.SameHost(req.URL, c.url):
 			return misstep("redirect to another host, which verifiers refuse: " + req.URL.Host)
 		case c.url.Scheme == "https" && req.URL.Scheme != "https":
 			return misstep("redirect from https to http, which verifiers refuse")

@@ -90,6 +90,11 @@ func TestJWKSRedirects(t *testing.T) {
 	require.Equal(t, exitRefused, got.code)
 	require.Contains(t, got.find("polls", problem), "redirect to another host, which verifiers refuse: 127.0.0.1:")
 
+	shout := strings.ToUpper(strings.Replace(server.Listener.Addr().String(), "127.0.0.1", "localhost", 1))
+	mux.Handle("/shout", http.RedirectHandler("http://"+shout+"/last", http.StatusFound))
+	got = s.look("http://" + strings.ToLower(shout) + "/shout")
+	require.Equal(t, exitOK, got.code, "the same host in capitals: %s", got.stderr)
+
 	// From https, nothing leads back to http, on the same host and port either.
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/down" {

@@ -1,0 +1,60 @@
+package weburl_test
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/internal/weburl"
+)
+
+func parse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	require.NoError(t, err)
+	return u
+}
+
+func TestHasHost(t *testing.T) {
+	for in, want := range map[string]bool{
+		"https://a.example": true, "https://a.example:443/x": true, "https://[::1]:65535": true, "https://a.example:": true,
+		"https:///x": false, "/x": false, "https://:443": false, "https:a.example": false,
+		"https://a.example:0": false, "https://a.example:65536": false, "https://a.example:99999": false, "https://a.example:18446744073709551617": false,
+	} {
+		require.Equal(t, want, weburl.HasHost(parse(t, in)), in)
+	}
+}
+
+func TestIsLocal(t *testing.T) {
+	for in, want := range map[string]bool{
+		"http://localhost:8080/x": true, "http://127.0.0.1": true, "http://[::1]:1": true,
+		"http://localhost.example": false, "http://127.0.0.1.example": false, "http://10.0.0.1": false, "/localhost": false,
+	} {
+		require.Equal(t, want, weburl.IsLocal(parse(t, in)), in)
+	}
+}
+
+func TestSameHost(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"https://a.example/x", "https://a.example/y", true},
+		{"https://a.example", "https://a.example:443", true},
+		{"https://a.example:443", "https://A.Example", true},
+		{"http://a.example:80", "http://a.example", true},
+		{"http://a.example", "https://a.example:443", true},
+		{"https://[::1]:8443", "https://[::1]:8443", true},
+		{"https://a.example", "https://b.example", false},
+		{"https://a.example", "https://a.example.", false},
+		{"https://a.example", "https://a.example:8443", false},
+		{"https://a.example:8443", "https://a.example:443", false},
+		{"https://a.example", "https://a.example:80", false},
+		{"http://a.example:443", "https://a.example:443", false},
+		{"https://a.example", "https://a.example@b.example", false},
+	} {
+		require.Equal(t, tt.want, weburl.SameHost(parse(t, tt.a), parse(t, tt.b)), "%s, %s", tt.a, tt.b)
+		require.Equal(t, tt.want, weburl.SameHost(parse(t, tt.b), parse(t, tt.a)), "%s, %s", tt.b, tt.a)
+	}
+}
