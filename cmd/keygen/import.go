@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
@@ -91,6 +92,7 @@ func (o *importFlags) resolve(t *tool) (err error) {
 	if o.publish, err = parseTime(o.publishAt, t.now); err != nil {
 		return refuse(exitUsage, "--publish-at: %w", err)
 	}
+	o.alg = jose.CanonicalAlg(o.alg)
 	current, next := t.secret.given(), o.next.given()
 	switch {
 	case o.alg != "" && keys.Algorithm(o.alg).Use() == "":

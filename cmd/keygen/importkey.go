@@ -125,16 +125,12 @@ func (in *incoming) chooseAlgorithm(flag keys.Algorithm) (keys.Algorithm, error)
 	return "", refuse(exitUsage, "it is %s, and may be for several algorithms; say for which with --alg: %s", kindOf(in.raw), names(fit))
 }
 
-// meantBy is the algorithm that alg stands for here: RFC 9864 has another name for EdDSA, and some programs
-// write enc in place of dir.
+// meantBy is the algorithm that alg stands for here: some programs write enc in place of dir.
 func meantBy(alg string) keys.Algorithm {
-	switch alg {
-	case "Ed25519":
-		return keys.EdDSA
-	case jose.A256GCM:
+	if alg == jose.A256GCM {
 		return keys.Direct
 	}
-	return keys.Algorithm(alg)
+	return keys.Algorithm(jose.CanonicalAlg(alg))
 }
 
 // fitting returns the algorithms that a kind of key can be for, the default first.

@@ -12,7 +12,7 @@ import (
 // have make a token malformed (RFC 8725, Section 3.1), so that jku, x5u, jwk, zip, crit and
 // the like never get near a library.
 type Header struct {
-	Alg string // one of the constants of this package
+	Alg string // one of the constants of this package, see CanonicalAlg
 	Enc string // A256GCM in a JWE, empty in a JWS
 	Kid string // 1 to 128 characters of A-Z, a-z, 0-9, - and _
 	Typ string // media type as written, or empty if absent; the caller compares it

@@ -47,6 +47,15 @@ const (
 	A256GCM      = "A256GCM"
 )
 
+// CanonicalAlg returns the name under which this module knows alg: Ed25519 of
+// RFC 9864 is the EdDSA of RFC 8037 with the only curve that we have.
+func CanonicalAlg(alg string) string {
+	if alg == "Ed25519" {
+		return EdDSA
+	}
+	return alg
+}
+
 // Sizes of the JWE segments, in bytes (RFC 7518, Sections 4.4, 4.6 and 5.3).
 const (
 	ivSize         = 12
@@ -80,6 +89,7 @@ func ParseJWS(token string) (*JWS, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.Alg = CanonicalAlg(h.Alg)
 	if err := h.checkJWS(); err != nil {
 		return nil, err
 	}

@@ -236,7 +236,7 @@ func TestParseRefusesHeaders(t *testing.T) {
 		{"alg true", alg(`true`)}, {"alg object", alg(`{}`)}, {"alg empty", alg(`""`)}, {"no alg", `{"kid":"k"}`},
 		{"alg lower case", alg(`"hs256"`)}, {"alg with a space", alg(`"HS256 "`)}, {"alg with NUL", alg(`"HS256\u0000"`)},
 		{"alg homoglyph", alg(`"НS256"`)}, {"alg full-width", alg(`"ＨＳ256"`)}, {"alg in quotes", alg(`"\"HS256\""`)},
-		{"alg HS512", alg(`"HS512"`)}, {"alg ES384", alg(`"ES384"`)}, {"alg ES256K", alg(`"ES256K"`)}, {"alg dir", alg(`"dir"`)}, {"alg Ed25519", alg(`"Ed25519"`)},
+		{"alg HS512", alg(`"HS512"`)}, {"alg ES384", alg(`"ES384"`)}, {"alg ES256K", alg(`"ES256K"`)}, {"alg dir", alg(`"dir"`)}, {"alg ed25519", alg(`"ed25519"`)}, {"alg Ed448", alg(`"Ed448"`)},
 		{"jwk", with(`"jwk":{"kty":"oct","k":"AAAA"}`)}, {"jku", with(`"jku":"https://evil.example/jwks"`)},
 		{"x5u", with(`"x5u":"https://evil.example/x5u"`)}, {"x5c", with(`"x5c":["AAAA"]`)}, {"x5t", with(`"x5t":"AAAA"`)}, {"x5t#S256", with(`"x5t#S256":"AAAA"`)},
 		{"crit unknown", with(`"crit":["x"],"x":1`)}, {"crit empty", with(`"crit":[]`)}, {"crit null", with(`"crit":null`)},
