@@ -139,7 +139,7 @@ func (v *Verifier) Check(r *http.Request) (*Caller, error) {
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return nil, fmt.Errorf("token: Authorization is not of scheme Bearer: %w", errNoToken)
 	}
-	return v.Verify(r.Context(), bearer)
+	return v.Verify(r.Context(), strings.TrimLeft(bearer, " ")) // RFC 9110, Section 11.4: one or more spaces
 }
 
 // errNoToken is the Reason of a request without a token: RFC 6750, Section 3.1
