@@ -94,7 +94,7 @@ func (p protection) check() error {
 		return errors.New("a passphrase and a key were given; give one of them")
 	case p.key != nil && len(p.key) != symmetricLen:
 		return fmt.Errorf("the key of the key file has %d bytes; exactly %d are needed, not encoded", len(p.key), symmetricLen)
-	case p.key != nil && (isText(p.key) || distinct(p.key) < minDistinct):
+	case p.key != nil && checkMadeUp(p.key) != nil:
 		return errors.New("the key of the key file is text or repeats a few bytes; use random ones")
 	case p.key == nil && len(p.passphrase) == 0:
 		return errors.New("the passphrase is empty")

@@ -16,7 +16,7 @@ func (b *bucket) take(now time.Time) bool {
 	if passed > 0 {
 		b.used = max(0, b.used-passed)
 	}
-	if passed > 0 || passed < -time.Minute {
+	if passed > 0 || passed < -maxDisorder {
 		b.filled = now
 	}
 	if b.used > (fetchBurst-1)*fetchEvery {

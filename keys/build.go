@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,11 +10,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/big"
 	"sync"
 	"sync/atomic"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 )
@@ -26,9 +22,9 @@ const (
 	minRSABits   = 2048 // RFC 7518, Section 3.3
 	maxRSABits   = 8192 // a larger one costs each verification milliseconds
 	minRSAE      = 65537
-	symmetricLen = 32   // bytes; of AES-256 exactly, of HMAC-SHA-256 at least (RFC 7518, Section 3.2)
-	maxHMACLen   = 1024 // bytes
-	minDistinct  = 16   // different bytes in a symmetric key; 32 random ones have fewer once in 10^12
+	maxRSAE      = 1<<31 - 1 // package crypto/rsa verifies nothing with a larger one
+	symmetricLen = 32        // bytes; of AES-256 exactly, of HMAC-SHA-256 at least (RFC 7518, Section 3.2)
+	maxHMACLen   = 1024      // bytes
 )
 
 // Generate makes a new key: RSA with 3072 bits, symmetric keys with 32 bytes.
@@ -98,7 +94,7 @@ func build(alg Algorithm, id string, private any, public crypto.PublicKey) (*Key
 		if private != nil {
 			public = publicHalf(private)
 		}
-		if err := checkPublic(alg, public); err != nil {
+		if err := errors.Join(checkPublic(alg, public), checkPrivate(private)); err != nil {
 			return nil, err
 		}
 		if id == "" {
@@ -140,96 +136,4 @@ func thumbprint(public crypto.PublicKey) (string, error) {
 		return "", fmt.Errorf("keys: thumbprint: %w", err)
 	}
 	return base64.RawURLEncoding.EncodeToString(sum), nil
-}
-
-// checkPublic refuses public keys that are of another kind than alg, or weak.
-func checkPublic(alg Algorithm, public crypto.PublicKey) error {
-	switch p := public.(type) {
-	case *ecdsa.PublicKey:
-		if alg.kty() != "EC" || p.Curve != elliptic.P256() {
-			break
-		}
-		if _, err := p.ECDH(); err != nil {
-			return errors.New("keys: the public key is not a point on P-256")
-		}
-		return nil
-	case ed25519.PublicKey:
-		if alg.kty() == "OKP" && len(p) == ed25519.PublicKeySize {
-			return nil
-		}
-	case *rsa.PublicKey:
-		if alg.kty() == "RSA" {
-			return checkRSA(p)
-		}
-	}
-	return fmt.Errorf("keys: not a key for %s", alg)
-}
-
-func checkRSA(p *rsa.PublicKey) error {
-	switch bits := p.N.BitLen(); {
-	case bits < minRSABits:
-		return fmt.Errorf("keys: RSA key of %d bits: at least %d are needed", bits, minRSABits)
-	case bits > maxRSABits:
-		return fmt.Errorf("keys: RSA key of %d bits: at most %d are allowed", bits, maxRSABits)
-	case p.N.Bit(0) == 0:
-		return errors.New("keys: RSA modulus is even")
-	case p.E < minRSAE || p.E%2 == 0:
-		return errors.New("keys: RSA exponent must be odd and at least 65537")
-	case isROCA(p.N):
-		return errors.New("keys: RSA key has the ROCA weakness (CVE-2017-15361): make a new one")
-	}
-	return nil
-}
-
-// isROCA reports whether n has the fingerprint of the keys of a broken chip
-// library (Nemec et al., CCS 2017): modulo each small prime, n is a power of 65537. A good key is
-// taken for one with a probability of 2^-27 or less.
-func isROCA(n *big.Int) bool {
-	for _, p := range [...]uint64{3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167} {
-		rest := new(big.Int).Mod(n, new(big.Int).SetUint64(p)).Uint64()
-		power, found := uint64(1), false
-		for range p {
-			found = found || power == rest
-			power = power * 65537 % p
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
-// checkSecret refuses symmetric keys of the wrong size, and those that a
-// person typed (RFC 8725, Section 3.5).
-func checkSecret(alg Algorithm, private any) error {
-	secret, ok := private.([]byte)
-	switch {
-	case !ok:
-		return fmt.Errorf("keys: not a key for %s", alg)
-	case alg == HS256 && (len(secret) < symmetricLen || len(secret) > maxHMACLen):
-		return fmt.Errorf("keys: HS256 key of %d bytes: 32 to %d are needed", len(secret), maxHMACLen)
-	case alg != HS256 && len(secret) != symmetricLen:
-		return fmt.Errorf("keys: %s key of %d bytes: exactly 32 are needed", alg, len(secret))
-	case isText(secret):
-		return errors.New("keys: the key is text, such as a password or a key that is still encoded: use random bytes")
-	case distinct(secret) < minDistinct:
-		return errors.New("keys: the key repeats a few bytes: use random ones")
-	}
-	return nil
-}
-
-// isText reports whether b is readable. Random keys of 32 bytes are, once in 10^13.
-func isText(b []byte) bool {
-	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }) < 0
-}
-
-func distinct(b []byte) (n int) {
-	var seen [256]bool
-	for _, c := range b {
-		if !seen[c] {
-			seen[c] = true
-			n++
-		}
-	}
-	return n
 }

@@ -1,6 +1,9 @@
 package keys
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // SetUses makes k believe that it has sealed n tokens.
 func SetUses(k *Key, n uint64) { k.seals.Store(n) }
@@ -48,3 +51,18 @@ func HoldReload(r *Ring) (release func()) {
 	r.mu.Lock()
 	return r.mu.Unlock
 }
+
+// CheckModuli reads a public set and returns the keys whose moduli are good.
+func CheckModuli(ctx context.Context, data []byte, known map[string]error) ([]*Key, error) {
+	set, err := parsePublicSet(data)
+	if err == nil {
+		err = set.checkModuli(ctx, known)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return set.keys, nil
+}
+
+// Settle waits until no fetch of r is under way and all reports were made.
+func Settle(r *Remote) { r.wg.Wait() }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
 const (
@@ -26,6 +28,10 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys: fetch key set: %w", err)
 	}
+	// HTTP/2 goes on with a connection after a request on it has timed out. If the
+	// connection is dead and was not closed, the next fetches would fail too. So no
+	// fetch uses the connection of another one.
+	req.Close = true
 	req.Header.Set("Accept", "application/jwk-set+json, application/json;q=0.9")
 	if force {
 		req.Header.Set("Cache-Control", "no-cache") // a cache on the way may not have the new key yet
@@ -35,10 +41,11 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 		return nil, fmt.Errorf("keys: fetch key set: %w", err)
 	}
 	defer resp.Body.Close()
-	return readSet(resp, now)
+	return r.read(ctx, resp, now)
 }
 
-func readSet(resp *http.Response, now time.Time) (*remoteSet, error) {
+// read reads the set, with the fetch's time limit.
+func (r *Remote) read(ctx context.Context, resp *http.Response, now time.Time) (*remoteSet, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("keys: fetch key set: the server answered %d", resp.StatusCode)
 	}
@@ -49,15 +56,18 @@ func readSet(resp *http.Response, now time.Time) (*remoteSet, error) {
 	if len(body) > maxBody {
 		return nil, errors.New("keys: fetch key set: the answer is larger than 1 MiB")
 	}
-	keys, err := parsePublicSet(body)
+	public, err := parsePublicSet(body)
+	if err == nil {
+		err = public.checkModuli(ctx, r.moduli)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("keys: fetch key set: %w", err)
 	}
-	if len(keys) == 0 && !bytes.Equal(bytes.Join(bytes.Fields(body), nil), []byte(`{"keys":[]}`)) {
-		return nil, errors.New("keys: fetch key set: no key of it can be used to verify")
+	if len(public.keys) == 0 && !bytes.Equal(bytes.Join(bytes.Fields(body), nil), []byte(`{"keys":[]}`)) {
+		return nil, public.because(errors.New("keys: fetch key set: no key of it can be used to verify"))
 	}
-	set := &remoteSet{keys: make(map[string]*Key, len(keys)), fetched: now, refreshAt: now.Add(freshFor(resp.Header))}
-	for _, k := range keys {
+	set := &remoteSet{keys: make(map[string]*Key, len(public.keys)), leftOut: public.leftOut, fetched: now, refreshAt: now.Add(freshFor(resp.Header))}
+	for _, k := range public.keys {
 		set.keys[k.id] = k
 	}
 	return set, nil
@@ -89,10 +99,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) > maxRedirects:
 		return errors.New("too many redirects")
-	case req.URL.Host != first.Host:
+	case !weburl.SameHost(req.URL, first):
 		return errors.New("redirect to another host")
 	case first.Scheme == "https" && req.URL.Scheme != "https":
 		return errors.New("redirect from https to http")
 	}
+	req.Close = true // as in get
 	return nil
 }

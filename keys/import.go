@@ -17,9 +17,11 @@ import (
 //   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a signature key that only verifies;
 //   - any other [crypto.Signer]: a signature key whose private half stays in a KMS or an HSM.
 //
-// What is refused in a key file is refused here too: see the package comment. The key is copied, save
-// for a signer. Its ID is the RFC 7638 thumbprint, which may begin with a dash; that of a
-// secret is random, as with [Generate].
+// What is refused in a key file is refused here too: see the package comment.
+// So are RSA keys whose modulus is a prime, a power of one, or the product of
+// two primes that are close together; to find out takes up to 150 milliseconds.
+// The key is copied, except for a signer. Its ID is the RFC 7638 thumbprint,
+// which may begin with a dash; that of a secret is random, as with [Generate].
 //
 // A signer is called for each token that is made, by many goroutines at once and without a
 // context: it needs a time limit of its own. It gets the SHA-256 digest, or, with EdDSA or if it is a
@@ -36,6 +38,9 @@ func Import(alg Algorithm, key any, d Dates) (*Key, error) {
 		return nil, errors.New("keys: the key to import is nil")
 	}
 	k, err := adopt(alg, key)
+	if err == nil {
+		err = k.checkFactors()
+	}
 	if err != nil {
 		return nil, err
 	}

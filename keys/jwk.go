@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"time"
 
@@ -142,6 +143,20 @@ func (m material) key(alg Algorithm, id string) (*Key, error) {
 		return nil, err
 	}
 	return build(alg, id, raw, nil)
+}
+
+// checkRSA is for RSA keys that have a modulus and an exponent.
+func (m material) checkRSA() error {
+	n, err1 := jose.Bytes(m.N)
+	e, err2 := jose.Bytes(m.E)
+	if m.Kty != "RSA" || err1 != nil || err2 != nil || len(n) == 0 || len(e) == 0 {
+		return nil
+	}
+	exponent := new(big.Int).SetBytes(e)
+	if exponent.BitLen() > 31 { // may not fit
+		exponent.SetInt64(0) // is refused too
+	}
+	return checkRSA(&rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exponent.Int64())})
 }
 
 // consistent refuses a private key whose public half is another key's: it

@@ -15,11 +15,14 @@
 // signing, verification and the JWKS endpoint from one immutable snapshot; a
 // reload swaps it whole or leaves the old one in force.
 //
-// Refused when a key is loaded: RSA below 2048 bits, with a small or even
-// exponent or with the ROCA weakness; points off the curve; private parts that don't belong to the
-// public ones; HMAC keys shorter than 32 bytes, AES keys of another size than 32 bytes, and symmetric
-// keys that a person typed; a key ID that is not the RFC 7638 thumbprint of an asymmetric
-// key; unknown members; and files that others can read.
+// Refused when a key is loaded: RSA below 2048 bits, with an exponent that is
+// even or outside 65537 to 2^31-1, or with the ROCA weakness; points off the
+// curve, Ed25519 points of small order or that are not canonical, and base
+// points; private parts that don't belong to the public ones; HMAC keys shorter
+// than 32 bytes and AES keys of another size than 32 bytes; secrets and private
+// keys that a person typed, that were filled up, or that follow a pattern; a key
+// ID that is not the RFC 7638 thumbprint of an asymmetric key; unknown members;
+// and files that others can read.
 package keys
 
 import (

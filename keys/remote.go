@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
 // Bounds of Remote.
@@ -23,6 +25,7 @@ const (
 	minRefresh     = time.Minute      // however short the answer says
 	maxRefresh     = time.Hour        // however long it says
 	maxStale       = time.Minute      // for so long after that the old set is used while the new one is being fetched
+	maxDisorder    = time.Minute      // callers that read the clock earlier may come later, by less than that
 	outageOver     = 2 * time.Minute  // after a fetch that failed; until then nobody waits for the next one
 	fetchEvery     = 30 * time.Second // on average, whatever the reason and the outcome
 	fetchBurst     = 2                // at once
@@ -32,30 +35,48 @@ const (
 type RemoteConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// URL is where the set is: https, or http on this machine (localhost, 127.0.0.1, ::1); without user, password
-	// and fragment. Required.
+	// URL is where the set is: https, or http on this machine (localhost,
+	// 127.0.0.1, ::1); without user, password and fragment. Required.
 	URL string
 
 	Timeout time.Duration // of one fetch; 0 means 10 seconds, at most 1 minute
-	// MaxAge is how long keys are trusted after the last fetch that succeeded. A key that was revoked while we
-	// can't hear of it is trusted that long. 0 means 24 hours, at least 1 minute.
+	// MaxAge is how long keys are trusted after the last fetch that succeeded. A
+	// key that was revoked while we can't hear of it is trusted that long. 0 means
+	// 24 hours, at least 1 minute.
 	MaxAge time.Duration
 
 	Transport http.RoundTripper // if nil, one like http.DefaultTransport
-	Report    func(error)       // called after each fetch that failed; may be nil
 
-	InsecureAllowHTTP bool // accept an http URL on another host: whoever can change the answer can forge every token
+	// Report is called after each fetch that failed. It is also called after a
+	// fetch that succeeded, once for each key that is left out of the set, and was
+	// not left out of the set before it for the same reason. For such a key the
+	// error wraps one that has the method LeftOut() (kid string, reason error). If
+	// nil, nobody hears of it.
+	Report func(error)
+
+	// InsecureAllowHTTP accepts an http URL on another host: whoever can change
+	// the answer can forge every token.
+	InsecureAllowHTTP bool
 }
 
-// Remote is a key set that is fetched from a JWKS URL, to verify with. It keeps the set for as long as
-// the answer's Cache-Control allows, within 1 minute and 1 hour, and then refreshes it in
-// the background; but if nobody has asked for another minute, the next one who does waits for the new set, lest
-// a key that was revoked long ago is good once more. During an outage the old set stays for RemoteConfig.MaxAge. An unknown
-// kid makes it fetch at once, and tokens with invented ones can't make it fetch more often than every 30 seconds, failures
-// included. Each answer replaces the whole set, so a key that is no longer published is no longer trusted.
+// Remote is a key set that is fetched from a JWKS URL, to verify with. It keeps
+// the set for as long as the answer's Cache-Control allows, within 1 minute and
+// 1 hour, and then refreshes it in the background; but if nobody has asked for
+// another minute, the next one who does waits for the new set, lest a key that
+// was revoked long ago is good once more. So does the next one who asks if the
+// set was fetched by a clock that was more than a minute ahead. During an outage
+// the old set stays for RemoteConfig.MaxAge. An unknown kid makes it fetch at
+// once, and tokens with invented ones can't make it fetch more often than every
+// 30 seconds, failures included. Each answer replaces the whole set, so a key
+// that is no longer published is no longer trusted.
 //
-// Refused are answers over 1 MiB, redirects to another host or from https to
-// http, and what [ParsePublicSet] refuses. A Remote is safe for concurrent use.
+// An answer counts only if its status is 200. Refused are answers over 1 MiB,
+// redirects to another host or from https to http, and what [ParsePublicSet]
+// refuses; keys that it leaves out are left out, and reported. An answer that is
+// {"keys":[]} and nothing else says that no key is trusted. A set none of whose
+// keys can be used is a failed fetch.
+//
+// A Remote is safe for concurrent use.
 type Remote struct {
 	cfg    RemoteConfig
 	client *http.Client
@@ -63,7 +84,8 @@ type Remote struct {
 
 	ctx    context.Context // of all fetches
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // fetches
+	wg     sync.WaitGroup   // fetches
+	moduli map[string]error // what is known of RSA moduli; for the fetch that runs
 
 	mu      sync.Mutex // guards what follows; never held during a fetch
 	running *fetch     // nil if none
@@ -75,6 +97,7 @@ type Remote struct {
 
 type remoteSet struct {
 	keys      map[string]*Key
+	leftOut   []*leftOutError
 	fetched   time.Time
 	refreshAt time.Time
 }
@@ -100,7 +123,7 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	if t, ok := http.DefaultTransport.(*http.Transport); ok && cfg.Transport == nil {
 		cfg.Transport = t.Clone()
 	}
-	r := &Remote{cfg: cfg, client: &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}}
+	r := &Remote{cfg: cfg, client: &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}, moduli: make(map[string]error)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -113,7 +136,9 @@ func (c *RemoteConfig) check() error {
 		errs = append(errs, errors.New("keys: RemoteConfig.URL is required"))
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
 		errs = append(errs, errors.New("keys: RemoteConfig.URL must be absolute, without user, password and fragment"))
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLocal(u) && !c.InsecureAllowHTTP):
+	case !weburl.HasHost(u):
+		errs = append(errs, errors.New("keys: RemoteConfig.URL has no host, or a port that is not between 1 and 65535"))
+	case u.Scheme != "https" && (u.Scheme != "http" || !weburl.IsLocal(u) && !c.InsecureAllowHTTP):
 		errs = append(errs, errors.New("keys: RemoteConfig.URL must be https: whoever can change the answer can forge every token; InsecureAllowHTTP lifts this"))
 	}
 	if c.Timeout < 0 || c.Timeout > time.Minute {
@@ -125,12 +150,6 @@ func (c *RemoteConfig) check() error {
 	return errors.Join(errs...)
 }
 
-// isLocal reports whether u leads to this machine.
-func isLocal(u *url.URL) bool {
-	host := u.Hostname()
-	return host == "localhost" || host == "127.0.0.1" || host == "::1"
-}
-
 // Key returns the key that a token names. It waits for a fetch only if the key is not known or the set is too
 // old, and no longer than ctx. The error wraps ErrUnknownKey, or ErrUnavailable when the set could not be
 // fetched, so that nothing can be said about the key.
@@ -138,6 +157,7 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 	if jose.CheckKid(kid) != nil {
 		return nil, ErrUnknownKey
 	}
+	r.distrust(now)
 	k, set := r.find(kid, now)
 	if k != nil && now.Before(set.refreshAt) {
 		return k, nil
@@ -159,6 +179,18 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil, ErrUnknownKey
+}
+
+// distrust makes a set due that is dated later than now, and counts its age from
+// now on: the clock was ahead when it was fetched, and nobody knows how old it is.
+func (r *Remote) distrust(now time.Time) {
+	set := r.set.Load()
+	if set == nil || !set.fetched.After(now.Add(maxDisorder)) {
+		return
+	}
+	due := *set
+	due.fetched, due.refreshAt = now, now.Add(-maxStale)
+	r.set.CompareAndSwap(set, &due)
 }
 
 // stale reports whether whoever asks should wait for the fetch that is running. In an outage, one has waited in vain,
@@ -204,7 +236,8 @@ func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 		}
 		return nil, r.failed
 	}
-	f := &fetch{again: r.failed != nil && now.Before(r.failing.Add(outageOver)), done: make(chan struct{})}
+	since := now.Sub(r.failing) // negative if the clock was set back
+	f := &fetch{again: r.failed != nil && -maxDisorder < since && since < outageOver, done: make(chan struct{})}
 	r.running = f
 	r.wg.Go(func() { r.run(f, now, force) })
 	return f, nil
@@ -212,17 +245,35 @@ func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 
 func (r *Remote) run(f *fetch, now time.Time, force bool) {
 	set, err := r.get(now, force)
+	var news []error
 	if err == nil {
-		r.set.Store(set)
+		news = set.news(r.set.Swap(set))
+	} else {
+		news = []error{err}
 	}
 	r.mu.Lock()
 	r.running, r.failed, r.failing = nil, err, now
 	r.mu.Unlock()
 	f.err = err
 	close(f.done)
-	if err != nil && r.cfg.Report != nil {
+	if r.cfg.Report == nil {
+		return
+	}
+	for _, err := range news {
 		r.cfg.Report(err)
 	}
+}
+
+// news returns errors for the keys that are left out of s, and were not left out
+// of the set before it for the same reason.
+func (s *remoteSet) news(before *remoteSet) (all []error) {
+	for _, e := range s.leftOut {
+		known := func(old *leftOutError) bool { return old.Error() == e.Error() }
+		if before == nil || !slices.ContainsFunc(before.leftOut, known) {
+			all = append(all, fmt.Errorf("keys: fetch key set: %w", e))
+		}
+	}
+	return all
 }
 
 func (f *fetch) wait(ctx context.Context) error {

@@ -88,7 +88,7 @@ func (c *jwksCheck) judgeMembers(good []*answer) {
 			if m.Kid == "" {
 				name = fmt.Sprintf("key number %d", n+1)
 			}
-			for _, remark := range m.remarks(a.keys[m.Kid] != nil) {
+			for _, remark := range m.remarks() {
 				if text := name + ": " + remark; !said[text] {
 					said[text] = true
 					c.add(warning, "keys", "%s", text)

@@ -17,6 +17,7 @@ import (
 type member struct {
 	Kid, Kty, Alg, Use string
 	leaks              []string // names of private members that it has
+	unusable           error    // why verifiers of this module leave it out; nil if they don't
 }
 
 // read looks at the set as a verifier does, and at each member besides, since a
@@ -33,7 +34,7 @@ func (a *answer) read() {
 		a.members = append(a.members, readMember(m))
 	}
 	list, err := keys.ParsePublicSet(a.body)
-	if err != nil && err.Error() != noUsableKey {
+	if err != nil && !errors.Is(err, keys.ErrUnknownKey) {
 		a.err = misstep("verifiers refuse the set: " + strings.TrimPrefix(err.Error(), "keys: "))
 		return
 	}
@@ -42,10 +43,30 @@ func (a *answer) read() {
 		a.keys[k.ID()] = k
 		a.kids = append(a.kids, k.ID())
 	}
+	for i, m := range set.Keys {
+		if a.keys[a.members[i].Kid] == nil {
+			a.members[i].unusable = whyUnusable(m)
+		}
+	}
 }
 
-// noUsableKey is what keys.ParsePublicSet says of a set that is in order, but of no use.
-const noUsableKey = "keys: no key of the set can be used to verify"
+// whyUnusable asks about a key alone: of the keys of a larger set that are left
+// out, an error names only the first.
+func whyUnusable(m map[string]json.RawMessage) error {
+	text, err := json.Marshal(map[string]any{"keys": []any{m}})
+	if err == nil {
+		_, err = keys.ParsePublicSet(text)
+	}
+	var e interface {
+		error
+		LeftOut() (kid string, reason error)
+	}
+	if errors.As(err, &e) {
+		_, reason := e.LeftOut()
+		return reason
+	}
+	return errors.New("they can't verify with it")
+}
 
 func contentOf(h http.Header) string {
 	if t := h.Get("Content-Type"); t != "" {
@@ -70,11 +91,11 @@ func readMember(m map[string]json.RawMessage) member {
 }
 
 // remarks are what is wrong with a member, though verifiers may pass it over.
-func (m *member) remarks(usable bool) (all []string) {
+func (m *member) remarks() (all []string) {
 	if !slices.Contains([]string{"EC", "OKP", "RSA"}, m.Kty) {
 		all = append(all, fmt.Sprintf("kty %q: some verifiers refuse the whole set because of it", m.Kty))
-	} else if !usable {
-		all = append(all, "verifiers of this module pass it over: they can't verify with it")
+	} else if m.unusable != nil {
+		all = append(all, "verifiers of this module pass it over: "+strings.TrimPrefix(m.unusable.Error(), "keys: "))
 	}
 	if m.Kid == "" {
 		all = append(all, "no kid: tokens can't name it")

@@ -1,0 +1,192 @@
+package keys_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// overTheNet answers each request with what handler says, without a network.
+func overTheNet(t testing.TB, url string, handler http.HandlerFunc, edit func(*keys.RemoteConfig)) *keys.Remote {
+	cfg := keys.RemoteConfig{URL: url, Transport: transport(func(req *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		handler(w, req)
+		return w.Result(), nil
+	})}
+	if edit != nil {
+		edit(&cfg)
+	}
+	r, err := keys.NewRemote(cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	return r
+}
+
+// Who runs a service hears of a key that its issuer publishes in vain: once, and
+// again if the reason is another one.
+func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
+	k := generate(t, keys.ES256)
+	entry := keyText(t, get(newRing(t, k).Handler(), nil).Body.String())
+	body := ""
+	serve := func(keys ...string) { body = `{"keys":[` + strings.Join(append(keys, entry), ",") + `]}` }
+	var reports []string
+	fetches := 0
+	r := overTheNet(t, "https://a.example", func(w http.ResponseWriter, _ *http.Request) {
+		fetches++
+		fmt.Fprint(w, body)
+	}, func(c *keys.RemoteConfig) {
+		c.Report = func(err error) {
+			kid, _ := leftOut(t, err)
+			require.True(t, kid == "" || strings.Contains(err.Error(), "key "+kid+" of"))
+			reports = append(reports, err.Error())
+		}
+	})
+	fetch := func(n int) []string {
+		t.Helper()
+		reports = nil
+		_, err := r.Key(t.Context(), "invented", t0.Add(time.Duration(n)*time.Minute))
+		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.Equal(t, n, fetches)
+		keys.Settle(r)
+		return reports
+	}
+	const hollow = `{"kty":"OKP","crv":"Ed25519","kid":"a","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
+	serve(hollow, `{"kty":"AKP","kid":"<b>\u001b","alg":"ML-DSA-44"}`)
+	require.Equal(t, []string{
+		"keys: fetch key set: key a of the set is left out: the Ed25519 public key is a point of small order: anybody can sign for it",
+		"keys: fetch key set: key number 2 of the set is left out: its kid has more than 128 characters, or others than A-Z, a-z, 0-9, - and _",
+	}, fetch(1))
+	require.Empty(t, fetch(2), "nothing new")
+	serve()
+	require.Empty(t, fetch(3))
+	serve(`{"kty":"OKP","crv":"Ed25519","kid":"a","x":"AQ"}`)
+	require.Len(t, fetch(4), 1, "it is there again, with another mistake")
+	serve(`{"kty":"OKP","crv":"Ed25519","kid":"a","use":"enc","x":"AQ"}`)
+	require.Equal(t, []string{"keys: fetch key set: key a of the set is left out: member use: it is not sig"}, fetch(5))
+}
+
+// A clock that was ahead while the set was fetched must not let a key that was
+// revoked since then pass until the clock gets there.
+func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
+	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	for _, ahead := range []time.Duration{2 * time.Minute, time.Hour, 30 * 24 * time.Hour} {
+		ring, status := newRing(t, a, b), http.StatusOK
+		r := overTheNet(t, "https://a.example", func(w http.ResponseWriter, req *http.Request) {
+			if status != http.StatusOK {
+				w.WriteHeader(status)
+				return
+			}
+			ring.Handler().ServeHTTP(w, req)
+		}, nil)
+		_, err := r.Key(t.Context(), a.ID(), t0.Add(ahead))
+		require.NoError(t, err)
+		ring = newRing(t, b) // a was revoked, and the clock was set right
+		_, err = r.Key(t.Context(), a.ID(), t0)
+		require.ErrorIs(t, err, keys.ErrUnknownKey, ahead)
+		_, err = r.Key(t.Context(), b.ID(), t0)
+		require.NoError(t, err)
+
+		// Nobody knows how old a set of the future is: in an outage it is trusted
+		// for MaxAge from when that was noticed.
+		_, err = r.Key(t.Context(), b.ID(), t0.Add(ahead+time.Hour))
+		require.NoError(t, err)
+		keys.Settle(r)
+		status = http.StatusServiceUnavailable
+		_, err = r.Key(t.Context(), b.ID(), t0.Add(time.Hour-time.Minute))
+		require.NoError(t, err)
+		_, err = r.Key(t.Context(), b.ID(), t0.Add(25*time.Hour))
+		require.ErrorIs(t, err, keys.ErrUnavailable, ahead)
+	}
+}
+
+// Requests that have read the clock earlier may come later: that is no clock that was ahead.
+func TestRemoteToleratesCallersOutOfOrder(t *testing.T) {
+	k := generate(t, keys.ES256)
+	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)
+	r := newRemote(t, s, nil)
+	for _, at := range []time.Duration{0, -time.Second, -time.Minute, time.Second} {
+		_, err := r.Key(t.Context(), k.ID(), t0.Add(at))
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 1, s.hits.Load())
+}
+
+// One host has several spellings (RFC 9110, Section 4.2.3).
+func TestRemoteKnowsItsHostInARedirect(t *testing.T) {
+	k := generate(t, keys.ES256)
+	ring := newRing(t, k)
+	for _, tt := range []struct {
+		url, to string
+		ok      bool
+	}{
+		{"https://a.example/jwks", "https://a.example:443/moved", true},
+		{"https://a.example:443/jwks", "https://A.Example/moved", true},
+		{"https://a.example:8443/jwks", "https://A.EXAMPLE:8443/moved", true},
+		{"http://localhost/jwks", "https://LocalHost/moved", true},
+		{"https://a.example/jwks", "https://a.example:8443/moved", false},
+		{"https://a.example/jwks", "https://b.example/moved", false},
+		{"https://a.example/jwks", "https://a.example.b.example/moved", false},
+		{"https://a.example/jwks", "http://a.example:443/moved", false},
+	} {
+		r := overTheNet(t, tt.url, func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/jwks" {
+				http.Redirect(w, req, tt.to, http.StatusFound)
+				return
+			}
+			ring.Handler().ServeHTTP(w, req)
+		}, nil)
+		_, err := r.Key(t.Context(), k.ID(), t0)
+		require.Equal(t, tt.ok, err == nil, "%s to %s: %v", tt.url, tt.to, err)
+	}
+}
+
+func TestRemoteConfigRefusesPortsThatDoNotExist(t *testing.T) {
+	for _, url := range []string{"https://a.example:99999/jwks", "https://a.example:65536", "https://a.example:0", "https://:443/jwks"} {
+		_, err := keys.NewRemote(keys.RemoteConfig{URL: url})
+		require.EqualError(t, err, "keys: RemoteConfig.URL has no host, or a port that is not between 1 and 65535", url)
+	}
+	r, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example:65535/jwks"})
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+}
+
+// Close does not wait for the time limit of a fetch.
+func TestRemoteCloseEndsAFetchAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example", Transport: transport(func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		})})
+		require.NoError(t, err)
+		got := make(chan error, 1)
+		go func() { _, err := r.Key(context.Background(), "k", time.Now()); got <- err }()
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, r.Close())
+		require.Zero(t, time.Since(began))
+		err = <-got
+		require.ErrorIs(t, err, keys.ErrUnavailable)
+		require.ErrorIs(t, err, context.Canceled)
+		require.False(t, errors.Is(err, context.DeadlineExceeded))
+	})
+}
+
+// A set of which no key can be used is no answer: nothing is said of the key of
+// a token, which must not pass for one that nobody knows.
+func TestRemoteWithoutAUsableKeyIsUnavailable(t *testing.T) {
+	r := overTheNet(t, "https://a.example", answer(http.StatusOK, `{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","n":"AQ","e":"AQAB"},{}]}`), nil)
+	_, err := r.Key(t.Context(), "a", t0)
+	require.ErrorIs(t, err, keys.ErrUnavailable)
+	require.NotErrorIs(t, err, keys.ErrUnknownKey)
+	require.ErrorContains(t, err, "no key of it can be used to verify: key a of the set is left out: RSA key of 1 bits: at least 2048 are needed; and 1 more")
+}
