@@ -57,6 +57,8 @@ needs:
 		need jose jose; \
 		need openssl openssl; \
 		need ssh-keygen openssh-client; \
+		browser=$$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1 || true); \
+		need "$${browser:-chromium}" chromium; \
 	}; \
 	all; [ -n "$$missing" ] || exit 0; \
 	if command -v apt-get >/dev/null; then \

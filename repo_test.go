@@ -150,6 +150,7 @@ var importTable = []importRule{
 	{"cmd/keygen", []string{"keys", "keys/rotation", "keys/timeline", "token", "internal/jose", "internal/durable", "internal/span", "internal/secret", "internal/weburl"}},
 	{"cmd/demo", []string{"session", "keys", "keys/rotation", "keys/timeline", "revocation", "token", "opaque", "middleware", "config", "sessiontest"}},
 	{"tools/summary", nil},
+	{"e2e", nil},
 	{"interop/frameworks/site", []string{"session", "middleware", "config"}},
 	{"interop/frameworks/chi", []string{"interop/frameworks/site", "middleware"}},
 	{"interop/frameworks/echo", []string{"interop/frameworks/site", "middleware"}},
