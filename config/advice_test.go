@@ -55,6 +55,7 @@ func TestAdviceIsAccepted(t *testing.T) {
 		{"rotation without a file", "keys: {rotate: true}", `name it, or leave this out`, []string{"keys: {}"}},
 		{"tokens without a file", "accept_other_form: true", `name the key file, or leave it out`, []string{"{}"}},
 		{"without a file", "mode: stateless", `or choose mode opaque`, []string{"mode: opaque"}},
+		{"an origin as no browser writes it", "cross_origin: {trusted: ['HTTPS://A.example:443']}", `write https://a.example`, []string{"cross_origin: {trusted: ['https://a.example']}"}},
 		{"two lists", "revocations: {file: x, insecure_volatile: true}", `keep one of them`, []string{"revocations: {insecure_volatile: true}"}},
 		{"a bool in quotes", `session: {persistent: "true"}`, `must be true or false without quotes`, []string{"session: {persistent: true}", "session: {persistent: false}"}},
 		{"a text without quotes", `issuer: 5`, `put it in quotes`, []string{`issuer: "5"`}},

@@ -57,7 +57,8 @@ type Options struct {
 	// Signers hold the private halves of keys that live in a KMS or an HSM; see keys.File.
 	Signers []crypto.Signer
 
-	// CrossOrigin says which requests from other origins are let through. If nil,
+	// CrossOrigin says which requests from other origins are let through, in the
+	// place of Config.CrossOrigin. If nil, those that Config.CrossOrigin trusts, else
 	// no unsafe ones.
 	CrossOrigin *http.CrossOriginProtection
 
@@ -261,7 +262,7 @@ func (b *builder) makeMiddleware() {
 		Revocations:  b.app.Revocations,
 		Policy:       b.life,
 		Cookie:       b.cookie(),
-		CrossOrigin:  b.o.CrossOrigin,
+		CrossOrigin:  b.crossOrigin(),
 		Timeout:      max(0, time.Duration(b.Timeout)),
 		OnTimeout:    b.o.OnTimeout,
 		ErrorHandler: b.o.ErrorHandler,

@@ -201,6 +201,7 @@ func TestBuildRefused(t *testing.T) {
 		{"auto without keys", config.Config{Mode: config.Auto}, config.Options{}, []string{`field "keys.file", or variable CLOAKROOM_KEYSET, is missing: mode auto needs a key file`}},
 		{"mode", config.Config{Mode: "server"}, config.Options{}, []string{`field "mode": "server" is not one of stateless, opaque, auto`}},
 		{"tokens without keys", config.Config{Mode: config.Opaque, AcceptOtherForm: &yes}, config.Options{}, []string{`field "accept_other_form": is true, and without keys.file no token can be accepted`}},
+		{"trusted in two places", config.Config{Mode: config.Opaque, CrossOrigin: config.CrossOrigin{Trusted: []string{"https://partner.example"}}}, config.Options{CrossOrigin: http.NewCrossOriginProtection()}, []string{`config: field "cross_origin.trusted": has no effect, since the application decides with Options.CrossOrigin; leave one of them out`}},
 		{"rotation without a file", config.Config{Mode: config.Opaque, Keys: config.Keys{Rotate: true, PassphraseEnv: "X"}}, config.Options{}, []string{`config: field "keys.passphrase_env": is about a key file, and keys.file names none; name it, or leave this out`, `config: field "keys.rotate": is about a key file`}},
 		{"reads all the time", config.Config{Mode: config.Opaque, Keys: config.Keys{File: file, Reload: config.Duration(time.Millisecond)}}, config.Options{}, []string{`config: field "keys.reload": 1ms is too short; write 1s or more`}},
 		{"encryption keys alone", config.Config{Keys: config.Keys{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; run: keygen rotate --if-due`}},
@@ -409,11 +410,18 @@ func TestEventsAreLogged(t *testing.T) {
 func TestCrossOrigin(t *testing.T) {
 	trusting := http.NewCrossOriginProtection()
 	require.NoError(t, trusting.AddTrustedOrigin("https://partner.example"))
+	partner := config.CrossOrigin{Trusted: []string{"https://partner.example"}}
 	for _, row := range []struct {
-		in   *http.CrossOriginProtection
-		want int
-	}{{nil, http.StatusForbidden}, {trusting, http.StatusOK}} {
-		app := build(t, config.Config{Mode: config.Opaque}, config.Options{CrossOrigin: row.in})
+		config  config.CrossOrigin
+		options *http.CrossOriginProtection
+		want    int
+	}{
+		{config.CrossOrigin{}, nil, http.StatusForbidden},
+		{config.CrossOrigin{}, trusting, http.StatusOK},
+		{partner, nil, http.StatusOK},
+		{config.CrossOrigin{Trusted: []string{"https://other.example"}}, nil, http.StatusForbidden},
+	} {
+		app := build(t, config.Config{Mode: config.Opaque, CrossOrigin: row.config}, config.Options{CrossOrigin: row.options})
 		r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)
 		r.Header.Set("Origin", "https://partner.example")
 		w := httptest.NewRecorder()

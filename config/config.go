@@ -28,7 +28,8 @@
 // # Environment
 //
 // A field's variable is CLOAKROOM_ and its path in capitals, joined by
-// underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. One
+// underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. The
+// elements of a list are separated by commas. One name
 // differs: keys.file is CLOAKROOM_KEYSET, which keygen reads too. Other variables
 // that begin with CLOAKROOM_ are errors, save for those that Kubernetes adds where
 // there is a Service named "cloakroom" (CLOAKROOM_SERVICE_HOST,
@@ -64,6 +65,9 @@ type Config struct {
 
 	// Cookie is the cookie that carries the credential.
 	Cookie Cookie `yaml:"cookie,omitempty" json:"cookie,omitzero"`
+
+	// CrossOrigin says which pages of other origins may act for a visitor.
+	CrossOrigin CrossOrigin `yaml:"cross_origin,omitempty" json:"cross_origin,omitzero"`
 
 	// AcceptOtherForm says whether a session in the form that Mode does not
 	// write is still accepted, and moved when it is next saved. Nil means that
@@ -191,6 +195,15 @@ type Cookie struct {
 	// InsecureAllowHTTP drops the Secure attribute: anybody on the way can read
 	// the cookie. For development without TLS; it needs a Name without prefix.
 	InsecureAllowHTTP bool `yaml:"insecure_allow_http,omitempty" json:"insecure_allow_http,omitzero"`
+}
+
+// CrossOrigin says which pages of other origins may act for a visitor.
+type CrossOrigin struct {
+	// Trusted lists origins, such as "https://partner.example", whose pages may
+	// send unsafe requests (POST and the like) with the visitor's session, and open
+	// WebSockets. Empty means none; pages of the application's own origin always
+	// may. It can't be combined with Options.CrossOrigin.
+	Trusted []string `yaml:"trusted,omitempty" json:"trusted,omitzero"`
 }
 
 // Store bounds the sessions that this process keeps in its memory.

@@ -44,6 +44,8 @@ cookie:
   same_site: strict
   partitioned: true
   insecure_allow_http: false
+cross_origin:
+  trusted: ["https://partner.example", "https://other.example:8443"]
 accept_other_form: false
 store:
   max_sessions: 100000
@@ -69,6 +71,7 @@ const wholeJSON = `{
 		"name": "__Secure-shop", "path": "\/shop", "domain": "shop.example", "same_site": "strict",
 		"partitioned": true, "insecure_allow_http": false
 	},
+	"cross_origin": {"trusted": ["https://partner.example", "https://other.example:8443"]},
 	"accept_other_form": false,
 	"store": {"max_sessions": 100000, "max_bytes": "512MiB", "anonymous_percent": 60, "linger": "1h"},
 	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true, "max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
@@ -87,7 +90,7 @@ func wholeEnv() []string {
 		"CLOAKROOM_SESSION_TOUCH_EVERY=30s", "CLOAKROOM_SESSION_PERSISTENT=true",
 		"CLOAKROOM_COOKIE_NAME=__Secure-shop", "CLOAKROOM_COOKIE_PATH=/shop", "CLOAKROOM_COOKIE_DOMAIN=shop.example",
 		"CLOAKROOM_COOKIE_SAME_SITE=strict", "CLOAKROOM_COOKIE_PARTITIONED=true", "CLOAKROOM_COOKIE_INSECURE_ALLOW_HTTP=false",
-		"CLOAKROOM_ACCEPT_OTHER_FORM=false",
+		"CLOAKROOM_CROSS_ORIGIN_TRUSTED=https://partner.example, https://other.example:8443", "CLOAKROOM_ACCEPT_OTHER_FORM=false",
 		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_ANONYMOUS_PERCENT=60", "CLOAKROOM_STORE_LINGER=1h",
 		"CLOAKROOM_REVOCATIONS_FILE=/var/lib/shop/revocations.journal", "CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=false",
 		"CLOAKROOM_REVOCATIONS_WAIT=30s", "CLOAKROOM_REVOCATIONS_SINGLE_INSTANCE=true", "CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
@@ -105,6 +108,7 @@ func whole() config.Config {
 			TouchEvery: config.Duration(30 * time.Second), Persistent: true,
 		},
 		Cookie:          config.Cookie{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
+		CrossOrigin:     config.CrossOrigin{Trusted: []string{"https://partner.example", "https://other.example:8443"}},
 		AcceptOtherForm: new(bool),
 		Store:           config.Store{MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
 		Revocations: config.Revocations{
@@ -215,6 +219,14 @@ func TestParseRefused(t *testing.T) {
 		{"section is a text", "session: 20m", `config: field "session": must be a mapping of fields, not 20m`},
 		{"section is a list", "session: [20m]", `config: field "session": must be a mapping of fields, not a list`},
 
+		{"list is a text", "cross_origin: {trusted: https://a.example}", `config: field "cross_origin.trusted": must be a list of texts, not https://a.example`},
+		{"list of numbers", "cross_origin: {trusted: [5]}", `config: field "cross_origin.trusted": must be a list of texts; put each in quotes`},
+		{"empty origin", "cross_origin: {trusted: ['']}", `config: field "cross_origin.trusted": "" is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example`},
+		{"no origin", "cross_origin: {trusted: [partner.example]}", `config: field "cross_origin.trusted": "partner.example" is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example`},
+		{"origin with a path", "cross_origin: {trusted: ['https://a.example/']}", `config: field "cross_origin.trusted": "https://a.example/" is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example`},
+		{"origin with the usual port", "cross_origin: {trusted: ['https://a.example:443']}", `config: field "cross_origin.trusted": "https://a.example:443" is not how browsers write it; write https://a.example`},
+		{"origin in capitals", "cross_origin: {trusted: ['https://A.example']}", `config: field "cross_origin.trusted": "https://A.example" is not how browsers write it; write https://a.example`},
+		{"wildcard", "cross_origin: {trusted: ['https://*.a.example']}", `config: field "cross_origin.trusted": "https://*.a.example" has a wildcard, and an origin is compared as a whole; write each origin`},
 		{"mode", "mode: server", `config: field "mode": "server" is not one of stateless, opaque, auto`},
 		{"preset", "session: {preset: aal4}", `config: field "session.preset": "aal4" is not one of aal1, aal2, aal3`},
 		{"same site", "cookie: {same_site: Lax}", `config: field "cookie.same_site": "Lax" is not one of lax, strict, none`},

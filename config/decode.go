@@ -121,6 +121,7 @@ func decode(tree map[string]any, cfg *Config, label labeler) error {
 	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:     cfg,
 		TagName:    "yaml",
+		ZeroFields: true,                                                 // a list takes the place of the one before
 		MatchName:  func(key, field string) bool { return key == field }, // not Mode for mode
 		DecodeHook: mapstructure.DecodeHookFuncValue(convert),
 	})
@@ -188,9 +189,6 @@ func convert(from, to reflect.Value) (any, error) {
 	case reflect.String:
 		_, ok = value.(string)
 		kind = "a text; put it in quotes"
-		if !ok && !isCollection(value) {
-			return nil, errors.New("must be " + kind) // it may be a secret that belongs elsewhere
-		}
 	case reflect.Bool:
 		_, ok = value.(bool)
 		kind = "true or false"
@@ -200,6 +198,13 @@ func convert(from, to reflect.Value) (any, error) {
 	case reflect.Int:
 		ok = isInt(value, to)
 		kind = "a whole number"
+	case reflect.Slice:
+		var list []any
+		list, ok = value.([]any)
+		kind = "a list of texts"
+		if slices.ContainsFunc(list, func(v any) bool { _, isText := v.(string); return !isText }) {
+			return nil, errors.New("must be a list of texts; put each in quotes")
+		}
 	case reflect.Struct:
 		_, ok = value.(map[string]any)
 		kind = "a mapping of fields"
@@ -220,14 +225,6 @@ func isInt(value any, to reflect.Value) bool {
 		return !to.OverflowInt(v)
 	case uint64:
 		return v <= math.MaxInt64 && !to.OverflowInt(int64(v))
-	}
-	return false
-}
-
-func isCollection(value any) bool {
-	switch value.(type) {
-	case map[string]any, []any:
-		return true
 	}
 	return false
 }

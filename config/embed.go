@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // UnmarshalJSON reads c as [Parse] does, for encoding/json and the like: fields
 // that data lacks keep their values, and after an error all do.
@@ -37,11 +40,12 @@ func (c *Config) read(tree map[string]any) error {
 	return nil
 }
 
-// clone returns a copy that decoding can write to: it writes through pointers.
+// clone returns a copy that decoding can write to: it writes through pointers and into lists.
 func (c Config) clone() Config {
 	if c.AcceptOtherForm != nil {
 		c.AcceptOtherForm = new(*c.AcceptOtherForm)
 	}
+	c.CrossOrigin.Trusted = slices.Clone(c.CrossOrigin.Trusted)
 	return c
 }
 

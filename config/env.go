@@ -130,6 +130,12 @@ func envValue(value string, kind reflect.Kind) any {
 		if value == "true" || value == "false" {
 			return value == "true"
 		}
+	case reflect.Slice:
+		var list []any
+		for element := range strings.SplitSeq(value, ",") {
+			list = append(list, strings.TrimSpace(element))
+		}
+		return list
 	case reflect.Int:
 		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
 			return n

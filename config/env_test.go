@@ -15,6 +15,7 @@ func TestFromEnvOverFile(t *testing.T) {
 	base := whole()
 	cfg, err := config.FromEnv(base, []string{
 		"CLOAKROOM_MODE=opaque",
+		"CLOAKROOM_CROSS_ORIGIN_TRUSTED=https://only.example",
 		"CLOAKROOM_SESSION_IDLE_TIMEOUT=5m",
 		"CLOAKROOM_ACCEPT_OTHER_FORM=true",
 		"CLOAKROOM_STORE_MAX_SESSIONS=5",
@@ -23,6 +24,7 @@ func TestFromEnvOverFile(t *testing.T) {
 
 	want := whole()
 	want.Mode = config.Opaque
+	want.CrossOrigin.Trusted = []string{"https://only.example"}
 	want.Session.IdleTimeout = config.Duration(5 * time.Minute)
 	want.AcceptOtherForm = new(true)
 	want.Store.MaxSessions = 5

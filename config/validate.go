@@ -21,6 +21,9 @@ func (c Config) validate(label labeler) []error {
 	v.oneOf("session.preset", c.Session.Preset, "aal1", "aal2", "aal3")
 	v.oneOf("cookie.same_site", c.Cookie.SameSite, "lax", "strict", "none")
 	v.sessionTimes(c.Session)
+	for _, origin := range c.CrossOrigin.Trusted {
+		v.origin("cross_origin.trusted", origin)
+	}
 	v.notNegative("keys.reload", c.Keys.Reload)
 	if c.Keys.Reload > 0 && c.Keys.Reload < Duration(time.Second) {
 		v.fail("keys.reload", "%v is too short; write 1s or more", c.Keys.Reload)

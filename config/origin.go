@@ -1,0 +1,50 @@
+package config
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// origin refuses what is not spelled as browsers spell an origin: it would never
+// be the one of a request.
+func (v *validator) origin(path, origin string) {
+	u, err := url.Parse(origin)
+	switch {
+	case strings.Contains(origin, "*"):
+		v.fail(path, "%q has a wildcard, and an origin is compared as a whole; write each origin", origin)
+	case err != nil || http.NewCrossOriginProtection().AddTrustedOrigin(origin) != nil || u.User != nil:
+		v.fail(path, "%q is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example", origin)
+	case origin != asSent(u):
+		v.fail(path, "%q is not how browsers write it; write %s", origin, asSent(u))
+	}
+}
+
+// asSent returns the origin of u as browsers send it: in lower case, without the
+// usual port of its scheme (RFC 6454, Section 6.2).
+func asSent(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	for scheme, port := range map[string]string{"http": ":80", "https": ":443"} {
+		if u.Scheme == scheme {
+			host = strings.TrimSuffix(host, port)
+		}
+	}
+	return u.Scheme + "://" + host
+}
+
+// crossOrigin returns who decides about requests from other origins, nil for the
+// default.
+func (b *builder) crossOrigin() *http.CrossOriginProtection {
+	if len(b.CrossOrigin.Trusted) == 0 {
+		return b.o.CrossOrigin
+	}
+	if b.o.CrossOrigin != nil {
+		b.fail("cross_origin.trusted", errors.New("has no effect, since the application decides with Options.CrossOrigin; leave one of them out"))
+	}
+	trusting := http.NewCrossOriginProtection()
+	for _, origin := range b.CrossOrigin.Trusted {
+		_ = trusting.AddTrustedOrigin(origin) // what is no origin was reported
+	}
+	return trusting
+}
