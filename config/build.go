@@ -182,6 +182,7 @@ func (b *builder) openRevocations() {
 		MaxEntries:     b.Revocations.MaxEntries,
 		Skew:           max(0, time.Duration(b.Revocations.Skew)),
 		Report:         func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
+		OnEnd:          b.allEnded,
 		Now:            b.o.Now,
 	}
 	if c.MaxEntries < minRevocations {
@@ -204,6 +205,15 @@ func (b *builder) openRevocations() {
 	}
 	b.app.Revocations = list
 	b.closers = append(b.closers, list.Close)
+}
+
+// allEnded is told that all sessions of a subject have ended, or all there are.
+func (b *builder) allEnded(ctx context.Context, subject string, err error) {
+	kind := middleware.EndedSubject
+	if subject == "" {
+		kind = middleware.EndedAll
+	}
+	b.o.OnEvent(ctx, middleware.Event{Kind: kind, Time: b.now(), Subject: subject, Reason: session.ReasonOf(err), Err: err})
 }
 
 // explainJournal adds to err which setting helps: where nothing can be written

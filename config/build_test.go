@@ -454,3 +454,17 @@ func ExampleConfig_Build() {
 	fmt.Print(w.Body)
 	// Output: 1 <nil>
 }
+
+func TestEndsOfAllSessionsAreEvents(t *testing.T) {
+	var got []middleware.Event
+	app := build(t, config.Config{Mode: config.Opaque}, config.Options{OnEvent: func(_ context.Context, e middleware.Event) { got = append(got, e) }})
+	require.NoError(t, app.Revocations.EndSubject(t.Context(), "alice"))
+	require.NoError(t, app.Revocations.EndAll(t.Context()))
+	require.Len(t, got, 2)
+	require.Equal(t, middleware.EndedSubject, got[0].Kind)
+	require.Equal(t, "alice", got[0].Subject)
+	require.Equal(t, middleware.EndedAll, got[1].Kind)
+	require.Empty(t, got[1].Subject)
+	require.NoError(t, got[0].Err)
+	require.False(t, got[0].Time.IsZero())
+}

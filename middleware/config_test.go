@@ -194,7 +194,7 @@ func TestEvents(t *testing.T) {
 	w := newWorld(t)
 	seen := &events{}
 	var log bytes.Buffer
-	toLog := middleware.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))
+	toLog := middleware.LogEvents(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	m := func(mode string) *middleware.Middleware {
 		return w.middleware(t, mode, func(c *middleware.Config) {
 			c.OnEvent = func(ctx context.Context, e middleware.Event) { seen.add(ctx, e); toLog(ctx, e) }

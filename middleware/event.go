@@ -1,8 +1,6 @@
 package middleware
 
 import (
-	"context"
-	"log/slog"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -37,6 +35,9 @@ const (
 	Failed  EventKind = "failed"  // a session could not be opened or saved
 
 	Abandoned EventKind = "abandoned" // the client went away before its session was opened
+
+	EndedSubject EventKind = "ended_subject" // all sessions of Subject were ended, or all but one; there is no request
+	EndedAll     EventKind = "ended_all"     // all sessions there are were ended; there is no request
 )
 
 // about returns the event of something that happened in this request to the
@@ -54,43 +55,3 @@ func (x *exchange) event(kind EventKind, rec *session.Record, err error) {
 }
 
 func (x *exchange) failed(rec *session.Record, err error) { x.event(Failed, rec, err) }
-
-// LogEvents returns a function for Config.OnEvent that logs to l: failures as
-// errors, refusals of what was never a good credential here as warnings, and
-// everything else as information, also what a visitor presents who has logged
-// out elsewhere.
-func LogEvents(l *slog.Logger) func(context.Context, Event) {
-	return func(ctx context.Context, e Event) {
-		attrs := []slog.Attr{slog.String("session", e.SessionID), slog.String("subject", e.Subject)}
-		if e.Reason == session.CrossOrigin {
-			attrs = []slog.Attr{slog.String("origin", short(e.Origin)), slog.String("host", short(e.Host))}
-		}
-		if e.Reason != 0 {
-			attrs = append(attrs, slog.String("reason", e.Reason.String()))
-		}
-		if e.Err != nil {
-			attrs = append(attrs, slog.String("error", e.Err.Error()))
-		}
-		attrs = append(attrs, slog.String("method", short(e.Method)), slog.String("path", short(e.Path)))
-		l.LogAttrs(ctx, e.level(), "session "+string(e.Kind), attrs...)
-	}
-}
-
-// short cuts what a client has sent to a length that is fit for a log.
-func short(s string) string { return s[:min(len(s), 200)] }
-
-func (e Event) level() slog.Level {
-	switch {
-	case e.Kind == Failed:
-		return slog.LevelError
-	case e.Kind == Abandoned:
-		return slog.LevelDebug
-	case e.Kind != Refused:
-		return slog.LevelInfo
-	}
-	switch e.Reason {
-	case session.Ended, session.IdleTimeout, session.LifetimeOver, session.NotFound:
-		return slog.LevelInfo
-	}
-	return slog.LevelWarn
-}

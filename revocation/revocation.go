@@ -98,6 +98,12 @@ type Config struct {
 	// outage, by the error that they get.
 	Report func(error)
 
+	// OnEnd is told that EndSubject or EndOthers has ended the sessions of a
+	// subject, or EndAll all there are, with the subject "". They have ended also
+	// if err is not nil, which is what the caller gets. OnEnd is called on the
+	// caller's goroutine, with no lock held.
+	OnEnd func(ctx context.Context, subject string, err error)
+
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
@@ -118,6 +124,7 @@ type List struct {
 	ownClock   bool     // now is time.Now, so waiting moves it
 	journal    *journal // nil for a volatile list
 	reports    *reports
+	onEnd      func(ctx context.Context, subject string, err error) // may be nil
 
 	sessions table
 	subjects instants // by SHA-256
@@ -190,6 +197,7 @@ func newList(cfg Config) *List {
 		maxEntries: entries,
 		now:        cfg.Now,
 		reports:    &reports{f: cfg.Report},
+		onEnd:      cfg.OnEnd,
 		sessions:   newTable(entries / anonymousShare),
 		tags:       new(filter),
 		crowds:     newCrowds(entries),

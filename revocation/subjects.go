@@ -26,7 +26,7 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 	}
 	at := l.now()
 	defer session.SubjectEnded(ctx, subject, at)
-	return l.endSubject(ctx, subject, at)
+	return l.told(ctx, subject, l.endSubject(ctx, subject, at))
 }
 
 // EndOthers ends all sessions of the subject who is logged in to the session of
@@ -47,7 +47,7 @@ func (l *List) EndOthers(ctx context.Context) error {
 	if err := session.RenewSince(ctx, l.after(at.UnixMilli())); err != nil {
 		return err
 	}
-	return l.endSubject(ctx, subject, at)
+	return l.told(ctx, subject, l.endSubject(ctx, subject, at))
 }
 
 // EndAll ends every session that began, or was logged in to, until now. The
@@ -58,7 +58,15 @@ func (l *List) EndAll(ctx context.Context) error {
 	}
 	at := l.now()
 	defer session.SubjectEnded(ctx, "", at)
-	return l.endUntil(ctx, entry{kind: ofAll, instant: millis(at), until: l.until(at)})
+	return l.told(ctx, "", l.endUntil(ctx, entry{kind: ofAll, instant: millis(at), until: l.until(at)}))
+}
+
+// told passes on what has come of the end of all sessions of a subject.
+func (l *List) told(ctx context.Context, subject string, err error) error {
+	if l.onEnd != nil {
+		l.onEnd(ctx, subject, err)
+	}
+	return err
 }
 
 func (l *List) endSubject(ctx context.Context, subject string, at time.Time) error {
