@@ -273,7 +273,7 @@ func (x *exchange) check(ctx context.Context) error {
 	if errors.Is(err, session.IdleTimeout) {
 		// The token that the client sent has expired meanwhile, but it was good then,
 		// and the session goes on in newer ones.
-		err = x.saveInPlace(ctx, session.Touch(x.m.c.Policy, x.m.c.Now))
+		err = x.saveInPlace(ctx, x.control.Touch())
 	}
 	if err == nil {
 		if why := x.m.c.Policy.Over(x.kept, x.m.c.Now()); why != 0 {
@@ -292,13 +292,13 @@ func (x *exchange) check(ctx context.Context) error {
 }
 
 func (x *exchange) touchDue() bool {
-	return x.kept != nil && x.gone == nil && x.m.c.Policy.TouchDue(x.kept, x.m.c.Now()) && (!x.headerSent || x.inPlace())
+	return x.kept != nil && x.gone == nil && !x.control.Passive() && x.m.c.Policy.TouchDue(x.kept, x.m.c.Now()) && (!x.headerSent || x.inPlace())
 }
 
 // touch records activity. It never fails a request: at worst the session ends
 // early, by Policy.TouchEvery.
 func (x *exchange) touch(ctx context.Context) {
-	touch := session.Touch(x.m.c.Policy, x.m.c.Now)
+	touch := x.control.Touch()
 	rec, credential, err := x.carrier.Save(ctx, x.credential, x.kept, touch)
 	switch overflow := x.m.c.Overflow; {
 	case err == nil:

@@ -10,9 +10,10 @@ import (
 // request has saved meanwhile. Two requests that change different values
 // therefore never undo each other.
 type Changes struct {
-	ops    []op
-	policy Policy
-	now    func() time.Time
+	ops     []op
+	policy  Policy
+	now     func() time.Time
+	passive bool // the request is no activity
 }
 
 // An op is one step of a change.
@@ -113,6 +114,9 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 	}
 	if rec == nil {
 		return nil, fmt.Errorf("session: no record to record activity in: %w", NotFound)
+	}
+	if c.passive && base != nil && !c.LogsIn() {
+		now = base.SeenAt
 	}
 	next := c.policy.seen(*rec, now)
 	if base != nil && len(c.ops) > 0 {

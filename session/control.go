@@ -61,7 +61,20 @@ func (c Control) Pending() *Changes {
 		return nil
 	}
 	n := len(c.s.ops)
-	return &Changes{ops: c.s.ops[:n:n], policy: c.s.o.Policy, now: c.s.o.Now}
+	return &Changes{ops: c.s.ops[:n:n], policy: c.s.o.Policy, now: c.s.o.Now, passive: c.s.passive}
+}
+
+// Passive reports whether the handler has called [Session.IgnoreActivity].
+func (c Control) Passive() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.passive
+}
+
+// Touch returns Changes that record the activity of the request, if it is any,
+// and nothing else.
+func (c Control) Touch() *Changes {
+	return &Changes{policy: c.s.o.Policy, now: c.s.o.Now, passive: c.Passive()}
 }
 
 // Saved says that rec is now kept, with changes in it. Changes that were made

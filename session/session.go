@@ -27,6 +27,7 @@ type Session struct {
 
 	began     time.Time // when the request did
 	isNew     bool
+	passive   bool // see IgnoreActivity
 	destroyed bool
 	gone      bool // found to be over; only Login can follow, Destroy still ends what it has become
 	closed    closure
@@ -179,6 +180,16 @@ func (s *Session) Remember(remember bool) error {
 		return err
 	}
 	return s.addLocked(op{kind: opRenew}, true)
+}
+
+// IgnoreActivity says that this request is not activity of the visitor, such as
+// one that a page sends on a timer: it doesn't keep an idle session alive, nor
+// does what it saves. Call it first in a handler, or in a wrapper of the route. A
+// session that begins or logs in with this request counts from it all the same.
+func (s *Session) IgnoreActivity() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passive = true
 }
 
 // Login records that subject has just authenticated. It is the defence against
