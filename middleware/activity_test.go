@@ -13,9 +13,13 @@ import (
 // A page that polls doesn't keep the session of an absent visitor alive.
 func TestPollingIsNoActivity(t *testing.T) {
 	polls := map[string]func(t *testing.T, w http.ResponseWriter, r *http.Request, s *session.Session){
-		"reads":  func(t *testing.T, _ http.ResponseWriter, _ *http.Request, s *session.Session) { visits.Get(s) },
-		"writes": func(t *testing.T, _ http.ResponseWriter, _ *http.Request, s *session.Session) { assert.NoError(t, visits.Set(s, 2)) },
-		"renews": func(t *testing.T, _ http.ResponseWriter, _ *http.Request, s *session.Session) { assert.NoError(t, s.Renew()) },
+		"reads": func(t *testing.T, _ http.ResponseWriter, _ *http.Request, s *session.Session) { visits.Get(s) },
+		"writes": func(t *testing.T, _ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			assert.NoError(t, visits.Set(s, 2))
+		},
+		"renews": func(t *testing.T, _ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			assert.NoError(t, s.Renew())
+		},
 		"saves": func(t *testing.T, _ http.ResponseWriter, r *http.Request, s *session.Session) {
 			assert.NoError(t, visits.Set(s, 2))
 			assert.NoError(t, s.Save(r.Context()))
@@ -49,6 +53,26 @@ func TestPollingIsNoActivity(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The other limits count from the last activity, too.
+func TestRememberInAPollIsNoActivity(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		w.Advance(10 * time.Minute)
+		b.do(func(s *session.Session) {
+			seen := s.Snapshot().SeenAt
+			s.IgnoreActivity()
+			assert.NoError(t, s.Remember(true))
+			assert.Equal(t, seen, s.Snapshot().SeenAt)
+		})
+		seen := w.Now().Add(-10 * time.Minute)
+		b.do(func(s *session.Session) {
+			s.IgnoreActivity()
+			assert.True(t, s.Snapshot().Persistent)
+			assert.Equal(t, seen, s.Snapshot().SeenAt.UTC())
+		})
+	})
 }
 
 func TestLoginIsActivity(t *testing.T) {

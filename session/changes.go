@@ -215,5 +215,5 @@ func (o *op) remember(rec *Record, policy Policy) {
 	}
 	rec.Persistent = o.persist
 	policy.start(rec)
-	*rec = policy.seen(*rec, o.at)
+	*rec = policy.seen(*rec, o.at) // which moves nothing back
 }

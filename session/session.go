@@ -158,7 +158,10 @@ func (s *Session) Clear() error { return s.changeExisting(op{kind: opClear}) }
 func (s *Session) Remember(remember bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := op{kind: opRemember, persist: remember, at: s.began}
+	o := op{kind: opRemember, persist: remember}
+	if !s.passive {
+		o.at = s.began
+	}
 	if err := s.writableLocked(o); err != nil {
 		return err
 	}
