@@ -19,7 +19,7 @@ type Event struct {
 	Method string // of the request
 	Path   string // of the request, without its query
 	Origin string // session.CrossOrigin: the request's Origin, as the client sent it
-	Host   string // session.CrossOrigin: the request's Host, as the client sent it
+	Host   string // session.CrossOrigin and CookieDropped: the request's Host, as the client sent it
 }
 
 // An EventKind says what happened.
@@ -35,6 +35,10 @@ const (
 	Failed  EventKind = "failed"  // a session could not be opened or saved
 
 	Abandoned EventKind = "abandoned" // the client went away before its session was opened
+
+	// CookieDropped: a browser uses plain HTTP, where it drops the Secure cookie
+	// that it was sent. There is one such event in the life of a Middleware.
+	CookieDropped EventKind = "cookie_dropped"
 
 	EndedSubject EventKind = "ended_subject" // all sessions of Subject were ended, or all but one; there is no request
 	EndedAll     EventKind = "ended_all"     // all sessions there are were ended; there is no request

@@ -258,6 +258,9 @@ func (x *exchange) setHeader(h http.Header) {
 	}
 	x.undelivered = false
 	h.Add("Set-Cookie", cookie.String())
+	if cookie.Secure {
+		x.warnIfDropped()
+	}
 	noStore(h)
 }
 

@@ -46,8 +46,11 @@ func (e Event) attrs() []slog.Attr {
 	if e.Method != "" {
 		attrs = append(attrs, slog.String("method", short(e.Method)), slog.String("path", short(e.Path)))
 	}
-	if e.Reason == session.CrossOrigin {
-		attrs = append(attrs, slog.String("origin", short(e.Origin)), slog.String("host", short(e.Host)))
+	if e.Origin != "" {
+		attrs = append(attrs, slog.String("origin", short(e.Origin)))
+	}
+	if e.Host != "" {
+		attrs = append(attrs, slog.String("host", short(e.Host)))
 	}
 	return attrs
 }
@@ -64,6 +67,8 @@ func (e Event) level() slog.Level {
 		case session.Ended, session.IdleTimeout, session.LifetimeOver, session.NotFound:
 			return slog.LevelInfo
 		}
+		return slog.LevelWarn
+	case CookieDropped:
 		return slog.LevelWarn
 	case EndedSubject, EndedAll:
 		if e.Err != nil {

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -14,6 +15,7 @@ type Middleware struct {
 	c        Config
 	carriers []Carrier // all that are accepted; the one that sessions get comes first
 	over     timeouts
+	warned   atomic.Bool // of a cookie that is dropped
 }
 
 // New checks c and returns a Middleware. It reports every mistake at once.
