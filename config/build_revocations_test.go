@@ -142,3 +142,30 @@ func TestFullListOfRevocations(t *testing.T) {
 		})
 	}
 }
+
+// A session that was remembered is logged out under the ordinary limits. A token
+// from before would live much longer, and must not open it again.
+func TestLogoutReachesTokensUnderLongerLimits(t *testing.T) {
+	for _, mode := range []config.Mode{config.Stateless, config.Opaque, config.Auto} {
+		for _, single := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, single instance %v", mode, single), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					app := build(t, config.Config{
+						Mode:        mode,
+						Keys:        config.Keys{File: keyFile(t)},
+						Revocations: config.Revocations{SingleInstance: single},
+					}, config.Options{})
+					remembered := visit(t, app, login(t, app, "alice"), func(s *session.Session) { require.NoError(t, s.Remember(true)) })
+					require.Equal(t, "alice", subjectOf(t, app, remembered))
+					ordinary := visit(t, app, remembered, func(s *session.Session) { require.NoError(t, s.Remember(false)) })
+					visit(t, app, ordinary, func(s *session.Session) { require.NoError(t, s.Destroy()) })
+					for range 4 { // past the ordinary lifetime of 12 hours
+						require.Empty(t, subjectOf(t, app, remembered))
+						require.Empty(t, subjectOf(t, app, ordinary))
+						time.Sleep(5 * time.Hour)
+					}
+				})
+			})
+		}
+	}
+}
