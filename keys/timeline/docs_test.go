@@ -3,6 +3,7 @@ package timeline_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"os"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ func TestPictureOfTheDocumentation(t *testing.T) {
 	add := func(now time.Time) {
 		next := func(d keys.Dates) (*keys.Key, error) {
 			seed++
-			return keys.Import(keys.EdDSA, ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize)), d)
+			random := sha256.Sum256([]byte{seed})
+			return keys.Import(keys.EdDSA, ed25519.NewKeyFromSeed(random[:]), d)
 		}
 		after, err := rotation.Add(keys.EdDSA, rotation.AddOptions{Make: next}).Try(set, now)
 		require.NoError(t, err)
