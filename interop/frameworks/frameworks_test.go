@@ -4,7 +4,6 @@ package frameworks_test
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -160,7 +159,7 @@ func (v *visitor) talkUntilLogout() {
 	require.NoError(v.t, conn.Write(v.t.Context(), websocket.MessageText, []byte("hello")))
 	_, text, err := conn.Read(v.t.Context())
 	require.NoError(v.t, err)
-	require.Equal(v.t, "subject=alice streamed=false", fmt.Sprintf("%s", text))
+	require.Equal(v.t, "subject=alice streamed=false", string(text))
 	v.post("/logout", nil)
 	require.NoError(v.t, conn.Write(v.t.Context(), websocket.MessageText, []byte("hello")))
 	_, _, err = conn.Read(v.t.Context())
