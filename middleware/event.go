@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -48,6 +49,9 @@ const (
 // session of rec, which may be nil.
 func (x *exchange) about(kind EventKind, rec *session.Record, err error) Event {
 	e := Event{Kind: kind, Time: x.m.c.Now(), Reason: session.ReasonOf(err), Err: err, Method: x.request.Method, Path: x.request.URL.Path}
+	if of := (*session.RefusedError)(nil); rec == nil && err != nil && errors.As(err, &of) {
+		rec = of.Record
+	}
 	if rec != nil {
 		e.SessionID, e.Subject = rec.ID, rec.Subject
 	}

@@ -83,3 +83,30 @@ func TestRefusalsAreSummedUp(t *testing.T) {
 		assert.Contains(t, got[0], `msg="session refused" `)
 	})
 }
+
+// Whose session it was can be told, unless the store has forgotten it.
+func TestRefusalNamesTheSession(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		var e events
+		m := w.middleware(t, mode, watched(&e))
+		alice := begin(t, m, "alice")
+		id := ""
+		visit(m, alice, func(s *session.Session) { id = s.ID() })
+		w.Advance(time.Second)
+		require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
+		assert.Empty(t, subjectOf(m, alice))
+		got := e.all[len(e.all)-1]
+		assert.Equal(t, middleware.Refused, got.Kind)
+		assert.Equal(t, session.Ended, got.Reason)
+		assert.Equal(t, "alice", got.Subject)
+		assert.Equal(t, id, got.SessionID)
+
+		if mode == "opaque" {
+			return // a tombstone says nothing of its session
+		}
+		bob := begin(t, m, "bob")
+		visit(m, bob, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		assert.Empty(t, subjectOf(m, bob))
+		assert.Equal(t, "bob", e.all[len(e.all)-1].Subject)
+	})
+}

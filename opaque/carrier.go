@@ -317,7 +317,10 @@ func (c *Carrier) get(ctx context.Context, credential string) (found, error) {
 	if err != nil || f.rec == nil {
 		return f, err
 	}
-	return f, c.check(f.rec)
+	if err := c.check(f.rec); err != nil {
+		return f, &session.RefusedError{Record: f.rec, Err: err}
+	}
+	return f, nil
 }
 
 func (c *Carrier) decode(credential, key string, item Item) (found, error) {

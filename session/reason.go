@@ -77,6 +77,19 @@ func ReasonOf(err error) Reason {
 	return Unavailable
 }
 
+// A RefusedError says that a credential is genuine, but doesn't open its session:
+// so it is known whose it was.
+type RefusedError struct {
+	Record *Record // as the credential has it; not to be used as a session
+	Err    error   // why; wraps a [Reason]
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
 // SupersededFor is how long after a renewal the old credential is treated with
 // care: a request that still presents it was most likely sent before the client
 // got the new one. A new cookie in its response would overwrite the new one, so

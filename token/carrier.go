@@ -175,6 +175,9 @@ func (c *Carrier) lives(rec *session.Record, now time.Time) bool {
 func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time) (*session.Record, string, error) {
 	if err := c.c.Revocations.Check(own.rec); err != nil {
 		next, err := c.superseded(ctx, own.rec, now, err)
+		if err != nil {
+			err = &session.RefusedError{Record: own.rec, Err: err}
+		}
 		return nil, next, err
 	}
 	if !now.Before(own.rec.IdleDeadline) {
@@ -205,7 +208,8 @@ func (c *Carrier) superseded(ctx context.Context, rec *session.Record, now time.
 func (c *Carrier) over(ctx context.Context, own *sealed, now time.Time) (*session.Record, string, error) {
 	newest := c.memory.newest(ctx, generationOf(own.rec))
 	if newest != nil && now.Before(newest.rec.IdleDeadline) {
-		return nil, "", fmt.Errorf("token: expired, though its session goes on in newer tokens: %w", session.IdleTimeout)
+		err := fmt.Errorf("token: expired, though its session goes on in newer tokens: %w", session.IdleTimeout)
+		return nil, "", &session.RefusedError{Record: own.rec, Err: err}
 	}
 	return own.rec, own.token, nil
 }
