@@ -112,12 +112,17 @@ func (r *reader) byte() byte {
 	return 0
 }
 
+// uvarint refuses a number that has a shorter spelling, and one of more than 64
+// bits: each record has one encoding.
 func (r *reader) uvarint() uint64 {
 	var v uint64
 	for i := 0; i < binary.MaxVarintLen64; i++ {
 		b := r.byte()
 		v |= uint64(b&0x7f) << (7 * i)
 		if b < 0x80 {
+			overlong := b == 0 && i > 0
+			overflows := b > 1 && i == binary.MaxVarintLen64-1
+			r.ok = r.ok && !overlong && !overflows
 			return v
 		}
 	}

@@ -1,6 +1,7 @@
 package opaque
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -24,10 +25,35 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := decodeRecord(encodeRecord(nil, rec), Item{Version: 1, IdleDeadline: at, Deadline: at})
-		require.NoError(t, err)
-		require.Equal(t, rec, again)
+		require.Equal(t, data, encodeRecord(nil, rec))
 	})
+}
+
+// Each number in a record has one spelling.
+func TestOverlongVarint(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	good := encodeRecord(nil, &session.Record{ID: "id", Lineage: "lineage", Generation: 200, Subject: "alice", CreatedAt: at,
+		AuthenticatedAt: at, Deadline: at, Values: session.NewValues(map[string]string{"a": "1"})})
+	decode := func(data []byte) error {
+		_, err := decodeRecord(data, Item{Version: 1, IdleDeadline: at, Deadline: at})
+		return err
+	}
+	require.NoError(t, decode(good))
+	// A byte above 0x7f after the first two begins a number, or goes on with it;
+	// one below ends it. Spelt with a byte more, the number is the same.
+	refused := 0
+	for i := 2; i < len(good); i++ {
+		longer := slices.Insert(slices.Clone(good), i+1, 0)
+		longer[i] |= 0x80
+		require.Error(t, decode(longer), "byte %d", i)
+		refused++
+	}
+	require.Positive(t, refused)
+	generation := []byte{layout, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	rest := good[4:] // behind the generation, which has two bytes
+	require.NoError(t, decode(slices.Concat(generation, []byte{1}, rest)))
+	require.Error(t, decode(slices.Concat(generation, []byte{2}, rest)), "more than 64 bits")
+	require.Error(t, decode(slices.Concat([]byte{layout, 0, 0xc8, 0x81, 0}, rest)), "the generation in three bytes")
 }
 
 // What is cut off anywhere is refused.

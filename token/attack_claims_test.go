@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -62,6 +63,39 @@ func sessionClaims(now time.Time, more map[string]any) map[string]any {
 		claims[name] = value
 	}
 	return claims
+}
+
+// Each claim that a kind of token has is required by its name: the claims of the
+// other kind don't stand in for it.
+func TestAttackMissingClaim(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	v := b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "https://orders.example" })
+	for _, kind := range []struct {
+		typ      string
+		claims   map[string]any
+		required []string
+		open     func(credential string) error
+	}{
+		{"cloakroom-service+jwt", serviceClaims(b.now, nil), []string{"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp"},
+			func(credential string) error { _, err := v.Verify(t.Context(), credential); return err }},
+		{"cloakroom+jwt", sessionClaims(b.now, nil), []string{"iss", "aud", "sid", "gen", "jti", "iat", "exp", "lin", "ver", "crt", "dl", "data"},
+			func(credential string) error { _, _, err := b.Open(t.Context(), credential); return err }},
+	} {
+		require.NoError(t, kind.open(genuine(t, b.ring, b.now, kind.typ, kind.claims)))
+		for _, name := range kind.required {
+			for _, more := range [][]string{nil, {"lin"}, {"lin", "ver", "crt", "dl", "data"}, {"nbf", "prs"}, {"x", "y", "z"}} {
+				claims := maps.Clone(kind.claims)
+				for _, other := range more {
+					claims[other] = map[string]any{"lin": "bGluZWFnZTE", "ver": 1, "data": struct{}{}, "prs": true}[other]
+					if claims[other] == nil {
+						claims[other] = b.now.Unix()
+					}
+				}
+				delete(claims, name)
+				assert.ErrorIs(t, kind.open(genuine(t, b.ring, b.now, kind.typ, claims)), session.Forged, "%s without %s, with %v", kind.typ, name, more)
+			}
+		}
+	}
 }
 
 // Leeway widens exp and iat by as much as the config says, and no more.

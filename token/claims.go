@@ -2,6 +2,7 @@ package token
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -121,30 +122,33 @@ var errClaims = errors.New("token: a claim is missing or of the wrong type")
 // know are passed over: a newer version may write more.
 func decodeClaims(payload []byte, typ string) (*claims, error) {
 	var c claims
-	seen := 0
+	required, seen := requiredClaims(typ), 0
 	err := jose.Object(payload, func(name string, value []byte) error {
-		required, err := c.decode(name, value)
-		if required {
-			seen++
+		if slices.Contains(required, name) {
+			seen++ // names don't repeat: the gate sees to that
 		}
-		return err
+		return c.decode(name, value)
 	})
 	if err != nil {
 		return nil, err
 	}
-	want := 7
-	if typ == typSession {
-		want = 12
-	}
-	if seen < want || c.sessionID == "" || c.jti == "" || (c.subject == "") != c.authenticatedAt.IsZero() {
+	if seen < len(required) || c.sessionID == "" || c.jti == "" || (c.subject == "") != c.authenticatedAt.IsZero() {
 		return nil, errClaims
 	}
 	return &c, nil
 }
 
-// decode reads one claim, and reports whether it is one that is required, in
-// session tokens or in both kinds. Names don't repeat: the gate sees to that.
-func (c *claims) decode(name string, value []byte) (required bool, err error) {
+// requiredClaims returns the names of the claims that every token of a kind has.
+func requiredClaims(typ string) []string {
+	names := [...]string{"iss", "aud", "sid", "gen", "jti", "iat", "exp", "lin", "ver", "crt", "dl", "data"}
+	if typ == typSession {
+		return names[:]
+	}
+	return names[:7]
+}
+
+// decode reads one claim.
+func (c *claims) decode(name string, value []byte) (err error) {
 	switch name {
 	case "iss":
 		c.issuer, err = jose.String(value)
@@ -171,9 +175,9 @@ func (c *claims) decode(name string, value []byte) (required bool, err error) {
 	case "data":
 		c.values, err = values(value)
 	default:
-		return false, c.decodeOptional(name, value)
+		err = c.decodeOptional(name, value)
 	}
-	return true, err
+	return err
 }
 
 func (c *claims) decodeOptional(name string, value []byte) (err error) {
