@@ -81,6 +81,7 @@ func (x *exchange) begin(found opened) {
 		Now:        x.m.c.Now,
 		Persistent: x.m.c.Cookie.Persistent,
 		Saver:      x,
+		Cookies:    x.m.cookieNames,
 	})
 }
 

@@ -12,10 +12,11 @@ import (
 // handlers change in them. Make one with [New]; the zero Middleware denies
 // every request.
 type Middleware struct {
-	c        Config
-	carriers []Carrier // all that are accepted; the one that sessions get comes first
-	over     timeouts
-	warned   atomic.Bool // of a cookie that is dropped
+	c           Config
+	carriers    []Carrier // all that are accepted; the one that sessions get comes first
+	cookieNames []string  // for session.Session.Cookies
+	over        timeouts
+	warned      atomic.Bool // of a cookie that is dropped
 }
 
 // New checks c and returns a Middleware. It reports every mistake at once.
@@ -25,7 +26,7 @@ func New(c Config) (*Middleware, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	m := &Middleware{c: c, carriers: []Carrier{c.Carrier}}
+	m := &Middleware{c: c, carriers: []Carrier{c.Carrier}, cookieNames: []string{c.Cookie.Name}}
 	if c.Overflow != nil {
 		m.carriers = append(m.carriers, c.Overflow)
 	}

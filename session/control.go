@@ -11,6 +11,7 @@ type Options struct {
 	Now        func() time.Time // the clock; required
 	Persistent bool             // whether a session that begins is remembered; see Session.Remember
 	Saver      Saver            // required
+	Cookies    []string         // the names of the cookies that a credential travels in; see Session.Cookies
 }
 
 // A Saver saves the pending changes of the session that it was given to; it is

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -87,6 +88,11 @@ func (s *Session) ExpiresAt() time.Time { return s.record().IdleDeadline }
 
 // Persistent reports whether the session is remembered; see [Session.Remember].
 func (s *Session) Persistent() bool { return s.record().Persistent }
+
+// Cookies returns the names of the cookies that hold the visitor's credential.
+// Whoever passes a request on removes them: they open the session here, and
+// nobody else needs them. token.Transport does.
+func (s *Session) Cookies() []string { return slices.Clone(s.o.Cookies) }
 
 // Snapshot returns the session as this request sees it, all fields of one
 // moment; a zero Record if it doesn't exist.

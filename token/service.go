@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -132,7 +134,9 @@ type TransportConfig struct {
 // A Transport is an http.RoundTripper that vouches for the subject of the
 // session in each request's context: it adds a service token as a bearer token
 // (RFC 6750, Section 2.1). Make the outgoing request with the context of the
-// incoming one.
+// incoming one. If it carries the incoming one's cookies, as one of
+// httputil.ReverseProxy does, those of the session are removed: the service must
+// not be able to open the session here.
 type Transport struct {
 	c      TransportConfig
 	origin url.URL
@@ -168,7 +172,27 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+bearer)
+	removeCookies(r.Header, session.From(r.Context()).Cookies())
 	return t.c.Base.RoundTrip(r)
+}
+
+// removeCookies removes the cookies called names, and leaves others as they are.
+func removeCookies(h http.Header, names []string) {
+	var kept []string
+	for _, line := range h["Cookie"] {
+		pairs := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
+			name, _, _ := strings.Cut(pair, "=")
+			return slices.Contains(names, strings.TrimSpace(name))
+		})
+		if rest := strings.TrimSpace(strings.Join(pairs, ";")); rest != "" {
+			kept = append(kept, rest)
+		}
+	}
+	if kept == nil {
+		h.Del("Cookie")
+		return
+	}
+	h["Cookie"] = kept
 }
 
 func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
