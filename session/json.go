@@ -2,7 +2,9 @@ package session
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -29,8 +31,10 @@ func encode(name string, v any) (string, error) {
 		jsontext.AllowInvalidUTF8(false), jsontext.AllowDuplicateNames(false),
 		jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
 	if err != nil {
-		// The library's text may quote the value, so only its type is told.
-		return "", fmt.Errorf("session: value %q of type %T can't be encoded as JSON: %w", name, v, BadValue)
+		return "", fmt.Errorf("session: value %q of type %T can't be kept as JSON: %s: %w", name, v, whyNotEncoded(v, err), BadValue)
+	}
+	if why := losesValue(reflect.ValueOf(v)); why != "" {
+		return "", fmt.Errorf("session: value %q of type %T can't be kept as JSON: %s: %w", name, v, why, BadValue)
 	}
 	if depth(data) > maxDepth {
 		return "", fmt.Errorf("session: value %q of type %T is nested deeper than %d: %w", name, v, maxDepth, BadValue)
@@ -40,10 +44,33 @@ func encode(name string, v any) (string, error) {
 
 // decode reads JSON text into v, as encoding/json does.
 func decode(name, text string, v any) error {
-	if err := json.Unmarshal([]byte(text), v); err != nil {
-		return fmt.Errorf("session: value %q can't be decoded into %T: %w", name, v, BadValue)
+	err := json.Unmarshal([]byte(text), v)
+	if err == nil {
+		return nil
 	}
-	return nil
+	// The library's text may quote the value, so the cause is told in ours.
+	why := "the value is " + kindOf(text) + ", and not one of that type"
+	if errors.As(err, new(*json.InvalidUnmarshalError)) {
+		why = "it needs a pointer that is not nil"
+	}
+	return fmt.Errorf("session: value %q can't be decoded into %T: %s: %w", name, v, why, BadValue)
+}
+
+// kindOf says what JSON text is.
+func kindOf(text string) string {
+	switch jsontext.Value(text).Kind() {
+	case '{':
+		return "a JSON object"
+	case '[':
+		return "a JSON array"
+	case '"':
+		return "a JSON string"
+	case 't', 'f':
+		return "a JSON boolean"
+	case '0':
+		return "a JSON number"
+	}
+	return "null"
 }
 
 func checkName(name string) error {

@@ -16,7 +16,9 @@ func (k Key[T]) Get(s *Session) T {
 }
 
 // Lookup returns the value and whether there is one. A value that isn't a T is
-// an error ([BadValue]): an older version of the program may have kept it.
+// an error ([BadValue]): an older version of the program may have kept it. Then
+// [Key.Update] fails too, and leaves the value as it is; Set and Delete work, and
+// [Key.Take] removes it.
 func (k Key[T]) Lookup(s *Session) (T, bool, error) {
 	json, ok := s.record().Values.Get(string(k))
 	if !ok {
@@ -35,6 +37,7 @@ func (k Key[T]) Delete(s *Session) error { return s.Delete(string(k)) }
 // Take returns the value and removes it: a flash message. A value that another
 // request leaves there in the meantime isn't lost. Two requests at once may
 // both take the same value; where only one may, use [Key.Update] and [Session.Save].
+// A value that isn't a T is removed as well, and the error says so.
 func (k Key[T]) Take(s *Session) (T, bool, error) {
 	var zero T
 	s.mu.Lock()
@@ -47,10 +50,10 @@ func (k Key[T]) Take(s *Session) (T, bool, error) {
 		return zero, false, nil
 	}
 	v, _, err := k.decode(json)
-	if err != nil {
-		return zero, true, err
+	if failed := s.addLocked(op{kind: opTake, name: string(k), was: json}, false); failed != nil {
+		return v, true, failed
 	}
-	return v, true, s.addLocked(op{kind: opTake, name: string(k), was: json}, false)
+	return v, true, err
 }
 
 // Update replaces the value by what f makes of it, the zero T standing for
