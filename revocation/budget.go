@@ -50,7 +50,9 @@ func (l *List) isFull(now time.Time) bool {
 	}
 	full := l.nearlyFull()
 	if full && l.full.CompareAndSwap(false, true) {
-		l.reports.tell(fmt.Errorf("revocation: the list holds %d entries, %d %% of MaxEntries: new stateless sessions of visitors who have not logged in are refused until there is room; raise MaxEntries (55 bytes of memory each), or find out who logs out so often", l.Len(), fullPercent))
+		l.reports.tell(fmt.Errorf("revocation: the list holds %d entries, %d %% of MaxEntries: "+
+			"new stateless sessions of visitors who have not logged in are refused until there is room; "+
+			"raise MaxEntries (55 bytes of memory each), or find out who logs out so often", l.Len(), fullPercent))
 	}
 	return full
 }

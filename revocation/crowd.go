@@ -37,7 +37,7 @@ type member struct {
 // newCrowds is for a list of so many entries: with two counters for each, one
 // subject in ten million shares a counter that is full.
 func newCrowds(maxEntries int) *crowds {
-	return &crowds{size: max(1<<10, min(2*maxEntries, maxCounters)), members: make(map[key][]member)}
+	return &crowds{size: 2 * min(maxEntries, maxCounters/2), members: make(map[key][]member)}
 }
 
 // add notes an entry that is new to the table. When there are too many of the

@@ -52,7 +52,8 @@ func (j *journal) lock(wait time.Duration) error {
 	defer cancel()
 	unlock, err := durable.Lock(ctx, j.path)
 	if errors.Is(err, durable.ErrLocked) {
-		return fmt.Errorf("revocation: journal %s is still open in another process after %v: stop that one, or give each its own journal: %w", j.path, wait, err)
+		return fmt.Errorf("revocation: journal %s is still open in another process after %v: "+
+			"stop that one, or give each its own journal: %w", j.path, wait, err)
 	}
 	if err != nil {
 		return fmt.Errorf("revocation: %w", err)

@@ -205,7 +205,8 @@ func (j *journal) check() {
 	}
 	j.failed = changed
 	if j.repair(); j.failed == nil {
-		j.report(fmt.Errorf("revocation: journal %s was changed by somebody else: %w. It has been written anew, and nothing is lost; leave it out of what did that, such as a rotation of logs", j.path, changed))
+		j.report(fmt.Errorf("revocation: journal %s was changed by somebody else: %w; "+
+			"it has been written anew, and nothing is lost; exclude it from what did that, such as a rotation of logs", j.path, changed))
 	}
 }
 
@@ -223,7 +224,8 @@ func (j *journal) tell() {
 	if !begins {
 		return
 	}
-	j.report(fmt.Errorf("revocation: the journal can't be written, and what ends now would be forgotten by a restart; see to the disk, it is tried again every %v: %w", retryEvery, j.failed))
+	j.report(fmt.Errorf("revocation: the journal can't be written, and what ends now would be forgotten by a restart; "+
+		"see to the disk, it is tried again every %v: %w", retryEvery, j.failed))
 }
 
 // compact rewrites a file that is mostly dead. If that fails, the old one still
