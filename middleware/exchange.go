@@ -65,7 +65,10 @@ func (s *scope) Value(key any) any {
 func newExchange(m *Middleware, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{m: m, request: r, ctx: r.Context()}
 	x.scope = scope{Context: x.ctx, m: m}
-	x.out = response{inner: w, x: x, entered: maps.Clone(w.Header())}
+	x.out = response{inner: w, x: x}
+	if h := w.Header(); len(h) > 0 {
+		x.out.entered = maps.Clone(h)
+	}
 	return x
 }
 
