@@ -10,6 +10,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwe"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
@@ -40,7 +41,7 @@ func (p protection) given() bool { return p.passphrase != nil || p.key != nil }
 // a line break. Its salt and its content key are new each time.
 func (p protection) encrypt(text []byte) ([]byte, error) {
 	if err := p.check(); err != nil {
-		return nil, fmt.Errorf("keys: encrypt the key file: %w", err)
+		return nil, fmt.Errorf("keys: encrypt the key file: %w", fault.Inner(err))
 	}
 	if p.key == nil && utf8.RuneCount(p.passphrase) < minPassphrase {
 		return nil, fmt.Errorf("keys: encrypt the key file: the passphrase is shorter than %d characters; use five or more random words", minPassphrase)
@@ -53,7 +54,7 @@ func (p protection) encrypt(text []byte) ([]byte, error) {
 		return jwe.Encrypt(text, p.jwx(), jwe.WithContentEncryption(jwa.A256GCM()), jwe.WithProtectedHeaders(headers), jwe.WithPBES2Count(minIterations))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("keys: encrypt the key file: %w", err)
+		return nil, fmt.Errorf("keys: encrypt the key file: %w", fault.Inner(err))
 	}
 	return append(token, '\n'), nil
 }
@@ -73,7 +74,7 @@ func (p protection) decrypt(data []byte) ([]byte, error) {
 	token := bytes.TrimSuffix(data, []byte("\n"))
 	header, err := parseFileHeader(string(token))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotOpened, err)
+		return nil, fmt.Errorf("%w: %w", errNotOpened, fault.Inner(err))
 	}
 	if err := p.fits(header); err != nil {
 		return nil, err

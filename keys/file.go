@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
@@ -111,9 +112,9 @@ func (f File) parse(data []byte) (*Set, error) {
 
 func (f File) explainInvalid(text []byte, err error) error {
 	if what := foreign(text); what != "" {
-		return fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import: %w", ErrInvalidFile, f.Path, what, err)
+		return fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import: %w", ErrInvalidFile, f.Path, what, fault.Inner(err))
 	}
-	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup%s, and then restart every instance: %w", ErrInvalidFile, f.Path, f.suchAs(), err)
+	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup%s, and then restart every instance: %w", ErrInvalidFile, f.Path, f.suchAs(), fault.Inner(err))
 }
 
 // suchAs names the file before the last change, if it is there.
@@ -139,7 +140,7 @@ func (f File) InsecurePrivateText() ([]byte, error) {
 func (f File) decrypt(data []byte) ([]byte, error) {
 	text, err := f.open(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrInvalidFile, f.Path, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalidFile, f.Path, fault.Inner(err))
 	}
 	return text, nil
 }
@@ -269,7 +270,7 @@ func (f File) Create(ctx context.Context, s *Set) error {
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("keys: there is a key file already, and it was not touched; choose another path, or remove it yourself: %w", err)
 		}
-		return fmt.Errorf("keys: create key file: %w", explainLock(err))
+		return fmt.Errorf("keys: create key file: %w", fault.Inner(explainLock(err)))
 	}
 	s.generation = 1
 	return nil
@@ -314,7 +315,7 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 	}
 	unlock, err := durable.Lock(ctx, f.Path)
 	if err != nil {
-		return fmt.Errorf("keys: update key file: %w", explainLock(err))
+		return fmt.Errorf("keys: update key file: %w", fault.Inner(explainLock(err)))
 	}
 	defer unlock()
 	before, raw, err := f.load()
@@ -354,7 +355,7 @@ func (f File) replace(next File, raw []byte, s *Set, opts []durable.Option) erro
 		err = durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify), durable.Verify(unchanged))...)
 	}
 	if err != nil {
-		return fmt.Errorf("keys: update key file: %w", err)
+		return fmt.Errorf("keys: update key file: %w", fault.Inner(err))
 	}
 	return nil
 }
@@ -363,7 +364,7 @@ func (f File) replace(next File, raw []byte, s *Set, opts []durable.Option) erro
 func (f File) checkReplaceable() error {
 	info, err := os.Stat(f.Path)
 	if err != nil {
-		return fmt.Errorf("keys: update key file: %w", err)
+		return fmt.Errorf("keys: update key file: %w", fault.Inner(err))
 	}
 	if hasModes && info.Mode().Perm()&0o040 != 0 {
 		return fmt.Errorf("%w: the group can read %s, and could not read what is written in its place, with mode 0600; change it where it comes from, or run: chmod 600 %s", ErrUnsafeFile, f.Path, f.Path)
@@ -430,7 +431,7 @@ func (f File) verify(data []byte) error {
 
 func explainLock(err error) error {
 	if errors.Is(err, durable.ErrLocked) {
-		return fmt.Errorf("%w; try again: %w", ErrLocked, err)
+		return fmt.Errorf("%w; try again: %w", ErrLocked, fault.Inner(err))
 	}
 	return err
 }

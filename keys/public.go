@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
@@ -40,7 +41,7 @@ func encodePublic(keys []*Key, now time.Time) ([]byte, error) {
 		}
 		m, err := describe(k.public)
 		if err != nil {
-			return nil, fmt.Errorf("keys: publish key %s: %w", k.id, err)
+			return nil, fmt.Errorf("keys: publish key %s: %w", k.id, fault.Inner(err))
 		}
 		set.Keys = append(set.Keys, publicKey{m.public(), k.id, string(k.alg), string(Signature)})
 	}
@@ -184,7 +185,7 @@ func (s *publicSet) parse(value []byte) error {
 	kid, k, unusable, err := parsePublicKey(value)
 	switch {
 	case err != nil:
-		return fmt.Errorf("keys: key number %d: %w", number, err)
+		return fmt.Errorf("keys: key number %d: %w", number, fault.Inner(err))
 	case kid != "" && slices.Contains(s.kids, kid):
 		return fmt.Errorf("keys: key number %d has the kid of another one", number)
 	case unusable != nil:

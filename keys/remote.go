@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
@@ -170,13 +171,13 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 		err = running.wait(ctx)
 	}
 	if k != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err) // or a thief would hang up to be judged by the old set
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, fault.Inner(err)) // or a thief would hang up to be judged by the old set
 	}
 	if k, _ := r.find(kid, now); k != nil {
 		return k, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, fault.Inner(err))
 	}
 	return nil, ErrUnknownKey
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
@@ -382,7 +383,7 @@ func (s *Set) parseKey(value []byte) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("key number %d: %w", len(s.keys)+1, err)
+		return fmt.Errorf("key number %d: %w", len(s.keys)+1, fault.Inner(err))
 	}
 	return nil
 }
@@ -400,7 +401,7 @@ func (s *Set) parsePruned(value []byte) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("pruned key number %d: %w", len(s.pruned)+1, err)
+		return fmt.Errorf("pruned key number %d: %w", len(s.pruned)+1, fault.Inner(err))
 	}
 	return nil
 }

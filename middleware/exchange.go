@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/reqcopy"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -184,7 +185,7 @@ func (x *exchange) bypassed() error {
 	if cause == nil {
 		cause = session.TooLate
 	}
-	err := fmt.Errorf("middleware: the handler answered through another ResponseWriter than the middleware's, so no cookie could be sent; wrap the whole framework with Handler: %w", cause)
+	err := fmt.Errorf("middleware: the handler answered through another ResponseWriter than the middleware's, so no cookie could be sent; wrap the whole framework with Handler: %w", fault.Inner(cause))
 	x.failed(x.kept, err)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -77,7 +78,7 @@ func (x *exchange) withheld(r *http.Request) {
 func (x *exchange) superseded(err error) {
 	renewed := new(session.SupersededError)
 	if errors.As(err, &renewed) && renewed.Recent(x.m.c.Now()) {
-		x.elsewhere = fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie would overwrite that one's: %w", err)
+		x.elsewhere = fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie would overwrite that one's: %w", fault.Inner(err))
 	}
 }
 

@@ -440,8 +440,9 @@ func unavailable(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if session.ReasonOf(err) != session.Unavailable {
-		return fmt.Errorf("opaque: can't %s: %w", what, err)
+	var reason session.Reason
+	if errors.As(err, &reason) {
+		return fmt.Errorf("opaque: can't %s: %w", what, fault.Inner(err))
 	}
-	return fmt.Errorf("opaque: can't %s: %w: %w", what, err, session.Unavailable)
+	return fmt.Errorf("opaque: can't %s: %w: %w", what, fault.Inner(err), session.Unavailable)
 }

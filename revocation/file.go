@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 )
 
 const (
@@ -53,10 +54,10 @@ func (j *journal) lock(wait time.Duration) error {
 	unlock, err := durable.Lock(ctx, j.path)
 	if errors.Is(err, durable.ErrLocked) {
 		return fmt.Errorf("revocation: journal %s is still open in another process after %v: "+
-			"stop that one, or give each its own journal: %w", j.path, wait, err)
+			"stop that one, or give each its own journal: %w", j.path, wait, fault.Inner(err))
 	}
 	if err != nil {
-		return fmt.Errorf("revocation: %w", err)
+		return fmt.Errorf("revocation: %w", fault.Inner(err))
 	}
 	j.unlock = unlock
 	return nil
@@ -65,7 +66,7 @@ func (j *journal) lock(wait time.Duration) error {
 // load puts in force what the file says, and leaves the file open and whole.
 func (l *List) load(j *journal) error {
 	if err := durable.Sweep(j.path); err != nil {
-		return fmt.Errorf("revocation: journal: %w", err)
+		return fmt.Errorf("revocation: journal: %w", fault.Inner(err))
 	}
 	data, err := j.read()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,7 +82,7 @@ func (l *List) load(j *journal) error {
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("revocation: journal %s: %w", j.path, err)
+		return fmt.Errorf("revocation: journal %s: %w", j.path, fault.Inner(err))
 	}
 	j.entries, j.size, j.compactAt = n, int64(len(data)), compactAt(l.Len())
 	if torn || n >= j.compactAt {
@@ -103,11 +104,11 @@ func (j *journal) read() ([]byte, error) {
 		j.file, err = os.OpenFile(j.path, os.O_RDWR|os.O_APPEND, 0)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("revocation: journal: %w", err)
+		return nil, fmt.Errorf("revocation: journal: %w", fault.Inner(err))
 	}
 	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
 	if _, err := data.ReadFrom(j.file); err != nil {
-		return nil, fmt.Errorf("revocation: journal: %w", err)
+		return nil, fmt.Errorf("revocation: journal: %w", fault.Inner(err))
 	}
 	return data.Bytes(), nil
 }
@@ -214,7 +215,7 @@ func (j *journal) rewrite() error {
 	j.entries, j.size, j.compactAt = entries, int64(len(lines)), compactAt(entries)
 	file, err := os.OpenFile(j.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
-		return fmt.Errorf("revocation: journal: %w", err)
+		return fmt.Errorf("revocation: journal: %w", fault.Inner(err))
 	}
 	if j.file != nil {
 		j.file.Close() // nothing is left to be written through it

@@ -92,7 +92,7 @@ func ExampleSession_Set_tooLate() {
 		fmt.Println(err)
 	})
 	// Output:
-	// session: the response has begun, so this change can't reach the client; make it before the first byte: session too_late
+	// session: the response has begun, so this change can't reach the client; make it before the first byte: too late
 	// the response has begun
 }
 

@@ -1,6 +1,10 @@
 package session
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/cloakroom-go/cloakroom/internal/fault"
+)
 
 // A Key is the name of a value and its type. Declare it once, as a constant of
 // the package that owns the value:
@@ -116,7 +120,7 @@ func (k Key[T]) decode(json string) (T, bool, error) {
 	var v T
 	if err := decode(string(k), json, &v); err != nil {
 		var zero T
-		return zero, true, fmt.Errorf("session: Key[%T]: %w", v, err)
+		return zero, true, fmt.Errorf("session: Key[%T]: %w", v, fault.Inner(err))
 	}
 	return v, true, nil
 }

@@ -35,22 +35,23 @@ const (
 	reasonsEnd
 )
 
-var reasonNames = [reasonsEnd]string{
-	Malformed:    "malformed",
-	Forged:       "forged",
-	UnknownKey:   "unknown_key",
-	NotFound:     "not_found",
-	Ambiguous:    "ambiguous",
-	IdleTimeout:  "idle_timeout",
-	LifetimeOver: "lifetime_over",
-	Ended:        "ended",
-	Conflict:     "conflict",
-	TooLarge:     "too_large",
-	BadValue:     "bad_value",
-	TooLate:      "too_late",
-	Unavailable:  "unavailable",
-	NoMiddleware: "no_middleware",
-	CrossOrigin:  "cross_origin",
+// reasonTexts holds a label for logs and metrics, and a text for people.
+var reasonTexts = [reasonsEnd]struct{ label, prose string }{
+	Malformed:    {"malformed", "malformed"},
+	Forged:       {"forged", "not genuine"},
+	UnknownKey:   {"unknown_key", "key not trusted"},
+	NotFound:     {"not_found", "not found"},
+	Ambiguous:    {"ambiguous", "ambiguous"},
+	IdleTimeout:  {"idle_timeout", "idle for too long"},
+	LifetimeOver: {"lifetime_over", "lifetime over"},
+	Ended:        {"ended", "ended"},
+	Conflict:     {"conflict", "conflict"},
+	TooLarge:     {"too_large", "too large"},
+	BadValue:     {"bad_value", "can't be kept"},
+	TooLate:      {"too_late", "too late"},
+	Unavailable:  {"unavailable", "unavailable"},
+	NoMiddleware: {"no_middleware", "no session middleware"},
+	CrossOrigin:  {"cross_origin", "from another origin"},
 }
 
 // String returns the reason as a short label in snake case, "none" for zero.
@@ -58,11 +59,17 @@ func (r Reason) String() string {
 	if r == 0 || r >= reasonsEnd {
 		return "none"
 	}
-	return reasonNames[r]
+	return reasonTexts[r].label
 }
 
-// Error makes a Reason an error, for errors.Is and as the end of a chain.
-func (r Reason) Error() string { return "session " + r.String() }
+// Error makes a Reason an error, for errors.Is and as the end of a chain: its
+// text is a few words for people. Logs that people count in use String.
+func (r Reason) Error() string {
+	if r == 0 || r >= reasonsEnd {
+		return "no reason"
+	}
+	return reasonTexts[r].prose
+}
 
 // ReasonOf returns the Reason in err's chain, 0 for no error. An error that
 // names none comes from something that could not tell: [Unavailable].

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -309,11 +310,14 @@ func forged(err error) error { return fmt.Errorf("%w: %w", err, session.Forged) 
 // keyError tells a key that is not trusted from one that could not be fetched.
 func keyError(err error) error {
 	if errors.Is(err, keys.ErrUnknownKey) || errors.Is(err, keys.ErrKeyExpired) || errors.Is(err, keys.ErrKeyRevoked) {
-		return fmt.Errorf("token: %w: %w", err, session.UnknownKey)
+		return fmt.Errorf("token: %w: %w", fault.Inner(err), session.UnknownKey)
 	}
 	return unavailable("look up a key", err)
 }
 
 func unavailable(what string, err error) error {
-	return fmt.Errorf("token: can't %s: %w: %w", what, err, session.Unavailable)
+	if errors.Is(err, session.Unavailable) {
+		return fmt.Errorf("token: can't %s: %w", what, fault.Inner(err))
+	}
+	return fmt.Errorf("token: can't %s: %w: %w", what, fault.Inner(err), session.Unavailable)
 }

@@ -130,14 +130,14 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 func (v *Verifier) Check(r *http.Request) (*Caller, error) {
 	fields := r.Header["Authorization"]
 	if len(fields) == 0 {
-		return nil, fmt.Errorf("token: no Authorization header: %w", errNoToken)
+		return nil, fmt.Errorf("token: no Authorization header: %w", fault.Inner(errNoToken))
 	}
 	if len(fields) > 1 {
 		return nil, fmt.Errorf("token: several Authorization headers: %w", session.Ambiguous)
 	}
 	scheme, bearer, ok := strings.Cut(fields[0], " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return nil, fmt.Errorf("token: Authorization is not of scheme Bearer: %w", errNoToken)
+		return nil, fmt.Errorf("token: Authorization is not of scheme Bearer: %w", fault.Inner(errNoToken))
 	}
 	return v.Verify(r.Context(), strings.TrimLeft(bearer, " ")) // RFC 9110, Section 11.4: one or more spaces
 }
