@@ -35,6 +35,15 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// Set makes the clock show t: the day before a deadline, say. Set it before the
+// first session is made, or keep it from going back: sessions that were seen
+// later than now confuse a test.
+func (c *Clock) Set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
+}
+
 // A Kit is a middleware for tests, and what stands behind it.
 type Kit struct {
 	Middleware  *middleware.Middleware // as New has configured it

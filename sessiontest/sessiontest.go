@@ -44,6 +44,9 @@ type Session struct {
 	// AuthenticatedAt is when Subject has logged in. The zero time means now.
 	AuthenticatedAt time.Time
 
+	// Persistent is session.Session.Remember(true): the session is remembered.
+	Persistent bool
+
 	// Values are the session's values: anything that session.Session.Set takes.
 	Values map[string]any
 
@@ -80,7 +83,7 @@ func Request(r *http.Request, s Session) *http.Request {
 
 // record returns the state in which the session begins, nil for none.
 func (s Session) record(o session.Options) *session.Record {
-	if s.ID == "" && s.Subject == "" && len(s.Values) == 0 {
+	if s.ID == "" && s.Subject == "" && !s.Persistent && len(s.Values) == 0 {
 		return nil
 	}
 	draft, control := session.Begin(nil, o)
@@ -99,6 +102,11 @@ func (s Session) record(o session.Options) *session.Record {
 
 // begin makes a new session hold what s says.
 func (s Session) begin(to *session.Session) error {
+	if s.Persistent {
+		if err := to.Remember(true); err != nil {
+			return err
+		}
+	}
 	if s.Subject == "" && len(s.Values) == 0 {
 		return to.Remember(to.Persistent()) // changes nothing, and makes it exist
 	}
@@ -140,11 +148,12 @@ func must(err error) {
 // A Result is what a handler has left of a session. For more, such as typed
 // values, ask session.From for it, as the handler does.
 type Result struct {
-	ID        string         // "" if there is no session now
-	Subject   string         // who is logged in; "" for nobody
-	Values    map[string]any // as encoding/json decodes them: numbers are float64
-	Renewed   bool           // by Login, Renew or Remember: the visitor would get a new credential
-	Destroyed bool           // by Destroy
+	ID         string         // "" if there is no session now
+	Subject    string         // who is logged in; "" for nobody
+	Persistent bool           // whether the session is remembered
+	Values     map[string]any // as encoding/json decodes them: numbers are float64
+	Renewed    bool           // by Login, Renew or Remember: the visitor would get a new credential
+	Destroyed  bool           // by Destroy
 }
 
 // After returns what has become of the session of r, which [Request] has
@@ -156,7 +165,7 @@ func After(r *http.Request) Result {
 		panic("sessiontest: After needs the request that Request has returned, or one made of it")
 	}
 	rec := k.session.Snapshot()
-	after := Result{ID: rec.ID, Subject: rec.Subject, Values: map[string]any{}, Destroyed: k.control.Destroyed()}
+	after := Result{ID: rec.ID, Subject: rec.Subject, Persistent: rec.Persistent, Values: map[string]any{}, Destroyed: k.control.Destroyed()}
 	after.Renewed = rec.ID != "" && rec.Generation > 1 && (k.before == nil || rec.Generation != k.before.Generation)
 	for name, text := range rec.Values.All() {
 		var v any

@@ -169,3 +169,30 @@ func TestKitOpaque(t *testing.T) {
 	subject, _ := seen(t, kit, cookie)
 	require.Empty(t, subject)
 }
+
+// A remembered session lives as long as the policy says for those.
+func TestPersistent(t *testing.T) {
+	for _, subject := range []string{"", "alice"} {
+		want := sessiontest.Session{Subject: subject, Persistent: true}
+		r := sessiontest.Request(httptest.NewRequest(http.MethodGet, "/", nil), want)
+		s := session.From(r.Context())
+		if !s.Persistent() || s.IsNew() || s.Subject() != subject || !sessiontest.After(r).Persistent {
+			t.Errorf("subject %q: the session is not remembered", subject)
+		}
+		if err := s.Remember(false); err != nil || sessiontest.After(r).Persistent {
+			t.Errorf("subject %q: the session is still remembered: %v", subject, err)
+		}
+		kit := sessiontest.New(t, nil)
+		kit.Clock.Set(time.Date(2030, 12, 31, 23, 59, 59, 0, time.UTC))
+		r = httptest.NewRequest(http.MethodGet, "/", nil)
+		r.AddCookie(kit.Cookie(want))
+		kit.Clock.Advance(13 * 24 * time.Hour)
+		app := kit.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s := session.From(r.Context())
+			if s.IsNew() || s.CreatedAt().Year() != 2030 {
+				t.Errorf("subject %q: the session is over, or was created at %v", subject, s.CreatedAt())
+			}
+		}))
+		app.ServeHTTP(httptest.NewRecorder(), r)
+	}
+}
