@@ -13,6 +13,12 @@ const maxCookieAge = 400 * 24 * time.Hour
 
 // Cookie says how a credential travels. HttpOnly is always set, and so is
 // Secure unless InsecureAllowHTTP says otherwise.
+//
+// A browser doesn't tell which attributes a cookie has. After they were changed in
+// the configuration, a visitor gets the new ones with the next new credential:
+// with the next change of a session in a token, and of a session in a store at its
+// next login, renewal or move. Change Name together with Path and Domain, or the
+// browser keeps, and sends, the old cookie and the new one.
 type Cookie struct {
 	// Name is the cookie's name; "" means "__Host-session". The prefix "__Host-"
 	// makes browsers refuse a cookie that another host or path has planted.
@@ -43,8 +49,10 @@ type Cookie struct {
 	Persistent bool
 
 	// InsecureAllowHTTP leaves out Secure, so that the credential travels in the
-	// clear. For development on a host other than localhost; rules out the
-	// prefixes "__Host-" and "__Secure-".
+	// clear. For development on a host other than localhost, where Chrome and
+	// Firefox accept Secure cookies over plain HTTP; Safari is reported to drop them
+	// there too, which we have not tried. Rules out the prefixes "__Host-" and
+	// "__Secure-".
 	InsecureAllowHTTP bool
 }
 

@@ -35,6 +35,12 @@ const (
 	Refused EventKind = "refused" // a credential was presented that opens nothing, or a request came from another origin
 	Failed  EventKind = "failed"  // a session could not be opened or saved
 
+	// NearlyFull: the session fills three quarters of its cookie or more. Soon its
+	// changes will fail with session.TooLarge. There is about one such event for
+	// each session, and none where a session that is too large goes to another
+	// carrier.
+	NearlyFull EventKind = "nearly_full"
+
 	Abandoned EventKind = "abandoned" // the client went away before its session was opened
 
 	// CookieDropped: a browser uses plain HTTP, where it drops the Secure cookie

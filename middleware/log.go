@@ -68,7 +68,7 @@ func (e Event) level() slog.Level {
 			return slog.LevelInfo
 		}
 		return slog.LevelWarn
-	case CookieDropped:
+	case CookieDropped, NearlyFull:
 		return slog.LevelWarn
 	case EndedSubject, EndedAll:
 		if e.Err != nil {

@@ -15,7 +15,7 @@ type Middleware struct {
 	c           Config
 	carriers    []Carrier // all that are accepted; the one that sessions get comes first
 	cookieNames []string  // for session.Session.Cookies
-	over        timeouts
+	over, large timeouts
 	warned      atomic.Bool // of a cookie that is dropped
 }
 

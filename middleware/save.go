@@ -252,6 +252,10 @@ func (x *exchange) keep(carrier Carrier, credential string, rec *session.Record,
 	if kind != "" {
 		x.event(kind, rec, nil)
 	}
+	if !x.m.c.Cookie.roomy(credential) && x.m.c.Overflow == nil && x.m.large.first(rec.ID) {
+		x.event(NearlyFull, rec, fmt.Errorf("middleware: the session fills %d of the %d bytes that a cookie's name and value may have: keep less in it, or use mode auto or opaque",
+			len(x.m.c.Cookie.Name)+len(credential), maxCookieBytes))
+	}
 }
 
 // reopen learns what a faster request has left.

@@ -2,9 +2,9 @@ package middleware
 
 import "sync"
 
-// timeouts remembers for which sessions OnTimeout has been called, so that the
-// parallel requests of a page don't call it each. It keeps the last few
-// thousand session IDs: two sets that take turns.
+// timeouts remembers of which sessions something has been told, so that the
+// parallel requests of a page don't tell it each: that they are over, or nearly
+// full. It keeps the last few thousand session IDs: two sets that take turns.
 type timeouts struct {
 	mu            sync.Mutex // guards recent and older
 	recent, older map[string]struct{}
