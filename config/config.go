@@ -105,7 +105,7 @@ const (
 
 // Keys says where the keys of session tokens are.
 type Keys struct {
-	// File is the key file that keygen made. Modes stateless and auto need it.
+	// File is the key file that keygen made, or Create. Modes stateless and auto need it.
 	// A relative path starts at the working directory.
 	File string `yaml:"file,omitempty" json:"file,omitzero" env:"KEYSET"`
 
@@ -120,6 +120,12 @@ type Keys struct {
 	// Reload is how often File is looked at for changes. 0 means 30 seconds. The policy of
 	// the keys must allow for it (keygen policy --reload-interval).
 	Reload Duration `yaml:"reload,omitempty" json:"reload,omitzero"`
+
+	// Create makes File if there is none when the application starts, as keygen
+	// init does by default. File must then be on storage that outlives the process
+	// and that all instances share: each would make keys of its own elsewhere, and
+	// refuse the tokens of the others.
+	Create bool `yaml:"create,omitempty" json:"create,omitzero"`
 
 	// Rotate keeps the keys in rotation from within this process, which must be able to write File and
 	// its directory. Several instances that share the file may all do so. Leave it out where keygen does it, or where File

@@ -27,6 +27,7 @@ keys:
   passphrase_env: SHOP_PASSPHRASE
   kek_file: /etc/shop/kek
   kek_env: SHOP_KEK
+  create: true
   rotate: true
   insecure_group_readable: true
 session:
@@ -65,7 +66,7 @@ timeout: 1500ms
 
 const wholeJSON = `{
 	"mode": "auto", "issuer": "https://shop.example", "audience": "shop",
-	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "passphrase_file": "/etc/shop/passphrase", "passphrase_env": "SHOP_PASSPHRASE", "kek_file": "/etc/shop/kek", "kek_env": "SHOP_KEK", "rotate": true, "insecure_group_readable": true},
+	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "passphrase_file": "/etc/shop/passphrase", "passphrase_env": "SHOP_PASSPHRASE", "kek_file": "/etc/shop/kek", "kek_env": "SHOP_KEK", "create": true, "rotate": true, "insecure_group_readable": true},
 	"session": {"preset": "aal2", "idle_timeout": "30m", "lifetime": "12h", "remembered_idle_timeout": "50m", "remembered_lifetime": "20h", "touch_every": "30s", "persistent": true},
 	"cookie": {
 		"name": "__Secure-shop", "path": "\/shop", "domain": "shop.example", "same_site": "strict",
@@ -101,7 +102,7 @@ func wholeEnv() []string {
 func whole() config.Config {
 	return config.Config{
 		Mode: config.Auto, Issuer: "https://shop.example", Audience: "shop",
-		Keys: config.Keys{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek", KEKEnv: "SHOP_KEK", Rotate: true, InsecureGroupReadable: true},
+		Keys: config.Keys{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek", KEKEnv: "SHOP_KEK", Create: true, Rotate: true, InsecureGroupReadable: true},
 		Session: config.Session{
 			Preset: "aal2", IdleTimeout: config.Duration(30 * time.Minute), Lifetime: config.Duration(12 * time.Hour),
 			RememberedIdleTimeout: config.Duration(50 * time.Minute), RememberedLifetime: config.Duration(20 * time.Hour),

@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -35,7 +34,6 @@ func (b *builder) openKeys() {
 	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
 		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))
 	}
-	b.app.Keys.Now = b.o.Now
 }
 
 // refuseKeysWithoutFile reports what is set about a key file that isn't named: it
@@ -55,6 +53,9 @@ func (b *builder) readKeys() {
 		return
 	}
 	ring, err := keys.OpenRing(file)
+	if b.Keys.Create && errors.Is(err, fs.ErrNotExist) {
+		ring, err = b.createKeys(file)
+	}
 	if err != nil {
 		b.fail("keys.file", b.explainKeys(err))
 		return
@@ -66,7 +67,7 @@ func (b *builder) readKeys() {
 	b.checkSigners(ring)
 	if b.writesTokens() {
 		b.life = b.honoured(ring.Policy())
-		for _, m := range b.contradictions(ring.Policy()) {
+		for _, m := range b.contradictions(ring.Policy(), "keygen policy") {
 			b.fail(m.path, m.err)
 		}
 	}
@@ -86,7 +87,7 @@ func (b *builder) checkKeys() {
 
 // keyFile is the key file with what opens it. ok is false if that could not be had.
 func (b *builder) keyFile() (f keys.File, ok bool) {
-	f = keys.File{Path: b.Keys.File, Signers: b.o.Signers, InsecureGroupReadable: b.Keys.InsecureGroupReadable}
+	f = keys.File{Path: b.Keys.File, Signers: b.o.Signers, Now: b.o.Now, InsecureGroupReadable: b.Keys.InsecureGroupReadable}
 	for _, s := range [...]struct {
 		path, value string
 		read        func(string) ([]byte, error)
@@ -125,15 +126,10 @@ func (b *builder) checkWritable() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	unlock, err := durable.Lock(ctx, b.Keys.File)
-	if errors.Is(err, durable.ErrLocked) {
-		return // somebody can
-	}
-	if err != nil {
+	err := b.file.Update(ctx, func(*keys.Set) error { return nil }) // looks whether it could, and changes nothing
+	if err != nil && !errors.Is(err, keys.ErrLocked) {              // then somebody else can
 		b.fail("keys.rotate", fmt.Errorf("this process can't write the key file: %w", err))
-		return
 	}
-	_ = unlock() // the lock is all that was wanted
 }
 
 // A contradiction is between a field of the config and the policy of the keys.
@@ -154,11 +150,12 @@ func (b *builder) honoured(p keys.Policy) session.Policy {
 	return life
 }
 
-// contradictions lists the times that the keys can't honour.
-func (b *builder) contradictions(p keys.Policy) (all []contradiction) {
+// contradictions lists the times that the keys can't honour, with the command
+// that makes them do so.
+func (b *builder) contradictions(p keys.Policy, command string) (all []contradiction) {
 	life := b.life.WithDefaults()
 	tooLong := func(path string, idle time.Duration) {
-		all = append(all, contradiction{path, fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: keygen policy --token-life %s", span.Format(idle), span.Format(p.TokenLife), span.Format(life.RememberedIdleTimeout))})
+		all = append(all, contradiction{path, fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: %s --token-life %s", span.Format(idle), span.Format(p.TokenLife), command, span.Format(life.RememberedIdleTimeout))})
 	}
 	switch {
 	case life.IdleTimeout > p.TokenLife:
@@ -167,7 +164,7 @@ func (b *builder) contradictions(p keys.Policy) (all []contradiction) {
 		tooLong("session.remembered_idle_timeout", life.RememberedIdleTimeout)
 	}
 	if every := b.reloadEvery(); every > p.ReloadInterval {
-		all = append(all, contradiction{"keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: a key could sign before this instance knows it; run: keygen policy --reload-interval %s", span.Format(every), span.Format(p.ReloadInterval), span.Format(every))})
+		all = append(all, contradiction{"keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: a key could sign before this instance knows it; run: %s --reload-interval %s", span.Format(every), span.Format(p.ReloadInterval), command, span.Format(every))})
 	}
 	return all
 }
@@ -244,43 +241,6 @@ func hasFuture(ring *keys.Ring, use keys.Use, now time.Time) bool {
 	return false
 }
 
-// watchKeys reads the key file again whenever it has changed.
-func (b *builder) watchKeys() {
-	if b.Keys.File == "" {
-		return
-	}
-	b.background(func(ctx context.Context) {
-		_ = b.app.Keys.Watch(ctx, b.reloadEvery(), func(err error) {
-			b.o.Logger.ErrorContext(ctx, "something is wrong with the keys", "error", err)
-		})
-	})
-	if b.writesTokens() {
-		b.background(b.watchPolicy)
-	}
-}
-
-// watchPolicy says when the policy of the keys has become one that this application does not keep. The sessions that it has
-// are better than none, so it goes on.
-func (b *builder) watchPolicy(ctx context.Context) {
-	ticker := time.NewTicker(b.reloadEvery())
-	defer ticker.Stop()
-	for told := ""; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now := ""
-		for _, m := range b.contradictions(b.app.Keys.Policy()) {
-			now += fmt.Sprintf("%s %v\n", fieldLabel(m.path), m.err)
-		}
-		if now != told && now != "" {
-			b.o.Logger.ErrorContext(ctx, "the policy of the keys has changed, and contradicts the config", "error", strings.TrimSpace(now))
-		}
-		told = now
-	}
-}
-
 // rotateKeys keeps the keys in rotation, if the config says so.
 func (b *builder) rotateKeys() {
 	if !b.Keys.Rotate {
@@ -295,7 +255,8 @@ func (b *builder) rotator() *rotation.Rotator {
 		Rotated: func(changes []rotation.Change) {
 			b.o.Logger.Info("keys were rotated", "changes", len(changes), "generation", b.app.Keys.Health(b.now()).Generation)
 		},
-		Report: func(err error) { b.o.Logger.Error("keys could not be rotated; it is tried again", "error", err) },
+		Report:    func(err error) { b.o.Logger.Error("keys could not be rotated; it is tried again", "error", err) },
+		Recovered: func() { b.o.Logger.Info("keys can be rotated again") },
 	}
 }
 

@@ -59,8 +59,8 @@ func (p protection) encrypt(text []byte) ([]byte, error) {
 	return append(token, '\n'), nil
 }
 
-// decrypt is the reverse of encrypt, for a file of bounded size. The line break at the end may be missing.
-// The caller says which file it is, and wraps ErrInvalidFile.
+// decrypt is the reverse of encrypt, for a file of bounded size. The caller says
+// which file it is, and wraps ErrInvalidFile.
 func (p protection) decrypt(data []byte) ([]byte, error) {
 	if !isEncrypted(data) {
 		return nil, errNotOpened
@@ -71,7 +71,7 @@ func (p protection) decrypt(data []byte) ([]byte, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	token := bytes.TrimSuffix(data, []byte("\n"))
+	token := trimEnd(data)
 	header, err := parseFileHeader(string(token))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotOpened, fault.Inner(err))
@@ -134,7 +134,7 @@ func calmly(f func() ([]byte, error)) (out []byte, err error) {
 // isEncrypted reports whether a key file has the form of a compact JWE: five
 // segments of base64url. JSON never has it.
 func isEncrypted(data []byte) bool {
-	token := bytes.TrimSuffix(data, []byte("\n"))
+	token := trimEnd(data)
 	other := func(r rune) bool {
 		return (r < 'a' || 'z' < r) && (r < 'A' || 'Z' < r) && (r < '0' || '9' < r) && r != '-' && r != '_' && r != '.'
 	}

@@ -66,3 +66,18 @@ func CheckModuli(ctx context.Context, data []byte, known map[string]error) ([]*K
 
 // Settle waits until no fetch of r is under way and all reports were made.
 func Settle(r *Remote) { r.wg.Wait() }
+
+// SetClock gives a ring another clock.
+func SetClock(r *Ring, now func() time.Time) { r.clock = now }
+
+// HoldLateLook makes r wait for a look that ends when release is called.
+func HoldLateLook(r *Ring) (release func()) {
+	done := make(chan struct{})
+	set := func(running chan struct{}) {
+		r.late.mu.Lock()
+		defer r.late.mu.Unlock()
+		r.late.running = running
+	}
+	set(done)
+	return func() { set(nil); close(done) }
+}

@@ -196,7 +196,7 @@ func TestReadRefusesSecrets(t *testing.T) {
 			_, err := tt.in.Read()
 			require.ErrorIs(t, err, keys.ErrInvalidFile)
 			require.ErrorContains(t, err, tt.want)
-			text, err := tt.in.InsecurePrivateText()
+			text, err := tt.in.InsecurePrivateSet()
 			require.ErrorIs(t, err, keys.ErrInvalidFile)
 			require.Nil(t, text)
 			_, err = keys.OpenRing(tt.in)
@@ -206,7 +206,7 @@ func TestReadRefusesSecrets(t *testing.T) {
 			require.Equal(t, before, listing(t, tt.in))
 		})
 	}
-	text, err := encrypted.InsecurePrivateText()
+	text, err := encrypted.InsecurePrivateSet()
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"kty"`)
 }
@@ -507,7 +507,7 @@ func TestFileWithoutAPath(t *testing.T) {
 	var f keys.File
 	_, err := f.Read()
 	require.ErrorContains(t, err, "File.Path is required")
-	_, err = f.InsecurePrivateText()
+	_, err = f.InsecurePrivateSet()
 	require.ErrorContains(t, err, "File.Path is required")
 	_, err = f.Encrypted()
 	require.ErrorContains(t, err, "File.Path is required")

@@ -97,7 +97,7 @@ func TestFileMethodsRefuseFiles(t *testing.T) {
 			require.NoError(t, err)
 			change := func(*keys.Set) error { panic("there are no keys to change") }
 			_, read := f.Read()
-			_, text := f.InsecurePrivateText()
+			_, text := f.InsecurePrivateSet()
 			_, ring := keys.OpenRing(f)
 			errs := []error{read, text, ring}
 			if !strings.HasPrefix(row.name, "a device") { // whose lock would lie in /dev

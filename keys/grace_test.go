@@ -129,7 +129,7 @@ func TestHMACIsNeverListed(t *testing.T) {
 	r := openRing(t, k)
 	for _, now := range []time.Time{at(1), at(3).Add(-1), at(3), at(4).Add(-1)} {
 		require.Equal(t, k.ID(), newest(t, r, keys.Signature, now))
-		r.Now = func() time.Time { return now }
+		keys.SetClock(r, func() time.Time { return now })
 		require.JSONEq(t, `{"keys":[]}`, get(r.Handler(), nil).Body.String())
 	}
 }
@@ -153,7 +153,7 @@ func TestSignerIsListed(t *testing.T) {
 				d := s.Keys()[random.IntN(len(s.Keys()))].Dates()
 				now = datesOf(&d)[random.IntN(5)].Add(time.Duration(random.IntN(3)-1) + time.Duration(random.IntN(2))*s.Policy().Grace)
 			}
-			r.Now = func() time.Time { return now }
+			keys.SetClock(r, func() time.Time { return now })
 			want := expected(s, keys.Signature, now)
 			require.Equal(t, idOf(want), newest(t, r, keys.Signature, now))
 			if k, err := r.Sealer(now); expected(s, keys.Encryption, now) != nil {

@@ -41,8 +41,8 @@ func (r *Ring) Handler() http.Handler {
 }
 
 func (r *Ring) now() time.Time {
-	if r.Now != nil {
-		return r.Now()
+	if r.clock != nil {
+		return r.clock()
 	}
 	return time.Now()
 }

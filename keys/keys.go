@@ -56,6 +56,15 @@ const (
 	Encryption Use = "enc" // seals and opens
 )
 
+// Default is the algorithm that the keys of a new file have for a use: other
+// services can verify signatures with ES256.
+func (u Use) Default() Algorithm {
+	if u == Encryption {
+		return Direct
+	}
+	return ES256
+}
+
 // Use returns what the algorithm does, or "" for one that is not known.
 func (a Algorithm) Use() Use {
 	switch a {
@@ -93,7 +102,7 @@ var (
 	ErrUnknownKey  = errors.New("keys: no key with this ID")
 	ErrKeyExpired  = errors.New("keys: the key has expired")
 	ErrKeyRevoked  = errors.New("keys: the key was revoked")
-	ErrNoActiveKey = errors.New("keys: no active key; run: keygen check, and keygen rotate")
+	ErrNoActiveKey = errors.New("keys: no active key")
 	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; run: keygen rotate --use enc")
 	ErrUnavailable = errors.New("keys: the keys can't be had")
 	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted

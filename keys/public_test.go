@@ -71,7 +71,7 @@ func TestHandlerFollowsTheDates(t *testing.T) {
 	a, b := generate(t, keys.ES256, life(0)), generate(t, keys.ES256, life(3))
 	r := newRing(t, a, b)
 	now := at(-1)
-	r.Now = func() time.Time { return now }
+	keys.SetClock(r, func() time.Time { return now })
 	tests := []struct {
 		now  time.Time
 		want []string

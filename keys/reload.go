@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
@@ -24,7 +25,7 @@ type sighting struct {
 
 // OpenRing returns a ring of the keys in a key file. Call Watch to follow its changes.
 func OpenRing(f File) (*Ring, error) {
-	r := &Ring{file: f}
+	r := &Ring{file: f, clock: f.Now}
 	if err := r.Reload(); err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (r *Ring) Reload() error {
 func (r *Ring) reload() error {
 	s, info, err := r.file.read()
 	if errors.Is(err, fs.ErrNotExist) && r.load().info != nil {
-		return fmt.Errorf("keys: the key file %s is gone; restore it%s, and then restart every instance: a new one would log everybody out: %w", r.file.Path, r.file.suchAs(), fs.ErrNotExist)
+		return fmt.Errorf("keys: the key file %s is gone; restore it%s; instances need a restart only if that is not the latest version; a new file would log everybody out: %w", r.file.Path, r.file.suchAs(), fs.ErrNotExist)
 	}
 	if err != nil {
 		return err
@@ -65,6 +66,7 @@ func (r *Ring) reload() error {
 		return err
 	}
 	r.past.remember(s, digest)
+	r.single.Store(durable.IsMountPoint(r.file.Path))
 	return nil
 }
 
@@ -89,7 +91,7 @@ func (r *Ring) sight(failed error) {
 	next := r.sighting()
 	next.failed = failed
 	if failed == nil {
-		next.at = r.now()
+		next.at = r.now().Round(0) // the monotonic clock stands still while the machine sleeps
 	}
 	r.watch.Store(&next)
 }
@@ -144,15 +146,19 @@ func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *Key {
 // look returns what ends with the look that is under way, or with a new one; nil if it is too early for one, or if the last one has
 // found the key a moment ago.
 func (r *Ring) look(kid string, now time.Time) <-chan struct{} {
-	f := &r.forced
+	return r.forced.begin(r, now, func() bool { return r.load().byID[kid] == nil })
+}
+
+// begin begins a look at the file, if none is under way, it is not too early for
+// one, and it is needed still.
+func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running != nil {
 		return f.running
 	}
-	s := r.load()
-	replaced := s.info == nil // what Replace took out must not come back because somebody names it
-	if r.file.Path == "" || replaced || s.byID[kid] != nil || !f.looks.take(now) {
+	replaced := r.load().info == nil // what Replace took out must not come back because somebody names it
+	if r.file.Path == "" || replaced || !needed() || !f.looks.take(now) {
 		return nil
 	}
 	done := make(chan struct{})
@@ -165,6 +171,31 @@ func (r *Ring) look(kid string, now time.Time) <-chan struct{} {
 		close(done)
 	}()
 	return done
+}
+
+// maxLateLook is how long signing waits for a file that nobody has looked at for
+// long.
+const maxLateLook = time.Second
+
+// usable returns the snapshot to sign and to encrypt with. If nobody has looked at the file for
+// too long, as when the process stood still, it looks once more before it refuses.
+func (r *Ring) usable(now time.Time) (*snapshot, error) {
+	s := r.load()
+	err := r.seen(s, now)
+	if err == nil {
+		return s, nil
+	}
+	done := r.late.begin(r, now, func() bool { return r.seen(r.load(), now) != nil })
+	if done != nil {
+		timer := time.NewTimer(maxLateLook)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+		}
+	}
+	s = r.load()
+	return s, r.seen(s, now)
 }
 
 // Watch reloads the key file whenever it has changed, looking every so often
@@ -216,7 +247,7 @@ func (r *Ring) watching(every time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := r.sighting()
-	next.every, next.begun = every, r.now()
+	next.every, next.begun = every, r.now().Round(0)
 	r.watch.Store(&next)
 }
 
@@ -243,89 +274,4 @@ func latest(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// Health says how a Ring fares.
-type Health struct {
-	Generation int64     // of the key file in force; 0 without one
-	SeenAt     time.Time // when the key file was last found to be the one in force; zero without one
-	Signer     string    // ID of the key that signs now; "" for none
-	Sealer     string    // ID of the key that encrypts now; "" for none
-	Sealed     uint64    // tokens that this process has encrypted with Sealer; a Direct key is good for 2^31, all instances together
-	Problems   []error   // what an operator must see to, with what to do; none if all is well
-}
-
-// Health reports how the ring fares at the time now: for a health check or metrics.
-func (r *Ring) Health(now time.Time) Health {
-	s := r.load()
-	h := Health{Generation: s.generation}
-	if w := r.watch.Load(); w != nil && s.info != nil {
-		h.SeenAt = w.at
-		if w.failed != nil {
-			h.Problems = append(h.Problems, fmt.Errorf("keys: the key file could not be read again; generation %d stays in force: %w", s.generation, w.failed))
-		}
-	}
-	h.Problems = append(h.Problems, r.problems(now)...)
-	if k, _ := r.Signer(now); k != nil {
-		h.Signer = k.id
-	}
-	if k, _ := r.Sealer(now); k != nil {
-		h.Sealer, h.Sealed = k.id, k.Uses()
-	}
-	return h
-}
-
-// problems are those of the keys in force.
-func (r *Ring) problems(now time.Time) (all []error) {
-	s := r.load()
-	if err := r.seen(s, now); err != nil {
-		all = append(all, err)
-	}
-	for _, use := range [...]Use{Signature, Encryption} {
-		if err := s.problem(use, now); err != nil {
-			all = append(all, err)
-		}
-	}
-	for _, k := range s.keys {
-		if k.alg == Direct && k.Uses() >= maxSeals/2 {
-			all = append(all, fmt.Errorf("%w: key %s has encrypted more than half of that", ErrExhausted, k.id))
-		}
-	}
-	return all
-}
-
-// problem returns what is wrong with the key that makes new tokens.
-func (s *snapshot) problem(use Use, now time.Time) error {
-	k, overrun := s.signs(use, now)
-	switch {
-	case overrun:
-		end := k.dates.SignUntil
-		return fmt.Errorf("keys: key %s (%s) should have been replaced at %s, and goes on in its grace until %s; run: keygen rotate", k.id, use, end.Format(time.RFC3339), end.Add(s.policy.Grace).Format(time.RFC3339))
-	case k == nil && (use == Signature || s.ever(use, now)):
-		return fmt.Errorf("%w (%s)", ErrNoActiveKey, use)
-	case k != nil && s.runsOut(k, now):
-		return fmt.Errorf("keys: key %s (%s) signs until %s, and no other is published to follow it; run: keygen rotate --if-due", k.id, use, k.dates.SignUntil.Format(time.RFC3339))
-	}
-	return nil
-}
-
-// runsOut reports whether a key that makes new tokens ends so soon that a successor should be published by now.
-func (s *snapshot) runsOut(k *Key, now time.Time) bool {
-	end := k.dates.SignUntil
-	if end.IsZero() || s.policy.RotationPeriod == 0 || now.Before(end.Add(-max(2*s.policy.Lead(k.alg), s.policy.RotationPeriod/10))) {
-		return false
-	}
-	return !slices.ContainsFunc(s.keys, func(next *Key) bool {
-		return next.Use() == k.Use() && next.id != k.id && next.State(now).trusted() && next.dates.signs() && !next.dates.SignFrom.After(end) && (next.dates.SignUntil.IsZero() || next.dates.SignUntil.After(end))
-	})
-}
-
-// ever reports whether a key of this use has begun to be used.
-func (s *snapshot) ever(use Use, now time.Time) bool {
-	for _, k := range s.byID {
-		if k.Use() == use && k.began(now) {
-			return true
-		}
-	}
-	return false
 }

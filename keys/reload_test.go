@@ -336,7 +336,7 @@ func TestUnknownKeyAndBrokenFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPublisher(t)
-			p.r.Now = func() time.Time { return now }
+			keys.SetClock(p.r, func() time.Time { return now })
 			require.NoError(t, p.r.Reload())
 			good, err := os.ReadFile(p.f.Path)
 			require.NoError(t, err)

@@ -17,12 +17,13 @@ import (
 // published, all from one snapshot. The zero Ring is empty: it signs and verifies nothing. A Ring is
 // safe for concurrent use, and must not be copied.
 type Ring struct {
-	Now func() time.Time // clock of Handler and Watch; if nil, time.Now; set it before the first use
-
-	file   File       // without a path if the ring has none
-	mu     sync.Mutex // held by who replaces snap, and guards past
+	clock  func() time.Time // of Handler, Health and Watch; nil means time.Now
+	file   File             // without a path if the ring has none
+	single atomic.Bool      // the file is a mount point itself
+	mu     sync.Mutex       // held by who replaces snap, and guards past
 	past   history
-	forced forcedLook
+	forced forcedLook // because of unknown key IDs
+	late   forcedLook // because nobody has looked for long
 	snap   atomic.Pointer[snapshot]
 	watch  atomic.Pointer[sighting]
 }
@@ -152,13 +153,13 @@ func (r *Ring) Policy() Policy { return r.load().policy }
 //
 // An asymmetric key that the ring's own JWK Set does not list never signs: nobody could verify.
 func (r *Ring) Signer(now time.Time) (*Key, error) {
-	s := r.load()
-	if err := r.seen(s, now); err != nil {
+	s, err := r.usable(now)
+	if err != nil {
 		return nil, err
 	}
 	k, _ := s.signs(Signature, now)
 	if k == nil {
-		return nil, fmt.Errorf("%w (to sign)", ErrNoActiveKey)
+		return nil, atThisTime(s.noneActive(Signature, now), now)
 	}
 	if !k.alg.Symmetric() {
 		if p, err := s.publish(now); err != nil || !p.kids[k.id] {
@@ -172,8 +173,8 @@ func (r *Ring) Signer(now time.Time) (*Key, error) {
 // no encryption key has begun to be used. Once one has, its absence is an error that wraps
 // ErrNoActiveKey: tokens must not become readable because a key ran out.
 func (r *Ring) Sealer(now time.Time) (*Key, error) {
-	s := r.load()
-	if err := r.seen(s, now); err != nil {
+	s, err := r.usable(now)
+	if err != nil {
 		return nil, err
 	}
 	if k, _ := s.signs(Encryption, now); k != nil {
@@ -182,7 +183,30 @@ func (r *Ring) Sealer(now time.Time) (*Key, error) {
 	if _, ever := s.sealedSince(now); !ever {
 		return nil, nil
 	}
-	return nil, fmt.Errorf("%w (to encrypt)", ErrNoActiveKey)
+	return nil, atThisTime(s.noneActive(Encryption, now), now)
+}
+
+// atThisTime adds what the clock says, which may be what is wrong.
+func atThisTime(err error, now time.Time) error {
+	return fmt.Errorf("%w (this clock says %s)", err, now.UTC().Format(time.RFC3339))
+}
+
+// noneActive says what to do about a use that has no active key. If one is going
+// to be active, the clock may be behind: so it is with the first key of a new
+// file.
+func (s *snapshot) noneActive(use Use, now time.Time) error {
+	does := map[Use]string{Signature: "signs", Encryption: "encrypts"}[use]
+	var next *Key
+	for _, k := range s.keys {
+		waits := k.Use() == use && k.private != nil && (k.State(now) == Staged || k.State(now) == Pending) && k.dates.signs()
+		if waits && (next == nil || next.newer(k)) {
+			next = k
+		}
+	}
+	if next == nil {
+		return fmt.Errorf("%w that %s; run: keygen check, and keygen rotate", ErrNoActiveKey, does)
+	}
+	return fmt.Errorf("%w that %s: key %s does from %s on; set the clock if it is behind, else run: keygen rotate", ErrNoActiveKey, does, next.id, next.dates.SignFrom.UTC().Format(time.RFC3339))
 }
 
 // SealedSince returns when the first encryption key began to be used, and

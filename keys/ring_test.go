@@ -166,7 +166,7 @@ func TestRevokedKeys(t *testing.T) {
 	require.ErrorIs(t, err, keys.ErrNoActiveKey)
 	_, ever := r.SealedSince(at(2))
 	require.True(t, ever, "a revoked key was in use")
-	r.Now = func() time.Time { return at(2) }
+	keys.SetClock(r, func() time.Time { return at(2) })
 	require.JSONEq(t, `{"keys":[]}`, get(r.Handler(), nil).Body.String())
 	when, reason, revoked := r.Keys()[0].Revoked()
 	require.True(t, revoked)
@@ -286,7 +286,7 @@ func TestPrunedKeysInARing(t *testing.T) {
 				require.ErrorIs(t, err, want)
 			}
 			require.Equal(t, live.ID(), newest(t, r, keys.Signature, at(hour)))
-			r.Now = func() time.Time { return at(hour) }
+			keys.SetClock(r, func() time.Time { return at(hour) })
 			require.Equal(t, 1, strings.Count(get(r.Handler(), nil).Body.String(), `"kid"`))
 		}
 		require.Equal(t, []string{live.ID()}, ids(r.Keys()))

@@ -276,6 +276,30 @@ func (s *Set) encode() ([]byte, error) {
 	return append(text, checksum(text)...), nil
 }
 
+// privateSet writes the private keys as a JWK Set that other programs read.
+func (s *Set) privateSet() ([]byte, error) {
+	type privateKey struct {
+		Kid string `json:"kid"`
+		Alg string `json:"alg"`
+		Use string `json:"use"`
+		material
+	}
+	set := struct {
+		Keys []privateKey `json:"keys"`
+	}{[]privateKey{}}
+	for _, k := range s.keys {
+		if k.private == nil || k.External() {
+			continue
+		}
+		f, err := k.file()
+		if err != nil {
+			return nil, err
+		}
+		set.Keys = append(set.Keys, privateKey{f.Kid, f.Alg, f.Use, f.material})
+	}
+	return json.Marshal(set)
+}
+
 // digest stands for what the file says, however it is laid out.
 func (s *Set) digest() ([sha256.Size]byte, error) {
 	text, err := s.encode()
@@ -293,14 +317,19 @@ func checksum(text []byte) string {
 }
 
 // checkSum refuses a file whose checksum is not right. One without is
-// accepted: somebody took it out on purpose.
+// accepted: somebody took it out on purpose. White space at the end does not
+// count, and neither does how lines end: editors, shells and copies change both.
 func checkSum(data []byte) error {
+	data = append(trimEnd(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))), '\n')
 	i := bytes.LastIndex(data, []byte(checksumName))
 	if i < 0 || string(data[i:]) != checksum(data[:i]) {
 		return errors.New("the checksum is not that of the file; if you have edited it on purpose, remove the member checksum and raise generation")
 	}
 	return nil
 }
+
+// trimEnd takes off the white space of JSON at the end of a file.
+func trimEnd(data []byte) []byte { return bytes.TrimRight(data, " \t\r\n") }
 
 // parseSet reads what encode wrote. It is strict: what it does not know may
 // matter, and a key file is nothing that strangers write.

@@ -257,7 +257,7 @@ func TestWatchSeldomAndFailOnce(t *testing.T) {
 	})
 }
 
-// A look that hangs, on a network drive say, is one that fails.
+// A look that hangs, on a network drive say, is one that fails. What makes tokens waits a second for one of its own.
 func TestWatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keys.Direct)
@@ -269,9 +269,14 @@ func TestWatchHangs(t *testing.T) {
 		sleep(10 * time.Minute)
 		ends := began.Add(time.Minute + 58*time.Minute) // the last look, the grace
 		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, ends.Add(-1)))
+		release := keys.HoldLateLook(r)
+		asked := time.Now()
 		_, err := r.Sealer(ends)
 		require.ErrorIs(t, err, keys.ErrUnavailable)
+		require.Equal(t, time.Second, time.Since(asked))
+		release()
 		sleepUntil(ends)
+		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, ends), "the file can be read, though Watch does not")
 		close(hang)
 		sleep(2 * time.Minute)
 		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, time.Now()))
@@ -304,7 +309,7 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 		overrun := func(k *keys.Key, at, until string) string {
 			return "keys: key " + k.ID() + " (sig) should have been replaced at 2000-01-01T" + at + "Z, and goes on in its grace until 2000-01-01T" + until + "Z; run: keygen rotate"
 		}
-		none := "keys: no active key; run: keygen check, and keygen rotate (sig)"
+		none := "keys: no active key that signs; run: keygen check, and keygen rotate"
 		ends := func(k *keys.Key, at string) string {
 			return "keys: key " + k.ID() + " (sig) signs until 2000-01-01T" + at + "Z, and no other is published to follow it; run: keygen rotate --if-due"
 		}
@@ -344,19 +349,19 @@ func TestWatchWarnsOfExhaustion(t *testing.T) {
 func TestHealth(t *testing.T) {
 	sig, enc := generate(t, keys.ES256, life(0)), generate(t, keys.A256KW, life(2))
 	r := openRing(t, sig, enc)
-	r.Now = func() time.Time { return at(7) }
+	keys.SetClock(r, func() time.Time { return at(7) })
 	require.NoError(t, r.Reload())
 	tests := []struct {
 		now            time.Time
 		signer, sealer string
 		problems       []string
 	}{
-		{at(0), "", "", []string{"no active key; run: keygen check, and keygen rotate (sig)"}},
+		{at(0), "", "", []string{"no active key that signs: key " + sig.ID() + " does from " + at(1).UTC().Format(time.RFC3339) + " on; set the clock if it is behind"}},
 		{at(1), sig.ID(), "", []string{"key " + sig.ID() + " (sig) signs until"}},
 		{at(3), sig.ID(), enc.ID(), []string{"key " + sig.ID() + " (sig) should have been replaced", "key " + enc.ID() + " (enc) signs until"}},
-		{at(4), "", enc.ID(), []string{"(sig)", "key " + enc.ID() + " (enc) signs until"}},
-		{at(5), "", enc.ID(), []string{"(sig)", "key " + enc.ID() + " (enc) should have been replaced"}},
-		{at(6), "", "", []string{"(sig)", "no active key; run: keygen check, and keygen rotate (enc)"}},
+		{at(4), "", enc.ID(), []string{"that signs", "key " + enc.ID() + " (enc) signs until"}},
+		{at(5), "", enc.ID(), []string{"that signs", "key " + enc.ID() + " (enc) should have been replaced"}},
+		{at(6), "", "", []string{"that signs", "no active key that encrypts; run: keygen check, and keygen rotate"}},
 	}
 	for _, tt := range tests {
 		h := r.Health(tt.now)

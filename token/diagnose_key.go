@@ -89,12 +89,14 @@ func (x *examiner) when(t time.Time) string {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
+// distance is in whole seconds, as the instants are that are told.
 func distance(t, now time.Time) string {
+	d := t.Truncate(time.Second).Sub(now.Truncate(time.Second))
 	switch {
-	case t.After(now):
-		return roughly(t.Sub(now)) + " from now"
-	case t.Before(now):
-		return roughly(now.Sub(t)) + " ago"
+	case d > 0:
+		return roughly(d) + " from now"
+	case d < 0:
+		return roughly(-d) + " ago"
 	}
 	return "now"
 }

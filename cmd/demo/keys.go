@@ -22,7 +22,7 @@ func makeKeys(ctx context.Context, path string, stderr io.Writer) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil // whether it is any good is told when it is read
 	}
-	set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
+	set, err := rotation.New(keys.Policy{}, time.Now())
 	if err != nil {
 		return err
 	}

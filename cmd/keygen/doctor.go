@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -85,15 +86,16 @@ func (f findings) print(t *tool) error {
 type doctor struct {
 	*tool
 	findings
-	user   int         // as whom it looks; -1 where there are no such numbers
-	secret keys.File   // passphrase or key, and who may read it, as the flags say
-	trials []trial     // of the file system
-	target string      // the key file, links followed
-	info   fs.FileInfo // of target
-	set    *keys.Set   // nil if it can't be read
-	locked bool        // the file is encrypted
+	user   int                    // as whom it looks; -1 where there are no such numbers
+	secret keys.File              // passphrase or key, and who may read it, as the flags say
+	trials []trial                // of the file system
+	single func(path string) bool // whether path is a mount point
+	target string                 // the key file, links followed
+	info   fs.FileInfo            // of target
+	set    *keys.Set              // nil if it can't be read
+	locked bool                   // the file is encrypted
 
-	mounted  bool // by Kubernetes
+	mounted  bool // by Kubernetes, or as a single file
 	readOnly bool // the file system of the directory is
 	writable bool // by this user: the directory, so that a change can happen here
 	damaged  bool
@@ -101,7 +103,7 @@ type doctor struct {
 }
 
 func (t *tool) doctor(ctx context.Context) error {
-	d := &doctor{tool: t, user: os.Geteuid(), trials: trials(), secret: keys.File{InsecureGroupReadable: t.groupRead}}
+	d := &doctor{tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint, secret: keys.File{InsecureGroupReadable: t.groupRead}}
 	if err := t.secret.read(t, &d.secret); err != nil {
 		return err
 	}
@@ -206,6 +208,9 @@ func (d *doctor) lookWhere() bool {
 func (d *doctor) lookLink(path string, isLink bool) {
 	to, err := os.Readlink(path)
 	switch {
+	case d.single(d.target):
+		d.mounted = true
+		d.add(warning, "file", "%s is mounted as a single file: this system keeps the file that was there at its start, whatever replaces it outside, and nothing can be written here; mount the directory that it is in", d.target)
 	case !isLink || err != nil:
 		d.add(fine, "file", "a regular file")
 	case strings.HasPrefix(to, "..data"+string(filepath.Separator)):

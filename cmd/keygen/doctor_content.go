@@ -55,7 +55,7 @@ func readStart(path string) ([]byte, error) {
 // encryptedUnder says what a key file is encrypted under; "" for nothing. It
 // believes what the header says: this is for the advice alone.
 func encryptedUnder(data []byte) string {
-	data = bytes.TrimSuffix(data, []byte("\n"))
+	data = bytes.TrimSpace(data)
 	if !isJWE(data) {
 		return ""
 	}

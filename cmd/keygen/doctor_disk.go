@@ -145,7 +145,7 @@ func removeScratch(dir string) error {
 func judgeWritable(err error, mounted bool) finding {
 	switch {
 	case mounted:
-		return finding{fine, "writable", "a change here would be lost: rotation must happen where the Secret is made"}
+		return finding{fine, "writable", "a change here would be lost, or fails: rotation must happen where the file comes from"}
 	case err == nil:
 		return finding{fine, "writable", "this user can write to the directory: rotation can happen here"}
 	case isReadOnly(err):

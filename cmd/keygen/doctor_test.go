@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -185,10 +186,31 @@ func TestDoctorLockOfAnother(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var out bytes.Buffer
 	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
-	require.NoError(t, os.Chmod(path+".lock", 0o400))
+	require.NoError(t, os.Remove(path+".lock"))
+	require.NoError(t, os.Symlink("nowhere", path+".lock"))
 	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
-	require.Contains(t, out.String(), "so that the next change fails")
+	require.Contains(t, out.String(), "nobody can lock; remove it")
 	require.NotEqual(t, exitOK, run([]string{"add", "--alg", "EdDSA", "--keyset", path}, nil, &out, &out))
+}
+
+// A container that got the key file as a single file does not see what replaces it outside.
+func TestDoctorSeesASingleFileMount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.json")
+	var out bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	for _, single := range []bool{true, false} {
+		d := &doctor{tool: &tool{keyset: path, now: time.Now()}, user: os.Geteuid(), trials: trials(), single: func(p string) bool { return single && p == path }}
+		d.tool.secret.passphraseFD, d.tool.secret.keyFD = noFD, noFD
+		d.examine(t.Context())
+		said := slices.ContainsFunc(d.findings, func(f finding) bool {
+			return f.Severity == warning && strings.Contains(f.Text, "is mounted as a single file") && strings.Contains(f.Text, "mount the directory that it is in")
+		})
+		require.Equal(t, single, said, "%v", d.findings)
+		lost := slices.ContainsFunc(d.findings, func(f finding) bool {
+			return strings.Contains(f.Text, "rotation must happen where the file comes from")
+		})
+		require.Equal(t, single, lost, "%v", d.findings)
+	}
 }
 
 func TestJudgeClock(t *testing.T) {

@@ -216,29 +216,23 @@ func (t *tool) unprintable(k *keys.Key) string {
 	return ""
 }
 
-// privateJWKs returns the private JWKs of a key file by key ID. They come from its
-// text, since package keys does not give private keys away.
+// privateJWKs returns the private JWKs of a key file by key ID.
 func privateJWKs(file keys.File) (map[string]json.RawMessage, error) {
-	text, err := file.InsecurePrivateText()
+	text, err := file.InsecurePrivateSet()
 	if err != nil {
 		return nil, err
 	}
-	var content struct{ Keys []map[string]json.RawMessage }
-	if err := json.Unmarshal(text, &content); err != nil {
+	var set struct{ Keys []json.RawMessage }
+	if err := json.Unmarshal(text, &set); err != nil {
 		return nil, err
 	}
 	secrets := make(map[string]json.RawMessage)
-	for _, k := range content.Keys {
-		for _, ours := range []string{"created", "publish_at", "sign_from", "sign_until", "verify_until", "revoked"} {
-			delete(k, ours)
-		}
-		var kid string
-		if err := json.Unmarshal(k["kid"], &kid); err != nil {
+	for _, k := range set.Keys {
+		var named struct{ Kid string }
+		if err := json.Unmarshal(k, &named); err != nil {
 			return nil, err
 		}
-		if secrets[kid], err = json.Marshal(k); err != nil {
-			return nil, err
-		}
+		secrets[named.Kid] = k
 	}
 	return secrets, nil
 }

@@ -57,7 +57,10 @@ func parseBlock(block *pem.Block) (any, error) {
 		return nil, explainBlock(block)
 	}
 	key, err := parse(block.Bytes)
-	if err != nil {
+	switch {
+	case err != nil && bytes.Contains(block.Bytes, oidPrimeField):
+		return nil, errExplicit
+	case err != nil:
 		return nil, errDER
 	}
 	return key, nil
@@ -82,6 +85,12 @@ func parserOf(kind string) func(der []byte) (any, error) {
 
 // errDER stands for what package x509 says, which is for those who know ASN.1.
 var errDER = errors.New("it is damaged, or of a kind that can't be used; what can be is: P-256, Ed25519, and RSA of at least 2048 bits that is not for RSASSA-PSS alone")
+
+// oidPrimeField is the DER of 1.2.840.10045.1.1: it stands only where a curve is
+// written out (RFC 3279, Section 2.3.5).
+var oidPrimeField = []byte("\x06\x07\x2a\x86\x48\xce\x3d\x01\x01")
+
+var errExplicit = errors.New("its curve is written out in numbers, and only a named one can be read; name it on the way: openssl ec -in FILE -param_enc named_curve | keygen import - (for a public key: openssl ec -pubin -in FILE -param_enc named_curve)")
 
 var errEncryptedPEM = errors.New("it is encrypted; decrypt it on the way, so that no file has it in the clear: openssl pkey -in FILE | keygen import -")
 

@@ -82,7 +82,7 @@ func (t *tool) decryptSource(path string, data []byte, o *importFlags) (text []b
 // parseIncoming reads the keys of a file that is not encrypted, in their order; with a kid,
 // the one key of a JWK Set that has it.
 func parseIncoming(data []byte, kid string) ([]incoming, error) {
-	text := bytes.TrimSpace(data)
+	text := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))) // a BOM, as Windows writes it
 	switch {
 	case bytes.Contains(text, []byte("-----BEGIN ")) && kid == "":
 		return parsePEM(text)
@@ -93,6 +93,10 @@ func parseIncoming(data []byte, kid string) ([]incoming, error) {
 	}
 	return nil, explainSource(text)
 }
+
+// oidPKCS7Data is the DER of 1.2.840.113549.1.7.1, with which the content of a
+// PKCS #12 file begins (RFC 7292, Section 4).
+var oidPKCS7Data = []byte("\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01")
 
 // explainSource says what text is instead of keys, and what to do about it.
 func explainSource(text []byte) error {
@@ -107,6 +111,10 @@ func explainSource(text []byte) error {
 	switch {
 	case begins("ssh-", "ecdsa-sha2-", "sk-", "---- BEGIN SSH2"):
 		return errors.New("it is a public key of OpenSSH; turn it into PEM: ssh-keygen -e -m PKCS8 -f FILE | keygen import - --verify-only")
+	case begins("\xff\xfe", "\xfe\xff"):
+		return errors.New("it is UTF-16, as PowerShell writes it; turn it into UTF-8: iconv -f UTF-16 -t UTF-8 FILE | keygen import -")
+	case begins("\x30") && bytes.Contains(text[:min(len(text), 64)], oidPKCS7Data):
+		return errors.New("it is PKCS #12; take the private key out on the way, so that no file has it in the clear: openssl pkcs12 -in FILE -nocerts -nodes | keygen import -")
 	case begins("\x30"):
 		return errors.New("it is binary; if it is DER, turn it into PEM: openssl pkey -inform DER -in FILE | keygen import -")
 	case !utf8.Valid(text) || bytes.ContainsRune(text, 0):

@@ -68,7 +68,7 @@ The policy says how long tokens live and how fast news of keys travels; see
 
 // profileAlgorithms are those of a profile, save where others are named.
 func profileAlgorithms(profile string, signAlg, encAlg keys.Algorithm) ([]keys.Algorithm, error) {
-	sign, enc := keys.ES256, keys.Direct
+	sign, enc := keys.Signature.Default(), keys.Encryption.Default()
 	switch profile {
 	case "service":
 	case "web":

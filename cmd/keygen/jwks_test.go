@@ -57,9 +57,10 @@ func (s *stand) change(f func(*keys.Set) error) {
 
 // instance serves the keys as they are now, as a running application does.
 func (s *stand) instance() http.Handler {
-	ring, err := s.set.Clone().Ring()
+	f := keys.File{Path: filepath.Join(s.t.TempDir(), "served.json"), Now: func() time.Time { return s.now }}
+	require.NoError(s.t, f.Create(s.t.Context(), s.set.Clone()))
+	ring, err := keys.OpenRing(f)
 	require.NoError(s.t, err)
-	ring.Now = func() time.Time { return s.now }
 	return ring.Handler()
 }
 

@@ -88,9 +88,8 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 			}))
 			continue
 		}
-		ring, err := keys.OpenRing(keys.File{Path: ts.MkAbs(name)})
+		ring, err := keys.OpenRing(keys.File{Path: ts.MkAbs(name), Now: func() time.Time { return at }})
 		ts.Check(err)
-		ring.Now = func() time.Time { return at }
 		instances = append(instances, ring.Handler())
 	}
 	var next atomic.Int64

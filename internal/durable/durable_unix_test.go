@@ -163,3 +163,21 @@ func TestLockOfAnotherUser(t *testing.T) {
 	put(t, filepath.Join(dir, "f.lock"), "", 0o400)
 	requirePassed(t, unprivileged(t, dir))
 }
+
+// Under a umask that takes the owner's rights away, the lock can be taken again.
+func TestLockUnderAStrictUmask(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	mode := func() fs.FileMode {
+		info, err := os.Lstat(path + ".lock")
+		require.NoError(t, err)
+		return info.Mode()
+	}
+	defer syscall.Umask(syscall.Umask(0o277))
+	for range 2 {
+		unlock, err := durable.Lock(t.Context(), path)
+		require.NoError(t, err)
+		require.NoError(t, unlock())
+		require.Equal(t, fs.FileMode(0o600), mode())
+		require.NoError(t, os.Chmod(path+".lock", 0o400)) // as one that was made before
+	}
+}

@@ -33,6 +33,7 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("durable: lock %s: %w", path, err)
 	}
 	name := target + ".lock"
+	ownerMayOpen(name)
 	l := flock.New(name, flock.SetFlag(os.O_CREATE|os.O_RDWR|noFollow), flock.SetPermissions(0o600))
 	for {
 		ok, err := l.TryLock()
@@ -50,6 +51,20 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 			return nil, fmt.Errorf("%w: %s.lock: %w", ErrLocked, path, context.Cause(ctx))
 		case <-time.After(lockRetry):
 		}
+	}
+}
+
+// ownerMayOpen makes the lock file, or mends its mode: under a umask such as 277
+// its owner could open it only once. What goes wrong, opening it for the lock
+// says again.
+func ownerMayOpen(name string) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDONLY|noFollow, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o600 != 0o600 {
+		_ = f.Chmod(0o600)
 	}
 }
 

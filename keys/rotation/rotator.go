@@ -34,6 +34,9 @@ type Rotator struct {
 	// Report is called when it could not be done. It is tried again the next time. May be nil.
 	Report func(error)
 
+	// Recovered is called when it could be done again, after Report. May be nil.
+	Recovered func()
+
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
@@ -43,10 +46,11 @@ func (r *Rotator) Run(ctx context.Context) error {
 	if r.File.Path == "" {
 		return errors.New("rotation: Rotator.File is required: the key file to keep in rotation")
 	}
-	for {
+	for failed := false; ; {
 		next, err := r.Rotate(ctx)
-		if err != nil && r.Report != nil && ctx.Err() == nil {
-			r.Report(err)
+		if ctx.Err() == nil {
+			r.tell(failed, err)
+			failed = err != nil
 		}
 		timer := time.NewTimer(r.wait(next))
 		select {
@@ -55,6 +59,16 @@ func (r *Rotator) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-timer.C:
 		}
+	}
+}
+
+// tell reports err, or that there is none any more.
+func (r *Rotator) tell(failed bool, err error) {
+	switch {
+	case err != nil && r.Report != nil:
+		r.Report(err)
+	case err == nil && failed && r.Recovered != nil:
+		r.Recovered()
 	}
 }
 

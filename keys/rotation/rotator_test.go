@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -370,4 +371,26 @@ func TestRotatorRotate(t *testing.T) {
 	_, err = new(rotation.Rotator).Rotate(t.Context())
 	require.ErrorContains(t, err, "File.Path is required")
 	require.EqualError(t, new(rotation.Rotator).Run(t.Context()), "rotation: Rotator.File is required: the key file to keep in rotation")
+}
+
+// That the keys can be rotated again is told once, after what was reported.
+func TestRotatorRecovers(t *testing.T) {
+	bubble(t, func(t *testing.T, f keys.File) {
+		good, err := os.ReadFile(f.Path)
+		require.NoError(t, err)
+		var told []string
+		r := rotation.Rotator{File: f, Report: func(error) { told = append(told, "failed") }, Recovered: func() { told = append(told, "recovered") }}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := make(chan error)
+		go func() { ended <- r.Run(ctx) }()
+		for _, content := range [][]byte{[]byte("{"), good, good} {
+			time.Sleep(15 * time.Minute)
+			synctest.Wait()
+			require.NoError(t, os.WriteFile(f.Path, content, 0o600))
+		}
+		time.Sleep(15 * time.Minute)
+		cancel(errShutDown)
+		require.Equal(t, errShutDown, <-ended)
+		require.Equal(t, []string{"failed", "recovered"}, slices.Compact(told))
+	})
 }

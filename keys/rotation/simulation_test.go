@@ -222,9 +222,8 @@ func (s *simulation) newReplica(t *testing.T, ctx context.Context, path string) 
 	r := &replica{name: filepath.Base(path), path: path, skew: s.offset()}
 	s.deliver(t, r)
 	var err error
-	r.ring, err = keys.OpenRing(keys.File{Path: path})
+	r.ring, err = keys.OpenRing(keys.File{Path: path, Now: r.now})
 	require.NoError(t, err)
-	r.ring.Now = r.now
 	every := simPolicy().ReloadInterval - time.Duration(s.rnd.IntN(10))*time.Second
 	time.AfterFunc(time.Duration(s.rnd.IntN(30))*time.Second, func() {
 		_ = r.ring.Watch(ctx, every, func(err error) {

@@ -66,11 +66,15 @@ func (s Step) Apply(ctx context.Context, f keys.File, now time.Time) (before, af
 }
 
 // New returns the keys of a new file: for each algorithm a key that signs, or
-// encrypts, at once, and a standby that follows it.
+// encrypts, at once, and a standby that follows it. Without algorithms it takes
+// the default of each use.
 func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error) {
 	s := new(keys.Set)
 	if err := s.SetPolicy(p); err != nil {
 		return nil, err
+	}
+	if len(algs) == 0 {
+		algs = []keys.Algorithm{keys.Signature.Default(), keys.Encryption.Default()}
 	}
 	b := read(s, now)
 	for _, alg := range algs {

@@ -1,0 +1,44 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
+)
+
+// createKeys makes the key file, as keygen init does, and opens it. Of several
+// instances that start at once one makes it. It makes nothing if the config has
+// mistakes, or does not fit such a file.
+func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
+	if b.Keys.InsecureGroupReadable {
+		return nil, errors.New("is missing, and keys.create goes without keys.insecure_group_readable: what is made is readable by its owner alone; make it where the secret is made")
+	}
+	policy := keys.Policy{}.WithDefaults()
+	if b.writesTokens() {
+		b.life = b.honoured(policy)
+		for _, m := range b.contradictions(policy, "keygen init") {
+			b.fail(m.path, m.err)
+		}
+	}
+	if len(b.errs) > 0 {
+		return nil, fmt.Errorf("is missing, and is made when the other mistakes are mended: %w", fs.ErrNotExist)
+	}
+	set, err := rotation.New(keys.Policy{}, b.now())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	switch err := file.Create(ctx, set); {
+	case err == nil:
+		b.o.Logger.Info("made a key file, since there was none; keep it, or everybody is logged out", "file", file.Path)
+	case !errors.Is(err, fs.ErrExist): // else another instance was faster
+		return nil, err
+	}
+	return keys.OpenRing(file)
+}

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// watchKeys reads the key file again whenever it has changed, and says what has
+// become of the keys.
+func (b *builder) watchKeys() {
+	if b.Keys.File == "" {
+		return
+	}
+	b.background(func(ctx context.Context) {
+		_ = b.app.Keys.Watch(ctx, b.reloadEvery(), func(err error) {
+			b.o.Logger.ErrorContext(ctx, "something is wrong with the keys", "error", err)
+		})
+	})
+	b.background(b.tellKeys)
+}
+
+// tellKeys looks every so often what has become of the keys, whoever has changed
+// them.
+func (b *builder) tellKeys(ctx context.Context) {
+	ticker := time.NewTicker(b.reloadEvery())
+	defer ticker.Stop()
+	was, contradicts := b.app.Keys.Health(b.now()), ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		is := b.app.Keys.Health(b.now())
+		b.tellNews(ctx, was, is)
+		was = is
+		if b.writesTokens() {
+			contradicts = b.tellPolicy(ctx, contradicts)
+		}
+	}
+}
+
+// tellNews says what is good news. Bad news comes from Watch.
+func (b *builder) tellNews(ctx context.Context, was, is keys.Health) {
+	log := b.o.Logger
+	if is.Generation != was.Generation {
+		log.InfoContext(ctx, "the key file was reloaded", "generation", is.Generation)
+	}
+	if is.Signer != was.Signer && is.Signer != "" {
+		log.InfoContext(ctx, "another key signs from now on", "kid", is.Signer)
+	}
+	if is.Sealer != was.Sealer && is.Sealer != "" {
+		log.InfoContext(ctx, "another key encrypts from now on", "kid", is.Sealer)
+	}
+	if len(is.Problems) == 0 {
+		for _, over := range was.Problems {
+			log.InfoContext(ctx, "a problem with the keys is over", "problem", over)
+		}
+	}
+}
+
+// tellPolicy says when the policy of the keys has become one that this application does not keep. The sessions that it has
+// are better than none, so it goes on.
+func (b *builder) tellPolicy(ctx context.Context, told string) (now string) {
+	for _, m := range b.contradictions(b.app.Keys.Policy(), "keygen policy") {
+		now += fmt.Sprintf("%s %v\n", fieldLabel(m.path), m.err)
+	}
+	if now != told && now != "" {
+		b.o.Logger.ErrorContext(ctx, "the policy of the keys has changed, and contradicts the config", "error", strings.TrimSpace(now))
+	}
+	return now
+}

@@ -1,0 +1,82 @@
+package config_test
+
+import (
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// Good news of the keys is in the log too: a file that was reloaded, a key that signs or encrypts from now on, a problem that is over.
+func TestNewsOfTheKeys(t *testing.T) {
+	for _, mode := range []config.Mode{config.Stateless, config.Auto, config.Opaque} {
+		synctest.Test(t, func(t *testing.T) {
+			path := keyFile(t)
+			var log lines
+			said := func(level, text string) int {
+				n := 0
+				for line := range strings.Lines(log.String()) {
+					if strings.Contains(line, "level="+level) && strings.Contains(line, text) {
+						n++
+					}
+				}
+				return n
+			}
+			c := config.Config{Mode: mode, Keys: config.Keys{File: path}}
+			app, err := c.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			require.NoError(t, err)
+			defer app.Close()
+			time.Sleep(time.Hour)
+			require.Empty(t, log.String(), "no news")
+
+			later := keys.Dates{SignFrom: time.Now().Add(time.Hour)}
+			sign, enc := newKey(t, keys.EdDSA, later), newKey(t, keys.Direct, later)
+			require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error {
+				require.NoError(t, s.Add(sign))
+				return s.Add(enc)
+			}))
+			time.Sleep(2 * time.Minute)
+			require.Equal(t, 1, said("INFO", "the key file was reloaded"))
+			require.Equal(t, 1, said("INFO", "generation=2"))
+			require.Zero(t, said("INFO", "from now on"))
+			time.Sleep(time.Hour)
+			require.Equal(t, 1, said("INFO", `"another key signs from now on" kid=`+sign.ID()))
+			require.Equal(t, 1, said("INFO", `"another key encrypts from now on" kid=`+enc.ID()))
+
+			good, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+			time.Sleep(2 * time.Minute)
+			require.NotZero(t, said("ERROR", "something is wrong with the keys"))
+			require.Zero(t, said("INFO", "is over"))
+			require.NoError(t, os.WriteFile(path, good, 0o600))
+			time.Sleep(time.Hour)
+			require.Equal(t, 1, said("INFO", "a problem with the keys is over"))
+			require.Equal(t, 1, said("INFO", "the key file was reloaded"), "it is as it was")
+		})
+	}
+}
+
+// The process stood still for longer than the grace of the keys: the first login afterwards works.
+func TestLoginAfterAStandstill(t *testing.T) {
+	for _, mode := range []config.Mode{config.Stateless, config.Auto, config.Opaque} {
+		synctest.Test(t, func(t *testing.T) {
+			stood := time.Duration(0)
+			o := config.Options{Now: func() time.Time { return time.Now().Add(stood) }, Logger: slog.New(slog.DiscardHandler)}
+			app, err := config.Config{Mode: mode, Keys: config.Keys{File: keyFile(t)}}.Build(o)
+			require.NoError(t, err)
+			defer app.Close()
+			time.Sleep(time.Minute)
+			stood = 3 * time.Hour
+			require.Equal(t, "alice", subjectOf(t, app, login(t, app, "alice")))
+			require.Empty(t, app.Keys.Health(o.Now()).Problems)
+		})
+	}
+}

@@ -1,0 +1,175 @@
+package keys_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
+)
+
+// The process, or its machine, stood still for longer than the grace, and Watch with it. The first token afterwards
+// makes the ring look, and it goes by what it finds.
+func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, f keys.File, id string){
+		"unchanged": func(*testing.T, keys.File, string) {},
+		"revoked": func(t *testing.T, f keys.File, id string) {
+			require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error {
+				return errors.Join(s.Revoke(id, time.Now(), ""), s.Add(generate(t, keys.EdDSA)))
+			}))
+		},
+		"missing": func(t *testing.T, f keys.File, _ string) { require.NoError(t, os.Remove(f.Path)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stood := time.Duration(0)
+				clock := func() time.Time { return time.Now().Add(stood) }
+				k, enc := generate(t, keys.EdDSA), generate(t, keys.Direct)
+				f := place(t, filepath.Join(t.TempDir(), "keys.json"), newSet(t, k, enc), 1)
+				f.Now = clock
+				r, err := keys.OpenRing(f)
+				require.NoError(t, err)
+				w := watch(t, r, time.Minute)
+				defer w.stop(t)
+				change(t, f, k.ID())
+				stood = 2 * time.Hour
+				got, err := r.Signer(clock())
+				sealer, sealErr := r.Sealer(clock())
+				switch name {
+				case "missing":
+					require.ErrorIs(t, err, keys.ErrUnavailable)
+					require.ErrorIs(t, sealErr, keys.ErrUnavailable)
+					require.NotEmpty(t, r.Health(clock()).Problems)
+					return
+				case "revoked":
+					require.NotEqual(t, k.ID(), got.ID(), "it was revoked meanwhile")
+				default:
+					require.Equal(t, k.ID(), got.ID())
+				}
+				require.NoError(t, err)
+				require.NoError(t, sealErr)
+				require.Equal(t, enc.ID(), sealer.ID())
+				stood = 4 * time.Hour
+				require.Empty(t, r.Health(clock()).Problems, "no false alarm either")
+			})
+		})
+	}
+}
+
+// A missing file is looked for at a bounded rate, however many tokens are to be made.
+func TestLateLooksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := openRing(t, generate(t, keys.EdDSA))
+		w := watch(t, r, time.Minute)
+		defer w.stop(t)
+		good, err := os.ReadFile(r.Path())
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(r.Path()))
+		later := time.Now().Add(2 * time.Hour)
+		for range 3 {
+			_, err := r.Signer(later)
+			require.ErrorIs(t, err, keys.ErrUnavailable)
+		}
+		require.NoError(t, os.WriteFile(r.Path(), good, 0o600))
+		_, err = r.Signer(later)
+		require.ErrorIs(t, err, keys.ErrUnavailable, "too early for another look")
+	})
+}
+
+// The clock is behind that of the machine that made the file.
+func TestClockBehindAFreshKey(t *testing.T) {
+	k, enc := generate(t, keys.ES256, life(0)), generate(t, keys.Direct, life(0))
+	r := openRing(t, enc, k, generate(t, keys.ES256, life(2)))
+	for _, now := range []time.Time{at(-3), at(0)} {
+		_, err := r.Signer(now)
+		require.ErrorIs(t, err, keys.ErrNoActiveKey)
+		require.ErrorContains(t, err, "key "+k.ID()+" does from "+at(1).Format(time.RFC3339)+" on; set the clock if it is behind")
+		require.ErrorContains(t, err, "this clock says "+now.Format(time.RFC3339))
+	}
+	_, err := r.Signer(at(6))
+	require.ErrorContains(t, err, "no active key that signs; run: keygen check, and keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
+	_, err = r.Sealer(at(6))
+	require.ErrorContains(t, err, "no active key that encrypts; run: keygen check")
+}
+
+// Editors, shells and copies change the white space at the end of a file, and how its lines end.
+func TestWhiteSpaceAtTheEndDoesNotCount(t *testing.T) {
+	k := generate(t, keys.EdDSA)
+	for _, f := range []keys.File{{}, {Key: random(32)}, {Passphrase: []byte("correct horse battery")}} {
+		f.Path = filepath.Join(t.TempDir(), "keys.json")
+		require.NoError(t, f.Create(t.Context(), newSet(t, k)))
+		good, err := os.ReadFile(f.Path)
+		require.NoError(t, err)
+		r, err := keys.OpenRing(f)
+		require.NoError(t, err)
+		bare := good[:len(good)-1]
+		for _, end := range []string{"", "\n", "\r\n", "\n\n\n", " ", "\t\n "} {
+			require.NoError(t, os.WriteFile(f.Path, append(bare[:len(bare):len(bare)], end...), 0o600))
+			require.NoError(t, r.Reload(), "%q", end)
+			locked, err := f.Encrypted()
+			require.NoError(t, err)
+			require.Equal(t, f.Key != nil || f.Passphrase != nil, locked)
+			if f.Passphrase == nil { // which takes long
+				require.NoError(t, f.Update(t.Context(), func(*keys.Set) error { return nil }))
+			}
+		}
+		for _, end := range []string{"x", "\x00", "\v", "\u00a0"} {
+			require.NoError(t, os.WriteFile(f.Path, append(bare[:len(bare):len(bare)], end...), 0o600))
+			require.ErrorIs(t, r.Reload(), keys.ErrInvalidFile, "%q", end)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "keys.json")
+	f := keys.File{Path: path}
+	require.NoError(t, f.Create(t.Context(), newSet(t, k)))
+	good, err := os.ReadFile(path)
+	require.NoError(t, err)
+	r, err := keys.OpenRing(f)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, crlf(good), 0o600))
+	require.NoError(t, r.Reload(), "an editor of Windows")
+	require.NoError(t, os.WriteFile(path, crlf(good[:len(good)/2]), 0o600))
+	err = r.Reload()
+	require.ErrorIs(t, err, keys.ErrInvalidFile)
+	require.ErrorContains(t, err, "restart only if that is not the latest version")
+	require.NoError(t, os.WriteFile(path, good, 0o600))
+	require.NoError(t, r.Reload(), "as it says, no restart")
+	require.NoError(t, os.Remove(path))
+	err = r.Reload()
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "restart only if that is not the latest version")
+	require.NoError(t, os.WriteFile(path, good, 0o600))
+	require.NoError(t, r.Reload())
+}
+
+func crlf(text []byte) (out []byte) {
+	for _, c := range text {
+		if c == '\n' {
+			out = append(out, '\r')
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// A health check is read by people and programs: errors are texts there.
+func TestHealthAsJSON(t *testing.T) {
+	sig := generate(t, keys.ES256, life(0))
+	r := openRing(t, sig)
+	keys.SetClock(r, func() time.Time { return at(3) })
+	require.NoError(t, r.Reload())
+	text, err := json.Marshal(r.Health(at(3)))
+	require.NoError(t, err)
+	require.JSONEq(t, `{"generation":1,"seen_at":"`+at(3).Format(time.RFC3339)+`","signer":"`+sig.ID()+`","sealer":"","sealed":0,
+		"problems":["keys: key `+sig.ID()+` (sig) should have been replaced at `+at(3).Format(time.RFC3339)+`, and goes on in its grace until `+at(4).Format(time.RFC3339)+`; run: keygen rotate"]}`, string(text))
+	text, err = json.Marshal(newRing(t, generate(t, keys.EdDSA)).Health(at(1)))
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"problems":[]`)
+	require.NotContains(t, string(text), "seen_at")
+}
