@@ -13,22 +13,23 @@ import (
 	"reflect"
 )
 
-// External reports whether the private half is elsewhere, such as in a KMS or an HSM. Then
-// nothing can write it down.
+// External reports whether an external signer, such as a KMS or an HSM, holds
+// the private key. It can then never be written to a file.
 func (k *Key) External() bool { return k.signer() != nil }
 
-// An elsewhere is a private half that this process can use and must not write down, whatever the type of its signer: one that
-// came out of a vault may be an *ecdsa.PrivateKey.
-type elsewhere struct{ crypto.Signer }
+// externalKey wraps a signer whose private key must never be written out,
+// whatever the type of the signer: one that came out of a vault may be an
+// *ecdsa.PrivateKey.
+type externalKey struct{ crypto.Signer }
 
 // signer returns what signs for an external key; nil for any other key.
 func (k *Key) signer() crypto.Signer {
-	e, _ := k.private.(elsewhere)
+	e, _ := k.private.(externalKey)
 	return e.Signer
 }
 
-// attach returns a copy of k whose private half is the signer with the same public key. It
-// returns k itself if none fits, or if k is not a signature key whose private half may be elsewhere.
+// attach returns a copy of k that signs with the signer of the same public key.
+// It returns k itself if no signer fits, or if k can't be an external key.
 func attach(k *Key, signers []crypto.Signer) (*Key, error) {
 	for i, s := range signers {
 		if isNil(s) {
@@ -50,7 +51,7 @@ func attach(k *Key, signers []crypto.Signer) (*Key, error) {
 
 func (k *Key) withSigner(s crypto.Signer) *Key {
 	c := *k
-	c.private = elsewhere{s}
+	c.private = externalKey{s}
 	return &c
 }
 

@@ -22,7 +22,7 @@ type Key struct {
 	revoked *revocation // nil if not
 	gone    bool        // the private half was in the file, and was erased
 
-	private any              // *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, []byte, elsewhere; nil in a public key
+	private any              // *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, []byte, externalKey; nil in a public key
 	public  crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey; nil if symmetric
 
 	method jwt.SigningMethod // of a signature key

@@ -12,7 +12,7 @@ import (
 type Event struct {
 	Kind      EventKind      // what happened
 	Time      time.Time      // when, by the clock of the configuration
-	SessionID string         // "" if the session could not be told
+	SessionID string         // "" if it is not known which session
 	Subject   string         // who is logged in, or was until the session ended; "" for nobody
 	Reason    session.Reason // why it ended, was refused or failed; otherwise 0
 	Err       error          // what went wrong, in words for developers; otherwise nil

@@ -211,7 +211,7 @@ func (x *exchange) reissue(ctx context.Context, target Carrier, rec *session.Rec
 }
 
 // issue makes a credential. A session that comes back from the overflow must
-// leave room, or it would go to and fro.
+// leave room in the cookie, or it would bounce between the two carriers.
 func (x *exchange) issue(ctx context.Context, target Carrier, rec *session.Record) (string, error) {
 	credential, err := target.Issue(ctx, rec)
 	if err != nil {

@@ -44,7 +44,7 @@ type MemoryConfig struct {
 	// OnExpire, if not nil, is called once for each item that is removed because it
 	// was over for Linger; not for one that was deleted, nor at Close. Calls come
 	// from one goroutine, one after the other, and no lock is held. While a call
-	// lasts nothing else is removed, so hand long work to somebody else. OnExpire
+	// lasts nothing else is removed, so hand slow work to another goroutine. OnExpire
 	// must not call Close.
 	OnExpire func(key string, item Item)
 

@@ -13,13 +13,13 @@ import (
 // the tests that every other one must pass.
 //
 // There is no plain write. A write that doesn't look at what is stored would let
-// a slow request bring back a session that was logged out meanwhile, so an item
-// comes into being by Create alone, and changes only at the version at which it
-// was read. Each method takes effect at one instant between its call and its
+// a slow request bring back a session that was logged out meanwhile. So only
+// Create makes an item, and an item changes only at the version at which it was
+// read. Each method takes effect at one instant between its call and its
 // return, and methods may be called concurrently.
 //
-// A key is the SHA-256 of a credential in base64url: 43 characters, letters of
-// both cases apart. Keys are never used again, so a store keeps nothing of a
+// A key is the SHA-256 of a credential in base64url: 43 characters, and
+// case-sensitive. Keys are never used again, so a store keeps nothing of a
 // deleted item.
 //
 // An item is over from the earlier of its IdleDeadline and Deadline on. A store
@@ -47,10 +47,10 @@ type Store interface {
 	// swaps from one version one succeeds. item.Version must be above version.
 	Swap(ctx context.Context, key string, version uint64, item Item) (ok bool, err error)
 
-	// Touch records activity: it moves SeenAt and IdleDeadline forward, each for
-	// itself and IdleDeadline up to the item's Deadline, and changes nothing else,
-	// so that a Swap from the item's version still succeeds. What is already as far
-	// stays. ok is false if there is no item, or it is over; Touch never creates.
+	// Touch records activity. It moves SeenAt and IdleDeadline forward, each
+	// independently and never back; IdleDeadline at most to the item's Deadline.
+	// Nothing else changes, so a Swap from the item's version still succeeds. ok is
+	// false if there is no item, or it is over; Touch never creates one.
 	Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (ok bool, err error)
 
 	// Delete removes the item under key. It succeeds if there is none.

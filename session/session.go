@@ -239,9 +239,10 @@ func (s *Session) loginAt(subject string) time.Time {
 	return at
 }
 
-// Renew gives the visitor a new credential and ends the old one at once, as
-// after a change of rights. In stateless mode it ends on this instance, and on
-// others when they hear of it. Of a session that doesn't exist it does nothing.
+// Renew gives the visitor a new credential and ends the old one at once. Call it
+// after a change of rights. In stateless mode the old credential ends on this
+// instance, and on others when they hear of it. Renew does nothing if there is no
+// session.
 func (s *Session) Renew() error { return s.changeCredential(op{kind: opRenew}, false) }
 
 // Destroy ends the session: no credential that was ever issued for it opens
@@ -261,16 +262,19 @@ func (s *Session) Destroy() error {
 	return nil
 }
 
-// Save keeps the changes now, without waiting for the response to begin: for
-// handlers that live long (a WebSocket, server-sent events), or that want to
-// answer a failure themselves. Without changes it checks that the session still
-// lives, and fails with the Reason if it doesn't.
+// Save keeps the changes now, without waiting for the response to begin. Call it
+// in handlers that live long (a WebSocket, server-sent events), or that want to
+// answer a failure themselves. Without changes, Save checks that the session
+// still lives, records the activity, and fails with the Reason if it doesn't live.
 //
-// After an error the session is as it was kept before, without the changes. Once
-// the response has begun, a session that travels in a token can't change:
-// [TooLate]. In mode auto that depends on how large the session is, so a handler
-// that must write late belongs into mode opaque. A WebSocket server that sends
-// its 101 by WriteHeader can still set a cookie with it.
+// After an error the session is as it was kept before, without the changes.
+//
+// Once the response has begun, a session that travels in a token can't change:
+// changes fail with [TooLate], and Save records no activity. So an open stream
+// doesn't keep a stateless session alive; only further requests do. In mode auto
+// this depends on how large the session is, so use mode opaque for a handler that
+// must write late. A WebSocket server that sends its 101 by WriteHeader can still
+// set a cookie with it.
 func (s *Session) Save(ctx context.Context) error {
 	if s.o.Saver == nil {
 		return errNoMiddleware()

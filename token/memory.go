@@ -51,7 +51,7 @@ type family struct {
 
 // A successor is what a generation has become.
 type successor struct {
-	credential string    // that presenting the old one leads to; "" after a renewal
+	credential string    // the new one, for those who present the old one; "" after a renewal
 	at         time.Time // when it was made
 	until      time.Time // when it is forgotten
 }

@@ -111,7 +111,7 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 	case c.every > time.Hour:
 		return refuse(exitUsage, "--every %v: at most 1h", c.every)
 	case c.timeout == 0 || c.timeout > time.Minute:
-		return refuse(exitUsage, "--timeout %v: more than nothing, and at most 1m", c.timeout)
+		return refuse(exitUsage, "--timeout %v: must be more than 0, and at most 1m", c.timeout)
 	}
 	c.began = time.Now()
 	return nil

@@ -354,7 +354,7 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 		return err
 	}
 	alg := mostExposed(chosen)
-	published := t.published(before, other, alg.Use())
+	published := t.publishedSince(before, other, alg.Use())
 	report := rotation.Exposures(before.Policy(), alg, published, t.now)
 	if err := t.printChanges(before, after, map[string]any{"exposure": report}); err != nil || t.format == "json" {
 		return err
@@ -372,8 +372,9 @@ func mostExposed(chosen []*keys.Key) (alg keys.Algorithm) {
 	return alg
 }
 
-// published is since when the key is known that signs, or encrypts, after a step; zero if it did not exist before.
-func (t *tool) published(before *keys.Set, step rotation.Step, use keys.Use) time.Time {
+// publishedSince returns when the key that signs, or encrypts, after step was
+// published; the zero time if the key did not exist before.
+func (t *tool) publishedSince(before *keys.Set, step rotation.Step, use keys.Use) time.Time {
 	after, err := step.Try(before, t.now)
 	if err != nil {
 		return time.Time{}

@@ -77,7 +77,7 @@ func (b *book) ensure(use keys.Use) {
 	}
 	switch {
 	case current == nil:
-		b.begin(use, next)
+		b.startFirst(use, next)
 	case current.open():
 		b.lineUp(current, next, current.dates.SignFrom.Add(b.policy.RotationPeriod))
 	default:
@@ -129,9 +129,10 @@ func (b *book) stock(next []*record, t time.Time) []*record {
 	return next
 }
 
-// begin lets the first of next sign where no key does. It is in a hurry, save for one thing: the application does well
-// without a key that encrypts, as long as it has had none.
-func (b *book) begin(use keys.Use, next []*record) {
+// startFirst makes the first waiting key active when none is. It does so
+// immediately, except for encryption: an application that has never had a key to
+// encrypt with can wait until everybody knows the first one.
+func (b *book) startFirst(use keys.Use, next []*record) {
 	for _, r := range next {
 		if r.dates.Created.After(b.now) { // by a clock that was ahead: its dates mean nothing
 			r.dates.PublishAt = earliest(r.dates.PublishAt, b.now)
@@ -152,9 +153,10 @@ func (b *book) begin(use keys.Use, next []*record) {
 	b.arrange(nil, b.stock(next, t), t)
 }
 
-// since is from when on a key is published that signs at once: instances whose clock is behind must be able to sign and
-// to verify with it, too.
+// since returns when a key is published that signs immediately: a clock_skew ago,
+// because instances whose clock is behind must sign and verify with it too.
 func (b *book) since() time.Time { return b.now.Add(-b.policy.ClockSkew) }
 
-// idle reports whether the application does well without a key of this use: it does not encrypt yet.
+// idle reports whether the application needs no key of this use, because it does
+// not encrypt yet.
 func (b *book) idle(use keys.Use) bool { return use == keys.Encryption && b.newest(use) == nil }

@@ -54,14 +54,14 @@ type book struct {
 	changed bool // the policy
 	records []*record
 	now     time.Time         // in whole seconds
-	made    time.Time         // when what is made now is there: now, or a second later
+	made    time.Time         // when a key created now becomes visible: now, or a second later
 	planned map[keys.Use]int  // keys that are planned
-	outside map[keys.Use]bool // the private halves are in a KMS, see elsewhere
-	silence map[keys.Use]bool // nothing signs, see listen
+	outside map[keys.Use]bool // external signers hold the private keys, see isExternal
+	outages map[keys.Use]bool // uses without a key that signs, see markOutages
 }
 
 func read(s *keys.Set, now time.Time) *book {
-	b := &book{policy: s.Policy(), now: now.Truncate(time.Second), planned: make(map[keys.Use]int), outside: make(map[keys.Use]bool), silence: make(map[keys.Use]bool)}
+	b := &book{policy: s.Policy(), now: now.Truncate(time.Second), planned: make(map[keys.Use]int), outside: make(map[keys.Use]bool), outages: make(map[keys.Use]bool)}
 	if b.made = b.now; b.made.Before(now) {
 		b.made = b.made.Add(time.Second) // or its lead would begin too early
 	}
@@ -74,7 +74,7 @@ func read(s *keys.Set, now time.Time) *book {
 		b.records = append(b.records, r)
 	}
 	for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
-		b.outside[use] = b.elsewhere(use)
+		b.outside[use] = b.isExternal(use)
 	}
 	return b
 }
@@ -194,9 +194,9 @@ func notHere(use keys.Use) error {
 	return fmt.Errorf("%w: the private keys of use %s are not in the file: make the next one where they are, and bring its public half in: keygen import --external", ErrRefused, use)
 }
 
-// elsewhere reports whether the keys that sign now and next live in a KMS, or, if there are none, the one that signed
+// isExternal reports whether the keys that sign now and next live in a KMS, or, if there are none, the one that signed
 // last: a new one in the file would be less safe.
-func (b *book) elsewhere(use keys.Use) bool {
+func (b *book) isExternal(use keys.Use) bool {
 	current, next := b.chain(use)
 	if current != nil {
 		next = append(next, current)
@@ -214,8 +214,8 @@ func (b *book) known(r *record) bool {
 	return !r.planned && !r.was.PublishAt.After(b.now.Add(b.policy.ClockSkew))
 }
 
-// published is since when others can know the key. One that was made in a hurry is published a little before it was made,
-// see since.
+// published returns the instant from which others can know the key. A key that
+// had to sign immediately is published a little before it was made, see since.
 func (r *record) published() time.Time { return latest(r.dates.PublishAt, r.dates.Created) }
 
 // safe is the earliest instant at which a key may sign.

@@ -73,7 +73,7 @@ func (c *checker) checkClock() {
 		if is, err := c.after.find(r.id); err != nil || is.revoked || c.before.signer(r.use()) == nil || !made.After(c.after.made.Add(c.policy.ClockSkew)) || !c.touches(r.use()) {
 			continue
 		}
-		c.refuse("key %s was made at %s, which is to come: the clock of this machine, or of the one that made it, is more than the clock_skew of %s wrong; set it right, or revoke all keys that were made then; earliest safe: %s",
+		c.refuse("key %s has a creation time in the future (%s): the clock of this machine, or of the one that made it, is more than the clock_skew of %s wrong; set it right, or revoke all keys that were made then; earliest safe: %s",
 			r.id, stamp(made), span.Format(c.policy.ClockSkew), stamp(made.Add(-c.policy.ClockSkew)))
 	}
 }

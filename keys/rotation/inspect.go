@@ -128,7 +128,7 @@ func (i *inspector) inspectChain(use keys.Use, chain []*record) {
 func (i *inspector) inspectKey(r *record) {
 	b, d := i.book, r.dates
 	if d.Created.After(b.made.Add(b.policy.ClockSkew)) {
-		i.find(Error, r.id, "key %s was made at %s, which is to come: the clock of this machine, or of the one that made it, is wrong", r.id, stamp(d.Created))
+		i.find(Error, r.id, "key %s has a creation time in the future (%s): the clock of this machine, or of the one that made it, is wrong", r.id, stamp(d.Created))
 	}
 	switch s := r.state(b.now); {
 	case r.revoked || !r.signs():
@@ -161,9 +161,9 @@ func (i *inspector) inspectDue(s *keys.Set, now time.Time) {
 			i.find(Due, "", "a new key of use %s is due, to sign from %s", r.use(), stamp(r.dates.SignFrom))
 		case k == nil:
 		case r.prune:
-			i.find(Due, r.id, "key %s has expired, and is to be pruned", r.id)
+			i.find(Due, r.id, "key %s has expired; it should be pruned", r.id)
 		case r.erase:
-			i.find(Due, r.id, "key %s signs no more, and its private half is to be erased", r.id)
+			i.find(Due, r.id, "key %s no longer signs; its private key should be erased", r.id)
 		case !sameDates(k.Dates(), r.dates):
 			i.find(Due, r.id, "the dates of key %s are to be moved: it signs until %s", r.id, or(date(r.dates.SignUntil), "further notice"))
 		}

@@ -141,7 +141,7 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"a clock that is wrong", "error sig2 key sig2 was made at 2026-01-01T00:00:00Z, which is to come: the clock of this machine, or of the one that made it, is wrong",
+			"a clock that is wrong", "error sig2 key sig2 has a creation time in the future (2026-01-01T00:00:00Z): the clock of this machine, or of the one that made it, is wrong",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), -time.Minute - time.Second },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), -time.Minute },
 		},
@@ -185,12 +185,12 @@ func TestInspect(t *testing.T) {
 			func(t *testing.T) (*desk, time.Duration) { return one(t, keys.ES256, span4(-day, -day, lead)), 0 },
 		},
 		{
-			"to be erased", "due sig1 key sig1 signs no more, and its private half is to be erased",
+			"to be erased", "due sig1 key sig1 no longer signs; its private key should be erased",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.ES256), month - time.Minute + time.Hour },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keys.HS256), month - time.Minute + time.Hour },
 		},
 		{
-			"to be pruned", "due sig1 key sig1 has expired, and is to be pruned",
+			"to be pruned", "due sig1 key sig1 has expired; it should be pruned",
 			func(t *testing.T) (*desk, time.Duration) {
 				return open(t, keys.HS256), month - time.Minute + verifyOnly
 			},

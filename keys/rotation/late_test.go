@@ -161,8 +161,8 @@ func TestClockSetBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t, d.set)
-			d.refuse(step, late, "was made at 2026-01-11T00:00:00Z, which is to come: the clock of this machine, or of the one that made it, is more than the clock_skew of 1m wrong", "earliest safe: 2026-01-10T23:59:00Z")
-			d.refuse(step.Force(), late, "was made at 2026-01-11T00:00:00Z, which is to come")
+			d.refuse(step, late, "has a creation time in the future (2026-01-11T00:00:00Z): the clock of this machine, or of the one that made it, is more than the clock_skew of 1m wrong", "earliest safe: 2026-01-10T23:59:00Z")
+			d.refuse(step.Force(), late, "has a creation time in the future (2026-01-11T00:00:00Z)")
 		})
 	}
 	d.idle(rotation.IfDue(), late)

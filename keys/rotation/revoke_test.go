@@ -155,9 +155,9 @@ func TestRevokeAll(t *testing.T) {
 	require.Equal(t, []string{
 		"warning sig4 key sig4 signs already, and is sure to be known everywhere only at 2026-01-11T01:03:30Z: some verifiers may reject its tokens until then",
 		"warning enc4 key enc4 signs already, and is sure to be known everywhere only at 2026-01-11T00:03:30Z: some verifiers may reject its tokens until then",
-		"due sig1 key sig1 has expired, and is to be pruned",
+		"due sig1 key sig1 has expired; it should be pruned",
 	}, d.findings(10*day))
-	require.Equal(t, []string{"due sig1 key sig1 has expired, and is to be pruned"}, d.findings(10*day+lead))
+	require.Equal(t, []string{"due sig1 key sig1 has expired; it should be pruned"}, d.findings(10*day+lead))
 	_, reason, _ := d.set.Key(d.id("sig3")).Revoked()
 	require.Equal(t, "backup stolen", reason)
 	d.take(rotation.RevokeAll("again"), 10*day) // and again at once

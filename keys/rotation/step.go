@@ -101,7 +101,7 @@ func IfDue() Step {
 }
 
 func (b *book) ifDue() {
-	b.listen()
+	b.markOutages()
 	for _, use := range b.uses() {
 		b.ensure(use)
 	}
@@ -123,7 +123,7 @@ func Rotate(use keys.Use) Step {
 		if use != "" {
 			uses = []keys.Use{use}
 		}
-		b.listen()
+		b.markOutages()
 		for _, use := range uses {
 			if err := b.rotate(use); err != nil {
 				return err
@@ -357,11 +357,12 @@ func (b *book) silent(use keys.Use) bool {
 	return current == nil && len(next) == 0
 }
 
-// listen notes for which uses nothing signs. A recovery does not clean up as well: it may be the clock that is wrong, and
-// what has been pruned is gone.
-func (b *book) listen() {
+// markOutages records the uses that have no signing key. A step that recovers
+// from an outage doesn't clean up as well: the clock may be wrong, and what has
+// been pruned is gone.
+func (b *book) markOutages() {
 	for _, use := range b.uses() {
-		b.silence[use] = b.signer(use) == nil && !b.idle(use)
+		b.outages[use] = b.signer(use) == nil && !b.idle(use)
 	}
 }
 
@@ -375,8 +376,8 @@ func (b *book) takenOver(use keys.Use) bool {
 // prunes what has expired.
 func (b *book) clean() {
 	for _, r := range b.records {
-		if r.pruned || r.planned || b.silence[r.use()] || r == b.newest(r.use()) && b.silent(r.use()) {
-			continue // what is left of the last one says where the next one is to be made, see elsewhere
+		if r.pruned || r.planned || b.outages[r.use()] || r == b.newest(r.use()) && b.silent(r.use()) {
+			continue // what is left of the last one says where the next one is to be made, see isExternal
 		}
 		over := !r.open() && !b.now.Before(b.graceEnd(r)) && b.takenOver(r.use())
 		ended := !r.dates.VerifyUntil.IsZero() && !b.now.Before(r.dates.VerifyUntil)
