@@ -115,36 +115,47 @@ func TestFieldsThatOverruleNoStore(t *testing.T) {
 	})
 }
 
-// The server removes the files by the request that it has made itself.
+// The server removes the files by the request that it has made itself. (Over
+// HTTP/2, Go 1.27 leaves them there, whoever the handler is.)
 func TestMultipartFilesAreRemoved(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
-		t.Setenv("TMPDIR", t.TempDir())
-		for _, proto := range []int{1, 2} {
-			server := httptest.NewUnstartedServer(w.middleware(t, mode).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				assert.Equal(t, proto, r.ProtoMajor)
-				assert.NoError(t, r.ParseMultipartForm(1))
-				files, err := os.ReadDir(os.TempDir())
-				assert.NoError(t, err)
-				assert.Len(t, files, 1, "a file of the upload")
-				if r.URL.Path == "/panic" {
-					panic(http.ErrAbortHandler)
-				}
-			})))
-			server.EnableHTTP2 = proto == 2
-			server.StartTLS()
-			paths := []string{"/"}
-			if proto == 2 {
-				paths = append(paths, "/panic") // over HTTP/1, the server leaves the files of a panic
+		parse := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			assert.NoError(t, r.ParseMultipartForm(1))
+			assert.Len(t, temporaryFiles(t), 1, "a file of the upload")
+			if r.URL.Path == "/panic" {
+				panic(http.ErrAbortHandler)
 			}
-			for _, path := range paths {
-				upload(t, server, path)
-				files, err := os.ReadDir(os.TempDir())
-				require.NoError(t, err)
-				assert.Empty(t, files, "HTTP/%d %s", proto, path)
-			}
-			server.Close()
+		})
+		for _, at := range []struct {
+			http2 bool
+			path  string // over HTTP/1, the server leaves the files of a panic
+		}{{false, "/"}, {true, "/"}, {true, "/panic"}} {
+			without := leftByUpload(t, parse, at.http2, at.path)
+			assert.Equal(t, without, leftByUpload(t, w.middleware(t, mode).Handler(parse), at.http2, at.path), "%+v", at)
+			assert.True(t, at.http2 || without == 0)
 		}
 	})
+}
+
+// leftByUpload returns how many temporary files are left when a server with the
+// handler has done with an upload.
+func leftByUpload(t *testing.T, h http.Handler, http2 bool, path string) int {
+	t.Setenv("TMPDIR", t.TempDir())
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, http2, r.ProtoMajor == 2)
+		h.ServeHTTP(w, r)
+	}))
+	server.EnableHTTP2 = http2
+	server.StartTLS()
+	defer server.Close()
+	upload(t, server, path)
+	return len(temporaryFiles(t))
+}
+
+func temporaryFiles(t *testing.T) []os.DirEntry {
+	files, err := os.ReadDir(os.TempDir())
+	assert.NoError(t, err)
+	return files
 }
 
 // upload sends a file, and waits until the server has done with it.
