@@ -33,12 +33,12 @@ type Options struct {
 	// they are kept in the memory of this process.
 	Store opaque.Store
 
-	// Logger is told what an operator should know: that the key file could not be
+	// Logger gets what an operator should know: that the key file could not be
 	// read again, that the journal of revocations can't be written, and, unless
 	// OnEvent is set, what happens to sessions. If nil, slog.Default().
 	Logger *slog.Logger
 
-	// OnEvent is told what happens to sessions, in the Logger's place.
+	// OnEvent gets what happens to sessions, instead of the Logger.
 	OnEvent func(ctx context.Context, event middleware.Event)
 
 	// ErrorHandler answers the requests that the middleware denies, with 403, 409,
@@ -49,17 +49,17 @@ type Options struct {
 	// middleware.Config.
 	OnTimeout func(ctx context.Context, ended *session.Record, why session.Reason)
 
-	// OnExpire is called with each session in the memory of this process that
-	// nobody came back for. Stateless sessions expire unseen, and a Store has its
-	// own ways: it rules OnExpire out.
+	// OnExpire is called with each session that times out in the memory of this
+	// process. It is not called for stateless sessions, and can't be combined with
+	// Store.
 	OnExpire func(ended *session.Record)
 
-	// Signers hold the private halves of keys that live in a KMS or an HSM; see keys.File.
+	// Signers sign with the private keys that live in a KMS or an HSM; see keys.File.
 	Signers []crypto.Signer
 
-	// CrossOrigin says which requests from other origins are let through, in the
-	// place of Config.CrossOrigin. If nil, those that Config.CrossOrigin trusts, else
-	// no unsafe ones.
+	// CrossOrigin decides which requests from other origins are let through, instead
+	// of Config.CrossOrigin. If nil, unsafe requests are, from the origins that
+	// Config.CrossOrigin trusts.
 	CrossOrigin *http.CrossOriginProtection
 
 	// Now is the clock. If nil, time.Now.

@@ -298,7 +298,7 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 		{"variable", config.Keys{KEKEnv: "TEST_KEK"}, ""},
 		{"none", config.Keys{}, "keys.file"},
 		{"a passphrase", config.Keys{PassphraseFile: wrong}, "keys.file"},
-		{"two secrets", config.Keys{KEKFile: raw, PassphraseFile: wrong}, "one secret too many"},
+		{"two secrets", config.Keys{KEKFile: raw, PassphraseFile: wrong}, "a second secret for one key file"},
 		{"no such variable", config.Keys{KEKEnv: "TEST_KEK_2"}, "the environment variable TEST_KEK_2 is not set"},
 		{"no such file", config.Keys{KEKFile: filepath.Join(dir, "missing")}, "keys.kek_file"},
 		{"empty file", config.Keys{PassphraseFile: file("empty", nil)}, "it is empty"},

@@ -27,15 +27,16 @@
 //
 // # Environment
 //
-// A field's variable is CLOAKROOM_ and its path in capitals, joined by
-// underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. The
-// elements of a list are separated by commas. One name
-// differs: keys.file is CLOAKROOM_KEYSET, which keygen reads too. Other variables
-// that begin with CLOAKROOM_ are errors, save for those that Kubernetes adds where
-// there is a Service named "cloakroom" (CLOAKROOM_SERVICE_HOST,
-// CLOAKROOM_SERVICE_PORT, CLOAKROOM_SERVICE_PORT_HTTP, CLOAKROOM_PORT,
-// CLOAKROOM_PORT_8080_TCP_ADDR and the like), and for CLOAKROOM_SOAK, which is for
-// the tests of this module.
+// The variable of a field is CLOAKROOM_ and its path in capitals, joined by
+// underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. Commas
+// separate the elements of a list. There is one exception: keys.file is
+// CLOAKROOM_KEYSET, which keygen reads too.
+//
+// Other variables that begin with CLOAKROOM_ are errors, with two exceptions: those
+// that Kubernetes adds where there is a Service named "cloakroom"
+// (CLOAKROOM_SERVICE_HOST, CLOAKROOM_SERVICE_PORT, CLOAKROOM_SERVICE_PORT_HTTP,
+// CLOAKROOM_PORT, CLOAKROOM_PORT_8080_TCP_ADDR and the like), and CLOAKROOM_SOAK,
+// which is for the tests of this module.
 package config
 
 // Config is everything about sessions that an operator may want to set. The

@@ -102,7 +102,7 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 			continue
 		}
 		if f.Passphrase != nil || f.Key != nil {
-			b.fail(s.path, errors.New("is one secret too many for one key file; name one"))
+			b.fail(s.path, errors.New("is a second secret for one key file; set only one of passphrase_file, passphrase_env, kek_file, kek_env"))
 			return f, false
 		}
 		text, err := s.read(s.value)

@@ -46,7 +46,7 @@ func (p protection) encrypt(text []byte) ([]byte, error) {
 	if p.key == nil && utf8.RuneCount(p.passphrase) < minPassphrase {
 		return nil, fmt.Errorf("keys: encrypt the key file: the passphrase is shorter than %d characters; use five or more random words", minPassphrase)
 	}
-	token, err := calmly(func() ([]byte, error) {
+	token, err := recoverPanics(func() ([]byte, error) {
 		headers := jwe.NewHeaders()
 		if err := headers.Set(jwe.ContentTypeKey, contentKeys); err != nil {
 			return nil, err
@@ -79,7 +79,7 @@ func (p protection) decrypt(data []byte) ([]byte, error) {
 	if err := p.fits(header); err != nil {
 		return nil, err
 	}
-	text, err := calmly(func() ([]byte, error) {
+	text, err := recoverPanics(func() ([]byte, error) {
 		return jwe.Decrypt(token, p.jwx(), jwe.WithMinPBES2Count(minIterations), jwe.WithMaxPBES2Count(maxIterations))
 	})
 	if err != nil {
@@ -121,8 +121,9 @@ func (p protection) jwx() jwe.EncryptDecryptOption {
 	return jwe.WithKey(jwa.PBES2_HS512_A256KW(), p.passphrase)
 }
 
-// calmly makes an error of a panic in the library, which says nothing of what the library was given.
-func calmly(f func() ([]byte, error)) (out []byte, err error) {
+// recoverPanics turns a library panic into an error, without what the library
+// was given.
+func recoverPanics(f func() ([]byte, error)) (out []byte, err error) {
 	defer func() {
 		if recover() != nil {
 			out, err = nil, errors.New("the library failed")

@@ -420,8 +420,8 @@ func TestIsEncrypted(t *testing.T) {
 }
 
 // The library's panic is a failure like any other, and its text is not passed on.
-func TestCalmly(t *testing.T) {
-	out, err := keys.Calmly(func() ([]byte, error) { panic("a secret") })
+func TestRecoverPanics(t *testing.T) {
+	out, err := keys.RecoverPanics(func() ([]byte, error) { panic("a secret") })
 	require.EqualError(t, err, "the library failed")
 	require.Nil(t, out)
 }

@@ -2,9 +2,9 @@ package keys
 
 // What only tests call from outside.
 var (
-	IsEncrypted = isEncrypted
-	Calmly      = calmly
-	Attach      = attach
+	IsEncrypted   = isEncrypted
+	RecoverPanics = recoverPanics
+	Attach        = attach
 )
 
 const MinIterations = minIterations

@@ -1,28 +1,35 @@
 // Package keys holds the keys that sign and encrypt tokens: their life from
-// publication to retirement, the file that they are kept in, and the public set
-// that other services verify with.
+// publication to retirement, the key file, and the public key set that other
+// services verify with.
 //
-// Use [OpenRing] where users log in and [NewRemote], or [ParsePublicSet] for a
-// static file, where a service must only know who is calling. An application never makes keys: [Generate], [Import] and
-// the methods of [File] that write are for cmd/keygen, package rotation and tests, [NewRing] for tests and for keys from elsewhere.
+// Use [OpenRing] where users log in. Use [NewRemote], or [ParsePublicSet] for a
+// static file, in a service that only has to know who is calling. An application
+// never makes keys: [Generate], [Import] and the methods of [File] that write are
+// for cmd/keygen, package rotation and tests. [NewRing] is for tests, and for keys
+// that don't come from a key file.
 //
 // A key has one algorithm and one use for ever (RFC 8725, Section 3.1): a
-// signature key never decrypts, an encryption key never verifies, and what the
-// token's header says is only compared. Nothing returns private material.
+// signature key never decrypts, and an encryption key never verifies. The header
+// of a token is compared with that, and decides nothing. Nothing returns a private
+// key.
 //
-// The state of a key is computed from its dates and the time, never stored, so
-// that instances that read the same file agree without talking. A [Ring] serves
-// signing, verification and the JWKS endpoint from one immutable snapshot; a
-// reload swaps it whole or leaves the old one in force.
+// The state of a key is computed from its dates and the time, and never stored. So
+// instances that read the same file agree without talking to each other. A [Ring]
+// serves signing, verification and the JWKS endpoint from one immutable snapshot; a
+// reload replaces it as a whole, or leaves the old one in force.
 //
-// Refused when a key is loaded: RSA below 2048 bits, with an exponent that is
-// even or outside 65537 to 2^31-1, or with the ROCA weakness; points off the
-// curve, Ed25519 points of small order or that are not canonical, and base
-// points; private parts that don't belong to the public ones; HMAC keys shorter
-// than 32 bytes and AES keys of another size than 32 bytes; secrets and private
-// keys that a person typed, that were filled up, or that follow a pattern; a key
-// ID that is not the RFC 7638 thumbprint of an asymmetric key; unknown members;
-// and files that others can read.
+// These are refused when a key is loaded:
+//
+//   - RSA keys below 2048 bits, with an exponent that is even or outside 65537 to
+//     2^31-1, or with the ROCA weakness;
+//   - points off the curve, base points, and Ed25519 points that have a small order
+//     or are not canonical;
+//   - private keys that don't belong to their public key;
+//   - HMAC keys shorter than 32 bytes, and AES keys of another size than 32 bytes;
+//   - secrets and private keys that a person typed, that were padded, or that follow
+//     a pattern;
+//   - a key ID that is not the RFC 7638 thumbprint of an asymmetric key;
+//   - unknown members, and files that others can read.
 package keys
 
 import (
@@ -96,20 +103,21 @@ func (a Algorithm) kty() string {
 	return ""
 }
 
-// Why there is no key to be had, or a token is no good. Clients get the same
-// answer to all of them but ErrUnavailable, which means "could not tell".
+// Why there is no key, or why a token is refused. Clients get the same answer for
+// all of them except ErrUnavailable, which means that nobody could decide.
 var (
 	ErrUnknownKey  = errors.New("keys: no key with this ID")
 	ErrKeyExpired  = errors.New("keys: the key has expired")
 	ErrKeyRevoked  = errors.New("keys: the key was revoked")
 	ErrNoActiveKey = errors.New("keys: no active key")
 	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; run: keygen rotate --use enc")
-	ErrUnavailable = errors.New("keys: the keys can't be had")
+	ErrUnavailable = errors.New("keys: key set unavailable")
 	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
 )
 
-// errWrongKey is a mistake of the program or a token that names a key for another purpose.
-var errWrongKey = errors.New("keys: the key is not for this")
+// errWrongKey is a mistake of the program, or a token that names a key for another
+// purpose.
+var errWrongKey = errors.New("keys: wrong use for this key")
 
 // What is wrong with a key file, beside the errors of package io/fs.
 var (

@@ -36,7 +36,7 @@ type history struct {
 	seals      map[string]*atomic.Uint64 // counts of tokens, by key ID
 }
 
-// A snapshot is immutable, save for the cache in it.
+// A snapshot is immutable, except for the cache in it.
 type snapshot struct {
 	keys       []*Key
 	pruned     []*Key

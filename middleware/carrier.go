@@ -21,7 +21,7 @@ type Revocations interface {
 // concurrently. Every error wraps a [session.Reason].
 type Carrier interface {
 	// Recognizes reports whether credential has this carrier's form. It looks at
-	// the syntax alone.
+	// the syntax only.
 	Recognizes(credential string) bool
 
 	// InPlace reports whether Save keeps the credential as it is, so that a

@@ -24,7 +24,7 @@ type response struct {
 func (r *response) Header() http.Header { return r.inner.Header() }
 
 // WriteHeader saves the session and sends the header. Informational responses
-// (1xx) are not the response yet, save 101, which is final.
+// (1xx) are not the response yet, except 101, which is final.
 func (r *response) WriteHeader(status int) {
 	if status >= 100 && status < 200 && status != http.StatusSwitchingProtocols {
 		r.inner.WriteHeader(status)

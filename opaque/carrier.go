@@ -210,7 +210,7 @@ func (c *Carrier) Retire(ctx context.Context, credential string, base *session.R
 		return "", err
 	}
 	key := storeKey(credential)
-	marker := c.marked(base)
+	marker := c.tombstone(base)
 	to := found{successor: successor, leads: grace > 0, at: c.c.Now().Add(grace)}
 	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, encodeMarker(to))
 	ok, err := c.c.Store.Swap(ctx, key, base.Version, marker)
@@ -277,7 +277,7 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 			_ = c.c.Store.Delete(ctx, key)
 			return nil
 		}
-		end := c.marked(found.rec)
+		end := c.tombstone(found.rec)
 		end.Data = []byte{kindEnded}
 		ok, err := c.c.Store.Swap(ctx, key, found.rec.Version, end)
 		if err != nil {
@@ -388,11 +388,11 @@ func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error
 	}, nil
 }
 
-// marked returns an item, yet without data, that takes the place of rec's. It
-// stays for as long as rec could have lived without another request: rec itself
-// may be older than what was recorded since, and whoever has opened the session
-// by then must find the marker.
-func (c *Carrier) marked(rec *session.Record) Item {
+// tombstone returns the item, still without data, that replaces rec's. It stays
+// for as long as rec could have lived without another request: a newer activity
+// may have been recorded than rec has, and a request that has opened the session
+// with it must find the tombstone.
+func (c *Carrier) tombstone(rec *session.Record) Item {
 	until := c.c.Now().Add(rec.IdleDeadline.Sub(rec.SeenAt) + time.Minute)
 	if rec.Deadline.Before(until) {
 		until = rec.Deadline

@@ -1,8 +1,7 @@
-// Package session is what an application sees of its visitors' sessions, and
-// what the two forms of a session have in common.
+// Package session is what an application sees of its visitors' sessions.
 //
-// A handler asks for the session of its request with [From], and reads and
-// writes values by typed names:
+// A handler gets the session of its request with [From], and reads and writes
+// values by typed names:
 //
 //	const Visits session.Key[int] = "visits"
 //
@@ -12,17 +11,18 @@
 //		…
 //	}
 //
-// [Session.Login] after a successful authentication, [Session.Destroy] to log
-// out, and [Session.Renew] after a change of rights are all that an application
-// has to call for its sessions to be safe. Values are JSON in both modes: they
-// are encoded when they are set, and decoded when they are read.
+// To be safe, an application has to call three methods: [Session.Login] after a
+// successful authentication, [Session.Destroy] to log out, and [Session.Renew]
+// after a change of rights. Values are encoded as JSON when they are set, and
+// decoded when they are read, in all modes.
 //
-// Handlers need [From], [Session], [Key] and [Reason]. The rest is for those who
-// write middlewares and carriers.
+// Handlers need only [From], [Session], [Key] and [Reason]. The rest is for
+// authors of middlewares and carriers:
 //
-// The middleware decides when a session is kept, and a carrier how: as a token
-// that the client holds (package token), or as a record behind an opaque
-// credential (package opaque). A [Record] is one state of a session, [Changes]
-// leads from one to the next, [Policy] says when a session is over, and [Reason]
-// why there is none. Handlers can't tell which carrier keeps their session.
+//   - The middleware decides when a session is saved. A carrier decides how: as a
+//     token that the client holds (package token), or as a record on the server
+//     (package opaque). Handlers can't tell which.
+//   - A [Record] is one state of a session, and [Changes] make the next one from it.
+//   - A [Policy] decides when a session is over, and a [Reason] says why there is
+//     none.
 package session

@@ -33,7 +33,7 @@ type CarrierConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// Ring holds the keys: it needs one to sign. If it has one to encrypt,
-	// tokens are encrypted, and those that aren't are refused, save the ones that
+	// tokens are encrypted, and those that aren't are refused, except those that
 	// are older than that key. Required.
 	Ring *keys.Ring
 

@@ -236,7 +236,7 @@ func (c *codec) accept(claims *claims, now time.Time) error {
 func (c *codec) acceptForm(s *sealed, now time.Time) error {
 	since, sealing := c.ring.SealedSince(now)
 	if s.sealKID == "" && sealing && !s.issuedAt.Before(since) {
-		return forged(errors.New("token: signed only, though tokens are encrypted by now"))
+		return forged(fmt.Errorf("token: the token is not encrypted, and tokens must be since %s", since.UTC().Format(time.RFC3339)))
 	}
 	return nil
 }

@@ -96,17 +96,17 @@ type examiner struct {
 
 	formErr  error     // why it is no token
 	outer    *jose.JWE // nil if it is signed only
-	sealer   named     // of outer
+	sealer   keyRef    // of outer
 	openErr  error     // why outer can't be opened
 	innerErr error     // why what is in outer is no token
 	frame    *jose.JWS // nil if it can't be read, then the first of the errors says why
-	signer   named     // of frame
+	signer   keyRef    // of frame
 	claims   *claims   // nil if they can't be read
 	size     int       // of the member data, in bytes
 }
 
-// A named is what is known of the key that a header names.
-type named struct {
+// A keyRef is the key that the kid of a header resolved to.
+type keyRef struct {
 	kid    string
 	key    *keys.Key // nil if there is none
 	err    error     // why verifiers don't trust it
@@ -166,8 +166,8 @@ func (x *examiner) readFrame(ctx context.Context, frame *jose.JWS) {
 }
 
 // find looks for a key, also among those that verifiers don't accept any more.
-func (x *examiner) find(ctx context.Context, kid string) named {
-	n := named{kid: kid}
+func (x *examiner) find(ctx context.Context, kid string) keyRef {
+	n := keyRef{kid: kid}
 	n.key, n.err = x.ring.Key(ctx, kid, x.now)
 	if n.err == nil {
 		return n

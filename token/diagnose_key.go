@@ -10,7 +10,7 @@ import (
 )
 
 // states returns the states of a key now and at iat, in words; "" for what can't be told.
-func (x *examiner) states(n named) (now, issued string) {
+func (x *examiner) states(n keyRef) (now, issued string) {
 	if n.key == nil {
 		return "unknown", ""
 	}
@@ -30,7 +30,7 @@ func stateAt(k *keys.Key, at time.Time) keys.State {
 }
 
 // key says whether verifiers trust a key, and whether it should have made the token.
-func (x *examiner) key(n named) (Verdict, string) {
+func (x *examiner) key(n keyRef) (Verdict, string) {
 	if n.key == nil {
 		return Failed, fmt.Sprintf("there is no key %s here: the token is of another application, or of keys that were replaced", n.kid)
 	}
@@ -56,7 +56,7 @@ func (x *examiner) key(n named) (Verdict, string) {
 }
 
 // whenIssued says what the key was when the token was issued, if that is known.
-func (x *examiner) whenIssued(n named) (Verdict, string) {
+func (x *examiner) whenIssued(n keyRef) (Verdict, string) {
 	if x.claims == nil {
 		return Passed, ""
 	}

@@ -1,15 +1,17 @@
-// Package token carries sessions in signed, encrypted JWTs that the client
-// keeps, and vouches for callers between services.
+// Package token keeps sessions in signed and encrypted JWTs that the client
+// holds, and makes the tokens that identify a user to other services.
 //
 //   - [Carrier] is for an application's own session cookie, in stateless mode.
-//   - [Issuer] and [Transport] vouch, towards another service, for the subject
-//     whose request is being served: with a short-lived service token.
-//   - [Verifier] guards the service that is called. It needs public keys alone.
+//   - [Issuer] and [Transport] send a short-lived service token to another
+//     service: it says which user's request is being served.
+//   - [Verifier] protects the service that is called. It needs only public keys.
 //
-// A session token never passes for a service token, nor the reverse: they differ
-// in typ (RFC 8725bis, Section 3.11). The algorithm is a property of the key and
-// never read from the token, there is no "none", and nothing reads the claims of
-// a token that has not been verified, except [Explain] and [Diagnose], which are for people.
+// A session token is never accepted as a service token, nor the reverse: they
+// differ in typ (RFC 8725bis, Section 3.11). The algorithm belongs to the key and
+// is never read from the token. There is no "none". Nothing reads the claims of a
+// token that has not been verified, except [Explain] and [Diagnose], which write
+// them for people.
 //
-// What is refused before any library sees it is listed in package jose.
+// Package internal/jose checks the form of every token first, and lists what is
+// refused for it.
 package token

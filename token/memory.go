@@ -249,7 +249,7 @@ func (m *memory) dropFamily(e *list.Element) {
 	m.used -= f.bytes
 }
 
-// dropOldest forgets the token of f that was remembered first, save the newest
+// dropOldest forgets the token of f that was remembered first, except the newest
 // and the one that was remembered just now.
 func (m *memory) dropOldest(f *family) {
 	for i, s := range f.seen[:len(f.seen)-1] {

@@ -18,7 +18,7 @@ type VerifierConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// Keys are the issuer's public keys: usually a keys.Remote that fetches them.
-	// Required. They must be the keys of Issuer alone (RFC 8725bis, Section 3.8).
+	// Required. They must be only the keys of Issuer (RFC 8725bis, Section 3.8).
 	Keys KeySet
 
 	// Issuer is the only iss that is accepted, exactly. Required.
@@ -50,9 +50,9 @@ type VerifierConfig struct {
 // A Verifier accepts service tokens, and nothing else.
 type Verifier struct{ c VerifierConfig }
 
-// A Caller is whom a service token vouches for.
+// A Caller is the user that a service token identifies.
 type Caller struct {
-	Issuer          string    // who vouches; a subject is known only together with it
+	Issuer          string    // who says so; a subject means nothing without it
 	Subject         string    // who is logged in there
 	SessionID       string    // the public handle of the session
 	AuthenticatedAt time.Time // when the subject logged in
@@ -86,8 +86,8 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	return &Verifier{c: c}, nil
 }
 
-// Verify returns whom token vouches for. An error wraps a session.Reason:
-// session.Unavailable if it could not be told, otherwise the token is no good.
+// Verify returns the user that token identifies. An error wraps a session.Reason:
+// session.Unavailable if the keys are out of reach; otherwise the token is refused.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	now := v.c.Now()
 	payload, _, err := verify(ctx, v.c.Keys, token, typService, now)

@@ -75,7 +75,7 @@ func splitJWKs(text []byte) (list [][]byte, err error) {
 }
 
 // readMembers reads what a JWK says of its key, and returns what is the key itself. Other members
-// mean nothing here (RFC 7517, Section 4), save for those that say that the key must not be used.
+// mean nothing here (RFC 7517, Section 4), except those that say that the key must not be used.
 func (in *incoming) readMembers(value []byte) (numbers map[string]json.RawMessage, err error) {
 	numbers = make(map[string]json.RawMessage)
 	err = jose.Object(value, func(name string, value []byte) (err error) {

@@ -66,7 +66,7 @@ The policy says how long tokens live and how fast news of keys travels; see
 	return cmd
 }
 
-// profileAlgorithms are those of a profile, save where others are named.
+// profileAlgorithms are those of a profile, except where others are named.
 func profileAlgorithms(profile string, signAlg, encAlg keys.Algorithm) ([]keys.Algorithm, error) {
 	sign, enc := keys.Signature.Default(), keys.Encryption.Default()
 	switch profile {

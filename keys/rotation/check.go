@@ -229,7 +229,7 @@ func (c *checker) checkUse(use keys.Use) {
 	c.checkRate(next)
 }
 
-// checkRate refuses more tokens under one key than AES-GCM allows, save where that was so before: a key file must
+// checkRate refuses more tokens under one key than AES-GCM allows, except where that was so before: a key file must
 // stay of use when its rate turns out to be higher than was thought.
 func (c *checker) checkRate(chain []*record) {
 	for _, r := range chain {
