@@ -260,7 +260,7 @@ func TestSignedOnly(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = b.Open(t.Context(), after)
 	assert.ErrorIs(t, err, session.Forged)
-	assert.ErrorContains(t, err, "signed only")
+	assert.ErrorContains(t, err, "not encrypted, and tokens must be since")
 }
 
 // No token lives longer than its keys verify.
