@@ -107,7 +107,7 @@ func roughly(d time.Duration) string {
 	for _, u := range [...]struct {
 		below, unit time.Duration
 		name        string
-	}{{time.Second, time.Millisecond, "millisecond"}, {2 * time.Minute, time.Second, "second"}, {2 * time.Hour, time.Minute, "minute"}, {48 * time.Hour, time.Hour, "hour"}} {
+	}{{2 * time.Minute, time.Second, "second"}, {2 * time.Hour, time.Minute, "minute"}, {48 * time.Hour, time.Hour, "hour"}} {
 		if d < u.below {
 			n, unit = int(d/u.unit), u.name
 			break

@@ -403,3 +403,14 @@ func TestExplainAndDiagnoseAgree(t *testing.T) {
 	_, err := token.Explain(t.Context(), d.ring, "a.b", start)
 	assert.ErrorIs(t, err, session.Malformed)
 }
+
+// Instants are told in whole seconds, and so is how far off they are.
+func TestDistanceIsInWholeSeconds(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for off, want := range map[time.Duration]string{
+		0: "now", 364 * time.Millisecond: "now", 999 * time.Millisecond: "now", -1: "1 second ago", time.Second: "1 second from now",
+		-time.Second: "1 second ago", 90 * time.Second: "90 seconds from now", 5*time.Second + 364*time.Millisecond: "5 seconds from now",
+	} {
+		require.Equal(t, want, token.Distance(now.Add(off), now), "%v", off)
+	}
+}

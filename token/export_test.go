@@ -28,3 +28,6 @@ func Unremembered(ctx context.Context, c *Carrier, credential string) (*session.
 	}
 	return s.rec, nil
 }
+
+// Distance is how far off an instant is, in words.
+var Distance = distance
