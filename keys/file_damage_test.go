@@ -86,14 +86,17 @@ func TestReadRefusesEveryFlippedByte(t *testing.T) {
 			damaged[i] ^= bit
 			requireRefused(t, f, damaged, fmt.Sprintf("byte %d (%q) is %q", i, good[i], damaged[i]))
 		}
+		if i == len(good)-1 { // white space at the end does not count
+			break
+		}
 		requireRefused(t, f, good[:i], fmt.Sprintf("%d bytes of %d", i, len(good)))
 		requireRefused(t, f, slices.Insert(bytes.Clone(good), i, ' '), fmt.Sprintf("a space before byte %d", i))
 		if i%16 == 0 {
 			requireLeftAlone(t, f, good[:i], fmt.Sprintf("%d bytes of %d", i, len(good)))
 		}
 	}
-	requireRefused(t, f, append(bytes.Clone(good), '\n'), "one line break more")
-	requireRefused(t, f, bytes.ReplaceAll(good, []byte("\n"), []byte("\r\n")), "line breaks of another system")
+	requireRefused(t, f, append(bytes.Clone(good), 'x'), "one byte more")
+	requireRefused(t, f, bytes.ReplaceAll(good, []byte("\n"), []byte("\n ")), "indented")
 	require.NoError(t, os.WriteFile(f.Path, good, 0o600))
 	_, err = f.Read()
 	require.NoError(t, err)

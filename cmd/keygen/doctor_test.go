@@ -144,7 +144,7 @@ func TestJudgeWritable(t *testing.T) {
 	}{
 		{nil, false, fine, "rotation can happen here"},
 		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, false, fine, "normal where the application only reads: rotation must happen elsewhere"},
-		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, true, fine, "where the Secret is made"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, true, fine, "where the file comes from"},
 		{nil, true, fine, "would be lost"},
 		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EACCES}, false, warning, "or as another user"},
 		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.ENOSPC}, false, problem, "no space left"},

@@ -145,7 +145,7 @@ func TestParseIncomingRefuses(t *testing.T) {
 		string(der):                                            "openssl pkey -inform DER",
 		string(cert):                                           "it is a certificate",
 		"\x00\x01\x02":                                         "it is binary, and neither",
-		"\xff\xfe-\x00-\x00":                                   "it is binary, and neither",
+		"\xff\xfe-\x00-\x00":                                   "it is UTF-16",
 		"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI me@here":        "ssh-keygen -e -m PKCS8",
 		"ecdsa-sha2-nistp256 AAAAE2VjZHNh":                     "ssh-keygen -e -m PKCS8",
 		"sk-ssh-ed25519@openssh.com AAAA":                      "ssh-keygen -e -m PKCS8",
