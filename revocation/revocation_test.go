@@ -111,7 +111,7 @@ func TestCheckDecides(t *testing.T) {
 		{"all, login later", allOver, login("alice", start.Add(ms)), false},
 		{"all, anonymous", allOver, anonymous(start), true},
 		{"all, anonymous, later", allOver, anonymous(start.Add(time.Second)), false},
-		{"all, created later than login", allOver, &session.Record{ID: "s", CreatedAt: start.Add(time.Second), AuthenticatedAt: start}, false},
+		{"all, login under way", allOver, &session.Record{ID: "s", CreatedAt: start.Add(time.Second), Subject: "alice", AuthenticatedAt: start}, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

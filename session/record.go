@@ -45,10 +45,7 @@ func (r *Record) CountsFrom() time.Time {
 	if !r.Since.IsZero() {
 		return r.Since
 	}
-	if r.CreatedAt.After(r.AuthenticatedAt) {
-		return r.CreatedAt
-	}
-	return r.AuthenticatedAt
+	return r.startedAt()
 }
 
 // startedAt is where the absolute lifetime is counted from.
