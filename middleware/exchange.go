@@ -36,7 +36,7 @@ type exchange struct {
 	headerSent  bool            // the client can't be given a credential any more
 	undelivered bool            // the client's credential is dead, or will be soon, and it has no other yet
 	ended       bool            // by Destroy
-	left        bool            // what was opened is over, with all sessions of its subject
+	left        *session.Record // what is over, with all sessions of its subject, and dropped; see leave
 	gone        error           // why the session is over, as a save has found; kept is then what Destroy ends
 	unsaid      error           // gone, if it has dropped changes of which no caller was told
 	endFailed   bool            // a Destroy could not be carried out, and the client was told
@@ -210,7 +210,9 @@ func (x *exchange) Save(ctx context.Context) error {
 	defer x.turn.Unlock()
 	ctx, cancel := x.m.detached(ctx)
 	defer cancel()
-	x.leave()
+	if err := x.leave(); err != nil {
+		return err
+	}
 	changes := x.control.Pending()
 	switch {
 	case x.control.Destroyed():
@@ -228,7 +230,9 @@ func (x *exchange) Save(ctx context.Context) error {
 
 // settle saves what is pending, or that there was activity.
 func (x *exchange) settle() error {
-	x.leave()
+	if err := x.leave(); err != nil {
+		return err
+	}
 	changes := x.control.Pending()
 	destroyed := x.control.Destroyed() && !x.ended
 	touch := changes == nil && !destroyed && x.touchDue()
@@ -254,7 +258,7 @@ func (x *exchange) setHeader(h http.Header) {
 	addVaryCookie(h)
 	var cookie *http.Cookie
 	switch c := x.m.c.Cookie; {
-	case (x.ended || x.left && x.kept == nil) && (x.presented || x.held != ""):
+	case (x.ended || x.left != nil && x.kept == nil) && (x.presented || x.held != ""):
 		cookie = c.make("", -1)
 	case x.kept != nil && x.gone == nil && (x.credential != x.held || x.kept.Persistent != x.persistent):
 		cookie = c.make(x.credential, c.maxAge(x.kept, x.m.c.Now()))

@@ -307,7 +307,7 @@ func (x *exchange) touch(ctx context.Context) {
 	switch overflow := x.m.c.Overflow; {
 	case err == nil:
 		x.credential, x.kept = credential, rec
-		x.control.Saved(rec, nil)
+		x.control.Saved(rec, touch)
 		return
 	case errors.Is(err, session.TooLarge) && overflow != nil && x.carrier != overflow && !x.headerSent:
 		// It has grown without a change: a key with longer signatures came in.
@@ -353,15 +353,25 @@ func (x *exchange) endRivals(ctx context.Context) error {
 // leave drops a session that this request has ended together with all others of
 // its subject. The revocation list refuses it from now on; removing what is kept
 // of it only frees the room.
-func (x *exchange) leave() {
-	if x.left || !x.control.Over() {
-		return
+func (x *exchange) leave() error {
+	over := x.control.Over()
+	if over == x.left {
+		return nil
 	}
-	x.left, x.undelivered = true, false
+	x.left, x.undelivered = over, false
 	if x.kept == nil {
-		return
+		return nil
 	}
-	x.forget(x.carrier, x.credential)
-	x.event(Ended, x.kept, nil)
+	was := opened{rec: x.kept, carrier: x.carrier, current: x.credential}
 	x.kept, x.carrier, x.credential = nil, nil, ""
+	if was.rec.Subject == over.Subject {
+		x.forget(was.carrier, was.current)
+		x.event(Ended, was.rec, nil)
+		return nil
+	}
+	// Only a login that was pending is one of those that the list refuses.
+	x.rivals = append(x.rivals, was)
+	ctx, cancel := x.m.detached(x.ctx)
+	defer cancel()
+	return x.endRivals(ctx)
 }

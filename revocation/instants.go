@@ -34,14 +34,22 @@ func (t *instants) get(k key) (instant int64, ok bool) {
 	return m.instant, ok
 }
 
-// raise moves the instant of e's key forward, and hands e to the journal. The
+// raise moves the instant of e's key forward, and hands e to the journal. If
+// newer is set, it says what the instant is, given the one that is in force: it
+// may read the clock, so that of two ends the second has no earlier instant. The
 // batch is nil if there is nothing to wait for.
-func (t *instants) raise(e entry, now uint32, j *journal) *batch {
+func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, j *journal) (*batch, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, known := t.marks[e.key]
+	if !known {
+		old.instant = never
+	}
+	if newer != nil {
+		e.instant = newer(old.instant)
+	}
 	if known && e.instant <= old.instant && uint64(e.until) <= uint64(old.until)+extendBy {
-		return j.flush(t.batch)
+		return j.flush(t.batch), old.instant
 	}
 	if len(t.marks) >= t.pruneAt {
 		t.prune(now)
@@ -54,7 +62,7 @@ func (t *instants) raise(e entry, now uint32, j *journal) *batch {
 	t.marks[e.key] = mark{instant: e.instant, until: e.until, tag: e.tag}
 	t.count.Store(int64(len(t.marks)))
 	t.newest.Store(max(t.newest.Load(), e.instant))
-	return b
+	return b, e.instant
 }
 
 // prune leaves out what is over. mu is held.

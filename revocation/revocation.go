@@ -263,10 +263,11 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32
 func (l *List) apply(e entry, now uint32) *batch {
 	switch e.kind {
 	case ofSubject:
-		l.tags.add(e.tag)
-		return l.subjects.raise(e, now, l.journal)
+		b, _ := l.raise(e, nil, now)
+		return b
 	case ofAll:
-		return l.all.raise(e, now, l.journal)
+		b, _ := l.raise(e, nil, now)
+		return b
 	default:
 		return l.sessions.raise(e, always, now, l.journal).batch
 	}

@@ -13,7 +13,8 @@ type Changes struct {
 	ops     []op
 	policy  Policy
 	now     func() time.Time
-	passive bool // the request is no activity
+	passive bool    // the request is no activity
+	over    *Record // Session.over when they were pending
 }
 
 // An op is one step of a change.

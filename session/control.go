@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -46,12 +47,13 @@ func (c Control) Destroyed() bool {
 	return c.s.destroyed
 }
 
-// Over reports whether this request has ended the session together with all
-// others of its subject. Unlike after Destroy, a Login may be pending.
-func (c Control) Over() bool {
+// Over returns the session that this request has ended together with all others
+// of its subject, the last if there were several; nil if there is none. Unlike
+// after Destroy, a Login may be pending.
+func (c Control) Over() *Record {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	return c.s.over != nil
+	return c.s.over
 }
 
 // Pending returns the changes that are not saved yet; nil if there are none.
@@ -62,7 +64,7 @@ func (c Control) Pending() *Changes {
 		return nil
 	}
 	n := len(c.s.ops)
-	return &Changes{ops: c.s.ops[:n:n], policy: c.s.o.Policy, now: c.s.o.Now, passive: c.s.passive}
+	return &Changes{ops: c.s.ops[:n:n], policy: c.s.o.Policy, now: c.s.o.Now, passive: c.s.passive, over: c.s.over}
 }
 
 // Passive reports whether the handler has called [Session.IgnoreActivity].
@@ -75,7 +77,7 @@ func (c Control) Passive() bool {
 // Touch returns Changes that record the activity of the request, if it is any,
 // and nothing else.
 func (c Control) Touch() *Changes {
-	return &Changes{policy: c.s.o.Policy, now: c.s.o.Now, passive: c.Passive()}
+	return &Changes{policy: c.s.o.Policy, now: c.s.o.Now, passive: c.Passive(), over: c.Over()}
 }
 
 // Saved says that rec is now kept, with changes in it. Changes that were made
@@ -106,13 +108,33 @@ func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 	if s.o.Saver == nil || s.closed == finished {
 		return
 	}
+	s.loginAfterLocked(subject, at)
+	isOne := func(rec *Record) bool { return rec != nil && (subject == "" || rec.Subject == subject) }
+	switch {
+	case isOne(s.view):
+		s.over, s.base, s.view, s.ops = s.view, nil, nil, nil
+	case s.view != nil && isOne(s.base): // the login of another subject is pending
+		s.over, s.base, s.view = s.base, nil, nil
+		s.ops = append([]op{s.beginLocked()}, s.ops...)
+		s.showLocked(s.ops)
+	}
+}
+
+// OthersEnded tells the session of the request that ctx belongs to that all
+// sessions of subject but this one were ended up to at: a [Session.Login] of the
+// subject that follows counts as later than at. A revocation list calls it.
+func OthersEnded(ctx context.Context, subject string, at time.Time) {
+	s := From(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loginAfterLocked(subject, at)
+}
+
+func (s *Session) loginAfterLocked(subject string, at time.Time) {
 	if s.loginFrom == nil {
 		s.loginFrom = make(map[string]time.Time)
 	}
 	s.loginFrom[subject] = at.Truncate(time.Millisecond).Add(time.Millisecond)
-	if s.view != nil && (subject == "" || s.view.Subject == subject) {
-		s.over, s.base, s.view, s.ops = s.view, nil, nil, nil
-	}
 }
 
 // RenewSince is [Session.Renew] for the session of the request that ctx belongs
@@ -127,7 +149,10 @@ func RenewSince(ctx context.Context, since time.Time) error {
 	if err := s.changeCredential(op{kind: opRenew, at: since.Truncate(time.Millisecond)}, false); err != nil {
 		return err
 	}
-	return s.Save(ctx)
+	if err := s.Save(ctx); err != nil || !s.record().Since.Before(since.Truncate(time.Millisecond)) {
+		return err
+	}
+	return fmt.Errorf("session: another goroutine of the request has dropped the renewal: %w", TooLate)
 }
 
 // HeaderSent says that the client can't be given another credential any more.
@@ -169,6 +194,9 @@ func (c Control) close(as closure) {
 func (c Control) settle(rec *Record, changes *Changes) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	if changes != nil && changes.over != c.s.over {
+		return // the session was ended meanwhile, and what is pending came later
+	}
 	c.s.base, c.s.view = rec, rec
 	if rec != nil {
 		c.s.gone = false
@@ -186,7 +214,5 @@ func (c Control) settle(rec *Record, changes *Changes) {
 		}
 	}
 	c.s.ops = rest
-	for i := range rest {
-		c.s.view = rest[i].shown(c.s.view, c.s.o.Policy)
-	}
+	c.s.showLocked(rest)
 }

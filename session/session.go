@@ -328,18 +328,28 @@ func (s *Session) addLocked(o op, create bool) error {
 		if s.closed != open {
 			return s.tooLateLocked() // the client can't be told of a session any more
 		}
-		fresh := newRecord(s.o.Policy, s.o.Now(), s.o.Persistent)
-		if s.over != nil {
-			fresh.inherit(s.over)
-		}
-		ops = append(ops, op{kind: opCreate, fresh: fresh})
+		ops = append(ops, s.beginLocked())
 	}
 	ops = append(ops, o)
-	for _, o := range ops[len(s.ops):] {
-		s.view = o.shown(s.view, s.o.Policy)
-	}
+	s.showLocked(ops[len(s.ops):])
 	s.ops = ops
 	return nil
+}
+
+// beginLocked returns the step that begins a session. It goes on from the one
+// that this request has ended, if there is one: only a login can follow.
+func (s *Session) beginLocked() op {
+	fresh := newRecord(s.o.Policy, s.o.Now(), s.o.Persistent)
+	if s.over != nil {
+		fresh.inherit(s.over)
+	}
+	return op{kind: opCreate, fresh: fresh}
+}
+
+func (s *Session) showLocked(ops []op) {
+	for i := range ops {
+		s.view = ops[i].shown(s.view, s.o.Policy)
+	}
 }
 
 func (s *Session) writableLocked(o op) error {
