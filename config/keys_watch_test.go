@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,13 +69,13 @@ func TestNewsOfTheKeys(t *testing.T) {
 func TestLoginAfterAStandstill(t *testing.T) {
 	for _, mode := range []config.Mode{config.Stateless, config.Auto, config.Opaque} {
 		synctest.Test(t, func(t *testing.T) {
-			stood := time.Duration(0)
-			o := config.Options{Now: func() time.Time { return time.Now().Add(stood) }, Logger: slog.New(slog.DiscardHandler)}
+			var stood atomic.Int64 // the App reads its clock in the background, too
+			o := config.Options{Now: func() time.Time { return time.Now().Add(time.Duration(stood.Load())) }, Logger: slog.New(slog.DiscardHandler)}
 			app, err := config.Config{Mode: mode, Keys: config.Keys{File: keyFile(t)}}.Build(o)
 			require.NoError(t, err)
 			defer app.Close()
 			time.Sleep(time.Minute)
-			stood = 3 * time.Hour
+			stood.Store(int64(3 * time.Hour))
 			require.Equal(t, "alice", subjectOf(t, app, login(t, app, "alice")))
 			require.Empty(t, app.Keys.Health(o.Now()).Problems)
 		})
