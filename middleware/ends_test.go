@@ -271,3 +271,41 @@ func TestLoginThenEndSubject(t *testing.T) {
 		}
 	})
 }
+
+// After Destroy nothing follows, whatever ends then.
+func TestDestroyThenEndSubject(t *testing.T) {
+	eachSkew(t, func(t *testing.T, w *world, site *site) {
+		b := site.browser()
+		logIn(t, b, "alice")
+		w.Advance(time.Second)
+		b.do(func(s *session.Session) {
+			assert.NoError(t, s.Destroy())
+			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+			assert.Empty(t, s.ID())
+			assert.ErrorIs(t, s.Login("alice"), session.Ended)
+		})
+		assert.Empty(t, b.credential())
+	})
+}
+
+// A login that gets a session of its own takes no values to another subject.
+func TestLoginOfItsOwnClearsValuesOfAnother(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		logIn(t, b, "alice")
+		other := b.site.holding(b.credential())
+		b.do(func(s *session.Session) {
+			other.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
+			assert.NoError(t, s.Login("bob"))
+		})
+		b.do(func(s *session.Session) { assert.Equal(t, "bob", s.Subject()); assert.Zero(t, s.Len()) })
+	})
+}
+
+// What the list refuses takes no room in the store.
+func TestEndSubjectFreesRoom(t *testing.T) {
+	w := newWorld(t)
+	b := newSite(t, w.middleware(t, "opaque")).browser()
+	logIn(t, b, "alice")
+	b.do(func(s *session.Session) { require.NoError(t, w.list.EndSubject(contextOf(s), "alice")) })
+	assert.Zero(t, w.memory.Len())
+}

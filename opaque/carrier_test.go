@@ -337,3 +337,59 @@ func retire(t *testing.T, c *opaque.Carrier, credential string, base *session.Re
 	assert.Empty(t, hold)
 	return err
 }
+
+// A counter counts look-ups.
+type counter struct {
+	opaque.Store
+	gets int
+}
+
+func (c *counter) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
+	c.gets++
+	return c.Store.Get(ctx, key)
+}
+
+// Open follows a few renewals to tell whether the session still lives, and no
+// more: whoever presents the first credential of many doesn't make it slow.
+func TestOpenFollowsAFewRenewals(t *testing.T) {
+	count := &counter{}
+	p := newPlace(t, false, func(c *opaque.CarrierConfig) { count.Store, c.Store = c.Store, count })
+	var rec *session.Record
+	var first, last string
+	begin := func() {
+		rec = alice()
+		rec.SeenAt, rec.IdleDeadline, rec.Deadline = begun, begun.Add(time.Hour), begun.Add(2*time.Hour)
+		var err error
+		first, err = p.Issue(t.Context(), rec)
+		require.NoError(t, err)
+		last = first
+	}
+	renew := func() {
+		next := *rec
+		next.Version, next.Generation = rec.Version+1, rec.Generation+1
+		credential, err := p.Reissue(t.Context(), last, &next)
+		require.NoError(t, err)
+		_, err = p.Retire(t.Context(), last, rec, credential, 0)
+		require.NoError(t, err)
+		rec, last = &next, credential
+	}
+	opens := func() error {
+		count.gets = 0
+		_, _, err := p.Open(t.Context(), first)
+		return err
+	}
+	begin()
+	for range 4 {
+		renew()
+		assert.ErrorAs(t, opens(), new(*session.SupersededError))
+	}
+	require.NoError(t, p.End(t.Context(), last, rec))
+	assert.ErrorIs(t, opens(), session.NotFound, "a logout is told from a renewal")
+
+	begin()
+	for range 20 {
+		renew()
+	}
+	assert.ErrorAs(t, opens(), new(*session.SupersededError))
+	assert.Equal(t, 5, count.gets)
+}

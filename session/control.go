@@ -198,9 +198,6 @@ func (c Control) settle(rec *Record, changes *Changes) {
 		return // the session was ended meanwhile, and what is pending came later
 	}
 	c.s.base, c.s.view = rec, rec
-	if rec != nil {
-		c.s.gone = false
-	}
 	if c.s.destroyed {
 		c.s.view = nil
 		return
