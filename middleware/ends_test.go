@@ -309,3 +309,19 @@ func TestEndSubjectFreesRoom(t *testing.T) {
 	b.do(func(s *session.Session) { require.NoError(t, w.list.EndSubject(contextOf(s), "alice")) })
 	assert.Zero(t, w.memory.Len())
 }
+
+// A renewal is saved, and the session ended elsewhere before the response begins:
+// a handler that answers all the same hands out no dead cookie.
+func TestNoCookieOfASessionFoundOver(t *testing.T) {
+	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
+		logIn(t, b, "alice")
+		got := b.do(func(s *session.Session) {
+			assert.NoError(t, s.Renew())
+			assert.NoError(t, s.Save(t.Context()))
+			w.Advance(time.Second)
+			require.NoError(t, w.list.EndSubject(context.Background(), "alice"))
+			assert.ErrorIs(t, s.Save(t.Context()), session.Ended)
+		})
+		assert.Empty(t, cookieOf(got))
+	})
+}
