@@ -76,10 +76,11 @@ func (c *crowds) age(now, longest uint32) {
 	if c.counts != nil && now < c.ageAt {
 		return
 	}
+	c.ageAt = longest
 	if c.counts == nil {
 		c.counts = make([]uint8, c.size)
+		return
 	}
-	c.ageAt = longest
 	for i := range c.counts {
 		c.counts[i] /= 2
 	}
