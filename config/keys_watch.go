@@ -23,8 +23,7 @@ func (b *builder) watchKeys() {
 	b.background(b.tellKeys)
 }
 
-// tellKeys looks every so often what has become of the keys, whoever has changed
-// them.
+// tellKeys reports changes of the keys, also those that another process makes.
 func (b *builder) tellKeys(ctx context.Context) {
 	ticker := time.NewTicker(b.reloadEvery())
 	defer ticker.Stop()

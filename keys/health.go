@@ -90,7 +90,8 @@ func (s *snapshot) problem(use Use, now time.Time) error {
 	return nil
 }
 
-// runsOut reports whether a key that makes new tokens ends so soon that a successor should be published by now.
+// runsOut reports whether a key that makes new tokens ends so soon that its
+// successor should have been published already.
 func (s *snapshot) runsOut(k *Key, now time.Time) bool {
 	end := k.dates.SignUntil
 	if end.IsZero() || s.policy.RotationPeriod == 0 || now.Before(end.Add(-max(2*s.policy.Lead(k.alg), s.policy.RotationPeriod/10))) {

@@ -65,7 +65,7 @@ type Carrier interface {
 	// with a session.SupersededError.
 	//
 	// If credential has ended, but a crash might bring it back, Retire fails with
-	// session.Unavailable, and hold is what the client should get all the same.
+	// session.Unavailable, and the client should get hold all the same.
 	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (hold string, err error)
 
 	// Forget undoes an Issue whose credential nobody has seen, or drops what is

@@ -33,8 +33,8 @@ func escape(out *strings.Builder, r rune, plain bool) {
 	}
 }
 
-// cell is printable text of one line: whoever wrote it must not begin a line of
-// his own.
+// cell returns text as one printable line: its author must not be able to begin
+// another one.
 func cell(text string) string { return strings.ReplaceAll(printable(text), "\n", `\u000a`) }
 
 // say says text to people, each line with the name of the program before it.
