@@ -58,24 +58,32 @@ func (l *List) isFull(now time.Time) bool {
 }
 
 // bound keeps the number of entries of rec's subject within its limit. Beyond it,
-// one end of all the subject's sessions takes their place.
-func (l *List) bound(rec *session.Record, r raised, now time.Time) {
-	subject, m := hashOf(rec.Subject), member{key: r.key, below: r.below, until: r.until}
+// one end of the subject's older sessions takes the place of entries that are
+// about these. It reports whether that ended a session that was only renewed.
+func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) {
+	subject := hashOf(rec.Subject)
+	m := member{slot: r.slot, from: millis(rec.CountsFrom())}
+	last := m.from - 1
+	if r.generation() == everything {
+		// What the session has become, unknown to the caller, may count from later.
+		m.from = max(m.from, millis(now))
+		last = m.from
+	}
 	if !r.fresh {
 		l.crowds.update(subject, m)
-		return
+		return false
 	}
-	if rec.CountsFrom().After(now.Add(l.skew)) {
-		return // the end of everything up to now would not reach it
+	covered, reach := l.crowds.add(subject, m, last, second(now), l.until(now))
+	if len(covered) == 0 {
+		return false
 	}
-	many := l.crowds.add(subject, m, second(now), l.until(now))
-	if many == nil {
-		return
+	e := l.endOf(rec.Subject, now)
+	e.instant = reach - l.skew.Milliseconds()
+	l.apply(e, second(now))
+	for _, m := range covered {
+		l.sessions.remove(m.slot)
 	}
-	l.apply(l.endOf(rec.Subject, now), second(now))
-	for _, m := range many {
-		l.sessions.remove(m)
-	}
+	return reach > last && r.generation() != everything
 }
 
 // Reports go to a function of the application. Each has a goroutine of its own: one

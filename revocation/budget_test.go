@@ -195,6 +195,61 @@ func TestLoopOfOneSubject(t *testing.T) {
 	})
 }
 
+// Whatever the order, a session that is renewed goes on, or its renewal fails: no
+// credential is dead when it is handed out.
+func TestLoopEndsNoSessionThatIsRenewed(t *testing.T) {
+	const n = 2000
+	for name, order := range map[string]func(i int) int{
+		"oldest first": func(i int) int { return i },
+		"newest first": func(i int) int { return n - 1 - i },
+		"mixed":        func(i int) int { return i * 1237 % n },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lists(t, func(t *testing.T, l *revocation.List, c *clock) {
+				hasty, cancel := context.WithCancel(t.Context())
+				cancel()
+				c.advance(n * time.Second)
+				renewed := 0
+				for i := range n {
+					c.advance(time.Millisecond)
+					rec := visit(fmt.Sprint(order(i)), "alice", start.Add(time.Duration(order(i))*time.Second))
+					if l.Check(rec) != nil {
+						continue
+					}
+					ok, err := l.EndBelow(hasty, rec)
+					requireEnded(t, l, rec)
+					rec.Generation++
+					require.Equal(t, ok, l.Check(rec) == nil, "%v", err)
+					if !ok {
+						require.ErrorIs(t, err, session.Ended)
+						continue
+					}
+					renewed++
+				}
+				require.Greater(t, renewed, 128)
+				require.Less(t, l.Len(), 1_000, "dead slots leave as others come")
+			})
+		})
+	}
+}
+
+// A probe that logs in and out all day ends no session of its own that has just
+// begun.
+func TestProbeEndsNoYoungSession(t *testing.T) {
+	lists(t, func(t *testing.T, l *revocation.List, c *clock) {
+		for i := range 1000 {
+			young := visit(fmt.Sprint("young", i), "probe", c.Now())
+			c.advance(time.Millisecond)
+			for j := range 20 {
+				require.NoError(t, l.EndSession(t.Context(), visit(fmt.Sprint(i, j), "probe", c.Now())))
+				c.advance(time.Millisecond)
+			}
+			require.NoError(t, l.Check(young))
+			require.NoError(t, l.EndSession(t.Context(), young))
+		}
+	})
+}
+
 func TestLoopOfOneSubjectAfterARestart(t *testing.T) {
 	c, path := newClock(), journalPath(t)
 	l := open(t, path, c)

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"sync"
@@ -11,7 +12,8 @@ const (
 	// never have more, so most entries need no second table.
 	fewEnds = 8
 
-	// maxEnds is how many entries of one subject the list keeps beside these.
+	// maxEnds is how many entries of one subject the list keeps beside these. It
+	// may be twice as many if fewer would end the session that is being renewed.
 	maxEnds = 64
 
 	maxCounters = 1 << 22
@@ -29,9 +31,8 @@ type crowds struct {
 
 // A member is the entry of one session, as it was when its subject ended it.
 type member struct {
-	key   key
-	below uint32
-	until uint32
+	slot
+	from int64 // no token that the entry ends counts from later; milliseconds
 }
 
 // newCrowds is for a list of so many entries: with two counters for each, one
@@ -41,23 +42,30 @@ func newCrowds(maxEntries int) *crowds {
 }
 
 // add notes an entry that is new to the table. When there are too many of the
-// subject, it returns them all, and forgets them.
-func (c *crowds) add(subject key, m member, now, longest uint32) []member {
+// subject, it forgets the older half and returns it: the entries of what counts
+// from reach or earlier. reach is at most last, unless there are far too many.
+func (c *crowds) add(subject key, m member, last int64, now, longest uint32) (older []member, reach int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.age(now, longest)
 	list, listed := c.members[subject]
 	if n := &c.counts[binary.LittleEndian.Uint64(subject[:])%uint64(c.size)]; !listed && *n < fewEnds {
 		*n++
-		return nil
+		return nil, 0
 	}
 	list = append(living(list, now), m)
-	if len(list) > maxEnds {
-		delete(c.members, subject)
-		return list
-	}
 	c.members[subject] = list
-	return nil
+	if len(list) <= maxEnds {
+		return nil, 0
+	}
+	slices.SortFunc(list, func(a, b member) int { return cmp.Compare(a.from, b.from) })
+	reach = list[len(list)/2].from
+	if len(list) <= 2*maxEnds {
+		reach = min(reach, last)
+	}
+	n, _ := slices.BinarySearchFunc(list, reach+1, func(m member, t int64) int { return cmp.Compare(m.from, t) })
+	c.members[subject] = slices.Clone(list[n:])
+	return list[:n], reach
 }
 
 // update notes that an entry of the subject ends more than it did.

@@ -21,8 +21,9 @@
 //     these ends are forgotten. Whoever kept such a token can then open that
 //     anonymous session again, until its deadline.
 //   - When the list holds more than 64 ends of sessions of one subject, it ends
-//     all sessions of the subject up to now instead, on all devices, and forgets
-//     the single ends. Only a loop logs a subject in and out that often.
+//     all sessions that the subject began before the middle one of these instead,
+//     on all devices, and forgets the older half. Sessions begun since then go on,
+//     so somebody who often logs in and out, or a probe that does, notices nothing.
 //   - Other ends of a subject's sessions are never forgotten. If they fill 90 % of
 //     MaxEntries, the operator is told, and [List.Room] refuses new sessions
 //     without a subject. Ends are always possible.
@@ -224,7 +225,8 @@ func (l *List) EndSession(ctx context.Context, rec *session.Record) error {
 // login or a renewal. Of several callers that come with the same generation, the
 // first gets ok. The others don't, and neither do those who come after the session
 // has ended or after a later generation: nothing has changed then. ok holds with
-// an error, too.
+// an error, too. An error that wraps [session.Ended] says that the session has
+// ended as one of too many of its subject.
 func (l *List) EndBelow(ctx context.Context, rec *session.Record) (ok bool, err error) {
 	if rec.Generation >= everything-1 {
 		return false, fmt.Errorf("revocation: generation %d: no generation can follow it: %w", rec.Generation, session.BadValue)
@@ -252,8 +254,8 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32
 		e.kind = ofNobody
 	}
 	r := l.sessions.raise(e, when, second(now), l.journal)
-	if rec.Subject != "" && (r.first || r.fresh) {
-		l.bound(rec, r, now)
+	if rec.Subject != "" && (r.first || r.fresh) && l.bound(rec, r, now) {
+		return false, ended("too many sessions of its subject have ended")
 	}
 	l.isFull(now)
 	return r.first, r.batch.wait(ctx)

@@ -224,12 +224,12 @@ func (t *table) hash(k key) uint64 {
 	return hash
 }
 
-// remove forgets what ended of a session, if it is still what m says.
-func (t *table) remove(m member) {
-	sh, hash := t.find(m.key)
+// remove forgets what ended of a session, if it is still what old says.
+func (t *table) remove(old slot) {
+	sh, hash := t.find(old.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if s := sh.slot(&m.key, hash); s != nil && s.until != 0 && s.below == m.below {
+	if s := sh.slot(&old.key, hash); s != nil && s.until != 0 && s.below == old.below {
 		s.below, s.until = 0, 1 // it is over; the next rebuild leaves it out
 	}
 }
