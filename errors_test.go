@@ -63,7 +63,7 @@ func TestTextsOfConstructors(t *testing.T) {
 	_, journalErr := revocation.Open(revocation.Config{Path: t.TempDir(), Lifetime: time.Hour})
 	_, remoteErr := keys.NewRemote(keys.RemoteConfig{Timeout: time.Hour, MaxAge: 1})
 	_, ringErr := keys.OpenRing(keys.File{Path: filepath.Join(t.TempDir(), "none")})
-	_, buildErr := config.Config{Mode: "x", Issuer: "\xff", Cookie: config.Cookie{Path: "x"}, Timeout: -1}.Build(config.Options{})
+	_, buildErr := config.Config{Mode: "x", Issuer: "\xff", Cookie: config.CookieConfig{Path: "x"}, Timeout: -1}.Build(config.Options{})
 	_, parseErr := config.Parse([]byte("mod: x\nsession: {idle_timeout: 0}\ncross_origin: {trusted: [x]}"))
 	_, loadErr := config.Load("none.yaml")
 	for _, err := range []error{
@@ -80,7 +80,7 @@ func TestTextsAboutKeyFiles(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		_, err := keys.OpenRing(keys.File{Path: path})
 		checkText(t, err)
-		_, err = config.Config{Keys: config.Keys{File: path}}.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
+		_, err = config.Config{Keys: config.KeysConfig{File: path}}.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
 		checkText(t, err)
 	}
 }

@@ -52,7 +52,7 @@ func TestBuildKeyFiles(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			path := keyFile(t)
 			row.spoil(t, path)
-			c := config.Config{Keys: config.Keys{File: path}}
+			c := config.Config{Keys: config.KeysConfig{File: path}}
 			app, err := c.Build(config.Options{})
 			require.Nil(t, app)
 			require.ErrorIs(t, err, row.is)
@@ -72,7 +72,7 @@ func TestBuildKeyFiles(t *testing.T) {
 func TestBuildKeyFileModeAdvice(t *testing.T) {
 	path := keyFile(t)
 	chmod(t, path, 0o444)
-	_, err := config.Config{Keys: config.Keys{File: path, InsecureGroupReadable: true}}.Build(config.Options{})
+	_, err := config.Config{Keys: config.KeysConfig{File: path, InsecureGroupReadable: true}}.Build(config.Options{})
 	require.ErrorIs(t, err, keys.ErrUnsafeFile)
 	require.NotContains(t, err.Error(), "mounted")
 }
@@ -83,7 +83,7 @@ func TestBuildReadOnlyDirectory(t *testing.T) {
 	path := keyFile(t)
 	require.NoError(t, os.Chmod(filepath.Dir(path), 0o500))
 	t.Cleanup(func() { _ = os.Chmod(filepath.Dir(path), 0o700) }) // or it could not be removed
-	_, err := config.Config{Keys: config.Keys{File: path}}.Build(config.Options{})
+	_, err := config.Config{Keys: config.KeysConfig{File: path}}.Build(config.Options{})
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.ErrorContains(t, err, `config: field "revocations.file": `)
 	require.ErrorContains(t, err, "; set revocations.file to a path in a writable directory that survives restarts")
@@ -117,7 +117,7 @@ func flip(t *testing.T, path string) {
 func TestBuildGroupReadable(t *testing.T) {
 	path := keyFile(t)
 	require.NoError(t, os.Chmod(path, 0o440))
-	app := build(t, config.Config{Keys: config.Keys{File: path, InsecureGroupReadable: true}}, config.Options{})
+	app := build(t, config.Config{Keys: config.KeysConfig{File: path, InsecureGroupReadable: true}}, config.Options{})
 	require.Equal(t, "alice", subjectOf(t, app, login(t, app, "alice")))
 }
 
@@ -142,7 +142,7 @@ func TestBuildKeysWithoutFuture(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys.json")
 			create(t, path, newKey(t, keys.ES256, row.sign), newKey(t, keys.Direct, row.enc))
-			c := config.Config{Keys: config.Keys{File: path}}
+			c := config.Config{Keys: config.KeysConfig{File: path}}
 			app, err := c.Build(config.Options{Now: func() time.Time { return now }})
 			if row.want != "" {
 				require.ErrorContains(t, err, row.want)
@@ -162,7 +162,7 @@ func TestBuildRotatesAfterALongStop(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
 	now := made.AddDate(1, 0, 0)
-	c := config.Config{Keys: config.Keys{File: path}}
+	c := config.Config{Keys: config.KeysConfig{File: path}}
 	_, err = c.Build(config.Options{Now: func() time.Time { return now }})
 	require.ErrorContains(t, err, "run: keygen rotate --if-due")
 	c.Keys.Rotate = true
@@ -193,7 +193,7 @@ func TestPolicyChangesUnderTheApplication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := keyFile(t)
 		var log lines
-		app, err := config.Config{Keys: config.Keys{File: path}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		app, err := config.Config{Keys: config.KeysConfig{File: path}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		defer app.Close()
 		time.Sleep(time.Hour)
@@ -218,7 +218,7 @@ func TestKeysAreReloaded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			path := keyFile(t)
 			var log lines
-			c := config.Config{Keys: config.Keys{File: path, Reload: row.reload}}
+			c := config.Config{Keys: config.KeysConfig{File: path, Reload: row.reload}}
 			app, err := c.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			require.NoError(t, err)
 			defer app.Close()
@@ -250,11 +250,11 @@ func TestBuildHoldsToThePolicyOfTheKeys(t *testing.T) {
 		in   config.Config
 		want string
 	}{
-		{"as the policy says", config.Config{Session: config.Session{IdleTimeout: config.Duration(24 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}, Keys: config.Keys{Reload: config.Duration(30 * time.Second)}}, ""},
-		{"long sessions that are never idle for long", config.Config{Session: config.Session{Lifetime: config.Duration(300 * 24 * time.Hour)}}, ""},
-		{"idle for too long", config.Config{Session: config.Session{IdleTimeout: config.Duration(25 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}}, "keygen policy --token-life 1d1h"},
-		{"reads too seldom", config.Config{Keys: config.Keys{Reload: config.Duration(31 * time.Second)}}, "keygen policy --reload-interval 31s"},
-		{"opaque", config.Config{Mode: config.Opaque, Session: config.Session{IdleTimeout: config.Duration(25 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}}, ""},
+		{"as the policy says", config.Config{Session: config.SessionConfig{IdleTimeout: config.Duration(24 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}, Keys: config.KeysConfig{Reload: config.Duration(30 * time.Second)}}, ""},
+		{"long sessions that are never idle for long", config.Config{Session: config.SessionConfig{Lifetime: config.Duration(300 * 24 * time.Hour)}}, ""},
+		{"idle for too long", config.Config{Session: config.SessionConfig{IdleTimeout: config.Duration(25 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}}, "keygen policy --token-life 1d1h"},
+		{"reads too seldom", config.Config{Keys: config.KeysConfig{Reload: config.Duration(31 * time.Second)}}, "keygen policy --reload-interval 31s"},
+		{"opaque", config.Config{Mode: config.Opaque, Session: config.SessionConfig{IdleTimeout: config.Duration(25 * time.Hour), Lifetime: config.Duration(48 * time.Hour)}}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.in.Keys.File = path
@@ -289,20 +289,20 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 	t.Setenv("TEST_KEK", hex.EncodeToString(kek))
 	for _, row := range []struct {
 		name string
-		in   config.Keys
+		in   config.KeysConfig
 		want string
 	}{
-		{"raw file", config.Keys{KEKFile: raw}, ""},
-		{"base64 file", config.Keys{KEKFile: text}, ""},
-		{"variable", config.Keys{KEKEnv: "TEST_KEK"}, ""},
-		{"none", config.Keys{}, "keys.file"},
-		{"a passphrase", config.Keys{PassphraseFile: wrong}, "keys.file"},
-		{"two secrets", config.Keys{KEKFile: raw, PassphraseFile: wrong}, "a second secret for one key file"},
-		{"no such variable", config.Keys{KEKEnv: "TEST_KEK_2"}, "the environment variable TEST_KEK_2 is not set"},
-		{"no such file", config.Keys{KEKFile: filepath.Join(dir, "missing")}, "keys.kek_file"},
-		{"empty file", config.Keys{PassphraseFile: file("empty", nil)}, "it is empty"},
-		{"a file that others can read", config.Keys{KEKFile: open(file("open", kek), 0o644)}, "others can use"},
-		{"a file for the group", config.Keys{KEKFile: open(file("group", kek), 0o440)}, ""},
+		{"raw file", config.KeysConfig{KEKFile: raw}, ""},
+		{"base64 file", config.KeysConfig{KEKFile: text}, ""},
+		{"variable", config.KeysConfig{KEKEnv: "TEST_KEK"}, ""},
+		{"none", config.KeysConfig{}, "keys.file"},
+		{"a passphrase", config.KeysConfig{PassphraseFile: wrong}, "keys.file"},
+		{"two secrets", config.KeysConfig{KEKFile: raw, PassphraseFile: wrong}, "a second secret for one key file"},
+		{"no such variable", config.KeysConfig{KEKEnv: "TEST_KEK_2"}, "the environment variable TEST_KEK_2 is not set"},
+		{"no such file", config.KeysConfig{KEKFile: filepath.Join(dir, "missing")}, "keys.kek_file"},
+		{"empty file", config.KeysConfig{PassphraseFile: file("empty", nil)}, "it is empty"},
+		{"a file that others can read", config.KeysConfig{KEKFile: open(file("open", kek), 0o644)}, "others can use"},
+		{"a file for the group", config.KeysConfig{KEKFile: open(file("group", kek), 0o440)}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.in.File = path
@@ -336,7 +336,7 @@ func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 		_, err = w.Write(kek)
 		require.NoError(t, errors.Join(err, w.Close()))
 		defer r.Close()
-		c := config.Config{Keys: config.Keys{File: path, Rotate: true, Reload: config.Duration(time.Hour), KEKFile: fmt.Sprintf("/dev/fd/%d", r.Fd())}}
+		c := config.Config{Keys: config.KeysConfig{File: path, Rotate: true, Reload: config.Duration(time.Hour), KEKFile: fmt.Sprintf("/dev/fd/%d", r.Fd())}}
 		app, err := c.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
 		defer app.Close()
@@ -355,7 +355,7 @@ func TestBuildReportsRotationsThatFail(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
 		var log lines
-		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		app, err := config.Config{Keys: config.KeysConfig{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		defer app.Close()
 		unlock, err := durable.Lock(t.Context(), path)
@@ -402,7 +402,7 @@ func TestBuildKeysElsewhere(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys.json")
 			create(t, path, row.keys...)
 			var log lines
-			c := config.Config{Keys: config.Keys{File: path}}
+			c := config.Config{Keys: config.KeysConfig{File: path}}
 			app, err := c.Build(config.Options{Now: func() time.Time { return now }, Signers: row.signers, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			if row.want != "" {
 				require.ErrorContains(t, err, row.want)
@@ -424,7 +424,7 @@ func TestBuildRotates(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
 		var log lines
-		app, err := config.Config{Keys: config.Keys{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		app, err := config.Config{Keys: config.KeysConfig{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		defer app.Close()
 		signers := make(map[string]bool)

@@ -26,8 +26,8 @@ func TestUnwritableJournalIsLogged(t *testing.T) {
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		var log lines
 		app, err := config.Config{
-			Keys:        config.Keys{File: keyFile(t)},
-			Revocations: config.Revocations{File: filepath.Join(dir, "revocations.journal")},
+			Keys:        config.KeysConfig{File: keyFile(t)},
+			Revocations: config.RevocationsConfig{File: filepath.Join(dir, "revocations.journal")},
 		}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))})
 		require.NoError(t, err)
 		cookie := login(t, app, "alice")
@@ -51,10 +51,10 @@ func TestLogoutsWithoutTokens(t *testing.T) {
 		grows bool
 	}{
 		{"opaque", config.Config{Mode: config.Opaque}, false},
-		{"opaque, journal", config.Config{Mode: config.Opaque, Revocations: config.Revocations{File: filepath.Join(t.TempDir(), "x")}}, false},
-		{"opaque, tokens refused", config.Config{Mode: config.Opaque, Keys: config.Keys{File: keyFile(t)}, AcceptOtherForm: &no}, false},
-		{"opaque, tokens accepted", config.Config{Mode: config.Opaque, Keys: config.Keys{File: keyFile(t)}}, true},
-		{"auto", config.Config{Mode: config.Auto, Keys: config.Keys{File: keyFile(t)}}, true},
+		{"opaque, journal", config.Config{Mode: config.Opaque, Revocations: config.RevocationsConfig{File: filepath.Join(t.TempDir(), "x")}}, false},
+		{"opaque, tokens refused", config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: keyFile(t)}, AcceptOtherForm: &no}, false},
+		{"opaque, tokens accepted", config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: keyFile(t)}}, true},
+		{"auto", config.Config{Mode: config.Auto, Keys: config.KeysConfig{File: keyFile(t)}}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			app := build(t, row.in, config.Options{})
@@ -84,7 +84,7 @@ func TestEndSubjectInItsRequest(t *testing.T) {
 }
 
 func endSubjectInItsRequest(t *testing.T, mode config.Mode, before string) {
-	app := build(t, config.Config{Mode: mode, Keys: config.Keys{File: keyFile(t)}}, config.Options{})
+	app := build(t, config.Config{Mode: mode, Keys: config.KeysConfig{File: keyFile(t)}}, config.Options{})
 	other := login(t, app, "alice")
 	var cookie *http.Cookie
 	if before != "" {
@@ -113,8 +113,8 @@ func TestFullListOfRevocations(t *testing.T) {
 			var log lines
 			app := build(t, config.Config{
 				Mode:        mode,
-				Keys:        config.Keys{File: keyFile(t)},
-				Revocations: config.Revocations{InsecureVolatile: true, MaxEntries: 10_000},
+				Keys:        config.KeysConfig{File: keyFile(t)},
+				Revocations: config.RevocationsConfig{InsecureVolatile: true, MaxEntries: 10_000},
 			}, config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			set := func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }
 			before, alice := visit(t, app, nil, set), login(t, app, "alice")
@@ -152,8 +152,8 @@ func TestLogoutReachesTokensUnderLongerLimits(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					app := build(t, config.Config{
 						Mode:        mode,
-						Keys:        config.Keys{File: keyFile(t)},
-						Revocations: config.Revocations{SingleInstance: single},
+						Keys:        config.KeysConfig{File: keyFile(t)},
+						Revocations: config.RevocationsConfig{SingleInstance: single},
 					}, config.Options{})
 					remembered := visit(t, app, login(t, app, "alice"), func(s *session.Session) { require.NoError(t, s.Remember(true)) })
 					require.Equal(t, "alice", subjectOf(t, app, remembered))

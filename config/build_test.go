@@ -159,12 +159,12 @@ func TestBuildReportsEverything(t *testing.T) {
 		journal := filepath.Join(t.TempDir(), "revocations.journal")
 		app, err := config.Config{
 			Mode:        config.Auto,
-			Keys:        config.Keys{File: filepath.Join(t.TempDir(), "none.json")},
-			Session:     config.Session{IdleTimeout: config.Duration(time.Hour), Lifetime: config.Duration(time.Minute)},
-			Cookie:      config.Cookie{Domain: "shop.example"},
-			Store:       config.Store{MaxSessions: -1},
+			Keys:        config.KeysConfig{File: filepath.Join(t.TempDir(), "none.json")},
+			Session:     config.SessionConfig{IdleTimeout: config.Duration(time.Hour), Lifetime: config.Duration(time.Minute)},
+			Cookie:      config.CookieConfig{Domain: "shop.example"},
+			Store:       config.StoreConfig{MaxSessions: -1},
 			Timeout:     config.Duration(-time.Second),
-			Revocations: config.Revocations{File: journal},
+			Revocations: config.RevocationsConfig{File: journal},
 		}.Build(config.Options{})
 		require.Nil(t, app)
 		lines := strings.Split(err.Error(), "\n")
@@ -201,21 +201,21 @@ func TestBuildRefused(t *testing.T) {
 		{"auto without keys", config.Config{Mode: config.Auto}, config.Options{}, []string{`field "keys.file", or variable CLOAKROOM_KEYSET, is missing: mode auto needs a key file`}},
 		{"mode", config.Config{Mode: "server"}, config.Options{}, []string{`field "mode": "server" is not one of stateless, opaque, auto`}},
 		{"tokens without keys", config.Config{Mode: config.Opaque, AcceptOtherForm: &yes}, config.Options{}, []string{`field "accept_other_form": is true, and without keys.file no token can be accepted`}},
-		{"trusted in two places", config.Config{Mode: config.Opaque, CrossOrigin: config.CrossOrigin{Trusted: []string{"https://partner.example"}}}, config.Options{CrossOrigin: http.NewCrossOriginProtection()}, []string{`config: field "cross_origin.trusted": has no effect, since the application decides with Options.CrossOrigin; leave one of them out`}},
-		{"rotation without a file", config.Config{Mode: config.Opaque, Keys: config.Keys{Rotate: true, PassphraseEnv: "X"}}, config.Options{}, []string{`config: field "keys.passphrase_env": is about a key file, and keys.file names none; name it, or leave this out`, `config: field "keys.rotate": is about a key file`}},
-		{"reads all the time", config.Config{Mode: config.Opaque, Keys: config.Keys{File: file, Reload: config.Duration(time.Millisecond)}}, config.Options{}, []string{`config: field "keys.reload": 1ms is too short; write 1s or more`}},
-		{"encryption keys alone", config.Config{Keys: config.Keys{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; run: keygen rotate --if-due`}},
+		{"trusted in two places", config.Config{Mode: config.Opaque, CrossOrigin: config.CrossOriginConfig{Trusted: []string{"https://partner.example"}}}, config.Options{CrossOrigin: http.NewCrossOriginProtection()}, []string{`config: field "cross_origin.trusted": has no effect, since the application decides with Options.CrossOrigin; leave one of them out`}},
+		{"rotation without a file", config.Config{Mode: config.Opaque, Keys: config.KeysConfig{Rotate: true, PassphraseEnv: "X"}}, config.Options{}, []string{`config: field "keys.passphrase_env": is about a key file, and keys.file names none; name it, or leave this out`, `config: field "keys.rotate": is about a key file`}},
+		{"reads all the time", config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: file, Reload: config.Duration(time.Millisecond)}}, config.Options{}, []string{`config: field "keys.reload": 1ms is too short; write 1s or more`}},
+		{"encryption keys alone", config.Config{Keys: config.KeysConfig{File: keyFile(t, keys.Direct)}}, config.Options{}, []string{`field "keys.file": has no key that signs, now or later; run: keygen rotate --if-due`}},
 		{"store that outlives the list", config.Config{Mode: config.Opaque}, config.Options{Store: store}, []string{`field "revocations.file": is missing: the store outlives this process`}},
-		{"journal in nowhere", config.Config{Keys: config.Keys{File: file}, Revocations: config.Revocations{File: "/nowhere/x"}}, config.Options{}, []string{`field "revocations.file": "/nowhere/x" is in a directory that doesn't exist`}},
-		{"two lists", config.Config{Mode: config.Opaque, Revocations: config.Revocations{File: filepath.Join(t.TempDir(), "x"), InsecureVolatile: true}}, config.Options{}, []string{`field "revocations.insecure_volatile": contradicts field "revocations.file"; keep one of them`}},
-		{"OnExpire of another store", config.Config{Keys: config.Keys{File: symmetric}}, config.Options{Store: store, OnExpire: func(*session.Record) {}}, []string{`Options.OnExpire is for sessions in the memory of this process`}},
-		{"issuer and audience", config.Config{Keys: config.Keys{File: file}, Issuer: "\xff", Audience: "\xff"}, config.Options{}, []string{`field "issuer": must be UTF-8`, `field "audience": must be UTF-8`}},
-		{"negative", config.Config{Mode: config.Opaque, Keys: config.Keys{File: file, Reload: -1}, TokenMemory: -1, Store: config.Store{Linger: -1}, Revocations: config.Revocations{Skew: -1, Wait: -1, MaxEntries: 9_999}}, config.Options{}, []string{`field "keys.reload"`, `field "store.linger"`, `field "revocations.skew"`, `field "revocations.wait"`, `field "revocations.max_entries": 9999 is too few; write at least 10000`, `field "token_memory"`}},
-		{"cookie", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Path: "/shop", Domain: "shop.example", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.domain": "shop.example" can't go with the cookie name`, `field "cookie.path": "/shop" can't go with the cookie name`, `field "cookie.insecure_allow_http": can't go with the cookie name`}},
-		{"cookie that can't be sent", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "a b"}}, config.Options{}, []string{`field "cookie.name": "a b" can't be sent`}},
-		{"store", config.Config{Mode: config.Opaque, Store: config.Store{MaxSessions: -1}}, config.Options{}, []string{`field "store.max_sessions": is -1`}},
-		{"anonymous", config.Config{Mode: config.Opaque, Store: config.Store{AnonymousPercent: 101}}, config.Options{}, []string{`field "store.anonymous_percent": is 101: must be between 0 and 100`}},
-		{"same-site", config.Config{Mode: config.Opaque, Cookie: config.Cookie{Name: "sid", SameSite: "none", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.same_site": can't be None together with cookie.insecure_allow_http`}},
+		{"journal in nowhere", config.Config{Keys: config.KeysConfig{File: file}, Revocations: config.RevocationsConfig{File: "/nowhere/x"}}, config.Options{}, []string{`field "revocations.file": "/nowhere/x" is in a directory that doesn't exist`}},
+		{"two lists", config.Config{Mode: config.Opaque, Revocations: config.RevocationsConfig{File: filepath.Join(t.TempDir(), "x"), InsecureVolatile: true}}, config.Options{}, []string{`field "revocations.insecure_volatile": contradicts field "revocations.file"; keep one of them`}},
+		{"OnExpire of another store", config.Config{Keys: config.KeysConfig{File: symmetric}}, config.Options{Store: store, OnExpire: func(*session.Record) {}}, []string{`Options.OnExpire is for sessions in the memory of this process`}},
+		{"issuer and audience", config.Config{Keys: config.KeysConfig{File: file}, Issuer: "\xff", Audience: "\xff"}, config.Options{}, []string{`field "issuer": must be UTF-8`, `field "audience": must be UTF-8`}},
+		{"negative", config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: file, Reload: -1}, TokenMemory: -1, Store: config.StoreConfig{Linger: -1}, Revocations: config.RevocationsConfig{Skew: -1, Wait: -1, MaxEntries: 9_999}}, config.Options{}, []string{`field "keys.reload"`, `field "store.linger"`, `field "revocations.skew"`, `field "revocations.wait"`, `field "revocations.max_entries": 9999 is too few; write at least 10000`, `field "token_memory"`}},
+		{"cookie", config.Config{Mode: config.Opaque, Cookie: config.CookieConfig{Path: "/shop", Domain: "shop.example", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.domain": "shop.example" can't go with the cookie name`, `field "cookie.path": "/shop" can't go with the cookie name`, `field "cookie.insecure_allow_http": can't go with the cookie name`}},
+		{"cookie that can't be sent", config.Config{Mode: config.Opaque, Cookie: config.CookieConfig{Name: "a b"}}, config.Options{}, []string{`field "cookie.name": "a b" can't be sent`}},
+		{"store", config.Config{Mode: config.Opaque, Store: config.StoreConfig{MaxSessions: -1}}, config.Options{}, []string{`field "store.max_sessions": is -1`}},
+		{"anonymous", config.Config{Mode: config.Opaque, Store: config.StoreConfig{AnonymousPercent: 101}}, config.Options{}, []string{`field "store.anonymous_percent": is 101: must be between 0 and 100`}},
+		{"same-site", config.Config{Mode: config.Opaque, Cookie: config.CookieConfig{Name: "sid", SameSite: "none", InsecureAllowHTTP: true}}, config.Options{}, []string{`field "cookie.same_site": can't be None together with cookie.insecure_allow_http`}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.o.Logger = slog.New(slog.DiscardHandler)
@@ -253,7 +253,7 @@ func TestChangeOfMode(t *testing.T) {
 		{config.Stateless, config.Stateless, &no, "alice"},
 	} {
 		t.Run(fmt.Sprintf("%s to %s, accept %t", row.from, row.to, row.accept == nil), func(t *testing.T) {
-			file := config.Keys{File: keyFile(t)}
+			file := config.KeysConfig{File: keyFile(t)}
 			before := build(t, config.Config{Mode: row.from, Keys: file}, config.Options{Store: store})
 			cookie := login(t, before, "alice")
 			require.NoError(t, before.Close())
@@ -276,7 +276,7 @@ func TestChangeOfMode(t *testing.T) {
 
 // A logout stays one after a restart, and so does a login.
 func TestRestart(t *testing.T) {
-	c := config.Config{Keys: config.Keys{File: keyFile(t)}}
+	c := config.Config{Keys: config.KeysConfig{File: keyFile(t)}}
 	first := build(t, c, config.Options{})
 	alice, bob := login(t, first, "alice"), login(t, first, "bob")
 	visit(t, first, alice, func(s *session.Session) { require.NoError(t, s.Destroy()) })
@@ -293,7 +293,7 @@ func TestRestart(t *testing.T) {
 
 func TestInsecureVolatile(t *testing.T) {
 	path := keyFile(t)
-	build(t, config.Config{Keys: config.Keys{File: path}, Revocations: config.Revocations{InsecureVolatile: true}}, config.Options{})
+	build(t, config.Config{Keys: config.KeysConfig{File: path}, Revocations: config.RevocationsConfig{InsecureVolatile: true}}, config.Options{})
 	names, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	for _, file := range names {
@@ -304,7 +304,7 @@ func TestInsecureVolatile(t *testing.T) {
 // The largest token fills the cookie, whatever its name, and not a byte more.
 func TestCookieIsFilled(t *testing.T) {
 	for _, name := range []string{"", "s", "__Secure-" + strings.Repeat("n", 200)} {
-		app := build(t, config.Config{Keys: config.Keys{File: keyFile(t)}, Cookie: config.Cookie{Name: name}}, config.Options{})
+		app := build(t, config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Cookie: config.CookieConfig{Name: name}}, config.Options{})
 		var cookie *http.Cookie
 		for size := 1500; ; size++ {
 			tooLarge := false
@@ -345,7 +345,7 @@ func (l *lines) String() string {
 func TestClose(t *testing.T) {
 	require.NoError(t, new(config.App).Close())
 	synctest.Test(t, func(t *testing.T) {
-		c := config.Config{Mode: config.Auto, Keys: config.Keys{File: keyFile(t)}}
+		c := config.Config{Mode: config.Auto, Keys: config.KeysConfig{File: keyFile(t)}}
 		app, err := c.Build(config.Options{})
 		require.NoError(t, err)
 		require.NoError(t, app.Close())
@@ -365,9 +365,9 @@ func TestOptionsReachTheirPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config.Config{
 			Mode:    config.Opaque,
-			Session: config.Session{RememberedIdleTimeout: config.Duration(time.Minute), RememberedLifetime: config.Duration(time.Hour), IdleTimeout: config.Duration(time.Minute), Lifetime: config.Duration(time.Hour), Persistent: true},
-			Cookie:  config.Cookie{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
-			Store:   config.Store{Linger: config.Duration(2 * time.Minute)},
+			Session: config.SessionConfig{RememberedIdleTimeout: config.Duration(time.Minute), RememberedLifetime: config.Duration(time.Hour), IdleTimeout: config.Duration(time.Minute), Lifetime: config.Duration(time.Hour), Persistent: true},
+			Cookie:  config.CookieConfig{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
+			Store:   config.StoreConfig{Linger: config.Duration(2 * time.Minute)},
 		}
 		app := build(t, c, config.Options{
 			OnEvent: func(_ context.Context, e middleware.Event) { note("%s %s", e.Kind, e.Subject) },
@@ -410,16 +410,16 @@ func TestEventsAreLogged(t *testing.T) {
 func TestCrossOrigin(t *testing.T) {
 	trusting := http.NewCrossOriginProtection()
 	require.NoError(t, trusting.AddTrustedOrigin("https://partner.example"))
-	partner := config.CrossOrigin{Trusted: []string{"https://partner.example"}}
+	partner := config.CrossOriginConfig{Trusted: []string{"https://partner.example"}}
 	for _, row := range []struct {
-		config  config.CrossOrigin
+		config  config.CrossOriginConfig
 		options *http.CrossOriginProtection
 		want    int
 	}{
-		{config.CrossOrigin{}, nil, http.StatusForbidden},
-		{config.CrossOrigin{}, trusting, http.StatusOK},
+		{config.CrossOriginConfig{}, nil, http.StatusForbidden},
+		{config.CrossOriginConfig{}, trusting, http.StatusOK},
 		{partner, nil, http.StatusOK},
-		{config.CrossOrigin{Trusted: []string{"https://other.example"}}, nil, http.StatusForbidden},
+		{config.CrossOriginConfig{Trusted: []string{"https://other.example"}}, nil, http.StatusForbidden},
 	} {
 		app := build(t, config.Config{Mode: config.Opaque, CrossOrigin: row.config}, config.Options{CrossOrigin: row.options})
 		r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)

@@ -59,16 +59,16 @@ type Config struct {
 	Audience string `yaml:"audience,omitempty" json:"audience,omitzero"`
 
 	// Keys says where the keys of session tokens are.
-	Keys Keys `yaml:"keys,omitempty" json:"keys,omitzero"`
+	Keys KeysConfig `yaml:"keys,omitempty" json:"keys,omitzero"`
 
 	// Session says how long sessions live.
-	Session Session `yaml:"session,omitempty" json:"session,omitzero"`
+	Session SessionConfig `yaml:"session,omitempty" json:"session,omitzero"`
 
 	// Cookie is the cookie that carries the credential.
-	Cookie Cookie `yaml:"cookie,omitempty" json:"cookie,omitzero"`
+	Cookie CookieConfig `yaml:"cookie,omitempty" json:"cookie,omitzero"`
 
 	// CrossOrigin says which pages of other origins may act for a visitor.
-	CrossOrigin CrossOrigin `yaml:"cross_origin,omitempty" json:"cross_origin,omitzero"`
+	CrossOrigin CrossOriginConfig `yaml:"cross_origin,omitempty" json:"cross_origin,omitzero"`
 
 	// AcceptOtherForm says whether a session in the form that Mode does not
 	// write is still accepted, and moved when it is next saved. Nil means that
@@ -79,10 +79,10 @@ type Config struct {
 
 	// Store bounds the sessions that this process keeps in its memory. It has
 	// no effect on a store that the application passes in.
-	Store Store `yaml:"store,omitempty" json:"store,omitzero"`
+	Store StoreConfig `yaml:"store,omitempty" json:"store,omitzero"`
 
 	// Revocations says where the list of what ended early is kept.
-	Revocations Revocations `yaml:"revocations,omitempty" json:"revocations,omitzero"`
+	Revocations RevocationsConfig `yaml:"revocations,omitempty" json:"revocations,omitzero"`
 
 	// TokenMemory bounds the memory that keeps verified tokens and the newest
 	// record of each session, in bytes. 0 means 64 MiB.
@@ -104,8 +104,8 @@ const (
 	Auto      Mode = "auto"      // stateless while they fit into the cookie, otherwise opaque
 )
 
-// Keys says where the keys of session tokens are.
-type Keys struct {
+// A KeysConfig says where the keys of session tokens are.
+type KeysConfig struct {
 	// File is the key file that keygen made, or Create. Modes stateless and auto need it.
 	// A relative path starts at the working directory.
 	File string `yaml:"file,omitempty" json:"file,omitzero" env:"KEYSET"`
@@ -138,8 +138,8 @@ type Keys struct {
 	InsecureGroupReadable bool `yaml:"insecure_group_readable,omitempty" json:"insecure_group_readable,omitzero"`
 }
 
-// Session says how long sessions live.
-type Session struct {
+// A SessionConfig says how long sessions live.
+type SessionConfig struct {
 	// Preset takes the times below that are not set from an authentication
 	// assurance level of NIST SP 800-63B-4: "aal1", "aal2" or "aal3". Those
 	// that are set may only be shorter. Empty means no preset.
@@ -175,8 +175,9 @@ type Session struct {
 	Persistent bool `yaml:"persistent,omitempty" json:"persistent,omitzero"`
 }
 
-// Cookie is the cookie that carries the credential. It is always HttpOnly.
-type Cookie struct {
+// A CookieConfig is about the cookie that carries the credential. The cookie is
+// always HttpOnly.
+type CookieConfig struct {
 	// Name is the cookie's name. Empty means "__Host-session". Domain, Path and
 	// InsecureAllowHTTP rule that prefix out and need another name.
 	Name string `yaml:"name,omitempty" json:"name,omitzero"`
@@ -204,8 +205,8 @@ type Cookie struct {
 	InsecureAllowHTTP bool `yaml:"insecure_allow_http,omitempty" json:"insecure_allow_http,omitzero"`
 }
 
-// CrossOrigin says which pages of other origins may act for a visitor.
-type CrossOrigin struct {
+// A CrossOriginConfig says which pages of other origins may act for a visitor.
+type CrossOriginConfig struct {
 	// Trusted lists origins, such as "https://partner.example", whose pages may
 	// send unsafe requests (POST and the like) with the visitor's session, and open
 	// WebSockets. Empty means none; pages of the application's own origin always
@@ -213,8 +214,8 @@ type CrossOrigin struct {
 	Trusted []string `yaml:"trusted,omitempty" json:"trusted,omitzero"`
 }
 
-// Store bounds the sessions that this process keeps in its memory.
-type Store struct {
+// A StoreConfig bounds the sessions that this process keeps in its memory.
+type StoreConfig struct {
 	// MaxSessions is how many sessions are kept; beyond it new ones are
 	// refused. 0 means 1,000,000.
 	MaxSessions int `yaml:"max_sessions,omitempty" json:"max_sessions,omitzero"`
@@ -234,8 +235,8 @@ type Store struct {
 	Linger Duration `yaml:"linger,omitempty" json:"linger,omitzero"`
 }
 
-// Revocations says where the list of what ended early is kept.
-type Revocations struct {
+// A RevocationsConfig says where the list of what ended early is kept.
+type RevocationsConfig struct {
 	// File is the journal, which one process at a time may use. Empty means
 	// revocations.journal beside the key file. Without either the list is in
 	// memory, which is enough for mode opaque without a store that outlives the

@@ -102,17 +102,17 @@ func wholeEnv() []string {
 func whole() config.Config {
 	return config.Config{
 		Mode: config.Auto, Issuer: "https://shop.example", Audience: "shop",
-		Keys: config.Keys{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek", KEKEnv: "SHOP_KEK", Create: true, Rotate: true, InsecureGroupReadable: true},
-		Session: config.Session{
+		Keys: config.KeysConfig{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek", KEKEnv: "SHOP_KEK", Create: true, Rotate: true, InsecureGroupReadable: true},
+		Session: config.SessionConfig{
 			Preset: "aal2", IdleTimeout: config.Duration(30 * time.Minute), Lifetime: config.Duration(12 * time.Hour),
 			RememberedIdleTimeout: config.Duration(50 * time.Minute), RememberedLifetime: config.Duration(20 * time.Hour),
 			TouchEvery: config.Duration(30 * time.Second), Persistent: true,
 		},
-		Cookie:          config.Cookie{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
-		CrossOrigin:     config.CrossOrigin{Trusted: []string{"https://partner.example", "https://other.example:8443"}},
+		Cookie:          config.CookieConfig{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
+		CrossOrigin:     config.CrossOriginConfig{Trusted: []string{"https://partner.example", "https://other.example:8443"}},
 		AcceptOtherForm: new(bool),
-		Store:           config.Store{MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
-		Revocations: config.Revocations{
+		Store:           config.StoreConfig{MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
+		Revocations: config.RevocationsConfig{
 			File: "/var/lib/shop/revocations.journal", Wait: config.Duration(30 * time.Second), SingleInstance: true,
 			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),
 		},

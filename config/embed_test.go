@@ -77,12 +77,12 @@ func TestEmbeddedRefused(t *testing.T) {
 // pointers that were copied before.
 func TestEmbeddedOverDefaults(t *testing.T) {
 	inEachLibrary(t, func(t *testing.T, unmarshal func([]byte, any) error) {
-		defaults := config.Config{Issuer: "shop", AcceptOtherForm: new(true), Session: config.Session{Lifetime: config.Duration(time.Hour)}}
+		defaults := config.Config{Issuer: "shop", AcceptOtherForm: new(true), Session: config.SessionConfig{Lifetime: config.Duration(time.Hour)}}
 		app := application{Sessions: defaults}
 		require.NoError(t, unmarshal([]byte(`{"sessions": {"accept_other_form": false, "session": {"touch_every": "5s"}}}`), &app))
 		require.Equal(t, config.Config{
 			Issuer: "shop", AcceptOtherForm: new(false),
-			Session: config.Session{Lifetime: config.Duration(time.Hour), TouchEvery: config.Duration(5 * time.Second)},
+			Session: config.SessionConfig{Lifetime: config.Duration(time.Hour), TouchEvery: config.Duration(5 * time.Second)},
 		}, app.Sessions)
 		require.True(t, *defaults.AcceptOtherForm)
 	})

@@ -67,7 +67,7 @@ func TestFromEnvIgnoresKubernetes(t *testing.T) {
 
 // A variable with a secret may be called as ours are, if the config says that it is one.
 func TestFromEnvIgnoresNamedSecrets(t *testing.T) {
-	cfg, err := config.FromEnv(config.Config{Keys: config.Keys{KEKEnv: "CLOAKROOM_KEK"}}, []string{"CLOAKROOM_KEK=secret"})
+	cfg, err := config.FromEnv(config.Config{Keys: config.KeysConfig{KEKEnv: "CLOAKROOM_KEK"}}, []string{"CLOAKROOM_KEK=secret"})
 	require.NoError(t, err)
 	require.Equal(t, "CLOAKROOM_KEK", cfg.Keys.KEKEnv)
 	cfg, err = config.FromEnv(config.Config{}, []string{"CLOAKROOM_PASSPHRASE=secret", "CLOAKROOM_KEYS_PASSPHRASE_ENV=CLOAKROOM_PASSPHRASE"})
@@ -75,7 +75,7 @@ func TestFromEnvIgnoresNamedSecrets(t *testing.T) {
 	require.Equal(t, "CLOAKROOM_PASSPHRASE", cfg.Keys.PassphraseEnv)
 	_, err = config.FromEnv(config.Config{}, []string{"CLOAKROOM_KEK=secret"})
 	require.ErrorContains(t, err, "variable CLOAKROOM_KEK is unknown")
-	cfg, err = config.FromEnv(config.Config{Keys: config.Keys{KEKEnv: "CLOAKROOM_MODE"}}, []string{"CLOAKROOM_MODE=opaque"})
+	cfg, err = config.FromEnv(config.Config{Keys: config.KeysConfig{KEKEnv: "CLOAKROOM_MODE"}}, []string{"CLOAKROOM_MODE=opaque"})
 	require.NoError(t, err)
 	require.Equal(t, config.Opaque, cfg.Mode, "it belongs to a field")
 }
@@ -110,7 +110,7 @@ func TestFromEnvRefused(t *testing.T) {
 		{"CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=true", `config: variable CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE: contradicts field "revocations.file"; keep one of them`},
 	} {
 		t.Run(row.in, func(t *testing.T) {
-			base := config.Config{Revocations: config.Revocations{File: "journal"}}
+			base := config.Config{Revocations: config.RevocationsConfig{File: "journal"}}
 			cfg, err := config.FromEnv(base, []string{row.in})
 			require.ErrorContains(t, err, row.want)
 			require.NotContains(t, err.Error(), "\n", "one mistake, one error")

@@ -29,7 +29,7 @@ func (b *builder) openKeys() {
 		b.readKeys()
 	case b.writesTokens():
 		b.errs = append(b.errs, fmt.Errorf("config: %s, or variable %s, is missing: mode %s needs a key file; make one with: keygen init, or choose mode opaque", fieldLabel("keys.file"), envOf("keys.file"), b.mode()))
-	case b.Keys != Keys{}:
+	case b.Keys != KeysConfig{}:
 		b.refuseKeysWithoutFile()
 	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
 		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))

@@ -17,7 +17,7 @@ import (
 )
 
 func creates(path string, mode config.Mode) config.Config {
-	return config.Config{Mode: mode, Keys: config.Keys{File: path, Create: true, Rotate: true}, Revocations: config.Revocations{InsecureVolatile: true}}
+	return config.Config{Mode: mode, Keys: config.KeysConfig{File: path, Create: true, Rotate: true}, Revocations: config.RevocationsConfig{InsecureVolatile: true}}
 }
 
 // The first start makes the key file that keygen init makes, and says so; the next one takes it as it is.

@@ -30,7 +30,7 @@ func TestNewsOfTheKeys(t *testing.T) {
 				}
 				return n
 			}
-			c := config.Config{Mode: mode, Keys: config.Keys{File: path}}
+			c := config.Config{Mode: mode, Keys: config.KeysConfig{File: path}}
 			app, err := c.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			require.NoError(t, err)
 			defer app.Close()
@@ -71,7 +71,7 @@ func TestLoginAfterAStandstill(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var stood atomic.Int64 // the App reads its clock in the background, too
 			o := config.Options{Now: func() time.Time { return time.Now().Add(time.Duration(stood.Load())) }, Logger: slog.New(slog.DiscardHandler)}
-			app, err := config.Config{Mode: mode, Keys: config.Keys{File: keyFile(t)}}.Build(o)
+			app, err := config.Config{Mode: mode, Keys: config.KeysConfig{File: keyFile(t)}}.Build(o)
 			require.NoError(t, err)
 			defer app.Close()
 			time.Sleep(time.Minute)

@@ -22,7 +22,7 @@ func (l *later) Advance(d time.Duration) { l.by.Add(int64(d)) }
 
 func inEachMode(t *testing.T, f func(t *testing.T, c config.Config)) {
 	for _, mode := range []config.Mode{config.Stateless, config.Opaque, config.Auto} {
-		t.Run(string(mode), func(t *testing.T) { f(t, config.Config{Mode: mode, Keys: config.Keys{File: keyFile(t)}}) })
+		t.Run(string(mode), func(t *testing.T) { f(t, config.Config{Mode: mode, Keys: config.KeysConfig{File: keyFile(t)}}) })
 	}
 }
 
@@ -80,18 +80,18 @@ func TestEndSubjectOutlastsRememberedSessions(t *testing.T) {
 }
 
 func TestRememberedRefused(t *testing.T) {
-	long := config.Session{RememberedIdleTimeout: config.Duration(14 * day)}
+	long := config.SessionConfig{RememberedIdleTimeout: config.Duration(14 * day)}
 	for _, row := range []struct {
 		name string
 		in   config.Config
 		want string
 	}{
-		{"longer than the keys allow", config.Config{Keys: config.Keys{File: keyFile(t)}, Session: long}, `config: field "session.remembered_idle_timeout": is 14d, and the keys verify for tokens of 1d: sessions would end early; run: keygen policy --token-life 14d`},
-		{"persistent, with ordinary limits alone", config.Config{Mode: config.Opaque, Session: config.Session{Persistent: true, IdleTimeout: config.Duration(time.Minute)}}, `config: field "session.remembered_idle_timeout": `},
-		{"persistent, in tokens", config.Config{Keys: config.Keys{File: keyFile(t)}, Session: config.Session{Persistent: true, IdleTimeout: config.Duration(time.Minute)}}, `config: field "session.remembered_idle_timeout": `},
-		{"longer than the preset", config.Config{Mode: config.Opaque, Session: config.Session{Preset: "aal2", RememberedLifetime: config.Duration(30 * day)}}, `config: field "session.remembered_lifetime": 30d is longer than the 1d of preset aal2; shorten it or drop the preset`},
-		{"shorter than the ordinary limit", config.Config{Mode: config.Opaque, Session: config.Session{RememberedLifetime: config.Duration(time.Hour)}}, `config: field "session.remembered_lifetime": `},
-		{"idle for longer than the lifetime that is not set", config.Config{Mode: config.Opaque, Session: config.Session{IdleTimeout: config.Duration(30 * day)}}, `config: field "session.idle_timeout": `},
+		{"longer than the keys allow", config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Session: long}, `config: field "session.remembered_idle_timeout": is 14d, and the keys verify for tokens of 1d: sessions would end early; run: keygen policy --token-life 14d`},
+		{"persistent, with ordinary limits alone", config.Config{Mode: config.Opaque, Session: config.SessionConfig{Persistent: true, IdleTimeout: config.Duration(time.Minute)}}, `config: field "session.remembered_idle_timeout": `},
+		{"persistent, in tokens", config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Session: config.SessionConfig{Persistent: true, IdleTimeout: config.Duration(time.Minute)}}, `config: field "session.remembered_idle_timeout": `},
+		{"longer than the preset", config.Config{Mode: config.Opaque, Session: config.SessionConfig{Preset: "aal2", RememberedLifetime: config.Duration(30 * day)}}, `config: field "session.remembered_lifetime": 30d is longer than the 1d of preset aal2; shorten it or drop the preset`},
+		{"shorter than the ordinary limit", config.Config{Mode: config.Opaque, Session: config.SessionConfig{RememberedLifetime: config.Duration(time.Hour)}}, `config: field "session.remembered_lifetime": `},
+		{"idle for longer than the lifetime that is not set", config.Config{Mode: config.Opaque, Session: config.SessionConfig{IdleTimeout: config.Duration(30 * day)}}, `config: field "session.idle_timeout": `},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := row.in.Build(config.Options{})
@@ -99,5 +99,5 @@ func TestRememberedRefused(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n", "one mistake, one error")
 		})
 	}
-	build(t, config.Config{Mode: config.Opaque, Keys: config.Keys{File: keyFile(t)}, Session: long}, config.Options{})
+	build(t, config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: keyFile(t)}, Session: long}, config.Options{})
 }

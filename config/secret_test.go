@@ -31,17 +31,17 @@ func TestSecretsInPlaceOfNames(t *testing.T) {
 		"hunter2hunter2", "correct horse battery", "CORRECTHORSE", "B8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "/8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=",
 		"07c81f630405fa1108090a0b0c0d0e0f07c81f630405fa1108090a0b0c0d0e0f", strings.Repeat("hunter2", 100),
 	} {
-		unsaid(secret, config.Config{Keys: config.Keys{File: path, KEKEnv: secret}})
-		unsaid(secret, config.Config{Keys: config.Keys{File: path, KEKFile: secret}})
-		unsaid(secret, config.Config{Keys: config.Keys{File: path, PassphraseEnv: secret}})
-		unsaid(secret, config.Config{Keys: config.Keys{File: path, PassphraseFile: secret}})
+		unsaid(secret, config.Config{Keys: config.KeysConfig{File: path, KEKEnv: secret}})
+		unsaid(secret, config.Config{Keys: config.KeysConfig{File: path, KEKFile: secret}})
+		unsaid(secret, config.Config{Keys: config.KeysConfig{File: path, PassphraseEnv: secret}})
+		unsaid(secret, config.Config{Keys: config.KeysConfig{File: path, PassphraseFile: secret}})
 	}
 	for _, secret := range []string{string(content), "eyJhbGciOiJkaXIifQ.a.b.c.d"} {
-		unsaid(secret, config.Config{Keys: config.Keys{File: secret}})
+		unsaid(secret, config.Config{Keys: config.KeysConfig{File: secret}})
 	}
-	_, err = config.Config{Keys: config.Keys{File: path, KEKEnv: "SHOP_KEK"}}.Build(config.Options{})
+	_, err = config.Config{Keys: config.KeysConfig{File: path, KEKEnv: "SHOP_KEK"}}.Build(config.Options{})
 	require.ErrorContains(t, err, "variable SHOP_KEK is not set", "what looks like a name is said")
-	_, err = config.Config{Keys: config.Keys{File: path, KEKFile: "/run/secrets/kek"}}.Build(config.Options{})
+	_, err = config.Config{Keys: config.KeysConfig{File: path, KEKFile: "/run/secrets/kek"}}.Build(config.Options{})
 	require.ErrorContains(t, err, "/run/secrets/kek")
 }
 

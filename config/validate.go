@@ -68,7 +68,7 @@ func (v *validator) notNegative(path string, value Duration) {
 }
 
 // sessionTimes holds s to its preset, and to what a policy can be.
-func (v *validator) sessionTimes(s Session) {
+func (v *validator) sessionTimes(s SessionConfig) {
 	limit := preset(s.Preset)
 	v.within("session.idle_timeout", &s.IdleTimeout, limit.IdleTimeout, s.Preset)
 	v.within("session.lifetime", &s.Lifetime, limit.Lifetime, s.Preset)
@@ -87,7 +87,7 @@ func (v *validator) within(path string, value *Duration, limit time.Duration, pr
 }
 
 // policy returns what s says, with the times of its preset where it says none.
-func (s Session) policy() session.Policy {
+func (s SessionConfig) policy() session.Policy {
 	limit := preset(s.Preset)
 	return session.Policy{
 		// A lifetime that is shorter than the preset's idle timeout bounds it.
