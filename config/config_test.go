@@ -198,6 +198,7 @@ func TestParseRefused(t *testing.T) {
 		{"unknown, as others call it", "session: {timeout: 30d}", `config: field "session.timeout" is unknown; did you mean "session.idle_timeout"?`},
 		{"unknown section", "sesion: {lifetime: 1h}", `config: field "sesion" is unknown; did you mean "session"?`},
 		{"other case", "Mode: opaque", `config: field "Mode" is unknown; did you mean "mode"?`},
+		{"dotted", "session.lifetime: 1h", `config: field "session.lifetime" is one name with a dot; write session: {lifetime: …}`},
 		{"number as a name", "1: x", `config: field "1" is unknown; remove it`},
 		{"padding", "_: x", `config: field "_" is unknown; remove it`},
 

@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"os"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-viper/mapstructure/v2"
 	"github.com/goccy/go-yaml"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
@@ -114,119 +111,129 @@ type labeler func(path string) string
 
 func fieldLabel(path string) string { return fmt.Sprintf("field %q", path) }
 
-// decode lays tree over cfg and reports all mistakes, those of the result
-// included.
+// decode sets the fields of cfg that tree names, and reports every mistake, also
+// those of the resulting Config.
 func decode(tree map[string]any, cfg *Config, label labeler) error {
-	errs := checkTree(tree, label)
-	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
-		Result:     cfg,
-		TagName:    "yaml",
-		ZeroFields: true,                                                 // a list takes the place of the one before
-		MatchName:  func(key, field string) bool { return key == field }, // not Mode for mode
-		DecodeHook: mapstructure.DecodeHookFuncValue(convert),
-	})
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	for _, err := range decodeErrors(dec.Decode(tree)) {
-		errs = append(errs, fmt.Errorf("config: %s: %w", label(err.Name()), err.Unwrap()))
-	}
-	return errors.Join(append(errs, cfg.validate(label)...)...)
+	d := decoder{label: label}
+	d.section(reflect.ValueOf(cfg).Elem(), tree, "")
+	return d.check(*cfg)
 }
 
-// checkTree reports fields that don't exist and fields without a value.
-func checkTree(tree map[string]any, label labeler) []error {
-	var known []string
-	for _, l := range leaves() {
-		known = append(known, l.path)
-		if section, _, nested := strings.Cut(l.path, "."); nested && !slices.Contains(known, section) {
-			known = append(known, section)
-		}
-	}
-	return checkFields(tree, "", known, label)
+// A decoder sets fields and collects mistakes.
+type decoder struct {
+	label  labeler
+	names  []error // about fields that don't exist or have no value
+	values []error // about values that don't fit their fields
 }
 
-func checkFields(tree map[string]any, prefix string, known []string, label labeler) []error {
-	var errs []error
+// check returns the mistakes that were collected, and those of the result.
+func (d *decoder) check(result Config) error {
+	return errors.Join(slices.Concat(d.names, d.values, result.validate(d.label))...)
+}
+
+// section sets the fields of a struct whose names begin with prefix. A field
+// that tree lacks keeps its value.
+func (d *decoder) section(to reflect.Value, tree map[string]any, prefix string) {
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		path, value := prefix+name, tree[name]
-		section, isSection := value.(map[string]any)
-		isSection = isSection && slices.ContainsFunc(known, func(k string) bool { return strings.HasPrefix(k, path+".") })
+		field := fieldNamed(to, name)
+		fields, isMapping := value.(map[string]any)
 		switch {
-		case !slices.Contains(known, path):
-			errs = append(errs, unknownField(path, known))
-		case value == nil || value == "":
-			errs = append(errs, fmt.Errorf("config: %s is empty; give it a value, or leave it out for its default", label(path)))
-		case isSection:
-			errs = append(errs, checkFields(section, path+".", known, label)...)
+		case !field.IsValid():
+			d.names = append(d.names, unknownField(path))
+		case field.Kind() == reflect.Struct && isMapping:
+			d.section(field, fields, path+".")
+		default:
+			d.set(field, path, value)
 		}
 	}
-	return errs
 }
 
-func unknownField(path string, known []string) error {
-	return unknownName(fieldLabel(path), path, closest(path, known), strconv.Quote)
+// set sets the field at path.
+func (d *decoder) set(field reflect.Value, path string, value any) {
+	if value == nil || value == "" {
+		const advice = "is empty; give it a value, or leave it out for its default"
+		d.names = append(d.names, fmt.Errorf("config: %s %s", d.label(path), advice))
+		return
+	}
+	if err := assign(field, value); err != nil {
+		d.values = append(d.values, fmt.Errorf("config: %s: %w", d.label(path), err))
+	}
 }
 
-// convert is called by the decoder for each value, with the field that it is
-// for. Values are never converted from one kind to another, except texts into
-// types that read themselves; those also get numbers, to ask for the unit.
-func convert(from, to reflect.Value) (any, error) {
-	value := from.Interface()
-	if value == "" {
-		return to.Interface(), nil // checkTree has reported it
+// assign stores value in a field. A value is never converted from one kind to
+// another: a typo must not become a setting. The exception is a type that reads
+// itself from text. It also gets numbers, and then asks for their unit.
+func assign(to reflect.Value, value any) error {
+	if to.Kind() == reflect.Pointer {
+		to.Set(reflect.New(to.Type().Elem()))
+		to = to.Elem()
 	}
-	if t, ok := reflect.New(to.Type()).Interface().(encoding.TextUnmarshaler); ok {
-		switch value.(type) {
-		case string, int64, uint64, float64:
-			err := t.UnmarshalText([]byte(fmt.Sprint(value)))
-			return reflect.ValueOf(t).Elem().Interface(), err
-		}
-		return nil, wants("a text with a unit", value)
+	if t, ok := to.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return assignText(t, value)
 	}
-	ok, kind := true, ""
 	switch to.Kind() {
 	case reflect.String:
-		_, ok = value.(string)
-		kind = "a text; put it in quotes"
+		if text, ok := value.(string); ok {
+			to.SetString(text)
+			return nil
+		}
+		return wantsText(value)
 	case reflect.Bool:
-		_, ok = value.(bool)
-		kind = "true or false"
+		if b, ok := value.(bool); ok {
+			to.SetBool(b)
+			return nil
+		}
 		if value == "true" || value == "false" {
-			return nil, errors.New("must be true or false without quotes")
+			return errors.New("must be true or false without quotes")
 		}
+		return wants("true or false", value)
 	case reflect.Int:
-		ok = isInt(value, to)
-		kind = "a whole number"
-	case reflect.Slice:
-		var list []any
-		list, ok = value.([]any)
-		kind = "a list of texts"
-		if slices.ContainsFunc(list, func(v any) bool { _, isText := v.(string); return !isText }) {
-			return nil, errors.New("must be a list of texts; put each in quotes")
+		if n, ok := value.(int64); ok && !to.OverflowInt(n) {
+			to.SetInt(n)
+			return nil
 		}
-	case reflect.Struct:
-		_, ok = value.(map[string]any)
-		kind = "a mapping of fields"
+		return wants("a whole number", value)
+	case reflect.Slice:
+		return assignList(to, value)
 	}
-	switch {
-	case ok:
-		return value, nil
-	case to.Kind() == reflect.String && reflect.ValueOf(value).Kind() < reflect.Array:
-		return nil, fmt.Errorf("must be %s", kind) // not what it is: that may be a secret of digits
-	}
-	return nil, wants(kind, value)
+	return wants("a mapping of fields", value)
 }
 
-// isInt reports whether value is an integer that to can hold.
-func isInt(value any, to reflect.Value) bool {
-	switch v := value.(type) {
-	case int64:
-		return !to.OverflowInt(v)
-	case uint64:
-		return v <= math.MaxInt64 && !to.OverflowInt(int64(v))
+func assignText(to encoding.TextUnmarshaler, value any) error {
+	switch value.(type) {
+	case string, int64, uint64, float64:
+		return to.UnmarshalText(fmt.Append(nil, value))
 	}
-	return false
+	return wants("a text with a unit", value)
+}
+
+// assignList makes a new list: the one that the field had may belong to another
+// Config.
+func assignList(to reflect.Value, value any) error {
+	list, ok := value.([]any)
+	if !ok {
+		return wants("a list of texts", value)
+	}
+	texts := make([]string, len(list))
+	for i := range list {
+		if texts[i], ok = list[i].(string); !ok {
+			return errors.New("must be a list of texts; put each in quotes")
+		}
+	}
+	to.Set(reflect.ValueOf(texts))
+	return nil
+}
+
+// wantsText does not repeat a number: it may be a secret of digits that was
+// written into the wrong field.
+func wantsText(value any) error {
+	const kind = "a text; put it in quotes"
+	switch value.(type) {
+	case map[string]any, []any:
+		return wants(kind, value)
+	}
+	return errors.New("must be " + kind)
 }
 
 func wants(kind string, value any) error {
@@ -237,21 +244,4 @@ func wants(kind string, value any) error {
 		return fmt.Errorf("must be %s, not a list", kind)
 	}
 	return fmt.Errorf("must be %s, not %v", kind, value)
-}
-
-// decodeErrors returns the mistakes that err consists of.
-func decodeErrors(err error) []*mapstructure.DecodeError {
-	switch e := err.(type) {
-	case nil:
-		return nil
-	case *mapstructure.DecodeError:
-		return []*mapstructure.DecodeError{e}
-	case interface{ Unwrap() []error }:
-		var all []*mapstructure.DecodeError
-		for _, err := range e.Unwrap() {
-			all = append(all, decodeErrors(err)...)
-		}
-		return all
-	}
-	return decodeErrors(errors.Unwrap(err))
 }

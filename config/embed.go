@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"slices"
+	"math"
 )
 
 // UnmarshalJSON reads c as [Parse] does, for encoding/json and the like: fields
@@ -32,21 +32,12 @@ func (c *Config) UnmarshalYAML(unmarshal func(any) error) error {
 
 // read lays tree over c, or leaves c alone.
 func (c *Config) read(tree map[string]any) error {
-	next := c.clone()
+	next := *c
 	if err := decode(tree, &next, fieldLabel); err != nil {
 		return err
 	}
 	*c = next
 	return nil
-}
-
-// clone returns a copy that decoding can write to: it writes through pointers and into lists.
-func (c Config) clone() Config {
-	if c.AcceptOtherForm != nil {
-		c.AcceptOtherForm = new(*c.AcceptOtherForm)
-	}
-	c.CrossOrigin.Trusted = slices.Clone(c.CrossOrigin.Trusted)
-	return c
 }
 
 // plain returns value with the types that [Parse] knows in the place of others
@@ -55,6 +46,10 @@ func plain(value any) any {
 	switch value := value.(type) {
 	case int:
 		return int64(value)
+	case uint64:
+		if value <= math.MaxInt64 {
+			return int64(value)
+		}
 	case []any:
 		for i := range value {
 			value[i] = plain(value[i])

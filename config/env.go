@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"maps"
 	"reflect"
 	"regexp"
@@ -13,28 +12,38 @@ import (
 const envPrefix = "CLOAKROOM_"
 
 // FromEnv returns base with the CLOAKROOM_ variables of environ laid over it.
-// environ has the form of os.Environ(); other variables are ignored, and of
-// a repeated one the last counts. The rules are those of [Parse]: a variable
-// that is set but empty is an error, and so is one that belongs to no field,
-// unless Kubernetes has set it for a Service named "cloakroom", see the
-// package's documentation, or the config names it as the one with a secret.
+// environ has the form of os.Environ(). Other variables are ignored, and if one
+// is repeated, the last counts.
+//
+// The rules are those of [Parse]: a variable that is set but empty is an error,
+// and so is one that belongs to no field. There are two exceptions: variables
+// that Kubernetes sets for a Service named "cloakroom" (see the package
+// comment), and the variable that the config names as the one with a secret.
 func FromEnv(base Config, environ []string) (Config, error) {
 	vars := variables(environ)
-	for _, secret := range [...]string{base.Keys.PassphraseEnv, base.Keys.KEKEnv, vars[envOf("keys.passphrase_env")], vars[envOf("keys.kek_env")]} {
-		if envPath(secret) == "" {
-			delete(vars, secret) // it belongs to no field because a field names it
+	for _, secret := range [...]string{
+		base.Keys.PassphraseEnv, vars[envOf("keys.passphrase_env")],
+		base.Keys.KEKEnv, vars[envOf("keys.kek_env")],
+	} {
+		if envPath(secret) == "" { // unless it is also the variable of a field
+			delete(vars, secret)
 		}
 	}
-	tree, unknown := envTree(vars)
-	label := func(path string) string {
+	d := decoder{names: unknownVariables(vars), label: func(path string) string {
 		name := envOf(path)
 		if _, ok := vars[name]; ok {
 			return "variable " + name
 		}
 		return fieldLabel(path)
+	}}
+	root := reflect.ValueOf(&base).Elem()
+	for _, l := range leaves() {
+		if value, ok := vars[l.env]; ok {
+			field := root.FieldByIndex(l.index)
+			d.set(field, l.path, envValue(value, kindOf(field.Type())))
+		}
 	}
-	base = base.clone()
-	if err := errors.Join(unknown, decode(tree, &base, label)); err != nil {
+	if err := d.check(base); err != nil {
 		return Config{}, err
 	}
 	return base, nil
@@ -45,85 +54,70 @@ func variables(environ []string) map[string]string {
 	others := regexp.MustCompile(notOurs)
 	vars := map[string]string{}
 	for _, v := range environ {
-		if name, value, ok := strings.Cut(v, "="); ok && strings.HasPrefix(name, envPrefix) && !others.MatchString(name) {
+		name, value, ok := strings.Cut(v, "=")
+		if ok && strings.HasPrefix(name, envPrefix) && !others.MatchString(name) {
 			vars[name] = value
 		}
 	}
 	return vars
 }
 
-// notOurs matches what others set under our prefix: Kubernetes, in every
-// container beside a Service named "cloakroom" (its own variables and those of
-// Docker links), and who runs our tests.
-const notOurs = `^CLOAKROOM_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|SOAK)$`
+// notOurs matches variables that begin like ours and are set by others.
+// Kubernetes sets them in every container beside a Service named "cloakroom":
+// the variables of the Service, and those of Docker links. SOAK is for our own
+// tests.
+const notOurs = `^CLOAKROOM_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|` +
+	`PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|SOAK)$`
 
-// envTree arranges vars as [Parse] does a document.
-func envTree(vars map[string]string) (tree map[string]any, unknown error) {
-	tree = map[string]any{}
+// unknownVariables returns an error for each variable that belongs to no field.
+func unknownVariables(vars map[string]string) (errs []error) {
 	var known []string
 	for _, l := range leaves() {
 		known = append(known, l.env)
-		if value, ok := vars[l.env]; ok {
-			put(tree, l.path, envValue(value, l.kind))
-		}
 	}
-	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if !slices.Contains(known, name) {
-			path := strings.ToLower(strings.Replace(strings.TrimPrefix(name, envPrefix), "_", ".", 1))
-			errs = append(errs, unknownName("variable "+name, path, envPath(envLike(name, known)), envOf))
+			words := strings.TrimPrefix(name, envPrefix)
+			path := strings.ToLower(strings.Replace(words, "_", ".", 1))
+			meant := envPath(envLike(name, known))
+			errs = append(errs, unknownName("variable "+name, path, meant, envOf))
 		}
 	}
-	return tree, errors.Join(errs...)
+	return errs
 }
 
-// envLike returns the name that was meant by name, or "".
+// envLike returns the known name that is most likely meant by name, or "".
 func envLike(name string, known []string) string {
-	all := leaves()
-	byRule := func(l leaf) bool { return envName(l.path, "") == name }
-	if i := slices.IndexFunc(all, byRule); i >= 0 {
-		return all[i].env // an exception to the rule
+	for _, l := range leaves() {
+		if envName(l.path, "") == name {
+			return l.env // a field whose variable does not follow the rule
+		}
 	}
 	return closest(strings.ToUpper(name), known)
 }
 
-// envOf returns the name of the variable for the field at path.
+// envOf returns the name of the variable for the field at path, or "".
 func envOf(path string) string {
-	all := leaves()
-	i := slices.IndexFunc(all, func(l leaf) bool { return l.path == path })
-	if i < 0 {
-		return ""
+	for _, l := range leaves() {
+		if l.path == path {
+			return l.env
+		}
 	}
-	return all[i].env
+	return ""
 }
 
-// envPath returns the path of the field that a variable is for, or "".
+// envPath returns the path of the field that a variable sets, or "".
 func envPath(name string) string {
-	all := leaves()
-	i := slices.IndexFunc(all, func(l leaf) bool { return l.env == name })
-	if i < 0 {
-		return ""
+	for _, l := range leaves() {
+		if l.env == name {
+			return l.path
+		}
 	}
-	return all[i].path
+	return ""
 }
 
-// put sets the value at a dotted path, at most two names long.
-func put(tree map[string]any, path string, value any) {
-	section, name, nested := strings.Cut(path, ".")
-	if !nested {
-		tree[path] = value
-		return
-	}
-	fields, _ := tree[section].(map[string]any)
-	if fields == nil {
-		fields = map[string]any{}
-		tree[section] = fields
-	}
-	fields[name] = value
-}
-
-// envValue reads value as a document would for that kind of field. What has
-// another form stays text, which the decoder then refuses.
+// envValue reads value as a document would for a field of that kind. A value of
+// another form stays text, which the field then refuses.
 func envValue(value string, kind reflect.Kind) any {
 	switch kind {
 	case reflect.Bool:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,9 +40,9 @@ func (b *builder) openKeys() {
 // refuseKeysWithoutFile reports what is set about a key file that isn't named: it
 // would do nothing.
 func (b *builder) refuseKeysWithoutFile() {
-	v := reflect.ValueOf(b.Keys)
-	for i, l := range leavesOf(v.Type(), "keys.") {
-		if !v.Field(i).IsZero() {
+	config := reflect.ValueOf(b.Config)
+	for _, l := range leaves() {
+		if strings.HasPrefix(l.path, "keys.") && !config.FieldByIndex(l.index).IsZero() {
 			b.fail(l.path, errors.New("is about a key file, and keys.file names none; name it, or leave this out"))
 		}
 	}

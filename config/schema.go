@@ -2,36 +2,72 @@ package config
 
 import (
 	"encoding"
+	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// A leaf is a field that holds a value, found at a dotted path of a document.
+// A leaf is a field of [Config], or of one of its parts, that holds a value.
 type leaf struct {
-	path string // session.idle_timeout
-	env  string // CLOAKROOM_SESSION_IDLE_TIMEOUT
-	kind reflect.Kind
+	path  string // session.idle_timeout
+	env   string // CLOAKROOM_SESSION_IDLE_TIMEOUT
+	index []int  // for reflect.Value.FieldByIndex
 }
 
 // leaves returns every leaf of Config, in the order of its fields.
-func leaves() []leaf { return leavesOf(reflect.TypeFor[Config](), "") }
+func leaves() []leaf { return leavesOf(reflect.TypeFor[Config](), "", nil) }
 
-func leavesOf(t reflect.Type, prefix string) []leaf {
-	var all []leaf
+// leavesOf returns the leaves of the part of Config that is of type t. Their
+// paths begin with prefix, and their indices with index.
+func leavesOf(t reflect.Type, prefix string, index []int) (all []leaf) {
 	for f := range t.Fields() {
-		if !f.IsExported() {
-			continue
-		}
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		name := nameOf(f)
+		at := append(slices.Clone(index), f.Index...)
 		switch {
+		case name == "":
 		case f.Type.Kind() == reflect.Struct:
-			all = append(all, leavesOf(f.Type, prefix+name+".")...)
+			all = append(all, leavesOf(f.Type, prefix+name+".", at)...)
 		default:
-			all = append(all, leaf{prefix + name, envName(prefix+name, f.Tag.Get("env")), kindOf(f.Type)})
+			path := prefix + name
+			all = append(all, leaf{path: path, env: envName(path, f.Tag.Get("env")), index: at})
 		}
 	}
 	return all
+}
+
+// nameOf returns the name of a field in a document, "" for padding.
+func nameOf(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return name
+}
+
+// fieldNamed returns the field that a document calls name. If there is none, the
+// result is not valid.
+func fieldNamed(section reflect.Value, name string) reflect.Value {
+	for f, field := range section.Fields() {
+		if name != "" && nameOf(f) == name {
+			return field
+		}
+	}
+	return reflect.Value{}
+}
+
+// unknownField refuses a field that does not exist.
+func unknownField(path string) error {
+	var known []string
+	for _, l := range leaves() {
+		known = append(known, l.path)
+		if section, _, nested := strings.Cut(l.path, "."); nested && !slices.Contains(known, section) {
+			known = append(known, section)
+		}
+	}
+	if slices.Contains(known, path) { // at the top of the document
+		section, name, _ := strings.Cut(path, ".")
+		return fmt.Errorf("config: %s is one name with a dot; write %s: {%s: …}", fieldLabel(path), section, name)
+	}
+	return unknownName(fieldLabel(path), path, closest(path, known), strconv.Quote)
 }
 
 func envName(path, tag string) string {
