@@ -109,7 +109,7 @@ func stateful(spec *ast.ValueSpec, i int) string {
 		return "is a lock or a counter"
 	case len(spec.Values) == 0:
 		return "has no initial value, so something must set it later"
-	case spec.Names[i].IsExported() && !isErrorValue(value):
+	case spec.Names[i].IsExported() && typ != "error" && !isErrorValue(value):
 		return "is exported, so that other packages could set it"
 	}
 	if call, ok := value.(*ast.CallExpr); ok {
@@ -207,6 +207,7 @@ func TestMutableGlobalsIsFound(t *testing.T) {
 		found    int
 	}{
 		{"error", `var ErrX = errors.New("x")`, 0},
+		{"error of a type of its own", `var ErrX error = &refusal{"x"}`, 0},
 		{"table", `var t = map[string]int{"a": 1}; func f() int { return t["a"] }`, 0},
 		{"regexp", `var re = regexp.MustCompile("x"); func f() bool { return re.MatchString("") }`, 0},
 		{"interface check", `var _ I = (*T)(nil)`, 0},

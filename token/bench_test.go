@@ -56,6 +56,26 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
+// BenchmarkVerify measures a service token.
+func BenchmarkVerify(b *testing.B) {
+	for _, alg := range []keys.Algorithm{keys.ES256, keys.EdDSA, keys.RS256} {
+		x := newBench(b, alg)
+		bearer, err := x.issuer(b).Issue(x.of(record(nil)), "orders")
+		if err != nil {
+			b.Fatal(err)
+		}
+		v := x.verifier(b)
+		b.Run(string(alg), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(context.Background(), bearer); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func benchmarkVerify(b *testing.B, key *keys.Key, token string) {
 	frame, err := jose.ParseJWS(token)
 	if err != nil {

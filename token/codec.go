@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -18,10 +19,6 @@ import (
 
 // contentJWT is the cty of an encrypted session token (RFC 7519, Section 5.2).
 const contentJWT = "JWT"
-
-// maxSkew is how far the clocks of instances may differ: a token that was issued
-// further in the future is refused.
-const maxSkew = time.Minute
 
 // A codec turns records into session tokens and back.
 type codec struct {
@@ -51,8 +48,9 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	if err != nil {
 		return nil, unavailable("sign a session token", err)
 	}
-	// Where encryption begins, an instance whose clock is ahead has made this session's last token by its own
-	// time already: one that is not encrypted would be refused there.
+	// Where encryption begins, an instance whose clock is ahead has made this
+	// session's last token by its own time already: one that is not encrypted
+	// would be refused there.
 	sealer, err := c.ring.Sealer(later(now, rec.SeenAt))
 	if err != nil {
 		return nil, unavailable("encrypt a session token", err)
@@ -61,7 +59,8 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	if !now.Before(rec.IdleDeadline) {
 		return nil, fmt.Errorf("token: the active key verifies no longer than the session lives; a newer key must sign before that: %w", session.Unavailable)
 	}
-	input := signingInput(signer, typSession, c.claims(rec).encode(typSession))
+	says := claims.Claims{Issuer: c.issuer, Audience: c.audience, JTI: newJTI(), Record: *rec}
+	input := signingInput(signer, claims.Session, &says)
 	if length := tokenLength(len(input), signer, sealer); length > c.maxLength {
 		return nil, fmt.Errorf("token: a session token of %d bytes is over the limit of %d: %w", length, c.maxLength, session.TooLarge)
 	}
@@ -77,9 +76,6 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	}
 	return out, nil
 }
-
-// skewOf is how far the clocks of instances may differ: what the policy of the keys says, if that is more.
-func skewOf(r *keys.Ring) time.Duration { return max(maxSkew, r.Policy().ClockSkew) }
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -98,15 +94,6 @@ func capped(rec *session.Record, key *keys.Key) *session.Record {
 	return &shorter
 }
 
-func (c *codec) claims(rec *session.Record) *claims {
-	return &claims{
-		issuer: c.issuer, audience: c.audience, subject: rec.Subject, sessionID: rec.ID, jti: newJTI(),
-		version: int64(rec.Version), generation: int64(rec.Generation), lineage: rec.Lineage,
-		issuedAt: rec.SeenAt, expiresAt: rec.IdleDeadline, createdAt: rec.CreatedAt, deadline: rec.Deadline,
-		authenticatedAt: rec.AuthenticatedAt, since: rec.Since, persistent: rec.Persistent, values: rec.Values,
-	}
-}
-
 // open verifies a session token. Whether its session is over by now is for the
 // caller to say, from the record: its idle deadline is the token's exp.
 func (c *codec) open(ctx context.Context, credential string, now time.Time) (*sealed, error) {
@@ -119,22 +106,33 @@ func (c *codec) open(ctx context.Context, credential string, now time.Time) (*se
 		}
 		inner, out.sealKID = plain, kid
 	}
-	frame, key, err := findSigner(ctx, c.ring, inner, typSession, now)
+	frame, key, err := findSigner(ctx, c.ring, inner, claims.Session, now)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.check(key, frame.SigningInput, frame.Signature); err != nil {
 		return nil, forged(err)
 	}
-	claims, err := decodeClaims(frame.Payload, typSession)
+	says, err := claims.Decode(frame.Payload, claims.Session)
 	if err != nil {
-		return nil, forged(err)
+		return nil, badClaims(err)
 	}
-	out.signKID, out.issuedAt, out.rec = key.ID(), claims.issuedAt, claims.record()
-	if err := c.accept(claims, now); err != nil {
+	if err := claims.Check(says, claims.Session, c.want(out.sealKID != "", now)); err != nil {
 		return nil, err
 	}
-	return out, c.acceptForm(out, now)
+	rec := says.Record
+	out.signKID, out.issuedAt, out.rec = key.ID(), says.IssuedAt(), &rec
+	return out, nil
+}
+
+// want is what a session token is measured by.
+func (c *codec) want(encrypted bool, now time.Time) claims.Want {
+	early, late := claims.Leeway(claims.Session, 0, c.ring.Policy().ClockSkew)
+	since, sealing := c.ring.SealedSince(now)
+	return claims.Want{
+		Issuer: c.issuer, Audience: c.audience, Now: now, Early: early, Late: late,
+		Encrypted: encrypted, Sealing: sealing, SealedSince: since,
+	}
 }
 
 func (c *codec) decrypt(ctx context.Context, credential string, now time.Time) (inner, kid string, err error) {
@@ -180,8 +178,8 @@ func (c *codec) spend(now time.Time) {
 
 // verify checks the signature of a token of the given kind, and returns its
 // claims, unread, and the ID of the key that vouches for them.
-func verify(ctx context.Context, set KeySet, token, typ string, now time.Time) (payload []byte, kid string, err error) {
-	frame, key, err := findSigner(ctx, set, token, typ, now)
+func verify(ctx context.Context, set KeySet, token string, kind claims.Kind, now time.Time) (payload []byte, kid string, err error) {
+	frame, key, err := findSigner(ctx, set, token, kind, now)
 	if err != nil {
 		return nil, "", err
 	}
@@ -193,12 +191,14 @@ func verify(ctx context.Context, set KeySet, token, typ string, now time.Time) (
 
 // findSigner parses a token of the given kind, and finds the key that it says
 // has signed it. The signature is not checked yet.
-func findSigner(ctx context.Context, set KeySet, token, typ string, now time.Time) (*jose.JWS, *keys.Key, error) {
+func findSigner(
+	ctx context.Context, set KeySet, token string, kind claims.Kind, now time.Time,
+) (*jose.JWS, *keys.Key, error) {
 	frame, err := jose.ParseJWS(token)
 	if err != nil {
 		return nil, nil, malformed(err)
 	}
-	if frame.Header.Typ != typ {
+	if frame.Header.Typ != kind.Typ() {
 		return nil, nil, forged(errors.New("token: of another kind"))
 	}
 	if frame.Header.Cty != "" {
@@ -214,33 +214,6 @@ func findSigner(ctx context.Context, set KeySet, token, typ string, now time.Tim
 	return frame, key, nil
 }
 
-// accept checks the claims of a session token that are the same for each.
-func (c *codec) accept(claims *claims, now time.Time) error {
-	switch {
-	case claims.issuer != c.issuer:
-		return forged(errors.New("token: iss is not ours"))
-	case claims.audience != c.audience:
-		return forged(errors.New("token: aud is not ours"))
-	case claims.issuedAt.After(now.Add(skewOf(c.ring))):
-		return forged(errors.New("token: iat is in the future; check the clocks of the instances"))
-	case claims.notBefore.After(now.Add(skewOf(c.ring))):
-		return forged(errors.New("token: nbf is in the future"))
-	case claims.expiresAt.After(claims.deadline), claims.issuedAt.After(claims.expiresAt):
-		return forged(errors.New("token: exp is outside of the session's life"))
-	}
-	return nil
-}
-
-// acceptForm refuses a token that is signed only, unless it is older than the
-// first encryption key.
-func (c *codec) acceptForm(s *sealed, now time.Time) error {
-	since, sealing := c.ring.SealedSince(now)
-	if s.sealKID == "" && sealing && !s.issuedAt.Before(since) {
-		return forged(fmt.Errorf("token: the token is not encrypted, and tokens must be since %s", since.UTC().Format(time.RFC3339)))
-	}
-	return nil
-}
-
 // trusted checks again, on each request, what may have changed since the token
 // was verified: its keys' states.
 func (c *codec) trusted(ctx context.Context, s *sealed, now time.Time) error {
@@ -252,26 +225,12 @@ func (c *codec) trusted(ctx context.Context, s *sealed, now time.Time) error {
 			return keyError(err)
 		}
 	}
-	return c.acceptForm(s, now)
-}
-
-// record returns the session that the claims of a session token describe.
-func (c *claims) record() *session.Record {
-	return &session.Record{
-		ID: c.sessionID, Version: uint64(c.version), Generation: uint64(c.generation), Lineage: c.lineage,
-		Subject: c.subject, CreatedAt: c.createdAt, AuthenticatedAt: c.authenticatedAt,
-		SeenAt: c.issuedAt, IdleDeadline: c.expiresAt, Deadline: c.deadline,
-		Since: c.since, Persistent: c.persistent, Values: c.values,
-	}
+	return c.want(s.sealKID != "", now).Encryption(s.issuedAt)
 }
 
 // signingInput is the encoded header and payload of a token.
-func signingInput(key *keys.Key, typ string, payload []byte) string {
-	e := encoder{dst: make([]byte, 0, 160)}
-	e.string("alg", string(key.Algorithm()))
-	e.string("kid", key.ID())
-	e.string("typ", typ)
-	header := append(e.dst, '}')
+func signingInput(key *keys.Key, kind claims.Kind, says *claims.Claims) string {
+	header, payload := claims.Header(string(key.Algorithm()), key.ID(), kind), says.Encode(kind)
 	b64 := base64.RawURLEncoding
 	dst := make([]byte, 0, b64.EncodedLen(len(header))+1+b64.EncodedLen(len(payload)))
 	dst = b64.AppendEncode(dst, header)
@@ -306,6 +265,10 @@ func newJTI() string {
 func malformed(err error) error { return fmt.Errorf("%w: %w", err, session.Malformed) }
 
 func forged(err error) error { return fmt.Errorf("%w: %w", err, session.Forged) }
+
+func badClaims(err error) error {
+	return fmt.Errorf("token: bad claims: %w: %w", fault.Inner(err), session.Forged)
+}
 
 // keyError tells a key that is not trusted from one that could not be fetched.
 func keyError(err error) error {

@@ -6,29 +6,39 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/claims"
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// A Verdict is what [Diagnose] says of a token, or of one check.
+// A Verdict is what [Diagnose] says of a token.
 type Verdict string
 
+// The verdicts.
 const (
-	Good    Verdict = "good"    // of a token: verifiers accept it now
-	Expired Verdict = "expired" // of a token: nothing is wrong with it but the time: it is over, or has not come
-	Bad     Verdict = "bad"     // of a token: verifiers refuse it, whatever the time
+	Good      Verdict = "good"    // verifiers accept it now
+	OutOfTime Verdict = "expired" // nothing is wrong with it but the time: it is over, or has not come
+	Bad       Verdict = "bad"     // verifiers refuse it, whatever the time
+)
 
-	Passed  Verdict = "ok"          // of a check
-	Warning Verdict = "warning"     // of a check that verifiers pass over, and an operator should not
-	Failed  Verdict = "failed"      // of a check
-	Skipped Verdict = "not_checked" // of a check; the text says why
+// A Result is what [Diagnose] says of one check.
+type Result string
+
+// The results.
+const (
+	Passed  Result = "ok"
+	Warning Result = "warning" // verifiers pass it over, and an operator should not
+	Failed  Result = "failed"
+	Skipped Result = "not_checked" // the text says why
 )
 
 // A Check is one thing that verifiers look at.
 type Check struct {
-	Name    string  `json:"check"`   // such as "signature"
-	Verdict Verdict `json:"verdict"` // Passed, Warning, Failed or Skipped
-	Text    string  `json:"text"`    // for people
+	Name   string `json:"check"`   // such as "signature"
+	Result Result `json:"verdict"` // whether it was passed
+	Text   string `json:"text"`    // for people
+	time   bool   // whoever fails only this is good at another time
 }
 
 // A Diagnosis says what is wrong with a token. It holds neither the token nor a
@@ -63,12 +73,6 @@ type Expected struct {
 	Leeway time.Duration
 }
 
-// What a Verifier grants, see VerifierConfig.Leeway.
-const (
-	defaultLeeway = 10 * time.Second
-	maxLeeway     = 5 * time.Minute
-)
-
 // Diagnose makes every check that a [Carrier] or a [Verifier] makes of a token,
 // and goes on after one that fails, so that all reasons come to light. It is for
 // people and decides nothing. Without a ring, no key is known.
@@ -80,7 +84,9 @@ func Diagnose(ctx context.Context, ring *keys.Ring, token string, want Expected,
 		ring = &keys.Ring{}
 	}
 	x := &examiner{ring: ring, policy: ring.Policy(), want: want, now: now, d: &Diagnosis{Kind: "unknown"}}
+	x.skew, _ = claims.Leeway(claims.Session, 0, x.policy.ClockSkew)
 	x.read(ctx, token)
+	x.measureBy()
 	x.report(token)
 	x.conclude()
 	return x.d
@@ -92,6 +98,7 @@ type examiner struct {
 	policy keys.Policy
 	want   Expected
 	now    time.Time
+	skew   time.Duration // how far the clocks of instances may differ
 	d      *Diagnosis
 
 	formErr  error     // why it is no token
@@ -101,8 +108,11 @@ type examiner struct {
 	innerErr error     // why what is in outer is no token
 	frame    *jose.JWS // nil if it can't be read, then the first of the errors says why
 	signer   keyRef    // of frame
-	claims   *claims   // nil if they can't be read
-	size     int       // of the member data, in bytes
+	kind     claims.Kind
+	claims   *claims.Claims // nil if they can't be read
+	badly    error          // why
+	size     int            // of the member data, in bytes
+	measure  claims.Want    // for the rules on claims
 }
 
 // A keyRef is the key that the kid of a header resolved to.
@@ -145,17 +155,16 @@ func (x *examiner) read(ctx context.Context, token string) {
 func (x *examiner) readFrame(ctx context.Context, frame *jose.JWS) {
 	x.frame = frame
 	x.signer = x.find(ctx, frame.Header.Kid)
-	switch frame.Header.Typ {
-	case typSession:
+	switch x.kind = claims.KindOf(frame.Header.Typ); x.kind {
+	case claims.Session:
 		x.d.Kind = "session"
-	case typService:
+	case claims.Service:
 		x.d.Kind = "service"
 	default:
 		return
 	}
-	if c, err := decodeClaims(frame.Payload, frame.Header.Typ); err == nil {
-		x.claims = c
-		x.d.IssuedAt, x.d.ExpiresAt = c.issuedAt.UTC(), c.expiresAt.UTC()
+	if x.claims, x.badly = claims.Decode(frame.Payload, x.kind); x.badly == nil {
+		x.d.IssuedAt, x.d.ExpiresAt = x.claims.IssuedAt().UTC(), x.claims.ExpiresAt().UTC()
 	}
 	_ = jose.Object(frame.Payload, func(name string, value []byte) error { // the claims were read, or their check says why not
 		if name == "data" {
@@ -163,6 +172,16 @@ func (x *examiner) readFrame(ctx context.Context, frame *jose.JWS) {
 		}
 		return nil
 	})
+}
+
+// measureBy sets what the rules on claims compare with.
+func (x *examiner) measureBy() {
+	early, late := claims.Leeway(x.kind, x.want.Leeway, x.policy.ClockSkew)
+	since, sealing := x.ring.SealedSince(x.now)
+	x.measure = claims.Want{
+		Issuer: x.want.Issuer, Audience: x.want.Audience, Now: x.now, Early: early, Late: late,
+		Encrypted: x.outer != nil, Sealing: sealing, SealedSince: since,
+	}
 }
 
 // find looks for a key, also among those that verifiers don't accept any more.
@@ -187,7 +206,7 @@ func (x *examiner) find(ctx context.Context, kid string) keyRef {
 
 // report makes the checks in the order of [codec.open], [verify] and [Verifier.Verify].
 func (x *examiner) report(token string) {
-	x.add("form", "", func() (Verdict, string) { return x.form(token) })
+	x.add("form", "", func() (Result, string) { return x.form(token) })
 	if x.outer != nil {
 		x.add("encryption_key", "", x.encryptionKey)
 		x.add("encryption_algorithm", "", x.encryptionAlgorithm)
@@ -210,32 +229,31 @@ func (x *examiner) report(token string) {
 	x.add("revocation", "only the application knows whether the session was ended", nil)
 }
 
-// reportClaims makes the checks of single claims, unless there is a reason why they can't be read.
+// reportClaims makes the checks of single claims, unless there is a reason why
+// they can't be read.
 func (x *examiner) reportClaims(unread string) {
-	isSession := x.d.Kind == "session"
-	x.add("issuer", unread, x.issuer)
-	x.add("audience", unread, x.audience)
-	x.add("issued_at", unread, x.issuedAt)
-	x.add("not_before", unread, x.notBefore)
-	x.add("lifetime", unread, x.lifetime)
-	if isSession && x.outer == nil {
-		x.add("encryption", unread, x.encryption)
+	kind := x.kind
+	if kind == 0 {
+		kind = claims.Service // which has the rules that both have
 	}
-	x.add("expiry", unread, x.expiry)
-	if isSession {
-		x.add("deadline", unread, x.deadline)
+	for _, r := range claims.Rules(kind) {
+		if r.Name == "encryption" && x.outer != nil {
+			continue
+		}
+		x.add(r.Name, unread, func() (Result, string) { return x.rule(r) })
+		x.d.Checks[len(x.d.Checks)-1].time = r.Time
 	}
 	x.add("login", unread, x.login)
-	if isSession {
+	if kind == claims.Session {
 		x.add("session_values", unread, x.values)
 	}
 }
 
 // add makes a check, unless there is a reason why it can't be made.
-func (x *examiner) add(name, blocked string, check func() (Verdict, string)) {
-	c := Check{Name: name, Verdict: Skipped, Text: blocked}
+func (x *examiner) add(name, blocked string, check func() (Result, string)) {
+	c := Check{Name: name, Result: Skipped, Text: blocked}
 	if blocked == "" {
-		c.Verdict, c.Text = check()
+		c.Result, c.Text = check()
 	}
 	x.d.Checks = append(x.d.Checks, c)
 }
@@ -265,27 +283,22 @@ func (x *examiner) unread() string {
 func (x *examiner) conclude() {
 	signed, refused, late := false, false, false
 	for _, c := range x.d.Checks {
-		switch {
-		case c.Name == "signature":
-			signed = c.Verdict == Passed
-		case c.Verdict != Failed:
-		case c.Name == "issued_at" || c.Name == "not_before" || c.Name == "expiry" || c.Name == "deadline":
-			late = true
-		default:
-			refused = true
-		}
+		failed := c.Result == Failed
+		signed = signed || c.Name == "signature" && c.Result == Passed
+		refused = refused || failed && !c.time
+		late = late || failed && c.time
 	}
 	switch {
 	case refused || !signed:
 		x.d.Verdict = Bad
 	case late:
-		x.d.Verdict = Expired
+		x.d.Verdict = OutOfTime
 	default:
 		x.d.Verdict = Good
 	}
 }
 
-func (x *examiner) form(token string) (Verdict, string) {
+func (x *examiner) form(token string) (Result, string) {
 	switch {
 	case x.formErr != nil:
 		return Failed, bare(x.formErr) + hint(token)
@@ -299,8 +312,9 @@ func (x *examiner) form(token string) (Verdict, string) {
 	return Passed, fmt.Sprintf("an encrypted token of %d characters", len(token))
 }
 
-// bare is the text of an error of package jose, which holds none of the token's.
-func bare(err error) string { return strings.TrimPrefix(err.Error(), "jose: ") }
+// bare is the text of an error without the package's name. None of those that
+// it is for holds a part of the token.
+func bare(err error) string { return fault.Inner(err).Error() }
 
 // hint says what may have happened to a token on its way here.
 func hint(token string) string {
@@ -326,13 +340,13 @@ func hint(token string) string {
 	return ""
 }
 
-func (x *examiner) encryptionKey() (Verdict, string) {
+func (x *examiner) encryptionKey() (Result, string) {
 	x.d.EncryptionKeyID = x.sealer.kid
 	x.d.EncryptionKeyStateNow, x.d.EncryptionKeyStateIssued = x.states(x.sealer)
 	return x.key(x.sealer)
 }
 
-func (x *examiner) encryptionAlgorithm() (Verdict, string) {
+func (x *examiner) encryptionAlgorithm() (Result, string) {
 	h, k := x.outer.Header, x.sealer.key
 	switch {
 	case k == nil:
@@ -343,7 +357,7 @@ func (x *examiner) encryptionAlgorithm() (Verdict, string) {
 	return Passed, fmt.Sprintf("%s with %s, as the key", h.Alg, h.Enc)
 }
 
-func (x *examiner) decryption() (Verdict, string) {
+func (x *examiner) decryption() (Result, string) {
 	k := x.sealer.key
 	switch {
 	case x.openErr == nil:
@@ -358,18 +372,18 @@ func (x *examiner) decryption() (Verdict, string) {
 	return Failed, "the key does not open it: it was altered, or not made with this key"
 }
 
-func (x *examiner) innerForm() (Verdict, string) {
+func (x *examiner) innerForm() (Result, string) {
 	if x.innerErr != nil {
 		return Failed, bare(x.innerErr)
 	}
 	return Passed, "a signed token"
 }
 
-func (x *examiner) typ() (Verdict, string) {
+func (x *examiner) typ() (Result, string) {
 	h := x.frame.Header
 	switch {
 	case x.d.Kind == "unknown":
-		return Failed, fmt.Sprintf("typ is %q: neither a session token (%s) nor a service token (%s)", h.Typ, typSession, typService)
+		return Failed, fmt.Sprintf("typ is %q: neither a session token (%s) nor a service token (%s)", h.Typ, claims.Session.Typ(), claims.Service.Typ())
 	case h.Cty != "":
 		return Failed, fmt.Sprintf("the header has the cty %q, and must have none", h.Cty)
 	case x.d.Kind == "service" && x.outer != nil:
@@ -380,13 +394,13 @@ func (x *examiner) typ() (Verdict, string) {
 	return Passed, "a session token"
 }
 
-func (x *examiner) signatureKey() (Verdict, string) {
+func (x *examiner) signatureKey() (Result, string) {
 	x.d.KeyID = x.signer.kid
 	x.d.KeyStateNow, x.d.KeyStateIssued = x.states(x.signer)
 	return x.key(x.signer)
 }
 
-func (x *examiner) algorithm() (Verdict, string) {
+func (x *examiner) algorithm() (Result, string) {
 	h, k := x.frame.Header, x.signer.key
 	switch {
 	case k == nil:
@@ -397,7 +411,7 @@ func (x *examiner) algorithm() (Verdict, string) {
 	return Passed, h.Alg + ", as the key"
 }
 
-func (x *examiner) signature() (Verdict, string) {
+func (x *examiner) signature() (Result, string) {
 	k := x.signer.key
 	switch {
 	case k == nil:

@@ -61,7 +61,7 @@ func TestDiagnoseAgrees(t *testing.T) {
 		}
 	}
 	require.Greater(t, seen[token.Good], 10)
-	require.Greater(t, seen[token.Expired], 10)
+	require.Greater(t, seen[token.OutOfTime], 10)
 	require.Greater(t, seen[token.Bad], 1000)
 }
 

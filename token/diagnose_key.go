@@ -3,7 +3,6 @@ package token
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -15,7 +14,7 @@ func (x *examiner) states(n keyRef) (now, issued string) {
 		return "unknown", ""
 	}
 	if x.claims != nil {
-		issued = stateAt(n.key, x.claims.issuedAt).String()
+		issued = stateAt(n.key, x.claims.IssuedAt()).String()
 	}
 	return n.key.State(x.now).String(), issued
 }
@@ -30,11 +29,11 @@ func stateAt(k *keys.Key, at time.Time) keys.State {
 }
 
 // key says whether verifiers trust a key, and whether it should have made the token.
-func (x *examiner) key(n keyRef) (Verdict, string) {
+func (x *examiner) key(n keyRef) (Result, string) {
 	if n.key == nil {
 		return Failed, fmt.Sprintf("there is no key %s here: the token is of another application, or of keys that were replaced", n.kid)
 	}
-	verdict, issued := x.whenIssued(n)
+	result, issued := x.whenIssued(n)
 	d := n.key.Dates()
 	text := fmt.Sprintf("key %s (%s) is %s", n.kid, n.key.Algorithm(), n.key.State(x.now))
 	switch {
@@ -50,17 +49,17 @@ func (x *examiner) key(n keyRef) (Verdict, string) {
 		text += ", and was pruned"
 	}
 	if n.err != nil {
-		verdict = Failed
+		result = Failed
 	}
-	return verdict, text + issued
+	return result, text + issued
 }
 
 // whenIssued says what the key was when the token was issued, if that is known.
-func (x *examiner) whenIssued(n keyRef) (Verdict, string) {
+func (x *examiner) whenIssued(n keyRef) (Result, string) {
 	if x.claims == nil {
 		return Passed, ""
 	}
-	d, iat := n.key.Dates(), x.claims.issuedAt
+	d, iat := n.key.Dates(), x.claims.IssuedAt()
 	state := stateAt(n.key, iat)
 	told := fmt.Sprintf("; the token was issued at %s, when the key was %s", stamp(iat), state)
 	switch state {
@@ -117,16 +116,4 @@ func roughly(d time.Duration) string {
 		unit += "s"
 	}
 	return fmt.Sprintf("%d %s", n, unit)
-}
-
-// exactly returns a duration without units that are zero.
-func exactly(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
@@ -53,21 +54,21 @@ func Explain(ctx context.Context, ring *keys.Ring, token string, now time.Time) 
 }
 
 func (e *Explanation) explainClaims(ctx context.Context, ring *keys.Ring, frame *jose.JWS, token string, now time.Time) {
-	typ := frame.Header.Typ
-	if typ != typSession && typ != typService {
+	kind := claims.KindOf(frame.Header.Typ)
+	if kind == 0 {
 		e.Problem = "token: neither a session token nor a service token"
 		return
 	}
-	c, err := decodeClaims(frame.Payload, typ)
+	c, err := claims.Decode(frame.Payload, kind)
 	if err != nil {
-		e.Problem = err.Error()
+		e.Problem = badClaims(err).Error()
 		if !json.Valid(e.Claims) {
 			e.Claims = nil
 		}
 		return
 	}
-	e.Expired = !now.Before(c.expiresAt)
-	if _, _, err := verify(ctx, ring, token, typ, now); err != nil {
+	e.Expired = !now.Before(c.ExpiresAt())
+	if _, _, err := verify(ctx, ring, token, kind, now); err != nil {
 		e.Problem = err.Error()
 		return
 	}

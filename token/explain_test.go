@@ -168,7 +168,7 @@ func TestDiagnose(t *testing.T) {
 		verdict token.Verdict
 		kind    string
 		check   string
-		is      token.Verdict
+		is      token.Result
 		text    string
 	}{
 		{"service token", good, ours, token.Good, "service", "signature", token.Passed, "made with this key"},
@@ -246,8 +246,8 @@ func TestDiagnose(t *testing.T) {
 		{"claims wrong", d.service("active", 0, object{"iat": "now", "gen": 0}), ours, token.Bad, "service", "claims", token.Failed, "of the wrong type: gen, iat"},
 		{"two audiences", d.service("active", 0, object{"aud": []string{"a", "b"}}), ours, token.Bad, "service", "claims", token.Failed, "of the wrong type: aud"},
 		{"subject without login", d.service("active", 0, object{"auth_time": nil}), ours, token.Bad, "service", "claims", token.Failed, "sub and auth_time go together"},
-		{"nobody", d.service("active", 0, object{"sub": nil, "auth_time": nil}), ours, token.Bad, "service", "claims", token.Failed, "no subject"},
-		{"no session ID", d.service("active", 0, object{"sid": ""}), ours, token.Bad, "service", "claims", token.Failed, "sid or jti is empty"},
+		{"nobody", d.service("active", 0, object{"sub": nil, "auth_time": nil}), ours, token.Bad, "service", "claims", token.Failed, "missing: sub"},
+		{"no session ID", d.service("active", 0, object{"sid": ""}), ours, token.Bad, "service", "claims", token.Failed, "empty: sid"},
 		{"claims are a list", d.sign("active", nil, nil), ours, token.Bad, "service", "claims", token.Failed, "not a JSON object"},
 		{"no times without claims", d.service("active", 0, object{"exp": nil}), ours, token.Bad, "service", "expiry", token.Skipped, "claims can't be read"},
 		{"unknown claims", d.service("active", 0, object{"scope": "x"}), ours, token.Good, "service", "claims", token.Passed, ""},
@@ -259,28 +259,28 @@ func TestDiagnose(t *testing.T) {
 		{"odd issuer", d.service("active", 0, object{"iss": "a\u202eb\x1b" + strings.Repeat("x", 300)}), ours, token.Bad, "service", "issuer", token.Failed, `"a\u202eb\x1bxxx`},
 		{"long issuer", d.service("active", 0, object{"iss": strings.Repeat("x", 300)}), ours, token.Bad, "service", "issuer", token.Failed, `x" and 44 bytes more`},
 
-		{"expired", d.service("active", 63*time.Second+12*time.Second, nil), ours, token.Expired, "service", "expiry", token.Failed, "expired at 2026-01-02T03:03:50Z, 15 seconds ago; a leeway of 16s would accept it; clocks may differ by 1m (clock_skew"},
+		{"expired", d.service("active", 63*time.Second+12*time.Second, nil), ours, token.OutOfTime, "service", "expiry", token.Failed, "expired at 2026-01-02T03:03:50Z, 15 seconds ago; a leeway of 16s would accept it; clocks may differ by 1m (clock_skew"},
 		{"within the leeway", d.service("active", 65*time.Second, nil), ours, token.Good, "service", "expiry", token.Passed, "5 seconds ago, within the leeway of 10s"},
-		{"no leeway", d.service("active", 65*time.Second, nil), token.Expected{Leeway: -1}, token.Expired, "service", "expiry", token.Failed, "a leeway of 6s"},
+		{"no leeway", d.service("active", 65*time.Second, nil), token.Expected{Leeway: -1}, token.OutOfTime, "service", "expiry", token.Failed, "a leeway of 6s"},
 		{"more leeway", d.service("active", 75*time.Second, nil), token.Expected{Leeway: time.Minute}, token.Good, "service", "expiry", token.Passed, "within the leeway of 1m"},
-		{"long ago", d.service("active", 3*aDay, nil), ours, token.Expired, "service", "expiry", token.Failed, "2 days ago; no leeway would accept it (verifiers grant at most 5m"},
-		{"at exp", d.session("active", "enc", time.Minute, nil), app, token.Expired, "session", "expiry", token.Failed, "expired at 2026-01-02T03:04:05Z, now; session tokens are granted no leeway; clocks"},
+		{"long ago", d.service("active", 3*aDay, nil), ours, token.OutOfTime, "service", "expiry", token.Failed, "2 days ago; no leeway would accept it (verifiers grant at most 5m"},
+		{"at exp", d.session("active", "enc", time.Minute, nil), app, token.OutOfTime, "session", "expiry", token.Failed, "expired at 2026-01-02T03:04:05Z, now; session tokens are granted no leeway; clocks"},
 		{"session with leeway", d.session("active", "enc", time.Minute, nil), token.Expected{Leeway: time.Second}, token.Good, "session", "expiry", token.Passed, "within the leeway of 1s"},
 		{"expired and altered", altered(d.service("active", 3*aDay, nil), 2), ours, token.Bad, "service", "expiry", token.Failed, "2 days ago"},
-		{"too early", d.service("active", -11*time.Second, nil), ours, token.Expired, "service", "issued_at", token.Failed, "issued at 2026-01-02T03:04:16Z, 11 seconds from now: the clock of who issued it is ahead of this one; a leeway of 12s would"},
+		{"too early", d.service("active", -11*time.Second, nil), ours, token.OutOfTime, "service", "issued_at", token.Failed, "issued at 2026-01-02T03:04:16Z, 11 seconds from now: the clock of who issued it is ahead of this one; a leeway of 12s would"},
 		{"a little early", d.service("active", -10*time.Second, nil), ours, token.Good, "service", "issued_at", token.Passed, "within the leeway of 10s"},
-		{"session too early", d.session("active", "enc", -61*time.Second, nil), app, token.Expired, "session", "issued_at", token.Failed, "session tokens are granted a leeway of 1m"},
+		{"session too early", d.session("active", "enc", -61*time.Second, nil), app, token.OutOfTime, "session", "issued_at", token.Failed, "session tokens are granted a leeway of 1m"},
 		{"session a little early", d.session("active", "enc", -time.Minute, nil), app, token.Good, "session", "issued_at", token.Passed, "within the leeway of 1m"},
-		{"not before", d.service("active", 0, object{"nbf": unix(time.Hour)}), ours, token.Expired, "service", "not_before", token.Failed, "60 minutes from now"},
+		{"not before", d.service("active", 0, object{"nbf": unix(time.Hour)}), ours, token.OutOfTime, "service", "not_before", token.Failed, "60 minutes from now"},
 		{"nbf has come", d.service("active", 0, object{"nbf": unix(0)}), ours, token.Good, "service", "not_before", token.Passed, "now"},
 
 		{"lives too long", d.service("active", 0, object{"exp": unix(15*time.Minute + time.Second)}), ours, token.Bad, "service", "lifetime", token.Failed, "exp is 15m1s after iat, and a service token lives at most 15m"},
-		{"longest life", d.service("active", 0, object{"exp": unix(15 * time.Minute)}), ours, token.Good, "service", "lifetime", token.Passed, "15m after iat; token_life of the policy is 24h"},
-		{"over the policy", d.session("active", "enc", 0, object{"exp": unix(25 * time.Hour), "dl": unix(30 * time.Hour)}), app, token.Good, "session", "lifetime", token.Warning, "token_life of the policy is 24h: keys may stop"},
+		{"longest life", d.service("active", 0, object{"exp": unix(15 * time.Minute)}), ours, token.Good, "service", "lifetime", token.Passed, "15m after iat; token_life of the policy is 1d"},
+		{"over the policy", d.session("active", "enc", 0, object{"exp": unix(25 * time.Hour), "dl": unix(30 * time.Hour)}), app, token.Good, "session", "lifetime", token.Warning, "token_life of the policy is 1d: keys may stop"},
 		{"over the deadline", d.session("active", "enc", 0, object{"exp": unix(2 * time.Hour)}), app, token.Bad, "session", "lifetime", token.Failed, "from iat to dl"},
 		{"over before it began", d.session("active", "enc", 0, object{"exp": unix(-time.Hour)}), app, token.Bad, "session", "lifetime", token.Failed, "from iat to dl"},
 		{"outlives its key", d.session("retiring", "enc", 0, object{"exp": unix(24 * time.Hour), "dl": unix(24 * time.Hour)}), app, token.Good, "session", "lifetime", token.Warning, "but the key verifies no token after 2026-01-03T03:02:05Z"},
-		{"deadline", d.session("active", "enc", time.Hour, nil), app, token.Expired, "session", "deadline", token.Failed, "the session ended at 2026-01-02T03:04:05Z, now"},
+		{"deadline", d.session("active", "enc", time.Hour, nil), app, token.OutOfTime, "session", "deadline", token.Failed, "the session ended at 2026-01-02T03:04:05Z, now"},
 		{"before the deadline", cookie, app, token.Good, "session", "deadline", token.Passed, "the session ends at the latest at 2026-01-02T04:04:04Z, 59 minutes from now"},
 		{"signed only", d.session("active", "", 0, nil), app, token.Bad, "session", "encryption", token.Failed, "signed only, though session tokens are encrypted since 2025-11-25T03:04:05Z"},
 		{"signed only, long ago", d.session("retiring", "", 39*aDay, object{"exp": unix(1 * time.Hour), "dl": unix(time.Hour)}), app, token.Good, "session", "encryption", token.Passed, "older than the first encryption key"},
@@ -299,7 +299,7 @@ func TestDiagnose(t *testing.T) {
 			assert.Equal(t, tt.kind, got.Kind)
 			c := find(got, tt.check)
 			require.NotNil(t, c)
-			assert.Equal(t, tt.is, c.Verdict)
+			assert.Equal(t, tt.is, c.Result)
 			assert.Contains(t, c.Text, tt.text)
 		})
 	}
@@ -334,8 +334,8 @@ func TestDiagnoseWithoutKeys(t *testing.T) {
 	d := newDesk(t)
 	got := token.Diagnose(t.Context(), nil, d.service("active", 0, nil), token.Expected{}, start)
 	assert.Equal(t, token.Bad, got.Verdict)
-	assert.Equal(t, token.Failed, find(got, "key").Verdict)
-	assert.Equal(t, token.Passed, find(got, "expiry").Verdict)
+	assert.Equal(t, token.Failed, find(got, "key").Result)
+	assert.Equal(t, token.Passed, find(got, "expiry").Result)
 	bare := newRing(t, func() time.Time { return start }, keys.ES256)
 	got = token.Diagnose(t.Context(), bare, genuine(t, bare, start, "cloakroom+jwt", sessionClaims(start, nil)), token.Expected{}, start)
 	assert.Equal(t, token.Good, got.Verdict)

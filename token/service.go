@@ -11,15 +11,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
-
-// maxServiceLifetime bounds IssuerConfig.Lifetime: a service token is made for
-// the call at hand, and a logout reaches it only where the verifier hears of it.
-const maxServiceLifetime = 15 * time.Minute
 
 // IssuerConfig configures an [Issuer].
 type IssuerConfig struct {
@@ -54,8 +51,8 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	} else if key, err := c.Ring.Signer(c.Now()); err == nil && key.Algorithm().Symmetric() {
 		errs = append(errs, symmetric(key))
 	}
-	if c.Lifetime < 0 || c.Lifetime > maxServiceLifetime {
-		errs = append(errs, fault.Errorf("token: IssuerConfig.Lifetime", "is %v: must be between 0 and %v", c.Lifetime, maxServiceLifetime))
+	if c.Lifetime < 0 || c.Lifetime > claims.MaxServiceLife {
+		errs = append(errs, fault.Errorf("token: IssuerConfig.Lifetime", "is %v: must be between 0 and %v", c.Lifetime, claims.MaxServiceLife))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -88,11 +85,11 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 	if !now.Before(expires) {
 		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w", session.Unavailable)
 	}
-	c := claims{
-		issuer: i.c.Issuer, audience: audience, subject: caller.Subject, sessionID: caller.ID, jti: newJTI(),
-		generation: int64(caller.Generation), issuedAt: now, expiresAt: expires, authenticatedAt: caller.AuthenticatedAt,
-	}
-	return sign(key, signingInput(key, typService, c.encode(typService)))
+	says := claims.Claims{Issuer: i.c.Issuer, Audience: audience, JTI: newJTI(), Record: session.Record{
+		ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject,
+		AuthenticatedAt: caller.AuthenticatedAt, SeenAt: now, IdleDeadline: expires,
+	}}
+	return sign(key, signingInput(key, claims.Service, &says))
 }
 
 // earliest returns the earliest of the instants that are set.

@@ -2,6 +2,7 @@ package token_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -118,6 +119,41 @@ func TestVerifierRefuses(t *testing.T) {
 	assert.ErrorIs(t, err, session.Ended)
 	_, _, err = b.Open(t.Context(), good)
 	assert.ErrorIs(t, err, session.Forged, "nor does a service token pass for a session")
+}
+
+// A service can tell why a token was refused where that helps, whatever else is
+// wrong with it behind that.
+func TestVerifierTellsApart(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	require.NoError(t, err)
+	all := map[error]session.Reason{
+		token.ErrWrongIssuer: session.Forged, token.ErrWrongAudience: session.Forged, token.ErrExpired: session.LifetimeOver,
+	}
+	tests := []struct {
+		issuer, audience string
+		after            time.Duration
+		want             error
+		text             string
+	}{
+		{"https://other.example", "billing", time.Hour, token.ErrWrongIssuer, "token: from another issuer"},
+		{"https://app.example", "billing", time.Hour, token.ErrWrongAudience, "token: for another audience"},
+		{"https://app.example", "orders", time.Hour, token.ErrExpired, "token: expired"},
+		{"https://app.example", "orders", -time.Hour, nil, "token: issued in the future (iat): the clock here, or the issuer's, is wrong"},
+	}
+	for _, tt := range tests {
+		b.now = start.Add(tt.after)
+		v := b.verifier(t, func(c *token.VerifierConfig) { c.Issuer, c.Audience = tt.issuer, tt.audience })
+		_, err := v.Verify(t.Context(), good)
+		assert.EqualError(t, err, tt.text)
+		for sentinel, reason := range all {
+			assert.Equal(t, tt.want == sentinel, errors.Is(err, sentinel), "%v is %v", err, sentinel)
+			assert.Equal(t, reason, session.ReasonOf(sentinel))
+		}
+		if tt.want != nil {
+			assert.ErrorIs(t, err, all[tt.want])
+		}
+	}
 }
 
 func TestIssueRefuses(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/reqcopy"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -47,8 +48,19 @@ type VerifierConfig struct {
 	Now func() time.Time
 }
 
+// Errors of [Verifier.Verify] that a service may want to tell apart. Each wraps
+// a session.Reason as all its errors do: Forged, or LifetimeOver for ErrExpired.
+var (
+	ErrWrongIssuer   error = claims.ErrWrongIssuer   // iss is not VerifierConfig.Issuer
+	ErrWrongAudience error = claims.ErrWrongAudience // aud is not VerifierConfig.Audience
+	ErrExpired       error = claims.ErrExpired       // exp and VerifierConfig.Leeway have passed
+)
+
 // A Verifier accepts service tokens, and nothing else.
-type Verifier struct{ c VerifierConfig }
+type Verifier struct {
+	c    VerifierConfig
+	want claims.Want // without Now
+}
 
 // A Caller is the user that a service token identifies.
 type Caller struct {
@@ -65,17 +77,11 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	if c.Keys == nil {
 		errs = append(errs, fault.Errorf("token: VerifierConfig.Keys", "is required: keys.NewRemote fetches the issuer's"))
 	}
-	if c.Leeway > 5*time.Minute {
-		errs = append(errs, fault.Errorf("token: VerifierConfig.Leeway", "is %v: must be at most %v", c.Leeway, 5*time.Minute))
+	if c.Leeway > claims.MaxLeeway {
+		errs = append(errs, fault.Errorf("token: VerifierConfig.Leeway", "is %v: must be at most %v", c.Leeway, claims.MaxLeeway))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
-	}
-	switch {
-	case c.Leeway == 0:
-		c.Leeway = 10 * time.Second
-	case c.Leeway < 0:
-		c.Leeway = 0
 	}
 	if c.OnRefused == nil {
 		c.OnRefused = func(context.Context, error) {}
@@ -83,45 +89,35 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Verifier{c: c}, nil
+	early, late := claims.Leeway(claims.Service, c.Leeway, 0)
+	return &Verifier{c, claims.Want{Issuer: c.Issuer, Audience: c.Audience, Early: early, Late: late}}, nil
 }
 
 // Verify returns the user that token identifies. An error wraps a session.Reason:
-// session.Unavailable if the keys are out of reach; otherwise the token is refused.
+// session.Unavailable if the keys are out of reach; otherwise the token is
+// refused, and [ErrExpired] and its neighbours tell more.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
-	now := v.c.Now()
-	payload, _, err := verify(ctx, v.c.Keys, token, typService, now)
+	want := v.want
+	want.Now = v.c.Now()
+	payload, _, err := verify(ctx, v.c.Keys, token, claims.Service, want.Now)
 	if err != nil {
 		return nil, err
 	}
-	c, err := decodeClaims(payload, typService)
+	c, err := claims.Decode(payload, claims.Service)
 	if err != nil {
-		return nil, forged(err)
+		return nil, badClaims(err)
 	}
-	switch {
-	case c.issuer != v.c.Issuer:
-		return nil, forged(errors.New("token: from another issuer"))
-	case c.audience != v.c.Audience:
-		return nil, forged(errors.New("token: for another audience"))
-	case c.subject == "":
-		return nil, forged(errors.New("token: without a subject"))
-	case c.issuedAt.After(now.Add(v.c.Leeway)):
-		return nil, forged(errors.New("token: iat is in the future"))
-	case c.notBefore.After(now.Add(v.c.Leeway)):
-		return nil, forged(errors.New("token: nbf is in the future"))
-	case c.expiresAt.Sub(c.issuedAt) > maxServiceLifetime:
-		return nil, forged(errors.New("token: lives longer than a service token may"))
-	case !now.Before(c.expiresAt.Add(v.c.Leeway)):
-		return nil, fmt.Errorf("token: expired: %w", session.LifetimeOver)
+	if err := claims.Check(c, claims.Service, want); err != nil {
+		return nil, err
 	}
 	if v.c.Revocations != nil {
-		if err := v.c.Revocations.Check(c.record()); err != nil {
+		if err := v.c.Revocations.Check(&c.Record); err != nil {
 			return nil, err
 		}
 	}
 	return &Caller{
-		Issuer: c.issuer, Subject: c.subject, SessionID: c.sessionID,
-		AuthenticatedAt: c.authenticatedAt, ExpiresAt: c.expiresAt,
+		Issuer: c.Issuer, Subject: c.Subject, SessionID: c.ID,
+		AuthenticatedAt: c.AuthenticatedAt, ExpiresAt: c.ExpiresAt(),
 	}, nil
 }
 

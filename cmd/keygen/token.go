@@ -275,7 +275,7 @@ func (t *tool) explain(ctx context.Context, args []string, want token.Expected) 
 		return err
 	}
 	if isOpaque(text) {
-		return t.printDiagnosis(&token.Diagnosis{Verdict: token.Bad, Kind: "unknown", Checks: []token.Check{{Name: "form", Verdict: token.Failed, Text: isOpaqueText}}})
+		return t.printDiagnosis(&token.Diagnosis{Verdict: token.Bad, Kind: "unknown", Checks: []token.Check{{Name: "form", Result: token.Failed, Text: isOpaqueText}}})
 	}
 	ring, err := t.ring()
 	if err != nil {
@@ -295,14 +295,14 @@ func (t *tool) printDiagnosis(d *token.Diagnosis) error {
 	}
 	var failed []string
 	for _, c := range d.Checks {
-		if c.Verdict == token.Failed {
+		if c.Result == token.Failed {
 			failed = append(failed, words(c.Name))
 		}
 	}
 	switch d.Verdict {
 	case token.Bad:
 		return refuse(exitToken, "the token is no good: %s", strings.Join(failed, ", "))
-	case token.Expired:
+	case token.OutOfTime:
 		return refuse(exitExpired, "the token is good but for its time: %s", strings.Join(failed, ", "))
 	}
 	t.note("the token is good: a verifier with these keys accepts it now")
@@ -322,8 +322,8 @@ func (t *tool) tabulate(d *token.Diagnosis) error {
 	var reasons []string
 	skipped := make(map[string][]string)
 	for _, c := range d.Checks {
-		if c.Verdict != token.Skipped {
-			w.row(words(c.Name), c.Verdict, c.Text)
+		if c.Result != token.Skipped {
+			w.row(words(c.Name), c.Result, c.Text)
 			continue
 		}
 		if skipped[c.Text] == nil {

@@ -47,7 +47,7 @@ func (t *tool) noteForeign(ctx context.Context, ring *keys.Ring, text string) {
 	for _, c := range token.Diagnose(ctx, ring, text, token.Expected{}, t.now).Checks {
 		switch c.Name {
 		case "form", "inner_form", "type", "claims":
-			if c.Verdict == token.Failed {
+			if c.Result == token.Failed {
 				t.note("no verifier of this module accepts it, whatever its keys are: %s: %s", words(c.Name), c.Text)
 				return
 			}

@@ -1,0 +1,232 @@
+// Package claims knows what a token says and when it is accepted: one table of
+// the claims, and one table of the rules.
+//
+// [Decode] reads the claims of a token whose signature is good, and [Check]
+// decides whether the token is accepted: it stops at the first rule that the
+// token breaks. Whoever explains a token to people runs all [Rules].
+package claims
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A Kind is a kind of token, or a set of them.
+type Kind uint8
+
+// The kinds exclude one another: they differ in typ (RFC 8725bis, Section 3.11).
+const (
+	Session Kind = 1 << iota // an application's own, in a cookie
+	Service                  // for a call to another service
+
+	both = Session | Service
+)
+
+// Typ returns the typ of a kind of tokens.
+func (k Kind) Typ() string {
+	if k == Session {
+		return "cloakroom+jwt"
+	}
+	return "cloakroom-service+jwt"
+}
+
+// KindOf returns the kind of the tokens with that typ, 0 if they aren't ours.
+func KindOf(typ string) Kind {
+	for _, k := range [...]Kind{Session, Service} {
+		if k.Typ() == typ {
+			return k
+		}
+	}
+	return 0
+}
+
+// maxSeconds is the last second of the year 9999. Later ones are nobody's
+// deadline and overflow somewhere.
+const maxSeconds = 253402300799
+
+// Claims are what a token says. A service token has but few of a Record's
+// fields. Times are whole seconds, except auth_time and snc, which have
+// milliseconds (a NumericDate may: RFC 7519, Section 2).
+type Claims struct {
+	Issuer, Audience, JTI string
+	NotBefore             time.Time // zero for none; we write none
+	session.Record                  // its SeenAt is iat, its IdleDeadline exp
+}
+
+// IssuedAt returns iat.
+func (c *Claims) IssuedAt() time.Time { return c.SeenAt }
+
+// ExpiresAt returns exp.
+func (c *Claims) ExpiresAt() time.Time { return c.IdleDeadline }
+
+// table has the claims of tokens in the order in which Encode writes them. A
+// claim that a kind doesn't have is passed over, as unknown ones are: a newer
+// version may write more.
+var table = [...]struct {
+	name         string
+	of, required Kind
+	decode       func(c *Claims, value []byte) error
+}{
+	{"iss", both, both, func(c *Claims, value []byte) error { return decode(&c.Issuer, value, jose.String) }},
+	{"aud", both, both, func(c *Claims, value []byte) error { return decode(&c.Audience, value, audience) }},
+	{"sub", both, Service, func(c *Claims, value []byte) error { return decode(&c.Subject, value, text) }},
+	{"auth_time", both, 0, func(c *Claims, value []byte) error { return decode(&c.AuthenticatedAt, value, milliDate) }},
+	{"sid", both, both, func(c *Claims, value []byte) error { return decode(&c.ID, value, text) }},
+	{"gen", both, both, func(c *Claims, value []byte) error { return decode(&c.Generation, value, positive) }},
+	{"jti", both, both, func(c *Claims, value []byte) error { return decode(&c.JTI, value, text) }},
+	{"iat", both, both, func(c *Claims, value []byte) error { return decode(&c.SeenAt, value, date) }},
+	{"exp", both, both, func(c *Claims, value []byte) error { return decode(&c.IdleDeadline, value, date) }},
+	{"nbf", both, 0, func(c *Claims, value []byte) error { return decode(&c.NotBefore, value, date) }},
+	{"lin", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Lineage, value, jose.String) }},
+	{"ver", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Version, value, positive) }},
+	{"crt", Session, Session, func(c *Claims, value []byte) error { return decode(&c.CreatedAt, value, date) }},
+	{"dl", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Deadline, value, date) }},
+	{"prs", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Persistent, value, jose.Bool) }},
+	{"snc", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Since, value, milliDate) }},
+	{"data", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Values, value, values) }},
+}
+
+// Decode reads the claims of a token. The error names the claims that are
+// missing or wrong, and holds nothing else of the token's.
+func Decode(payload []byte, kind Kind) (*Claims, error) {
+	var c Claims
+	var p problems
+	seen, next := 0, 0
+	err := jose.Object(payload, func(name string, value []byte) error {
+		// Our tokens have the claims in the order of the table.
+		for i := range table {
+			i = (next + i) % len(table)
+			if table[i].name == name && table[i].of&kind != 0 {
+				seen, next = seen|1<<i, i+1
+				p.add(name, table[i].decode(&c, value))
+				break
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range table {
+		if table[i].required&kind != 0 && seen&(1<<i) == 0 {
+			p.missing = append(p.missing, table[i].name)
+		}
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	if (c.Subject == "") != c.AuthenticatedAt.IsZero() {
+		return nil, errors.New("sub and auth_time go together, and one of them is missing")
+	}
+	return &c, nil
+}
+
+// problems are the names of claims that can't be read.
+type problems struct{ missing, empty, wrong []string }
+
+func (p *problems) add(name string, err error) {
+	switch err {
+	case nil:
+	case errEmpty:
+		p.empty = append(p.empty, name)
+	default:
+		p.wrong = append(p.wrong, name)
+	}
+}
+
+func (p *problems) err() error {
+	var all []string
+	for _, of := range [...]struct {
+		problem string
+		names   []string
+	}{{"missing: ", p.missing}, {"empty: ", p.empty}, {"of the wrong type: ", p.wrong}} {
+		if of.names != nil {
+			all = append(all, of.problem+strings.Join(of.names, ", "))
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+var (
+	errEmpty = errors.New("empty")
+	errWrong = errors.New("of the wrong type")
+)
+
+// decode reads a claim into to.
+func decode[T any](to *T, value []byte, read func([]byte) (T, error)) (err error) {
+	*to, err = read(value)
+	return err
+}
+
+func text(value []byte) (string, error) {
+	s, err := jose.String(value)
+	if err == nil && s == "" {
+		err = errEmpty
+	}
+	return s, err
+}
+
+// audience reads aud, which may be a string or an array of one.
+func audience(value []byte) (string, error) {
+	if len(value) > 0 && value[0] == '[' {
+		list, err := jose.Strings(value)
+		if err != nil || len(list) != 1 {
+			return "", errWrong
+		}
+		return list[0], nil
+	}
+	return jose.String(value)
+}
+
+func positive(value []byte) (uint64, error) {
+	n, err := jose.Int(value)
+	if err != nil || n < 1 {
+		return 0, errWrong
+	}
+	return uint64(n), nil
+}
+
+func date(value []byte) (time.Time, error) {
+	n, err := positive(value)
+	if err != nil || n > maxSeconds {
+		return time.Time{}, errWrong
+	}
+	return time.Unix(int64(n), 0), nil
+}
+
+// milliDate reads what encoder.seconds wrote: exactly three decimals.
+func milliDate(value []byte) (time.Time, error) {
+	dot := len(value) - 4
+	if dot < 1 || value[dot] != '.' {
+		return time.Time{}, errWrong
+	}
+	whole, err := date(value[:dot])
+	if err != nil {
+		return time.Time{}, err
+	}
+	milli, err := strconv.ParseUint(string(value[dot+1:]), 10, 16)
+	if err != nil {
+		return time.Time{}, errWrong
+	}
+	return whole.Add(time.Duration(milli) * time.Millisecond), nil
+}
+
+func values(value []byte) (session.Values, error) {
+	texts := make(map[string]string)
+	err := jose.Object(value, func(name string, value []byte) error {
+		texts[name] = string(value)
+		return nil
+	})
+	if err != nil {
+		return session.Values{}, err
+	}
+	return session.NewValues(texts), nil
+}
