@@ -68,15 +68,8 @@ func Verify(check func(data []byte) error) Option {
 	return func(o *options) { o.checks = append(o.checks, check) }
 }
 
-// SyncDir makes the entries of directory dir (creations, renames, removals)
+// openAndSync makes the entries of a directory (creations, renames, removals)
 // durable. It does nothing where directories can't be synced.
-func SyncDir(dir string) error {
-	if err := openAndSync(dir); err != nil {
-		return fmt.Errorf("durable: sync directory %s: %w", dir, err)
-	}
-	return nil
-}
-
 func openAndSync(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

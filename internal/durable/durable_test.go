@@ -157,14 +157,6 @@ func TestSweepFails(t *testing.T) {
 	require.ErrorContains(t, err, "durable: sweep: ")
 }
 
-func TestSyncDir(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, durable.SyncDir(dir))
-	err := durable.SyncDir(filepath.Join(dir, "missing"))
-	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.ErrorContains(t, err, "durable: sync directory ")
-}
-
 func put(t *testing.T, path, content string, perm fs.FileMode) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, []byte(content), perm))
