@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -393,10 +394,8 @@ func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error
 // may have been recorded than rec has, and a request that has opened the session
 // with it must find the tombstone.
 func (c *Carrier) tombstone(rec *session.Record) Item {
-	until := c.c.Now().Add(rec.IdleDeadline.Sub(rec.SeenAt) + time.Minute)
-	if rec.Deadline.Before(until) {
-		until = rec.Deadline
-	}
+	idle := rec.IdleDeadline.Sub(rec.SeenAt)
+	until := instant.Earliest(c.c.Now().Add(idle+time.Minute), rec.Deadline)
 	return Item{Version: rec.Version + 1, SeenAt: rec.SeenAt, IdleDeadline: until, Deadline: until}
 }
 

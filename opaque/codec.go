@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/strict"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -105,29 +106,19 @@ type reader struct {
 	ok   bool
 }
 
-func (r *reader) byte() byte {
-	if s := r.take(1); s != "" {
-		return s[0]
+func (r *reader) byte() (b byte) {
+	if r.rest == "" {
+		r.ok = false
+		return 0
 	}
-	return 0
+	b, r.rest = r.rest[0], r.rest[1:]
+	return b
 }
 
-// uvarint refuses a number that has a shorter spelling, and one of more than 64
-// bits: each record has one encoding.
 func (r *reader) uvarint() uint64 {
-	var v uint64
-	for i := 0; i < binary.MaxVarintLen64; i++ {
-		b := r.byte()
-		v |= uint64(b&0x7f) << (7 * i)
-		if b < 0x80 {
-			overlong := b == 0 && i > 0
-			overflows := b > 1 && i == binary.MaxVarintLen64-1
-			r.ok = r.ok && !overlong && !overflows
-			return v
-		}
-	}
-	r.ok = false
-	return 0
+	n, rest, ok := strict.Uvarint(r.rest)
+	r.rest, r.ok = rest, r.ok && ok
+	return n
 }
 
 func (r *reader) varint() int64 {
@@ -136,20 +127,7 @@ func (r *reader) varint() int64 {
 }
 
 func (r *reader) string() string {
-	n := r.uvarint()
-	if n > uint64(len(r.rest)) {
-		r.ok = false
-		return ""
-	}
-	return r.take(int(n))
-}
-
-func (r *reader) take(n int) string {
-	if n > len(r.rest) {
-		r.ok, r.rest = false, ""
-		return ""
-	}
-	var s string
-	s, r.rest = r.rest[:n], r.rest[n:]
-	return s
+	field, rest, ok := strict.String(r.rest)
+	r.rest, r.ok = rest, r.ok && ok
+	return field
 }

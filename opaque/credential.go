@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/strict"
 )
 
 // A credential is this prefix, which names the form and its version, and 32
@@ -29,20 +31,11 @@ func newCredential() string {
 // anything else. Each credential has one spelling.
 func wellFormed(credential string) bool {
 	secret, ok := strings.CutPrefix(credential, credentialPrefix)
-	if !ok || len(secret) != secretLength {
+	if !ok || len(secret) != secretLength || !strict.IsBase64URL(secret) {
 		return false
-	}
-	for i := range len(secret) {
-		if !isBase64URL(secret[i]) {
-			return false
-		}
 	}
 	// 43 characters are 258 bits: the last two must be zero.
 	return strings.IndexByte("AEIMQUYcgkosw048", secret[secretLength-1]) >= 0
-}
-
-func isBase64URL(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
 
 // storeKey is where the store keeps the item of credential.

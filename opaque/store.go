@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -98,12 +99,7 @@ func (it Item) Validate() error {
 
 // OverAt returns the instant at which the item is over: the earlier of
 // IdleDeadline and Deadline.
-func (it Item) OverAt() time.Time {
-	if it.IdleDeadline.Before(it.Deadline) {
-		return it.IdleDeadline
-	}
-	return it.Deadline
-}
+func (it Item) OverAt() time.Time { return instant.Earliest(it.IdleDeadline, it.Deadline) }
 
 // ValidateSwap reports what makes Swap(version, item) a mistake of the caller, as
 // an error that wraps [session.BadValue]. Without the rule on versions two swaps

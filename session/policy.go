@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 )
 
 // Policy says how long sessions live. The zero Policy stands for the defaults.
@@ -148,17 +149,10 @@ func (p *Policy) start(rec *Record) {
 func (p *Policy) seen(rec Record, now time.Time) Record {
 	idle, lifetime := p.limits(&rec)
 	now = now.Truncate(time.Second)
-	rec.Deadline = earliest(rec.Deadline, rec.startedAt().Add(lifetime).Truncate(time.Second))
+	rec.Deadline = instant.Earliest(rec.Deadline, rec.startedAt().Add(lifetime).Truncate(time.Second))
 	if now.After(rec.SeenAt) {
 		rec.SeenAt = now
 	}
-	rec.IdleDeadline = earliest(rec.SeenAt.Add(idle).Truncate(time.Second), rec.Deadline)
+	rec.IdleDeadline = instant.Earliest(rec.SeenAt.Add(idle).Truncate(time.Second), rec.Deadline)
 	return rec
-}
-
-func earliest(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"sort"
 	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/strict"
 )
 
 // Values is an immutable set of named values in JSON. It is one string, sorted
@@ -128,28 +130,11 @@ func appendEntry(b *strings.Builder, name, value string) {
 	}
 }
 
+// cutEntry takes an entry off the front of s.
 func cutEntry(s string) (name, value, rest string, ok bool) {
-	if name, s, ok = cutString(s); !ok {
+	if name, s, ok = strict.String(s); !ok {
 		return "", "", "", false
 	}
-	value, s, ok = cutString(s)
+	value, s, ok = strict.String(s)
 	return name, value, s, ok
-}
-
-// cutString takes a length and that many bytes off the front of s. A length
-// that has a shorter spelling is refused, so that each record has one encoding.
-func cutString(s string) (field, rest string, ok bool) {
-	var length uint64
-	for i := 0; i < len(s) && i < binary.MaxVarintLen32; i++ {
-		c := s[i]
-		length |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			if c == 0 && i > 0 || length > uint64(len(s)-i-1) {
-				return "", "", false
-			}
-			end := i + 1 + int(length)
-			return s[i+1 : end], s[end:], true
-		}
-	}
-	return "", "", false
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/cloakroom-go/cloakroom/internal/strict"
 )
 
 // Header holds the members of a protected header. Members that it does not
@@ -187,10 +189,8 @@ func CheckKid(s string) error {
 	if s == "" || len(s) > maxKid {
 		return errors.New("jose: key ID must have 1 to 128 characters")
 	}
-	for i := range len(s) {
-		if !isBase64URL(s[i]) {
-			return errors.New("jose: key ID has a character other than A-Z, a-z, 0-9, - and _")
-		}
+	if !strict.IsBase64URL(s) {
+		return errors.New("jose: key ID has a character other than A-Z, a-z, 0-9, - and _")
 	}
 	return nil
 }
@@ -261,10 +261,8 @@ func coordinate(value []byte) ([]byte, error) {
 
 // Bytes decodes canonical base64url without padding.
 func Bytes(s string) ([]byte, error) {
-	for i := range len(s) {
-		if !isBase64URL(s[i]) { // the decoder would skip line breaks
-			return nil, errors.New("jose: character outside base64url")
-		}
+	if !strict.IsBase64URL(s) { // the decoder would skip line breaks
+		return nil, errors.New("jose: character outside base64url")
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil {

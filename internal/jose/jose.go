@@ -170,7 +170,3 @@ func decode(dst [][]byte, segments []string) error {
 	}
 	return nil
 }
-
-func isBase64URL(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
-}
