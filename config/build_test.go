@@ -415,11 +415,12 @@ func TestCrossOrigin(t *testing.T) {
 		config  config.CrossOriginConfig
 		options *http.CrossOriginProtection
 		want    int
+		body    string
 	}{
-		{config.CrossOriginConfig{}, nil, http.StatusForbidden},
-		{config.CrossOriginConfig{}, trusting, http.StatusOK},
-		{partner, nil, http.StatusOK},
-		{config.CrossOriginConfig{Trusted: []string{"https://other.example"}}, nil, http.StatusForbidden},
+		{config.CrossOriginConfig{}, nil, http.StatusForbidden, "Forbidden\n"},
+		{config.CrossOriginConfig{}, trusting, http.StatusOK, ""},
+		{partner, nil, http.StatusOK, ""},
+		{config.CrossOriginConfig{Trusted: []string{"https://other.example"}}, nil, http.StatusForbidden, "Forbidden\n"},
 	} {
 		app := build(t, config.Config{Mode: config.Opaque, CrossOrigin: row.config}, config.Options{CrossOrigin: row.options})
 		r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)
@@ -427,6 +428,7 @@ func TestCrossOrigin(t *testing.T) {
 		w := httptest.NewRecorder()
 		app.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
 		require.Equal(t, row.want, w.Code)
+		require.Equal(t, row.body, w.Body.String(), "the client is told no more")
 	}
 }
 

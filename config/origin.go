@@ -46,5 +46,10 @@ func (b *builder) crossOrigin() *http.CrossOriginProtection {
 	for _, origin := range b.CrossOrigin.Trusted {
 		_ = trusting.AddTrustedOrigin(origin) // what is no origin was reported
 	}
+	// As package middleware answers without trusted origins: otherwise the client
+	// would get the standard library's reason.
+	trusting.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, http.StatusText(http.StatusForbidden), http.StatusForbidden)
+	}))
 	return trusting
 }

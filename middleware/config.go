@@ -52,8 +52,9 @@ type Config struct {
 	Cookie Cookie
 
 	// CrossOrigin refuses unsafe requests from other origins, and answers them
-	// with its deny handler, unless there is an ErrorHandler. If nil, the zero http.CrossOriginProtection does,
-	// which is safe without settings.
+	// with its deny handler, unless there is an ErrorHandler. If it has none, the
+	// standard library sends its reason. If nil, the zero http.CrossOriginProtection
+	// refuses them, which is safe without settings, and the answer gives no reason.
 	//
 	// A WebSocket handshake is a GET, but counts as a POST here: where its Origin
 	// is neither the request's Host nor trusted, it is refused. The deny handler
@@ -74,8 +75,8 @@ type Config struct {
 	// the client. The header is as it was before the handler ran. Write without
 	// WriteHeader sends status. The answer is never cached, and the session's
 	// cookie stays. If the ErrorHandler writes nothing, the client gets the
-	// standard text of status. If nil, it always does, and a 403 is left to
-	// CrossOrigin and its deny handler.
+	// standard text of status. If nil, it always does, except that a CrossOrigin
+	// that is set answers with 403 itself.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, status int, err error)
 
 	// OnTimeout is called for a request that presents the credential of a session
@@ -97,6 +98,7 @@ func (c Config) withDefaults() Config {
 	c.Cookie = c.Cookie.withDefaults()
 	if c.CrossOrigin == nil {
 		c.CrossOrigin = http.NewCrossOriginProtection()
+		c.CrossOrigin.SetDenyHandler(http.HandlerFunc(forbid))
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 2 * time.Second

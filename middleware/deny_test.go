@@ -79,17 +79,21 @@ func TestErrorHandler(t *testing.T) {
 	})
 }
 
-func TestErrorHandlerThatWritesNothing(t *testing.T) {
-	eachMode(t, func(t *testing.T, mode string, w *world) {
-		for _, tt := range denials {
-			got := tt.send(t, w, mode, func(c *middleware.Config) {
-				c.ErrorHandler = func(http.ResponseWriter, *http.Request, int, error) {}
+// Whatever the reason, the client gets the status and its standard text.
+func TestDenialsGiveNoReason(t *testing.T) {
+	silent := func(http.ResponseWriter, *http.Request, int, error) {}
+	for name, handler := range map[string]func(http.ResponseWriter, *http.Request, int, error){"no ErrorHandler": nil, "an ErrorHandler that writes nothing": silent} {
+		t.Run(name, func(t *testing.T) {
+			eachMode(t, func(t *testing.T, mode string, w *world) {
+				for _, tt := range denials {
+					got := tt.send(t, w, mode, func(c *middleware.Config) { c.ErrorHandler = handler })
+					assert.Equal(t, tt.status, got.Status)
+					assert.Equal(t, http.StatusText(tt.status)+"\n", got.Body)
+					assert.Equal(t, "no-store", got.Header.Get("Cache-Control"), tt.status)
+				}
 			})
-			assert.Equal(t, tt.status, got.Status)
-			assert.Equal(t, http.StatusText(tt.status)+"\n", got.Body)
-			assert.Equal(t, "no-store", got.Header.Get("Cache-Control"), tt.status)
-		}
-	})
+		})
+	}
 }
 
 // The answer of the handler is not sent in its place.

@@ -38,9 +38,12 @@ func (x *exchange) denyOrigin(err error) {
 	}
 	noStore(w.Header())
 	// A trusted origin may have been added since the check; the refusal stands.
-	refused := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { deny(w, http.StatusForbidden) })
-	x.m.c.CrossOrigin.Handler(refused).ServeHTTP(w, asUnsafe(r))
+	x.m.c.CrossOrigin.Handler(http.HandlerFunc(forbid)).ServeHTTP(w, asUnsafe(r))
 }
+
+// forbid tells the client no more than the other denials do. Without a deny
+// handler, http.CrossOriginProtection would send its reason.
+func forbid(w http.ResponseWriter, _ *http.Request) { deny(w, http.StatusForbidden) }
 
 // asUnsafe returns r as http.CrossOriginProtection should see it. A WebSocket
 // handshake is a GET, which it takes for safe, but opens a channel that acts for
