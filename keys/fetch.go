@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
@@ -61,7 +62,7 @@ func (r *Remote) read(ctx context.Context, resp *http.Response, now time.Time) (
 		err = public.checkModuli(ctx, r.moduli)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keys: fetch key set: %w", err)
+		return nil, fmt.Errorf("keys: fetch key set: %w", fault.Inner(err))
 	}
 	if len(public.keys) == 0 && !bytes.Equal(bytes.Join(bytes.Fields(body), nil), []byte(`{"keys":[]}`)) {
 		return nil, public.because(errors.New("keys: fetch key set: no key of it can be used to verify"))

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
@@ -100,7 +99,7 @@ func (e *leftOutError) Error() string {
 	if name == "" {
 		name = "number " + strconv.Itoa(e.number)
 	}
-	return fmt.Sprintf("key %s of the set is left out: %s", name, strings.TrimPrefix(e.reason.Error(), "keys: "))
+	return fmt.Sprintf("key %s of the set is left out: %v", name, fault.Inner(e.reason))
 }
 
 // LeftOut returns the key's kid, if it has a good one, and the reason. Who has
@@ -168,10 +167,10 @@ func parsePublicSet(data []byte) (*publicSet, error) {
 		return jose.Array(value, s.parse)
 	})
 	if err == nil && !found {
-		err = errors.New("keys: not a JWK Set: it has no keys member")
+		err = errors.New("not a JWK Set: it has no keys member")
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("keys: %w", fault.Inner(err))
 	}
 	return s, nil
 }
@@ -180,14 +179,14 @@ func parsePublicSet(data []byte) (*publicSet, error) {
 func (s *publicSet) parse(value []byte) error {
 	number := len(s.kids) + 1
 	if number > maxKeys {
-		return fmt.Errorf("keys: more than %d keys in the set", maxKeys)
+		return fmt.Errorf("more than %d keys in the set", maxKeys)
 	}
 	kid, k, unusable, err := parsePublicKey(value)
 	switch {
 	case err != nil:
-		return fmt.Errorf("keys: key number %d: %w", number, fault.Inner(err))
+		return fmt.Errorf("key number %d: %w", number, fault.Inner(err))
 	case kid != "" && slices.Contains(s.kids, kid):
-		return fmt.Errorf("keys: key number %d has the kid of another one", number)
+		return fmt.Errorf("key number %d has the kid of another one", number)
 	case unusable != nil:
 		s.leaveOut(number, kid, unusable)
 	default:
@@ -255,7 +254,7 @@ func parsePublicKey(value []byte) (kid string, k *Key, unusable, err error) {
 			return errors.New("private or symmetric key in a public set")
 		}
 		if err := p.member(name, value); err != nil && unusable == nil {
-			unusable = fmt.Errorf("member %s: %s", name, strings.TrimPrefix(err.Error(), "jose: "))
+			unusable = fmt.Errorf("member %s: %w", name, fault.Inner(err))
 		}
 		return nil
 	})

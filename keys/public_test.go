@@ -2,6 +2,7 @@ package keys_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -193,11 +194,32 @@ func TestParsePublicSet(t *testing.T) {
 			require.Equal(t, ec.ID(), list[0].ID())
 		})
 	}
-	for in, want := range map[string]string{
-		``: "strict JSON", `[]`: "JSON object", `{}`: "no keys member", `{"keys":{}}`: "JSON array", `{"keys":[]}`: "no key of the set", `{"keys":[{}]}`: "no key of the set", `{"keys":null}`: "JSON array",
-		`{"keys":[]}{"keys":[]}`: "strict JSON", `{"keys":[],"keys":[]}`: "strict JSON", `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`: "more than 100",
-	} {
+	for in, want := range refusedSets {
 		_, err := keys.ParsePublicSet([]byte(in))
 		require.ErrorContains(t, err, want, in)
+	}
+}
+
+// refusedSets are answers of which no key can be used, and why.
+var refusedSets = map[string]string{
+	``: "strict JSON", `[]`: "JSON object", `{}`: "no keys member", `{"keys":{}}`: "JSON array", `{"keys":[{}]}`: "it has no kid", `{"keys":null}`: "JSON array",
+	`{"keys":[]}{"keys":[]}`: "strict JSON", `{"keys":[],"keys":[]}`: "strict JSON", `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`: "more than 100",
+	`{"keys":[5]}`: "JSON object", `{"keys":[{"kty":"oct","kid":"a"}]}`: "private or symmetric", `{"keys":[{"kty":"EC","kid":"a","x":""}]}`: "member x: empty",
+	`{"keys":[{"kty":"EC","kid":"a","alg":"ES256","crv":"P-256","x":"AA","y":"AA"}]}`: "the numbers of the key",
+}
+
+// An error says once which package it comes from, and it is this one.
+func TestErrorsOfSetsHaveOnePrefix(t *testing.T) {
+	_, err := keys.ParsePublicSet([]byte(`{"keys":[]}`))
+	require.EqualError(t, err, "keys: no key of the set can be used to verify")
+	for in := range refusedSets {
+		_, err := keys.ParsePublicSet([]byte(in))
+		require.Regexp(t, `^keys: `, err)
+		require.NotRegexp(t, `.(keys|jose): `, err)
+
+		r := overTheNet(t, "https://a.example", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, in) }, nil)
+		_, err = r.Key(t.Context(), "a", t0)
+		require.ErrorContains(t, err, "fetch key set: ", in)
+		require.NotRegexp(t, `.(keys|jose): `, err)
 	}
 }

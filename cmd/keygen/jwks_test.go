@@ -226,7 +226,7 @@ func TestJWKSAnswers(t *testing.T) {
 		{"without use", answerWith(first(func(m map[string]any) { delete(m, "use") })), 0, "keys", warning, "use is not sig"},
 		{"number for a kid", answerWith(another(`{"kty":"EC","kid":5,"use":"sig","alg":"ES256"}`)), 0, "keys", warning, "key number 3: no kid"},
 		{"twice", answerWith(another(strings.TrimSuffix(strings.TrimPrefix(good, `{"keys":[`), "]}"))), exitRefused, "polls", problem, "4 of 4 failed: verifiers refuse the set: key number 3 has the kid of another one"},
-		{"repeated member", answerWith(strings.Replace(good, `{"keys":`, `{"keys":[],"keys":`, 1)), exitRefused, "polls", problem, "verifiers refuse the set: jose: not strict JSON"},
+		{"repeated member", answerWith(strings.Replace(good, `{"keys":`, `{"keys":[],"keys":`, 1)), exitRefused, "polls", problem, "verifiers refuse the set: not strict JSON"},
 		{"no keys", answerWith(`{"keys":[]}`), exitNotFound, "agreement", fine, "the same keys: -"},
 		{"no key of use", answerWith(`{"keys":[{"kty":"EC","kid":"x","use":"enc"}]}`), exitNotFound, "keys", warning, "use is not sig"},
 		{"null", answerWith(`{"keys":null}`), exitRefused, "polls", problem, "verifiers refuse the set"},
