@@ -35,7 +35,7 @@ func TestBuildKeyFiles(t *testing.T) {
 		is         error
 		spoil      func(t *testing.T, path string)
 	}{
-		{"missing", "make one with: keygen init --keyset ", fs.ErrNotExist, func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
+		{"missing", "no such file or directory; make one with: keygen init --keyset ", fs.ErrNotExist, func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
 		{"directory", "is a directory; name the file in it", keys.ErrInvalidFile, func(t *testing.T, path string) { replace(t, path); require.NoError(t, os.Mkdir(path, 0o700)) }},
 		{"unreadable", "may not read the key file", fs.ErrPermission, func(t *testing.T, path string) { onlyAsUser(t); chmod(t, path, 0) }},
 		{"foreign", "belongs to user 12345", keys.ErrUnsafeFile, func(t *testing.T, path string) { onlyAsRoot(t); require.NoError(t, os.Chown(path, 12345, -1)) }},

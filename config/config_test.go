@@ -210,8 +210,8 @@ func TestParseRefused(t *testing.T) {
 
 		{"text is a number", "issuer: 5", `config: field "issuer": must be a text; put it in quotes`},
 		{"text is a bool", "issuer: true", `config: field "issuer": must be a text; put it in quotes`},
-		{"text is a list", "issuer: [a]", `config: field "issuer": must be a text; put it in quotes, not a list`},
-		{"text is a mapping", "issuer: {a: b}", `config: field "issuer": must be a text; put it in quotes, not a mapping`},
+		{"text is a list", "issuer: [a]", `config: field "issuer": must be a text, not a list`},
+		{"text is a mapping", "issuer: {a: b}", `config: field "issuer": must be a text, not a mapping`},
 		{"bool is a text", `accept_other_form: "yes"`, `config: field "accept_other_form": must be true or false, not yes`},
 		{"bool is quoted", `cookie: {insecure_allow_http: "true"}`, `config: field "cookie.insecure_allow_http": must be true or false without quotes`},
 		{"bool is a number", "session: {persistent: 1}", `config: field "session.persistent": must be true or false, not 1`},

@@ -228,12 +228,11 @@ func assignList(to reflect.Value, value any) error {
 // wantsText does not repeat a number: it may be a secret of digits that was
 // written into the wrong field.
 func wantsText(value any) error {
-	const kind = "a text; put it in quotes"
 	switch value.(type) {
 	case map[string]any, []any:
-		return wants(kind, value)
+		return wants("a text", value)
 	}
-	return errors.New("must be " + kind)
+	return errors.New("must be a text; put it in quotes")
 }
 
 func wants(kind string, value any) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -34,7 +36,11 @@ func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	switch err := file.Create(ctx, set); {
+	err = file.Create(ctx, set)
+	_, dir := os.Stat(filepath.Dir(file.Path))
+	switch {
+	case errors.Is(dir, fs.ErrNotExist):
+		return nil, fmt.Errorf("%q is in a directory that doesn't exist: create it", file.Path)
 	case err == nil:
 		b.o.Logger.Info("made a key file, since there was none; keep it, or everybody is logged out", "file", file.Path)
 	case !errors.Is(err, fs.ErrExist): // else another instance was faster

@@ -100,7 +100,7 @@ func TestKeysAreNotCreated(t *testing.T) {
 		{"a link that leads nowhere", "no key file at", func(t *testing.T, c *config.Config) {
 			require.NoError(t, os.Symlink("nowhere", c.Keys.File))
 		}},
-		{"no directory", "no such file or directory", func(_ *testing.T, c *config.Config) { c.Keys.File += "/missing/keys.json" }},
+		{"no directory", `missing/keys.json" is in a directory that doesn't exist: create it`, func(_ *testing.T, c *config.Config) { c.Keys.File += "/missing/keys.json" }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys.json")

@@ -219,7 +219,7 @@ func explainOpen(path string, err error) error {
 	case errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(path, ".bak"):
 		return fmt.Errorf("keys: no file at %s: the previous key file is kept there with each change: %w", path, err)
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("keys: no key file at %s; make one with: keygen init --keyset %s: %w", path, path, err)
+		return fmt.Errorf("keys: no key file at %s: %w; make one with: keygen init --keyset %s", path, err, path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("keys: this process (user %d) may not read the key file; run it as the file's owner: %w", os.Geteuid(), err)
 	}
