@@ -31,6 +31,21 @@ func TestFailedWrites(t *testing.T) {
 	}
 }
 
+// Who has mistyped something is told what was close, and where to read on.
+func TestHintsAfterWrongUsage(t *testing.T) {
+	for args, want := range map[string]string{
+		"rotat":            "keygen: unknown command \"rotat\" for \"keygen\"\nkeygen: \nkeygen: Did you mean this?\nkeygen:   rotate\nRun \"keygen help\" for the commands.\n",
+		"help foo":         "keygen: unknown command \"foo\" for \"keygen\"\nRun \"keygen help\" for the commands.\n",
+		"--foo":            "keygen: unknown flag: --foo\nRun \"keygen help\" for the commands.\n",
+		"rotate --if":      "keygen: unknown flag: --if\nRun \"keygen help rotate\" for its usage.\n",
+		"token decode a b": "keygen: token decode takes one argument, and there are 2\nRun \"keygen help token decode\" for its usage.\n",
+	} {
+		var stderr bytes.Buffer
+		require.Equal(t, exitUsage, run(strings.Fields(args), nil, io.Discard, &stderr), args)
+		require.Equal(t, want, stderr.String(), args)
+	}
+}
+
 func TestFailedWritesOfCommands(t *testing.T) {
 	dir := t.TempDir()
 	path, old, jwt := filepath.Join(dir, "keys.json"), filepath.Join(dir, "old.json"), filepath.Join(dir, "token")

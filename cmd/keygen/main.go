@@ -28,7 +28,9 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/cloakroom-go/cloakroom/internal/secret"
@@ -72,14 +74,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr, lockTimeout: defaultLockTimeout}
 	root := t.root()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if t.help.err != nil {
 		err, t.ran = t.help.err, true
 	}
 	if err == nil {
 		return exitOK
 	}
-	say(stderr, err.Error())
+	say(stderr, strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n\t", "\n  ")) // as cobra lists similar commands
 	if errors.Is(err, keys.ErrUnsafeFile) && !t.groupRead {
 		fmt.Fprintln(stderr, "If it is a mounted secret of mode 0440, add --insecure-group-readable to read it.")
 	}
@@ -88,10 +90,18 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "Write \"-- KID\" behind all flags if a key ID begins with a dash.")
 	}
 	if !t.ran {
-		fmt.Fprintln(stderr, "Run \"keygen help\" for the commands.")
+		fmt.Fprintln(stderr, helpHint(cmd))
 		return exitUsage
 	}
 	return exitCode(err)
+}
+
+// helpHint says where to read how a command is used.
+func helpHint(cmd *cobra.Command) string {
+	if !cmd.HasParent() || cmd.Name() == "help" {
+		return "Run \"keygen help\" for the commands."
+	}
+	return fmt.Sprintf("Run \"keygen help %s\" for its usage.", called(cmd))
 }
 
 func exitCode(err error) int {
