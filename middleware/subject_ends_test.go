@@ -125,7 +125,9 @@ func TestEndOthersNeedsASubject(t *testing.T) {
 			assert.NoError(t, visits.Set(s, 7))
 			assert.ErrorIs(t, w.list.EndOthers(contextOf(s)), session.BadValue)
 		})
-		assert.ErrorIs(t, w.list.EndOthers(t.Context()), session.BadValue)
+		err := w.list.EndOthers(t.Context())
+		assert.ErrorIs(t, err, session.BadValue)
+		assert.ErrorContains(t, err, "pass that of the visitor's request: invalid value")
 	})
 }
 

@@ -38,7 +38,7 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 func (l *List) EndOthers(ctx context.Context) error {
 	subject := session.From(ctx).Subject()
 	if subject == "" {
-		return fmt.Errorf("revocation: EndOthers: nobody is logged in to the session of this request: %w", session.BadValue)
+		return fmt.Errorf("revocation: EndOthers: nobody is logged in to the session of the context; pass that of the visitor's request: %w", session.BadValue)
 	}
 	if err := l.ready(); err != nil {
 		return err

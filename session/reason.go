@@ -47,7 +47,7 @@ var reasonTexts = [reasonsEnd]struct{ label, prose string }{
 	Ended:        {"ended", "ended"},
 	Conflict:     {"conflict", "conflict"},
 	TooLarge:     {"too_large", "too large"},
-	BadValue:     {"bad_value", "can't be kept"},
+	BadValue:     {"bad_value", "invalid value"},
 	TooLate:      {"too_late", "too late"},
 	Unavailable:  {"unavailable", "unavailable"},
 	NoMiddleware: {"no_middleware", "no session middleware"},
