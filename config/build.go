@@ -72,7 +72,8 @@ type App struct {
 	// Middleware keeps the sessions.
 	Middleware *middleware.Middleware
 
-	// Keys are those of the key file, kept up to date; none without one.
+	// Keys are those of the key file, kept up to date. Without a key file there are
+	// none, and Health reports that no key signs, which mode opaque doesn't need.
 	Keys *keys.Ring
 
 	// Revocations ends all sessions of a subject (EndSubject), all but the one of

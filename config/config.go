@@ -187,10 +187,11 @@ type CookieConfig struct {
 	Path string `yaml:"path,omitempty" json:"path,omitzero"`
 
 	// Domain makes the cookie go to all hosts below it as well, each of which
-	// can then read and replace it. Empty means this host alone. The application's
-	// host must be in it. Browsers drop cookies for public suffixes, below which
-	// anybody can register, and then nobody can log in: of these, "com" and others of
-	// one label are refused here, and longer ones, such as "co.uk", can't be known.
+	// can then read and replace it. Empty means this host alone. Browsers drop the
+	// cookie, and nobody can log in, if the application's host is not in the domain:
+	// the start can't find that out, since it doesn't know the host. They also drop
+	// it for public suffixes, below which anybody can register: "com" and others of
+	// one label are refused here, longer ones, such as "co.uk", can't be known.
 	Domain string `yaml:"domain,omitempty" json:"domain,omitzero"`
 
 	// SameSite is "lax", "strict" or "none". Empty means "lax".

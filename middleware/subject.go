@@ -29,7 +29,8 @@ type RequireConfig struct {
 }
 
 // RequireSubject returns a middleware that lets only logged-in visitors through.
-// It stands inside [Middleware.Handler]. It panics if c.LoginURL is no URL.
+// It stands inside [Middleware.Handler]: outside, where requests have no session,
+// it lets nobody through. It panics if c.LoginURL is no URL.
 func RequireSubject(c RequireConfig) func(http.Handler) http.Handler {
 	if _, err := url.Parse(c.LoginURL); err != nil {
 		panic(fmt.Sprintf("middleware: RequireConfig.LoginURL %q is no URL", c.LoginURL))
