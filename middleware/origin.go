@@ -22,7 +22,8 @@ func (m *Middleware) checkOrigin(r *http.Request) error {
 	if err == nil || r.Header["Cookie"] == nil && hasBearer(r.Header["Authorization"]) {
 		return nil
 	}
-	return fmt.Errorf("middleware: refused an unsafe request from another origin; if that origin may send it, trust it with AddTrustedOrigin: %w: %w", session.CrossOrigin, err)
+	const advice = "if that origin may send it, trust it: cross_origin.trusted in a config file, AddTrustedOrigin in Go"
+	return fmt.Errorf("middleware: refused an unsafe request; %s: %w: %w", advice, session.CrossOrigin, err)
 }
 
 // denyOrigin answers a request that checkOrigin has refused: through the

@@ -110,6 +110,7 @@ func TestCrossOriginRefusalIsAnEvent(t *testing.T) {
 		for i, want := range []middleware.Event{{Method: "POST", Path: "/pay"}, {Method: "GET", Path: "/ws"}} {
 			got := e.all[i]
 			assert.ErrorIs(t, got.Err, session.CrossOrigin)
+			assert.ErrorContains(t, got.Err, "cross_origin.trusted", "for those who have a config file")
 			assert.Equal(t, "https://evil.example", got.Origin)
 			assert.Equal(t, "app.example", got.Host)
 			assert.Equal(t, want.Method+want.Path, got.Method+got.Path)

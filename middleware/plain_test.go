@@ -47,6 +47,7 @@ func TestPlainHTTPIsWarnedOf(t *testing.T) {
 			if tt.warned {
 				want = []string{"created", "cookie_dropped", "created"}
 				assert.ErrorContains(t, e.all[1].Err, "plain HTTP", tt.name)
+				assert.ErrorContains(t, e.all[1].Err, "cookie.insecure_allow_http", tt.name)
 			}
 			assert.Equal(t, want, e.kinds(), tt.name)
 		}
