@@ -88,8 +88,8 @@ func benchmarkMemory(b *testing.B, n int) {
 	})
 }
 
-// BenchmarkMemoryStoreMillion reports what one of a million sessions takes, key and
-// 100 bytes of data included.
+// BenchmarkMemoryStoreMillion reports what one of a million sessions takes, key
+// and 100 bytes of data included.
 func BenchmarkMemoryStoreMillion(b *testing.B) {
 	for b.Loop() {
 		before := heap()
@@ -126,10 +126,11 @@ func fillMemory(b *testing.B, s *opaque.MemoryStore, n int, idle func(i int) tim
 	return keys
 }
 
-// BenchmarkMemoryStoreStall reports how long a look-up takes at worst while 500,000
-// of 1,000,000 sessions expire at one second and others are created, saved and
-// touched. In the control nothing expires, but a goroutine is as busy as the remover:
-// what it shows is the scheduler, the collector and the machine's other work.
+// BenchmarkMemoryStoreStall reports how long a look-up takes at worst while
+// 500,000 of 1,000,000 sessions expire at one second and others are created,
+// saved and touched. In the control nothing expires, but a goroutine is as busy
+// as the remover: what it shows is the scheduler, the collector and the
+// machine's other work.
 func BenchmarkMemoryStoreStall(b *testing.B) {
 	for b.Loop() {
 		var ahead atomic.Int64

@@ -12,13 +12,13 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Revocations is what a Carrier asks about sessions that ended early elsewhere:
-// all sessions of a subject, or this one in its stateless form.
-// *revocation.List has these methods.
+// Revocations knows the sessions that ended early: all sessions of a subject,
+// or this one in its stateless form. *revocation.List has these methods.
 type Revocations interface {
-	// Check returns an error that wraps session.Ended if rec has ended. It must be quick.
+	// Check returns an error that wraps session.Ended if rec has ended. It must be
+	// quick.
 	Check(rec *session.Record) error
-	// EndSession ends all of rec's session, whatever form it has by then.
+	// EndSession ends rec's session, whatever form it has meanwhile.
 	EndSession(ctx context.Context, rec *session.Record) error
 }
 
@@ -26,27 +26,28 @@ type Revocations interface {
 type CarrierConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// Store keeps the sessions. Required. If it has a method InProcess() bool that
-	// returns true, records are not sealed: its memory is the application's own.
+	// Store keeps the sessions. Required. Records are encrypted, except in an
+	// [InProcessStore].
 	Store Store
 
-	// Revocations, if set, is asked about each session. It is required where
-	// sessions may also be stateless, and for ending all sessions of a subject.
+	// Revocations, if set, is asked about each session. Without it, sessions that
+	// may also be stateless can't be ended, nor all sessions of a subject.
 	Revocations Revocations
 
 	// MaxBytes is how large a session may be when encoded. 0 means 1 MiB.
 	MaxBytes int
 
-	// Now is the clock, for how long a moved session is still found. If nil, time.Now.
+	// Now is the clock. It decides how long the old credential still opens a
+	// session that has moved. If nil, time.Now.
 	Now func() time.Time
 }
 
 // A Carrier keeps sessions behind opaque credentials. It implements
-// middleware.Carrier, where its methods are described; they may be called
+// middleware.Carrier, which describes its methods. They may be called
 // concurrently. Make one with [NewCarrier].
 type Carrier struct {
 	c      CarrierConfig
-	sealed bool
+	sealed bool // records are encrypted
 }
 
 // NewCarrier checks c and returns a Carrier.
@@ -67,19 +68,21 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	local, ok := c.Store.(interface{ InProcess() bool })
+	local, ok := c.Store.(InProcessStore)
 	return &Carrier{c: c, sealed: !ok || !local.InProcess()}, nil
 }
 
-// lookAgain bounds the look-up that finds out whether a swap was done whose
-// answer got lost. It comes on top of the caller's own timeout, which the lost
-// answer may have used up.
+// lookAgain bounds the look-up that finds out whether the store did a swap
+// whose answer got lost. It has a timeout of its own, because the lost answer
+// may have used up the caller's; a quarter of a second is many round trips to a
+// store.
 const lookAgain = 250 * time.Millisecond
 
 // Recognizes implements middleware.Carrier.
 func (c *Carrier) Recognizes(credential string) bool { return wellFormed(credential) }
 
-// InPlace implements middleware.Carrier: a session changes behind its credential.
+// InPlace implements middleware.Carrier: a session that changes keeps its
+// credential.
 func (c *Carrier) InPlace() bool { return true }
 
 // MaxLength implements middleware.Carrier.
@@ -94,18 +97,19 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	switch {
 	case found.rec != nil:
 		return found.rec, credential, nil
-	case found.leads && c.c.Now().Before(found.at):
+	case found.moved && c.c.Now().Before(found.at):
 		return nil, found.successor, nil
 	}
 	return nil, "", c.superseded(ctx, found)
 }
 
-// maxFollowed is how many renewals Open follows to tell whether a session still
-// lives: whoever presents the first credential of many must not make it slow.
+// maxFollowed is how many renewals Open follows to find out whether a session
+// still lives. Without a bound, the first credential of a long chain would cost
+// a look-up for each renewal.
 const maxFollowed = 4
 
-// superseded says what has become of a session that was renewed, or moved some
-// time ago: that it goes on, or why it ended.
+// superseded returns the error for a credential that no longer opens its
+// session: that the session goes on under another one, or why it ended.
 func (c *Carrier) superseded(ctx context.Context, old found) error {
 	next := old
 	for range maxFollowed {
@@ -118,14 +122,16 @@ func (c *Carrier) superseded(ctx context.Context, old found) error {
 		}
 	}
 	var renewed session.SupersededError
-	if !old.leads {
+	if !old.moved {
 		renewed.At = old.at
 	}
 	return fmt.Errorf("opaque: the session was renewed, or moved some time ago: %w", &renewed)
 }
 
-// Reopen implements middleware.Carrier: what counts is what the store keeps now.
-func (c *Carrier) Reopen(ctx context.Context, credential string, _ *session.Record) (*session.Record, string, error) {
+// Reopen implements middleware.Carrier. Only what the store keeps now counts.
+func (c *Carrier) Reopen(
+	ctx context.Context, credential string, _ *session.Record,
+) (*session.Record, string, error) {
 	return c.Open(ctx, credential)
 }
 
@@ -154,9 +160,12 @@ func (c *Carrier) issue(ctx context.Context, rec *session.Record, instead string
 	return credential, nil
 }
 
-// Save implements middleware.Carrier. The first try is on base, which costs no
-// look-up; if somebody was faster, it goes on from what is stored.
-func (c *Carrier) Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (*session.Record, string, error) {
+// Save implements middleware.Carrier. It first applies the changes to base,
+// which costs no look-up. If another request was faster, it applies them to
+// what is stored now.
+func (c *Carrier) Save(
+	ctx context.Context, credential string, base *session.Record, changes *session.Changes,
+) (*session.Record, string, error) {
 	key := storeKey(credential)
 	for {
 		if err := c.check(base); err != nil {
@@ -181,17 +190,19 @@ func (c *Carrier) Save(ctx context.Context, credential string, base *session.Rec
 			return nil, "", fmt.Errorf("opaque: the session goes on under another credential: %w", session.Conflict)
 		}
 		if changes.TouchOnly() {
-			return found.rec, credential, nil // it lives, and somebody else was there just now
+			return found.rec, credential, nil // another request has just recorded activity
 		}
 		if found.rec.Version == base.Version {
-			return nil, "", overByStore()
+			return nil, "", expiredInStore()
 		}
 		base = found.rec
 	}
 }
 
 // put writes next if the stored item is still at base's version.
-func (c *Carrier) put(ctx context.Context, credential, key string, base, next *session.Record, touchOnly bool) (bool, error) {
+func (c *Carrier) put(
+	ctx context.Context, credential, key string, base, next *session.Record, touchOnly bool,
+) (bool, error) {
 	if touchOnly {
 		ok, err := c.c.Store.Touch(ctx, key, next.SeenAt, next.IdleDeadline)
 		return ok, unavailable("record activity", err)
@@ -204,15 +215,18 @@ func (c *Carrier) put(ctx context.Context, credential, key string, base, next *s
 	return ok, unavailable("save a session", err)
 }
 
-// Retire implements middleware.Carrier: it leaves a marker that leads to the
-// successor, for requests within grace and for logouts that have begun before.
-func (c *Carrier) Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (hold string, err error) {
+// Retire implements middleware.Carrier. It replaces the session by a marker
+// with the successor's credential, for requests within grace and for logouts
+// that began before.
+func (c *Carrier) Retire(
+	ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration,
+) (hold string, err error) {
 	if err := c.check(base); err != nil {
 		return "", err
 	}
 	key := storeKey(credential)
 	marker := c.tombstone(base)
-	to := found{successor: successor, leads: grace > 0, at: c.c.Now().Add(grace)}
+	to := found{successor: successor, moved: grace > 0, at: c.c.Now().Add(grace)}
 	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, encodeMarker(to))
 	ok, err := c.c.Store.Swap(ctx, key, base.Version, marker)
 	if ok && err == nil {
@@ -221,9 +235,11 @@ func (c *Carrier) Retire(ctx context.Context, credential string, base *session.R
 	return "", c.retired(ctx, credential, base, successor, err)
 }
 
-// retired finds out what became of a swap that was refused, or whose answer got
-// lost: the store may have done it all the same.
-func (c *Carrier) retired(ctx context.Context, credential string, base *session.Record, successor string, swapErr error) error {
+// retired finds out what became of a swap that was refused or whose answer got
+// lost. In both cases the store may have done it.
+func (c *Carrier) retired(
+	ctx context.Context, credential string, base *session.Record, successor string, swapErr error,
+) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookAgain)
 	defer cancel()
 	now, err := c.get(ctx, credential)
@@ -235,7 +251,7 @@ func (c *Carrier) retired(ctx context.Context, credential string, base *session.
 	case err != nil:
 		return err
 	case now.rec != nil && now.rec.Version == base.Version:
-		return overByStore()
+		return expiredInStore()
 	}
 	return fmt.Errorf("opaque: another request was faster: %w", session.Conflict)
 }
@@ -245,9 +261,10 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 	return unavailable("forget a credential", c.c.Store.Delete(ctx, storeKey(credential)))
 }
 
-// End implements middleware.Carrier. It asks the store and the revocation list,
-// whichever fails: the session may live on, or a request may just be making it
-// live, in stateless form, which only the list reaches.
+// End implements middleware.Carrier. It ends the session in the store and in
+// the revocation list, even if one of them fails: the session may be in
+// stateless form already, or a request may be moving it there, and only the
+// list ends that form.
 func (c *Carrier) End(ctx context.Context, credential string, rec *session.Record) error {
 	err := c.endStored(ctx, credential)
 	if c.c.Revocations == nil {
@@ -256,9 +273,9 @@ func (c *Carrier) End(ctx context.Context, credential string, rec *session.Recor
 	return errors.Join(err, c.c.Revocations.EndSession(ctx, rec))
 }
 
-// endStored follows the session to wherever a faster renewal or move has brought
-// it. What is there is first swapped for an end, at its version, so that no other
-// swap can pass between look-up and removal.
+// endStored ends the session in the store. If another request has renewed or
+// moved it meanwhile, endStored follows it there. It first swaps the item for a
+// tombstone, so that no save can happen between the look-up and the removal.
 func (c *Carrier) endStored(ctx context.Context, credential string) error {
 	var refused uint64 // the version at which the store has just refused to swap
 	for wellFormed(credential) {
@@ -274,7 +291,7 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 			continue
 		}
 		key := storeKey(credential)
-		if found.rec.Version == refused { // nobody was faster: by the store's clock it is over
+		if found.rec.Version == refused { // no other request was faster, so it has expired
 			_ = c.c.Store.Delete(ctx, key)
 			return nil
 		}
@@ -285,7 +302,7 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 			return unavailable("end a session", err)
 		}
 		if ok {
-			_ = c.c.Store.Delete(ctx, key) // it has ended already; this frees the room
+			_ = c.c.Store.Delete(ctx, key) // the session has ended; this only frees memory
 			return nil
 		}
 		refused = found.rec.Version
@@ -293,15 +310,17 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 	return nil
 }
 
-// found is what is kept under a credential: a record, or a way to the successor.
+// found is what the store keeps under a credential: a record, or a marker with
+// the successor's credential.
 type found struct {
 	rec       *session.Record
 	successor string
-	leads     bool      // opening leads to successor, up to at
-	at        time.Time // otherwise when the session was renewed
+	moved     bool      // the credential opens the successor until at
+	at        time.Time // if not moved: when the session was renewed
 }
 
-// get reads what is kept under credential. A session that has ended is an error.
+// get reads what is kept under credential. A session that has ended is an
+// error.
 func (c *Carrier) get(ctx context.Context, credential string) (found, error) {
 	if !wellFormed(credential) {
 		return found{}, fmt.Errorf("opaque: not an opaque credential: %w", session.Malformed)
@@ -349,11 +368,11 @@ func (c *Carrier) decode(credential, key string, item Item) (found, error) {
 	return found{}, damaged(errDamaged)
 }
 
-// encodeMarker returns what a marker says of the successor: whether it leads
-// there (one byte), the instant (8 bytes, unix milliseconds), the credential.
+// encodeMarker returns moved (one byte, 0 or 1), at (8 bytes, unix
+// milliseconds) and the successor's credential.
 func encodeMarker(to found) []byte {
 	plain := []byte{0}
-	if to.leads {
+	if to.moved {
 		plain[0] = 1
 	}
 	plain = binary.BigEndian.AppendUint64(plain, uint64(to.at.UnixMilli()))
@@ -365,7 +384,7 @@ func decodeMarker(plain []byte) (found, error) {
 		return found{}, damaged(errDamaged)
 	}
 	at := time.UnixMilli(int64(binary.BigEndian.Uint64(plain[1:])))
-	return found{successor: string(plain[9:]), leads: plain[0] == 1, at: at}, nil
+	return found{successor: string(plain[9:]), moved: plain[0] == 1, at: at}, nil
 }
 
 // item returns what the store keeps of rec.
@@ -374,7 +393,8 @@ func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error
 	data[0] = kindPlain
 	data = encodeRecord(data, rec)
 	if len(data) > c.c.MaxBytes {
-		return Item{}, fmt.Errorf("opaque: a session of %d bytes is over CarrierConfig.MaxBytes %d: %w", len(data), c.c.MaxBytes, session.TooLarge)
+		return Item{}, fmt.Errorf("opaque: a session of %d bytes is over CarrierConfig.MaxBytes %d: %w",
+			len(data), c.c.MaxBytes, session.TooLarge)
 	}
 	if c.sealed {
 		data = newSealer(credential, key).seal(kindSealed, rec.Version, data[1:])
@@ -389,10 +409,10 @@ func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error
 	}, nil
 }
 
-// tombstone returns the item, still without data, that replaces rec's. It stays
-// for as long as rec could have lived without another request: a newer activity
-// may have been recorded than rec has, and a request that has opened the session
-// with it must find the tombstone.
+// tombstone returns the item, still without data, that replaces rec's. It lives
+// as long as rec could have lived without another request, and a minute more
+// for clocks that differ: a request that opened the session with a later idle
+// deadline than rec has must still find the tombstone.
 func (c *Carrier) tombstone(rec *session.Record) Item {
 	idle := rec.IdleDeadline.Sub(rec.SeenAt)
 	until := instant.Earliest(c.c.Now().Add(idle+time.Minute), rec.Deadline)
@@ -406,8 +426,8 @@ func (c *Carrier) check(rec *session.Record) error {
 	return c.c.Revocations.Check(rec)
 }
 
-// Expired wraps f for MemoryConfig.OnExpire: f is called with the session that
-// nobody came back for, and not for what renewals and logouts leave behind.
+// Expired wraps f for MemoryConfig.OnExpire. f is called with each session that
+// timed out, and not for the markers that renewals and logouts leave behind.
 func Expired(f func(rec *session.Record)) func(key string, item Item) {
 	return func(_ string, item Item) {
 		if len(item.Data) == 0 || item.Data[0] != kindPlain {
@@ -419,14 +439,15 @@ func Expired(f func(rec *session.Record)) func(key string, item Item) {
 	}
 }
 
-// overByStore is what a refused swap means if nobody was faster: by the store's
-// clock, which is ahead of ours, the session is over.
-func overByStore() error {
-	return fmt.Errorf("opaque: the store holds the session to be over: %w", session.IdleTimeout)
+// expiredInStore is the error for a swap that the store refused although no
+// other request was faster: the store's clock is ahead of ours, and by it the
+// session has expired.
+func expiredInStore() error {
+	return fmt.Errorf("opaque: by the store's clock the session has expired: %w", session.IdleTimeout)
 }
 
-// damaged turns what can't be read into a refusal: a flipped bit, a crossed
-// reply, an item of another place or version.
+// damaged makes a refusal of an item that can't be read: a bit was flipped, or
+// the item belongs to another key or version.
 func damaged(err error) error {
 	if err == nil {
 		return nil
@@ -434,7 +455,8 @@ func damaged(err error) error {
 	return fmt.Errorf("%w: %w", err, session.Forged)
 }
 
-// unavailable says what a store could not do. Reasons that the store gave stay.
+// unavailable says what a store could not do. A reason in err is kept; without
+// one the store is unavailable.
 func unavailable(what string, err error) error {
 	if err == nil {
 		return nil

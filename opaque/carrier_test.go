@@ -107,7 +107,8 @@ type noSaver struct{}
 
 func (noSaver) Save(context.Context) error { return nil }
 
-// utc returns rec with its instants in UTC, so that equal records compare equal.
+// utc returns rec with its instants in UTC, so that equal records compare
+// equal.
 func utc(rec *session.Record) *session.Record {
 	out := *rec
 	for _, at := range []*time.Time{&out.CreatedAt, &out.AuthenticatedAt, &out.Since, &out.SeenAt, &out.IdleDeadline, &out.Deadline} {

@@ -11,9 +11,9 @@ import (
 
 // An item's data begins with a byte that says what it is.
 const (
-	kindPlain  = 'p' // a record, in a store within the process
-	kindSealed = 's' // a record, sealed
-	kindMarker = 'm' // a successor's credential, sealed: the session goes on there
+	kindPlain  = 'p' // a record, in an InProcessStore
+	kindSealed = 's' // an encrypted record
+	kindMarker = 'm' // the encrypted credential of a successor: the session goes on there
 	kindEnded  = 'e' // nothing: the session was logged out
 )
 
@@ -22,8 +22,9 @@ const layout = 1
 
 var errDamaged = errors.New("opaque: stored record is damaged")
 
-// encodeRecord returns what a store keeps of rec in Item.Data, without the
-// fields that Item has itself. Deadline is in both: this one may be sealed.
+// encodeRecord returns rec as a store keeps it in Item.Data, without the fields
+// that Item has itself. Deadline is in both: the one here may be encrypted, so
+// that the store can't prolong the session.
 //
 //	layout, flags               one byte each; flag 1: persistent
 //	generation                  unsigned varint
@@ -48,8 +49,9 @@ func encodeRecord(dst []byte, rec *session.Record) []byte {
 	return append(dst, rec.Values.Encoded()...)
 }
 
-// decodeRecord reads what encodeRecord wrote. The deadlines that the store may
-// have moved are taken from item, and never beyond the record's own Deadline.
+// decodeRecord reads what encodeRecord wrote. The store may have moved SeenAt
+// and IdleDeadline, so they come from item; IdleDeadline is never beyond the
+// record's own Deadline.
 func decodeRecord(data []byte, item Item) (*session.Record, error) {
 	r := reader{rest: string(data), ok: true}
 	if r.byte() != layout {
@@ -99,8 +101,8 @@ func fromUnixMilli(ms int64) time.Time {
 	return time.UnixMilli(ms)
 }
 
-// A reader takes fields off the front of rest. After the first failure it gives
-// zero values, and ok is false.
+// A reader cuts fields off the front of rest. ok is false after the first
+// failure.
 type reader struct {
 	rest string
 	ok   bool

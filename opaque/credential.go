@@ -27,8 +27,8 @@ func newCredential() string {
 	return credentialPrefix + base64url.EncodeToString(secret[:])
 }
 
-// wellFormed checks a credential's syntax, so that no store is ever asked for
-// anything else. Each credential has one spelling.
+// wellFormed checks a credential's syntax before any store is asked for it.
+// Each credential has one spelling.
 func wellFormed(credential string) bool {
 	secret, ok := strings.CutPrefix(credential, credentialPrefix)
 	if !ok || len(secret) != secretLength || !strict.IsBase64URL(secret) {
@@ -38,9 +38,10 @@ func wellFormed(credential string) bool {
 	return strings.IndexByte("AEIMQUYcgkosw048", secret[secretLength-1]) >= 0
 }
 
-// storeKey is where the store keeps the item of credential.
+// storeKey returns the key under which the store keeps the item of a
+// credential.
 func storeKey(credential string) string {
-	var in [credentialBytes]byte // credential is well formed, so it fits; on the stack
+	var in [credentialBytes]byte // on the stack; a well-formed credential fits
 	var out [secretLength]byte
 	sum := sha256.Sum256(append(in[:0], credential...))
 	return string(base64url.AppendEncode(out[:0], sum[:]))

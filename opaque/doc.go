@@ -2,14 +2,15 @@
 // credential, and a [Store] holds the session.
 //
 // Make a [Carrier] with [NewCarrier] over a [MemoryStore], or over a store that
-// several instances share, and give it to a middleware. A Store of your own must
-// pass opaque/storetest.
+// several instances share, and give it to a middleware. A Store of your own
+// must pass opaque/storetest.
 //
 // The store never sees a credential: it finds items by the SHA-256 of the
-// credential. In a store outside of the process, records are encrypted with a key
-// derived from the credential, and bound to their key and version. So a stolen
-// copy of the store opens no session and shows no value. An answer of the store
-// that belongs to another session, or to an older version of this one, is refused.
+// credential. In a store outside of the process, records are encrypted with a
+// key derived from the credential, and bound to their key and version. So a
+// stolen copy of the store opens no session and shows no value. An answer of
+// the store that belongs to another session, or to an older version of this
+// one, is refused.
 //
 // There is no plain write. Every change is a compare-and-swap on the version
 // that was read, so no update is lost, and nothing revives a session that has

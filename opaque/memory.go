@@ -1,6 +1,7 @@
 package opaque
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -15,36 +16,37 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// MemoryConfig configures a [MemoryStore]. The zero MemoryConfig is ready to use.
+// MemoryConfig configures a [MemoryStore]. The zero MemoryConfig is ready to
+// use.
 type MemoryConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// MaxSessions is how many sessions the store keeps, expired ones included until
-	// they are removed. When it is reached, Create fails; a session that lives is
-	// never dropped to make room. What a renewed session leaves behind for a while
-	// counts together with its successor as one, up to as many times as there may
-	// be sessions. 0 means 1,000,000.
+	// MaxSessions is how many sessions the store keeps, including expired ones
+	// that it has not removed yet. When it is full, Create fails: a session that
+	// lives is never dropped to make room. A renewed session and the marker at its
+	// old key count as one. There can be as many markers as sessions. 0 means
+	// 1,000,000.
 	MaxSessions int
 
 	// MaxBytes is how much memory the items may take: keys, data and 176 bytes for
-	// each item. When it is reached, Create fails, and so does a Swap to more data;
-	// renewals may take a sixteenth more. 0 means 1 GiB.
+	// each item. When it is reached, Create fails, and so does a Swap to more
+	// data. Renewals may take a sixteenth more. 0 means 1 GiB.
 	MaxBytes int64
 
 	// AnonymousPercent is how much of MaxSessions and of MaxBytes the sessions
 	// without a subject may take. Anybody can make those, so the rest is kept for
-	// visitors who log in. 0 means 75; 100 means no limit of their own.
+	// visitors who log in. 0 means 75; 100 means no separate limit.
 	AnonymousPercent int
 
-	// Linger is how long an item stays readable once it is over, so that a visitor
-	// who comes back late is told that the session has expired. 0 means 10 minutes;
-	// a negative Linger means not at all. Fractions of a second are rounded up.
+	// Linger is how long an expired item can still be read, so that a visitor who
+	// comes back late is told that the session has expired. 0 means 10 minutes; a
+	// negative Linger means not at all. Fractions of a second are rounded up.
 	Linger time.Duration
 
-	// OnExpire, if not nil, is called once for each item that is removed because it
-	// was over for Linger; not for one that was deleted, nor at Close. Calls come
-	// from one goroutine, one after the other, and no lock is held. While a call
-	// lasts nothing else is removed, so hand slow work to another goroutine. OnExpire
+	// OnExpire, if not nil, is called once for each item that is removed because
+	// it has expired. It is not called for deleted items, nor at Close. Calls come
+	// from one goroutine, one after the other, and no lock is held. Nothing else
+	// is removed during a call, so hand slow work to another goroutine. OnExpire
 	// must not call Close.
 	OnExpire func(key string, item Item)
 
@@ -57,22 +59,23 @@ const (
 	defaultMaxBytes    = 1 << 30
 	defaultLinger      = 10 * time.Minute
 
-	// itemOverhead is what an item costs beside its key and data: the entry, a slot
-	// in the map and one in the queue, as BenchmarkMemoryStoreMillion measures it.
+	// itemOverhead is the memory that an item takes beside its key and data: the
+	// entry, a slot in the map and one in the queue. BenchmarkMemoryStoreMillion
+	// measures it.
 	itemOverhead = 176
 
-	// shardCount is high so that one shard stays small (4,000 of 1,000,000 items):
-	// whatever a shard does under its lock is then short.
+	// shardCount is high so that a shard is small (4,000 of 1,000,000 items), and
+	// its lock is held only briefly, even while its map or its queue grows.
 	shardCount = 256
 )
 
-// A MemoryStore is a [Store] in the memory of this process: fast, and gone with
-// it. It holds millions of sessions; expired ones are removed in small steps, so
-// that no look-up ever waits for a sweep. It is full at a limit, and then refuses
-// new sessions with [session.Unavailable].
+// A MemoryStore is a [Store] in the memory of this process: it is fast, and a
+// restart loses all sessions. It holds millions of them. Expired ones are
+// removed in small steps, so that a look-up never waits for a sweep of the
+// whole store. At a limit it refuses new sessions with [session.Unavailable].
 //
-// Data is kept and returned without copying. The zero MemoryStore is closed: all
-// its operations fail.
+// Data is kept and returned without copying. The zero MemoryStore is closed:
+// all its operations fail.
 type MemoryStore struct {
 	cfg    MemoryConfig
 	linger int64 // seconds
@@ -81,7 +84,7 @@ type MemoryStore struct {
 	limits limits
 	shards [shardCount]shard
 
-	burst int // entries removed since the last rest; of the remover alone
+	burst int // entries removed since the last rest; only the remover uses it
 
 	due  atomic.Int64  // unix second at which the remover looks again
 	wake chan struct{} // asks the remover to look now
@@ -89,10 +92,10 @@ type MemoryStore struct {
 	done chan struct{} // closed when the remover has ended
 }
 
-var _ Store = (*MemoryStore)(nil)
+var _ InProcessStore = (*MemoryStore)(nil)
 
-// NewMemoryStore starts a store, which the caller must Close. It reports every
-// mistake in cfg at once.
+// NewMemoryStore returns a store that removes expired items in a goroutine of
+// its own, until Close. It reports every mistake in cfg at once.
 func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	var errs []error
 	if cfg.MaxSessions < 0 {
@@ -102,7 +105,8 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 		errs = append(errs, fault.Errorf("opaque: MemoryConfig.MaxBytes", "is %d: must not be negative", cfg.MaxBytes))
 	}
 	if cfg.AnonymousPercent < 0 || cfg.AnonymousPercent > 100 {
-		errs = append(errs, fault.Errorf("opaque: MemoryConfig.AnonymousPercent", "is %d: must be between 0 and 100; 0 means %d", cfg.AnonymousPercent, defaultAnonymousPercent))
+		errs = append(errs, fault.Errorf("opaque: MemoryConfig.AnonymousPercent",
+			"is %d: must be between 0 and 100; 0 means %d", cfg.AnonymousPercent, defaultAnonymousPercent))
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
@@ -142,7 +146,7 @@ func (c MemoryConfig) withDefaults() MemoryConfig {
 	return c
 }
 
-// Get implements [Store]. An item that is over is returned until Linger has passed.
+// Get implements [Store]. It returns an expired item until Linger has passed.
 func (s *MemoryStore) Get(ctx context.Context, key string) (item Item, ok bool, err error) {
 	if err := s.ready(ctx); err != nil {
 		return Item{}, false, err
@@ -162,24 +166,23 @@ func (s *MemoryStore) Create(ctx context.Context, key string, item Item) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if err := item.Validate(); err != nil {
+	if err := item.Validate(0); err != nil {
 		return err
 	}
-	e := &entry{key: strings.Clone(key), anonymous: item.Anonymous} // key may be a part of something larger
+	e := &entry{key: strings.Clone(key), anonymous: item.Anonymous} // key may point into a larger string
 	e.set(item)
-	at := e.over() + s.linger
 	tookPlace := s.takePlace(item)
-	if err := s.create(e, at, tookPlace); err != nil {
+	if err := s.create(e, tookPlace); err != nil {
 		if tookPlace {
 			s.returnPlace(item.Instead)
 		}
 		return err
 	}
-	s.notice(s.now(), at)
+	s.notice(s.now(), item.OverAt().Unix()+s.linger)
 	return nil
 }
 
-func (s *MemoryStore) create(e *entry, at int64, tookPlace bool) error {
+func (s *MemoryStore) create(e *entry, tookPlace bool) error {
 	sh := s.shard(e.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -189,7 +192,7 @@ func (s *MemoryStore) create(e *entry, at int64, tookPlace bool) error {
 	if err := s.limits.enter(e, tookPlace); err != nil {
 		return err
 	}
-	sh.add(e, at)
+	sh.add(e)
 	return nil
 }
 
@@ -198,17 +201,17 @@ func (s *MemoryStore) Swap(ctx context.Context, key string, version uint64, item
 	if err := s.ready(ctx); err != nil {
 		return false, err
 	}
-	if err := item.ValidateSwap(version); err != nil {
+	if err := item.Validate(version); err != nil {
 		return false, err
 	}
-	now, at := s.now(), item.OverAt().Unix()+s.linger
-	if ok, err = s.swap(key, version, item, now, at); ok {
-		s.notice(now, at)
+	now := s.now()
+	if ok, err = s.swap(key, version, item, now); ok {
+		s.notice(now, item.OverAt().Unix()+s.linger)
 	}
 	return ok, err
 }
 
-func (s *MemoryStore) swap(key string, version uint64, item Item, now, at int64) (bool, error) {
+func (s *MemoryStore) swap(key string, version uint64, item Item, now int64) (bool, error) {
 	sh := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -220,7 +223,7 @@ func (s *MemoryStore) swap(key string, version uint64, item Item, now, at int64)
 		return false, err
 	}
 	e.set(item)
-	sh.queue.advance(e, at)
+	sh.queue.advance(e)
 	return true, nil
 }
 
@@ -239,7 +242,8 @@ func (s *MemoryStore) Touch(ctx context.Context, key string, seenAt, idleDeadlin
 		return false, nil
 	}
 	e.seen = max(e.seen, seenAt.Unix())
-	// The queue learns of it when the entry comes up: a touch costs no move in it.
+	// The entry stays where it is in the queue: the remover moves it when it gets
+	// to the front. So a touch is cheap.
 	e.idle = max(e.idle, min(idleDeadline.Unix(), e.deadline))
 	return true, nil
 }
@@ -259,15 +263,18 @@ func (s *MemoryStore) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Len returns how many items the store keeps, those that are over included.
+// InProcess implements [InProcessStore].
+func (s *MemoryStore) InProcess() bool { return true }
+
+// Len returns how many items the store keeps, including expired ones.
 func (s *MemoryStore) Len() int { return int(s.limits.items.Load()) }
 
 // Bytes returns how much memory the items take, counted as for
 // MemoryConfig.MaxBytes.
 func (s *MemoryStore) Bytes() int64 { return s.limits.bytes.Load() }
 
-// Close ends the store: it waits for a running OnExpire, and from then on all
-// operations fail. Closing it again does nothing. The error is always nil.
+// Close closes the store. It waits for a running OnExpire; afterwards all
+// operations fail. A second Close does nothing. The error is always nil.
 func (s *MemoryStore) Close() error {
 	if s.open.CompareAndSwap(true, false) {
 		close(s.stop)
@@ -296,29 +303,30 @@ func (s *MemoryStore) shard(key string) *shard {
 
 // A shard is a part of the store with a lock of its own.
 type shard struct {
-	mu    sync.Mutex // guards what follows, and the entries
+	mu    sync.Mutex // guards items, queue and the entries in them
 	items map[string]*entry
 	queue queue
-	_     [24]byte // a cache line each
+	_     [24]byte // so that each shard has a cache line of its own
 }
 
-func (sh *shard) add(e *entry, at int64) {
+func (sh *shard) add(e *entry) {
 	if sh.items == nil {
 		sh.items = make(map[string]*entry)
 	}
 	sh.items[e.key] = e
-	sh.queue.push(e, at)
+	heap.Push(&sh.queue, e)
 }
 
 func (sh *shard) drop(e *entry) {
 	delete(sh.items, e.key)
-	sh.queue.drop(e)
+	heap.Remove(&sh.queue, int(e.pos))
 	if len(sh.items) == 0 {
-		sh.items, sh.queue = nil, nil // a map doesn't shrink: give back what a rush took
+		sh.items, sh.queue = nil, nil // a map doesn't shrink: free the memory of a rush
 	}
 }
 
-// An entry is an Item in 80 bytes.
+// An entry is an Item in 80 bytes, a size class of the allocator. One field
+// more would make it 96.
 type entry struct {
 	key                  string
 	data                 []byte
@@ -326,7 +334,7 @@ type entry struct {
 	seen, idle, deadline int64 // unix seconds
 	pos                  int32 // in the queue
 	anonymous            bool  // as Item.Anonymous
-	placed               bool  // has a place of its own: see limits
+	placed               bool  // counts as a session: see limits
 }
 
 func (e *entry) set(item Item) {

@@ -1,32 +1,34 @@
 package opaque
 
 import (
+	"container/heap"
 	"math"
 	"runtime"
 	"time"
 )
 
 const (
-	// removeStep bounds how much is removed under one hold of a shard's lock: some
-	// 5 µs, so that a look-up that meets it spins, and needn't be put to sleep.
+	// removeStep is how many entries are removed while a shard's lock is held
+	// once: about 5 µs, so that a look-up that waits for the lock spins and is not
+	// put to sleep.
 	removeStep = 4
 
-	// After removeBurst entries the remover rests. When half a million sessions are
-	// over at once they leave at some 200,000 a second, and take a third of a
-	// processor. A goroutine that never rests is preempted in the end while it holds
-	// a lock, for some milliseconds.
+	// After removeBurst entries the remover rests. When half a million sessions
+	// expire at the same second, it removes some 200,000 a second, and takes a
+	// third of a processor. Without rests the scheduler would preempt it for some
+	// milliseconds, perhaps while it holds a lock.
 	removeBurst = 64
 	removeRest  = 100 * time.Microsecond
 
-	// lookEvery bounds how late the remover notices that the clock was set.
+	// lookEvery is how late the remover notices that somebody has set the clock.
 	lookEvery = time.Minute
 
-	// lookAtMost bounds how often it looks at a clock that stands still before a
-	// full second.
-	lookAtMost = 10 * time.Millisecond
+	// minPause keeps the remover from looking in a busy loop while a clock that
+	// stands still (in a test) is just before a full second.
+	minPause = 10 * time.Millisecond
 )
 
-// remove runs until Close and removes what is due.
+// remove runs until Close and removes expired entries.
 func (s *MemoryStore) remove() {
 	defer close(s.done)
 	timer := time.NewTimer(0)
@@ -42,10 +44,10 @@ func (s *MemoryStore) remove() {
 	}
 }
 
-// round removes all that is due by now and returns when to look again.
+// round removes every entry that has expired and returns when to look again.
 func (s *MemoryStore) round() time.Duration {
-	// Until the round is over, whatever is added asks for another one: its shard
-	// may have been passed already.
+	// An entry that is added during this round asks for another round: the round
+	// may have passed its shard already.
 	s.due.Store(math.MaxInt64)
 	now, due := s.cfg.Now(), int64(math.MaxInt64)
 	for i := range s.shards {
@@ -59,11 +61,11 @@ func (s *MemoryStore) round() time.Duration {
 	if due >= now.Add(lookEvery).Unix() {
 		return lookEvery
 	}
-	return max(time.Unix(due, 0).Sub(now), lookAtMost)
+	return max(time.Unix(due, 0).Sub(now), minPause)
 }
 
-// clear removes what is due in one shard, step by step, and returns when the next
-// is. ok is false if the store was closed meanwhile.
+// clear removes the expired entries of one shard, step by step, and returns
+// when the next one is due. ok is false if the store was closed meanwhile.
 func (s *MemoryStore) clear(sh *shard, now int64) (next int64, ok bool) {
 	var expired [removeStep]*entry
 	for {
@@ -72,7 +74,7 @@ func (s *MemoryStore) clear(sh *shard, now int64) (next int64, ok bool) {
 			if !s.open.Load() {
 				return 0, false
 			}
-			// The entry has left the store, so nobody else sees it any more.
+			// The entry has left the store, so it can be read without the lock.
 			if s.cfg.OnExpire != nil {
 				s.cfg.OnExpire(e.key, e.item())
 			}
@@ -84,7 +86,7 @@ func (s *MemoryStore) clear(sh *shard, now int64) (next int64, ok bool) {
 	}
 }
 
-// yield lets requests go first after n more entries were removed.
+// yield lets waiting requests run, after n more entries were removed.
 func (s *MemoryStore) yield(n int) {
 	if s.burst += n; s.burst < removeBurst {
 		runtime.Gosched()
@@ -94,7 +96,8 @@ func (s *MemoryStore) yield(n int) {
 	time.Sleep(removeRest)
 }
 
-// step removes at most removeStep entries, and returns when the next one is due.
+// step removes at most removeStep entries, and returns when the next one is
+// due.
 func (s *MemoryStore) step(sh *shard, now int64, expired *[removeStep]*entry) (n int, next int64) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -103,11 +106,11 @@ func (s *MemoryStore) step(sh *shard, now int64, expired *[removeStep]*entry) (n
 			return n, math.MaxInt64
 		}
 		first := sh.queue[0]
-		if first.at > now {
-			return n, first.at
+		if due := first.over + s.linger; due > now {
+			return n, due
 		}
-		if at := first.e.over() + s.linger; at > now {
-			sh.queue.postpone(at) // it was touched or saved since it was queued
+		if first.e.over()+s.linger > now {
+			sh.queue.fix(0) // it was touched or saved since it was queued
 			continue
 		}
 		sh.drop(first.e)
@@ -118,95 +121,61 @@ func (s *MemoryStore) step(sh *shard, now int64, expired *[removeStep]*entry) (n
 	return n, now
 }
 
-// notice wakes the remover if, at now, it is late, or would be for an entry that is
-// due at the given second. The first happens with a clock that is set by a test.
+// notice wakes the remover if it is late at now, or would be late for an entry
+// that is due at the given second. It is late if a test has set its clock.
 func (s *MemoryStore) notice(now, at int64) {
 	if due := s.due.Load(); now < due && at >= due {
 		return
 	}
 	select {
 	case s.wake <- struct{}{}:
-	default: // it has been asked already
+	default: // it is about to look anyway
 	}
 }
 
-// A queue is a heap of entries, the one that is due first at the front. Each entry
-// knows its place in it, so that a deleted one can leave at once. The front may be
-// due later than the queue says, never earlier.
+// A queue is a heap of entries (container/heap): the one that expires first is
+// in front. Each entry knows its position, so that a deleted one is removed at
+// once. An entry may expire later than the queue says, never earlier.
 type queue []queued
 
 type queued struct {
-	at int64 // unix second
-	e  *entry
+	over int64 // unix second
+	e    *entry
 }
 
-func (q *queue) push(e *entry, at int64) {
-	*q = append(*q, queued{at, e})
-	q.up(len(*q) - 1)
-}
-
-// drop takes e out, wherever it stands.
-func (q *queue) drop(e *entry) {
-	h := *q
-	i, last := int(e.pos), len(h)-1
-	moved := h[last]
-	h[last] = queued{}
-	*q = h[:last]
-	if i == last {
-		return
-	}
-	h[i] = moved
-	q.down(i)
-	q.up(int(moved.e.pos))
-}
-
-// advance moves e forward if it is due at an earlier second than it stands for.
-func (q queue) advance(e *entry, at int64) {
-	if i := int(e.pos); at < q[i].at {
-		q[i].at = at
-		q.up(i)
+// advance moves e forward if it expires earlier than the queue says.
+func (q *queue) advance(e *entry) {
+	if i := int(e.pos); e.over() < (*q)[i].over {
+		q.fix(i)
 	}
 }
 
-// postpone moves the front back to where it belongs.
-func (q queue) postpone(at int64) {
-	q[0].at = at
-	q.down(0)
+// fix moves the entry at i to where it belongs.
+func (q *queue) fix(i int) {
+	(*q)[i].over = (*q)[i].e.over()
+	heap.Fix(q, i)
 }
 
-func (q queue) up(i int) {
-	x := q[i]
-	for i > 0 {
-		parent := (i - 1) / 2
-		if q[parent].at <= x.at {
-			break
-		}
-		q.put(i, q[parent])
-		i = parent
-	}
-	q.put(i, x)
+// Len implements heap.Interface, and so do the methods below.
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool { return q[i].over < q[j].over }
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].e.pos, q[j].e.pos = int32(i), int32(j)
 }
 
-func (q queue) down(i int) {
-	x := q[i]
-	for {
-		child := 2*i + 1
-		if child >= len(q) {
-			break
-		}
-		if right := child + 1; right < len(q) && q[right].at < q[child].at {
-			child = right
-		}
-		if x.at <= q[child].at {
-			break
-		}
-		q.put(i, q[child])
-		i = child
-	}
-	q.put(i, x)
+func (q *queue) Push(x any) {
+	e := x.(*entry) // not a queued: the conversion to any would allocate
+	e.pos = int32(len(*q))
+	*q = append(*q, queued{e.over(), e})
 }
 
-func (q queue) put(i int, x queued) {
-	q[i] = x
-	x.e.pos = int32(i)
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	e := (*q)[last].e
+	(*q)[last] = queued{}
+	*q = (*q)[:last]
+	return e
 }

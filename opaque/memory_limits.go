@@ -10,28 +10,27 @@ import (
 const (
 	defaultAnonymousPercent = 75
 
-	// A renewal may take a sixteenth of MaxBytes beyond it: the marker that it
-	// leaves is small, but the old session is only given up once the new one is
-	// there.
+	// A renewal may take a sixteenth of MaxBytes beyond it: both sessions are
+	// there until the old one is replaced by a small marker.
 	renewalShare = 16
 )
 
-// limits counts what a store holds, and refuses what is too much.
+// limits counts what a store holds, and refuses new items when it is full.
 //
-// Each session has a place. A renewal makes a second item for it, and leaves the
-// first one as a marker until that is over; both together have one place. So a
-// visitor whose session is in a full store can log in.
+// Each session has a place. A renewal makes a second item for the session, and
+// the first one becomes a marker until it expires. Both together have one
+// place, so a visitor whose session is in a full store can log in.
 type limits struct {
 	maxPlaces, maxBytes     int64
-	anonymousPlaces         int64 // of maxPlaces: what sessions without a subject may take
-	anonymousBytes          int64 // of maxBytes, likewise
+	anonymousPlaces         int64 // of maxPlaces, for sessions without a subject
+	anonymousBytes          int64 // of maxBytes, for sessions without a subject
 	items                   atomic.Int64
-	places, anonymous       atomic.Int64 // all that are taken; by items without a subject
+	places, anonymous       atomic.Int64 // taken places: all, and without a subject
 	bytes, bytesOfAnonymous atomic.Int64 // as MemoryConfig.MaxBytes counts them
 }
 
 func (l *limits) set(c MemoryConfig) {
-	part := func(n int64) int64 { // without an overflow
+	part := func(n int64) int64 { // n*percent/100, which could overflow
 		percent := int64(c.AnonymousPercent)
 		return max(1, n/100*percent+n%100*percent/100)
 	}
@@ -39,8 +38,8 @@ func (l *limits) set(c MemoryConfig) {
 	l.anonymousPlaces, l.anonymousBytes = part(l.maxPlaces), part(l.maxBytes)
 }
 
-// enter counts a new item. tookPlace says that it has the place of the one that it
-// replaces.
+// enter counts a new item. tookPlace says that the item has taken the place of
+// the one that it replaces.
 func (l *limits) enter(e *entry, tookPlace bool) error {
 	if err := l.grow(e, e.size(), tookPlace); err != nil {
 		return err
@@ -58,7 +57,8 @@ func (l *limits) enter(e *entry, tookPlace bool) error {
 
 func (l *limits) place(e *entry) error {
 	if e.anonymous && !addWithin(&l.anonymous, 1, l.anonymousPlaces) {
-		return fmt.Errorf("opaque: the memory store holds %d sessions without a subject, and takes no more of them: raise MaxSessions or AnonymousPercent, or use a store outside this process: %w", l.anonymousPlaces, session.Unavailable)
+		return full("holds %d sessions without a subject, and takes no more of them: "+
+			"raise MaxSessions or AnonymousPercent", l.anonymousPlaces)
 	}
 	if addWithin(&l.places, 1, l.maxPlaces) {
 		return nil
@@ -66,18 +66,25 @@ func (l *limits) place(e *entry) error {
 	if e.anonymous {
 		l.anonymous.Add(-1)
 	}
-	return fmt.Errorf("opaque: the memory store is full with %d sessions: raise MaxSessions, or use a store outside this process: %w", l.maxPlaces, session.Unavailable)
+	return full("is full with %d sessions: raise MaxSessions", l.maxPlaces)
 }
 
-// grow counts n bytes more for e; a negative n gives them back. A renewal may go
-// beyond the limit.
+// full says what to do about a limit.
+func full(format string, limit int64) error {
+	return fmt.Errorf("opaque: the memory store "+format+", or use a store outside this process: %w",
+		limit, session.Unavailable)
+}
+
+// grow counts n more bytes for e; n may be negative. A renewal may go beyond
+// the limit.
 func (l *limits) grow(e *entry, n int64, renewal bool) error {
 	limit := l.maxBytes
 	if renewal {
 		limit += limit / renewalShare
 	}
 	if e.anonymous && !addWithin(&l.bytesOfAnonymous, n, l.anonymousBytes) {
-		return fmt.Errorf("opaque: the memory store holds %d bytes of sessions without a subject, and takes no more of them: raise MaxBytes or AnonymousPercent, or use a store outside this process: %w", l.anonymousBytes, session.Unavailable)
+		return full("holds %d bytes of sessions without a subject, and takes no more of them: "+
+			"raise MaxBytes or AnonymousPercent", l.anonymousBytes)
 	}
 	if addWithin(&l.bytes, n, limit) {
 		return nil
@@ -85,10 +92,10 @@ func (l *limits) grow(e *entry, n int64, renewal bool) error {
 	if e.anonymous {
 		l.bytesOfAnonymous.Add(-n)
 	}
-	return fmt.Errorf("opaque: the memory store is full with %d bytes: raise MaxBytes, or use a store outside this process: %w", l.maxBytes, session.Unavailable)
+	return full("is full with %d bytes: raise MaxBytes", l.maxBytes)
 }
 
-// leave gives back all that e takes.
+// leave counts that e has left the store.
 func (l *limits) leave(e *entry) {
 	_ = l.grow(e, -e.size(), false)
 	l.items.Add(-1)
@@ -101,9 +108,8 @@ func (l *limits) leave(e *entry) {
 	}
 }
 
-// crowded reports that no more places may be tookPlace: there are as many items
-// without a place as there are places. An account that renews in a loop comes to
-// that end.
+// crowded reports that there are as many markers as places may be, so that a
+// renewal needs a place of its own. It stops an account that renews in a loop.
 func (l *limits) crowded() bool { return l.items.Load()-l.places.Load() >= l.maxPlaces }
 
 // addWithin adds n to v, unless n is positive and v would pass limit.
@@ -123,9 +129,9 @@ func addWithin(v *atomic.Int64, n, limit int64) bool {
 	}
 }
 
-// takePlace takes the place of the item that a new one is going to replace. A
-// session without a subject yields its place to a login, but not to another one
-// without: whoever has no account could pile up items.
+// takePlace takes the place of the item that a new one is going to replace. An
+// anonymous item can't take a place: somebody without an account could pile up
+// markers.
 func (s *MemoryStore) takePlace(item Item) bool {
 	if item.Instead == "" || item.Anonymous || s.limits.crowded() {
 		return false
@@ -145,13 +151,13 @@ func (s *MemoryStore) takePlace(item Item) bool {
 	return true
 }
 
-// returnPlace undoes takePlace: the new item could not be kept.
+// returnPlace undoes takePlace when the store did not take the new item.
 func (s *MemoryStore) returnPlace(key string) {
 	sh := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	e := sh.items[key]
-	if e == nil { // it was removed meanwhile, without a place
+	if e == nil { // it was removed meanwhile, while it had no place
 		s.limits.places.Add(-1)
 		return
 	}

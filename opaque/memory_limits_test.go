@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// anonymousItem is an item of a session without a subject, ownedItem of one with.
+// anonymousItem is an item of a session without a subject, ownedItem of one
+// with.
 func anonymousItem() opaque.Item {
 	item := ownedItem()
 	item.Anonymous = true

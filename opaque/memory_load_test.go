@@ -24,8 +24,8 @@ func memorySoak(n int) int {
 	return n
 }
 
-// TestMemoryAgainstAModel does random things while time passes, and compares with a
-// store that looks at everything at every second.
+// TestMemoryAgainstAModel does random things while time passes, and compares
+// with a store that looks at everything at every second.
 func TestMemoryAgainstAModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const linger = 20 * time.Second

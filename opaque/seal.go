@@ -8,14 +8,15 @@ import (
 	"encoding/binary"
 )
 
-// sealInfo separates this use of a credential from any other (RFC 5869, Section 3.2).
+// sealInfo separates this use of a credential from any other (RFC 5869, Section
+// 3.2).
 const sealInfo = "cloakroom opaque record 1"
 
-// A sealer seals what is kept under one credential. Its key is derived from
-// that credential, which the store never sees.
+// A sealer encrypts the data under one credential. Its key is derived from that
+// credential, which the store never sees.
 //
-// AES-GCM here draws its nonce at random: two requests may seal different
-// content for the same version, though only one of them is kept.
+// Its AES-GCM uses random nonces: two requests may seal different content for
+// the same version, though the store keeps only one of them.
 type sealer struct {
 	aead cipher.AEAD
 	key  string // of the store
@@ -24,7 +25,7 @@ type sealer struct {
 func newSealer(credential, key string) sealer {
 	secret, err := hkdf.Key(sha256.New, []byte(credential), nil, sealInfo, 32)
 	if err != nil {
-		panic("opaque: internal error: " + err.Error()) // 32 bytes are never too many
+		panic("opaque: internal error: " + err.Error()) // HKDF can make far more than 32 bytes
 	}
 	block, err := aes.NewCipher(secret)
 	if err != nil {
@@ -37,15 +38,15 @@ func newSealer(credential, key string) sealer {
 	return sealer{aead: aead, key: key}
 }
 
-// seal returns kind followed by plaintext, sealed for this place and version.
+// seal returns kind followed by plaintext, encrypted for this key and version.
 func (s sealer) seal(kind byte, version uint64, plaintext []byte) []byte {
 	dst := make([]byte, 1, 1+len(plaintext)+s.aead.Overhead())
 	dst[0] = kind
 	return s.aead.Seal(dst, nil, plaintext, s.bound(kind, version))
 }
 
-// open returns what seal was given. What was sealed for another place, another
-// version or as another kind doesn't open.
+// open returns the plaintext that seal was given. It fails if the data were
+// sealed for another key, another version or as another kind.
 func (s sealer) open(version uint64, data []byte) ([]byte, error) {
 	plaintext, err := s.aead.Open(nil, nil, data[1:], s.bound(data[0], version))
 	if err != nil {
@@ -54,14 +55,10 @@ func (s sealer) open(version uint64, data []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-// bound is the additional data that ties a sealed item to its place.
+// bound returns the additional data that binds an item to its key and version.
 func (s sealer) bound(kind byte, version uint64) []byte {
 	b := make([]byte, 0, 1+8+len(s.key))
 	b = append(b, kind)
 	b = binary.BigEndian.AppendUint64(b, version)
 	return append(b, s.key...)
 }
-
-// InProcess says that the store's memory is the application's own, so that a
-// [Carrier] needn't seal records in it.
-func (s *MemoryStore) InProcess() bool { return true }

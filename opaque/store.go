@@ -10,103 +10,111 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A Store keeps items under keys. [MemoryStore] is one; package storetest has
+// A Store keeps items under keys. [MemoryStore] is one. Package storetest has
 // the tests that every other one must pass.
 //
-// There is no plain write. A write that doesn't look at what is stored would let
-// a slow request bring back a session that was logged out meanwhile. So only
+// There is no plain write: a write that does not look at what is stored would
+// let a slow request bring back a session that was logged out meanwhile. Only
 // Create makes an item, and an item changes only at the version at which it was
 // read. Each method takes effect at one instant between its call and its
-// return, and methods may be called concurrently.
+// return. Methods may be called concurrently.
 //
 // A key is the SHA-256 of a credential in base64url: 43 characters, and
-// case-sensitive. Keys are never used again, so a store keeps nothing of a
+// case-sensitive. Keys are never used again, so a store need not remember a
 // deleted item.
 //
-// An item is over from the earlier of its IdleDeadline and Deadline on. A store
-// may keep it for a while, and Get may return it, so that a visitor who comes
-// back late can be told; but it can't be changed any more. An item that isn't
-// over is never dropped.
+// An item has expired from the earlier of its IdleDeadline and Deadline on. It
+// can't be changed any more. A store may keep it for a while, and Get may
+// return it, so that a visitor who comes back late can be told. A store never
+// drops an item before it has expired.
 //
-// An error means that the store could not tell, or could not keep, and wraps
-// [session.Unavailable]; the operation may or may not have happened. If the
-// context is done before the call, that is such an error too, and nothing has
-// happened. Exceptions: [session.Conflict] as Create says, [session.BadValue]
-// for an item that isn't valid, [session.TooLarge] for one that is beyond the
-// store's limit; then nothing has happened either. Errors never contain data.
+// An error means that the store could not answer, or could not keep the item.
+// It wraps [session.Unavailable], and the operation may or may not have
+// happened. If the context is done before the call, that is such an error too,
+// and nothing has happened. Three errors mean that nothing has happened and
+// nothing is out of order with the store: [session.Conflict] as Create says,
+// [session.BadValue] for an item that is not valid, and [session.TooLarge] for
+// one that is beyond the store's limit. Errors never contain data.
 type Store interface {
-	// Get returns the item under key. ok is false, without an error, if there is none.
+	// Get returns the item under key. If there is none, ok is false and err is
+	// nil.
 	Get(ctx context.Context, key string) (item Item, ok bool, err error)
 
-	// Create keeps item under key, which is not in use. If it is, the error wraps
-	// [session.Conflict], and what is stored stays as it is.
+	// Create keeps item under key. If the key is in use, the error wraps
+	// [session.Conflict], and the stored item does not change.
 	Create(ctx context.Context, key string, item Item) error
 
-	// Swap replaces the whole item under key by item, if the one that is stored has
-	// this version and isn't over. Otherwise ok is false and nothing has changed:
-	// somebody else was faster, or the session has ended. Of several concurrent
-	// swaps from one version one succeeds. item.Version must be above version.
+	// Swap replaces the whole item under key if the stored one has this version
+	// and has not expired. Otherwise ok is false and nothing has changed: another
+	// request was faster, or the session has ended. Of several concurrent swaps
+	// from one version exactly one succeeds. item.Version must be above version.
 	Swap(ctx context.Context, key string, version uint64, item Item) (ok bool, err error)
 
 	// Touch records activity. It moves SeenAt and IdleDeadline forward, each
-	// independently and never back; IdleDeadline at most to the item's Deadline.
-	// Nothing else changes, so a Swap from the item's version still succeeds. ok is
-	// false if there is no item, or it is over; Touch never creates one.
+	// independently, and never back. IdleDeadline moves at most to the item's
+	// Deadline. Nothing else changes, so a Swap from the item's version still
+	// succeeds. If there is no item or it has expired, ok is false.
 	Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (ok bool, err error)
 
 	// Delete removes the item under key. It succeeds if there is none.
 	Delete(ctx context.Context, key string) error
 }
 
-// An Item is what a Store keeps under a key. Its instants are whole seconds; a
+// An InProcessStore is a [Store] that can keep its items in the memory of the
+// application itself. A [Carrier] does not encrypt records there: somebody who
+// can read that memory can read the sessions in use as well.
+type InProcessStore interface {
+	Store // with the same contract
+
+	// InProcess reports whether items stay in the memory of this process. A store
+	// that wraps another one returns what that one does.
+	InProcess() bool
+}
+
+// An Item is what a Store keeps under a key. Its instants are whole seconds: a
 // store drops fractions.
 type Item struct {
-	Version      uint64    // at least 1; raised by each Swap, left alone by Touch
+	Version      uint64    // at least 1; each Swap raises it, Touch does not
 	SeenAt       time.Time // the last activity that was recorded
-	IdleDeadline time.Time // required: over at this instant, unless Touch moves it
-	Deadline     time.Time // required: over at this instant, whatever happens
+	IdleDeadline time.Time // required: the item expires then, unless Touch moves it
+	Deadline     time.Time // required: the item expires then in any case
 
-	// Data is opaque to the store, binary, and may be empty. Once handed to a store
-	// or returned by it, its bytes are never modified, by either side, so a store in
-	// memory needn't copy them.
+	// Data is binary, may be empty, and means nothing to the store. Neither side
+	// modifies its bytes once they were handed to a store or returned by it, so a
+	// store in memory need not copy them.
 	Data []byte
 
-	// Anonymous says that nobody is logged in: anybody can make many such items. It
-	// is a hint for Create. A store with limits may use it, need not keep it, and
-	// doesn't return it.
+	// Anonymous says that nobody is logged in. Anybody can make many such items,
+	// so a store may keep fewer of them. It is a hint for Create: a store need not
+	// keep it, and does not return it.
 	Anonymous bool
 
-	// Instead is the key of the item that this one is going to replace; "" if there
-	// is none. It is a hint like Anonymous.
+	// Instead is the key of the item that this one is going to replace, or "". It
+	// is a hint like Anonymous.
 	Instead string
 }
 
-// Validate reports what makes the item unfit for a store, as an error that wraps
-// [session.BadValue]. A store calls it in Create and Swap.
-func (it Item) Validate() error {
+// OverAt returns the instant at which the item expires: the earlier of
+// IdleDeadline and Deadline.
+func (it Item) OverAt() time.Time { return instant.Earliest(it.IdleDeadline, it.Deadline) }
+
+// Validate returns an error that wraps [session.BadValue] if a store can't take
+// the item. Create calls it with 0, Swap with the version that the item
+// replaces. If a new version could be at or below the old one, two swaps from
+// one version could both succeed.
+func (it Item) Validate(replaces uint64) error {
 	var errs []error
-	if it.Version == 0 {
+	switch {
+	case it.Version == 0:
 		errs = append(errs, errors.New("its Version must be at least 1"))
+	case it.Version <= replaces:
+		errs = append(errs, fmt.Errorf("its Version %d must be above %d, which it replaces", it.Version, replaces))
 	}
 	if it.IdleDeadline.IsZero() || it.Deadline.IsZero() {
-		errs = append(errs, errors.New("both IdleDeadline and Deadline are required, or the item would stay for ever"))
+		errs = append(errs, errors.New("both IdleDeadline and Deadline are required, or it would never expire"))
 	}
 	if errs == nil {
 		return nil
 	}
 	return fmt.Errorf("opaque: item: %w: %w", errors.Join(errs...), session.BadValue)
-}
-
-// OverAt returns the instant at which the item is over: the earlier of
-// IdleDeadline and Deadline.
-func (it Item) OverAt() time.Time { return instant.Earliest(it.IdleDeadline, it.Deadline) }
-
-// ValidateSwap reports what makes Swap(version, item) a mistake of the caller, as
-// an error that wraps [session.BadValue]. Without the rule on versions two swaps
-// from one version could both succeed.
-func (it Item) ValidateSwap(version uint64) error {
-	if it.Version <= version {
-		return fmt.Errorf("opaque: swap of version %d to version %d: the new version must be above the old: %w", version, it.Version, session.BadValue)
-	}
-	return it.Validate()
 }

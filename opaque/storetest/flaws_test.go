@@ -119,7 +119,7 @@ func (s *store) Create(ctx context.Context, key string, it opaque.Item) error {
 	if err := s.done(ctx); err != nil {
 		return err
 	}
-	if err := it.Validate(); err != nil && s.flaw != createAnythingGoes {
+	if err := it.Validate(0); err != nil && s.flaw != createAnythingGoes {
 		return err
 	}
 	s.mu.Lock()
@@ -137,7 +137,7 @@ func (s *store) Swap(ctx context.Context, key string, version uint64, it opaque.
 	if err := s.done(ctx); err != nil {
 		return false, err
 	}
-	if err := it.ValidateSwap(version); err != nil && s.flaw != swapSameVersion {
+	if err := it.Validate(version); err != nil && s.flaw != swapSameVersion {
 		return false, err
 	}
 	s.mu.Lock()
@@ -261,8 +261,8 @@ func (s *store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// TestEveryFlawIsFound is the proof that the suite tests something: each flaw is
-// found by the rules that are about it, and a store without flaws passes.
+// TestEveryFlawIsFound is the proof that the suite tests something: each flaw
+// is found by the rules that are about it, and a store without flaws passes.
 func TestEveryFlawIsFound(t *testing.T) {
 	tests := map[flaw]struct{ name, rules string }{
 		none:               {"none", ""},
@@ -332,8 +332,8 @@ func TestEveryFlawIsFound(t *testing.T) {
 	}
 }
 
-// find returns what r finds in a store with the flaw. A race has several tries: no
-// single one is sure to hit.
+// find returns what r finds in a store with the flaw. A race has several tries:
+// no single one is sure to hit.
 func find(ctx context.Context, r rule, f flaw) error {
 	for range 50 {
 		if err := r.check(ctx, newStore(f)); err != nil {

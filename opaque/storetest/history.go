@@ -17,11 +17,11 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A history is what a few callers did with one key, and when. It is right if there
-// is an order of the operations, each somewhere between its call and its return,
-// in which a store that does one thing at a time would have answered the same. The
-// search for that order is by Wing and Gong, with a memory of where it has been
-// (Lowe, "Testing for Linearizability").
+// A history is what a few callers did with one key, and when. It is right if
+// there is an order of the operations, each somewhere between its call and its
+// return, in which a store that does one thing at a time would have answered
+// the same. The search for that order is by Wing and Gong, with a memory of
+// where it has been (Lowe, "Testing for Linearizability").
 
 const (
 	historyCallers = 4
@@ -165,7 +165,8 @@ func stateOf(it opaque.Item) state {
 	return state{live: true, version: it.Version, data: string(it.Data), seen: it.SeenAt.Unix(), idle: it.IdleDeadline.Unix(), end: it.Deadline.Unix()}
 }
 
-// An operation is what was asked and answered. With an error the answer is unknown.
+// An operation is what was asked and answered. With an error the answer is
+// unknown.
 type operation struct {
 	caller           int
 	kind             kind
@@ -176,7 +177,8 @@ type operation struct {
 	called, returned int64 // order among all calls and returns
 }
 
-// next returns the state after op took effect in s, and whether its answer fits.
+// next returns the state after op took effect in s, and whether its answer
+// fits.
 func (op *operation) next(s state) (state, bool) {
 	after, ok := s, s.live
 	switch op.kind {

@@ -6,12 +6,12 @@
 //		storetest.Run(t, func(t *testing.T) opaque.Store { return mystore.New(…) })
 //	}
 //
-// A store that passes keeps what Store promises to the carrier: no update is lost,
-// nothing comes back after it was deleted, and activity never revives, rewrites or
-// prolongs a session. Part of that are random concurrent histories, each of which
-// must be explained by some order of its operations (linearizability). Run the
-// tests with the race detector. With CLOAKROOM_SOAK=1 in the environment the races
-// run 50 times as long.
+// A store that passes keeps what Store promises to the carrier: no update is
+// lost, nothing comes back after it was deleted, and activity never revives,
+// rewrites or prolongs a session. Part of that are random concurrent histories,
+// each of which must be explained by some order of its operations
+// (linearizability). Run the tests with the race detector. With
+// CLOAKROOM_SOAK=1 in the environment the races run 50 times as long.
 package storetest
 
 import (
@@ -28,9 +28,10 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Run tests stores that newStore makes; each test gets one of its own, so newStore
-// may also return a shared one. The store's clock must be the real one, give or
-// take a few seconds. newStore registers whatever must be closed with t.Cleanup.
+// Run tests stores that newStore makes; each test gets one of its own, so
+// newStore may also return a shared one. The store's clock must be the real
+// one, give or take a few seconds. newStore registers whatever must be closed
+// with t.Cleanup.
 func Run(t *testing.T, newStore func(t *testing.T) opaque.Store) {
 	t.Helper()
 	for _, r := range rules() {
@@ -51,8 +52,8 @@ type rule struct {
 
 func rules() []rule { return append(singleRules(), raceRules()...) }
 
-// A probe calls a store and keeps the first thing that is wrong; what comes after
-// it is skipped.
+// A probe calls a store and keeps the first thing that is wrong; what comes
+// after it is skipped.
 type probe struct {
 	ctx   context.Context
 	store opaque.Store
@@ -190,8 +191,8 @@ func soak(rounds int) int {
 // failed is the error of a method that should have succeeded.
 func failed(method string, err error) error { return fmt.Errorf("%s failed: %w", method, err) }
 
-// missed is the error of a method that should have found an item: it failed with
-// err or, if that is nil, found none.
+// missed is the error of a method that should have found an item: it failed
+// with err or, if that is nil, found none.
 func missed(method string, err error) error {
 	if err != nil {
 		return failed(method, err)
@@ -199,8 +200,8 @@ func missed(method string, err error) error {
 	return fmt.Errorf("%s found no item where one lives", method)
 }
 
-// unavailable reports what is wrong with the error of an operation whose context
-// was done before the call.
+// unavailable reports what is wrong with the error of an operation whose
+// context was done before the call.
 func unavailable(method string, err error) error {
 	if err == nil {
 		return fmt.Errorf("%s with a context that was done succeeded", method)
