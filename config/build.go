@@ -57,9 +57,8 @@ type Options struct {
 	// Signers sign with the private keys that live in a KMS or an HSM; see keys.File.
 	Signers []crypto.Signer
 
-	// CrossOrigin decides which requests from other origins are let through, instead
-	// of Config.CrossOrigin. If nil, unsafe requests are, from the origins that
-	// Config.CrossOrigin trusts.
+	// CrossOrigin decides which unsafe requests from other origins are let through.
+	// If nil, Config.CrossOrigin decides.
 	CrossOrigin *http.CrossOriginProtection
 
 	// Now is the clock. If nil, time.Now.

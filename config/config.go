@@ -1,9 +1,9 @@
 // Package config turns one part of an application's configuration into sessions.
 //
 // Write it as YAML or JSON and read it with [Load] or [Parse]; lay environment
-// variables over it with [FromEnv]; or make a [Config] a field of the
-// application's own struct, with a name of its own, and decode that with
-// encoding/json, gopkg.in/yaml.v3 or goccy/go-yaml: it decodes itself, as strictly.
+// variables over it with [FromEnv]; or make a [Config] a named field of the
+// application's own struct, such as Sessions, and decode that with encoding/json,
+// gopkg.in/yaml.v3 or goccy/go-yaml: it decodes itself, as strictly.
 //
 //	mode: stateless
 //	keys:
@@ -106,20 +106,22 @@ const (
 
 // A KeysConfig says where the keys of session tokens are.
 type KeysConfig struct {
-	// File is the key file that keygen made, or Create. Modes stateless and auto need it.
-	// A relative path starts at the working directory.
+	// File is the key file: keygen init makes it, or the application with Create.
+	// Modes stateless and auto need it. A relative path starts at the working
+	// directory.
 	File string `yaml:"file,omitempty" json:"file,omitzero" env:"KEYSET"`
 
-	// PassphraseFile or KEKFile is the file with the passphrase, or with the key of 32 bytes, that File is
-	// encrypted under; PassphraseEnv or KEKEnv is the environment variable with
-	// it. At most one of them; none for a File that is not encrypted.
+	// PassphraseFile or KEKFile is the file with the passphrase, or with the key
+	// of 32 bytes, that File is encrypted under; PassphraseEnv or KEKEnv is the
+	// environment variable with it. At most one of them; none for a File that is
+	// not encrypted.
 	PassphraseFile string `yaml:"passphrase_file,omitempty" json:"passphrase_file,omitzero"`
 	PassphraseEnv  string `yaml:"passphrase_env,omitempty" json:"passphrase_env,omitzero"` // see PassphraseFile
 	KEKFile        string `yaml:"kek_file,omitempty" json:"kek_file,omitzero"`             // see PassphraseFile
 	KEKEnv         string `yaml:"kek_env,omitempty" json:"kek_env,omitzero"`               // see PassphraseFile
 
-	// Reload is how often File is looked at for changes. 0 means 30 seconds. The policy of
-	// the keys must allow for it (keygen policy --reload-interval).
+	// Reload is how often File is looked at for changes. 0 means 30 seconds. The
+	// policy of the keys must allow for it (keygen policy --reload-interval).
 	Reload Duration `yaml:"reload,omitempty" json:"reload,omitzero"`
 
 	// Create makes File if there is none when the application starts, as keygen
@@ -128,9 +130,10 @@ type KeysConfig struct {
 	// refuse the tokens of the others.
 	Create bool `yaml:"create,omitempty" json:"create,omitzero"`
 
-	// Rotate keeps the keys in rotation from within this process, which must be able to write File and
-	// its directory. Several instances that share the file may all do so. Leave it out where keygen does it, or where File
-	// is mounted to be read only.
+	// Rotate keeps the keys in rotation from within this process, which must be
+	// able to write File and its directory. Several instances that share the file
+	// may all do so. Leave it out where keygen does it, or where File is mounted
+	// read-only.
 	Rotate bool `yaml:"rotate,omitempty" json:"rotate,omitzero"`
 
 	// InsecureGroupReadable accepts a File that its group can read, as Kubernetes

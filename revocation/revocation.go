@@ -100,9 +100,9 @@ type Config struct {
 	Report func(error)
 
 	// OnEnd is told that EndSubject or EndOthers has ended the sessions of a
-	// subject, or EndAll all there are, with the subject "". They have ended also
-	// if err is not nil, which is what the caller gets. OnEnd is called on the
-	// caller's goroutine, with no lock held.
+	// subject, or EndAll all there are, with the subject "". err is the error that
+	// the caller gets; the sessions have ended even if it is not nil. OnEnd is called
+	// on the caller's goroutine, with no lock held.
 	OnEnd func(ctx context.Context, subject string, err error)
 
 	// Now is the clock. If nil, time.Now.

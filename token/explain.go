@@ -25,7 +25,7 @@ type Explanation struct {
 
 // Explain takes a token apart. Without a ring, or with one that lacks its keys,
 // it shows what can be seen without. An error means that it is no token at all.
-// Why a token fails, [Diagnose] says, without showing what is in it.
+// [Diagnose] says why a token fails, without showing what is in it.
 func Explain(ctx context.Context, ring *keys.Ring, token string, now time.Time) (*Explanation, error) {
 	if ring == nil {
 		ring = &keys.Ring{}

@@ -218,6 +218,6 @@ func checkName(field, name string, required bool) error {
 // have this method.
 type KeySet interface {
 	// Key returns the key called kid if it may verify at now. Errors other than
-	// those of package keys say that it could not be told.
+	// those of package keys mean that the keys could not be read or fetched.
 	Key(ctx context.Context, kid string, now time.Time) (*keys.Key, error)
 }
