@@ -15,10 +15,10 @@ import (
 // (RFC 6265bis, Section 5.6). New sees to it that credentials fit.
 const maxCookieBytes = 4096
 
-// MoveGrace is how long a credential that was moved to another carrier still
+// moveGrace is how long a credential that was moved to another carrier still
 // leads to the session: for the other requests of the same page, and for a
 // visitor whose response got lost.
-const MoveGrace = time.Minute
+const moveGrace = time.Minute
 
 // Config says how a [Middleware] keeps sessions.
 type Config struct {

@@ -71,8 +71,8 @@ func (c Cookie) withDefaults() Cookie {
 
 // make returns the cookie that carries credential. maxAge is in whole seconds,
 // with the meaning that it has in http.Cookie.
-func (c Cookie) make(credential string, maxAge int) *http.Cookie {
-	return &http.Cookie{
+func (c Cookie) make(credential string, maxAge int) http.Cookie {
+	return http.Cookie{
 		Name:        c.Name,
 		Value:       credential,
 		Path:        c.Path,

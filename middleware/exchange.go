@@ -16,7 +16,8 @@ import (
 //
 //	load ─▶ handler, which changes the session ─▶ commit, before the first byte ─▶ finish
 //
-// A handler may call save in between, through session.Session.Save.
+// A handler may call Save in between, through session.Session.Save. How far the
+// request has come is the session's phase, which the exchange enters.
 type exchange struct {
 	m       *Middleware
 	request *http.Request   // as it came in
@@ -29,23 +30,50 @@ type exchange struct {
 
 	// turn lets one goroutine of the request save at a time. It guards what
 	// follows, and is held while a carrier is asked: that is its purpose.
-	turn        sync.Mutex
-	kept        *session.Record // as it is kept now; nil if it is kept nowhere
-	carrier     Carrier         // that keeps it
-	credential  string          // under which it is kept
-	headerSent  bool            // the client can't be given a credential any more
-	undelivered bool            // the client's credential is dead, or will be soon, and it has no other yet
-	ended       bool            // by Destroy
-	left        *session.Record // what is over, with all sessions of its subject, and dropped; see leave
-	gone        error           // why the session is over, as a save has found; kept is then what Destroy ends
-	unsaid      error           // gone, if it has dropped changes of which no caller was told
-	endFailed   bool            // a Destroy could not be carried out, and the client was told
-	rivals      []opened        // the sessions that ambiguous cookies opened; none is used
+	turn    sync.Mutex
+	kept    kept
+	outcome outcome
+	client  client
+	rivals  []kept // the sessions that ambiguous cookies opened; none is used
+}
 
-	elsewhere  error  // why the client may hold, or be about to hold, a better cookie than we could send
-	presented  bool   // the client sent some cookie of the name
-	held       string // the credential that the client holds, as far as we know
-	persistent bool   // whether the client's cookie outlives the browser, as far as we know
+// kept is a session as it is kept; without a record it is kept nowhere.
+type kept struct {
+	rec        *session.Record
+	carrier    Carrier // that keeps it
+	credential string  // under which it is kept
+}
+
+// An outcome is what has become of the session.
+type outcome struct {
+	is   fate
+	why  error           // of lost: what a save has found
+	left *session.Record // the last that this request has ended with its subject; see leave
+}
+
+// A fate says whether a session has ended, and how.
+type fate uint8
+
+const (
+	lives       fate = iota // or there is none
+	lost                    // it was found to be over; kept is what a Destroy ends; a login may follow
+	undestroyed             // a Destroy could not be carried out, and the client was told
+	destroyed               // by Destroy
+)
+
+// A client is what the client holds, as far as we know, and what it is owed.
+type client struct {
+	sentCookie bool   // it has sent some cookie of the name
+	holds      string // the credential that it holds
+	persistent bool   // whether its cookie outlives the browser
+	newer      error  // why it may hold, or be about to hold, a better cookie than we could send
+
+	// owedCookie says that the credential that the client holds is dead, or will
+	// be soon: it gets the new one even if the response is an error.
+	owedCookie bool
+
+	// owedError says why changes were dropped of which no caller was told yet.
+	owedError error
 }
 
 // A scope is the context that the handler's is made of. It tells an inner use of
@@ -73,14 +101,10 @@ func newExchange(m *Middleware, w http.ResponseWriter, r *http.Request) *exchang
 	return x
 }
 
-// begin starts the session of the request with what load has found.
-func (x *exchange) begin(found opened) {
-	x.kept, x.carrier, x.credential = found.rec, found.carrier, found.current
-	x.held = found.presented
-	if found.rec != nil {
-		x.persistent = found.rec.Persistent
-	}
-	x.session, x.control = session.Begin(found.rec, session.Options{
+// begin starts the session of the request with what was found.
+func (x *exchange) begin(found *finding) {
+	x.kept, x.rivals, x.client = found.session, found.rivals, found.client
+	x.session, x.control = session.Begin(x.kept.rec, session.Options{
 		Policy:     x.m.c.Policy,
 		Now:        x.m.c.Now,
 		Persistent: x.m.c.Cookie.Persistent,
@@ -108,12 +132,16 @@ func (x *exchange) serve(next http.Handler) {
 func (x *exchange) panicked() {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	x.control.Finish()
-	if !x.out.begun && (x.undelivered || x.ended) {
+	begun := x.begun()
+	x.control.Close(session.Finished)
+	if !begun && x.mustSetCookie() {
 		x.setHeader(x.out.inner.Header())
 	}
-	x.headerSent = true
 }
+
+// begun reports whether the response has begun, so that the client can't be given
+// another credential.
+func (x *exchange) begun() bool { return x.control.State().Phase > session.BeforeHeader }
 
 // maxSettles is how often a session is saved before the first byte, if other
 // goroutines of the request go on changing it meanwhile.
@@ -124,36 +152,51 @@ const maxSettles = 8
 func (x *exchange) commit(header http.Header) error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	closed := false
 	defer func() {
-		if !closed { // saving has panicked, or failed
-			x.control.Close()
-		}
-		x.headerSent = true
-		if !closed {
-			x.out.reset() // the response is going to be another
+		saved := x.begun()
+		if !saved { // saving has failed, or panicked: the response is going to be another
+			x.control.Close(session.Closed)
+			x.out.reset()
 		}
 		// After a failure too: what was saved before may have ended the credential
 		// that the client holds.
-		if closed || x.undelivered || x.ended {
+		if saved || x.mustSetCookie() {
 			x.setHeader(header)
 		} else {
 			addVaryCookie(header)
 		}
 	}()
+	err := x.settleAll()
+	if err != nil {
+		x.failed(x.kept.rec, err)
+	}
+	return err
+}
+
+// settleAll saves, and enters the phase after the first byte when nothing is left
+// that it would rule out.
+func (x *exchange) settleAll() error {
 	for range maxSettles {
 		if err := x.settle(); err != nil {
-			x.endFailed = x.control.Destroyed()
-			x.failed(x.kept, err)
+			if x.control.State().Destroyed && x.outcome.is != destroyed {
+				x.outcome.is = undestroyed
+			}
 			return err
 		}
-		if closed = x.control.HeaderSent(x.inPlace()); closed {
+		if x.control.Enter(x.phaseAfter()) {
 			return nil
 		}
 	}
-	err := fmt.Errorf("middleware: other goroutines of the request kept changing the session while its response began: %w", session.TooLate)
-	x.failed(x.kept, err)
-	return err
+	return fmt.Errorf("middleware: other goroutines of the request kept changing the session while its response began: %w",
+		session.TooLate)
+}
+
+// phaseAfter returns the phase that follows the first byte.
+func (x *exchange) phaseAfter() session.Phase {
+	if x.inPlace() {
+		return session.HeaderSent
+	}
+	return session.Closed
 }
 
 // commitHijack saves before the connection is taken over. A new credential
@@ -161,19 +204,21 @@ func (x *exchange) commit(header http.Header) error {
 func (x *exchange) commitHijack() error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	if x.undelivered {
+	if x.client.owedCookie {
 		return fmt.Errorf("middleware: the session has a new cookie, which a hijacked connection can't send; send it with status 101 before: %w", session.TooLate)
 	}
-	x.out.begun, x.headerSent = true, true
-	if err := x.settle(); err != nil {
-		x.control.Close()
-		return err
+	if !x.control.Enter(session.HeaderSent) {
+		x.control.Close(session.Closed)
+		return fmt.Errorf("middleware: a login or renewal needs a new cookie, which a hijacked connection can't send; save it before, and send the cookie with status 101: %w", session.TooLate)
 	}
-	if !x.control.HeaderSent(x.inPlace()) {
-		x.control.Close()
-		return fmt.Errorf("middleware: another goroutine changed the session while its connection was hijacked: %w", session.TooLate)
+	err := x.settle()
+	if err == nil && !x.control.Enter(x.phaseAfter()) {
+		err = fmt.Errorf("middleware: another goroutine changed the session while its connection was hijacked: %w", session.TooLate)
 	}
-	return nil
+	if err != nil {
+		x.control.Close(session.Closed)
+	}
+	return err
 }
 
 // bypassed is called when the header has left without the middleware, because
@@ -181,12 +226,14 @@ func (x *exchange) commitHijack() error {
 // cookie is saved; the error is reported even if nothing is lost this time.
 func (x *exchange) bypassed() error {
 	cause := x.commitHijack()
-	x.out.begun = true
 	if cause == nil {
 		cause = session.TooLate
 	}
+	if !x.begun() {
+		x.control.Close(session.Closed)
+	}
 	err := fmt.Errorf("middleware: the handler answered through another ResponseWriter than the middleware's, so no cookie could be sent; wrap the whole framework with Handler: %w", fault.Inner(cause))
-	x.failed(x.kept, err)
+	x.failed(x.kept.rec, err)
 	return err
 }
 
@@ -196,76 +243,27 @@ func (x *exchange) finish() {
 	x.out.begin()
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	defer x.control.Finish()
-	if x.control.Pending() != nil || x.control.Destroyed() && !x.ended && !x.endFailed {
+	defer x.control.Close(session.Finished)
+	now := x.control.State()
+	if !now.Pending.TouchOnly() || now.Destroyed && x.outcome.is < undestroyed {
 		if err := x.settle(); err != nil {
-			x.failed(x.kept, err)
+			x.failed(x.kept.rec, err)
 		}
 	}
 }
 
-// Save implements session.Saver.
-func (x *exchange) Save(ctx context.Context) error {
-	x.turn.Lock()
-	defer x.turn.Unlock()
-	ctx, cancel := x.m.detached(ctx)
-	defer cancel()
-	if err := x.leave(); err != nil {
-		return err
-	}
-	changes := x.control.Pending()
-	switch {
-	case x.control.Destroyed():
-		return x.end(ctx)
-	case x.gone != nil && changes == nil:
-		x.unsaid = nil
-		return x.gone
-	case changes == nil && x.kept == nil:
-		return nil
-	case changes == nil:
-		return x.check(ctx)
-	}
-	return x.persist(ctx, changes)
-}
-
-// settle saves what is pending, or that there was activity.
-func (x *exchange) settle() error {
-	if err := x.leave(); err != nil {
-		return err
-	}
-	changes := x.control.Pending()
-	destroyed := x.control.Destroyed() && !x.ended
-	touch := changes == nil && !destroyed && x.touchDue()
-	if changes == nil && !destroyed && !touch {
-		err := x.unsaid
-		x.unsaid = nil
-		return err
-	}
-	ctx, cancel := x.m.detached(x.ctx)
-	defer cancel()
-	switch {
-	case destroyed:
-		return x.end(ctx)
-	case touch:
-		x.touch(ctx)
-		return nil
-	}
-	return x.persist(ctx, changes)
-}
+// mustSetCookie reports whether the client gets its cookie even if the response
+// is an error.
+func (x *exchange) mustSetCookie() bool { return x.client.owedCookie || x.outcome.is == destroyed }
 
 // setHeader gives the client the credential that it should hold from now on.
 func (x *exchange) setHeader(h http.Header) {
 	addVaryCookie(h)
-	var cookie *http.Cookie
-	switch c := x.m.c.Cookie; {
-	case (x.ended || x.left != nil && x.kept == nil) && (x.presented || x.held != ""):
-		cookie = c.make("", -1)
-	case x.kept != nil && x.gone == nil && (x.credential != x.held || x.kept.Persistent != x.persistent):
-		cookie = c.make(x.credential, c.maxAge(x.kept, x.m.c.Now()))
-	default:
+	cookie, ok := x.cookie()
+	if !ok {
 		return
 	}
-	x.undelivered = false
+	x.client.owedCookie = false
 	h.Add("Set-Cookie", cookie.String())
 	if cookie.Secure {
 		x.warnIfDropped()
@@ -273,5 +271,20 @@ func (x *exchange) setHeader(h http.Header) {
 	noStore(h)
 }
 
+// cookie returns the cookie that the client should get, if any. A session that
+// was lost leaves the cookie alone: the client may hold a newer one.
+func (x *exchange) cookie() (cookie http.Cookie, ok bool) {
+	c, rec := x.m.c.Cookie, x.kept.rec
+	ended := x.outcome.is == destroyed || x.outcome.left != nil && rec == nil
+	changed := rec != nil && (x.kept.credential != x.client.holds || rec.Persistent != x.client.persistent)
+	switch {
+	case ended && x.client.sentCookie:
+		return c.make("", -1), true
+	case !ended && changed && x.outcome.is == lives:
+		return c.make(x.kept.credential, c.maxAge(rec, x.m.c.Now())), true
+	}
+	return http.Cookie{}, false
+}
+
 // inPlace reports whether the session can be saved under its credential.
-func (x *exchange) inPlace() bool { return x.carrier != nil && x.carrier.InPlace() }
+func (x *exchange) inPlace() bool { return x.kept.carrier != nil && x.kept.carrier.InPlace() }

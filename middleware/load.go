@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,63 +24,117 @@ const (
 	maxCookies = 3000
 
 	// maxHops is how often a credential may lead to another before it is given
-	// up: one hop for each move within MoveGrace.
+	// up: one hop for each move within moveGrace.
 	maxHops = 8
 )
 
-// opened is a session as it was found.
-type opened struct {
-	rec       *session.Record
-	carrier   Carrier
-	presented string // by the client
-	current   string // under which the session is kept by now
+// A finding is what the cookies of a request stand for. To find it changes nothing;
+// [exchange.apply] acts on it.
+type finding struct {
+	session kept   // that the request has; none if it is anonymous
+	client  client // what it holds
+	rivals  []kept // sessions that ambiguous cookies opened; none is used
+
+	refusals []refusal // in the order of the cookies
+}
+
+// A refusal is a cookie that opens no session.
+type refusal struct {
+	err  error
+	over kept // the session, if err says that its time is over
 }
 
 // load opens the session that the request's cookies stand for. An error means
 // that the store or the keys could not answer; a credential that opens nothing is
 // no error.
 func (x *exchange) load(r *http.Request) error {
-	lines := r.Header["Cookie"]
-	if len(lines) == 0 {
-		x.withheld(r)
-		x.begin(opened{})
-		return nil
-	}
 	var list [maxTried]string
-	found := x.candidates(lines, list[:0])
-	x.presented = found.any
-	if !found.any {
-		x.withheld(r)
+	found, from := x.m.read(r, list[:0])
+	var err error
+	ctx := x.ctx
+	if len(from.list) > 0 || from.more {
+		var cancel context.CancelFunc
+		ctx, cancel = x.m.bounded(ctx)
+		defer cancel()
+		err = x.m.find(ctx, from, &found)
 	}
-	if len(found.list) == 0 && !found.more {
-		x.begin(opened{})
+	x.apply(ctx, &found)
+	if err == nil {
+		x.begin(&found)
+	}
+	return err
+}
+
+// apply reports the cookies that open nothing, and removes the sessions that are
+// over.
+func (x *exchange) apply(ctx context.Context, found *finding) {
+	for _, refused := range found.refusals {
+		over := refused.over
+		if over.rec == nil {
+			x.event(Refused, nil, refused.err)
+			continue
+		}
+		_ = over.carrier.Forget(ctx, over.credential) // it is over whether or not this succeeds
+		if x.m.timedOut.first(over.rec.ID) {
+			x.event(Ended, over.rec, refused.err)
+			x.m.c.OnTimeout(ctx, over.rec, session.ReasonOf(refused.err))
+		}
+	}
+}
+
+// candidates are the credentials of a request that are worth opening.
+type candidates struct {
+	list []string // of a known form, each once
+	more bool     // there are others, beyond the capacity of list
+}
+
+// read reads the credentials that the cookies hold into list, up to its capacity:
+// whatever a client sends, nothing grows with it.
+func (m *Middleware) read(r *http.Request, list []string) (found finding, from candidates) {
+	from.list = list
+	malformed := false
+	if lines := r.Header["Cookie"]; len(lines) > 0 {
+		for credential := range values(lines, m.c.Cookie.Name) {
+			found.client.sentCookie = true
+			switch {
+			case m.carrier(credential) == nil:
+				malformed = true
+			case slices.Contains(from.list, credential):
+			case len(from.list) == cap(from.list):
+				from.more = true
+			default:
+				from.list = append(from.list, credential)
+			}
+		}
+	}
+	if malformed {
+		found.refuse(fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", m.c.Cookie.Name, session.Malformed))
+	}
+	if !found.client.sentCookie {
+		found.client.newer = m.withheld(r)
+	}
+	return found, from
+}
+
+func (f *finding) refuse(err error) { f.refusals = append(f.refusals, refusal{err: err}) }
+
+// withheld returns an error if the browser may have kept back its cookie: one of
+// SameSite=Strict, when a link on another site led to this page.
+func (m *Middleware) withheld(r *http.Request) error {
+	if m.c.Cookie.SameSite != http.SameSiteStrictMode || r.Header.Get("Sec-Fetch-Site") != "cross-site" {
 		return nil
 	}
-	ctx, cancel := x.m.bounded(x.ctx)
-	defer cancel()
-	best, err := x.choose(ctx, found)
-	if err != nil {
-		return err
-	}
-	x.begin(best)
-	return nil
+	return fmt.Errorf("middleware: the request comes from another site, so the browser keeps back its SameSite=Strict cookie, and a new one would overwrite it; don't write to the session on pages that others link to, or use SameSite=Lax: %w", session.Ended)
 }
 
-// withheld notes that the browser may have kept back its cookie: one of
-// SameSite=Strict, when a link on another site led to this page.
-func (x *exchange) withheld(r *http.Request) {
-	if x.m.c.Cookie.SameSite == http.SameSiteStrictMode && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
-		x.elsewhere = fmt.Errorf("middleware: the request comes from another site, so the browser keeps back its SameSite=Strict cookie, and a new one would overwrite it; don't write to the session on pages that others link to, or use SameSite=Lax: %w", session.Ended)
-	}
-}
-
-// superseded notes, if that is what err says, that the client is about to get
-// a newer cookie, or has it already.
-func (x *exchange) superseded(err error) {
+// superseded returns an error if err says that the client is about to get a
+// newer cookie, or has it already.
+func (m *Middleware) superseded(err error) error {
 	renewed := new(session.SupersededError)
-	if errors.As(err, &renewed) && renewed.Recent(x.m.c.Now()) {
-		x.elsewhere = fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie would overwrite that one's: %w", fault.Inner(err))
+	if !errors.As(err, &renewed) || renewed.At.IsZero() || !m.c.Now().Before(renewed.At.Add(session.SupersededFor)) {
+		return nil
 	}
+	return fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie would overwrite that one's: %w", fault.Inner(err))
 }
 
 // values yields the values of the cookies called name. It reads them as net/http
@@ -108,168 +163,118 @@ func values(lines []string, name string) iter.Seq[string] {
 	}
 }
 
-// candidates are the credentials of a request that are worth opening.
-type candidates struct {
-	list []string // of a known form, each once
-	more bool     // there are others, beyond the capacity of list
-	any  bool     // some cookie of the name was sent
-}
-
-// candidates appends the credentials that the cookies hold to list, up to its
-// capacity: whatever a client sends, nothing grows with it.
-func (x *exchange) candidates(lines, list []string) candidates {
-	found, malformed := candidates{list: list}, false
-	for credential := range values(lines, x.m.c.Cookie.Name) {
-		found.any = true
-		switch {
-		case x.m.carrier(credential) == nil:
-			malformed = true
-		case slices.Contains(found.list, credential):
-		case len(found.list) == cap(found.list):
-			found.more = true
-		default:
-			found.list = append(found.list, credential)
-		}
-	}
-	if malformed {
-		x.event(Refused, nil, fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", x.m.c.Cookie.Name, session.Malformed))
-	}
-	return found
-}
-
 // A look is what a credential opened to.
 type look struct {
 	credential string
-	found      opened
+	found      kept
 	err        error
 }
 
-// choose opens cookies of the same name. Their order tells nothing
+// find opens cookies of the same name. Their order tells nothing
 // (RFC 6265bis, Section 4.2.2): if exactly one opens, it is used; if several
 // open to one session, the newer state is; if they open to different sessions,
-// or there are too many to try, somebody has planted some, and none is used.
-func (x *exchange) choose(ctx context.Context, from candidates) (opened, error) {
+// or there are too many to try, somebody has planted some, and none is used. An
+// error says that the store or the keys could not answer.
+func (m *Middleware) find(ctx context.Context, from candidates, f *finding) error {
 	var looks [maxTried]look
-	var best opened
+	var best kept
 	for i, credential := range from.list {
-		found, err := x.m.open(ctx, credential, looks[:i])
+		found, err := m.open(ctx, credential, looks[:i])
 		looks[i] = look{credential, found, err}
-		over := false
+		why := session.Reason(0)
 		if err == nil {
-			over, err = x.isOver(ctx, &found)
+			found, why, err = m.over(ctx, found)
 		}
 		switch {
 		case session.ReasonOf(err) == session.Unavailable:
-			return opened{}, err
+			return err
 		case err != nil:
-			x.superseded(err)
-			x.event(Refused, nil, err)
-		case over:
+			f.refuse(err)
+			f.client.newer = cmp.Or(m.superseded(err), f.client.newer)
+		case why != 0:
+			f.refusals = append(f.refusals, refusal{fmt.Errorf("middleware: the session is over: %w", why), found})
 		case best.rec == nil:
-			best = found
+			best, f.client.holds, f.client.persistent = found, credential, found.rec.Persistent
 		case best.rec.ID != found.rec.ID:
-			x.rival(found)
-		case newer(found.rec, best.rec):
-			best = found
+			f.rival(found)
+		case found.rec.Newer(best.rec):
+			best, f.client.holds, f.client.persistent = found, credential, found.rec.Persistent
 		}
 	}
-	if !from.more && x.rivals == nil {
-		return best, nil
+	if !from.more && f.rivals == nil {
+		f.session = best
+		return nil
 	}
 	if best.rec != nil {
-		x.rival(best)
+		f.rival(best)
 	}
-	x.event(Refused, nil, fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many; a login ends the others; where their path or domain was changed, change the name too: %w", x.m.c.Cookie.Name, session.Ambiguous))
-	return opened{}, nil
+	f.client.holds, f.client.persistent = "", false
+	f.refuse(fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many; a login ends the others; where their path or domain was changed, change the name too: %w", m.c.Cookie.Name, session.Ambiguous))
+	return nil
 }
 
 // rival records a session that is not used, once per ID, in its newest state.
-func (x *exchange) rival(found opened) {
-	for i, other := range x.rivals {
+func (f *finding) rival(found kept) {
+	for i, other := range f.rivals {
 		if other.rec.ID == found.rec.ID {
-			if newer(found.rec, other.rec) {
-				x.rivals[i] = found
+			if found.rec.Newer(other.rec) {
+				f.rivals[i] = found
 			}
 			return
 		}
 	}
-	x.rivals = append(x.rivals, found)
+	f.rivals = append(f.rivals, found)
 }
 
 // open follows a credential to the record that it stands for by now. before are
 // the looks of the same request: what they have opened is not opened again.
-func (m *Middleware) open(ctx context.Context, credential string, before []look) (opened, error) {
-	next := credential
+func (m *Middleware) open(ctx context.Context, credential string, before []look) (kept, error) {
 	for range maxHops {
 		for _, l := range before {
-			if l.credential == next {
-				l.found.presented = credential
+			if l.credential == credential {
 				return l.found, l.err
 			}
 		}
-		carrier := m.carrier(next)
+		carrier := m.carrier(credential)
 		if carrier == nil {
-			return opened{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w", session.Malformed)
+			return kept{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w", session.Malformed)
 		}
-		rec, current, err := carrier.Open(ctx, next)
+		rec, current, err := carrier.Open(ctx, credential)
 		if err != nil {
-			return opened{}, err
+			return kept{}, err
 		}
 		if rec != nil {
-			return opened{rec: rec, carrier: carrier, presented: credential, current: current}, nil
+			return kept{rec, carrier, current}, nil
 		}
-		next = current
+		credential = current
 	}
-	return opened{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
+	return kept{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
 }
 
 // reopen finds out what has become of a session that the same request has opened
 // or made.
-func (m *Middleware) reopen(ctx context.Context, was opened) (opened, error) {
-	if was.rec == nil {
-		return m.open(ctx, was.current, nil)
-	}
-	rec, current, err := was.carrier.Reopen(ctx, was.current, was.rec)
+func (m *Middleware) reopen(ctx context.Context, was kept) (kept, error) {
+	rec, current, err := was.carrier.Reopen(ctx, was.credential, was.rec)
 	if err != nil {
-		return opened{}, err
+		return kept{}, err
 	}
 	if rec == nil {
-		now, err := m.open(ctx, current, nil)
-		now.presented = was.presented
-		return now, err
+		return m.open(ctx, current, nil)
 	}
-	return opened{rec: rec, carrier: was.carrier, presented: was.presented, current: current}, nil
+	return kept{rec, was.carrier, current}, nil
 }
 
-// isOver decides whether a session that opens is over, and if so removes it and
-// reports it.
-func (x *exchange) isOver(ctx context.Context, found *opened) (bool, error) {
-	if x.m.c.Policy.Over(found.rec, x.m.c.Now()) == 0 {
-		return false, nil
+// over decides whether a session that opens is over, and why. It returns the
+// session in its newest state.
+func (m *Middleware) over(ctx context.Context, found kept) (kept, session.Reason, error) {
+	if m.c.Policy.Over(found.rec, m.c.Now()) == 0 {
+		return found, 0, nil
 	}
 	// Another request may have been active just before the deadline, and saved
 	// that while this one was looking: look again, now that it has passed.
-	again, err := x.m.reopen(ctx, *found)
+	again, err := m.reopen(ctx, found)
 	if err != nil {
-		return false, err
+		return kept{}, 0, err
 	}
-	why := x.m.c.Policy.Over(again.rec, x.m.c.Now())
-	if why == 0 {
-		*found = again
-		return false, nil
-	}
-	_ = again.carrier.Forget(ctx, again.current) // it is over whether or not this succeeds
-	if x.m.over.first(again.rec.ID) {
-		x.event(Ended, again.rec, fmt.Errorf("middleware: the session is over: %w", why))
-		x.m.c.OnTimeout(ctx, again.rec, why)
-	}
-	return true, nil
-}
-
-// newer reports whether a is a later state than b, across generations.
-func newer(a, b *session.Record) bool {
-	if a.Generation != b.Generation {
-		return a.Generation > b.Generation
-	}
-	return a.Newer(b)
+	return again, m.c.Policy.Over(again.rec, m.c.Now()), nil
 }

@@ -15,7 +15,8 @@ type Middleware struct {
 	c           Config
 	carriers    []Carrier // all that are accepted; the one that sessions get comes first
 	cookieNames []string  // for session.Session.Cookies
-	over, large timeouts
+	timedOut    timeouts
+	nearlyFull  timeouts
 	warned      atomic.Bool // of a cookie that is dropped
 }
 

@@ -127,7 +127,7 @@ func TestMoveGraceEnds(t *testing.T) {
 	before := b.credential()
 	b.site.run(w.middleware(t, "opaque"))
 	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-	w.Advance(middleware.MoveGrace - time.Second)
+	w.Advance(time.Minute - time.Second)
 	_, ok := b.site.opens(before)
 	assert.True(t, ok)
 	w.Advance(time.Second)

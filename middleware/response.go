@@ -16,8 +16,7 @@ type response struct {
 	inner   http.ResponseWriter
 	x       *exchange
 	entered http.Header // the header fields from before next
-	begun   bool
-	failed  error
+	failed  error       // what the client was told in the place of next's answer
 }
 
 // Header returns the header fields of the response.
@@ -78,7 +77,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if r.failed != nil {
 		return nil, nil, r.failed
 	}
-	if !r.begun {
+	if !r.x.begun() {
 		if err := r.x.commitHijack(); err != nil {
 			return nil, nil, err
 		}
@@ -109,14 +108,13 @@ func (r *response) reset() {
 
 // begin saves the session once, before the response begins.
 func (r *response) begin() error {
-	if r.begun {
+	if r.x.begun() {
 		return r.failed
 	}
 	if w, ok := r.inner.(interface{ Written() bool }); ok && w.Written() {
 		r.failed = r.x.bypassed()
 		return r.failed
 	}
-	r.begun = true
 	if err := r.x.commit(r.inner.Header()); err != nil {
 		r.failed = err
 		r.x.deny(statusOf(err), err)

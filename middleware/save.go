@@ -9,12 +9,63 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
+// Save implements session.Saver.
+func (x *exchange) Save(ctx context.Context) error {
+	x.turn.Lock()
+	defer x.turn.Unlock()
+	ctx, cancel := x.m.detached(ctx)
+	defer cancel()
+	if err := x.leave(); err != nil {
+		return err
+	}
+	switch now := x.control.State(); {
+	case now.Destroyed:
+		return x.end(ctx)
+	case !now.Pending.TouchOnly():
+		changes := now.Pending
+		return x.persist(ctx, &changes)
+	case x.outcome.is == lost:
+		x.client.owedError = nil
+		return x.outcome.why
+	case x.kept.rec == nil:
+		return nil
+	default:
+		return x.check(ctx, now)
+	}
+}
+
+// settle saves what is pending, or that there was activity.
+func (x *exchange) settle() error {
+	if err := x.leave(); err != nil {
+		return err
+	}
+	now := x.control.State()
+	ends := now.Destroyed && x.outcome.is != destroyed
+	changed := !now.Pending.TouchOnly()
+	if !ends && !changed && !x.touchDue(&now) {
+		err := x.client.owedError
+		x.client.owedError = nil
+		return err
+	}
+	ctx, cancel := x.m.detached(x.ctx)
+	defer cancel()
+	changes := now.Pending
+	switch {
+	case ends:
+		return x.end(ctx)
+	case changed:
+		return x.persist(ctx, &changes)
+	}
+	x.touch(ctx, &changes)
+	return nil
+}
+
 // persist saves changes. Whenever another request was faster it starts again
 // from what that one has left, until the context ends.
 func (x *exchange) persist(ctx context.Context, changes *session.Changes) error {
 	if changes.LogsIn() {
 		if err := x.endRivals(ctx); err != nil {
-			x.control.Dropped(changes)
+			x.drop(changes)
 			return err
 		}
 	}
@@ -22,23 +73,32 @@ func (x *exchange) persist(ctx context.Context, changes *session.Changes) error 
 		err := x.try(ctx, changes)
 		// What this request has opened may look over only because it is old: others
 		// may have been active since.
-		stale := !current && x.kept != nil && errors.Is(err, session.IdleTimeout)
-		if stale || errors.Is(err, session.Conflict) {
-			err = x.reopen(ctx)
-			if err == nil {
+		stale := !current && errors.Is(err, session.IdleTimeout)
+		if x.kept.rec != nil && (stale || errors.Is(err, session.Conflict)) {
+			if err = x.reopen(ctx); err == nil {
 				continue
 			}
 		}
 		if x.startsAnew(changes, err) {
-			err = x.create(ctx, changes.Anew(x.kept), changes)
+			err = x.create(ctx, changes.Anew(x.kept.rec), changes)
 		}
-		var done *heldError
-		if err != nil && !errors.As(err, &done) {
-			x.control.Dropped(changes)
-			x.lost(err)
+		if err != nil && !errors.As(err, new(*keptError)) {
+			x.drop(changes)
+			x.lose(err)
 		}
 		return err
 	}
+}
+
+// A keptError is a failure after which the changes are kept all the same, and
+// the client is owed the cookie for them: a 503 with Set-Cookie.
+type keptError struct{ error }
+
+func (e *keptError) Unwrap() error { return e.error }
+
+// drop says that changes are not saved and won't be.
+func (x *exchange) drop(changes *session.Changes) {
+	x.control.Settle(x.control.State().Kept, changes)
 }
 
 // startsAnew reports whether a login that failed with err gets a session of its
@@ -46,7 +106,7 @@ func (x *exchange) persist(ctx context.Context, changes *session.Changes) error 
 // started from. If that one was ended on purpose, the login ends with it. A
 // session that is absent before it could time out was ended on purpose.
 func (x *exchange) startsAnew(changes *session.Changes, err error) bool {
-	if x.kept == nil || !changes.LogsIn() {
+	if x.kept.rec == nil || !changes.LogsIn() {
 		return false
 	}
 	if errors.As(err, new(*session.SupersededError)) {
@@ -56,19 +116,20 @@ func (x *exchange) startsAnew(changes *session.Changes, err error) bool {
 	case session.IdleTimeout, session.LifetimeOver, session.Malformed, session.Forged, session.UnknownKey:
 		return true
 	case session.NotFound:
-		return !x.m.c.Now().Before(x.kept.IdleDeadline)
+		return !x.m.c.Now().Before(x.kept.rec.IdleDeadline)
 	}
 	return false
 }
 
-// lost notes that the session is over, if that is what err says.
-func (x *exchange) lost(err error) {
+// lose notes that the session is over, if that is what err says.
+func (x *exchange) lose(err error) {
 	switch session.ReasonOf(err) {
 	case session.Ended, session.NotFound, session.IdleTimeout, session.LifetimeOver, session.UnknownKey, session.Forged:
 		// kept stays: a Destroy still ends what the session has become elsewhere.
-		x.gone, x.undelivered = err, false
-		if x.control.Ended() {
-			x.unsaid = err
+		x.outcome.is, x.outcome.why = lost, err
+		x.client.owedCookie = false
+		if x.control.Lose() {
+			x.client.owedError = err
 		}
 	}
 }
@@ -77,22 +138,22 @@ func (x *exchange) lost(err error) {
 func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 	home, overflow := x.m.c.Carrier, x.m.c.Overflow
 	switch {
-	case x.kept == nil:
+	case x.kept.rec == nil:
 		return x.create(ctx, changes, changes)
 	case changes.Renews():
 		return x.renew(ctx, changes)
-	case x.headerSent && !x.inPlace():
+	case x.begun() && !x.inPlace():
 		return fmt.Errorf("middleware: the header is sent, or the connection about to be hijacked, and a session in a token can't change without a new cookie; save it before, or send a WebSocket's 101 by WriteHeader before Hijack: %w", session.TooLate)
-	case x.headerSent:
+	case x.begun():
 		return x.saveInPlace(ctx, changes)
 	}
-	if x.carrier != home {
+	if x.kept.carrier != home {
 		if err := x.replace(ctx, home, changes); !errors.Is(err, session.TooLarge) {
 			return err
 		}
 	}
 	err := x.saveInPlace(ctx, changes)
-	if errors.Is(err, session.TooLarge) && overflow != nil && x.carrier != overflow {
+	if errors.Is(err, session.TooLarge) && overflow != nil && x.kept.carrier != overflow {
 		return x.replace(ctx, overflow, changes)
 	}
 	return err
@@ -101,11 +162,11 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 // create keeps a session for the first time: what step, which is done or more,
 // makes of nothing.
 func (x *exchange) create(ctx context.Context, step, done *session.Changes) error {
-	if x.headerSent {
+	if x.begun() {
 		return fmt.Errorf("middleware: the response has begun without the new session's cookie: %w", session.TooLate)
 	}
-	if x.elsewhere != nil && !done.LogsIn() {
-		return x.elsewhere
+	if x.client.newer != nil && !done.LogsIn() {
+		return x.client.newer
 	}
 	rec, err := step.Apply(nil)
 	if err != nil {
@@ -117,7 +178,7 @@ func (x *exchange) create(ctx context.Context, step, done *session.Changes) erro
 	for _, target := range x.targets() {
 		var credential string
 		if credential, err = x.issue(ctx, target, rec); err == nil {
-			x.keep(target, credential, rec, done, Created)
+			x.keep(kept{rec, target, credential}, done, Created)
 			return nil
 		}
 		if !errors.Is(err, session.TooLarge) {
@@ -129,7 +190,7 @@ func (x *exchange) create(ctx context.Context, step, done *session.Changes) erro
 
 // renew gives the session a new credential and ends the old one at once.
 func (x *exchange) renew(ctx context.Context, changes *session.Changes) error {
-	if x.headerSent {
+	if x.begun() {
 		return fmt.Errorf("middleware: the response has begun without the renewed session's cookie: %w", session.TooLate)
 	}
 	var err error
@@ -147,8 +208,8 @@ func (x *exchange) targets() []Carrier {
 	if x.m.c.Overflow != nil {
 		targets = append(targets, x.m.c.Overflow)
 	}
-	if x.carrier != nil && x.carrier != x.m.c.Carrier && x.carrier != x.m.c.Overflow {
-		targets = append(targets, x.carrier)
+	if c := x.kept.carrier; c != nil && c != x.m.c.Carrier && c != x.m.c.Overflow {
+		targets = append(targets, c)
 	}
 	return targets
 }
@@ -159,9 +220,9 @@ func (x *exchange) targets() []Carrier {
 func (x *exchange) replace(ctx context.Context, target Carrier, changes *session.Changes) error {
 	step, grace, kind := changes, time.Duration(0), Renewed
 	if !changes.Renews() {
-		step, grace, kind = changes.Moving(), MoveGrace, Moved
+		step, grace, kind = changes.Moving(), moveGrace, Moved
 	}
-	rec, err := step.Apply(x.kept)
+	rec, err := step.Apply(x.kept.rec)
 	if err == nil && changes.LogsIn() {
 		rec, err = x.m.admit(rec)
 	}
@@ -172,27 +233,21 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 	if err != nil {
 		return err
 	}
-	hold, err := x.carrier.Retire(ctx, x.credential, x.kept, credential, grace)
+	hold, err := x.kept.carrier.Retire(ctx, x.kept.credential, x.kept.rec, credential, grace)
 	switch {
 	case hold != "":
-		err = &heldError{err}
-	case err != nil && session.ReasonOf(err) != session.Unavailable:
+		err = &keptError{err}
+	case err == nil:
+		hold = credential
+	case session.ReasonOf(err) == session.Unavailable:
+		return err // the old credential may lead to the new one; if not, that one expires unseen
+	default:
 		x.forget(target, credential)
 		return err
-	case err != nil: // the old credential may lead to the new one; if not, that one expires unseen
-		return err
-	default:
-		hold = credential
 	}
-	x.keep(target, hold, rec, changes, kind)
+	x.keep(kept{rec, target, hold}, changes, kind)
 	return err
 }
-
-// A heldError is a failure after which the changes are kept all the same, and
-// the client gets the credential for them.
-type heldError struct{ error }
-
-func (e *heldError) Unwrap() error { return e.error }
 
 // admit asks the revocation list about a session that begins or logs in.
 func (m *Middleware) admit(rec *session.Record) (*session.Record, error) {
@@ -204,8 +259,8 @@ func (m *Middleware) admit(rec *session.Record) (*session.Record, error) {
 
 // reissue makes a credential that is going to replace the session's present one.
 func (x *exchange) reissue(ctx context.Context, target Carrier, rec *session.Record) (string, error) {
-	if target == x.carrier {
-		return target.Reissue(ctx, x.credential, rec)
+	if target == x.kept.carrier {
+		return target.Reissue(ctx, x.kept.credential, rec)
 	}
 	return x.issue(ctx, target, rec)
 }
@@ -217,7 +272,7 @@ func (x *exchange) issue(ctx context.Context, target Carrier, rec *session.Recor
 	if err != nil {
 		return "", err
 	}
-	comesBack := x.carrier != nil && x.carrier == x.m.c.Overflow && target != x.carrier
+	comesBack := x.kept.carrier != nil && x.kept.carrier == x.m.c.Overflow && target != x.kept.carrier
 	if comesBack && !x.m.c.Cookie.roomy(credential) {
 		x.forget(target, credential)
 		return "", fmt.Errorf("middleware: the session leaves too little room in the cookie %s: %w", x.m.c.Cookie.Name, session.TooLarge)
@@ -234,27 +289,27 @@ func (x *exchange) forget(target Carrier, credential string) {
 }
 
 func (x *exchange) saveInPlace(ctx context.Context, changes *session.Changes) error {
-	rec, credential, err := x.carrier.Save(ctx, x.credential, x.kept, changes)
+	rec, credential, err := x.kept.carrier.Save(ctx, x.kept.credential, x.kept.rec, changes)
 	if err != nil {
 		return err
 	}
-	x.keep(x.carrier, credential, rec, changes, "")
+	x.keep(kept{rec, x.kept.carrier, credential}, changes, "")
 	return nil
 }
 
 // keep notes where the session is kept now.
-func (x *exchange) keep(carrier Carrier, credential string, rec *session.Record, done *session.Changes, kind EventKind) {
-	x.carrier, x.credential, x.kept, x.gone = carrier, credential, rec, nil
-	x.control.Saved(rec, done)
-	if kind != "" || !carrier.InPlace() {
-		x.undelivered = true
+func (x *exchange) keep(now kept, done *session.Changes, kind EventKind) {
+	x.kept, x.outcome.is = now, lives
+	x.control.Settle(now.rec, done)
+	if kind != "" || !now.carrier.InPlace() {
+		x.client.owedCookie = true
 	}
 	if kind != "" {
-		x.event(kind, rec, nil)
+		x.event(kind, now.rec, nil)
 	}
-	if !x.m.c.Cookie.roomy(credential) && x.m.c.Overflow == nil && x.m.large.first(rec.ID) {
-		x.event(NearlyFull, rec, fmt.Errorf("middleware: the session fills %d of the %d bytes that a cookie's name and value may have: keep less in it, or use mode auto or opaque",
-			len(x.m.c.Cookie.Name)+len(credential), maxCookieBytes))
+	if !x.m.c.Cookie.roomy(now.credential) && x.m.c.Overflow == nil && x.m.nearlyFull.first(now.rec.ID) {
+		x.event(NearlyFull, now.rec, fmt.Errorf("middleware: the session fills %d of the %d bytes that a cookie's name and value may have: keep less in it, or use mode auto or opaque",
+			len(x.m.c.Cookie.Name)+len(now.credential), maxCookieBytes))
 	}
 }
 
@@ -263,58 +318,61 @@ func (x *exchange) reopen(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("middleware: other requests kept changing the session until the timeout: %w", session.Unavailable)
 	}
-	found, err := x.m.reopen(ctx, opened{rec: x.kept, carrier: x.carrier, current: x.credential})
-	if err != nil {
-		return err
+	found, err := x.m.reopen(ctx, x.kept)
+	if err == nil {
+		x.kept = found
 	}
-	x.kept, x.carrier, x.credential = found.rec, found.carrier, found.current
-	return nil
+	return err
 }
 
-// check finds out whether the session still lives, and records the activity.
-func (x *exchange) check(ctx context.Context) error {
+// check finds out whether the session still lives, and records the activity. now
+// holds no changes.
+func (x *exchange) check(ctx context.Context, now session.State) error {
 	err := x.reopen(ctx)
+	touch := now.Pending
 	if errors.Is(err, session.IdleTimeout) {
 		// The token that the client sent has expired meanwhile, but it was good then,
 		// and the session goes on in newer ones.
-		err = x.saveInPlace(ctx, x.control.Touch())
+		err = x.saveInPlace(ctx, &touch)
 	}
 	if err == nil {
-		if why := x.m.c.Policy.Over(x.kept, x.m.c.Now()); why != 0 {
+		if why := x.m.c.Policy.Over(x.kept.rec, x.m.c.Now()); why != 0 {
 			err = fmt.Errorf("middleware: the session is over: %w", why)
 		}
 	}
 	if err != nil {
-		x.lost(err)
+		x.lose(err)
 		return err
 	}
-	x.control.Saved(x.kept, nil)
-	if x.touchDue() {
-		x.touch(ctx)
+	x.control.Settle(x.kept.rec, nil)
+	if x.touchDue(&now) {
+		x.touch(ctx, &touch)
 	}
 	return nil
 }
 
-func (x *exchange) touchDue() bool {
-	return x.kept != nil && x.gone == nil && !x.control.Passive() && x.m.c.Policy.TouchDue(x.kept, x.m.c.Now()) && (!x.headerSent || x.inPlace())
+// touchDue reports whether the activity of the request is to be recorded.
+func (x *exchange) touchDue(now *session.State) bool {
+	return x.kept.rec != nil && x.outcome.is == lives && !now.Passive &&
+		x.m.c.Policy.TouchDue(x.kept.rec, x.m.c.Now()) &&
+		(now.Phase == session.BeforeHeader || x.inPlace())
 }
 
 // touch records activity. It never fails a request: at worst the session ends
 // early, by Policy.TouchEvery.
-func (x *exchange) touch(ctx context.Context) {
-	touch := x.control.Touch()
-	rec, credential, err := x.carrier.Save(ctx, x.credential, x.kept, touch)
+func (x *exchange) touch(ctx context.Context, touch *session.Changes) {
+	rec, credential, err := x.kept.carrier.Save(ctx, x.kept.credential, x.kept.rec, touch)
 	switch overflow := x.m.c.Overflow; {
 	case err == nil:
-		x.credential, x.kept = credential, rec
-		x.control.Saved(rec, touch)
+		x.kept.rec, x.kept.credential = rec, credential
+		x.control.Settle(rec, touch)
 		return
-	case errors.Is(err, session.TooLarge) && overflow != nil && x.carrier != overflow && !x.headerSent:
+	case errors.Is(err, session.TooLarge) && overflow != nil && x.kept.carrier != overflow && !x.begun():
 		// It has grown without a change: a key with longer signatures came in.
 		err = x.replace(ctx, overflow, touch)
 	}
 	if reason := session.ReasonOf(err); reason == session.TooLarge || reason == session.Unavailable {
-		x.failed(x.kept, err)
+		x.failed(x.kept.rec, err)
 	}
 }
 
@@ -322,18 +380,18 @@ func (x *exchange) touch(ctx context.Context) {
 // it destroys all sessions that were opened: none of them was used, and none
 // survives a logout.
 func (x *exchange) end(ctx context.Context) error {
-	if x.ended {
+	if x.outcome.is == destroyed {
 		return nil
 	}
-	if x.kept != nil {
-		x.rivals = append(x.rivals, opened{rec: x.kept, carrier: x.carrier, current: x.credential})
-		x.kept = nil
+	if x.kept.rec != nil {
+		x.rivals = append(x.rivals, x.kept)
+		x.kept = kept{}
 	}
 	if err := x.endRivals(ctx); err != nil {
 		return err
 	}
-	x.kept, x.carrier, x.credential, x.ended = nil, nil, "", true
-	x.undelivered = false
+	x.outcome.is = destroyed
+	x.client.owedCookie = false
 	return nil
 }
 
@@ -341,7 +399,7 @@ func (x *exchange) end(ctx context.Context) error {
 func (x *exchange) endRivals(ctx context.Context) error {
 	for len(x.rivals) > 0 {
 		o := x.rivals[0]
-		if err := o.carrier.End(ctx, o.current, o.rec); err != nil {
+		if err := o.carrier.End(ctx, o.credential, o.rec); err != nil {
 			return err
 		}
 		x.rivals = x.rivals[1:]
@@ -354,18 +412,18 @@ func (x *exchange) endRivals(ctx context.Context) error {
 // its subject. The revocation list refuses it from now on; removing what is kept
 // of it only frees the room.
 func (x *exchange) leave() error {
-	over := x.control.Over()
-	if over == x.left {
+	over := x.control.State().Left
+	if over == x.outcome.left {
 		return nil
 	}
-	x.left, x.undelivered = over, false
-	if x.kept == nil {
+	x.outcome.left, x.client.owedCookie = over, false
+	was := x.kept
+	x.kept = kept{}
+	switch {
+	case was.rec == nil:
 		return nil
-	}
-	was := opened{rec: x.kept, carrier: x.carrier, current: x.credential}
-	x.kept, x.carrier, x.credential = nil, nil, ""
-	if was.rec.Subject == over.Subject {
-		x.forget(was.carrier, was.current)
+	case was.rec.Subject == over.Subject:
+		x.forget(was.carrier, was.credential)
 		x.event(Ended, was.rec, nil)
 		return nil
 	}

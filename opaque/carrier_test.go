@@ -100,7 +100,16 @@ func setAt(rec *session.Record, name string, now time.Time) *session.Changes {
 	if err := s.Set(name, true); err != nil {
 		panic(err)
 	}
-	return control.Pending()
+	changes := control.State().Pending
+	return &changes
+}
+
+// touch returns changes that only record activity.
+func touch(p *place, policy session.Policy) *session.Changes {
+	o := session.Options{Policy: policy.WithDefaults(), Now: p.clock, Saver: noSaver{}}
+	_, control := session.Begin(nil, o)
+	changes := control.State().Pending
+	return &changes
 }
 
 type noSaver struct{}
@@ -194,7 +203,7 @@ func TestTouchIsNoNewVersion(t *testing.T) {
 		base, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
 		p.at(begun.Add(10 * time.Minute))
-		_, _, err = p.Save(t.Context(), credential, base, session.Touch(session.Policy{RememberedIdleTimeout: 20 * time.Minute}.WithDefaults(), p.clock))
+		_, _, err = p.Save(t.Context(), credential, base, touch(p, session.Policy{RememberedIdleTimeout: 20 * time.Minute}))
 		require.NoError(t, err)
 		rec, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
@@ -260,7 +269,7 @@ func TestEndedSubjectIsNotSaved(t *testing.T) {
 		},
 		"a touch": func(p *place, credential string, base *session.Record) error {
 			p.at(begun.Add(2 * time.Minute))
-			_, _, err := p.Save(t.Context(), credential, base, session.Touch(session.Policy{}.WithDefaults(), p.clock))
+			_, _, err := p.Save(t.Context(), credential, base, touch(p, session.Policy{}))
 			return err
 		},
 		"a renewal": func(p *place, credential string, base *session.Record) error {

@@ -48,11 +48,6 @@ const (
 	opMove
 )
 
-// Touch returns Changes that record activity and nothing else.
-func Touch(policy Policy, now func() time.Time) *Changes {
-	return &Changes{policy: policy, now: now}
-}
-
 // TouchOnly reports whether c records activity and nothing else. A carrier may
 // keep that by cheaper means than a change of the record.
 func (c *Changes) TouchOnly() bool { return len(c.ops) == 0 }

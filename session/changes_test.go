@@ -25,14 +25,27 @@ func begin(rec *session.Record, m *moment) (*session.Session, session.Control) {
 	return session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: m.now, Saver: noSaver{}})
 }
 
+// pending returns the changes that are not saved; they only record activity if
+// there are none.
+func pending(control session.Control) *session.Changes {
+	changes := control.State().Pending
+	return &changes
+}
+
+// touch returns changes that only record activity.
+func touch(policy session.Policy, m *moment) *session.Changes {
+	_, control := session.Begin(nil, session.Options{Policy: policy.WithDefaults(), Now: m.now, Saver: noSaver{}})
+	return pending(control)
+}
+
 // kept returns the record that follows rec after f.
 func kept(t *testing.T, rec *session.Record, m *moment, f func(s *session.Session)) *session.Record {
 	t.Helper()
 	s, control := begin(rec, m)
 	f(s)
-	next, err := control.Pending().Apply(rec)
+	next, err := pending(control).Apply(rec)
 	require.NoError(t, err)
-	control.Saved(next, control.Pending())
+	control.Settle(next, pending(control))
 	assert.Equal(t, *next, s.Snapshot(), "the handler sees what is kept")
 	return next
 }
@@ -61,7 +74,7 @@ func TestApply(t *testing.T) {
 	m.Time = start.Add(12 * time.Hour)
 	late := *second
 	late.SeenAt, late.IdleDeadline = start.Add(12*time.Hour-time.Minute), second.Deadline
-	touched, err := session.Touch(session.Policy{}.WithDefaults(), m.now).Apply(&late)
+	touched, err := touch(session.Policy{}, m).Apply(&late)
 	require.NoError(t, err)
 	assert.Equal(t, second.Version, touched.Version, "a touch is no new version")
 	assert.Equal(t, second.Deadline, touched.IdleDeadline, "never beyond the deadline")
@@ -74,9 +87,9 @@ func TestApplyToAnEndedSession(t *testing.T) {
 	s, control := begin(rec, m)
 	require.NoError(t, s.Login("alice"))
 	m.Time = start.Add(20 * time.Minute)
-	_, err := control.Pending().Apply(rec)
+	_, err := pending(control).Apply(rec)
 	assert.ErrorIs(t, err, session.IdleTimeout)
-	_, err = session.Touch(session.Policy{}.WithDefaults(), m.now).Apply(nil)
+	_, err = touch(session.Policy{}, m).Apply(nil)
 	assert.ErrorIs(t, err, session.NotFound)
 }
 
@@ -106,10 +119,10 @@ func TestMerge(t *testing.T) {
 	assert.Equal(t, "old", flash)
 	require.NoError(t, s.Delete("gone"))
 	require.NoError(t, s.Set("ours", true))
-	merged, err := control.Pending().Apply(other)
+	merged, err := pending(control).Apply(other)
 	require.NoError(t, err)
 	assert.Equal(t, 2, runs, "again, on the newer value")
-	control.Saved(merged, control.Pending())
+	control.Settle(merged, pending(control))
 	assert.Equal(t, 11, count.Get(s))
 	assert.Equal(t, []string{"count", "flash", "ours", "theirs"}, s.Keys())
 	assert.Equal(t, "new", session.Key[string]("flash").Get(s), "what was left there since isn't lost")
@@ -136,18 +149,18 @@ func TestChangesDuringSave(t *testing.T) {
 	m := &moment{start}
 	s, control := begin(nil, m)
 	require.NoError(t, s.Set("a", 1))
-	taken := control.Pending()
+	taken := pending(control)
 	require.NoError(t, s.Set("b", 2))
 	rec, err := taken.Apply(nil)
 	require.NoError(t, err)
-	control.Saved(rec, taken)
+	control.Settle(rec, taken)
 	assert.Equal(t, []string{"a", "b"}, s.Keys())
-	rec, err = control.Pending().Apply(rec)
+	rec, err = pending(control).Apply(rec)
 	require.NoError(t, err)
 	assert.Equal(t, 2, rec.Values.Len())
 
-	taken = control.Pending()
+	taken = pending(control)
 	require.NoError(t, s.Set("c", 3))
-	control.Dropped(taken)
+	control.Settle(control.State().Kept, taken)
 	assert.Equal(t, []string{"a", "c"}, s.Keys(), "only what was dropped is gone")
 }

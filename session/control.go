@@ -26,74 +26,120 @@ type Saver interface {
 // saved, and says what came of it. Handlers never see it.
 type Control struct{ s *Session }
 
-// Begin makes the Session of one request from the record that was opened for
+// Begin makes the [Session] of one request from the record that was opened for
 // it; nil stands for a visitor without a session.
 func Begin(rec *Record, o Options) (*Session, Control) {
 	s := &Session{base: rec, view: rec, isNew: rec == nil, began: o.Now(), o: o}
 	return s, Control{s}
 }
 
-// Base returns the record as it is kept, nil if it is kept nowhere.
-func (c Control) Base() *Record {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.s.base
+// A Phase is how far a request has come. It says which changes can still reach
+// the client.
+type Phase uint8
+
+// The phases, in their order.
+const (
+	BeforeHeader Phase = iota // everything can change
+	HeaderSent                // the credential is fixed; the record behind it may change
+	Closed                    // nothing can change, but the session can still be destroyed
+	Finished                  // the request is over
+)
+
+// A State is what a middleware needs to know of a [Session], all of one moment.
+type State struct {
+	Phase     Phase   // how far the request has come
+	Kept      *Record // as it is kept; nil if it is kept nowhere
+	Destroyed bool    // by Destroy: no Login can follow
+
+	// Left is the session that this request has ended together with all others of
+	// its subject, the last if there were several; nil if there is none. Unlike
+	// after Destroy, a Login may be pending.
+	Left *Record
+
+	// Passive says that the handler has called [Session.IgnoreActivity].
+	Passive bool
+
+	// Pending are the changes that are not saved yet. If there are none, it
+	// records the activity of the request, if it is any, and nothing else; see
+	// [Changes.TouchOnly].
+	Pending Changes
 }
 
-// Destroyed reports whether the handler has called Destroy.
-func (c Control) Destroyed() bool {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.s.destroyed
-}
-
-// Over returns the session that this request has ended together with all others
-// of its subject, the last if there were several; nil if there is none. Unlike
-// after Destroy, a Login may be pending.
-func (c Control) Over() *Record {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.s.over
-}
-
-// Pending returns the changes that are not saved yet; nil if there are none.
-func (c Control) Pending() *Changes {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if len(c.s.ops) == 0 {
-		return nil
+// State returns what is to be saved.
+func (c Control) State() State {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.ops)
+	return State{
+		Phase: s.phase, Kept: s.base, Destroyed: s.end == destroyed, Left: s.over, Passive: s.passive,
+		Pending: Changes{ops: s.ops[:n:n], policy: s.o.Policy, now: s.o.Now, passive: s.passive, over: s.over},
 	}
-	n := len(c.s.ops)
-	return &Changes{ops: c.s.ops[:n:n], policy: c.s.o.Policy, now: c.s.o.Now, passive: c.s.passive, over: c.s.over}
 }
 
-// Passive reports whether the handler has called [Session.IgnoreActivity].
-func (c Control) Passive() bool {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.s.passive
-}
-
-// Touch returns Changes that record the activity of the request, if it is any,
-// and nothing else.
-func (c Control) Touch() *Changes {
-	return &Changes{policy: c.s.o.Policy, now: c.s.o.Now, passive: c.Passive(), over: c.Over()}
-}
-
-// Saved says that rec is now kept, with changes in it. Changes that were made
-// since they were taken by [Control.Pending] stay pending.
-func (c Control) Saved(rec *Record, changes *Changes) { c.settle(rec, changes) }
-
-// Dropped says that changes were not saved and won't be.
-func (c Control) Dropped(changes *Changes) { c.settle(c.Base(), changes) }
-
-// Ended says that the session is over. It reports whether that drops changes.
-func (c Control) Ended() (dropped bool) {
+// Lose says that the session is over, and drops what is pending. It reports
+// whether there was something.
+func (c Control) Lose() (dropped bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	dropped = len(c.s.ops) > 0
-	c.s.base, c.s.view, c.s.ops, c.s.gone = nil, nil, nil, true
+	c.s.base, c.s.view, c.s.ops = nil, nil, nil
+	if c.s.end == notEnded {
+		c.s.end = over
+	}
 	return dropped
+}
+
+// Enter says that the request is in phase p now. If a change is pending that
+// could not be saved in it, Enter returns false and says nothing: that change
+// must be saved before.
+func (c Control) Enter(p Phase) bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	late := Changes{ops: c.s.ops}
+	if late.Renews() || p >= Closed && !late.TouchOnly() {
+		return false
+	}
+	c.s.phase = p
+	return true
+}
+
+// Close drops what is not saved, and says that the request is in phase p now.
+func (c Control) Close(p Phase) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.phase, c.s.ops = p, nil
+	if c.s.end != destroyed {
+		c.s.view = c.s.base
+	}
+}
+
+// Settle says that changes are done with: rec is kept now, with them in it, or
+// without them if they were dropped. Changes that were made since they were
+// taken from State stay pending. Nil stands for no changes.
+func (c Control) Settle(rec *Record, changes *Changes) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if changes != nil && changes.over != c.s.over {
+		return // the session was ended meanwhile, and what is pending came later
+	}
+	c.s.base, c.s.view = rec, rec
+	if c.s.end == destroyed {
+		c.s.view = nil
+		return
+	}
+	rest := c.s.ops
+	if changes != nil {
+		taken := min(len(changes.ops), len(rest))
+		if rest = rest[taken:]; rec == nil && len(rest) > 0 {
+			// What began the session was not kept, but it has changes since.
+			rest = append([]op{changes.ops[0]}, rest...)
+		}
+	}
+	// A step that doesn't apply to rec stays pending: the save that comes to it
+	// says so.
+	c.s.ops = rest
+	c.s.showLocked(rest)
 }
 
 // SubjectEnded tells the session of the request that ctx belongs to, if there is
@@ -105,16 +151,16 @@ func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 	s := From(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.o.Saver == nil || s.closed == finished {
+	if s.o.Saver == nil || s.phase == Finished {
 		return
 	}
 	s.loginAfterLocked(subject, at)
 	isOne := func(rec *Record) bool { return rec != nil && (subject == "" || rec.Subject == subject) }
 	switch {
 	case isOne(s.view):
-		s.over, s.base, s.view, s.ops = s.view, nil, nil, nil
+		s.end, s.over, s.base, s.view, s.ops = over, s.view, nil, nil, nil
 	case s.view != nil && isOne(s.base): // the login of another subject is pending
-		s.over, s.base, s.view = s.base, nil, nil
+		s.end, s.over, s.base, s.view = over, s.base, nil, nil
 		s.ops = append([]op{s.beginLocked()}, s.ops...)
 		s.showLocked(s.ops)
 	}
@@ -153,63 +199,4 @@ func RenewSince(ctx context.Context, since time.Time) error {
 		return err
 	}
 	return fmt.Errorf("session: another goroutine of the request has dropped the renewal: %w", TooLate)
-}
-
-// HeaderSent says that the client can't be given another credential any more.
-// inPlace tells whether the record behind its credential can still change. If a
-// change has come since Pending was last asked that needs another credential,
-// HeaderSent returns false and says nothing: that change must be saved first.
-func (c Control) HeaderSent(inPlace bool) bool {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	late := Changes{ops: c.s.ops}
-	if len(c.s.ops) > 0 && (!inPlace || late.Renews()) {
-		return false
-	}
-	c.s.closed = closed
-	if inPlace {
-		c.s.closed = headerSent
-	}
-	return true
-}
-
-// Close drops what is not saved. Nothing can change any more, but the session
-// can still be destroyed.
-func (c Control) Close() { c.close(closed) }
-
-// Finish drops what is not saved, and says that the request is over.
-func (c Control) Finish() { c.close(finished) }
-
-func (c Control) close(as closure) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.s.closed, c.s.ops = as, nil
-	if !c.s.destroyed {
-		c.s.view = c.s.base
-	}
-}
-
-// settle makes rec the base, and repeats on it what is still pending. A step
-// that doesn't apply to rec stays pending: the save that comes to it says so.
-func (c Control) settle(rec *Record, changes *Changes) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if changes != nil && changes.over != c.s.over {
-		return // the session was ended meanwhile, and what is pending came later
-	}
-	c.s.base, c.s.view = rec, rec
-	if c.s.destroyed {
-		c.s.view = nil
-		return
-	}
-	rest := c.s.ops
-	if changes != nil {
-		taken := min(len(changes.ops), len(rest))
-		if rest = rest[taken:]; rec == nil && len(rest) > 0 {
-			// What began the session was not kept, but it has changes since.
-			rest = append([]op{changes.ops[0]}, rest...)
-		}
-	}
-	c.s.ops = rest
-	c.s.showLocked(rest)
 }

@@ -13,8 +13,8 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
-// MaxNameLength bounds the name of a value, in bytes.
-const MaxNameLength = 256
+// maxNameLength bounds the name of a value, in bytes.
+const maxNameLength = 256
 
 // maxDepth bounds the nesting of a value. The token gate allows much more, so
 // a value that is accepted here never fails there.
@@ -77,8 +77,8 @@ func checkName(name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("session: a value needs a name: %w", BadValue)
-	case len(name) > MaxNameLength:
-		return fmt.Errorf("session: name of a value is longer than %d bytes: %w", MaxNameLength, BadValue)
+	case len(name) > maxNameLength:
+		return fmt.Errorf("session: name of a value is longer than %d bytes: %w", maxNameLength, BadValue)
 	case !utf8.ValidString(name):
 		return fmt.Errorf("session: name %q of a value is not UTF-8: %w", name, BadValue)
 	}

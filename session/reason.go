@@ -114,8 +114,3 @@ func (e *SupersededError) Error() string { return "the session goes on under a n
 
 // Unwrap returns [Ended].
 func (e *SupersededError) Unwrap() error { return Ended }
-
-// Recent reports whether the credential was superseded within [SupersededFor].
-func (e *SupersededError) Recent(now time.Time) bool {
-	return !e.At.IsZero() && now.Before(e.At.Add(SupersededFor))
-}

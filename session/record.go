@@ -27,9 +27,12 @@ type Record struct {
 	Values Values // what handlers have set
 }
 
-// Newer reports whether r is a later state than other, within one generation
-// of one session: by version, then by recorded activity.
+// Newer reports whether r is a later state of the same session than other: by
+// generation, then by version, then by recorded activity.
 func (r *Record) Newer(other *Record) bool {
+	if r.Generation != other.Generation {
+		return r.Generation > other.Generation
+	}
 	if r.Version != other.Version {
 		return r.Version > other.Version
 	}

@@ -26,12 +26,11 @@ type Session struct {
 	view *Record    // base after ops
 	ops  []op
 
-	began     time.Time // when the request did
-	isNew     bool
-	passive   bool // see IgnoreActivity
-	destroyed bool
-	gone      bool // found to be over; only Login can follow, Destroy still ends what it has become
-	closed    closure
+	began   time.Time // when the request did
+	isNew   bool
+	passive bool // see IgnoreActivity
+	phase   Phase
+	end     end
 
 	// Set by SubjectEnded.
 	over      *Record              // the session that this request has ended with all others of its subject
@@ -40,14 +39,13 @@ type Session struct {
 	o Options
 }
 
-// closure says which changes can still reach the client.
-type closure uint8
+// An end says what may follow in a request whose session has ended.
+type end uint8
 
 const (
-	open       closure = iota
-	headerSent         // the credential is fixed; the record behind it may change
-	closed             // nothing can change, but the session can still be destroyed
-	finished           // the request is over
+	notEnded  end = iota
+	over          // only Login; Destroy still ends what the session has become
+	destroyed     // nothing
 )
 
 type contextKey struct{}
@@ -178,7 +176,7 @@ func (s *Session) Remember(remember bool) error {
 	switch {
 	case s.view.Persistent == remember:
 		return nil
-	case s.closed == headerSent:
+	case s.phase == HeaderSent:
 		return s.tooLateLocked()
 	case !s.began.Before(next.Deadline):
 		return fmt.Errorf("session: Remember(false): the login is longer ago than the Lifetime of a session that is not remembered; call Destroy: %w", LifetimeOver)
@@ -254,10 +252,10 @@ func (s *Session) Destroy() error {
 	if s.o.Saver == nil {
 		return errNoMiddleware()
 	}
-	if s.closed == finished {
+	if s.phase == Finished {
 		return s.tooLateLocked()
 	}
-	s.destroyed = true
+	s.end = destroyed
 	s.ops, s.view = nil, nil
 	return nil
 }
@@ -310,7 +308,7 @@ func (s *Session) changeExisting(o op) error {
 func (s *Session) changeCredential(o op, create bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed == headerSent {
+	if s.phase == HeaderSent {
 		return s.tooLateLocked()
 	}
 	return s.addLocked(o, create)
@@ -325,7 +323,7 @@ func (s *Session) addLocked(o op, create bool) error {
 		if !create {
 			return nil
 		}
-		if s.closed != open {
+		if s.phase != BeforeHeader {
 			return s.tooLateLocked() // the client can't be told of a session any more
 		}
 		ops = append(ops, s.beginLocked())
@@ -353,17 +351,17 @@ func (s *Session) showLocked(ops []op) {
 }
 
 func (s *Session) writableLocked(o op) error {
-	onlyLogin := s.view == nil && o.kind != opLogin
+	noLogin := s.view == nil && o.kind != opLogin
 	switch {
 	case s.o.Saver == nil:
 		return errNoMiddleware()
-	case s.destroyed:
+	case s.end == destroyed:
 		return fmt.Errorf("session: changed after Destroy: %w", Ended)
-	case s.gone && onlyLogin:
-		return fmt.Errorf("session: changed after it was found to be over: %w", Ended)
-	case s.over != nil && onlyLogin:
+	case s.end == over && noLogin && s.over != nil:
 		return fmt.Errorf("session: changed after all sessions of its subject were ended; call Login first: %w", Ended)
-	case s.closed >= closed:
+	case s.end == over && noLogin:
+		return fmt.Errorf("session: changed after it was found to be over: %w", Ended)
+	case s.phase >= Closed:
 		return s.tooLateLocked()
 	}
 	return nil
@@ -413,7 +411,7 @@ func errNoMiddleware() error {
 
 // tooLateLocked says why a change can't be kept any more.
 func (s *Session) tooLateLocked() error {
-	if s.closed == finished {
+	if s.phase == Finished {
 		return fmt.Errorf("session: the request is over, and its session with it; change the session before the handler returns, or in another request: %w", TooLate)
 	}
 	return fmt.Errorf("session: the response has begun, so this change can't reach the client; make it before the first byte: %w", TooLate)

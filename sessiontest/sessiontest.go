@@ -88,7 +88,8 @@ func (s Session) record(o session.Options) *session.Record {
 	}
 	draft, control := session.Begin(nil, o)
 	must(s.begin(draft))
-	rec, err := control.Pending().Apply(nil)
+	changes := control.State().Pending
+	rec, err := changes.Apply(nil)
 	must(err)
 	rec.ID = s.ID
 	if s.ID == "" {
@@ -165,7 +166,7 @@ func After(r *http.Request) Result {
 		panic("sessiontest: After needs the request that Request has returned, or one made of it")
 	}
 	rec := k.session.Snapshot()
-	after := Result{ID: rec.ID, Subject: rec.Subject, Persistent: rec.Persistent, Values: map[string]any{}, Destroyed: k.control.Destroyed()}
+	after := Result{ID: rec.ID, Subject: rec.Subject, Persistent: rec.Persistent, Values: map[string]any{}, Destroyed: k.control.State().Destroyed}
 	after.Renewed = rec.ID != "" && rec.Generation > 1 && (k.before == nil || rec.Generation != k.before.Generation)
 	for name, text := range rec.Values.All() {
 		var v any
@@ -188,32 +189,21 @@ type keeper struct {
 
 // Save implements session.Saver.
 func (k *keeper) Save(context.Context) error {
-	changes := k.control.Pending()
-	err := k.fail
+	now := k.control.State()
+	rec, err := now.Kept, k.fail
 	switch {
-	case err != nil || k.control.Destroyed():
-	case changes == nil:
-		err = k.check()
-	default:
-		var rec *session.Record
-		if rec, err = changes.Apply(k.control.Base()); err == nil {
-			k.control.Saved(rec, changes)
+	case err != nil || now.Destroyed:
+	case !now.Pending.TouchOnly():
+		if next, failed := now.Pending.Apply(rec); failed != nil {
+			err = failed
+		} else {
+			rec = next
+		}
+	case rec != nil:
+		if over := k.o.Policy.Over(rec, k.o.Now()); over != 0 {
+			err = fmt.Errorf("sessiontest: the session is over: %w", over)
 		}
 	}
-	if err != nil {
-		k.control.Dropped(changes)
-	}
+	k.control.Settle(rec, &now.Pending)
 	return err
-}
-
-// check finds out whether the session still lives.
-func (k *keeper) check() error {
-	rec := k.control.Base()
-	if rec == nil {
-		return nil
-	}
-	if over := k.o.Policy.Over(rec, k.o.Now()); over != 0 {
-		return fmt.Errorf("sessiontest: the session is over: %w", over)
-	}
-	return nil
 }

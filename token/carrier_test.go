@@ -61,10 +61,8 @@ func (b *bench) changes(rec *session.Record, f func(s *session.Session)) *sessio
 	policy := session.Policy{}.WithDefaults()
 	s, control := session.Begin(rec, session.Options{Policy: policy, Now: b.clock, Saver: noSaver{}})
 	f(s)
-	if changes := control.Pending(); changes != nil {
-		return changes
-	}
-	return session.Touch(policy, b.clock)
+	changes := control.State().Pending
+	return &changes
 }
 
 type noSaver struct{}
