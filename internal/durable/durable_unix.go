@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// Nobody may place a symbolic link where a file of ours belongs.
-const noFollow = syscall.O_NOFOLLOW
+// Nobody may place a symbolic link where a file of ours belongs, or make us wait
+// with a named pipe.
+const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
 func syncDir(d *os.File) error {
 	err := d.Sync()

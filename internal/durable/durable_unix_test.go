@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -162,6 +163,26 @@ func TestLockOfAnotherUser(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "f.lock"), "", 0o400)
 	requirePassed(t, unprivileged(t, dir))
+}
+
+// Where the lock file belongs, a FIFO doesn't keep Lock from ending with its context.
+func TestLockWhereAFIFOIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, syscall.Mkfifo(path+".lock", 0o600))
+	returned := make(chan error, 1)
+	go func() {
+		unlock, err := durable.Lock(t.Context(), path)
+		if err == nil {
+			err = unlock()
+		}
+		returned <- err
+	}()
+	select {
+	case <-returned:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for somebody to write into the FIFO")
+		require.NoError(t, os.WriteFile(path+".lock", nil, 0)) // lets it go
+	}
 }
 
 // Under a umask that takes the owner's rights away, the lock can be taken again.
