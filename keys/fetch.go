@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -39,10 +40,19 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("keys: fetch key set: %w", err)
+		return nil, fmt.Errorf("keys: fetch key set: %w", withoutQuery(err))
 	}
 	defer resp.Body.Close()
 	return r.read(ctx, resp, now)
+}
+
+// withoutQuery returns err, which http.Client.Do has returned, without the query
+// of the URL: it may hold a credential, such as the signature of a signed URL.
+func withoutQuery(err error) error {
+	if at := (*url.Error)(nil); errors.As(err, &at) {
+		at.URL, _, _ = strings.Cut(at.URL, "?")
+	}
+	return err
 }
 
 // read reads the set, with the fetch's time limit.

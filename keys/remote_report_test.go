@@ -190,3 +190,25 @@ func TestRemoteWithoutAUsableKeyIsUnavailable(t *testing.T) {
 	require.NotErrorIs(t, err, keys.ErrUnknownKey)
 	require.ErrorContains(t, err, "no key of it can be used to verify: key a of the set is left out: RSA key of 1 bits: at least 2048 are needed; and 1 more")
 }
+
+// The query of a URL may be a credential, and errors go into logs.
+func TestErrorsOfRemoteLackTheQuery(t *testing.T) {
+	var reported error
+	r := overTheNet(t, "https://a.example/jwks?token=hunter2", nil, func(c *keys.RemoteConfig) {
+		c.Report = func(err error) { reported = err }
+		c.Transport = transport(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/moved" {
+				return nil, errors.New("it is down")
+			}
+			w := httptest.NewRecorder()
+			http.Redirect(w, req, "/moved?token=hunter3", http.StatusFound)
+			return w.Result(), nil
+		})
+	})
+	_, err := r.Key(t.Context(), "a", t0)
+	keys.Settle(r)
+	for _, err := range []error{err, reported} {
+		require.ErrorContains(t, err, `"https://a.example/moved": it is down`)
+		require.NotContains(t, err.Error(), "hunter")
+	}
+}
