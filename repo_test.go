@@ -148,7 +148,7 @@ var importTable = []importRule{
 	{"opaque", []string{"session", "internal/fault", "internal/strict", "internal/instant"}},
 	{"opaque/storetest", []string{"opaque", "session"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
-	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/secret", "keys", "keys/rotation", "revocation", "token", "opaque", "middleware"}},
+	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "keys", "keys/rotation", "revocation", "token", "opaque", "middleware"}},
 	{"sessiontest", []string{"session", "keys", "revocation", "token", "middleware"}},
 	{"cmd/keygen", []string{"keys", "keys/rotation", "keys/timeline", "token", "internal/jose", "internal/durable", "internal/span", "internal/secret", "internal/weburl"}},
 	{"cmd/demo", []string{"session", "keys", "keys/rotation", "keys/timeline", "token", "config"}},

@@ -178,7 +178,7 @@ func assign(to reflect.Value, value any) error {
 			to.SetString(text)
 			return nil
 		}
-		return wantsText(value)
+		return wantsUnsaid("a text", "; put it in quotes", value)
 	case reflect.Bool:
 		if b, ok := value.(bool); ok {
 			to.SetBool(b)
@@ -197,7 +197,7 @@ func assign(to reflect.Value, value any) error {
 	case reflect.Slice:
 		return assignList(to, value)
 	}
-	return wants("a mapping of fields", value)
+	return wantsUnsaid("a mapping of fields", "", value)
 }
 
 func assignText(to encoding.TextUnmarshaler, value any) error {
@@ -213,7 +213,7 @@ func assignText(to encoding.TextUnmarshaler, value any) error {
 func assignList(to reflect.Value, value any) error {
 	list, ok := value.([]any)
 	if !ok {
-		return wants("a list of texts", value)
+		return wantsUnsaid("a list of texts", "", value)
 	}
 	texts := make([]string, len(list))
 	for i := range list {
@@ -225,14 +225,14 @@ func assignList(to reflect.Value, value any) error {
 	return nil
 }
 
-// wantsText does not repeat a number: it may be a secret of digits that was
+// wantsUnsaid does not repeat a number or a text: it may be a secret that was
 // written into the wrong field.
-func wantsText(value any) error {
+func wantsUnsaid(kind, advice string, value any) error {
 	switch value.(type) {
 	case map[string]any, []any:
-		return wants("a text", value)
+		return wants(kind, value)
 	}
-	return errors.New("must be a text; put it in quotes")
+	return errors.New("must be " + kind + advice)
 }
 
 func wants(kind string, value any) error {

@@ -5,32 +5,37 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
+
+	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
 // origin refuses what is not spelled as browsers spell an origin: it would never
 // be the one of a request.
 func (v *validator) origin(path, origin string) {
 	u, err := url.Parse(origin)
+	shown := weburl.Shown(origin)
 	switch {
 	case strings.Contains(origin, "*"):
-		v.fail(path, "%q has a wildcard, and an origin is compared as a whole; write each origin", origin)
-	case err != nil || http.NewCrossOriginProtection().AddTrustedOrigin(origin) != nil || u.User != nil:
-		v.fail(path, "%q is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example", origin)
+		v.fail(path, "%q has a wildcard, and an origin is compared as a whole; write each origin", shown)
+	case err != nil || http.NewCrossOriginProtection().AddTrustedOrigin(origin) != nil || u.User != nil || !weburl.HasHost(u):
+		v.fail(path, "%q is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example", shown)
+	case strings.ContainsFunc(origin, func(r rune) bool { return r > unicode.MaxASCII }):
+		v.fail(path, "%q is not how browsers write it; write the host in ASCII, as in https://xn--bcher-kva.example", shown)
 	case origin != asSent(u):
-		v.fail(path, "%q is not how browsers write it; write %s", origin, asSent(u))
+		v.fail(path, "%q is not how browsers write it; write %s", shown, asSent(u))
 	}
 }
 
 // asSent returns the origin of u as browsers send it: in lower case, without the
 // usual port of its scheme (RFC 6454, Section 6.2).
 func asSent(u *url.URL) string {
-	host := strings.ToLower(u.Host)
-	for scheme, port := range map[string]string{"http": ":80", "https": ":443"} {
-		if u.Scheme == scheme {
-			host = strings.TrimSuffix(host, port)
-		}
+	host := strings.TrimSuffix(strings.ToLower(u.Host), ":"+u.Port())
+	port := strings.TrimLeft(u.Port(), "0")
+	if port == "" || port == map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		return u.Scheme + "://" + host
 	}
-	return u.Scheme + "://" + host
+	return u.Scheme + "://" + host + ":" + port
 }
 
 // crossOrigin returns who decides about requests from other origins, nil for the

@@ -52,4 +52,14 @@ func TestSecretsInADocument(t *testing.T) {
 		require.NotContains(t, err.Error(), "hunter2")
 		require.NotContains(t, err.Error(), "8675309")
 	}
+	for _, document := range []string{
+		"keys: hunter2", "keys: 8675309", "keys: 8675309.5", "keys: |\n  hunter2", "cross_origin: {trusted: 'https://shop:hunter2@a.example'}",
+		"cross_origin: {trusted: ['https://shop:hunter2@a.example']}", "cross_origin: {trusted: ['https://shop:hunter2%@a.example']}",
+		"cross_origin: {trusted: ['https://shop:hunter2@*.example']}", "cross_origin: {trusted: ['https://shop:hunter2@a@b.example']}",
+	} {
+		_, err := config.Parse([]byte(document))
+		require.Error(t, err, "%s", document)
+		require.NotContains(t, err.Error(), "hunter2")
+		require.NotContains(t, err.Error(), "8675309")
+	}
 }

@@ -195,10 +195,10 @@ func removeCookies(h http.Header, names []string) {
 func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(origin)
 	if err != nil || !weburl.HasHost(u) || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: write scheme, host and port alone, as in https://orders.internal:8443", origin)
+		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: write scheme, host and port alone, as in https://orders.internal:8443", weburl.Shown(origin))
 	}
 	if u.Scheme != "https" && !(u.Scheme == "http" && (weburl.IsLocal(u) || allowHTTP)) {
-		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: tokens travel by https; InsecureAllowHTTP lifts this", origin)
+		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: tokens travel by https; InsecureAllowHTTP lifts this", weburl.Shown(origin))
 	}
 	return u, nil
 }

@@ -353,13 +353,17 @@ func TestTransportOrigin(t *testing.T) {
 		{"http://orders.example", false},
 		{"https://orders.example/", false},
 		{"https://orders.example/path", false},
-		{"https://user@orders.example", false},
+		{"https://user:hunter2@orders.example", false},
+		{"http://user:hunter2%@orders.example", false},
 		{"orders.example", false},
 		{"", false},
 	}
 	for _, tt := range tests {
 		_, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: tt.origin})
 		assert.Equal(t, tt.ok, err == nil, "%s: %v", tt.origin, err)
+		if err != nil {
+			assert.NotContains(t, err.Error(), "hunter2")
+		}
 	}
 	_, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: "http://orders.example", InsecureAllowHTTP: true})
 	assert.NoError(t, err)

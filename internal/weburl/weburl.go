@@ -1,7 +1,7 @@
 // Package weburl has the rules on the URLs of servers that this module calls:
 // key sets, and services that get tokens. Use [HasHost] on a URL from a
 // configuration, [IsLocal] before http is accepted, and [SameHost] on the
-// target of a redirect or a request.
+// target of a redirect or a request. [Shown] is what an error may repeat.
 package weburl
 
 import (
@@ -42,4 +42,20 @@ func port(u *url.URL) string {
 		return ""
 	}
 	return u.Port()
+}
+
+// Shown returns text, which stands where a URL belongs, without the user and the
+// password that it may hold, whether or not it is a good URL.
+func Shown(text string) string {
+	at := strings.LastIndex(text, "@")
+	if at < 0 {
+		return text
+	}
+	scheme, _, found := strings.Cut(text[:at], "//")
+	if found {
+		scheme += "//"
+	} else {
+		scheme = ""
+	}
+	return scheme + "xxxxx" + text[at:]
 }

@@ -58,3 +58,13 @@ func TestSameHost(t *testing.T) {
 		require.Equal(t, tt.want, weburl.SameHost(parse(t, tt.b), parse(t, tt.a)), "%s, %s", tt.b, tt.a)
 	}
 }
+
+func TestShown(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://a.example:1/x?y": "https://a.example:1/x?y", "": "", "a": "a",
+		"https://u:hunter2@a.example": "https://xxxxx@a.example", "https://u:hunter2@hunter2@a.example": "https://xxxxx@a.example",
+		"https://hunter2//hunter2@a": "https://xxxxx@a", "u:hunter2@a": "xxxxx@a", "https://u:%hunter2@": "https://xxxxx@", "@": "xxxxx@",
+	} {
+		require.Equal(t, want, weburl.Shown(in), in)
+	}
+}
