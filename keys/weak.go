@@ -251,8 +251,7 @@ func checkRandom(secret []byte) error {
 	if err := checkMadeUp(secret); err != nil {
 		return err
 	}
-	half := len(secret) / 2
-	if distinct(steps(secret)) < minDistinct || bytes.Equal(secret[:half], secret[half:]) {
+	if distinct(steps(secret)) < minDistinct || repeats(secret) {
 		return errors.New("keys: the bytes of the key follow a pattern: use random ones")
 	}
 	return nil
@@ -279,6 +278,16 @@ func checkMadeUp(secret []byte) error {
 		return errors.New("keys: the key was filled up with equal bytes: use random ones")
 	}
 	return nil
+}
+
+// repeats reports whether b begins again by its middle, and goes on so to its end.
+func repeats(b []byte) bool {
+	for period := 1; period <= len(b)/2; period++ {
+		if bytes.Equal(b[period:], b[:len(b)-period]) {
+			return true
+		}
+	}
+	return false
 }
 
 // steps returns the difference of each byte to the one before it.

@@ -247,7 +247,7 @@ func TestMadeUpSecretsAreRefused(t *testing.T) {
 		}
 		return b
 	}
-	half := random(16)
+	half, most := random(16), random(24)
 	tests := []struct {
 		name string
 		in   []byte
@@ -267,7 +267,9 @@ func TestMadeUpSecretsAreRefused(t *testing.T) {
 		{"counted", count(32, 1), "follow a pattern"},
 		{"counted down", count(32, 0xff), "follow a pattern"},
 		{"counted by 17", count(32, 17), "follow a pattern"},
-		{"16 bytes twice", append(bytes.Clone(half), half...), ""},
+		{"16 bytes twice", bytes.Repeat(half, 2), ""},
+		{"24 bytes three times", bytes.Repeat(most, 3), "follow a pattern"},
+		{"24 bytes, cut off in the third time", bytes.Repeat(most, 3)[:60], "follow a pattern"},
 	}
 	for _, tt := range tests {
 		for _, alg := range []keys.Algorithm{keys.HS256, keys.Direct, keys.A256KW} {
