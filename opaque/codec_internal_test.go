@@ -53,6 +53,9 @@ func TestOverlongVarint(t *testing.T) {
 	rest := good[4:] // behind the generation, which has two bytes
 	require.NoError(t, decode(slices.Concat(generation, []byte{1}, rest)))
 	require.Error(t, decode(slices.Concat(generation, []byte{2}, rest)), "more than 64 bits")
+	unknown := slices.Clone(good)
+	unknown[1] |= 2
+	require.Error(t, decode(unknown), "a flag that means nothing")
 	require.Error(t, decode(slices.Concat([]byte{layout, 0, 0xc8, 0x81, 0}, rest)), "the generation in three bytes")
 }
 

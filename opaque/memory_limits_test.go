@@ -135,6 +135,10 @@ func TestMemoryRenewalNeedsNoPlace(t *testing.T) {
 	require.Zero(t, s.Len())
 	require.Zero(t, s.Bytes())
 	assert.Equal(t, 20, fill(t, s, "c", ownedItem()), "every place came back")
+	for i := range 20 {
+		require.NoError(t, s.Delete(t.Context(), fmt.Sprint("c", i)))
+	}
+	assert.Equal(t, 15, fill(t, s, "d", anonymousItem()), "those of sessions without a subject, too")
 }
 
 // Without an account nobody piles up items by renewing.
@@ -144,6 +148,30 @@ func TestMemoryRenewalOfNobodyNeedsAPlace(t *testing.T) {
 	item := anonymousItem()
 	item.Instead = "a0"
 	assert.ErrorIs(t, s.Create(t.Context(), "b", item), session.Unavailable)
+}
+
+// What is refused because the store is full takes nothing from the part of the
+// sessions without a subject.
+func TestMemoryRefusalsTakeNoRoom(t *testing.T) {
+	for name, config := range map[string]opaque.MemoryConfig{
+		"places": {MaxSessions: 20}, "bytes": {MaxBytes: 20 * (180 + int64(len(ownedItem().Data)))}, // with a key of 4
+	} {
+		s := newMemory(t, config)
+		key := func(kind string, i int) string { return fmt.Sprintf("%s%03d", kind, i) }
+		for i := range 20 {
+			require.NoError(t, s.Create(t.Context(), key("b", i), ownedItem()), name)
+		}
+		for range 100 {
+			require.ErrorIs(t, s.Create(t.Context(), key("a", 0), anonymousItem()), session.Unavailable, name)
+		}
+		for i := range 20 {
+			require.NoError(t, s.Delete(t.Context(), key("b", i)))
+		}
+		for i := range 15 {
+			require.NoError(t, s.Create(t.Context(), key("a", i), anonymousItem()), name)
+		}
+		require.ErrorIs(t, s.Create(t.Context(), key("a", 15), anonymousItem()), session.Unavailable, name)
+	}
 }
 
 // A renewal that can't be kept gives the place back.
@@ -158,6 +186,17 @@ func TestMemoryFailedRenewal(t *testing.T) {
 	require.ErrorIs(t, s.Create(t.Context(), "b", item), session.Conflict)
 	require.ErrorIs(t, s.Create(t.Context(), "c", ownedItem()), session.Unavailable)
 	require.NoError(t, s.Create(t.Context(), "c", item), "a still has a place to give")
+}
+
+// The place that it gives back is one of a session without a subject.
+func TestMemoryFailedRenewalOfNobody(t *testing.T) {
+	s := newMemory(t, opaque.MemoryConfig{MaxSessions: 20, MaxBytes: 10_000})
+	anonymous := fill(t, s, "a", anonymousItem())
+	item := ownedItem()
+	item.Instead, item.Data = "a0", make([]byte, 20_000)
+	require.ErrorIs(t, s.Create(t.Context(), "b", item), session.Unavailable)
+	require.ErrorIs(t, s.Create(t.Context(), "c", anonymousItem()), session.Unavailable)
+	require.Equal(t, anonymous, s.Len())
 }
 
 // Renewals go on where all bytes are taken, up to a sixteenth beyond.
@@ -176,4 +215,13 @@ func TestMemoryRenewalBeyondTheBytes(t *testing.T) {
 	assert.Positive(t, renewed)
 	assert.Greater(t, s.Bytes(), int64(16_000))
 	assert.LessOrEqual(t, s.Bytes(), int64(17_000))
+
+	// What the last of them leaves needs a few bytes more than it had.
+	require.NoError(t, s.Delete(t.Context(), fmt.Sprint("b", renewed-1)))
+	marker := memoryItem(2, time.Now(), time.Minute)
+	marker.Data = append(marker.Data, make([]byte, 40)...)
+	ok, err := s.Swap(t.Context(), "a0", 1, marker)
+	assert.True(t, ok, err)
+	_, err = s.Swap(t.Context(), fmt.Sprint("a", owned-1), 1, marker)
+	assert.ErrorIs(t, err, session.Unavailable, "it was not renewed")
 }

@@ -79,6 +79,10 @@ func TestMemoryConfigReportsEveryMistake(t *testing.T) {
 	require.Nil(t, s)
 	require.ErrorContains(t, err, "MaxSessions")
 	require.ErrorContains(t, err, "MaxBytes")
+	for _, percent := range []int{-1, 101} {
+		_, err := opaque.NewMemoryStore(opaque.MemoryConfig{AnonymousPercent: percent})
+		require.ErrorContains(t, err, "AnonymousPercent")
+	}
 }
 
 func TestClosedMemoryStoreRefuses(t *testing.T) {
