@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"encoding/json"
 
 	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -32,9 +34,32 @@ type untold struct {
 
 type cyclic struct{ Next *cyclic }
 
+// Those encode themselves, each by another method.
+type (
+	asJSON   struct{ text string }
+	asText   struct{ text string }
+	streamed struct{ text string }
+	appended struct{ text string }
+)
+
+func (a asJSON) MarshalJSON() ([]byte, error) { return json.Marshal(a.text) }
+func (a asText) MarshalText() ([]byte, error) { return []byte(a.text), nil }
+func (a streamed) MarshalJSONTo(e *jsontext.Encoder) error {
+	return e.WriteToken(jsontext.String(a.text))
+}
+func (a appended) AppendText(b []byte) ([]byte, error) { return append(b, a.text...), nil }
+
 type failing struct{}
 
 func (failing) MarshalJSON() ([]byte, error) { return nil, errors.New("hunter2") }
+
+// nested returns a list in a list, and so on.
+func nested(depth int) (v any) {
+	for range depth {
+		v = []any{v}
+	}
+	return v
+}
 
 // What JSON would lose without a word is refused, with its cause and without the
 // value; what it keeps is accepted.
@@ -49,6 +74,7 @@ func TestSetRefusesWhatJSONLoses(t *testing.T) {
 		{"no exported fields", hidden{"hunter2"}, "session_test.hidden has no exported fields"},
 		{"a pointer to it", &hidden{"hunter2"}, "session_test.hidden has no exported fields"},
 		{"in a list", []any{1, hidden{"hunter2"}}, "session_test.hidden has no exported fields"},
+		{"in an array", [2]any{1, hidden{"hunter2"}}, "session_test.hidden has no exported fields"},
 		{"in a map", map[string]*hidden{"a": {"hunter2"}}, "session_test.hidden has no exported fields"},
 		{"in a field", struct{ A, B any }{1, &hidden{"hunter2"}}, "field B: session_test.hidden has no exported fields"},
 		{"fields left out", untold{"hunter2"}, "session_test.untold has no exported fields"},
@@ -72,6 +98,16 @@ func TestSetRefusesWhatJSONLoses(t *testing.T) {
 
 		{"no fields at all", struct{}{}, ""},
 		{"an embedded one beside others", embeds{hidden{"x"}, "y"}, ""},
+		{"one of another package, too", struct {
+			bytes.Buffer
+			Name string
+		}{Name: "x"}, ""},
+		{"MarshalJSON", asJSON{"x"}, ""},
+		{"MarshalText", asText{"x"}, ""},
+		{"MarshalJSONTo", streamed{"x"}, ""},
+		{"AppendText", appended{"x"}, ""},
+		{"a hundred lists", nested(100), ""},
+		{"a hundred and one", nested(101), "is nested deeper than 100"},
 		{"a date", time.Now(), ""},
 		{"a number behind a pointer", big.NewInt(7), ""},
 		{"an address", netip.MustParseAddr("::1"), ""},
@@ -136,6 +172,17 @@ func TestValueOfAnotherType(t *testing.T) {
 	s = before()
 	require.NoError(t, count.Delete(s))
 	assert.Zero(t, count.Get(s))
+
+	for _, tt := range []struct {
+		in   any
+		want string
+	}{
+		{map[string]int{}, "a JSON object"}, {[]int{}, "a JSON array"}, {"x", "a JSON string"}, {false, "a JSON boolean"}, {1.5, "a JSON number"},
+	} {
+		require.NoError(t, s.Set("other", tt.in))
+		_, err := s.Get("other", new(chan int))
+		require.ErrorContains(t, err, "the value is "+tt.want+", and not one of that type")
+	}
 
 	s = before()
 	_, err = s.Get("count", 1)
