@@ -21,6 +21,10 @@ func TestCookiesThatBrowsersDrop(t *testing.T) {
 	}{
 		{"path without a slash", middleware.Cookie{Name: "sid", Path: "app"}, `Cookie.Path "app" does not begin with a slash: write "/app"`},
 		{"path without a slash, advised", middleware.Cookie{Name: "sid", Path: "/app"}, ""},
+		{"path in other letters", middleware.Cookie{Name: "sid", Path: "/größe"}, `Cookie.Path "/größe" has a character that a cookie can't carry`},
+		{"long name", middleware.Cookie{Name: strings.Repeat("x", 257)}, "Cookie.Name is 257 bytes long: use at most 256"},
+		{"prefix in other letters", middleware.Cookie{Name: "__secure-sid"}, `begins as browsers' prefix __Secure- does: write it in that case`},
+		{"HTTP with a prefix", middleware.Cookie{InsecureAllowHTTP: true, Name: "__Secure-sid"}, "set Cookie.Name to sid"},
 		{"domain of one label", middleware.Cookie{Name: "sid", Domain: "com"}, `Cookie.Domain "com" has one label`},
 		{"localhost", middleware.Cookie{Name: "sid", Domain: "localhost"}, `Cookie.Domain "localhost" has one label`},
 		{"domain with a dot in front", middleware.Cookie{Name: "sid", Domain: ".com"}, `Cookie.Domain ".com" has one label`},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -110,6 +111,30 @@ func TestErrorHandlerThatPanics(t *testing.T) {
 	})
 }
 
+// A response that is only announced does not count, nor does a cookie that stays.
+func TestErrorHandlerThatAnnouncesItsAnswer(t *testing.T) {
+	eachMode(t, func(t *testing.T, mode string, w *world) {
+		m := w.middleware(t, mode, func(c *middleware.Config) {
+			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ int, _ error) {
+				w.WriteHeader(http.StatusEarlyHints)
+				io.WriteString(w, "sorry")
+			}
+		})
+		server := httptest.NewServer(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := session.From(r.Context())
+			assert.NoError(t, s.Login("alice"))
+			assert.NoError(t, s.Save(r.Context()))
+			assert.NoError(t, s.Set("huge", strings.Repeat("x", 2<<20)))
+		})))
+		defer server.Close()
+		got, err := server.Client().Get(server.URL)
+		require.NoError(t, err)
+		defer got.Body.Close()
+		assert.Equal(t, http.StatusInternalServerError, got.StatusCode)
+		assert.Len(t, got.Header["Set-Cookie"], 1)
+	})
+}
+
 // An answer of its own, and a session that can be read, but not changed.
 func TestErrorHandlerChoosesTheStatus(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
@@ -148,6 +173,11 @@ func TestClientGoneBeforeTheStoreAnswers(t *testing.T) {
 		m = w.middleware(t, mode, watched(&e), shortTimeout)
 		serve(m.Handler(http.HandlerFunc(show)), cookies(unknownID()))
 		assert.Equal(t, []string{"abandoned:unavailable", "failed:unavailable"}, e.kinds())
+
+		ctx, cancel = context.WithTimeout(t.Context(), 0) // of an outer handler
+		defer cancel()
+		serve(m.Handler(http.HandlerFunc(show)), cookies(unknownID()).WithContext(ctx))
+		assert.Equal(t, "failed:unavailable", e.kinds()[2], "the store was too slow")
 	})
 }
 

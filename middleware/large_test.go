@@ -2,7 +2,9 @@ package middleware_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"sort"
 	"strings"
 	"testing"
 
@@ -34,7 +36,9 @@ func TestNearlyFullIsReportedOnce(t *testing.T) {
 			}
 			credential := grow("", 1000)
 			assert.Empty(t, seen)
-			for range 3 {
+			credential = grow(credential, 1600)
+			figures := fmt.Sprintf("fills %d of the 4096 bytes that a cookie's name and value may have", len("__Host-session"+credential))
+			for range 2 {
 				credential = grow(credential, 1600)
 			}
 			if mode != "stateless" {
@@ -43,10 +47,18 @@ func TestNearlyFullIsReportedOnce(t *testing.T) {
 			}
 			require.Len(t, seen, 1)
 			assert.NotEmpty(t, seen[0].SessionID)
-			assert.ErrorContains(t, seen[0].Err, "of the 4096 bytes")
+			assert.ErrorContains(t, seen[0].Err, figures)
 			assert.NotContains(t, seen[0].Err.Error(), "xxx")
 			grow("", 1600)
 			assert.Len(t, seen, 2, "another session")
+
+			most := sort.Search(1600, func(n int) bool {
+				seen = nil
+				credential = grow("", n)
+				return len(seen) > 0
+			})
+			credential = grow("", most)
+			assert.InDelta(t, 3072, len("__Host-session")+len(credential), 4, "the name counts, too")
 		})
 	}
 }

@@ -33,6 +33,8 @@ func TestLogLevels(t *testing.T) {
 		{middleware.Event{Kind: middleware.Refused, Reason: session.Ended}, "INFO"},
 		{middleware.Event{Kind: middleware.Refused, Reason: session.Forged}, "WARN"},
 		{middleware.Event{Kind: middleware.Refused, Reason: session.CrossOrigin}, "WARN"},
+		{middleware.Event{Kind: middleware.NearlyFull, Subject: "alice"}, "WARN"},
+		{middleware.Event{Kind: middleware.CookieDropped}, "WARN"},
 		{middleware.Event{Kind: middleware.Failed, Reason: session.Unavailable}, "ERROR"},
 	}
 	for _, tt := range tests {
@@ -40,6 +42,28 @@ func TestLogLevels(t *testing.T) {
 		middleware.LogEvents(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))(t.Context(), tt.event)
 		assert.Contains(t, log.String(), "level="+tt.want+" ", tt.event.Kind)
 	}
+}
+
+// What a client sends fills no log.
+func TestLogLinesAreShort(t *testing.T) {
+	var log bytes.Buffer
+	long := strings.Repeat("x", 100_000)
+	middleware.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))(t.Context(), middleware.Event{
+		Kind: middleware.Refused, Reason: session.CrossOrigin, Method: long, Path: long, Origin: long, Host: long,
+	})
+	assert.Equal(t, 4*200, strings.Count(log.String(), "x"))
+}
+
+// The example of a sum is the last of what was counted.
+func TestExampleOfRefusals(t *testing.T) {
+	var log bytes.Buffer
+	onEvent := middleware.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))
+	now := time.Now()
+	for i, path := range []string{"/first", "/second", "/third", "/last"} {
+		onEvent(t.Context(), middleware.Event{Kind: middleware.Refused, Reason: session.Forged, Method: "GET", Path: path, Time: now.Add(time.Duration(i) * time.Second)})
+	}
+	onEvent(t.Context(), middleware.Event{Kind: middleware.Created, Time: now.Add(time.Minute)})
+	assert.Contains(t, log.String(), "path=/last count=3\n")
 }
 
 // A bot writes one line a minute, not one a request.

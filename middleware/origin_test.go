@@ -1,6 +1,7 @@
 package middleware_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -138,6 +139,19 @@ func TestDenyHandlerOfTheProtection(t *testing.T) {
 			assert.Equal(t, "no-store", got.Header.Get("Cache-Control"))
 		}
 	})
+}
+
+// The origin is trusted a moment after it was refused.
+func TestCrossOriginRefusalStands(t *testing.T) {
+	m := newWorld(t).middleware(t, "opaque", func(c *middleware.Config) {
+		c.CrossOrigin = http.NewCrossOriginProtection()
+		c.OnEvent = func(context.Context, middleware.Event) {
+			assert.NoError(t, c.CrossOrigin.AddTrustedOrigin("https://evil.example"))
+		}
+	})
+	h := m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("called") }))
+	got := serve(h, from("POST", "https://app.example/", "Origin: https://evil.example"))
+	assert.Equal(t, http.StatusForbidden, got.Status)
 }
 
 func TestBearerTokenWithoutCookieFromAnotherOrigin(t *testing.T) {

@@ -48,6 +48,7 @@ func TestPlainHTTPIsWarnedOf(t *testing.T) {
 				want = []string{"created", "cookie_dropped", "created"}
 				assert.ErrorContains(t, e.all[1].Err, "plain HTTP", tt.name)
 				assert.ErrorContains(t, e.all[1].Err, "cookie.insecure_allow_http", tt.name)
+				assert.Equal(t, tt.url, "http://"+e.all[1].Host+"/")
 			}
 			assert.Equal(t, want, e.kinds(), tt.name)
 		}

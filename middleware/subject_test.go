@@ -43,6 +43,11 @@ func TestRedirectCarriesThePath(t *testing.T) {
 	mounted := http.StripPrefix("/app", middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login", ReturnParam: "next"})(http.HandlerFunc(show)))
 	got := serve(m.Handler(mounted), from("GET", "/app/account", "Sec-Fetch-Mode: navigate"))
 	assert.Equal(t, "/login?next=%2Fapp%2Faccount", got.Header.Get("Location"), "what the browser has asked for")
+	byHand := from("GET", "/account?a=1", "Sec-Fetch-Mode: navigate")
+	byHand.RequestURI = ""
+	guard := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login", ReturnParam: "next"})
+	got = serve(m.Handler(guard(http.HandlerFunc(show))), byHand)
+	assert.Equal(t, "/login?next=%2Faccount%3Fa%3D1", got.Header.Get("Location"), "a request that no server has read")
 }
 
 func TestReturnPath(t *testing.T) {
@@ -61,4 +66,8 @@ func TestRequireSubjectWithoutURL(t *testing.T) {
 	assert.PanicsWithValue(t, `middleware: RequireConfig.LoginURL "/%zz" is no URL`, func() {
 		middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/%zz"})
 	})
+	guard := middleware.RequireSubject(middleware.RequireConfig{ReturnParam: "next"})
+	h := newWorld(t).middleware(t, "stateless").Handler(guard(http.HandlerFunc(show)))
+	got := serve(h, from("GET", "/account", "Sec-Fetch-Mode: navigate"))
+	assert.Equal(t, http.StatusUnauthorized, got.Status, "there is nowhere to redirect to")
 }
