@@ -95,6 +95,11 @@ func TestAttackMissingClaim(t *testing.T) {
 				assert.ErrorIs(t, kind.open(genuine(t, b.ring, b.now, kind.typ, claims)), session.Forged, "%s without %s, with %v", kind.typ, name, more)
 			}
 		}
+		for _, name := range []string{"iss", "aud", "sid", "jti"} {
+			claims := maps.Clone(kind.claims)
+			claims[name] = ""
+			assert.ErrorIs(t, kind.open(genuine(t, b.ring, b.now, kind.typ, claims)), session.Forged, "%s with an empty %s", kind.typ, name)
+		}
 	}
 }
 

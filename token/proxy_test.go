@@ -59,6 +59,9 @@ func TestSessionKnowsItsCookies(t *testing.T) {
 	m, err := middleware.New(middleware.Config{Carrier: s.another(t), Cookie: middleware.Cookie{Name: "shop"}})
 	require.NoError(t, err)
 	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		names := session.From(r.Context()).Cookies()
+		assert.Equal(t, []string{"shop"}, names)
+		names[0] = "changed"
 		assert.Equal(t, []string{"shop"}, session.From(r.Context()).Cookies())
 		io.WriteString(w, "ok")
 	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))

@@ -319,6 +319,7 @@ func TestTransportSendsTokensToItsOriginAlone(t *testing.T) {
 	})
 	for url, want := range map[string]bool{
 		"https://orders.example:8443/x":   true,
+		"https://Orders.Example:8443/x":   true,
 		"http://orders.example:8443/x":    false,
 		"ws://orders.example:8443/x":      false,
 		"https://orders.example/x":        false,
@@ -333,6 +334,7 @@ func TestTransportSendsTokensToItsOriginAlone(t *testing.T) {
 		_, err = transport.RoundTrip(r)
 		require.NoError(t, err)
 		assert.Equal(t, want, sent.Header.Get("Authorization") != "", url)
+		assert.Empty(t, r.Header, "the caller's own request stays as it was (http.RoundTripper)")
 	}
 }
 
