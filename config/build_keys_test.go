@@ -365,10 +365,12 @@ func TestBuildReportsRotationsThatFail(t *testing.T) {
 		require.Contains(t, log.String(), "keys could not be rotated; it is tried again")
 		require.Contains(t, log.String(), "another process is changing the key file")
 		require.NotContains(t, log.String(), "keys were rotated")
+		require.NotContains(t, log.String(), "keys can be rotated again")
 		require.NoError(t, unlock())
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		require.Contains(t, log.String(), "keys were rotated")
+		require.Contains(t, log.String(), "keys can be rotated again")
 	})
 }
 

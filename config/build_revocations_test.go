@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -168,4 +170,16 @@ func TestLogoutReachesTokensUnderLongerLimits(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestEndOfAllThatIsNotDurableIsAnEvent(t *testing.T) {
+	var got []middleware.Event
+	c := config.Config{Mode: config.Stateless, Keys: config.KeysConfig{File: keyFile(t)}}
+	app := build(t, c, config.Options{OnEvent: func(_ context.Context, e middleware.Event) { got = append(got, e) }})
+	require.NoError(t, app.Close())
+	require.ErrorIs(t, app.Revocations.EndAll(t.Context()), session.Unavailable)
+	require.Len(t, got, 1)
+	require.Equal(t, middleware.EndedAll, got[0].Kind)
+	require.Equal(t, session.Unavailable, got[0].Reason)
+	require.ErrorIs(t, got[0].Err, session.Unavailable)
 }

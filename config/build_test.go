@@ -375,7 +375,10 @@ func TestOptionsReachTheirPlace(t *testing.T) {
 				note("late %s %s", ended.Subject, why.String())
 			},
 			OnExpire: func(ended *session.Record) { note("never came back: %s", ended.Subject) },
-			Now:      func() time.Time { return time.Now().Add(24 * time.Hour) },
+			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, status int, err error) {
+				note("denied %d %s", status, session.ReasonOf(err).String())
+			},
+			Now: func() time.Time { return time.Now().Add(24 * time.Hour) },
 		})
 		cookie := login(t, app, "alice")
 		login(t, app, "bob")
@@ -389,13 +392,17 @@ func TestOptionsReachTheirPlace(t *testing.T) {
 			require.WithinDuration(t, time.Now().Add(24*time.Hour), s.AuthenticatedAt(), time.Second)
 		})
 
+		r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)
+		r.Header.Set("Origin", "https://evil.example")
+		app.Middleware.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
+
 		time.Sleep(time.Minute)
 		require.Empty(t, subjectOf(t, app, cookie))
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		require.NoError(t, app.Close())
 	})
-	require.Equal(t, []string{"created alice", "created bob", "ended alice", "late alice idle_timeout", "never came back: bob"}, happened)
+	require.Equal(t, []string{"created alice", "created bob", "refused ", "denied 403 cross_origin", "ended alice", "late alice idle_timeout", "never came back: bob"}, happened)
 }
 
 func TestEventsAreLogged(t *testing.T) {

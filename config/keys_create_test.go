@@ -61,6 +61,18 @@ func TestKeysAreCreatedAtTheFirstStart(t *testing.T) {
 	}
 }
 
+// Their dates are those of the application's clock.
+func TestKeysAreCreatedByTheClockOfTheApplication(t *testing.T) {
+	for _, ahead := range []time.Duration{-1000 * time.Hour, 1000 * time.Hour} {
+		o := config.Options{Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return time.Now().Add(ahead) }}
+		app, err := creates(filepath.Join(t.TempDir(), "keys.json"), config.Stateless).Build(o)
+		require.NoError(t, err)
+		defer app.Close()
+		require.EqualValues(t, 1, app.Keys.Health(o.Now()).Generation)
+		require.Equal(t, "alice", subjectOf(t, app, login(t, app, "alice")))
+	}
+}
+
 // Of several instances that start at once one makes the file, and all have its keys.
 func TestInstancesThatStartAtOnceCreateOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")

@@ -61,6 +61,15 @@ func TestNewsOfTheKeys(t *testing.T) {
 			time.Sleep(time.Hour)
 			require.Equal(t, 1, said("INFO", "a problem with the keys is over"))
 			require.Equal(t, 1, said("INFO", "the key file was reloaded"), "it is as it was")
+
+			require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error {
+				for _, k := range s.Keys() {
+					require.NoError(t, s.Revoke(k.ID(), time.Now(), ""))
+				}
+				return nil
+			}))
+			time.Sleep(time.Hour)
+			require.Equal(t, 2, said("INFO", "from now on"), "none is no other one")
 		})
 	}
 }
