@@ -362,3 +362,10 @@ func TestImportRefusesDates(t *testing.T) {
 	_, err := keys.Import(keys.HS256, random(32), keys.Dates{VerifyUntil: t0})
 	require.ErrorContains(t, err, "verify_until without sign_until")
 }
+
+// One in 64 would, and a command would take it for an option.
+func TestGeneratedIDsBeginWithoutADash(t *testing.T) {
+	for range 1000 {
+		require.NotEqual(t, byte('-'), generate(t, keys.EdDSA).ID()[0])
+	}
+}

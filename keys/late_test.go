@@ -67,12 +67,14 @@ func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 func TestLateLooksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := openRing(t, generate(t, keys.EdDSA))
+		later := time.Now().Add(2 * time.Hour)
+		keys.SetClock(r, func() time.Time { return later })
 		w := watch(t, r, time.Minute)
 		defer w.stop(t)
 		good, err := os.ReadFile(r.Path())
 		require.NoError(t, err)
 		require.NoError(t, os.Remove(r.Path()))
-		later := time.Now().Add(2 * time.Hour)
+		later = later.Add(2 * time.Hour)
 		for range 3 {
 			_, err := r.Signer(later)
 			require.ErrorIs(t, err, keys.ErrUnavailable)
@@ -80,6 +82,20 @@ func TestLateLooksAreBounded(t *testing.T) {
 		require.NoError(t, os.WriteFile(r.Path(), good, 0o600))
 		_, err = r.Signer(later)
 		require.ErrorIs(t, err, keys.ErrUnavailable, "too early for another look")
+		later = later.Add(time.Minute)
+		_, err = r.Signer(later)
+		require.NoError(t, err)
+	})
+}
+
+// Health looks as signing does, before it says anything.
+func TestHealthAfterAStandstill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := openRing(t, generate(t, keys.EdDSA))
+		w := watch(t, r, time.Minute)
+		defer w.stop(t)
+		require.NoError(t, keys.File{Path: r.Path()}.Update(t.Context(), addOne(t)))
+		require.EqualValues(t, 2, r.Health(time.Now().Add(2*time.Hour)).Generation)
 	})
 }
 
@@ -96,7 +112,15 @@ func TestClockBehindAFreshKey(t *testing.T) {
 	_, err := r.Signer(at(6))
 	require.ErrorContains(t, err, "no active key that signs; run: keygen check, and keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
 	_, err = r.Sealer(at(6))
-	require.ErrorContains(t, err, "no active key that encrypts; run: keygen check")
+	require.ErrorContains(t, err, "no active key that encrypts; run: keygen check, and keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
+
+	// Of no use to set the clock by: keys that encrypt, that were withdrawn before their time, or of which there is the public half alone.
+	withdrawn := keys.Dates{PublishAt: at(0), SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(5)}
+	external, err := keys.Import(keys.ES256, generate(t, keys.ES256).Public(), life(0))
+	require.NoError(t, err)
+	r = newRing(t, enc, generate(t, keys.ES256, withdrawn), external)
+	_, err = r.Signer(at(0))
+	require.ErrorContains(t, err, "no active key that signs; run: keygen check")
 }
 
 // Editors, shells and copies change the white space at the end of a file, and how its lines end.
@@ -162,7 +186,7 @@ func crlf(text []byte) (out []byte) {
 func TestHealthAsJSON(t *testing.T) {
 	sig := generate(t, keys.ES256, life(0))
 	r := openRing(t, sig)
-	keys.SetClock(r, func() time.Time { return at(3) })
+	keys.SetClock(r, func() time.Time { return at(3).In(time.FixedZone("", 3600)) })
 	require.NoError(t, r.Reload())
 	text, err := json.Marshal(r.Health(at(3)))
 	require.NoError(t, err)

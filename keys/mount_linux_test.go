@@ -60,5 +60,7 @@ func TestKeyFileMountedAlone(t *testing.T) {
 	require.NoFileExists(t, mounted+".lock")
 	_, err = os.Lstat(mounted + ".bak")
 	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoError(t, r.Replace(generate(t, keys.EdDSA)))
+	require.Empty(t, r.Health(t0).Problems, "these come from no file")
 	require.NoError(t, syscall.Unmount(mounted, 0))
 }

@@ -109,6 +109,23 @@ func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
 	}
 }
 
+// A fetch that failed while the clock was ahead was not a moment ago: who asks
+// once the clock is right waits for the next one.
+func TestRemoteThatFailedByAClockThatWasAhead(t *testing.T) {
+	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP)
+	r := newRemote(t, s, nil)
+	_, err := r.Key(t.Context(), a.ID(), t0)
+	require.NoError(t, err)
+	s.serve(answer(503, ""))
+	_, err = r.Key(t.Context(), a.ID(), t0.Add(20*time.Hour))
+	require.NoError(t, err)
+	keys.Settle(r)
+	s.publish(newRing(t, b)) // a was revoked
+	_, err = r.Key(t.Context(), a.ID(), t0.Add(2*time.Hour))
+	require.ErrorIs(t, err, keys.ErrUnknownKey)
+}
+
 // Requests that have read the clock earlier may come later: that is no clock that was ahead.
 func TestRemoteToleratesCallersOutOfOrder(t *testing.T) {
 	k := generate(t, keys.ES256)

@@ -176,6 +176,12 @@ func TestHugeExponentIsRefused(t *testing.T) {
 	e := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 64), big.NewInt(65537))
 	_, err := keys.ParsePublicSet(fmt.Appendf(nil, `{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","n":%q,"e":%q}]}`, b64(modulus(2048).Bytes()), b64(e.Bytes())))
 	require.ErrorContains(t, err, "key a of the set is left out: RSA exponent must be odd")
+	larger := int64(1)<<31 + 1
+	if int64(int(larger)) != larger {
+		return // no key of this system's has one
+	}
+	_, err = keys.Import(keys.RS256, &rsa.PublicKey{N: modulus(2048), E: int(larger)}, keys.Dates{})
+	require.ErrorContains(t, err, "RSA exponent must be odd")
 }
 
 // Who edits a key file by hand gets no such key in either, and a signer that
