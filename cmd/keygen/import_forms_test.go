@@ -35,15 +35,18 @@ func TestImportAdvice(t *testing.T) {
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	explicit, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(explicitEC, "\n", ""))
 	require.NoError(t, err)
-	var utf16le []byte
+	var utf16le, utf16be []byte
 	for _, u := range utf16.Encode([]rune("\ufeff" + text)) {
 		utf16le = append(utf16le, byte(u), byte(u>>8))
+		utf16be = append(utf16be, byte(u>>8), byte(u))
 	}
 	pkcs12 := "\x30\x82\x03\xfc\x02\x01\x03\x30\x82\x03\xb2\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x82\x03\xa3\x04\x82\x03\x9f"
 	for name, row := range map[string]struct{ content, want string }{
 		"PKCS 12":             {pkcs12, "it is PKCS #12; take the private key out on the way, so that no file has it in the clear: openssl pkcs12 -in FILE -nocerts -nodes | keygen import -"},
 		"DER":                 {string(der), "openssl pkey -inform DER"},
 		"UTF-16":              {string(utf16le), "iconv -f UTF-16 -t UTF-8 FILE | keygen import -"},
+		"UTF-16, big endian":  {string(utf16be), "iconv -f UTF-16 -t UTF-8 FILE | keygen import -"},
+		"binary":              {"\x89PNG\r\n\x1a\n\x00", "it is binary, and neither PEM nor JSON"},
 		"explicit curve":      {string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: explicit})), "its curve is written out in numbers, and only a named one can be read; name it on the way: openssl ec -in FILE -param_enc named_curve | keygen import -"},
 		"explicit, PKCS 8":    {string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: explicit})), "-param_enc named_curve"},
 		"explicit and public": {string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: explicit})), "openssl ec -pubin -in FILE -param_enc named_curve"},
