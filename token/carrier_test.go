@@ -2,7 +2,6 @@ package token_test
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -377,43 +376,6 @@ func TestNewCarrierReportsEveryMistake(t *testing.T) {
 	for _, field := range []string{"Ring", "Issuer", "Audience", "Revocations", "MaxLength", "MemoryBytes"} {
 		assert.ErrorContains(t, err, "CarrierConfig."+field)
 	}
-}
-
-func TestExplain(t *testing.T) {
-	b := newBench(t)
-	credential, err := b.Issue(t.Context(), record(map[string]string{"cart": `[1,2]`}))
-	require.NoError(t, err)
-	e, err := token.Explain(t.Context(), b.ring, credential, b.now)
-	require.NoError(t, err)
-	assert.True(t, e.Verified)
-	assert.False(t, e.Expired)
-	assert.Empty(t, e.Problem)
-	var header, claims map[string]any
-	require.NoError(t, json.Unmarshal(e.Header, &header))
-	require.NoError(t, json.Unmarshal(e.Claims, &claims))
-	assert.Equal(t, "cloakroom+jwt", header["typ"])
-	assert.Equal(t, "alice", claims["sub"])
-	assert.Equal(t, map[string]any{"cart": []any{1.0, 2.0}}, claims["data"])
-	for _, claim := range []string{"iss", "aud", "sid", "ver", "gen", "jti", "iat", "exp", "auth_time", "dl", "crt"} {
-		assert.Contains(t, claims, claim)
-	}
-	require.NoError(t, json.Unmarshal(e.Encryption, &header))
-	assert.Equal(t, "dir", header["alg"])
-	assert.Equal(t, "A256GCM", header["enc"])
-	assert.Equal(t, "JWT", header["cty"])
-
-	e, err = token.Explain(t.Context(), nil, credential, b.now)
-	require.NoError(t, err)
-	assert.False(t, e.Verified)
-	assert.Empty(t, e.Claims)
-	assert.NotEmpty(t, e.Problem)
-
-	e, err = token.Explain(t.Context(), b.ring, credential, start.Add(time.Hour))
-	require.NoError(t, err)
-	assert.True(t, e.Expired)
-
-	_, err = token.Explain(t.Context(), b.ring, "not.a.token", b.now)
-	assert.ErrorIs(t, err, session.Malformed)
 }
 
 // retire expects that the client need not hold anything meanwhile.

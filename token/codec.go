@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -51,7 +52,7 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	// Where encryption begins, an instance whose clock is ahead has made this
 	// session's last token by its own time already: one that is not encrypted
 	// would be refused there.
-	sealer, err := c.ring.Sealer(later(now, rec.SeenAt))
+	sealer, err := c.ring.Sealer(instant.Latest(now, rec.SeenAt))
 	if err != nil {
 		return nil, unavailable("encrypt a session token", err)
 	}
@@ -75,13 +76,6 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 		}
 	}
 	return out, nil
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // capped returns rec with an idle deadline that is no later than the end of key.
@@ -174,19 +168,6 @@ func (c *codec) spend(now time.Time) {
 	// (a number that is 0 or too large) before it calculates.
 	decoy := bytes.Repeat([]byte{1}, key.SignatureLength())
 	_ = c.check(key, key.ID(), decoy)
-}
-
-// verify checks the signature of a token of the given kind, and returns its
-// claims, unread, and the ID of the key that vouches for them.
-func verify(ctx context.Context, set KeySet, token string, kind claims.Kind, now time.Time) (payload []byte, kid string, err error) {
-	frame, key, err := findSigner(ctx, set, token, kind, now)
-	if err != nil {
-		return nil, "", err
-	}
-	if err := key.Verify(frame.SigningInput, frame.Signature); err != nil {
-		return nil, "", forged(err)
-	}
-	return frame.Payload, key.ID(), nil
 }
 
 // findSigner parses a token of the given kind, and finds the key that it says

@@ -28,6 +28,3 @@ func Unremembered(ctx context.Context, c *Carrier, credential string) (*session.
 	}
 	return s.rec, nil
 }
-
-// Distance is how far off an instant is, in words.
-var Distance = distance

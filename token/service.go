@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -81,7 +82,11 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 	if key.Algorithm().Symmetric() {
 		return "", unavailable("sign a service token", symmetric(key))
 	}
-	expires := earliest(now.Add(i.c.Lifetime), caller.IdleDeadline, caller.Deadline, key.TokensUntil()).Truncate(time.Second)
+	expires := instant.Earliest(now.Add(i.c.Lifetime), caller.IdleDeadline, caller.Deadline)
+	if until := key.TokensUntil(); !until.IsZero() {
+		expires = instant.Earliest(expires, until)
+	}
+	expires = expires.Truncate(time.Second)
 	if !now.Before(expires) {
 		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w", session.Unavailable)
 	}
@@ -90,16 +95,6 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 		AuthenticatedAt: caller.AuthenticatedAt, SeenAt: now, IdleDeadline: expires,
 	}}
 	return sign(key, signingInput(key, claims.Service, &says))
-}
-
-// earliest returns the earliest of the instants that are set.
-func earliest(first time.Time, rest ...time.Time) time.Time {
-	for _, t := range rest {
-		if !t.IsZero() && t.Before(first) {
-			first = t
-		}
-	}
-	return first
 }
 
 func symmetric(key *keys.Key) error {

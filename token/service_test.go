@@ -2,6 +2,7 @@ package token_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -51,9 +52,9 @@ func TestServiceToken(t *testing.T) {
 			Issuer: "https://app.example", Subject: "alice", SessionID: "c2Vzc2lvbi1vZi1hbGljZQ",
 			AuthenticatedAt: record(nil).AuthenticatedAt, ExpiresAt: start.Add(time.Minute).Local(),
 		}, caller)
-		e, err := token.Explain(t.Context(), b.ring, bearer, b.now)
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(bearer, ".")[1])
 		require.NoError(t, err)
-		assert.NotContains(t, string(e.Claims), "secret", "values stay at the edge")
+		assert.NotContains(t, string(payload), "secret", "values stay at the edge")
 	}
 }
 

@@ -99,11 +99,14 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	want := v.want
 	want.Now = v.c.Now()
-	payload, _, err := verify(ctx, v.c.Keys, token, claims.Service, want.Now)
+	frame, key, err := findSigner(ctx, v.c.Keys, token, claims.Service, want.Now)
 	if err != nil {
 		return nil, err
 	}
-	c, err := claims.Decode(payload, claims.Service)
+	if err := key.Verify(frame.SigningInput, frame.Signature); err != nil {
+		return nil, forged(err)
+	}
+	c, err := claims.Decode(frame.Payload, claims.Service)
 	if err != nil {
 		return nil, badClaims(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/token"
+	"github.com/cloakroom-go/cloakroom/internal/diagnose"
 )
 
 // maxCookie is what browsers keep of a cookie's name and value (RFC 6265bis,
@@ -35,12 +35,12 @@ type layer struct {
 // token explains the token that came with r, nil if none did.
 func (d *demo) token(r *http.Request, now time.Time) *tokenView {
 	for _, cookie := range r.CookiesNamed(d.config.Cookie.Name) {
-		e, err := token.Explain(r.Context(), d.sessions.Keys, cookie.Value, now)
-		if err != nil || e.Claims == nil && e.Encryption == nil {
+		e := diagnose.Token(r.Context(), d.sessions.Keys, cookie.Value, diagnose.Want{}, now)
+		if e.Claims == nil && e.Encryption == nil {
 			continue
 		}
 		v := &tokenView{
-			Encrypted: e.Encryption != nil, Verified: e.Verified, Problem: e.Problem,
+			Encrypted: e.Encryption != nil, Verified: e.Verdict != diagnose.Bad, Problem: e.Problem(),
 			Used: len(cookie.Name) + len(cookie.Value), Limit: maxCookie,
 		}
 		v.add("Envelope", "The header of the encryption (JWE). It is all that others can read of an encrypted token.", e.Encryption, now, headerNote)

@@ -74,7 +74,7 @@ func completeFormat(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completio
 		formats = pictures()
 	case "export":
 		formats = keyForms()
-	case "token decode", "token verify":
+	case "token decode":
 		formats = texts()
 	}
 	return formats, cobra.ShellCompDirectiveNoFileComp

@@ -61,7 +61,7 @@ func TestFailedWritesOfCommands(t *testing.T) {
 	for _, args := range []string{
 		"version", "list", "list --all --json", "show KID", "plan", "plan --format svg", "plan --format html", "check", "check --at +90d", "diff OLD", "doctor", "policy",
 		"policy --token-life 1h --dry-run", "export", "export --format pem", "export --format jwk KID", "export --private", "export --private --format pem",
-		"thumbprint", "thumbprint --json", "thumbprint KID", "token decode FILE", "token decode --format table FILE", "token verify FILE", "token explain FILE", "token explain --json FILE",
+		"thumbprint", "thumbprint --json", "thumbprint KID", "token decode FILE", "token decode --format table FILE", "token explain FILE", "token explain --json FILE",
 		"add --alg EdDSA --dry-run", "rotate --dry-run", "rotate --if-due --at +40d --dry-run", "promote --dry-run NEXT", "retire --dry-run KID", "revoke --dry-run KID",
 		"revoke --all --dry-run --json", "init --keyset DIR/new.json", "jwks check --polls 1 URL", "jwks check --polls 1 --json URL",
 	} {

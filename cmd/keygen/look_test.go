@@ -32,7 +32,8 @@ func instant(ts *testscript.TestScript, text string) time.Time {
 	return at
 }
 
-// issue writes a token: issue OUT KEYFILE kind=session|service sign=KID [seal=KID] iat=TIME|now [life=1m] [data=JSON] [aud=NAME]
+// issue writes a token: issue OUT KEYFILE kind=session|service sign=KID [seal=KID]
+// iat=TIME|now [life=1m] [data=JSON] [aud=NAME] [nbf=TIME] [without=CLAIM,CLAIM]
 func issue(ts *testscript.TestScript, _ bool, args []string) {
 	set, err := keys.File{Path: ts.MkAbs(args[1])}.Read()
 	ts.Check(err)
@@ -52,6 +53,12 @@ func issue(ts *testscript.TestScript, _ bool, args []string) {
 	if o["kind"] == "session" {
 		typ = "cloakroom+jwt"
 		claims["lin"], claims["ver"], claims["crt"], claims["dl"], claims["data"] = "bGluZWFnZTE", 1, iat.Unix(), iat.Add(time.Hour).Unix(), json.RawMessage(o["data"])
+	}
+	if o["nbf"] != "" {
+		claims["nbf"] = instant(ts, o["nbf"]).Unix()
+	}
+	for name := range strings.SplitSeq(o["without"], ",") {
+		delete(claims, name)
 	}
 	text := signAs(ts, set.Key(o["sign"]), typ, claims)
 	if o["seal"] != "" {

@@ -158,7 +158,8 @@ func lock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { _ = unlock() })
 }
 
-// mint prints a service token, or one of type $TYP: mint FILE seal|plain MINUTES SUBJECT
+// mint prints a service token, or with "seal" a session token, or one of type
+// $TYP, that expires so many minutes from now: mint FILE seal|plain MINUTES SUBJECT
 func mint() {
 	set, err := keys.File{Path: os.Args[1]}.Read()
 	if err != nil {
@@ -177,28 +178,37 @@ func mint() {
 	if err != nil {
 		panic(err)
 	}
-	text := sign(signer, map[string]any{
-		"iss": "https://app.example", "aud": "https://billing.example", "sub": os.Args[4], "sid": "public-id", "jti": "AAAAAAAAAAAAAAAA", "gen": 1,
-		"iat": now.Add(-time.Hour).Unix(), "exp": now.Add(time.Duration(minutes) * time.Minute).Unix(), "auth_time": json.Number(fmt.Sprint(now.Add(-time.Hour).Unix(), ".000")),
-	})
-	if os.Args[2] == "seal" {
-		sealer, err := ring.Sealer(now)
-		if err != nil {
-			panic(err)
-		}
-		if text, err = sealer.Seal([]byte(text), "JWT"); err != nil {
-			panic(err)
-		}
+	exp := now.Add(time.Duration(minutes) * time.Minute)
+	iat := exp.Add(-10 * time.Minute).Unix()
+	claims := map[string]any{
+		"iss": "https://app.example", "aud": "https://billing.example", "sub": os.Args[4], "sid": "public-id", "jti": "AAAAAAAAAAAAAAAA",
+		"gen": 1, "iat": iat, "exp": exp.Unix(), "auth_time": json.Number(fmt.Sprint(iat, ".000")),
+	}
+	if os.Args[2] != "seal" {
+		fmt.Println(sign(signer, claims))
+		return
+	}
+	sealer, err := ring.Sealer(now)
+	if err != nil {
+		panic(err)
+	}
+	maps.Copy(claims, map[string]any{"lin": "bGluZWFnZTE", "ver": 1, "crt": iat, "dl": exp.Unix(), "data": struct{}{}})
+	text, err := sealer.Seal([]byte(signType(signer, "cloakroom+jwt", claims)), "JWT")
+	if err != nil {
+		panic(err)
 	}
 	fmt.Println(text)
 }
 
 func sign(k *keys.Key, claims map[string]any) string {
+	return signType(k, cmp.Or(os.Getenv("TYP"), "cloakroom-service+jwt"), claims)
+}
+
+func signType(k *keys.Key, typ string, claims map[string]any) string {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		panic(err)
 	}
-	typ := cmp.Or(os.Getenv("TYP"), "cloakroom-service+jwt")
 	header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":%q}`, k.Algorithm(), k.ID(), typ)
 	b64 := base64.RawURLEncoding.EncodeToString
 	input := b64([]byte(header)) + "." + b64(payload)

@@ -103,7 +103,7 @@ func TestCommandsWarnOfOpenDirectories(t *testing.T) {
 	const want = "WARNING: "
 	for _, args := range [][]string{
 		{"init"}, {"list"}, {"plan"}, {"check"}, {"rotate", "--if-due"}, {"rotate", "--dry-run", "--force"}, {"policy"}, {"export"}, {"thumbprint"}, {"diff", path},
-		{"token", "verify"}, {"encrypt", "--new-passphrase-file", "none"}, {"decrypt"}, {"prune"}, {"add", "--alg", "ES256"},
+		{"token", "explain"}, {"encrypt", "--new-passphrase-file", "none"}, {"decrypt"}, {"prune"}, {"add", "--alg", "ES256"},
 	} {
 		for _, mode := range []fs.FileMode{0o777, 0o777 | fs.ModeSticky, 0o755} {
 			require.NoError(t, os.Chmod(dir, mode))

@@ -9,27 +9,26 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/claims"
+	"github.com/cloakroom-go/cloakroom/internal/diagnose"
+	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/token"
 )
 
 func (t *tool) tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Look into a token",
-		Long: `Token looks into a token: decode shows what it says, verify whether it is good,
-and explain why it is not.`,
+		Long:  "Token looks into a token: decode shows what it says, explain whether it is good.",
 		RunE: func(*cobra.Command, []string) error {
-			return errors.New("use token decode, token verify or token explain")
+			return errors.New("use token decode or token explain")
 		},
 	}
-	cmd.AddCommand(t.decodeCommand(), t.verifyCommand(), t.explainCommand())
+	cmd.AddCommand(t.decodeCommand(), t.explainCommand())
 	return cmd
 }
 
@@ -54,31 +53,15 @@ no JWT, or it can't be decrypted.`,
 	}
 }
 
-func (t *tool) verifyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "verify [FILE]",
-		Short: "Check a token's signature, type and dates with the key file",
-		Long: `Verify checks the signature, the type and the dates of a token of this module
-with the keys of the key file, and prints what it says as JSON, or with --format
-table as rows. Whether the session was ended meanwhile, only the application
-knows. If the token is no good, keygen token explain says why in detail.
-
-` + readTokenHelp + `
-
-Exit codes: 0 good, 6 no good, 7 it has expired and is good otherwise.`,
-		Example: `  keygen token verify token.txt --at 2026-11-24T03:00:00Z`,
-		Args:    atMostOne,
-		RunE:    t.do(texts(), func(ctx context.Context, args []string) error { return t.verify(ctx, args) }),
-	}
-}
-
 func (t *tool) explainCommand() *cobra.Command {
-	var want token.Expected
+	var want diagnose.Want
+	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "explain [FILE]",
-		Short: "Say why a token fails, or that it does not",
+		Short: "Say whether a token is good, and if not, why",
 		Long: `Explain makes every check that a verifier makes of a token of this module, in the
-same order, and goes on after one that fails. It says what the key was when the
+same order, and goes on after one that fails. Its verdict is that of token.Verifier
+and token.Carrier with these keys. It says what the key was when the
 token was issued and what it is now (pending, active, retiring, expired, revoked,
 pruned), how far off the dates are, and whether clocks that differ would explain
 it.
@@ -95,21 +78,30 @@ should not) and not checked. Exit codes: 0 good, 6 no good, 7 it has expired or 
 not valid yet, and is good otherwise.`,
 		Example: `  keygen token explain token.txt
   keygen token explain token.txt --audience https://billing.example --issuer https://app.example
-  keygen token explain --at 2026-11-24T03:00:00Z --json < token.txt`,
+  keygen token explain --at 2026-11-24T03:00:00Z --json < token.txt
+  keygen token explain --quiet token.txt && echo good`,
 		Args: atMostOne,
 	}
 	f := cmd.Flags()
 	f.StringVar(&want.Audience, "audience", "", "the `name` that aud must be")
 	f.StringVar(&want.Issuer, "issuer", "", "the `name` that iss must be")
 	f.Var((*duration)(&want.Leeway), "leeway", "how far clocks may be off, at most 5m (default: what verifiers grant)")
+	f.BoolVar(&quiet, "quiet", false, "print no checks: the exit code says whether the token is good")
 	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
 		switch {
-		case want.Leeway > 5*time.Minute:
-			return refuse(exitUsage, "--leeway %v: no verifier grants more than 5m", want.Leeway)
+		case want.Leeway > claims.MaxLeeway:
+			return refuse(exitUsage, "--leeway %v: no verifier grants more than %s", want.Leeway, span.Format(claims.MaxLeeway))
 		case want.Leeway == 0 && f.Changed("leeway"):
 			want.Leeway = -1 // none, where 0 means the usual one
 		}
-		return t.explain(ctx, args, want)
+		d, err := t.diagnose(ctx, args, want)
+		if err == nil && !quiet {
+			err = t.printDiagnosis(d)
+		}
+		if err != nil {
+			return err
+		}
+		return t.conclude(d)
 	})
 	return cmd
 }
@@ -187,8 +179,6 @@ const isOpaqueText = "this is an opaque credential and no token: a random number
 
 // contents is what is printed of a token.
 type contents struct {
-	Verified   *bool           `json:"verified,omitempty"`
-	Expired    *bool           `json:"expired,omitempty"`
 	Encryption json.RawMessage `json:"encryption,omitempty"`
 	Header     json.RawMessage `json:"header,omitempty"`
 	Claims     json.RawMessage `json:"claims,omitempty"`
@@ -205,112 +195,81 @@ func (t *tool) decode(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	e, err := t.takeApart(ctx, ring, text)
-	if err != nil {
+	d := diagnose.Token(ctx, ring, text, diagnose.Want{}, t.now)
+	c := contents{d.Encryption, d.Header, d.Claims}
+	if c.Encryption == nil && c.Header == nil {
+		if c = foreignJWT(text); c.Header == nil {
+			return refuse(exitToken, "this is no JWT: %s", d.Problem())
+		}
+	}
+	t.note("NOTHING WAS VERIFIED: anybody may have made this token. To check it: keygen token explain")
+	t.noteForeign(d)
+	if err := t.printContents(c); err != nil {
 		return err
 	}
-	t.note("NOTHING WAS VERIFIED: anybody may have made this token. To check it: keygen token verify")
-	t.noteForeign(ctx, ring, text)
-	if !json.Valid(e.Claims) {
-		e.Claims = nil
-	}
-	if err := t.printContents(contents{Encryption: e.Encryption, Header: e.Header, Claims: e.Claims}); err != nil {
-		return err
-	}
-	if e.Header == nil {
-		return refuse(exitToken, "can't be decrypted with the keys in %s: %s", t.path(), whyNot(ring, e))
+	if c.Header == nil {
+		return refuse(exitToken, "can't be decrypted with the keys in %s: %s%s", t.path(), d.Problem(), otherKeys(d))
 	}
 	return nil
 }
 
-func (t *tool) verify(ctx context.Context, args []string) error {
-	text, err := t.readJWT(args)
-	if err != nil {
-		return err
-	}
-	ring, err := t.ring()
-	if err != nil {
-		return err
-	}
-	e, err := token.Explain(ctx, ring, text, t.now)
-	if err != nil {
-		return &exit{exitToken, err}
-	}
-	if !json.Valid(e.Claims) {
-		e.Claims = nil
-	}
-	if err := t.printContents(contents{&e.Verified, &e.Expired, e.Encryption, e.Header, e.Claims}); err != nil {
-		return err
-	}
-	switch {
-	case !e.Verified:
-		return refuse(exitToken, "no good by the keys in %s: %s; for more: keygen token explain", t.path(), whyNot(ring, e))
-	case e.Expired:
-		return refuse(exitExpired, "the token has expired")
-	}
-	t.note("signature, type and dates are good; whether the session was ended meanwhile, only the application knows")
-	return nil
-}
-
-// whyNot says why a token is not verified, or can't be decrypted. A key that
-// the ring lacks is named: the token may be of another key file.
-func whyNot(ring *keys.Ring, e *token.Explanation) string {
-	text := e.Header
-	if text == nil {
-		text = e.Encryption
-	}
-	var header struct{ Kid string }
-	if err := json.Unmarshal(text, &header); err != nil || header.Kid == "" {
-		return e.Problem
-	}
-	if slices.ContainsFunc(append(ring.Keys(), ring.Pruned()...), func(k *keys.Key) bool { return k.ID() == header.Kid }) {
-		return e.Problem
-	}
-	return fmt.Sprintf("there is no key %+q; try --keyset with the file that has it (%s)", header.Kid, e.Problem)
-}
-
-func (t *tool) explain(ctx context.Context, args []string, want token.Expected) error {
+// diagnose examines the token of the command line.
+func (t *tool) diagnose(ctx context.Context, args []string, want diagnose.Want) (*diagnose.Diagnosis, error) {
 	text, err := t.readToken(args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if isOpaque(text) {
-		return t.printDiagnosis(&token.Diagnosis{Verdict: token.Bad, Kind: "unknown", Checks: []token.Check{{Name: "form", Result: token.Failed, Text: isOpaqueText}}})
+		form := diagnose.Check{Name: "form", Result: diagnose.Failed, Text: isOpaqueText}
+		return &diagnose.Diagnosis{Verdict: diagnose.Bad, Kind: "unknown", Checks: []diagnose.Check{form}}, nil
 	}
 	ring, err := t.ring()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.printDiagnosis(token.Diagnose(ctx, ring, text, want, t.now))
+	return diagnose.Token(ctx, ring, text, want, t.now), nil
 }
 
-// printDiagnosis prints d, and returns an error if the token is no good.
-func (t *tool) printDiagnosis(d *token.Diagnosis) error {
-	show := t.tabulate
-	if t.format == "json" {
-		show = func(d *token.Diagnosis) error { return t.printJSON(d) }
-	}
-	if err := show(d); err != nil {
-		return err
-	}
+// conclude returns an error if the token is no good.
+func (t *tool) conclude(d *diagnose.Diagnosis) error {
 	var failed []string
 	for _, c := range d.Checks {
-		if c.Result == token.Failed {
+		if c.Result == diagnose.Failed {
 			failed = append(failed, words(c.Name))
 		}
 	}
 	switch d.Verdict {
-	case token.Bad:
-		return refuse(exitToken, "the token is no good: %s", strings.Join(failed, ", "))
-	case token.OutOfTime:
+	case diagnose.Bad:
+		return refuse(exitToken, "the token is no good: %s%s", strings.Join(failed, ", "), otherKeys(d))
+	case diagnose.OutOfTime:
 		return refuse(exitExpired, "the token is good but for its time: %s", strings.Join(failed, ", "))
 	}
 	t.note("the token is good: a verifier with these keys accepts it now")
 	return nil
 }
 
+// otherKeys says what to do if the key file lacks a key of the token.
+func otherKeys(d *diagnose.Diagnosis) string {
+	kid, unknown := d.KeyID, d.KeyStateNow == "unknown"
+	if d.EncryptionKeyStateNow == "unknown" {
+		kid, unknown = d.EncryptionKeyID, true
+	}
+	if !unknown {
+		return ""
+	}
+	return fmt.Sprintf("; there is no key %q; try --keyset with the file that has it", kid)
+}
+
+// printDiagnosis prints the checks of d.
+func (t *tool) printDiagnosis(d *diagnose.Diagnosis) error {
+	if t.format == "json" {
+		return t.printJSON(d)
+	}
+	return t.tabulate(d)
+}
+
 // tabulate prints the checks of d. Those that were not made come at the end, by their reasons.
-func (t *tool) tabulate(d *token.Diagnosis) error {
+func (t *tool) tabulate(d *diagnose.Diagnosis) error {
 	kind := d.Kind + " token"
 	if d.Kind == "unknown" {
 		kind = "token of an unknown kind"
@@ -322,7 +281,7 @@ func (t *tool) tabulate(d *token.Diagnosis) error {
 	var reasons []string
 	skipped := make(map[string][]string)
 	for _, c := range d.Checks {
-		if c.Result != token.Skipped {
+		if c.Result != diagnose.Skipped {
 			w.row(words(c.Name), c.Result, c.Text)
 			continue
 		}

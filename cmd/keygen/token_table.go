@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
@@ -23,9 +22,6 @@ func (t *tool) printContents(c contents) error {
 
 // rows are those of the table: section, name, value.
 func (c *contents) rows() (rows [][3]string) {
-	if c.Verified != nil {
-		rows = append(rows, [3]string{"result", "verified", fmt.Sprint(*c.Verified)}, [3]string{"result", "expired", fmt.Sprint(*c.Expired)})
-	}
 	rows = append(rows, membersOf("encryption", c.Encryption)...)
 	rows = append(rows, membersOf("header", c.Header)...)
 	return append(rows, membersOf("claims", c.Claims)...)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -44,10 +45,6 @@ func KindOf(typ string) Kind {
 	}
 	return 0
 }
-
-// maxSeconds is the last second of the year 9999. Later ones are nobody's
-// deadline and overflow somewhere.
-const maxSeconds = 253402300799
 
 // Claims are what a token says. A service token has but few of a Record's
 // fields. Times are whole seconds, except auth_time and snc, which have
@@ -196,7 +193,7 @@ func positive(value []byte) (uint64, error) {
 
 func date(value []byte) (time.Time, error) {
 	n, err := positive(value)
-	if err != nil || n > maxSeconds {
+	if err != nil || n > instant.MaxSecond {
 		return time.Time{}, errWrong
 	}
 	return time.Unix(int64(n), 0), nil

@@ -1,18 +1,22 @@
-package token
+// Package diagnose says for people why a token is accepted or refused.
+//
+// [Token] makes every check that a token.Carrier or a token.Verifier makes, and
+// goes on after one that fails, so that all reasons come to light. Its verdict is
+// theirs. It lets nobody in: applications and services use package token.
+package diagnose
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
 	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
-	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// A Verdict is what [Diagnose] says of a token.
+// A Verdict is what [Token] says of a token.
 type Verdict string
 
 // The verdicts.
@@ -22,7 +26,7 @@ const (
 	Bad       Verdict = "bad"     // verifiers refuse it, whatever the time
 )
 
-// A Result is what [Diagnose] says of one check.
+// A Result is what [Token] says of one check.
 type Result string
 
 // The results.
@@ -41,10 +45,11 @@ type Check struct {
 	time   bool   // whoever fails only this is good at another time
 }
 
-// A Diagnosis says what is wrong with a token. It holds neither the token nor a
-// value of the session, but names: who issued it, for whom, and what the header says.
+// A Diagnosis says what is wrong with a token. As JSON it holds neither the token
+// nor a value of the session, but names: who issued it, for whom, and what the
+// header says.
 type Diagnosis struct {
-	Verdict Verdict `json:"verdict"` // Good, Expired or Bad
+	Verdict Verdict `json:"verdict"` // Good, OutOfTime or Bad
 	Kind    string  `json:"kind"`    // "session", "service", or "unknown" if it could not be read
 	Checks  []Check `json:"checks"`  // in the order in which verifiers make them
 
@@ -52,16 +57,32 @@ type Diagnosis struct {
 	KeyStateNow    string `json:"key_state_now,omitempty"`    // a keys.State in words, or "unknown"
 	KeyStateIssued string `json:"key_state_issued,omitempty"` // what it was at iat
 
-	EncryptionKeyID          string `json:"encryption_kid,omitempty"`              // of the key that is to open it, if it is encrypted
-	EncryptionKeyStateNow    string `json:"encryption_key_state_now,omitempty"`    // likewise
-	EncryptionKeyStateIssued string `json:"encryption_key_state_issued,omitempty"` // likewise
+	// Of the key that is to open the token, if it is encrypted.
+	EncryptionKeyID          string `json:"encryption_kid,omitempty"`
+	EncryptionKeyStateNow    string `json:"encryption_key_state_now,omitempty"`
+	EncryptionKeyStateIssued string `json:"encryption_key_state_issued,omitempty"`
 
 	IssuedAt  time.Time `json:"issued_at,omitzero"`  // iat; zero if it could not be read
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // exp; likewise
+
+	// What the token says, whoever wrote it: the headers of the encryption and of
+	// the signature, and the claims with the session's values. Each is nil if it
+	// could not be read.
+	Encryption, Header, Claims json.RawMessage `json:"-"`
 }
 
-// Expected is what a verifier expects of a token, for [Diagnose].
-type Expected struct {
+// Problem returns the first check that failed, in words; "" if none has.
+func (d *Diagnosis) Problem() string {
+	for _, c := range d.Checks {
+		if c.Result == Failed {
+			return strings.ReplaceAll(c.Name, "_", " ") + ": " + c.Text
+		}
+	}
+	return ""
+}
+
+// Want is what a verifier wants of a token.
+type Want struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	Issuer   string // iss; "" if it is not to be compared
@@ -73,13 +94,9 @@ type Expected struct {
 	Leeway time.Duration
 }
 
-// Diagnose makes every check that a [Carrier] or a [Verifier] makes of a token,
-// and goes on after one that fails, so that all reasons come to light. It is for
-// people and decides nothing. Without a ring, no key is known.
-//
-// What a token says is reported also if its signature is not good: then anybody
-// may have written it.
-func Diagnose(ctx context.Context, ring *keys.Ring, token string, want Expected, now time.Time) *Diagnosis {
+// Token examines a token as verifiers with the keys of ring see it at now.
+// Without a ring, no key is known.
+func Token(ctx context.Context, ring *keys.Ring, token string, want Want, now time.Time) *Diagnosis {
 	if ring == nil {
 		ring = &keys.Ring{}
 	}
@@ -96,7 +113,7 @@ func Diagnose(ctx context.Context, ring *keys.Ring, token string, want Expected,
 type examiner struct {
 	ring   *keys.Ring
 	policy keys.Policy
-	want   Expected
+	want   Want
 	now    time.Time
 	skew   time.Duration // how far the clocks of instances may differ
 	d      *Diagnosis
@@ -129,6 +146,7 @@ func (x *examiner) read(ctx context.Context, token string) {
 		if x.outer, x.formErr = jose.ParseJWE(token); x.formErr != nil {
 			return
 		}
+		x.d.Encryption = header(token)
 		x.sealer = x.find(ctx, x.outer.Header.Kid)
 		if x.sealer.key == nil {
 			x.openErr = keys.ErrUnknownKey
@@ -148,13 +166,27 @@ func (x *examiner) read(ctx context.Context, token string) {
 	case err != nil:
 		x.formErr = err
 	default:
+		x.d.Header = header(inner)
 		x.readFrame(ctx, frame)
 	}
+}
+
+// header returns the header of a token that has been parsed.
+func header(token string) json.RawMessage {
+	segment, _, _ := strings.Cut(token, ".")
+	text, err := jose.Bytes(segment)
+	if err != nil {
+		return nil
+	}
+	return text
 }
 
 func (x *examiner) readFrame(ctx context.Context, frame *jose.JWS) {
 	x.frame = frame
 	x.signer = x.find(ctx, frame.Header.Kid)
+	if json.Valid(frame.Payload) {
+		x.d.Claims = frame.Payload
+	}
 	switch x.kind = claims.KindOf(frame.Header.Typ); x.kind {
 	case claims.Session:
 		x.d.Kind = "session"
@@ -204,7 +236,7 @@ func (x *examiner) find(ctx context.Context, kid string) keyRef {
 	return n
 }
 
-// report makes the checks in the order of [codec.open], [verify] and [Verifier.Verify].
+// report makes the checks in the order in which package token makes them.
 func (x *examiner) report(token string) {
 	x.add("form", "", func() (Result, string) { return x.form(token) })
 	if x.outer != nil {
@@ -296,132 +328,4 @@ func (x *examiner) conclude() {
 	default:
 		x.d.Verdict = Good
 	}
-}
-
-func (x *examiner) form(token string) (Result, string) {
-	switch {
-	case x.formErr != nil:
-		return Failed, bare(x.formErr) + hint(token)
-	case x.outer == nil:
-		return Passed, fmt.Sprintf("a signed token of %d characters", len(token))
-	case x.outer.Header.Cty != contentJWT:
-		return Failed, fmt.Sprintf("the cty of the encryption is %q, and must be %q", x.outer.Header.Cty, contentJWT)
-	case x.outer.Header.Typ != "":
-		return Failed, fmt.Sprintf("the encryption has the typ %q, and must have none", x.outer.Header.Typ)
-	}
-	return Passed, fmt.Sprintf("an encrypted token of %d characters", len(token))
-}
-
-// bare is the text of an error without the package's name. None of those that
-// it is for holds a part of the token.
-func bare(err error) string { return fault.Inner(err).Error() }
-
-// hint says what may have happened to a token on its way here.
-func hint(token string) string {
-	name, _, _ := strings.Cut(token, ".")
-	switch {
-	case token == "":
-		return ": it is empty"
-	case len(token) > 7 && strings.EqualFold(token[:7], "Bearer "):
-		return ": leave out the word Bearer, which is not part of it"
-	case strings.ContainsAny(token, " \t\r\n"):
-		return ": it has white space in it, as from a line that was wrapped"
-	case strings.ContainsAny(token, `"'`):
-		return ": it has quotes"
-	case strings.Contains(token, "%"):
-		return ": it is percent-encoded"
-	case strings.Contains(name, "="):
-		return ": leave out the name of the cookie and the equals sign"
-	case strings.Contains(token, "="):
-		return ": it has padding, which no token has"
-	case strings.Count(token, ".") != 2 && strings.Count(token, ".") != 4:
-		return fmt.Sprintf(": it has %d, a signed token 3 and an encrypted one 5; it may have been cut off", strings.Count(token, ".")+1)
-	}
-	return ""
-}
-
-func (x *examiner) encryptionKey() (Result, string) {
-	x.d.EncryptionKeyID = x.sealer.kid
-	x.d.EncryptionKeyStateNow, x.d.EncryptionKeyStateIssued = x.states(x.sealer)
-	return x.key(x.sealer)
-}
-
-func (x *examiner) encryptionAlgorithm() (Result, string) {
-	h, k := x.outer.Header, x.sealer.key
-	switch {
-	case k == nil:
-		return Skipped, "the key is not known"
-	case k.Matches(&h) != nil:
-		return Failed, fmt.Sprintf("the header says alg %s and enc %s, and the key is for %s: what counts is the key", h.Alg, h.Enc, k.Algorithm())
-	}
-	return Passed, fmt.Sprintf("%s with %s, as the key", h.Alg, h.Enc)
-}
-
-func (x *examiner) decryption() (Result, string) {
-	k := x.sealer.key
-	switch {
-	case x.openErr == nil:
-		return Passed, "the key opens it"
-	case k == nil:
-		return Skipped, "the key is not known"
-	case k.Matches(&x.outer.Header) != nil:
-		return Skipped, "it is not made for this key"
-	case !k.HasPrivate():
-		return Failed, "only its owner can open it: the private half of the key is not here"
-	}
-	return Failed, "the key does not open it: it was altered, or not made with this key"
-}
-
-func (x *examiner) innerForm() (Result, string) {
-	if x.innerErr != nil {
-		return Failed, bare(x.innerErr)
-	}
-	return Passed, "a signed token"
-}
-
-func (x *examiner) typ() (Result, string) {
-	h := x.frame.Header
-	switch {
-	case x.d.Kind == "unknown":
-		return Failed, fmt.Sprintf("typ is %q: neither a session token (%s) nor a service token (%s)", h.Typ, claims.Session.Typ(), claims.Service.Typ())
-	case h.Cty != "":
-		return Failed, fmt.Sprintf("the header has the cty %q, and must have none", h.Cty)
-	case x.d.Kind == "service" && x.outer != nil:
-		return Failed, "a service token, which is never encrypted"
-	case x.d.Kind == "service":
-		return Passed, "a service token"
-	}
-	return Passed, "a session token"
-}
-
-func (x *examiner) signatureKey() (Result, string) {
-	x.d.KeyID = x.signer.kid
-	x.d.KeyStateNow, x.d.KeyStateIssued = x.states(x.signer)
-	return x.key(x.signer)
-}
-
-func (x *examiner) algorithm() (Result, string) {
-	h, k := x.frame.Header, x.signer.key
-	switch {
-	case k == nil:
-		return Skipped, "the key is not known"
-	case string(k.Algorithm()) != h.Alg:
-		return Failed, fmt.Sprintf("the header says %s, and the key is for %s: what counts is the key", h.Alg, k.Algorithm())
-	}
-	return Passed, h.Alg + ", as the key"
-}
-
-func (x *examiner) signature() (Result, string) {
-	k := x.signer.key
-	switch {
-	case k == nil:
-		return Skipped, "the key is not known"
-	case string(k.Algorithm()) != x.frame.Header.Alg:
-		return Skipped, "the algorithm is not the key's"
-	case !k.HasPrivate() && k.Public() == nil:
-		return Skipped, "only a note is left of the key"
-	case k.Verify(x.frame.SigningInput, x.frame.Signature) != nil:
-		return Failed, "it was not made with this key: the token was altered or forged"
-	}
-	return Passed, "made with this key"
 }

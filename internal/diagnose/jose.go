@@ -1,0 +1,140 @@
+package diagnose
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/claims"
+	"github.com/cloakroom-go/cloakroom/internal/fault"
+)
+
+func (x *examiner) form(token string) (Result, string) {
+	switch {
+	case x.formErr != nil:
+		return Failed, bare(x.formErr) + hint(token)
+	case x.outer == nil:
+		return Passed, fmt.Sprintf("a signed token of %d characters", len(token))
+	case x.outer.Header.Cty != "JWT":
+		return Failed, fmt.Sprintf(`the cty of the encryption is %q, and must be "JWT"`, x.outer.Header.Cty)
+	case x.outer.Header.Typ != "":
+		return Failed, fmt.Sprintf("the encryption has the typ %q, and must have none", x.outer.Header.Typ)
+	}
+	return Passed, fmt.Sprintf("an encrypted token of %d characters", len(token))
+}
+
+// bare is the text of an error without the package's name. None of those that
+// it is for holds a part of the token.
+func bare(err error) string { return fault.Inner(err).Error() }
+
+// hint says what may have happened to a token on its way here.
+func hint(token string) string {
+	name, _, _ := strings.Cut(token, ".")
+	switch {
+	case token == "":
+		return ": it is empty"
+	case len(token) > 7 && strings.EqualFold(token[:7], "Bearer "):
+		return ": leave out the word Bearer, which is not part of it"
+	case strings.ContainsAny(token, " \t\r\n"):
+		return ": it has white space in it, as from a line that was wrapped"
+	case strings.ContainsAny(token, `"'`):
+		return ": it has quotes"
+	case strings.Contains(token, "%"):
+		return ": it is percent-encoded"
+	case strings.Contains(name, "="):
+		return ": leave out the name of the cookie and the equals sign"
+	case strings.Contains(token, "="):
+		return ": it has padding, which no token has"
+	case strings.Count(token, ".") != 2 && strings.Count(token, ".") != 4:
+		return fmt.Sprintf(": it has %d, a signed token 3 and an encrypted one 5; it may have been cut off",
+			strings.Count(token, ".")+1)
+	}
+	return ""
+}
+
+func (x *examiner) encryptionKey() (Result, string) {
+	x.d.EncryptionKeyID = x.sealer.kid
+	x.d.EncryptionKeyStateNow, x.d.EncryptionKeyStateIssued = x.states(x.sealer)
+	return x.key(x.sealer)
+}
+
+func (x *examiner) encryptionAlgorithm() (Result, string) {
+	h, k := x.outer.Header, x.sealer.key
+	switch {
+	case k == nil:
+		return Skipped, "the key is not known"
+	case k.Matches(&h) != nil:
+		return Failed, fmt.Sprintf("the header says alg %s and enc %s, and the key is for %s: what counts is the key",
+			h.Alg, h.Enc, k.Algorithm())
+	}
+	return Passed, fmt.Sprintf("%s with %s, as the key", h.Alg, h.Enc)
+}
+
+func (x *examiner) decryption() (Result, string) {
+	k := x.sealer.key
+	switch {
+	case x.openErr == nil:
+		return Passed, "the key opens it"
+	case k == nil:
+		return Skipped, "the key is not known"
+	case k.Matches(&x.outer.Header) != nil:
+		return Skipped, "it is not made for this key"
+	case !k.HasPrivate():
+		return Failed, "only its owner can open it: the private half of the key is not here"
+	}
+	return Failed, "the key does not open it: it was altered, or not made with this key"
+}
+
+func (x *examiner) innerForm() (Result, string) {
+	if x.innerErr != nil {
+		return Failed, bare(x.innerErr)
+	}
+	return Passed, "a signed token"
+}
+
+func (x *examiner) typ() (Result, string) {
+	h := x.frame.Header
+	switch {
+	case x.d.Kind == "unknown":
+		return Failed, fmt.Sprintf("typ is %q: neither a session token (%s) nor a service token (%s)",
+			h.Typ, claims.Session.Typ(), claims.Service.Typ())
+	case h.Cty != "":
+		return Failed, fmt.Sprintf("the header has the cty %q, and must have none", h.Cty)
+	case x.d.Kind == "service" && x.outer != nil:
+		return Failed, "a service token, which is never encrypted"
+	case x.d.Kind == "service":
+		return Passed, "a service token"
+	}
+	return Passed, "a session token"
+}
+
+func (x *examiner) signatureKey() (Result, string) {
+	x.d.KeyID = x.signer.kid
+	x.d.KeyStateNow, x.d.KeyStateIssued = x.states(x.signer)
+	return x.key(x.signer)
+}
+
+func (x *examiner) algorithm() (Result, string) {
+	h, k := x.frame.Header, x.signer.key
+	switch {
+	case k == nil:
+		return Skipped, "the key is not known"
+	case string(k.Algorithm()) != h.Alg:
+		return Failed, fmt.Sprintf("the header says %s, and the key is for %s: what counts is the key", h.Alg, k.Algorithm())
+	}
+	return Passed, h.Alg + ", as the key"
+}
+
+func (x *examiner) signature() (Result, string) {
+	k := x.signer.key
+	switch {
+	case k == nil:
+		return Skipped, "the key is not known"
+	case string(k.Algorithm()) != x.frame.Header.Alg:
+		return Skipped, "the algorithm is not the key's"
+	case !k.HasPrivate() && k.Public() == nil:
+		return Skipped, "only a note is left of the key"
+	case k.Verify(x.frame.SigningInput, x.frame.Signature) != nil:
+		return Failed, "it was not made with this key: the token was altered or forged"
+	}
+	return Passed, "made with this key"
+}
