@@ -109,7 +109,7 @@ func TestKeysAreNotCreated(t *testing.T) {
 		{"a damaged file", "is damaged or was edited", func(t *testing.T, c *config.Config) {
 			require.NoError(t, os.WriteFile(c.Keys.File, []byte("{"), 0o600))
 		}},
-		{"a link that leads nowhere", "no key file at", func(t *testing.T, c *config.Config) {
+		{"a link that leads nowhere", "or remove the link", func(t *testing.T, c *config.Config) {
 			require.NoError(t, os.Symlink("nowhere", c.Keys.File))
 		}},
 		{"no directory", `missing/keys.json" is in a directory that doesn't exist: create it`, func(_ *testing.T, c *config.Config) { c.Keys.File += "/missing/keys.json" }},

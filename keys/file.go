@@ -218,12 +218,19 @@ func explainOpen(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(path, ".bak"):
 		return fmt.Errorf("keys: no file at %s: the previous key file is kept there with each change: %w", path, err)
+	case errors.Is(err, fs.ErrNotExist) && isLink(path):
+		return fmt.Errorf("keys: no key file where the symbolic link %s leads: %w; make one there, with keygen init --keyset and the path that it names, or remove the link", path, err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("keys: no key file at %s: %w; make one with: keygen init --keyset %s", path, err, path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("keys: this process (user %d) may not read the key file; run it as the file's owner: %w", os.Geteuid(), err)
 	}
 	return fmt.Errorf("keys: key file: %w", err)
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 func (f File) check(info fs.FileInfo) error {

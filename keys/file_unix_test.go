@@ -48,7 +48,7 @@ func TestReadFileRefusesFiles(t *testing.T) {
 		{"readable by the group", mode("0640", 0o640), keys.ErrUnsafeFile, "chmod 600"},
 		{"writable by all", mode("0602", 0o602), keys.ErrUnsafeFile, "chmod 600"},
 		{"executable by all", mode("0601", 0o601), keys.ErrUnsafeFile, "chmod 600"},
-		{"dangling link", link("dangling", "nowhere"), fs.ErrNotExist, "no key file"},
+		{"dangling link", link("dangling", "nowhere"), fs.ErrNotExist, "make one there"},
 		{"link to an unsafe file", link("link", "0644"), keys.ErrUnsafeFile, "chmod 600"},
 		{"good", good, nil, ""},
 		{"link to a good file", link("good", good), nil, ""},
