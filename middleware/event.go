@@ -8,7 +8,8 @@ import (
 )
 
 // An Event is something that happened to a session. It holds no credential and
-// no value, so it is safe to log.
+// no value, so it is safe to log. Method, Path, Origin and Host are the client's
+// words: package log/slog escapes them, and another log must do so too.
 type Event struct {
 	Kind      EventKind      // what happened
 	Time      time.Time      // when, by the clock of the configuration
