@@ -48,8 +48,9 @@ func genuine(t testing.TB, ring *keys.Ring, now time.Time, typ string, claims ma
 
 func serviceClaims(now time.Time, more map[string]any) map[string]any {
 	claims := map[string]any{
-		"iss": "https://app.example", "aud": "https://orders.example", "sub": "alice", "auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())),
-		"sid": "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		"iss": "https://app.example", "aud": "https://orders.example", "sub": "alice",
+		"auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())),
+		"sid":       "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 	}
 	for name, value := range more {
 		claims[name] = value
@@ -58,15 +59,16 @@ func serviceClaims(now time.Time, more map[string]any) map[string]any {
 }
 
 func sessionClaims(now time.Time, more map[string]any) map[string]any {
-	claims := serviceClaims(now, map[string]any{"aud": "https://app.example", "ver": 1, "lin": "bGluZWFnZTE", "crt": now.Unix(), "dl": now.Add(time.Hour).Unix(), "data": struct{}{}})
+	claims := serviceClaims(now, map[string]any{"aud": "https://app.example", "ver": 1, "lin": "bGluZWFnZTE",
+		"crt": now.Unix(), "dl": now.Add(time.Hour).Unix(), "data": struct{}{}})
 	for name, value := range more {
 		claims[name] = value
 	}
 	return claims
 }
 
-// Each claim that a kind of token has is required by its name: the claims of the
-// other kind don't stand in for it.
+// Each claim that a kind of token has is required by its name: the claims of
+// the other kind don't stand in for it.
 func TestAttackMissingClaim(t *testing.T) {
 	b := newBench(t, keys.ES256)
 	v := b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "https://orders.example" })
@@ -76,9 +78,11 @@ func TestAttackMissingClaim(t *testing.T) {
 		required []string
 		open     func(credential string) error
 	}{
-		{"cloakroom-service+jwt", serviceClaims(b.now, nil), []string{"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp"},
+		{"cloakroom-service+jwt", serviceClaims(b.now, nil),
+			[]string{"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp"},
 			func(credential string) error { _, err := v.Verify(t.Context(), credential); return err }},
-		{"cloakroom+jwt", sessionClaims(b.now, nil), []string{"iss", "aud", "sid", "gen", "jti", "iat", "exp", "lin", "ver", "crt", "dl", "data"},
+		{"cloakroom+jwt", sessionClaims(b.now, nil),
+			[]string{"iss", "aud", "sid", "gen", "jti", "iat", "exp", "lin", "ver", "crt", "dl", "data"},
 			func(credential string) error { _, _, err := b.Open(t.Context(), credential); return err }},
 	} {
 		require.NoError(t, kind.open(genuine(t, b.ring, b.now, kind.typ, kind.claims)))
@@ -92,23 +96,27 @@ func TestAttackMissingClaim(t *testing.T) {
 					}
 				}
 				delete(claims, name)
-				assert.ErrorIs(t, kind.open(genuine(t, b.ring, b.now, kind.typ, claims)), session.Forged, "%s without %s, with %v", kind.typ, name, more)
+				assert.ErrorIs(t, kind.open(genuine(t, b.ring, b.now, kind.typ, claims)), session.Forged, "%s without %s, with %v",
+					kind.typ, name, more)
 			}
 		}
 		for _, name := range []string{"iss", "aud", "sid", "jti"} {
 			claims := maps.Clone(kind.claims)
 			claims[name] = ""
-			assert.ErrorIs(t, kind.open(genuine(t, b.ring, b.now, kind.typ, claims)), session.Forged, "%s with an empty %s", kind.typ, name)
+			assert.ErrorIs(t, kind.open(genuine(t, b.ring, b.now, kind.typ, claims)), session.Forged, "%s with an empty %s",
+				kind.typ, name)
 		}
 	}
 }
 
 // Leeway widens exp and iat by as much as the config says, and no more.
 func TestAttackLeeway(t *testing.T) {
-	for leeway, effective := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 0, time.Second: time.Second, 5 * time.Minute: 5 * time.Minute} {
+	for leeway, effective := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 0, time.Second: time.Second,
+		5 * time.Minute: 5 * time.Minute} {
 		now := start
 		ring := newRing(t, func() time.Time { return now }, keys.ES256)
-		v, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "https://app.example", Audience: "https://orders.example", Leeway: leeway, Now: func() time.Time { return now }})
+		v, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "https://app.example",
+			Audience: "https://orders.example", Leeway: leeway, Now: func() time.Time { return now }})
 		require.NoError(t, err)
 		credential := genuine(t, ring, now, "cloakroom-service+jwt", serviceClaims(now, nil))
 		for _, tt := range []struct {
@@ -123,14 +131,17 @@ func TestAttackLeeway(t *testing.T) {
 			assert.Equal(t, tt.ok, err == nil, "leeway %v, at %v: %v", leeway, tt.at, err)
 		}
 	}
-	_, err := token.NewVerifier(token.VerifierConfig{Keys: new(keys.Ring), Issuer: "x", Audience: "y", Leeway: 5*time.Minute + 1})
+	_, err := token.NewVerifier(token.VerifierConfig{Keys: new(keys.Ring), Issuer: "x", Audience: "y",
+		Leeway: 5*time.Minute + 1})
 	assert.ErrorContains(t, err, "Leeway")
 }
 
-// A token that says that it isn't good yet is not accepted: RFC 7519, Section 4.1.5.
+// A token that says that it isn't good yet is not accepted: RFC 7519, Section
+// 4.1.5.
 func TestAttackNotBefore(t *testing.T) {
 	b := newBench(t)
-	v, err := token.NewVerifier(token.VerifierConfig{Keys: b.ring, Issuer: "https://app.example", Audience: "https://orders.example", Leeway: -1, Now: b.clock})
+	v, err := token.NewVerifier(token.VerifierConfig{Keys: b.ring, Issuer: "https://app.example",
+		Audience: "https://orders.example", Leeway: -1, Now: b.clock})
 	require.NoError(t, err)
 	open := func(more map[string]any) (service, cookie error) {
 		_, service = v.Verify(t.Context(), genuine(t, b.ring, b.now, "cloakroom-service+jwt", serviceClaims(b.now, more)))
@@ -157,7 +168,8 @@ func TestAttackNormalization(t *testing.T) {
 		return v
 	}
 	for _, name := range []string{composed, decomposed} {
-		credential := genuine(t, b.ring, b.now, "cloakroom-service+jwt", serviceClaims(b.now, map[string]any{"iss": name, "aud": name}))
+		credential := genuine(t, b.ring, b.now, "cloakroom-service+jwt",
+			serviceClaims(b.now, map[string]any{"iss": name, "aud": name}))
 		for _, issuer := range []string{composed, decomposed} {
 			for _, audience := range []string{composed, decomposed} {
 				_, err := verifier(issuer, audience).Verify(t.Context(), credential)

@@ -16,15 +16,17 @@ import (
 // Revocations is what a Carrier asks about, and tells of, sessions that ended
 // before their tokens expire. *revocation.List has these methods.
 type Revocations interface {
-	// Check returns an error that wraps session.Ended if rec has ended. It must be quick.
+	// Check returns an error that wraps session.Ended if rec has ended. It must be
+	// quick.
 	Check(rec *session.Record) error
 	// EndSession ends all tokens of rec's session.
 	EndSession(ctx context.Context, rec *session.Record) error
 	// EndBelow ends the tokens of rec's generation and of those before it. ok is
 	// false, and nothing has changed, if they had ended before the call.
 	EndBelow(ctx context.Context, rec *session.Record) (ok bool, err error)
-	// Room returns an error that wraps session.Unavailable if no new session without
-	// a subject may begin, because its end could not be kept. It must be quick.
+	// Room returns an error that wraps session.Unavailable if no new session
+	// without a subject may begin, because its end could not be kept. It must be
+	// quick.
 	Room() error
 }
 
@@ -95,14 +97,18 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 func (c CarrierConfig) validate() error {
 	var errs []error
 	if c.Ring == nil {
-		errs = append(errs, fault.Errorf("token: CarrierConfig.Ring", "is required: keys.OpenRing reads a key file that keygen made"))
+		errs = append(errs, fault.Errorf("token: CarrierConfig.Ring",
+			"is required: keys.OpenRing reads a key file that keygen made"))
 	}
 	if c.Revocations == nil {
-		errs = append(errs, fault.Errorf("token: CarrierConfig.Revocations", "is required: revocation.Open keeps logouts in a file"))
+		errs = append(errs, fault.Errorf("token: CarrierConfig.Revocations",
+			"is required: revocation.Open keeps logouts in a file"))
 	}
-	errs = append(errs, checkName("CarrierConfig.Issuer", c.Issuer, true), checkName("CarrierConfig.Audience", c.Audience, false))
+	errs = append(errs, checkName("CarrierConfig.Issuer", c.Issuer, true),
+		checkName("CarrierConfig.Audience", c.Audience, false))
 	if c.MaxLength < 0 || c.MaxLength > jose.MaxLength {
-		errs = append(errs, fault.Errorf("token: CarrierConfig.MaxLength", "is %d: must be between 0 and %d", c.MaxLength, jose.MaxLength))
+		errs = append(errs, fault.Errorf("token: CarrierConfig.MaxLength",
+			"is %d: must be between 0 and %d", c.MaxLength, jose.MaxLength))
 	}
 	if c.MemoryBytes < 0 {
 		errs = append(errs, fault.Errorf("token: CarrierConfig.MemoryBytes", "is %d: must not be negative", c.MemoryBytes))
@@ -117,15 +123,16 @@ func (c *Carrier) Recognizes(credential string) bool {
 	return dots == 2 || dots == 4
 }
 
-// InPlace implements middleware.Carrier: each state of a session is another token.
+// InPlace implements middleware.Carrier: each state of a session is another
+// token.
 func (c *Carrier) InPlace() bool { return false }
 
 // MaxLength implements middleware.Carrier.
 func (c *Carrier) MaxLength() int { return c.c.MaxLength }
 
 // Open implements middleware.Carrier. Whoever presents a token that is refused
-// waits for one check of a signature, whether the token is forged, has expired or
-// has ended, and whether or not it is remembered.
+// waits for one check of a signature, whether the token is forged, has expired
+// or has ended, and whether or not it is remembered.
 func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
 	now := c.c.Now()
 	own, newest, err := c.remembered(ctx, credential, now)
@@ -148,7 +155,9 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 // Reopen implements middleware.Carrier. A token that isn't remembered is not
 // verified again if it is refused anyway; if it lives, it is, for only its text
 // tells whether its keys are still trusted.
-func (c *Carrier) Reopen(ctx context.Context, credential string, known *session.Record) (*session.Record, string, error) {
+func (c *Carrier) Reopen(
+	ctx context.Context, credential string, known *session.Record,
+) (*session.Record, string, error) {
 	now := c.c.Now()
 	own, newest, err := c.remembered(ctx, credential, now)
 	if err == nil && own == nil {
@@ -170,18 +179,18 @@ func (c *Carrier) lives(rec *session.Record, now time.Time) bool {
 }
 
 // follow returns the state that a token stands for by now: its own, or the
-// newest one of its generation, or none but the credential that its session goes
-// on under.
+// newest one of its generation, or none but the credential that its session
+// goes on under.
 func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time) (*session.Record, string, error) {
 	if err := c.c.Revocations.Check(own.rec); err != nil {
-		next, err := c.superseded(ctx, own.rec, now, err)
+		next, err := c.superseded(own.rec, now, err)
 		if err != nil {
 			err = &session.RefusedError{Record: own.rec, Err: err}
 		}
 		return nil, next, err
 	}
 	if !now.Before(own.rec.IdleDeadline) {
-		return c.over(ctx, own, now)
+		return c.over(own, now)
 	}
 	if newest != own && newest.rec.Newer(own.rec) && c.codec.trusted(ctx, newest, now) == nil {
 		return newest.rec, newest.token, nil
@@ -191,8 +200,8 @@ func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time
 
 // superseded says what has become of a session whose generation has ended, as
 // err says: the credential that it goes on under, if that can still be found.
-func (c *Carrier) superseded(ctx context.Context, rec *session.Record, now time.Time, err error) (next string, _ error) {
-	s, ok := c.memory.successor(ctx, generationOf(rec), now)
+func (c *Carrier) superseded(rec *session.Record, now time.Time, err error) (next string, _ error) {
+	s, ok := c.memory.successor(generationOf(rec), now)
 	switch renewed := new(session.SupersededError); {
 	case s.credential != "":
 		return s.credential, nil
@@ -205,8 +214,8 @@ func (c *Carrier) superseded(ctx context.Context, rec *session.Record, now time.
 // over answers for a token that has expired. Its record tells the caller that
 // the session is over; but if the session goes on in newer tokens, only this
 // token is.
-func (c *Carrier) over(ctx context.Context, own *sealed, now time.Time) (*session.Record, string, error) {
-	newest := c.memory.newest(ctx, generationOf(own.rec))
+func (c *Carrier) over(own *sealed, now time.Time) (*session.Record, string, error) {
+	newest := c.memory.newest(generationOf(own.rec))
 	if newest != nil && now.Before(newest.rec.IdleDeadline) {
 		err := fmt.Errorf("token: expired, though its session goes on in newer tokens: %w", session.IdleTimeout)
 		return nil, "", &session.RefusedError{Record: own.rec, Err: err}
@@ -217,12 +226,12 @@ func (c *Carrier) over(ctx context.Context, own *sealed, now time.Time) (*sessio
 // remembered returns what the memory knows of a presented token, and of the
 // newest state of its generation. Both are nil if it doesn't know the token.
 func (c *Carrier) remembered(ctx context.Context, credential string, now time.Time) (own, newest *sealed, err error) {
-	own, newest = c.memory.present(ctx, credential)
+	own, newest = c.memory.present(credential)
 	if own == nil {
 		return nil, nil, nil
 	}
 	if err := c.codec.trusted(ctx, own, now); err != nil {
-		c.memory.drop(ctx, credential)
+		c.memory.drop(credential)
 		return nil, nil, err
 	}
 	return own, newest, nil
@@ -241,11 +250,12 @@ func (c *Carrier) verify(ctx context.Context, credential string, now time.Time) 
 	if !c.lives(own.rec, now) {
 		return own, own, nil // not worth remembering
 	}
-	return own, c.memory.add(ctx, own), nil
+	return own, c.memory.add(own), nil
 }
 
 // Issue implements middleware.Carrier. A session that begins without a subject
-// needs room in the revocation list; one that goes on, or is logged in to, doesn't.
+// needs room in the revocation list; one that goes on, or is logged in to,
+// doesn't.
 func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
 	if rec.Subject == "" && rec.Generation <= 1 {
 		if err := c.c.Revocations.Room(); err != nil {
@@ -256,19 +266,21 @@ func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error
 	if err != nil {
 		return "", err
 	}
-	c.memory.issue(ctx, s)
+	c.memory.issue(s)
 	return s.token, nil
 }
 
-// Reissue implements middleware.Carrier: tokens take no room that one could leave
-// to another.
+// Reissue implements middleware.Carrier: tokens take no room that one could
+// leave to another.
 func (c *Carrier) Reissue(ctx context.Context, _ string, rec *session.Record) (string, error) {
 	return c.Issue(ctx, rec)
 }
 
 // Save implements middleware.Carrier. Requests that change one session take
 // turns; each goes on from the newest state that is remembered.
-func (c *Carrier) Save(ctx context.Context, _ string, base *session.Record, changes *session.Changes) (*session.Record, string, error) {
+func (c *Carrier) Save(
+	ctx context.Context, _ string, base *session.Record, changes *session.Changes,
+) (*session.Record, string, error) {
 	done, err := c.turns.take(ctx, base.ID)
 	if err != nil {
 		return nil, "", err
@@ -286,7 +298,7 @@ func (c *Carrier) Save(ctx context.Context, _ string, base *session.Record, chan
 	if err != nil {
 		return nil, "", err
 	}
-	c.memory.add(ctx, s)
+	c.memory.add(s)
 	return s.rec, s.token, nil
 }
 
@@ -295,13 +307,13 @@ func (c *Carrier) Save(ctx context.Context, _ string, base *session.Record, chan
 func (c *Carrier) newest(ctx context.Context, base *session.Record) (*session.Record, error) {
 	now := c.c.Now()
 	if err := c.c.Revocations.Check(base); err != nil {
-		next, err := c.superseded(ctx, base, now, err)
+		next, err := c.superseded(base, now, err)
 		if next != "" {
 			return nil, fmt.Errorf("token: the session goes on under another credential: %w", session.Conflict)
 		}
 		return nil, err
 	}
-	s := c.memory.newest(ctx, generationOf(base))
+	s := c.memory.newest(generationOf(base))
 	if s != nil && s.rec.Newer(base) && c.codec.trusted(ctx, s, now) == nil {
 		return s.rec, nil
 	}
@@ -310,7 +322,9 @@ func (c *Carrier) newest(ctx context.Context, base *session.Record) (*session.Re
 
 // Retire implements middleware.Carrier. The revocation list decides who was
 // first, so that of two logins from one state one fails.
-func (c *Carrier) Retire(ctx context.Context, _ string, base *session.Record, next string, grace time.Duration) (hold string, err error) {
+func (c *Carrier) Retire(
+	ctx context.Context, _ string, base *session.Record, next string, grace time.Duration,
+) (hold string, err error) {
 	done, err := c.turns.take(ctx, base.ID)
 	if err != nil {
 		return "", err
@@ -326,14 +340,16 @@ func (c *Carrier) Retire(ctx context.Context, _ string, base *session.Record, ne
 	return c.endBelow(ctx, base, next, grace)
 }
 
-func (c *Carrier) endBelow(ctx context.Context, base *session.Record, next string, grace time.Duration) (hold string, err error) {
+func (c *Carrier) endBelow(
+	ctx context.Context, base *session.Record, next string, grace time.Duration,
+) (hold string, err error) {
 	of, now := generationOf(base), c.c.Now()
 	to := successor{at: now, until: now.Add(session.SupersededFor)}
 	if grace > 0 {
 		to.credential, to.until = next, now.Add(grace)
 	}
 	// Noted first: whoever finds the generation ended must find the successor.
-	c.memory.setSuccessor(ctx, of, to, now)
+	c.memory.setSuccessor(of, to, now)
 	ok, err := c.c.Revocations.EndBelow(ctx, base)
 	switch {
 	case ok && (err == nil || grace > 0):
@@ -344,7 +360,7 @@ func (c *Carrier) endBelow(ctx context.Context, base *session.Record, next strin
 		// credential, since the old one is dead, and to know that all is not well.
 		return next, unavailable("make the end of the old credential durable", err)
 	}
-	c.memory.clearSuccessor(ctx, of)
+	c.memory.clearSuccessor(of)
 	if err != nil {
 		return "", unavailable("retire a credential", err)
 	}
@@ -353,7 +369,7 @@ func (c *Carrier) endBelow(ctx context.Context, base *session.Record, next strin
 
 // Forget implements middleware.Carrier.
 func (c *Carrier) Forget(ctx context.Context, credential string) error {
-	c.memory.drop(ctx, credential)
+	c.memory.drop(credential)
 	return nil
 }
 

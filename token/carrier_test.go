@@ -83,7 +83,8 @@ func TestRoundTrip(t *testing.T) {
 					algorithms = algorithms[:1]
 				}
 				b := newBench(t, algorithms...)
-				for _, want := range []*session.Record{record(map[string]string{"a": `1`, `q"ü`: `{"x":[null]}`}), later, anonymous} {
+				for _, want := range []*session.Record{record(map[string]string{"a": `1`, `q"ü`: `{"x":[null]}`}), later,
+					anonymous} {
 					credential, err := b.Issue(t.Context(), want)
 					require.NoError(t, err)
 					assert.True(t, b.Recognizes(credential))
@@ -104,7 +105,8 @@ func TestRoundTrip(t *testing.T) {
 
 // The length is known before a signature is made: MaxLength is exact.
 func TestMaxLengthIsExact(t *testing.T) {
-	for _, algorithms := range [][]keys.Algorithm{{keys.ES256}, {keys.RS256}, {keys.HS256, keys.Direct}, {keys.ES256, keys.A256KW}, {keys.EdDSA, keys.ECDHESA256KW}} {
+	for _, algorithms := range [][]keys.Algorithm{{keys.ES256}, {keys.RS256}, {keys.HS256, keys.Direct},
+		{keys.ES256, keys.A256KW}, {keys.EdDSA, keys.ECDHESA256KW}} {
 		b := newBench(t, algorithms...)
 		for n := range 40 {
 			rec := record(map[string]string{"pad": `"` + strings.Repeat("x", 500+n) + `"`})
@@ -142,7 +144,8 @@ func TestExpiredTokenOpensNoNewerState(t *testing.T) {
 	base, _, err := b.Open(t.Context(), old) // remembers it
 	require.NoError(t, err)
 	b.now = start.Add(10 * time.Minute)
-	_, newer, err := b.Save(t.Context(), old, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+	_, newer, err := b.Save(t.Context(), old, base,
+		b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
 	require.NoError(t, err)
 	stranger := b.another(t) // remembers the newer token alone
 	_, _, err = stranger.Open(t.Context(), newer)
@@ -187,7 +190,8 @@ func TestSaveGoesOnFromTheNewest(t *testing.T) {
 	base, _, err := b.Open(t.Context(), oldest)
 	require.NoError(t, err)
 	for i, name := range []string{"a", "b", "c"} {
-		rec, credential, err := b.Save(t.Context(), oldest, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, i)) }))
+		rec, credential, err := b.Save(t.Context(), oldest, base,
+			b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, i)) }))
 		require.NoError(t, err)
 		assert.NotEqual(t, oldest, credential)
 		assert.Equal(t, i+1, rec.Values.Len(), "each is merged onto the ones before")
@@ -211,7 +215,8 @@ func TestTwoInstances(t *testing.T) {
 	base, _, err := one.Open(t.Context(), credential)
 	require.NoError(t, err)
 	set := func(c *token.Carrier, base *session.Record, name string) (*session.Record, string) {
-		rec, next, err := c.Save(t.Context(), "", base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, true)) }))
+		rec, next, err := c.Save(t.Context(), "", base,
+			b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, true)) }))
 		require.NoError(t, err)
 		return rec, next
 	}
@@ -267,7 +272,8 @@ func TestSignedOnly(t *testing.T) {
 func TestExpIsCappedByTheKeys(t *testing.T) {
 	b := newBench(t)
 	from, until := start.Add(-time.Hour), start.Add(5*time.Minute)
-	short, err := keys.Generate(keys.HS256, keys.Dates{Created: from, PublishAt: from, SignFrom: from, SignUntil: until, VerifyUntil: until})
+	short, err := keys.Generate(keys.HS256, keys.Dates{Created: from, PublishAt: from, SignFrom: from, SignUntil: until,
+		VerifyUntil: until})
 	require.NoError(t, err)
 	require.NoError(t, b.ring.Replace(short))
 	credential, err := b.Issue(t.Context(), record(nil))
@@ -299,7 +305,8 @@ func TestRetireHasOneWinner(t *testing.T) {
 	assert.ErrorIs(t, retire(t, b.Carrier, credential, base, "other", 0), session.Ended)
 	_, _, err = b.Open(t.Context(), credential)
 	assert.ErrorIs(t, err, session.Ended)
-	_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+	_, _, err = b.Save(t.Context(), credential, base,
+		b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
 	assert.ErrorIs(t, err, session.Ended)
 }
 
@@ -309,14 +316,16 @@ func TestRetireOfAnOlderState(t *testing.T) {
 	require.NoError(t, err)
 	base, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
-	_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+	_, _, err = b.Save(t.Context(), credential, base,
+		b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
 	require.NoError(t, err)
 	assert.ErrorIs(t, retire(t, b.Carrier, credential, base, "next", time.Minute), session.Conflict)
 	_, _, err = b.Open(t.Context(), credential)
 	assert.NoError(t, err, "nothing has changed")
 }
 
-// The memory is bounded, and what falls out of it only costs another signature check.
+// The memory is bounded, and what falls out of it only costs another signature
+// check.
 func TestMemoryIsBounded(t *testing.T) {
 	b := newBench(t, keys.HS256)
 	small := b.another(t, func(c *token.CarrierConfig) { c.MemoryBytes = 64 << 10 })
@@ -346,7 +355,8 @@ func TestMemoryOfOneSession(t *testing.T) {
 	require.NoError(t, err)
 	used := 0
 	for i := range 200 {
-		_, _, err = b.Save(t.Context(), credential, base, b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("n", i)) }))
+		_, _, err = b.Save(t.Context(), credential, base,
+			b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("n", i)) }))
 		require.NoError(t, err)
 		if i == 20 {
 			used = token.MemoryUsed(b.Carrier)
@@ -379,7 +389,8 @@ func TestNewCarrierReportsEveryMistake(t *testing.T) {
 }
 
 // retire expects that the client need not hold anything meanwhile.
-func retire(t *testing.T, c *token.Carrier, credential string, base *session.Record, successor string, grace time.Duration) error {
+func retire(t *testing.T, c *token.Carrier, credential string, base *session.Record, successor string,
+	grace time.Duration) error {
 	hold, err := c.Retire(t.Context(), credential, base, successor, grace)
 	assert.Empty(t, hold)
 	return err

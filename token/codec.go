@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
-	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -43,7 +42,8 @@ type sealed struct {
 }
 
 // seal makes the token of rec. Its exp is rec's idle deadline, but never later
-// than the keys verify; the record that comes back has the deadline that was kept.
+// than the keys verify; the record that comes back has the deadline that was
+// kept.
 func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	signer, err := c.ring.Signer(now)
 	if err != nil {
@@ -58,12 +58,14 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	}
 	rec = capped(capped(rec, signer), sealer)
 	if !now.Before(rec.IdleDeadline) {
-		return nil, fmt.Errorf("token: the active key verifies no longer than the session lives; a newer key must sign before that: %w", session.Unavailable)
+		return nil, fmt.Errorf("token: the active key verifies no longer than the session lives; a newer key must sign "+
+			"before that: %w", session.Unavailable)
 	}
 	says := claims.Claims{Issuer: c.issuer, Audience: c.audience, JTI: newJTI(), Record: *rec}
 	input := signingInput(signer, claims.Session, &says)
 	if length := tokenLength(len(input), signer, sealer); length > c.maxLength {
-		return nil, fmt.Errorf("token: a session token of %d bytes is over the limit of %d: %w", length, c.maxLength, session.TooLarge)
+		return nil, fmt.Errorf("token: a session token of %d bytes is over the limit of %d: %w", length, c.maxLength,
+			session.TooLarge)
 	}
 	out := &sealed{rec: rec, issuedAt: rec.SeenAt, signKID: signer.ID()}
 	if out.token, err = sign(signer, input); err != nil {
@@ -78,7 +80,8 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	return out, nil
 }
 
-// capped returns rec with an idle deadline that is no later than the end of key.
+// capped returns rec with an idle deadline that is no later than the end of
+// key.
 func capped(rec *session.Record, key *keys.Key) *session.Record {
 	if key == nil || key.TokensUntil().IsZero() || !key.TokensUntil().Before(rec.IdleDeadline) {
 		return rec
@@ -241,27 +244,4 @@ func newJTI() string {
 	var raw [12]byte
 	rand.Read(raw[:])
 	return base64.RawURLEncoding.EncodeToString(raw[:])
-}
-
-func malformed(err error) error { return fmt.Errorf("%w: %w", err, session.Malformed) }
-
-func forged(err error) error { return fmt.Errorf("%w: %w", err, session.Forged) }
-
-func badClaims(err error) error {
-	return fmt.Errorf("token: bad claims: %w: %w", fault.Inner(err), session.Forged)
-}
-
-// keyError tells a key that is not trusted from one that could not be fetched.
-func keyError(err error) error {
-	if errors.Is(err, keys.ErrUnknownKey) || errors.Is(err, keys.ErrKeyExpired) || errors.Is(err, keys.ErrKeyRevoked) {
-		return fmt.Errorf("token: %w: %w", fault.Inner(err), session.UnknownKey)
-	}
-	return unavailable("look up a key", err)
-}
-
-func unavailable(what string, err error) error {
-	if errors.Is(err, session.Unavailable) {
-		return fmt.Errorf("token: can't %s: %w", what, fault.Inner(err))
-	}
-	return fmt.Errorf("token: can't %s: %w: %w", what, fault.Inner(err), session.Unavailable)
 }

@@ -25,8 +25,8 @@
 //     PS256, RS256 and HS256 sign; dir, A256KW and ECDH-ES+A256KW encrypt, with
 //     A256GCM.
 //
-// After that it is refused if its key is unknown or not trusted any more, if its
-// algorithm or its signature is not the key's, if a claim is missing or of the
-// wrong type, if it is for another issuer or audience, if it is not good yet, or
-// has expired, or lives longer than it may.
+// After that it is refused if its key is unknown or not trusted any more, if
+// its algorithm or its signature is not the key's, if a claim is missing or of
+// the wrong type, if it is for another issuer or audience, if it is not good
+// yet, or has expired, or lives longer than it may.
 package token

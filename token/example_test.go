@@ -38,7 +38,8 @@ func ExampleTransport() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	transport, err := token.NewTransport(token.TransportConfig{Issuer: issuer, Audience: "orders", Origin: "https://orders.internal"})
+	transport, err := token.NewTransport(token.TransportConfig{Issuer: issuer, Audience: "orders",
+		Origin: "https://orders.internal"})
 	if err != nil {
 		log.Fatal(err)
 	}

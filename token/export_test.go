@@ -6,8 +6,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// SetStep has step called before each access to c's memory. Call it before c is used.
-func SetStep(c *Carrier, step func(ctx context.Context, access string)) { c.memory.step = step }
+// SetStep has step called before each access to c's memory. Call it before c is
+// used.
+func SetStep(c *Carrier, step func()) { c.memory.step = step }
 
 // SetChecking has checking called before each check of a session token's
 // signature. Call it before c is used.

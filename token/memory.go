@@ -2,7 +2,6 @@ package token
 
 import (
 	"container/list"
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -15,9 +14,9 @@ import (
 // newest state, so that parallel requests don't undo each other. It is bounded:
 // the generations that were not asked for longest are dropped first.
 type memory struct {
-	// step, if set, is called before each access: tests use it to run requests in
-	// every order. It is set before the first use and never changed.
-	step func(ctx context.Context, access string)
+	// step, if set, is called before each access: tests use it to run requests
+	// in every order. It is set before the first use and never changed.
+	step func()
 
 	mu         sync.Mutex // guards all below
 	limit      int        // bytes
@@ -80,9 +79,8 @@ func newMemory(limit int) *memory {
 
 // present looks up a token that a client has shown: its own state, and the
 // newest one of its generation. Both are nil if the token is not remembered.
-func (m *memory) present(ctx context.Context, token string) (own, newest *sealed) {
-	m.at(ctx, "present")
-	m.mu.Lock()
+func (m *memory) present(token string) (own, newest *sealed) {
+	m.lock()
 	defer m.mu.Unlock()
 	f := m.tokens[token]
 	if f == nil {
@@ -99,9 +97,8 @@ func (m *memory) present(ctx context.Context, token string) (own, newest *sealed
 }
 
 // newest returns the newest state of a generation, nil if none is remembered.
-func (m *memory) newest(ctx context.Context, of generation) *sealed {
-	m.at(ctx, "newest")
-	m.mu.Lock()
+func (m *memory) newest(of generation) *sealed {
+	m.lock()
 	defer m.mu.Unlock()
 	if e := m.families[of]; e != nil {
 		return e.Value.(*family).newest
@@ -111,9 +108,8 @@ func (m *memory) newest(ctx context.Context, of generation) *sealed {
 
 // issue remembers a token that nobody has seen yet. Until it is presented its
 // state isn't the newest: of two logins from one state, one is going to lose.
-func (m *memory) issue(ctx context.Context, s *sealed) {
-	m.at(ctx, "issue")
-	m.mu.Lock()
+func (m *memory) issue(s *sealed) {
+	m.lock()
 	defer m.mu.Unlock()
 	m.remember(s)
 	m.shrink()
@@ -121,9 +117,8 @@ func (m *memory) issue(ctx context.Context, s *sealed) {
 
 // add remembers a token whose state is the newest of its generation, unless a
 // newer one is remembered. It returns the newest.
-func (m *memory) add(ctx context.Context, s *sealed) *sealed {
-	m.at(ctx, "add")
-	m.mu.Lock()
+func (m *memory) add(s *sealed) *sealed {
+	m.lock()
 	defer m.mu.Unlock()
 	f, s := m.remember(s)
 	f.take(s)
@@ -132,10 +127,10 @@ func (m *memory) add(ctx context.Context, s *sealed) *sealed {
 	return newest
 }
 
-// drop forgets a token: one that nobody has seen, or that isn't trusted any more.
-func (m *memory) drop(ctx context.Context, token string) {
-	m.at(ctx, "drop")
-	m.mu.Lock()
+// drop forgets a token: one that nobody has seen, or that isn't trusted any
+// more.
+func (m *memory) drop(token string) {
+	m.lock()
 	defer m.mu.Unlock()
 	f := m.tokens[token]
 	if f == nil {
@@ -153,9 +148,8 @@ func (m *memory) drop(ctx context.Context, token string) {
 }
 
 // setSuccessor records what a generation has become.
-func (m *memory) setSuccessor(ctx context.Context, of generation, to successor, now time.Time) {
-	m.at(ctx, "setSuccessor")
-	m.mu.Lock()
+func (m *memory) setSuccessor(of generation, to successor, now time.Time) {
+	m.lock()
 	defer m.mu.Unlock()
 	for len(m.moves) > 0 && (len(m.moves) >= maxMoves || !now.Before(m.successors[m.moves[0]].until)) {
 		delete(m.successors, m.moves[0])
@@ -166,18 +160,16 @@ func (m *memory) setSuccessor(ctx context.Context, of generation, to successor, 
 }
 
 // clearSuccessor undoes setSuccessor.
-func (m *memory) clearSuccessor(ctx context.Context, of generation) {
-	m.at(ctx, "clearSuccessor")
-	m.mu.Lock()
+func (m *memory) clearSuccessor(of generation) {
+	m.lock()
 	defer m.mu.Unlock()
 	delete(m.successors, of)
 }
 
 // successor returns what a generation has become; ok is false if that is not
 // known, or no longer.
-func (m *memory) successor(ctx context.Context, of generation, now time.Time) (_ successor, ok bool) {
-	m.at(ctx, "successor")
-	m.mu.Lock()
+func (m *memory) successor(of generation, now time.Time) (_ successor, ok bool) {
+	m.lock()
 	defer m.mu.Unlock()
 	if s, ok := m.successors[of]; ok && now.Before(s.until) {
 		return s, true
@@ -185,14 +177,17 @@ func (m *memory) successor(ctx context.Context, of generation, now time.Time) (_
 	return successor{}, false
 }
 
-func (m *memory) at(ctx context.Context, access string) {
+// lock begins an access to the memory.
+func (m *memory) lock() {
 	if m.step != nil {
-		m.step(ctx, access)
+		m.step()
 	}
+	m.mu.Lock()
 }
 
 // take makes s the newest state unless there is a newer one. Of two that are
-// equally new, made by two instances, it is the one that the client showed last.
+// equally new, made by two instances, it is the one that the client showed
+// last.
 func (f *family) take(s *sealed) {
 	if f.newest == nil || !f.newest.rec.Newer(s.rec) {
 		f.newest = s
@@ -249,8 +244,8 @@ func (m *memory) dropFamily(e *list.Element) {
 	m.used -= f.bytes
 }
 
-// dropOldest forgets the token of f that was remembered first, except the newest
-// and the one that was remembered just now.
+// dropOldest forgets the token of f that was remembered first, except the
+// newest and the one that was remembered just now.
 func (m *memory) dropOldest(f *family) {
 	for i, s := range f.seen[:len(f.seen)-1] {
 		if s != f.newest {

@@ -107,7 +107,10 @@ func TestTokensAreVerifiedOnceInARequest(t *testing.T) {
 				assert.NoError(t, v.Save(t.Context()))
 			}, s.fresh())
 		}, 1},
-		{"good, five times the same", func(s *turnstile) { s.visit(s.middleware, nothing, slices.Repeat([]string{s.fresh()}, 5)...) }, 1},
+		{"good, five times the same", func(s *turnstile) {
+			s.visit(s.middleware, nothing,
+				slices.Repeat([]string{s.fresh()}, 5)...)
+		}, 1},
 		{"good, a faster request", func(s *turnstile) {
 			held := s.fresh()
 			s.visit(s.middleware, func(v *session.Session) {
@@ -159,8 +162,9 @@ func TestTokensAreVerifiedOnceInARequest(t *testing.T) {
 	}
 }
 
-// The time of a refusal doesn't tell its reason: forged under known keys, expired
-// and ended tokens all cost one check of a signature, remembered or not.
+// The time of a refusal doesn't tell its reason: forged under known keys,
+// expired and ended tokens all cost one check of a signature, remembered or
+// not.
 func TestRefusalsCostTheSame(t *testing.T) {
 	flip := func(credential string, segment int) string { // in the middle of a segment
 		parts := strings.Split(credential, ".")
@@ -169,7 +173,8 @@ func TestRefusalsCostTheSame(t *testing.T) {
 		parts[segment] = parts[segment][:i] + c + parts[segment][i+1:]
 		return strings.Join(parts, ".")
 	}
-	for _, algorithms := range [][]keys.Algorithm{{keys.ES256}, {keys.EdDSA, keys.Direct}, {keys.RS256, keys.A256KW}, {keys.HS256, keys.ECDHESA256KW}} {
+	for _, algorithms := range [][]keys.Algorithm{{keys.ES256}, {keys.EdDSA, keys.Direct}, {keys.RS256, keys.A256KW},
+		{keys.HS256, keys.ECDHESA256KW}} {
 		b := newBench(t, algorithms...)
 		c, checks := b.another(t), 0
 		token.SetChecking(c, func() { checks++ })

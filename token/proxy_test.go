@@ -15,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An edge that passes requests on with a Transport keeps the session's cookie to
-// itself: the service gets a service token, and the other cookies as they were.
+// An edge that passes requests on with a Transport keeps the session's cookie
+// to itself: the service gets a service token, and the other cookies as they
+// were.
 func TestProxyKeepsTheSessionCookie(t *testing.T) {
 	for _, mode := range []string{"stateless", "opaque", "auto"} {
 		t.Run(mode, func(t *testing.T) {
@@ -24,7 +25,8 @@ func TestProxyKeepsTheSessionCookie(t *testing.T) {
 			var got http.Header
 			service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header }))
 			defer service.Close()
-			transport, err := token.NewTransport(token.TransportConfig{Issuer: s.issuer(t), Audience: "orders", Origin: service.URL})
+			transport, err := token.NewTransport(token.TransportConfig{Issuer: s.issuer(t), Audience: "orders",
+				Origin: service.URL})
 			require.NoError(t, err)
 			to, err := url.Parse(service.URL)
 			require.NoError(t, err)
@@ -33,7 +35,8 @@ func TestProxyKeepsTheSessionCookie(t *testing.T) {
 			held := s.visit(s.middleware, func(v *session.Session) { assert.NoError(t, v.Login("alice")) })
 			for _, tt := range []struct{ sent, want []string }{
 				{[]string{"__Host-session=" + held}, nil},
-				{[]string{"a=1; __Host-session=" + held + `; b="x y"; __Host-Session=other`}, []string{`a=1; b="x y"; __Host-Session=other`}},
+				{[]string{"a=1; __Host-session=" + held + `; b="x y"; __Host-Session=other`},
+					[]string{`a=1; b="x y"; __Host-Session=other`}},
 				{[]string{"__Host-session=" + held + ";a=1"}, []string{"a=1"}},
 				{[]string{"a=__Host-session=1", "__Host-session=" + held, "b=2"}, []string{"a=__Host-session=1", "b=2"}},
 				{[]string{"a=1 ;  __Host-session =" + held + " ;", "x__Host-session=1"}, []string{"a=1 ;", "x__Host-session=1"}},

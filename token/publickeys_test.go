@@ -40,10 +40,12 @@ func TestVerifierTakesNoTokenThatWasMadeWithoutAPrivateKey(t *testing.T) {
 	ring := newRing(t, func() time.Time { return start }, keys.ES256)
 	good, err := json.Marshal(publicKeyOf(t, ring))
 	require.NoError(t, err)
-	remote, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example", Transport: published(`{"keys":[` + string(good) + `,` + hollow + `]}`)})
+	remote, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example",
+		Transport: published(`{"keys":[` + string(good) + `,` + hollow + `]}`)})
 	require.NoError(t, err)
 	defer remote.Close()
-	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: remote, Issuer: "https://app.example", Audience: "https://orders.example", Now: func() time.Time { return start }})
+	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: remote, Issuer: "https://app.example",
+		Audience: "https://orders.example", Now: func() time.Time { return start }})
 	require.NoError(t, err)
 	for _, subject := range []string{"alice", "bob", "mallory"} {
 		claims := serviceClaims(start, map[string]any{"sub": subject})
@@ -94,7 +96,8 @@ func TestEd25519IsEdDSA(t *testing.T) {
 		require.Equal(t, keys.EdDSA, list[0].Algorithm())
 		theirs, err := keys.NewRing(list...)
 		require.NoError(t, err)
-		verifier, err := token.NewVerifier(token.VerifierConfig{Keys: theirs, Issuer: "https://app.example", Audience: "https://orders.example", Now: func() time.Time { return start }})
+		verifier, err := token.NewVerifier(token.VerifierConfig{Keys: theirs, Issuer: "https://app.example",
+			Audience: "https://orders.example", Now: func() time.Time { return start }})
 		require.NoError(t, err)
 		for _, alg := range []string{"EdDSA", "Ed25519"} {
 			credential := signed(key, alg, "cloakroom-service+jwt", serviceClaims(start, nil))
@@ -110,7 +113,8 @@ func TestEd25519IsEdDSA(t *testing.T) {
 	other := newRing(t, func() time.Time { return start }, keys.ES256)
 	signer, err := other.Signer(start)
 	require.NoError(t, err)
-	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: other, Issuer: "https://app.example", Audience: "https://orders.example", Now: func() time.Time { return start }})
+	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: other, Issuer: "https://app.example",
+		Audience: "https://orders.example", Now: func() time.Time { return start }})
 	require.NoError(t, err)
 	_, err = verifier.Verify(t.Context(), signed(signer, "Ed25519", "cloakroom-service+jwt", serviceClaims(start, nil)))
 	require.ErrorIs(t, err, session.Forged, "a key of another algorithm")
@@ -126,7 +130,8 @@ func TestSessionTokenWithEd25519(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"alg":"EdDSA"`, "what we write")
 	payload, _, _ := strings.Cut(rest, ".")
-	input := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(text), "EdDSA", "Ed25519", 1))) + "." + payload
+	input := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(text), "EdDSA", "Ed25519", 1))) + "." +
+		payload
 	key, err := b.ring.Signer(b.now)
 	require.NoError(t, err)
 	signature, err := key.Sign(input)

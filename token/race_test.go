@@ -1,7 +1,6 @@
 package token_test
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,12 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
@@ -22,151 +22,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
-	"github.com/stretchr/testify/require"
 )
-
-// The tests in this file run requests in every order: each stops before every
-// access to the store, the revocation list and the token memory, and a scheduler
-// with a seed decides who goes on. What a seed finds, it finds again.
-
-// A scheduler lets one of the stopped requests go on at a time.
-type scheduler struct {
-	random *rand.Rand
-
-	mu      sync.Mutex // guards the rest
-	on      bool
-	running int // the actor that goes on
-	parked  []parked
-}
-
-type parked struct {
-	actor int
-	run   chan struct{}
-}
-
-type actorKey struct{}
-
-// step stops the request of ctx until it is its turn.
-func (s *scheduler) step(ctx context.Context, _ string) {
-	if actor, ok := ctx.Value(actorKey{}).(int); ok {
-		s.park(actor)
-	}
-}
-
-// stepRunning stops the request that is running: for calls without a context.
-func (s *scheduler) stepRunning() {
-	s.mu.Lock()
-	actor := s.running
-	s.mu.Unlock()
-	s.park(actor)
-}
-
-func (s *scheduler) park(actor int) {
-	s.mu.Lock()
-	if !s.on {
-		s.mu.Unlock()
-		return
-	}
-	run := make(chan struct{})
-	s.parked = append(s.parked, parked{actor, run})
-	s.mu.Unlock()
-	<-run
-}
-
-// run starts the actors, and runs them until all have returned.
-func (s *scheduler) run(actors []func(ctx context.Context)) {
-	s.mu.Lock()
-	s.on = true
-	s.mu.Unlock()
-	for i, act := range actors {
-		ctx := context.WithValue(context.Background(), actorKey{}, i)
-		go func() {
-			s.step(ctx, "start")
-			act(ctx)
-		}()
-	}
-	for {
-		synctest.Wait()
-		s.mu.Lock()
-		if len(s.parked) == 0 {
-			s.on = false
-			s.mu.Unlock()
-			return
-		}
-		slices.SortFunc(s.parked, func(a, b parked) int { return cmp.Compare(a.actor, b.actor) })
-		i := s.random.IntN(len(s.parked))
-		next := s.parked[i]
-		s.parked = slices.Delete(s.parked, i, i+1)
-		s.running = next.actor
-		s.mu.Unlock()
-		close(next.run)
-	}
-}
-
-// A steppedStore stops before each call.
-type steppedStore struct {
-	opaque.Store
-	s *scheduler
-}
-
-func (s steppedStore) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
-	s.s.step(ctx, "get")
-	return s.Store.Get(ctx, key)
-}
-
-func (s steppedStore) Create(ctx context.Context, key string, item opaque.Item) error {
-	s.s.step(ctx, "create")
-	return s.Store.Create(ctx, key, item)
-}
-
-func (s steppedStore) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
-	s.s.step(ctx, "swap")
-	return s.Store.Swap(ctx, key, version, item)
-}
-
-func (s steppedStore) Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (bool, error) {
-	s.s.step(ctx, "touch")
-	return s.Store.Touch(ctx, key, seenAt, idleDeadline)
-}
-
-func (s steppedStore) Delete(ctx context.Context, key string) error {
-	s.s.step(ctx, "delete")
-	return s.Store.Delete(ctx, key)
-}
-
-// A plainStore writes without looking, as the stores of other libraries do. It
-// is here to be caught.
-type plainStore struct{ opaque.Store }
-
-func (s plainStore) Swap(ctx context.Context, key string, _ uint64, item opaque.Item) (bool, error) {
-	_ = s.Store.Delete(ctx, key)
-	return true, s.Store.Create(ctx, key, item)
-}
-
-// A steppedList stops before each call, and after those that change the list.
-type steppedList struct {
-	*revocation.List
-	s *scheduler
-}
-
-func (l steppedList) Check(rec *session.Record) error {
-	l.s.stepRunning()
-	return l.List.Check(rec)
-}
-
-func (l steppedList) EndSession(ctx context.Context, rec *session.Record) error {
-	l.s.step(ctx, "end session")
-	err := l.List.EndSession(ctx, rec)
-	l.s.step(ctx, "session ended")
-	return err
-}
-
-func (l steppedList) EndBelow(ctx context.Context, rec *session.Record) (bool, error) {
-	l.s.step(ctx, "end below")
-	ok, err := l.List.EndBelow(ctx, rec)
-	l.s.step(ctx, "ended below")
-	return ok, err
-}
 
 // A recorder notes every credential that a carrier makes.
 type recorder struct {
@@ -209,7 +65,8 @@ func (r recorder) Reissue(ctx context.Context, old string, rec *session.Record) 
 	return credential, err
 }
 
-func (r recorder) Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (*session.Record, string, error) {
+func (r recorder) Save(ctx context.Context, credential string, base *session.Record,
+	changes *session.Changes) (*session.Record, string, error) {
 	rec, next, err := r.Carrier.Save(ctx, credential, base, changes)
 	r.l.note(next, rec, err)
 	return rec, next, err
@@ -239,7 +96,8 @@ type play struct {
 const alice, bob = "alice", "bob"
 
 func newPlay(t *testing.T, mode string, seed uint64, plain bool) *play {
-	p := &play{t: t, ledger: &ledger{made: make(map[string]uint64), ids: make(map[string]string), delivered: make(map[string]bool)}}
+	p := &play{t: t, ledger: &ledger{made: make(map[string]uint64), ids: make(map[string]string),
+		delivered: make(map[string]bool)}}
 	p.s = &scheduler{random: rand.New(rand.NewPCG(seed, 1))}
 	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
 	require.NoError(t, err)
@@ -253,16 +111,18 @@ func newPlay(t *testing.T, mode string, seed uint64, plain bool) *play {
 	ring := symmetricRing(t)
 	build := func(list *revocation.List, mode string) *middleware.Middleware {
 		revocations := steppedList{list, p.s}
-		tokens, err := token.NewCarrier(token.CarrierConfig{Ring: ring, Issuer: "race", Revocations: revocations, MaxLength: 1200})
+		tokens, err := token.NewCarrier(token.CarrierConfig{Ring: ring, Issuer: "race", Revocations: revocations,
+			MaxLength: 1200})
 		require.NoError(t, err)
-		token.SetStep(tokens, p.s.step)
+		token.SetStep(tokens, p.s.stepRunning)
 		stored, err := opaque.NewCarrier(opaque.CarrierConfig{Store: store, Revocations: revocations})
 		require.NoError(t, err)
 		return p.build(mode, tokens, stored)
 	}
 	switch mode {
 	case "opaque": // two instances, which know nothing of each other but the store
-		p.instances = []*middleware.Middleware{build(p.list, mode), build(revocation.NewVolatile(revocation.Config{Now: time.Now}), mode)}
+		p.instances = []*middleware.Middleware{build(p.list, mode),
+			build(revocation.NewVolatile(revocation.Config{Now: time.Now}), mode)}
 	default:
 		p.instances = []*middleware.Middleware{build(p.list, mode)}
 	}
@@ -291,7 +151,8 @@ func (p *play) build(mode string, tokens, stored middleware.Carrier) *middleware
 
 // request sends one request with credential, and returns the status and the
 // credential that the client holds afterwards.
-func (p *play) request(ctx context.Context, m *middleware.Middleware, credential string, h func(s *session.Session)) (int, string) {
+func (p *play) request(ctx context.Context, m *middleware.Middleware, credential string,
+	h func(s *session.Session)) (int, string) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
 	if credential != "" {
 		r.AddCookie(&http.Cookie{Name: "__Host-session", Value: credential})
@@ -390,7 +251,7 @@ func (p *play) came(kind string, i int, done bool, next string) {
 
 // endSubject ends all sessions of alice.
 func (p *play) endSubject(ctx context.Context) {
-	p.s.step(ctx, "end subject")
+	p.s.step(ctx)
 	err := p.list.EndSubject(ctx, alice)
 	p.note("end subject: %v", func() { p.noAlice = p.noAlice || err == nil }, err)
 }
@@ -410,8 +271,10 @@ func kindsIn(mode string) []string {
 // run lets a session be, and a few requests come to it at once. It returns what
 // was promised and not kept, "" for nothing.
 func (p *play) run(mode string) (violation string) {
-	_, p.cookie = p.request(context.Background(), p.instances[0], "", func(s *session.Session) { _ = s.Set("first", true) })
-	_, p.cookie = p.request(context.Background(), p.instances[0], p.cookie, func(s *session.Session) { _ = s.Login(alice) })
+	_, p.cookie = p.request(context.Background(), p.instances[0], "",
+		func(s *session.Session) { _ = s.Set("first", true) })
+	_, p.cookie = p.request(context.Background(), p.instances[0], p.cookie,
+		func(s *session.Session) { _ = s.Login(alice) })
 	p.loggedIn = p.ledger.made[p.cookie]
 	p.id = p.ledger.ids[p.cookie]
 	time.Sleep(time.Second) // of the bubble: later activity is to be recorded
@@ -481,7 +344,8 @@ func (p *play) check(m *middleware.Middleware, credential string, generation uin
 			violation = "a credential of a destroyed session opens"
 		case !p.ledger.delivered[credential]: // of two logins at once, one made it in vain and forgot it
 		case generation < p.loggedIn:
-			violation = fmt.Sprintf("a credential of generation %d opens, though generation %d has begun", generation, p.loggedIn)
+			violation = fmt.Sprintf("a credential of generation %d opens, though generation %d has begun", generation,
+				p.loggedIn)
 		case !p.cleared && !p.hasKept(s):
 			violation = fmt.Sprintf("a saved value is gone: have %v, saved %v", s.Keys(), p.kept)
 		}
@@ -526,7 +390,8 @@ func TestRaceEndedStaysEnded(t *testing.T) {
 	}
 }
 
-// The same test must catch a store with a plain write: otherwise it proves nothing.
+// The same test must catch a store with a plain write: otherwise it proves
+// nothing.
 func TestRaceCatchesPlainWrite(t *testing.T) {
 	caught := 0
 	for seed := range 1000 {

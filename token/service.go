@@ -1,7 +1,6 @@
 package token
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
@@ -30,7 +28,8 @@ type IssuerConfig struct {
 	// Issuer is iss of the tokens. Required.
 	Issuer string
 
-	// Lifetime is how long a service token is good for. 0 means 1 minute; at most 15.
+	// Lifetime is how long a service token is good for. 0 means 1 minute; at most
+	// 15.
 	Lifetime time.Duration
 
 	// Now is the clock. If nil, time.Now.
@@ -53,7 +52,8 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 		errs = append(errs, symmetric(key))
 	}
 	if c.Lifetime < 0 || c.Lifetime > claims.MaxServiceLife {
-		errs = append(errs, fault.Errorf("token: IssuerConfig.Lifetime", "is %v: must be between 0 and %v", c.Lifetime, claims.MaxServiceLife))
+		errs = append(errs, fault.Errorf("token: IssuerConfig.Lifetime", "is %v: must be between 0 and %v", c.Lifetime,
+			claims.MaxServiceLife))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -88,7 +88,8 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 	}
 	expires = expires.Truncate(time.Second)
 	if !now.Before(expires) {
-		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w", session.Unavailable)
+		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w",
+			session.Unavailable)
 	}
 	says := claims.Claims{Issuer: i.c.Issuer, Audience: audience, JTI: newJTI(), Record: session.Record{
 		ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject,
@@ -98,7 +99,8 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 }
 
 func symmetric(key *keys.Key) error {
-	return fmt.Errorf("token: the signing key is symmetric (%s), so whoever verifies a service token could also make one; make a key file with an ES256 key: keygen init", key.Algorithm())
+	return fmt.Errorf("token: the signing key is symmetric (%s), so whoever verifies a service token could also make "+
+		"one; make a key file with an ES256 key: keygen init", key.Algorithm())
 }
 
 // TransportConfig configures a [Transport].
@@ -127,8 +129,8 @@ type TransportConfig struct {
 // session in each request's context: it adds a service token as a bearer token
 // (RFC 6750, Section 2.1). Make the outgoing request with the context of the
 // incoming one. If it carries the incoming one's cookies, as one of
-// httputil.ReverseProxy does, those of the session are removed: the service must
-// not be able to open the session here.
+// httputil.ReverseProxy does, those of the session are removed: the service
+// must not be able to open the session here.
 type Transport struct {
 	c      TransportConfig
 	origin url.URL
@@ -138,7 +140,9 @@ type Transport struct {
 func NewTransport(c TransportConfig) (*Transport, error) {
 	errs := []error{checkName("TransportConfig.Audience", c.Audience, true)}
 	if c.Issuer == nil {
-		errs = append(errs, fault.Errorf("token: TransportConfig.Issuer", "is required: config.App.Issuer; it is nil where the key file has no ES256, EdDSA or RSA signing key, or there is no key file"))
+		errs = append(errs, fault.Errorf("token: TransportConfig.Issuer",
+			"is required: config.App.Issuer; it is nil where the key file has no ES256, EdDSA or RSA signing key, or there "+
+				"is no key file"))
 	}
 	origin, err := parseOrigin(c.Origin, c.InsecureAllowHTTP)
 	if err := errors.Join(append(errs, err)...); err != nil {
@@ -168,7 +172,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.c.Base.RoundTrip(r)
 }
 
-// removeCookies removes the cookies called names, and leaves others as they are.
+// removeCookies removes the cookies called names, and leaves others as they
+// are.
 func removeCookies(h http.Header, names []string) {
 	var kept []string
 	for _, line := range h["Cookie"] {
@@ -190,29 +195,12 @@ func removeCookies(h http.Header, names []string) {
 func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(origin)
 	if err != nil || !weburl.HasHost(u) || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: write scheme, host and port alone, as in https://orders.internal:8443", weburl.Shown(origin))
+		return nil, fault.Errorf("token: TransportConfig.Origin",
+			"is %q: write scheme, host and port alone, as in https://orders.internal:8443", weburl.Shown(origin))
 	}
 	if u.Scheme != "https" && !(u.Scheme == "http" && (weburl.IsLocal(u) || allowHTTP)) {
-		return nil, fault.Errorf("token: TransportConfig.Origin", "is %q: tokens travel by https; InsecureAllowHTTP lifts this", weburl.Shown(origin))
+		return nil, fault.Errorf("token: TransportConfig.Origin",
+			"is %q: tokens travel by https; InsecureAllowHTTP lifts this", weburl.Shown(origin))
 	}
 	return u, nil
-}
-
-// checkName checks an issuer or audience.
-func checkName(field, name string, required bool) error {
-	switch {
-	case name == "" && required:
-		return fault.Errorf("token: "+field, "is required")
-	case len(name) > 256 || !utf8.ValidString(name):
-		return fault.Errorf("token: "+field, "must be UTF-8 of at most 256 bytes")
-	}
-	return nil
-}
-
-// A KeySet finds the public key that a token names. *keys.Ring and *keys.Remote
-// have this method.
-type KeySet interface {
-	// Key returns the key called kid if it may verify at now. Errors other than
-	// those of package keys mean that the keys could not be read or fetched.
-	Key(ctx context.Context, kid string, now time.Time) (*keys.Key, error)
 }

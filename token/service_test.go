@@ -95,12 +95,16 @@ func TestVerifierRefuses(t *testing.T) {
 		{"a second before exp", b.verifier(t), good, 59 * time.Second, nil},
 		{"at exp", b.verifier(t), good, 60 * time.Second, session.LifetimeOver},
 		{"at exp with leeway", b.verifier(t, func(c *token.VerifierConfig) { c.Leeway = 0 }), good, 69 * time.Second, nil},
-		{"at exp and leeway", b.verifier(t, func(c *token.VerifierConfig) { c.Leeway = 0 }), good, 70 * time.Second, session.LifetimeOver},
+		{"at exp and leeway", b.verifier(t, func(c *token.VerifierConfig) { c.Leeway = 0 }), good, 70 * time.Second,
+			session.LifetimeOver},
 		{"from the future", b.verifier(t), good, -time.Second, session.Forged},
 		{"other audience", b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "billing" }), good, 0, session.Forged},
-		{"other issuer", b.verifier(t, func(c *token.VerifierConfig) { c.Issuer = "https://other.example" }), good, 0, session.Forged},
-		{"session token", b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "https://app.example" }), cookie, 0, session.Forged},
-		{"unknown key", b.verifier(t, func(c *token.VerifierConfig) { c.Keys = newRing(t, b.clock) }), good, 0, session.UnknownKey},
+		{"other issuer", b.verifier(t, func(c *token.VerifierConfig) { c.Issuer = "https://other.example" }), good, 0,
+			session.Forged},
+		{"session token", b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "https://app.example" }), cookie, 0,
+			session.Forged},
+		{"unknown key", b.verifier(t, func(c *token.VerifierConfig) { c.Keys = newRing(t, b.clock) }), good, 0,
+			session.UnknownKey},
 		{"empty", b.verifier(t), "", 0, session.Malformed},
 		{"not revoked", ended, good, 0, nil},
 	}
@@ -140,7 +144,8 @@ func TestVerifierTellsApart(t *testing.T) {
 		{"https://other.example", "billing", time.Hour, token.ErrWrongIssuer, "token: from another issuer"},
 		{"https://app.example", "billing", time.Hour, token.ErrWrongAudience, "token: for another audience"},
 		{"https://app.example", "orders", time.Hour, token.ErrExpired, "token: expired"},
-		{"https://app.example", "orders", -time.Hour, nil, "token: issued in the future (iat): the clock here, or the issuer's, is wrong"},
+		{"https://app.example", "orders", -time.Hour, nil,
+			"token: issued in the future (iat): the clock here, or the issuer's, is wrong"},
 	}
 	for _, tt := range tests {
 		b.now = start.Add(tt.after)
@@ -169,7 +174,8 @@ func TestIssueRefuses(t *testing.T) {
 	_, err = issuer.Issue(b.of(record(nil)), "")
 	assert.ErrorContains(t, err, "audience is required")
 
-	_, err = token.NewIssuer(token.IssuerConfig{Ring: newRing(t, b.clock, keys.HS256), Issuer: "x", Now: b.clock, Lifetime: time.Hour})
+	_, err = token.NewIssuer(token.IssuerConfig{Ring: newRing(t, b.clock, keys.HS256), Issuer: "x", Now: b.clock,
+		Lifetime: time.Hour})
 	assert.ErrorContains(t, err, "symmetric")
 	assert.ErrorContains(t, err, "Lifetime")
 	require.NoError(t, b.ring.Replace(newRing(t, b.clock, keys.HS256).Keys()...))
@@ -272,7 +278,8 @@ func TestVerifierOnRefused(t *testing.T) {
 // The error says where an Issuer comes from, and why there may be none.
 func TestTransportNeedsAnIssuer(t *testing.T) {
 	_, err := token.NewTransport(token.TransportConfig{Audience: "orders", Origin: "https://orders.example"})
-	assert.ErrorContains(t, err, "it is nil where the key file has no ES256, EdDSA or RSA signing key, or there is no key file")
+	assert.ErrorContains(t, err, "it is nil where the key file has no ES256, EdDSA or RSA signing key, or there is no "+
+		"key file")
 }
 
 func TestTransport(t *testing.T) {
@@ -287,7 +294,8 @@ func TestTransport(t *testing.T) {
 	service, elsewhere := httptest.NewServer(echo), httptest.NewServer(echo)
 	defer service.Close()
 	defer elsewhere.Close()
-	transport, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: service.URL})
+	transport, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders",
+		Origin: service.URL})
 	require.NoError(t, err)
 	client := &http.Client{Transport: transport}
 	get := func(url string, s *session.Session) error {
@@ -328,7 +336,8 @@ func TestTransportSendsTokensToItsOriginAlone(t *testing.T) {
 		"https://orders.example.:8443/x":  false,
 		"https://x.orders.example:8443/x": false,
 	} {
-		transport, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: "https://orders.example:8443", Base: base})
+		transport, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders",
+			Origin: "https://orders.example:8443", Base: base})
 		require.NoError(t, err)
 		r, err := http.NewRequestWithContext(session.NewContext(t.Context(), b.of(record(nil))), http.MethodGet, url, nil)
 		require.NoError(t, err)
@@ -368,6 +377,7 @@ func TestTransportOrigin(t *testing.T) {
 			assert.NotContains(t, err.Error(), "hunter2")
 		}
 	}
-	_, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders", Origin: "http://orders.example", InsecureAllowHTTP: true})
+	_, err := token.NewTransport(token.TransportConfig{Issuer: b.issuer(t), Audience: "orders",
+		Origin: "http://orders.example", InsecureAllowHTTP: true})
 	assert.NoError(t, err)
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // turns lets one request at a time change a session. It costs memory only for
-// sessions that are being changed, and a waiting request gives up with its context.
+// sessions that are being changed, and a waiting request gives up with its
+// context.
 type turns struct {
 	mu sync.Mutex // guards m
 	m  map[string]*turn

@@ -11,8 +11,17 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/reqcopy"
+	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
+
+// A KeySet finds the public key that a token names. *keys.Ring and *keys.Remote
+// have this method.
+type KeySet interface {
+	// Key returns the key called kid if it may verify at now. Errors other than
+	// those of package keys mean that the keys could not be read or fetched.
+	Key(ctx context.Context, kid string, now time.Time) (*keys.Key, error)
+}
 
 // VerifierConfig configures a [Verifier].
 type VerifierConfig struct {
@@ -39,9 +48,9 @@ type VerifierConfig struct {
 	Leeway time.Duration
 
 	// OnRefused is called with the reason for which a request is denied by
-	// [Verifier.Handler]; the error holds no credential. The client is told none of
-	// it. It is called on the request's goroutine, also for requests of strangers. If
-	// nil, nobody hears of it.
+	// [Verifier.Handler]; the error holds no credential. The client is told none
+	// of it. It is called on the request's goroutine, also for requests of
+	// strangers. If nil, nobody hears of it.
 	OnRefused func(ctx context.Context, err error)
 
 	// Now is the clock. If nil, time.Now.
@@ -49,7 +58,8 @@ type VerifierConfig struct {
 }
 
 // Errors of [Verifier.Verify] that a service may want to tell apart. Each wraps
-// a session.Reason as all its errors do: Forged, or LifetimeOver for ErrExpired.
+// a session.Reason as all its errors do: Forged, or LifetimeOver for
+// ErrExpired.
 var (
 	ErrWrongIssuer   error = claims.ErrWrongIssuer   // iss is not VerifierConfig.Issuer
 	ErrWrongAudience error = claims.ErrWrongAudience // aud is not VerifierConfig.Audience
@@ -71,14 +81,17 @@ type Caller struct {
 	ExpiresAt       time.Time // when the token does
 }
 
-// NewVerifier checks c and returns a Verifier. It reports every mistake at once.
+// NewVerifier checks c and returns a Verifier. It reports every mistake at
+// once.
 func NewVerifier(c VerifierConfig) (*Verifier, error) {
-	errs := []error{checkName("VerifierConfig.Issuer", c.Issuer, true), checkName("VerifierConfig.Audience", c.Audience, true)}
+	errs := []error{checkName("VerifierConfig.Issuer", c.Issuer, true),
+		checkName("VerifierConfig.Audience", c.Audience, true)}
 	if c.Keys == nil {
 		errs = append(errs, fault.Errorf("token: VerifierConfig.Keys", "is required: keys.NewRemote fetches the issuer's"))
 	}
 	if c.Leeway > claims.MaxLeeway {
-		errs = append(errs, fault.Errorf("token: VerifierConfig.Leeway", "is %v: must be at most %v", c.Leeway, claims.MaxLeeway))
+		errs = append(errs, fault.Errorf("token: VerifierConfig.Leeway", "is %v: must be at most %v", c.Leeway,
+			claims.MaxLeeway))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -93,9 +106,9 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	return &Verifier{c, claims.Want{Issuer: c.Issuer, Audience: c.Audience, Early: early, Late: late}}, nil
 }
 
-// Verify returns the user that token identifies. An error wraps a session.Reason:
-// session.Unavailable if the keys are out of reach; otherwise the token is
-// refused, and [ErrExpired] and its neighbours tell more.
+// Verify returns the user that token identifies. An error wraps a
+// session.Reason: session.Unavailable if the keys are out of reach; otherwise
+// the token is refused, and [ErrExpired] and its neighbours tell more.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	want := v.want
 	want.Now = v.c.Now()
@@ -147,8 +160,8 @@ var errNoToken = fmt.Errorf("token: the request has no bearer token: %w", sessio
 
 // Handler lets requests with a good token through to next, with the [Caller] in
 // their context. Others get 401 and WWW-Authenticate (RFC 6750, Section 3), the
-// same for each reason, or 503 if the keys could not be fetched; the reason goes
-// to VerifierConfig.OnRefused.
+// same for each reason, or 503 if the keys could not be fetched; the reason
+// goes to VerifierConfig.OnRefused.
 func (v *Verifier) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := v.Check(r)

@@ -14,9 +14,9 @@ import (
 // Section 5.6).
 const maxCookie = 4096
 
-// A tokenView is the token that the visitor holds, taken apart. The token itself
-// is not shown: the cookie is HttpOnly so that no script of a page can read it,
-// and a page that showed it would undo that.
+// A tokenView is the token that the visitor holds, taken apart. The token
+// itself is not shown: the cookie is HttpOnly so that no script of a page can
+// read it, and a page that showed it would undo that.
 type tokenView struct {
 	Encrypted bool
 	Verified  bool
@@ -43,7 +43,8 @@ func (d *demo) token(r *http.Request, now time.Time) *tokenView {
 			Encrypted: e.Encryption != nil, Verified: e.Verdict != diagnose.Bad, Problem: e.Problem(),
 			Used: len(cookie.Name) + len(cookie.Value), Limit: maxCookie,
 		}
-		v.add("Envelope", "The header of the encryption (JWE). It is all that others can read of an encrypted token.", e.Encryption, now, headerNote)
+		v.add("Envelope", "The header of the encryption (JWE). It is all that others can read of an encrypted token.",
+			e.Encryption, now, headerNote)
 		v.add("Header", "The header of the signature (JWS).", e.Header, now, headerNote)
 		v.add("Claims", "What the signature vouches for.", e.Claims, now, claimNote)
 		return v
@@ -51,7 +52,8 @@ func (d *demo) token(r *http.Request, now time.Time) *tokenView {
 	return nil
 }
 
-func (v *tokenView) add(title, lead string, object json.RawMessage, now time.Time, note func(string, json.RawMessage, time.Time) string) {
+func (v *tokenView) add(title, lead string, object json.RawMessage, now time.Time,
+	note func(string, json.RawMessage, time.Time) string) {
 	if object != nil {
 		v.Layers = append(v.Layers, layer{Title: title, Lead: lead, Rows: members(object, now, note)})
 	}

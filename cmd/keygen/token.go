@@ -114,7 +114,8 @@ other users of this machine see those, and who has a token is its user.`
 // the header of a request.
 const maxToken = 64 << 10
 
-// readToken returns the token that is in the file that the command line names, or on standard input.
+// readToken returns the token that is in the file that the command line names,
+// or on standard input.
 func (t *tool) readToken(args []string) (string, error) {
 	name := "-"
 	if len(args) > 0 {
@@ -148,14 +149,16 @@ func (t *tool) readToken(args []string) (string, error) {
 	return token, nil
 }
 
-// openToken opens the file with a token in it. No error repeats name, which may be the token.
+// openToken opens the file with a token in it. No error repeats name, which may
+// be the token.
 func openToken(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	if err == nil {
 		return f, nil
 	}
 	if isOpaque(name) || strings.Count(name, ".") >= 2 && !strings.ContainsAny(name, "/ ") {
-		return nil, refuse(exitUsage, "the argument is the name of a file, and there is none; if it was a token, other users of this machine could see it: end its session, and give tokens on standard input")
+		return nil, refuse(exitUsage, "the argument is the name of a file, and there is none; if it was a token, other "+
+			"users of this machine could see it: end its session, and give tokens on standard input")
 	}
 	var why *fs.PathError
 	errors.As(err, &why)
@@ -175,7 +178,8 @@ func (t *tool) readJWT(args []string) (string, error) {
 // token begins with its header's brace, in base64url.
 func isOpaque(text string) bool { return strings.HasPrefix(text, "cr1_") }
 
-const isOpaqueText = "this is an opaque credential and no token: a random number that says nothing; its session is on the server"
+const isOpaqueText = "this is an opaque credential and no token: a random number that says nothing; its session is " +
+	"on the server"
 
 // contents is what is printed of a token.
 type contents struct {
@@ -268,7 +272,8 @@ func (t *tool) printDiagnosis(d *diagnose.Diagnosis) error {
 	return t.tabulate(d)
 }
 
-// tabulate prints the checks of d. Those that were not made come at the end, by their reasons.
+// tabulate prints the checks of d. Those that were not made come at the end, by
+// their reasons.
 func (t *tool) tabulate(d *diagnose.Diagnosis) error {
 	kind := d.Kind + " token"
 	if d.Kind == "unknown" {

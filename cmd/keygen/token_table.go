@@ -27,7 +27,8 @@ func (c *contents) rows() (rows [][3]string) {
 	return append(rows, membersOf("claims", c.Claims)...)
 }
 
-// membersOf are the rows of an object of a token. The session's values are a section of their own, behind it.
+// membersOf are the rows of an object of a token. The session's values are a
+// section of their own, behind it.
 func membersOf(section string, object json.RawMessage) (rows [][3]string) {
 	var values [][3]string
 	err := jose.Object(object, func(name string, value []byte) error {
@@ -44,8 +45,8 @@ func membersOf(section string, object json.RawMessage) (rows [][3]string) {
 	return append(rows, values...)
 }
 
-// valueOf is a value for people: a text stands there as it is, unless it is one of the session's values, of which one
-// wants to see the type.
+// valueOf is a value for people: a text stands there as it is, unless it is one
+// of the session's values, of which one wants to see the type.
 func valueOf(section string, value []byte) string {
 	if text, err := jose.String(value); err == nil && text != "" && section != "data" {
 		return text

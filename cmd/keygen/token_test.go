@@ -18,11 +18,12 @@ import (
 	"github.com/cloakroom-go/cloakroom/token"
 )
 
-// What keygen token explain says by its exit code is what token.Verifier says of
-// a service token, and token.Carrier of a session token.
+// What keygen token explain says by its exit code is what token.Verifier says
+// of a service token, and token.Carrier of a session token.
 func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path, "--at", "-3d", "--write-at"}, nil, io.Discard, io.Discard))
+	require.Equal(t, exitOK, run([]string{"init", "--keyset", path, "--at", "-3d", "--write-at"}, nil, io.Discard,
+		io.Discard))
 	ring, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
 	now := time.Now().Truncate(time.Second)
@@ -41,14 +42,16 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 	seen := make(map[int]int)
 	agree := func(text, audience string, accepted bool, about any) {
 		got := run([]string{
-			"token", "explain", "--quiet", "--keyset", path, "--issuer", "app", "--audience", audience, "--at", now.Format(time.RFC3339),
+			"token", "explain", "--quiet", "--keyset", path, "--issuer", "app", "--audience", audience, "--at",
+			now.Format(time.RFC3339),
 		}, strings.NewReader(text), io.Discard, new(bytes.Buffer))
 		require.Equal(t, accepted, got == exitOK, "exit code %d of %v", got, about)
 		seen[got]++
 	}
 	for i, change := range changedClaims(now) {
 		claims := map[string]any{
-			"iss": "app", "aud": "orders", "sub": "alice", "auth_time": json.RawMessage(fmt.Sprint(now.Unix(), ".000")), "sid": "x",
+			"iss": "app", "aud": "orders", "sub": "alice", "auth_time": json.RawMessage(fmt.Sprint(now.Unix(), ".000")),
+			"sid": "x",
 			"gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 		}
 		text := signType(signer, "cloakroom-service+jwt", changed(claims, change))
@@ -56,7 +59,8 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 		agree(text, "orders", err == nil, change)
 
 		maps.Copy(claims, map[string]any{
-			"aud": "app", "sid": fmt.Sprint("session", i), "lin": "x", "ver": 1, "crt": now.Unix(), "dl": now.Add(time.Hour).Unix(), "data": struct{}{},
+			"aud": "app", "sid": fmt.Sprint("session", i), "lin": "x", "ver": 1, "crt": now.Unix(),
+			"dl": now.Add(time.Hour).Unix(), "data": struct{}{},
 		})
 		inner := signType(signer, "cloakroom+jwt", changed(claims, change))
 		sealed, err := sealer.Seal([]byte(inner), "JWT")
@@ -80,22 +84,27 @@ func changed(claims, change map[string]any) map[string]any {
 	return all
 }
 
-// changedClaims are claims that differ from good ones; nil for one that is missing.
+// changedClaims are claims that differ from good ones; nil for one that is
+// missing.
 func changedClaims(now time.Time) (all []map[string]any) {
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	day := 24 * time.Hour
 	all = []map[string]any{
-		{}, {"sub": nil, "auth_time": nil}, {"iss": "x"}, {"aud": "x"}, {"aud": []string{"orders"}}, {"aud": []string{"app", "orders"}},
+		{}, {"sub": nil, "auth_time": nil}, {"iss": "x"}, {"aud": "x"}, {"aud": []string{"orders"}},
+		{"aud": []string{"app", "orders"}},
 		{"iat": at(time.Hour), "exp": at(time.Hour + time.Minute), "dl": at(2 * time.Hour)}, {"nbf": at(day)}, {"nbf": at(0)},
-		{"exp": at(day)}, {"exp": at(day), "dl": at(day)}, {"exp": at(0)}, {"exp": at(-time.Hour)}, {"dl": at(0)}, {"dl": at(-time.Hour)},
-		{"iat": at(-time.Hour), "exp": at(-9 * time.Second)}, {"iat": at(-time.Hour), "exp": at(time.Minute)}, {"data": []int{}},
+		{"exp": at(day)}, {"exp": at(day), "dl": at(day)}, {"exp": at(0)}, {"exp": at(-time.Hour)}, {"dl": at(0)},
+		{"dl": at(-time.Hour)},
+		{"iat": at(-time.Hour), "exp": at(-9 * time.Second)}, {"iat": at(-time.Hour), "exp": at(time.Minute)},
+		{"data": []int{}},
 	}
 	for _, d := range []time.Duration{9, 10, 11, 59, 60, 61} {
 		all = append(all, map[string]any{"iat": at(d * time.Second), "exp": at(3 * time.Minute)},
 			map[string]any{"iat": at(-time.Minute), "exp": at(-d * time.Second)}, map[string]any{"nbf": at(d * time.Second)})
 	}
 	for _, name := range []string{
-		"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp", "nbf", "lin", "ver", "crt", "dl", "prs", "snc", "data",
+		"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp", "nbf", "lin", "ver", "crt", "dl", "prs", "snc",
+		"data",
 	} {
 		for _, value := range []any{nil, "", 0, true} {
 			all = append(all, map[string]any{name: value})

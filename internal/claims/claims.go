@@ -20,7 +20,8 @@ import (
 // A Kind is a kind of token, or a set of them.
 type Kind uint8
 
-// The kinds exclude one another: they differ in typ (RFC 8725bis, Section 3.11).
+// The kinds exclude one another: they differ in typ (RFC 8725bis, Section
+// 3.11).
 const (
 	Session Kind = 1 << iota // an application's own, in a cookie
 	Service                  // for a call to another service

@@ -25,8 +25,8 @@ const (
 
 // Leeway returns how far clocks may be off: early on iat and nbf, late on exp.
 // What is asked for is 0 for the usual: DefaultLeeway for service tokens; for
-// session tokens clockSkew, which is the policy's, on iat and nbf alone. If it is
-// negative there is none.
+// session tokens clockSkew, which is the policy's, on iat and nbf alone. If it
+// is negative there is none.
 func Leeway(kind Kind, asked, clockSkew time.Duration) (early, late time.Duration) {
 	switch {
 	case asked < 0:

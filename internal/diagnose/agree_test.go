@@ -61,8 +61,8 @@ func (d *desk) agree(text string) diagnose.Verdict {
 	return got.Verdict
 }
 
-// What the diagnosis says is what Carrier and Verifier say, whatever is done to a
-// token.
+// What the diagnosis says is what Carrier and Verifier say, whatever is done to
+// a token.
 func TestAgrees(t *testing.T) {
 	d := newDesk(t)
 	seen := make(map[diagnose.Verdict]int)
@@ -83,8 +83,10 @@ func TestAgrees(t *testing.T) {
 		for _, more := range []object{
 			nil, {"sub": nil, "auth_time": nil}, {"sub": nil}, {"auth_time": nil}, {"aud": "x"}, {"iss": "x"}, {"sid": ""},
 			{"typ": 1}, {"nbf": unix(time.Minute)}, {"nbf": unix(aDay)}, {"iat": unix(time.Hour), "exp": unix(61 * time.Minute)},
-			{"exp": unix(16 * time.Minute)}, {"exp": unix(aDay)}, {"dl": unix(0)}, {"dl": unix(-time.Hour)}, {"gen": nil, "lin": "x"},
-			{"gen": 0}, {"aud": []string{orders}}, {"aud": []string{app}}, {"aud": []string{app, orders}}, {"data": nil}, {"data": 1},
+			{"exp": unix(16 * time.Minute)}, {"exp": unix(aDay)}, {"dl": unix(0)}, {"dl": unix(-time.Hour)},
+			{"gen": nil, "lin": "x"},
+			{"gen": 0}, {"aud": []string{orders}}, {"aud": []string{app}}, {"aud": []string{app, orders}}, {"data": nil},
+			{"data": 1},
 		} {
 			for _, before := range []time.Duration{-11 * time.Second, -10 * time.Second, 0, 69 * time.Second, 70 * time.Second} {
 				agree(d.service(key, before, more))

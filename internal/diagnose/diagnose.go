@@ -1,8 +1,8 @@
 // Package diagnose says for people why a token is accepted or refused.
 //
 // [Token] makes every check that a token.Carrier or a token.Verifier makes, and
-// goes on after one that fails, so that all reasons come to light. Its verdict is
-// theirs. It lets nobody in: applications and services use package token.
+// goes on after one that fails, so that all reasons come to light. Its verdict
+// is theirs. It lets nobody in: applications and services use package token.
 package diagnose
 
 import (
@@ -45,9 +45,9 @@ type Check struct {
 	time   bool   // whoever fails only this is good at another time
 }
 
-// A Diagnosis says what is wrong with a token. As JSON it holds neither the token
-// nor a value of the session, but names: who issued it, for whom, and what the
-// header says.
+// A Diagnosis says what is wrong with a token. As JSON it holds neither the
+// token nor a value of the session, but names: who issued it, for whom, and
+// what the header says.
 type Diagnosis struct {
 	Verdict Verdict `json:"verdict"` // Good, OutOfTime or Bad
 	Kind    string  `json:"kind"`    // "session", "service", or "unknown" if it could not be read
@@ -198,7 +198,8 @@ func (x *examiner) readFrame(ctx context.Context, frame *jose.JWS) {
 	if x.claims, x.badly = claims.Decode(frame.Payload, x.kind); x.badly == nil {
 		x.d.IssuedAt, x.d.ExpiresAt = x.claims.IssuedAt().UTC(), x.claims.ExpiresAt().UTC()
 	}
-	_ = jose.Object(frame.Payload, func(name string, value []byte) error { // the claims were read, or their check says why not
+	// Whether it is an object is not asked again: the check of the claims says it.
+	_ = jose.Object(frame.Payload, func(name string, value []byte) error {
 		if name == "data" {
 			x.size = len(value)
 		}
@@ -290,7 +291,8 @@ func (x *examiner) add(name, blocked string, check func() (Result, string)) {
 	x.d.Checks = append(x.d.Checks, c)
 }
 
-// sealedReason says why what is in the encryption can't be looked at; "" if it can.
+// sealedReason says why what is in the encryption can't be looked at; "" if it
+// can.
 func (x *examiner) sealedReason() string {
 	if x.openErr != nil {
 		return "the token can't be decrypted"

@@ -1,11 +1,7 @@
 package diagnose_test
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,165 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/diagnose"
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/revocation"
-	"github.com/cloakroom-go/cloakroom/session"
-	"github.com/cloakroom-go/cloakroom/token"
 )
-
-// A desk has keys in every state at the instant start. Those in all can still do
-// everything; the ring has what became of them.
-type desk struct {
-	t    testing.TB
-	all  map[string]*keys.Key
-	ring *keys.Ring
-}
-
-const aDay = 24 * time.Hour
-
-func newDesk(t testing.TB) *desk {
-	d := &desk{t: t, all: make(map[string]*keys.Key)}
-	set := new(keys.Set)
-	for _, k := range []struct {
-		name                         string
-		alg                          keys.Algorithm
-		publish, from, until, verify time.Duration
-	}{
-		{"active", keys.ES256, -9 * aDay, -8 * aDay, 20 * aDay, 23 * aDay},
-		{"pending", keys.ES256, -aDay, 20 * aDay, 50 * aDay, 53 * aDay},
-		{"soon", keys.ES256, -aDay, 30 * time.Second, 50 * aDay, 53 * aDay},
-		{"staged", keys.ES256, aDay, 22 * aDay, 50 * aDay, 53 * aDay},
-		{"retiring", keys.ES256, -40 * aDay, -38 * aDay, -8 * aDay, aDay},
-		{"expired", keys.ES256, -40 * aDay, -38 * aDay, -8 * aDay, -aDay},
-		{"pruned", keys.ES256, -40 * aDay, -38 * aDay, -8 * aDay, -aDay},
-		{"revoked", keys.ES256, -9 * aDay, -8 * aDay, 20 * aDay, 23 * aDay},
-		{"hmac", keys.HS256, -9 * aDay, -8 * aDay, 20 * aDay, 23 * aDay},
-		{"enc", keys.Direct, -9 * aDay, -8 * aDay, 20 * aDay, 23 * aDay},
-		{"wrap", keys.A256KW, -9 * aDay, -8 * aDay, 20 * aDay, 23 * aDay},
-		{"enc expired", keys.Direct, -40 * aDay, -38 * aDay, -8 * aDay, -aDay},
-		{"enc revoked", keys.Direct, -9 * aDay, -8 * aDay, 20 * aDay, 23 * aDay},
-	} {
-		at := func(d time.Duration) time.Time { return start.Add(d) }
-		key, err := keys.Generate(k.alg, keys.Dates{Created: at(k.publish), PublishAt: at(k.publish), SignFrom: at(k.from), SignUntil: at(k.until), VerifyUntil: at(k.verify)})
-		require.NoError(t, err)
-		require.NoError(t, set.Add(key))
-		d.all[k.name] = key
-	}
-	require.NoError(t, set.Prune(d.all["pruned"].ID(), start))
-	require.NoError(t, set.Revoke(d.all["revoked"].ID(), start.Add(-2*time.Hour), "key_compromise"))
-	require.NoError(t, set.Revoke(d.all["enc revoked"].ID(), start.Add(-2*time.Hour), ""))
-	var err error
-	d.all["stranger"], err = keys.Generate(keys.ES256, keys.Dates{})
-	require.NoError(t, err)
-	d.all["strange enc"], err = keys.Generate(keys.Direct, keys.Dates{})
-	require.NoError(t, err)
-	d.ring, err = set.Ring()
-	require.NoError(t, err)
-	return d
-}
-
-var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-
-type object = map[string]any
-
-// serviceClaims and sessionClaims are those of good tokens.
-func serviceClaims(now time.Time) object {
-	return object{
-		"iss": "https://app.example", "aud": "https://orders.example", "sub": "alice",
-		"auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())),
-		"sid":       "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
-	}
-}
-
-func sessionClaims(now time.Time) object {
-	return with(serviceClaims(now), object{
-		"aud": "https://app.example", "ver": 1, "lin": "bGluZWFnZTE",
-		"crt": now.Unix(), "dl": now.Add(time.Hour).Unix(), "data": object{},
-	})
-}
-
-func with(base object, more object) object {
-	all := maps.Clone(base)
-	for name, value := range more {
-		if all[name] = value; value == nil {
-			delete(all, name)
-		}
-	}
-	return all
-}
-
-// sign makes a token with a key and any header.
-func (d *desk) sign(key string, header, claims object) string {
-	k := d.all[key]
-	part := func(v any) string {
-		text, err := json.Marshal(v)
-		require.NoError(d.t, err)
-		return base64.RawURLEncoding.EncodeToString(text)
-	}
-	input := part(with(object{"alg": k.Algorithm(), "kid": k.ID(), "typ": "cloakroom-service+jwt"}, header)) + "." + part(claims)
-	signature, err := k.Sign(input)
-	require.NoError(d.t, err)
-	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
-}
-
-// service makes a service token that was issued a while before start.
-func (d *desk) service(key string, before time.Duration, more object) string {
-	return d.sign(key, nil, with(serviceClaims(start.Add(-before)), more))
-}
-
-// session makes a session token; seal is "" for none.
-func (d *desk) session(key, seal string, before time.Duration, more object) string {
-	text := d.sign(key, object{"typ": "cloakroom+jwt"}, with(sessionClaims(start.Add(-before)), more))
-	if seal == "" {
-		return text
-	}
-	return d.seal(seal, text, "JWT")
-}
-
-func (d *desk) seal(key, text, cty string) string {
-	sealed, err := d.all[key].Seal([]byte(text), cty)
-	require.NoError(d.t, err)
-	return sealed
-}
-
-// altered changes the character in the middle of a segment.
-func altered(text string, segment int) string {
-	parts := strings.Split(text, ".")
-	p := []byte(parts[segment])
-	other := byte('A')
-	if p[len(p)/2] == other {
-		other = 'B'
-	}
-	p[len(p)/2] = other
-	parts[segment] = string(p)
-	return strings.Join(parts, ".")
-}
-
-// relabel changes the header of a token.
-func relabel(text string, more object) string {
-	head, rest, _ := strings.Cut(text, ".")
-	raw, err := base64.RawURLEncoding.DecodeString(head)
-	var header object
-	if err == nil {
-		err = json.Unmarshal(raw, &header)
-	}
-	if err == nil {
-		raw, err = json.Marshal(with(header, more))
-	}
-	if err != nil {
-		panic(err)
-	}
-	return base64.RawURLEncoding.EncodeToString(raw) + "." + rest
-}
-
-func find(d *diagnose.Diagnosis, name string) *diagnose.Check {
-	for i, c := range d.Checks {
-		if c.Name == name {
-			return &d.Checks[i]
-		}
-	}
-	return nil
-}
 
 // Each row is a token, and the check that says what is remarkable about it.
 func TestDiagnose(t *testing.T) {
@@ -194,124 +32,230 @@ func TestDiagnose(t *testing.T) {
 	}{
 		{"service token", good, ours, diagnose.Good, "service", "signature", diagnose.Passed, "made with this key"},
 		{"session token", cookie, app, diagnose.Good, "session", "decryption", diagnose.Passed, "opens it"},
-		{"wrapped key", d.session("active", "wrap", 0, nil), app, diagnose.Good, "session", "encryption_algorithm", diagnose.Passed, "A256KW with A256GCM"},
-		{"nothing to compare", good, diagnose.Want{}, diagnose.Good, "service", "audience", diagnose.Skipped, `says "https://orders.example", and nothing was given`},
+		{"wrapped key", d.session("active", "wrap", 0, nil), app, diagnose.Good, "session", "encryption_algorithm",
+			diagnose.Passed, "A256KW with A256GCM"},
+		{"nothing to compare", good, diagnose.Want{}, diagnose.Good, "service", "audience", diagnose.Skipped,
+			`says "https://orders.example", and nothing was given`},
 		{"revocations", good, ours, diagnose.Good, "service", "revocation", diagnose.Skipped, "only the application knows"},
 
 		{"empty", "", ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "it is empty"},
-		{"three dots", "a.b.c.d", ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "it has 4, a signed token 3 and an encrypted one 5"},
+		{"three dots", "a.b.c.d", ours, diagnose.Bad, "unknown", "form", diagnose.Failed,
+			"it has 4, a signed token 3 and an encrypted one 5"},
 		{"wrapped line", good[:40] + "\n" + good[40:], ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "white space"},
 		{"space in an encrypted one", cookie + " ", ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "white space"},
 		{"Bearer", "bearer " + good, ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "leave out the word Bearer"},
-		{"cookie", "__Host-session=" + cookie, app, diagnose.Bad, "unknown", "form", diagnose.Failed, "leave out the name of the cookie"},
+		{"cookie", "__Host-session=" + cookie, app, diagnose.Bad, "unknown", "form", diagnose.Failed,
+			"leave out the name of the cookie"},
 		{"quoted", `"` + good + `"`, ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "quotes"},
-		{"percent", strings.Replace(good, ".", "%2e", 1), ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "percent-encoded"},
+		{"percent", strings.Replace(good, ".", "%2e", 1), ours, diagnose.Bad, "unknown", "form", diagnose.Failed,
+			"percent-encoded"},
 		{"padded", good + "==", ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "padding"},
 		{"too long", strings.Repeat("a", 1<<15), ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "too long"},
-		{"alg none", d.sign("active", object{"alg": "none"}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "alg is not a signature algorithm"},
-		{"crit", d.sign("active", object{"crit": []string{"exp"}}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "header member crit is not allowed"},
-		{"no kid", d.sign("active", object{"kid": nil}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "form", diagnose.Failed, "without kid"},
+		{"alg none", d.sign("active", object{"alg": "none"}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "form",
+			diagnose.Failed, "alg is not a signature algorithm"},
+		{"crit", d.sign("active", object{"crit": []string{"exp"}}, serviceClaims(start)), ours, diagnose.Bad, "unknown",
+			"form", diagnose.Failed, "header member crit is not allowed"},
+		{"no kid", d.sign("active", object{"kid": nil}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "form",
+			diagnose.Failed, "without kid"},
 		{"after a bad form", "x", ours, diagnose.Bad, "unknown", "signature", diagnose.Skipped, "the form is no token's"},
 
-		{"encrypted something", d.seal("enc", "hello", "JWT"), app, diagnose.Bad, "unknown", "inner_form", diagnose.Failed, "wrong number of segments"},
-		{"after that", d.seal("enc", "hello", "JWT"), app, diagnose.Bad, "unknown", "key", diagnose.Skipped, "no signed token in the encryption"},
-		{"encrypted without cty", d.seal("enc", d.session("active", "", 0, nil), ""), app, diagnose.Bad, "session", "form", diagnose.Failed, `cty of the encryption is "", and must be "JWT"`},
-		{"unknown encryption key", d.session("active", "strange enc", 0, nil), app, diagnose.Bad, "unknown", "encryption_key", diagnose.Failed, "there is no key " + d.all["strange enc"].ID()},
-		{"not decrypted", d.session("active", "strange enc", 0, nil), app, diagnose.Bad, "unknown", "decryption", diagnose.Skipped, "the key is not known"},
-		{"nothing known", d.session("active", "strange enc", 0, nil), app, diagnose.Bad, "unknown", "claims", diagnose.Skipped, "can't be decrypted"},
+		{"encrypted something", d.seal("enc", "hello", "JWT"), app, diagnose.Bad, "unknown", "inner_form", diagnose.Failed,
+			"wrong number of segments"},
+		{"after that", d.seal("enc", "hello", "JWT"), app, diagnose.Bad, "unknown", "key", diagnose.Skipped,
+			"no signed token in the encryption"},
+		{"encrypted without cty", d.seal("enc", d.session("active", "", 0, nil), ""), app, diagnose.Bad, "session", "form",
+			diagnose.Failed, `cty of the encryption is "", and must be "JWT"`},
+		{"unknown encryption key", d.session("active", "strange enc", 0, nil), app, diagnose.Bad, "unknown",
+			"encryption_key", diagnose.Failed, "there is no key " + d.all["strange enc"].ID()},
+		{"not decrypted", d.session("active", "strange enc", 0, nil), app, diagnose.Bad, "unknown", "decryption",
+			diagnose.Skipped, "the key is not known"},
+		{"nothing known", d.session("active", "strange enc", 0, nil), app, diagnose.Bad, "unknown", "claims",
+			diagnose.Skipped, "can't be decrypted"},
 		{"altered ciphertext", altered(cookie, 3), app, diagnose.Bad, "unknown", "decryption", diagnose.Failed, "altered"},
-		{"expired encryption key", d.session("active", "enc expired", 10*aDay, object{"dl": unix(0)}), app, diagnose.Bad, "session", "encryption_key", diagnose.Failed, "expired at 2026-01-01T03:04:05Z, 24 hours ago; it was active when the token was issued"},
-		{"it opens all the same", d.session("active", "enc expired", 10*aDay, nil), app, diagnose.Bad, "session", "decryption", diagnose.Passed, "opens it"},
-		{"revoked encryption key", d.session("active", "enc revoked", aDay, nil), app, diagnose.Bad, "unknown", "encryption_key", diagnose.Failed, `was revoked at 2026-01-02T01:04:05Z, 2 hours ago, reason "", and was pruned`},
-		{"nothing is left of it", d.session("active", "enc revoked", aDay, nil), app, diagnose.Bad, "unknown", "decryption", diagnose.Failed, "private half of the key is not here"},
-		{"encryption with typ", relabel(cookie, object{"typ": "JWT"}), app, diagnose.Bad, "unknown", "form", diagnose.Failed, `has the typ "JWT", and must have none`},
-		{"opened by the wrong key", relabel(d.session("active", "wrap", 0, nil), object{"kid": d.all["enc"].ID()}), app, diagnose.Bad, "unknown", "encryption_algorithm", diagnose.Failed, "says alg A256KW and enc A256GCM, and the key is for dir"},
-		{"not opened", relabel(d.session("active", "wrap", 0, nil), object{"kid": d.all["enc"].ID()}), app, diagnose.Bad, "unknown", "decryption", diagnose.Skipped, "not made for this key"},
-		{"opened by a signature key", relabel(cookie, object{"kid": d.all["active"].ID()}), app, diagnose.Bad, "unknown", "encryption_algorithm", diagnose.Failed, "the key is for ES256"},
-		{"signed with an encryption key's ID", d.sign("active", object{"kid": d.all["enc"].ID()}, serviceClaims(start)), ours, diagnose.Bad, "service", "algorithm", diagnose.Failed, "says ES256, and the key is for dir"},
+		{"expired encryption key", d.session("active", "enc expired", 10*aDay, object{"dl": unix(0)}), app, diagnose.Bad,
+			"session", "encryption_key", diagnose.Failed,
+			"expired at 2026-01-01T03:04:05Z, 24 hours ago; it was active when the token was issued"},
+		{"it opens all the same", d.session("active", "enc expired", 10*aDay, nil), app, diagnose.Bad, "session",
+			"decryption", diagnose.Passed, "opens it"},
+		{"revoked encryption key", d.session("active", "enc revoked", aDay, nil), app, diagnose.Bad, "unknown",
+			"encryption_key", diagnose.Failed, `was revoked at 2026-01-02T01:04:05Z, 2 hours ago, reason "", and was pruned`},
+		{"nothing is left of it", d.session("active", "enc revoked", aDay, nil), app, diagnose.Bad, "unknown", "decryption",
+			diagnose.Failed, "private half of the key is not here"},
+		{"encryption with typ", relabel(cookie, object{"typ": "JWT"}), app, diagnose.Bad, "unknown", "form", diagnose.Failed,
+			`has the typ "JWT", and must have none`},
+		{"opened by the wrong key", relabel(d.session("active", "wrap", 0, nil), object{"kid": d.all["enc"].ID()}), app,
+			diagnose.Bad, "unknown", "encryption_algorithm", diagnose.Failed,
+			"says alg A256KW and enc A256GCM, and the key is for dir"},
+		{"not opened", relabel(d.session("active", "wrap", 0, nil), object{"kid": d.all["enc"].ID()}), app, diagnose.Bad,
+			"unknown", "decryption", diagnose.Skipped, "not made for this key"},
+		{"opened by a signature key", relabel(cookie, object{"kid": d.all["active"].ID()}), app, diagnose.Bad, "unknown",
+			"encryption_algorithm", diagnose.Failed, "the key is for ES256"},
+		{"signed with an encryption key's ID", d.sign("active", object{"kid": d.all["enc"].ID()}, serviceClaims(start)),
+			ours, diagnose.Bad, "service", "algorithm", diagnose.Failed, "says ES256, and the key is for dir"},
 
-		{"other type", d.sign("active", object{"typ": "at+jwt"}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "type", diagnose.Failed, `typ is "at+jwt": neither`},
-		{"no type", d.sign("active", object{"typ": nil}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "type", diagnose.Failed, `typ is ""`},
-		{"claims of another type", d.sign("active", object{"typ": "at+jwt"}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "claims", diagnose.Skipped, "no token of this module"},
-		{"signature of another type", d.sign("active", object{"typ": "at+jwt"}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "signature", diagnose.Passed, ""},
-		{"with cty", d.sign("active", object{"cty": "JWT"}, serviceClaims(start)), ours, diagnose.Bad, "service", "type", diagnose.Failed, `has the cty "JWT"`},
-		{"encrypted service token", d.seal("enc", good, "JWT"), ours, diagnose.Bad, "service", "type", diagnose.Failed, "never encrypted"},
+		{"other type", d.sign("active", object{"typ": "at+jwt"}, serviceClaims(start)), ours, diagnose.Bad, "unknown",
+			"type", diagnose.Failed, `typ is "at+jwt": neither`},
+		{"no type", d.sign("active", object{"typ": nil}, serviceClaims(start)), ours, diagnose.Bad, "unknown", "type",
+			diagnose.Failed, `typ is ""`},
+		{"claims of another type", d.sign("active", object{"typ": "at+jwt"}, serviceClaims(start)), ours, diagnose.Bad,
+			"unknown", "claims", diagnose.Skipped, "no token of this module"},
+		{"signature of another type", d.sign("active", object{"typ": "at+jwt"}, serviceClaims(start)), ours, diagnose.Bad,
+			"unknown", "signature", diagnose.Passed, ""},
+		{"with cty", d.sign("active", object{"cty": "JWT"}, serviceClaims(start)), ours, diagnose.Bad, "service", "type",
+			diagnose.Failed, `has the cty "JWT"`},
+		{"encrypted service token", d.seal("enc", good, "JWT"), ours, diagnose.Bad, "service", "type", diagnose.Failed,
+			"never encrypted"},
 
-		{"unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed, "there is no key " + d.all["stranger"].ID() + " here"},
-		{"signature of an unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "signature", diagnose.Skipped, "not known"},
-		{"algorithm of an unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "algorithm", diagnose.Skipped, "not known"},
-		{"claims of an unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "expiry", diagnose.Passed, "expires at 2026-01-02T03:05:05Z, 60 seconds from now"},
-		{"pending key", d.service("pending", 0, nil), ours, diagnose.Good, "service", "key", diagnose.Warning, "is pending; the token was issued at 2026-01-02T03:04:05Z, when the key was pending still: it signs only from 2026-01-22T03:04:05Z on"},
-		{"clock a little ahead", d.service("soon", 0, nil), ours, diagnose.Good, "service", "key", diagnose.Passed, "when the key was pending: it became active 30 seconds later, which clocks may differ by"},
-		{"staged key", d.service("staged", 0, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed, "is staged, and known to verifiers only from 2026-01-03T03:04:05Z on"},
-		{"active key, pending then", d.service("active", 8*aDay+time.Hour, object{"exp": unix(60 * time.Second)}), ours, diagnose.Bad, "service", "key", diagnose.Warning, "is active; the token was issued at 2025-12-25T02:04:05Z, when the key was pending still"},
-		{"active key, staged then", d.service("active", 20*aDay, object{"exp": unix(60 * time.Second)}), ours, diagnose.Bad, "service", "key", diagnose.Warning, "when the key was staged still"},
-		{"retiring key", d.session("retiring", "enc", 9*aDay, object{"exp": unix(time.Minute), "dl": unix(time.Minute)}), app, diagnose.Good, "session", "key", diagnose.Passed, "is retiring; it was active when the token was issued"},
-		{"in its grace", d.session("retiring", "enc", 8*aDay-time.Hour, object{"exp": unix(time.Second), "dl": unix(time.Minute)}), app, diagnose.Good, "session", "key", diagnose.Passed, "when the key was retiring, in its grace"},
-		{"after its grace", d.service("retiring", 0, nil), ours, diagnose.Good, "service", "key", diagnose.Warning, "when the key was retiring already: it signed until 2025-12-25T03:04:05Z"},
-		{"expired key", d.service("expired", 9*aDay, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed, "expired at 2026-01-01T03:04:05Z, 24 hours ago; it was active"},
-		{"made with an expired key", d.service("expired", 0, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed, "when the key was expired already"},
+		{"unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed,
+			"there is no key " + d.all["stranger"].ID() + " here"},
+		{"signature of an unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "signature",
+			diagnose.Skipped, "not known"},
+		{"algorithm of an unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "algorithm",
+			diagnose.Skipped, "not known"},
+		{"claims of an unknown key", d.service("stranger", 0, nil), ours, diagnose.Bad, "service", "expiry", diagnose.Passed,
+			"expires at 2026-01-02T03:05:05Z, 60 seconds from now"},
+		{"pending key", d.service("pending", 0, nil), ours, diagnose.Good, "service", "key", diagnose.Warning,
+			"is pending; the token was issued at 2026-01-02T03:04:05Z, when the key was pending still: it signs only from " +
+				"2026-01-22T03:04:05Z on"},
+		{"clock a little ahead", d.service("soon", 0, nil), ours, diagnose.Good, "service", "key", diagnose.Passed,
+			"when the key was pending: it became active 30 seconds later, which clocks may differ by"},
+		{"staged key", d.service("staged", 0, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed,
+			"is staged, and known to verifiers only from 2026-01-03T03:04:05Z on"},
+		{"active key, pending then", d.service("active", 8*aDay+time.Hour, object{"exp": unix(60 * time.Second)}), ours,
+			diagnose.Bad, "service", "key", diagnose.Warning,
+			"is active; the token was issued at 2025-12-25T02:04:05Z, when the key was pending still"},
+		{"active key, staged then", d.service("active", 20*aDay, object{"exp": unix(60 * time.Second)}), ours, diagnose.Bad,
+			"service", "key", diagnose.Warning, "when the key was staged still"},
+		{"retiring key", d.session("retiring", "enc", 9*aDay, object{"exp": unix(time.Minute), "dl": unix(time.Minute)}),
+			app, diagnose.Good, "session", "key", diagnose.Passed, "is retiring; it was active when the token was issued"},
+		{"in its grace", d.session("retiring", "enc", 8*aDay-time.Hour,
+			object{"exp": unix(time.Second), "dl": unix(time.Minute)}), app, diagnose.Good, "session", "key", diagnose.Passed,
+			"when the key was retiring, in its grace"},
+		{"after its grace", d.service("retiring", 0, nil), ours, diagnose.Good, "service", "key", diagnose.Warning,
+			"when the key was retiring already: it signed until 2025-12-25T03:04:05Z"},
+		{"expired key", d.service("expired", 9*aDay, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed,
+			"expired at 2026-01-01T03:04:05Z, 24 hours ago; it was active"},
+		{"made with an expired key", d.service("expired", 0, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed,
+			"when the key was expired already"},
 		{"its signature", d.service("expired", 9*aDay, nil), ours, diagnose.Bad, "service", "signature", diagnose.Passed, ""},
-		{"pruned key", d.service("pruned", 9*aDay, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed, "24 hours ago, and was pruned; it was active"},
-		{"signature of a pruned key", d.service("pruned", 9*aDay, nil), ours, diagnose.Bad, "service", "signature", diagnose.Skipped, "only a note"},
-		{"revoked key", d.service("revoked", 3*time.Hour, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed, `was revoked at 2026-01-02T01:04:05Z, 2 hours ago, reason "key_compromise"; it was active`},
-		{"made with a revoked key", d.service("revoked", time.Hour, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed, "when the key was revoked already"},
+		{"pruned key", d.service("pruned", 9*aDay, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed,
+			"24 hours ago, and was pruned; it was active"},
+		{"signature of a pruned key", d.service("pruned", 9*aDay, nil), ours, diagnose.Bad, "service", "signature",
+			diagnose.Skipped, "only a note"},
+		{"revoked key", d.service("revoked", 3*time.Hour, nil), ours, diagnose.Bad, "service", "key", diagnose.Failed,
+			`was revoked at 2026-01-02T01:04:05Z, 2 hours ago, reason "key_compromise"; it was active`},
+		{"made with a revoked key", d.service("revoked", time.Hour, nil), ours, diagnose.Bad, "service", "key",
+			diagnose.Failed, "when the key was revoked already"},
 
-		{"algorithm confusion", d.sign("active", object{"alg": "HS256"}, serviceClaims(start)), ours, diagnose.Bad, "service", "algorithm", diagnose.Failed, "says HS256, and the key is for ES256"},
-		{"its signature is not looked at", d.sign("active", object{"alg": "HS256"}, serviceClaims(start)), ours, diagnose.Bad, "service", "signature", diagnose.Skipped, "the algorithm is not the key's"},
-		{"another's signature", d.sign("active", object{"kid": d.all["retiring"].ID()}, serviceClaims(start)), ours, diagnose.Bad, "service", "signature", diagnose.Failed, "altered or forged"},
-		{"altered signature", altered(good, 2), ours, diagnose.Bad, "service", "signature", diagnose.Failed, "altered or forged"},
+		{"algorithm confusion", d.sign("active", object{"alg": "HS256"}, serviceClaims(start)), ours, diagnose.Bad,
+			"service", "algorithm", diagnose.Failed, "says HS256, and the key is for ES256"},
+		{"its signature is not looked at", d.sign("active", object{"alg": "HS256"}, serviceClaims(start)), ours,
+			diagnose.Bad, "service", "signature", diagnose.Skipped, "the algorithm is not the key's"},
+		{"another's signature", d.sign("active", object{"kid": d.all["retiring"].ID()}, serviceClaims(start)), ours,
+			diagnose.Bad, "service", "signature", diagnose.Failed, "altered or forged"},
+		{"altered signature", altered(good, 2), ours, diagnose.Bad, "service", "signature", diagnose.Failed,
+			"altered or forged"},
 
-		{"claims missing", d.service("active", 0, object{"jti": nil, "exp": nil}), ours, diagnose.Bad, "service", "claims", diagnose.Failed, "missing: jti, exp"},
-		{"session claims missing", d.sign("hmac", object{"typ": "cloakroom+jwt"}, serviceClaims(start)), app, diagnose.Bad, "session", "claims", diagnose.Failed, "missing: lin, ver, crt, dl, data"},
-		{"claims wrong", d.service("active", 0, object{"iat": "now", "gen": 0}), ours, diagnose.Bad, "service", "claims", diagnose.Failed, "of the wrong type: gen, iat"},
-		{"two audiences", d.service("active", 0, object{"aud": []string{"a", "b"}}), ours, diagnose.Bad, "service", "claims", diagnose.Failed, "of the wrong type: aud"},
-		{"subject without login", d.service("active", 0, object{"auth_time": nil}), ours, diagnose.Bad, "service", "claims", diagnose.Failed, "sub and auth_time go together"},
-		{"nobody", d.service("active", 0, object{"sub": nil, "auth_time": nil}), ours, diagnose.Bad, "service", "claims", diagnose.Failed, "missing: sub"},
-		{"no session ID", d.service("active", 0, object{"sid": ""}), ours, diagnose.Bad, "service", "claims", diagnose.Failed, "empty: sid"},
-		{"claims are a list", d.sign("active", nil, nil), ours, diagnose.Bad, "service", "claims", diagnose.Failed, "not a JSON object"},
-		{"no times without claims", d.service("active", 0, object{"exp": nil}), ours, diagnose.Bad, "service", "expiry", diagnose.Skipped, "claims can't be read"},
-		{"unknown claims", d.service("active", 0, object{"scope": "x"}), ours, diagnose.Good, "service", "claims", diagnose.Passed, ""},
+		{"claims missing", d.service("active", 0, object{"jti": nil, "exp": nil}), ours, diagnose.Bad, "service", "claims",
+			diagnose.Failed, "missing: jti, exp"},
+		{"session claims missing", d.sign("hmac", object{"typ": "cloakroom+jwt"}, serviceClaims(start)), app, diagnose.Bad,
+			"session", "claims", diagnose.Failed, "missing: lin, ver, crt, dl, data"},
+		{"claims wrong", d.service("active", 0, object{"iat": "now", "gen": 0}), ours, diagnose.Bad, "service", "claims",
+			diagnose.Failed, "of the wrong type: gen, iat"},
+		{"two audiences", d.service("active", 0, object{"aud": []string{"a", "b"}}), ours, diagnose.Bad, "service", "claims",
+			diagnose.Failed, "of the wrong type: aud"},
+		{"subject without login", d.service("active", 0, object{"auth_time": nil}), ours, diagnose.Bad, "service", "claims",
+			diagnose.Failed, "sub and auth_time go together"},
+		{"nobody", d.service("active", 0, object{"sub": nil, "auth_time": nil}), ours, diagnose.Bad, "service", "claims",
+			diagnose.Failed, "missing: sub"},
+		{"no session ID", d.service("active", 0, object{"sid": ""}), ours, diagnose.Bad, "service", "claims",
+			diagnose.Failed, "empty: sid"},
+		{"claims are a list", d.sign("active", nil, nil), ours, diagnose.Bad, "service", "claims", diagnose.Failed,
+			"not a JSON object"},
+		{"no times without claims", d.service("active", 0, object{"exp": nil}), ours, diagnose.Bad, "service", "expiry",
+			diagnose.Skipped, "claims can't be read"},
+		{"unknown claims", d.service("active", 0, object{"scope": "x"}), ours, diagnose.Good, "service", "claims",
+			diagnose.Passed, ""},
 
-		{"issuer", good, diagnose.Want{Issuer: "https://other.example"}, diagnose.Bad, "service", "issuer", diagnose.Failed, `says "https://app.example", and the issuer that was expected is "https://other.example"`},
-		{"slash", good, diagnose.Want{Issuer: "https://app.example/"}, diagnose.Bad, "service", "issuer", diagnose.Failed, "slash at the end"},
-		{"audience", good, app, diagnose.Bad, "service", "audience", diagnose.Failed, `and the audience that was expected is "https://app.example"`},
-		{"case", good, diagnose.Want{Audience: "https://Orders.example"}, diagnose.Bad, "service", "audience", diagnose.Failed, "upper and lower case"},
-		{"odd issuer", d.service("active", 0, object{"iss": "a\u202eb\x1b" + strings.Repeat("x", 300)}), ours, diagnose.Bad, "service", "issuer", diagnose.Failed, `"a\u202eb\x1bxxx`},
-		{"long issuer", d.service("active", 0, object{"iss": strings.Repeat("x", 300)}), ours, diagnose.Bad, "service", "issuer", diagnose.Failed, `x" and 44 bytes more`},
+		{"issuer", good, diagnose.Want{Issuer: "https://other.example"}, diagnose.Bad, "service", "issuer", diagnose.Failed,
+			`says "https://app.example", and the issuer that was expected is "https://other.example"`},
+		{"slash", good, diagnose.Want{Issuer: "https://app.example/"}, diagnose.Bad, "service", "issuer", diagnose.Failed,
+			"slash at the end"},
+		{"audience", good, app, diagnose.Bad, "service", "audience", diagnose.Failed,
+			`and the audience that was expected is "https://app.example"`},
+		{"case", good, diagnose.Want{Audience: "https://Orders.example"}, diagnose.Bad, "service", "audience",
+			diagnose.Failed, "upper and lower case"},
+		{"odd issuer", d.service("active", 0, object{"iss": "a\u202eb\x1b" + strings.Repeat("x", 300)}), ours, diagnose.Bad,
+			"service", "issuer", diagnose.Failed, `"a\u202eb\x1bxxx`},
+		{"long issuer", d.service("active", 0, object{"iss": strings.Repeat("x", 300)}), ours, diagnose.Bad, "service",
+			"issuer", diagnose.Failed, `x" and 44 bytes more`},
 
-		{"expired", d.service("active", 63*time.Second+12*time.Second, nil), ours, diagnose.OutOfTime, "service", "expiry", diagnose.Failed, "expired at 2026-01-02T03:03:50Z, 15 seconds ago; a leeway of 16s would accept it; clocks may differ by 1m (clock_skew"},
-		{"within the leeway", d.service("active", 65*time.Second, nil), ours, diagnose.Good, "service", "expiry", diagnose.Passed, "5 seconds ago, within the leeway of 10s"},
-		{"no leeway", d.service("active", 65*time.Second, nil), diagnose.Want{Leeway: -1}, diagnose.OutOfTime, "service", "expiry", diagnose.Failed, "a leeway of 6s"},
-		{"more leeway", d.service("active", 75*time.Second, nil), diagnose.Want{Leeway: time.Minute}, diagnose.Good, "service", "expiry", diagnose.Passed, "within the leeway of 1m"},
-		{"long ago", d.service("active", 3*aDay, nil), ours, diagnose.OutOfTime, "service", "expiry", diagnose.Failed, "2 days ago; no leeway would accept it (verifiers grant at most 5m"},
-		{"at exp", d.session("active", "enc", time.Minute, nil), app, diagnose.OutOfTime, "session", "expiry", diagnose.Failed, "expired at 2026-01-02T03:04:05Z, now; session tokens are granted no leeway; clocks"},
-		{"session with leeway", d.session("active", "enc", time.Minute, nil), diagnose.Want{Leeway: time.Second}, diagnose.Good, "session", "expiry", diagnose.Passed, "within the leeway of 1s"},
-		{"expired and altered", altered(d.service("active", 3*aDay, nil), 2), ours, diagnose.Bad, "service", "expiry", diagnose.Failed, "2 days ago"},
-		{"too early", d.service("active", -11*time.Second, nil), ours, diagnose.OutOfTime, "service", "issued_at", diagnose.Failed, "issued at 2026-01-02T03:04:16Z, 11 seconds from now: the clock of who issued it is ahead of this one; a leeway of 12s would"},
-		{"a little early", d.service("active", -10*time.Second, nil), ours, diagnose.Good, "service", "issued_at", diagnose.Passed, "within the leeway of 10s"},
-		{"session too early", d.session("active", "enc", -61*time.Second, nil), app, diagnose.OutOfTime, "session", "issued_at", diagnose.Failed, "session tokens are granted a leeway of 1m"},
-		{"session a little early", d.session("active", "enc", -time.Minute, nil), app, diagnose.Good, "session", "issued_at", diagnose.Passed, "within the leeway of 1m"},
-		{"not before", d.service("active", 0, object{"nbf": unix(time.Hour)}), ours, diagnose.OutOfTime, "service", "not_before", diagnose.Failed, "60 minutes from now"},
-		{"nbf has come", d.service("active", 0, object{"nbf": unix(0)}), ours, diagnose.Good, "service", "not_before", diagnose.Passed, "now"},
+		{"expired", d.service("active", 63*time.Second+12*time.Second, nil), ours, diagnose.OutOfTime, "service", "expiry",
+			diagnose.Failed, "expired at 2026-01-02T03:03:50Z, 15 seconds ago; a leeway of 16s would accept it; clocks may " +
+				"differ by 1m (clock_skew"},
+		{"within the leeway", d.service("active", 65*time.Second, nil), ours, diagnose.Good, "service", "expiry",
+			diagnose.Passed, "5 seconds ago, within the leeway of 10s"},
+		{"no leeway", d.service("active", 65*time.Second, nil), diagnose.Want{Leeway: -1}, diagnose.OutOfTime, "service",
+			"expiry", diagnose.Failed, "a leeway of 6s"},
+		{"more leeway", d.service("active", 75*time.Second, nil), diagnose.Want{Leeway: time.Minute}, diagnose.Good,
+			"service", "expiry", diagnose.Passed, "within the leeway of 1m"},
+		{"long ago", d.service("active", 3*aDay, nil), ours, diagnose.OutOfTime, "service", "expiry", diagnose.Failed,
+			"2 days ago; no leeway would accept it (verifiers grant at most 5m"},
+		{"at exp", d.session("active", "enc", time.Minute, nil), app, diagnose.OutOfTime, "session", "expiry",
+			diagnose.Failed, "expired at 2026-01-02T03:04:05Z, now; session tokens are granted no leeway; clocks"},
+		{"session with leeway", d.session("active", "enc", time.Minute, nil), diagnose.Want{Leeway: time.Second},
+			diagnose.Good, "session", "expiry", diagnose.Passed, "within the leeway of 1s"},
+		{"expired and altered", altered(d.service("active", 3*aDay, nil), 2), ours, diagnose.Bad, "service", "expiry",
+			diagnose.Failed, "2 days ago"},
+		{"too early", d.service("active", -11*time.Second, nil), ours, diagnose.OutOfTime, "service", "issued_at",
+			diagnose.Failed, "issued at 2026-01-02T03:04:16Z, 11 seconds from now: the clock of who issued it is ahead of " +
+				"this one; a leeway of 12s would"},
+		{"a little early", d.service("active", -10*time.Second, nil), ours, diagnose.Good, "service", "issued_at",
+			diagnose.Passed, "within the leeway of 10s"},
+		{"session too early", d.session("active", "enc", -61*time.Second, nil), app, diagnose.OutOfTime, "session",
+			"issued_at", diagnose.Failed, "session tokens are granted a leeway of 1m"},
+		{"session a little early", d.session("active", "enc", -time.Minute, nil), app, diagnose.Good, "session", "issued_at",
+			diagnose.Passed, "within the leeway of 1m"},
+		{"not before", d.service("active", 0, object{"nbf": unix(time.Hour)}), ours, diagnose.OutOfTime, "service",
+			"not_before", diagnose.Failed, "60 minutes from now"},
+		{"nbf has come", d.service("active", 0, object{"nbf": unix(0)}), ours, diagnose.Good, "service", "not_before",
+			diagnose.Passed, "now"},
 
-		{"lives too long", d.service("active", 0, object{"exp": unix(15*time.Minute + time.Second)}), ours, diagnose.Bad, "service", "lifetime", diagnose.Failed, "exp is 15m1s after iat, and a service token lives at most 15m"},
-		{"longest life", d.service("active", 0, object{"exp": unix(15 * time.Minute)}), ours, diagnose.Good, "service", "lifetime", diagnose.Passed, "15m after iat; token_life of the policy is 1d"},
-		{"over the policy", d.session("active", "enc", 0, object{"exp": unix(25 * time.Hour), "dl": unix(30 * time.Hour)}), app, diagnose.Good, "session", "lifetime", diagnose.Warning, "token_life of the policy is 1d: keys may stop"},
-		{"over the deadline", d.session("active", "enc", 0, object{"exp": unix(2 * time.Hour)}), app, diagnose.Bad, "session", "lifetime", diagnose.Failed, "from iat to dl"},
-		{"over before it began", d.session("active", "enc", 0, object{"exp": unix(-time.Hour)}), app, diagnose.Bad, "session", "lifetime", diagnose.Failed, "from iat to dl"},
-		{"outlives its key", d.session("retiring", "enc", 0, object{"exp": unix(24 * time.Hour), "dl": unix(24 * time.Hour)}), app, diagnose.Good, "session", "lifetime", diagnose.Warning, "but the key verifies no token after 2026-01-03T03:02:05Z"},
-		{"deadline", d.session("active", "enc", time.Hour, nil), app, diagnose.OutOfTime, "session", "deadline", diagnose.Failed, "the session ended at 2026-01-02T03:04:05Z, now"},
-		{"before the deadline", cookie, app, diagnose.Good, "session", "deadline", diagnose.Passed, "the session ends at the latest at 2026-01-02T04:04:04Z, 59 minutes from now"},
-		{"signed only", d.session("active", "", 0, nil), app, diagnose.Bad, "session", "encryption", diagnose.Failed, "signed only, though session tokens are encrypted since 2025-11-25T03:04:05Z"},
-		{"signed only, long ago", d.session("retiring", "", 39*aDay, object{"exp": unix(1 * time.Hour), "dl": unix(time.Hour)}), app, diagnose.Good, "session", "encryption", diagnose.Passed, "older than the first encryption key"},
+		{"lives too long", d.service("active", 0, object{"exp": unix(15*time.Minute + time.Second)}), ours, diagnose.Bad,
+			"service", "lifetime", diagnose.Failed, "exp is 15m1s after iat, and a service token lives at most 15m"},
+		{"longest life", d.service("active", 0, object{"exp": unix(15 * time.Minute)}), ours, diagnose.Good, "service",
+			"lifetime", diagnose.Passed, "15m after iat; token_life of the policy is 1d"},
+		{"over the policy", d.session("active", "enc", 0, object{"exp": unix(25 * time.Hour), "dl": unix(30 * time.Hour)}),
+			app, diagnose.Good, "session", "lifetime", diagnose.Warning, "token_life of the policy is 1d: keys may stop"},
+		{"over the deadline", d.session("active", "enc", 0, object{"exp": unix(2 * time.Hour)}), app, diagnose.Bad,
+			"session", "lifetime", diagnose.Failed, "from iat to dl"},
+		{"over before it began", d.session("active", "enc", 0, object{"exp": unix(-time.Hour)}), app, diagnose.Bad,
+			"session", "lifetime", diagnose.Failed, "from iat to dl"},
+		{"outlives its key", d.session("retiring", "enc", 0,
+			object{"exp": unix(24 * time.Hour), "dl": unix(24 * time.Hour)}), app, diagnose.Good, "session", "lifetime",
+			diagnose.Warning, "but the key verifies no token after 2026-01-03T03:02:05Z"},
+		{"deadline", d.session("active", "enc", time.Hour, nil), app, diagnose.OutOfTime, "session", "deadline",
+			diagnose.Failed, "the session ended at 2026-01-02T03:04:05Z, now"},
+		{"before the deadline", cookie, app, diagnose.Good, "session", "deadline", diagnose.Passed,
+			"the session ends at the latest at 2026-01-02T04:04:04Z, 59 minutes from now"},
+		{"signed only", d.session("active", "", 0, nil), app, diagnose.Bad, "session", "encryption", diagnose.Failed,
+			"signed only, though session tokens are encrypted since 2025-11-25T03:04:05Z"},
+		{"signed only, long ago", d.session("retiring", "", 39*aDay,
+			object{"exp": unix(1 * time.Hour), "dl": unix(time.Hour)}), app, diagnose.Good, "session", "encryption",
+			diagnose.Passed, "older than the first encryption key"},
 
-		{"signed only, as the first that was to be encrypted", d.session("retiring", "", 38*aDay, object{"exp": unix(1 * time.Hour), "dl": unix(time.Hour)}), app, diagnose.Bad, "session", "encryption", diagnose.Failed, "signed only, though"},
+		{"signed only, as the first that was to be encrypted",
+			d.session("retiring", "", 38*aDay, object{"exp": unix(1 * time.Hour), "dl": unix(time.Hour)}), app, diagnose.Bad,
+			"session", "encryption", diagnose.Failed, "signed only, though"},
 
-		{"logged in", cookie, app, diagnose.Good, "session", "login", diagnose.Passed, "logged in at 2026-01-02T03:04:04Z, 1 second ago"},
-		{"not logged in", d.session("active", "enc", 0, object{"sub": nil, "auth_time": nil}), app, diagnose.Good, "session", "login", diagnose.Passed, "nobody"},
-		{"login to come", d.session("active", "enc", 0, object{"auth_time": json.RawMessage("1800000000.000")}), app, diagnose.Good, "session", "login", diagnose.Warning, "ahead of this one"},
-		{"session values", d.session("active", "enc", 0, object{"data": object{"a": 1, "card": "4711"}}), app, diagnose.Good, "session", "session_values", diagnose.Passed, "2, 21 bytes"},
+		{"logged in", cookie, app, diagnose.Good, "session", "login", diagnose.Passed,
+			"logged in at 2026-01-02T03:04:04Z, 1 second ago"},
+		{"not logged in", d.session("active", "enc", 0, object{"sub": nil, "auth_time": nil}), app, diagnose.Good, "session",
+			"login", diagnose.Passed, "nobody"},
+		{"login to come", d.session("active", "enc", 0, object{"auth_time": json.RawMessage("1800000000.000")}), app,
+			diagnose.Good, "session", "login", diagnose.Warning, "ahead of this one"},
+		{"session values", d.session("active", "enc", 0, object{"data": object{"a": 1, "card": "4711"}}), app, diagnose.Good,
+			"session", "session_values", diagnose.Passed, "2, 21 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -323,160 +267,5 @@ func TestDiagnose(t *testing.T) {
 			assert.Equal(t, tt.is, c.Result)
 			assert.Contains(t, c.Text, tt.text)
 		})
-	}
-}
-
-// The states go into the diagnosis by themselves, for programs.
-func TestDiagnoseStates(t *testing.T) {
-	d := newDesk(t)
-	for _, tt := range []struct{ key, now, issued string }{
-		{"active", "active", "active"}, {"pending", "pending", "pending"}, {"staged", "staged", "staged"}, {"retiring", "retiring", "retiring"},
-		{"expired", "expired", "expired"}, {"pruned", "expired", "expired"}, {"revoked", "revoked", "revoked"}, {"stranger", "unknown", ""},
-	} {
-		got := diagnose.Token(t.Context(), d.ring, d.service(tt.key, 0, nil), diagnose.Want{}, start)
-		assert.Equal(t, d.all[tt.key].ID(), got.KeyID)
-		assert.Equal(t, []string{tt.now, tt.issued}, []string{got.KeyStateNow, got.KeyStateIssued}, tt.key)
-		assert.Empty(t, got.EncryptionKeyID)
-		assert.Equal(t, start, got.IssuedAt)
-		assert.Equal(t, start.Add(time.Minute), got.ExpiresAt)
-	}
-	for _, tt := range []struct{ key, now, issued string }{
-		{"enc", "active", "active"}, {"enc expired", "expired", "retiring"}, {"enc revoked", "revoked", ""}, {"strange enc", "unknown", ""},
-	} {
-		got := diagnose.Token(t.Context(), d.ring, d.session("active", tt.key, 36*time.Hour, nil), diagnose.Want{}, start)
-		assert.Equal(t, d.all[tt.key].ID(), got.EncryptionKeyID)
-		assert.Equal(t, []string{tt.now, tt.issued}, []string{got.EncryptionKeyStateNow, got.EncryptionKeyStateIssued}, tt.key)
-	}
-	before := diagnose.Token(t.Context(), d.ring, d.service("revoked", 3*time.Hour, nil), diagnose.Want{}, start)
-	assert.Equal(t, "active", before.KeyStateIssued, "instances did not know that it would be revoked")
-}
-
-func TestDiagnoseWithoutKeys(t *testing.T) {
-	d := newDesk(t)
-	got := diagnose.Token(t.Context(), nil, d.service("active", 0, nil), diagnose.Want{}, start)
-	assert.Equal(t, diagnose.Bad, got.Verdict)
-	assert.Equal(t, diagnose.Failed, find(got, "key").Result)
-	assert.Equal(t, diagnose.Passed, find(got, "expiry").Result)
-	bare, err := keys.NewRing(d.all["active"])
-	require.NoError(t, err)
-	got = diagnose.Token(t.Context(), bare, d.session("active", "", 0, nil), diagnose.Want{}, start)
-	assert.Equal(t, diagnose.Good, got.Verdict)
-	assert.Contains(t, find(got, "encryption").Text, "clients can read their sessions")
-	assert.Equal(t, "exp is 1m after iat", find(got, "lifetime").Text, "a ring without a file has no policy")
-	text, err := json.Marshal(diagnose.Token(t.Context(), nil, "x", diagnose.Want{}, start))
-	require.NoError(t, err)
-	for _, member := range []string{"kid", "issued_at", "expires_at", "key_state_now"} {
-		assert.NotContains(t, string(text), `"`+member+`":`, "nothing is said of what is not known")
-	}
-}
-
-// Checks stand in the order in which verifiers make them: the first that fails is the one that they report.
-func TestDiagnoseOrder(t *testing.T) {
-	d := newDesk(t)
-	names := func(text string) (all []string) {
-		for _, c := range diagnose.Token(t.Context(), d.ring, text, diagnose.Want{}, start).Checks {
-			all = append(all, c.Name)
-		}
-		return all
-	}
-	rest := []string{"type", "key", "algorithm", "signature", "claims", "issuer", "audience", "issued_at", "not_before", "lifetime"}
-	sealed := []string{"form", "encryption_key", "encryption_algorithm", "decryption", "inner_form"}
-	assert.Equal(t, slices.Concat([]string{"form"}, rest, []string{"expiry", "login", "revocation"}), names(d.service("active", 0, nil)))
-	assert.Equal(t, slices.Concat([]string{"form"}, rest, []string{"encryption", "expiry", "deadline", "login", "session_values", "revocation"}), names(d.session("active", "", 0, nil)))
-	assert.Equal(t, slices.Concat(sealed, rest, []string{"expiry", "deadline", "login", "session_values", "revocation"}), names(d.session("active", "enc", 0, nil)))
-	assert.Equal(t, slices.Concat(sealed, rest, []string{"expiry", "login", "revocation"}), names(d.session("active", "strange enc", 0, nil)))
-	assert.Equal(t, slices.Concat([]string{"form"}, rest, []string{"expiry", "login", "revocation"}), names("x"))
-}
-
-// A diagnosis can be pasted into a ticket: it has no token in it, nobody's name and none of the session's values.
-func TestDiagnosisHoldsNoSecrets(t *testing.T) {
-	d := newDesk(t)
-	secret := object{"data": object{"card-number": "4711-0815"}, "sub": "bob-the-subject", "sid": "public-but-none-of-your-business", "jti": "jay-tee-eye"}
-	for name, text := range map[string]string{
-		"good": d.session("active", "enc", 0, secret), "signed": d.session("active", "", 0, secret), "forged": altered(d.session("active", "", 0, secret), 2), "closed": d.session("active", "strange enc", 0, secret),
-		"wrong": d.session("active", "enc", 0, with(secret, object{"exp": "4711-0815"})), "cut": d.session("active", "", 0, secret)[:500], "expired": d.session("active", "enc", 20*aDay, secret),
-	} {
-		got, err := json.Marshal(diagnose.Token(t.Context(), d.ring, text, diagnose.Want{}, start))
-		require.NoError(t, err)
-		for _, word := range []string{"card-number", "4711", "bob", "none-of-your-business", "jay-tee-eye"} {
-			assert.NotContains(t, string(got), word, name)
-		}
-		for i, segment := range strings.Split(text, ".") {
-			if len(segment) > 0 {
-				assert.NotContains(t, string(got), segment[:min(len(segment), 20)], "%s: segment %d", name, i)
-			}
-		}
-	}
-}
-
-// What a Carrier writes.
-func TestContentsOfSession(t *testing.T) {
-	d := newDesk(t)
-	carrier, err := token.NewCarrier(token.CarrierConfig{
-		Ring: d.ring, Issuer: app, Revocations: revocation.NewVolatile(revocation.Config{}), Now: func() time.Time { return start },
-	})
-	require.NoError(t, err)
-	credential, err := carrier.Issue(t.Context(), &session.Record{
-		ID: "x", Version: 1, Generation: 1, Lineage: "bGluZWFnZTE", Subject: "alice", CreatedAt: start, AuthenticatedAt: start,
-		SeenAt: start, IdleDeadline: start.Add(time.Minute), Deadline: start.Add(time.Hour),
-		Values: session.NewValues(map[string]string{"cart": `[1,2]`}),
-	})
-	require.NoError(t, err)
-	got := d.diagnose(credential, app)
-	assert.Equal(t, diagnose.Good, got.Verdict)
-	assert.Empty(t, got.Problem())
-	var header, claims map[string]any
-	require.NoError(t, json.Unmarshal(got.Header, &header))
-	require.NoError(t, json.Unmarshal(got.Claims, &claims))
-	assert.Equal(t, "cloakroom+jwt", header["typ"])
-	assert.Equal(t, "alice", claims["sub"])
-	assert.Equal(t, map[string]any{"cart": []any{1.0, 2.0}}, claims["data"])
-	for _, claim := range []string{"iss", "aud", "sid", "ver", "gen", "jti", "iat", "exp", "auth_time", "dl", "crt"} {
-		assert.Contains(t, claims, claim)
-	}
-	require.NoError(t, json.Unmarshal(got.Encryption, &header))
-	assert.Equal(t, "dir", header["alg"])
-	assert.Equal(t, "A256GCM", header["enc"])
-	assert.Equal(t, "JWT", header["cty"])
-
-	got = diagnose.Token(t.Context(), nil, credential, diagnose.Want{}, start)
-	assert.Equal(t, diagnose.Bad, got.Verdict)
-	assert.Empty(t, got.Claims)
-	assert.NotEmpty(t, got.Problem())
-	got = diagnose.Token(t.Context(), d.ring, credential, diagnose.Want{}, start.Add(time.Hour))
-	assert.Equal(t, diagnose.OutOfTime, got.Verdict)
-}
-
-// What a token says can be looked at, whoever wrote it.
-func TestContents(t *testing.T) {
-	d := newDesk(t)
-	look := func(text string) *diagnose.Diagnosis {
-		return diagnose.Token(t.Context(), d.ring, text, diagnose.Want{}, start)
-	}
-	values := object{"data": object{"card": "4711"}}
-	sealed := d.session("active", "enc", 0, values)
-	for _, text := range []string{sealed, d.session("active", "enc expired", 0, values), d.session("stranger", "", 0, values)} {
-		got := look(text)
-		assert.Contains(t, string(got.Claims), `"card":"4711"`)
-		assert.Contains(t, string(got.Header), `"typ":"cloakroom+jwt"`)
-		assert.Equal(t, strings.Count(text, ".") == 4, strings.Contains(string(got.Encryption), `"enc":"A256GCM"`))
-	}
-	got := look(altered(sealed, 3))
-	assert.NotNil(t, got.Encryption)
-	assert.Nil(t, got.Header)
-	assert.Nil(t, got.Claims)
-	assert.Nil(t, look("x").Encryption)
-	assert.Equal(t, "decryption: the key does not open it: it was altered, or not made with this key", got.Problem())
-	assert.Empty(t, look(sealed).Problem())
-}
-
-// Instants are told in whole seconds, and so is how far off they are.
-func TestDistanceIsInWholeSeconds(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for off, want := range map[time.Duration]string{
-		0: "now", 364 * time.Millisecond: "now", 999 * time.Millisecond: "now", -1: "1 second ago", time.Second: "1 second from now",
-		-time.Second: "1 second ago", 90 * time.Second: "90 seconds from now", 5*time.Second + 364*time.Millisecond: "5 seconds from now",
-	} {
-		require.Equal(t, want, diagnose.Distance(now.Add(off), now), "%v", off)
 	}
 }

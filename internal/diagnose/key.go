@@ -8,7 +8,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// states returns the states of a key now and at iat, in words; "" for what can't be told.
+// states returns the states of a key now and at iat, in words; "" for what
+// can't be told.
 func (x *examiner) states(n keyRef) (now, issued string) {
 	if n.key == nil {
 		return "unknown", ""
@@ -28,10 +29,12 @@ func stateAt(k *keys.Key, at time.Time) keys.State {
 	return k.Dates().State(at)
 }
 
-// key says whether verifiers trust a key, and whether it should have made the token.
+// key says whether verifiers trust a key, and whether it should have made the
+// token.
 func (x *examiner) key(n keyRef) (Result, string) {
 	if n.key == nil {
-		return Failed, fmt.Sprintf("there is no key %s here: the token is of another application, or of keys that were replaced", n.kid)
+		return Failed, fmt.Sprintf("there is no key %s here: the token is of another application, or of keys that were "+
+			"replaced", n.kid)
 	}
 	result, issued := x.whenIssued(n)
 	d := n.key.Dates()
@@ -67,14 +70,17 @@ func (x *examiner) whenIssued(n keyRef) (Result, string) {
 		return Passed, "; it was active when the token was issued, at " + stamp(iat)
 	case keys.Staged, keys.Pending:
 		if d.SignFrom.Sub(iat) <= x.policy.ClockSkew {
-			return Passed, told + fmt.Sprintf(": it became active %s later, which clocks may differ by", roughly(d.SignFrom.Sub(iat)))
+			return Passed, told + fmt.Sprintf(": it became active %s later, which clocks may differ by",
+				roughly(d.SignFrom.Sub(iat)))
 		}
-		return Warning, told + fmt.Sprintf(" still: it signs only from %s on; the clock of who issued it is ahead, or the key file there is another", stamp(d.SignFrom))
+		return Warning, told + fmt.Sprintf(" still: it signs only from %s on; the clock of who issued it is ahead, or the "+
+			"key file there is another", stamp(d.SignFrom))
 	case keys.Retiring:
 		if iat.Before(d.SignUntil.Add(x.policy.Grace + x.policy.ClockSkew)) {
 			return Passed, told + ", in its grace"
 		}
-		return Warning, told + fmt.Sprintf(" already: it signed until %s; who issued it has not read the key file since", stamp(d.SignUntil))
+		return Warning, told + fmt.Sprintf(" already: it signed until %s; who issued it has not read the key file since",
+			stamp(d.SignUntil))
 	case keys.Revoked:
 		return Warning, told + " already: who issued it had not heard, or has stolen it"
 	}
@@ -100,13 +106,17 @@ func distance(t, now time.Time) string {
 	return "now"
 }
 
-// roughly returns a positive duration in the unit that people would use, rounded down.
+// roughly returns a positive duration in the unit that people would use,
+// rounded down.
 func roughly(d time.Duration) string {
 	n, unit := int(d/(24*time.Hour)), "day"
 	for _, u := range [...]struct {
 		below, unit time.Duration
 		name        string
-	}{{2 * time.Minute, time.Second, "second"}, {2 * time.Hour, time.Minute, "minute"}, {48 * time.Hour, time.Hour, "hour"}} {
+	}{
+		{2 * time.Minute, time.Second, "second"}, {2 * time.Hour, time.Minute, "minute"},
+		{48 * time.Hour, time.Hour, "hour"},
+	} {
 		if d < u.below {
 			n, unit = int(d/u.unit), u.name
 			break

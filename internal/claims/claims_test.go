@@ -1,0 +1,104 @@
+package claims_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/internal/claims"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func good() *claims.Claims {
+	return &claims.Claims{Issuer: "app", Audience: "orders", JTI: "j", Record: session.Record{
+		ID: "x", Version: 2, Generation: 3, Lineage: "l", Subject: "alice", CreatedAt: now, AuthenticatedAt: now, SeenAt: now,
+		IdleDeadline: now.Add(time.Minute), Deadline: now.Add(time.Hour), Since: now, Persistent: true,
+		Values: session.NewValues(map[string]string{"a": "1"}),
+	}}
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, kind := range []claims.Kind{claims.Session, claims.Service} {
+		require.Equal(t, kind, claims.KindOf(kind.Typ()))
+		text := good().Encode(kind)
+		got, err := claims.Decode(text, kind)
+		require.NoError(t, err)
+		require.Equal(t, string(text), string(got.Encode(kind)))
+		require.Equal(t, []string{"app", "orders", "j", "x", "alice"},
+			[]string{got.Issuer, got.Audience, got.JTI, got.ID, got.Subject})
+		require.Equal(t, kind == claims.Session, got.Persistent && got.Values.Len() == 1 && got.Version == 2)
+	}
+	require.Zero(t, claims.KindOf("JWT"))
+}
+
+func TestDecodeNamesWhatIsWrong(t *testing.T) {
+	for _, tt := range []struct {
+		payload string
+		kind    claims.Kind
+		want    string
+	}{
+		{`[]`, claims.Service, "jose: not a JSON object"},
+		{`{}`, claims.Service, "missing: iss, aud, sub, sid, gen, jti, iat, exp"},
+		{`{}`, claims.Session, "missing: iss, aud, sid, gen, jti, iat, exp, lin, ver, crt, dl, data"},
+		{
+			`{"exp":1,"iat":"x","gen":0,"sid":"","jti":"","sub":"","aud":[],"iss":1,"dl":"not a service's","x":1}`, claims.Service,
+			"empty: sid, jti, sub; of the wrong type: iat, gen, aud, iss",
+		},
+		{`{"iss":"","aud":[""],"sid":"x","gen":1,"jti":"x","iat":1,"exp":1,"sub":"alice"}`, claims.Service,
+			"sub and auth_time go together, and one of them is missing"},
+		{`{"iss":1}`, claims.Service, "missing: aud, sub, sid, gen, jti, iat, exp; of the wrong type: iss"},
+	} {
+		_, err := claims.Decode([]byte(tt.payload), tt.kind)
+		require.EqualError(t, err, tt.want)
+	}
+}
+
+// Check names the first rule that is broken, in the order of Rules.
+func TestCheck(t *testing.T) {
+	want := claims.Want{Issuer: "app", Audience: "orders", Now: now}
+	for _, kind := range []claims.Kind{claims.Session, claims.Service} {
+		require.NoError(t, claims.Check(good(), kind, want))
+		c := good()
+		c.Issuer, c.Audience, c.SeenAt, c.NotBefore = "x", "x", now.Add(time.Hour), now.Add(time.Hour)
+		c.IdleDeadline, c.Deadline = now.Add(-time.Hour), now.Add(-2*time.Hour)
+		strict := want
+		strict.Sealing = true
+		for _, r := range claims.Rules(kind) {
+			broken := r.Name != "lifetime" || kind == claims.Session // it is no longer than it may be
+			require.Equal(t, broken, !r.Meets(c, strict), r.Name)
+			require.True(t, r.Meets(good(), want), r.Name)
+		}
+		require.ErrorIs(t, claims.Check(c, kind, strict), claims.ErrWrongIssuer)
+		c.Issuer = "app"
+		require.ErrorIs(t, claims.Check(c, kind, strict), claims.ErrWrongAudience)
+	}
+}
+
+// A session token that is over opens: its record says that it is.
+func TestCheckLeavesTheEndToSessions(t *testing.T) {
+	late := claims.Want{Issuer: "app", Audience: "orders", Now: now.Add(2 * time.Hour)}
+	require.NoError(t, claims.Check(good(), claims.Session, late))
+	require.ErrorIs(t, claims.Check(good(), claims.Service, late), claims.ErrExpired)
+	require.Equal(t, session.LifetimeOver, session.ReasonOf(claims.ErrExpired))
+}
+
+func TestLeeway(t *testing.T) {
+	for _, tt := range []struct {
+		kind         claims.Kind
+		asked, clock time.Duration
+		early, late  time.Duration
+	}{
+		{claims.Service, 0, time.Hour, 10 * time.Second, 10 * time.Second},
+		{claims.Session, 0, time.Second, time.Minute, 0},
+		{claims.Session, 0, time.Hour, time.Hour, 0},
+		{claims.Service, time.Second, 0, time.Second, time.Second},
+		{claims.Service, -1, 0, 0, 0},
+		{claims.Session, -1, time.Hour, 0, 0},
+	} {
+		early, late := claims.Leeway(tt.kind, tt.asked, tt.clock)
+		require.Equal(t, []time.Duration{tt.early, tt.late}, []time.Duration{early, late}, "%+v", tt)
+	}
+}
