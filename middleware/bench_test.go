@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -37,16 +38,22 @@ func BenchmarkRequest(b *testing.B) {
 	for _, mode := range modes {
 		w := newWorld(b)
 		m := w.middleware(b, mode)
-		seed := httptest.NewRecorder()
-		m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s := session.From(r.Context())
-			_ = s.Login("alice")
-			_ = visits.Set(s, 1)
-		})).ServeHTTP(seed, httptest.NewRequest(http.MethodGet, "/", nil))
-		credential := seed.Result().Cookies()[0].Value
+		credential := seed(b, m)
 		b.Run("read/"+mode, func(b *testing.B) { run(b, m.Handler(http.HandlerFunc(read)), credential) })
 		b.Run("increment/"+mode, func(b *testing.B) { run(b, m.Handler(http.HandlerFunc(increment)), credential) })
 	}
+}
+
+// seed returns the credential of a session of alice's, with one visit.
+func seed(b *testing.B, m *middleware.Middleware) string {
+	w := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		if s.Login("alice") != nil || visits.Set(s, 1) != nil {
+			b.Error("the session can't be made")
+		}
+	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	return w.Result().Cookies()[0].Value
 }
 
 func run(b *testing.B, h http.Handler, credential string) {
