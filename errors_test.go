@@ -138,9 +138,9 @@ func TestTextsOfStores(t *testing.T) {
 	require.NoError(t, err)
 	now := time.Now()
 	rec := &session.Record{ID: "x", Version: 1, Generation: 1, CreatedAt: now, SeenAt: now, IdleDeadline: now.Add(time.Hour), Deadline: now.Add(time.Hour)}
-	_, err = carrier.Issue(t.Context(), rec)
+	_, err = carrier.Issue(t.Context(), rec, "")
 	require.NoError(t, err)
-	_, err = carrier.Issue(t.Context(), rec)
+	_, err = carrier.Issue(t.Context(), rec, "")
 	checkText(t, err)
 	require.NoError(t, store.Close())
 	_, _, err = carrier.Open(t.Context(), "cr1_"+strings.Repeat("A", 43))

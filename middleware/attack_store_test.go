@@ -174,7 +174,7 @@ func TestAttackPlainRecordInForeignStore(t *testing.T) {
 	local, err := opaque.NewCarrier(opaque.CarrierConfig{Store: inProcess{dumped}, Now: plain.Now})
 	require.NoError(t, err)
 	rec := &session.Record{ID: "x", Version: item.Version, Generation: 1, Subject: "admin", CreatedAt: plain.Now(), AuthenticatedAt: plain.Now(), SeenAt: plain.Now(), IdleDeadline: item.IdleDeadline, Deadline: item.Deadline}
-	_, err = local.Issue(t.Context(), rec)
+	_, err = local.Issue(t.Context(), rec, "")
 	require.NoError(t, err)
 	_, forged := dumped.item(t, nil)
 	require.Contains(t, string(forged.Data), "admin", "as an attacker would write it")
@@ -194,7 +194,7 @@ func TestAttackStoredMarker(t *testing.T) {
 		require.NoError(t, err)
 		next := *rec
 		next.Generation++
-		successor, err := r.carrier.Issue(t.Context(), &next)
+		successor, err := r.carrier.Issue(t.Context(), &next, "")
 		require.NoError(t, err)
 		_, err = r.carrier.Retire(t.Context(), credential, rec, successor, grace)
 		require.NoError(t, err)

@@ -42,14 +42,11 @@ type Carrier interface {
 	// verify the credential again.
 	Reopen(ctx context.Context, credential string, known *session.Record) (rec *session.Record, current string, err error)
 
-	// Issue makes a new credential for rec, which has none of this form yet.
-	// It fails with session.TooLarge if rec doesn't fit.
-	Issue(ctx context.Context, rec *session.Record) (credential string, err error)
-
-	// Reissue is Issue for a session that is kept under credential, of this form,
-	// and is about to be retired there. A full store may give the new credential
-	// the room of the old one.
-	Reissue(ctx context.Context, credential string, rec *session.Record) (string, error)
+	// Issue makes a new credential for rec, which has none of this form yet. It
+	// fails with session.TooLarge if rec doesn't fit. If replaces is not "", the
+	// session is kept under that credential, of this form, and is about to be
+	// retired there: a full store may give the new credential its room.
+	Issue(ctx context.Context, rec *session.Record, replaces string) (credential string, err error)
 
 	// Save applies changes, which don't renew or move, to the newest record of
 	// credential. It returns the record that it made and the credential that the

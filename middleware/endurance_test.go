@@ -413,12 +413,12 @@ type panics struct {
 	fail bool
 }
 
-func (p *panics) Reissue(ctx context.Context, old string, rec *session.Record) (string, error) {
+func (p *panics) Issue(ctx context.Context, rec *session.Record, old string) (string, error) {
 	if p.fail {
 		p.fail = false
 		panic("bug in a callback")
 	}
-	return p.Carrier.Reissue(ctx, old, rec)
+	return p.Carrier.Issue(ctx, rec, old)
 }
 
 // A panic while saving, recovered by the handler: nothing is saved later either.

@@ -177,7 +177,7 @@ func (x *exchange) create(ctx context.Context, step, done *session.Changes) erro
 	}
 	for _, target := range x.targets() {
 		var credential string
-		if credential, err = x.issue(ctx, target, rec); err == nil {
+		if credential, err = x.issue(ctx, target, rec, ""); err == nil {
 			x.keep(kept{rec, target, credential}, done, Created)
 			return nil
 		}
@@ -229,7 +229,11 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 	if err != nil {
 		return err
 	}
-	credential, err := x.reissue(ctx, target, rec)
+	replaces := ""
+	if target == x.kept.carrier {
+		replaces = x.kept.credential
+	}
+	credential, err := x.issue(ctx, target, rec, replaces)
 	if err != nil {
 		return err
 	}
@@ -257,18 +261,12 @@ func (m *Middleware) admit(rec *session.Record) (*session.Record, error) {
 	return m.c.Revocations.Admit(rec)
 }
 
-// reissue makes a credential that is going to replace the session's present one.
-func (x *exchange) reissue(ctx context.Context, target Carrier, rec *session.Record) (string, error) {
-	if target == x.kept.carrier {
-		return target.Reissue(ctx, x.kept.credential, rec)
-	}
-	return x.issue(ctx, target, rec)
-}
-
 // issue makes a credential. A session that comes back from the overflow must
 // leave room in the cookie, or it would bounce between the two carriers.
-func (x *exchange) issue(ctx context.Context, target Carrier, rec *session.Record) (string, error) {
-	credential, err := target.Issue(ctx, rec)
+func (x *exchange) issue(
+	ctx context.Context, target Carrier, rec *session.Record, replaces string,
+) (string, error) {
+	credential, err := target.Issue(ctx, rec, replaces)
 	if err != nil {
 		return "", err
 	}

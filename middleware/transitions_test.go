@@ -32,18 +32,11 @@ type faults struct {
 	undurable bool  // Retire succeeds, but a crash might undo it
 }
 
-func (c *faultyCarrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
+func (c *faultyCarrier) Issue(ctx context.Context, rec *session.Record, replaces string) (string, error) {
 	if c.fails.write != nil {
 		return "", c.fails.write
 	}
-	return c.Carrier.Issue(ctx, rec)
-}
-
-func (c *faultyCarrier) Reissue(ctx context.Context, credential string, rec *session.Record) (string, error) {
-	if c.fails.write != nil {
-		return "", c.fails.write
-	}
-	return c.Carrier.Reissue(ctx, credential, rec)
+	return c.Carrier.Issue(ctx, rec, replaces)
 }
 
 func (c *faultyCarrier) Save(

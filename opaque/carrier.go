@@ -135,25 +135,18 @@ func (c *Carrier) Reopen(
 	return c.Open(ctx, credential)
 }
 
-// Issue implements middleware.Carrier.
-func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
-	return c.issue(ctx, rec, "")
-}
-
-// Reissue implements middleware.Carrier. It tells the store which item the new
-// one is going to replace.
-func (c *Carrier) Reissue(ctx context.Context, credential string, rec *session.Record) (string, error) {
-	return c.issue(ctx, rec, storeKey(credential))
-}
-
-func (c *Carrier) issue(ctx context.Context, rec *session.Record, instead string) (string, error) {
+// Issue implements middleware.Carrier. It tells the store which item the new one
+// is going to replace.
+func (c *Carrier) Issue(ctx context.Context, rec *session.Record, replaces string) (string, error) {
 	credential := newCredential()
 	key := storeKey(credential)
 	item, err := c.item(credential, key, rec)
 	if err != nil {
 		return "", err
 	}
-	item.Instead = instead
+	if replaces != "" {
+		item.Instead = storeKey(replaces)
+	}
 	if err := c.c.Store.Create(ctx, key, item); err != nil {
 		return "", unavailable("create a session", err)
 	}

@@ -133,7 +133,7 @@ func TestCarrierRoundTrip(t *testing.T) {
 	later.Since = begun.Add(5*time.Second + time.Millisecond)
 	inBoth(t, func(t *testing.T, p *place) {
 		for _, want := range []*session.Record{alice(), later, anonymous} {
-			credential, err := p.Issue(t.Context(), want)
+			credential, err := p.Issue(t.Context(), want, "")
 			require.NoError(t, err)
 			assert.True(t, p.Recognizes(credential))
 			got, current, err := p.Open(t.Context(), credential)
@@ -153,7 +153,7 @@ func TestCarrierRoundTrip(t *testing.T) {
 // The store outside sees neither credentials nor values.
 func TestStoreSeesNothing(t *testing.T) {
 	p := newPlace(t, true)
-	credential, err := p.Issue(t.Context(), alice())
+	credential, err := p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)
 	rec, _, err := p.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -169,7 +169,7 @@ func TestStoreSeesNothing(t *testing.T) {
 
 func TestRecognizes(t *testing.T) {
 	p := newPlace(t, false)
-	good, err := p.Issue(t.Context(), alice())
+	good, err := p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)
 	tests := []struct {
 		name, in string
@@ -198,7 +198,7 @@ func TestRecognizes(t *testing.T) {
 
 func TestTouchIsNoNewVersion(t *testing.T) {
 	inBoth(t, func(t *testing.T, p *place) {
-		credential, err := p.Issue(t.Context(), alice())
+		credential, err := p.Issue(t.Context(), alice(), "")
 		require.NoError(t, err)
 		base, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
@@ -215,11 +215,11 @@ func TestTouchIsNoNewVersion(t *testing.T) {
 
 func TestRetireAndFollow(t *testing.T) {
 	inBoth(t, func(t *testing.T, p *place) {
-		old, err := p.Issue(t.Context(), alice())
+		old, err := p.Issue(t.Context(), alice(), "")
 		require.NoError(t, err)
 		base, _, err := p.Open(t.Context(), old)
 		require.NoError(t, err)
-		next, err := p.Issue(t.Context(), base)
+		next, err := p.Issue(t.Context(), base, "")
 		require.NoError(t, err)
 		require.NoError(t, retire(t, p.Carrier, old, base, next, time.Minute))
 		assert.ErrorIs(t, retire(t, p.Carrier, old, base, "other", time.Minute), session.Conflict)
@@ -245,7 +245,7 @@ func TestRetireAndFollow(t *testing.T) {
 func TestEndReachesOtherForms(t *testing.T) {
 	list := revocation.NewVolatile(revocation.Config{})
 	p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.Revocations = list })
-	old, err := p.Issue(t.Context(), alice())
+	old, err := p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)
 	base, _, err := p.Open(t.Context(), old)
 	require.NoError(t, err)
@@ -253,7 +253,7 @@ func TestEndReachesOtherForms(t *testing.T) {
 	require.NoError(t, list.Check(base))
 	require.NoError(t, p.End(t.Context(), old, base))
 	assert.ErrorIs(t, list.Check(base), session.Ended)
-	again, err := p.Issue(t.Context(), alice())
+	again, err := p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)
 	_, _, err = p.Open(t.Context(), again)
 	assert.ErrorIs(t, err, session.Ended, "the list counts here too")
@@ -279,7 +279,7 @@ func TestEndedSubjectIsNotSaved(t *testing.T) {
 	} {
 		list := revocation.NewVolatile(revocation.Config{Now: func() time.Time { return begun.Add(time.Minute) }})
 		p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.Revocations = list })
-		credential, err := p.Issue(t.Context(), alice())
+		credential, err := p.Issue(t.Context(), alice(), "")
 		require.NoError(t, err)
 		base, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
@@ -291,7 +291,7 @@ func TestEndedSubjectIsNotSaved(t *testing.T) {
 // A store whose clock is ahead refuses to change what it holds to be over.
 func TestStoreClockAhead(t *testing.T) {
 	inBoth(t, func(t *testing.T, p *place) {
-		credential, err := p.Issue(t.Context(), alice())
+		credential, err := p.Issue(t.Context(), alice(), "")
 		require.NoError(t, err)
 		base, _, err := p.Open(t.Context(), credential)
 		require.NoError(t, err)
@@ -309,11 +309,11 @@ func TestStoreClockAhead(t *testing.T) {
 
 func TestMaxBytes(t *testing.T) {
 	p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.MaxBytes = 200 })
-	credential, err := p.Issue(t.Context(), alice())
+	credential, err := p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)
 	big := alice()
 	big.Values = session.NewValues(map[string]string{"x": strings.Repeat("1", 200)})
-	_, err = p.Issue(t.Context(), big)
+	_, err = p.Issue(t.Context(), big, "")
 	assert.ErrorIs(t, err, session.TooLarge)
 	assert.Equal(t, 1, p.memory.Len())
 	_, _, err = p.Open(t.Context(), credential)
@@ -370,14 +370,14 @@ func TestOpenFollowsAFewRenewals(t *testing.T) {
 		rec = alice()
 		rec.SeenAt, rec.IdleDeadline, rec.Deadline = begun, begun.Add(time.Hour), begun.Add(2*time.Hour)
 		var err error
-		first, err = p.Issue(t.Context(), rec)
+		first, err = p.Issue(t.Context(), rec, "")
 		require.NoError(t, err)
 		last = first
 	}
 	renew := func() {
 		next := *rec
 		next.Version, next.Generation = rec.Version+1, rec.Generation+1
-		credential, err := p.Reissue(t.Context(), last, &next)
+		credential, err := p.Issue(t.Context(), &next, last)
 		require.NoError(t, err)
 		_, err = p.Retire(t.Context(), last, rec, credential, 0)
 		require.NoError(t, err)

@@ -19,7 +19,7 @@ func BenchmarkOpen(b *testing.B) {
 		{keys.HS256, keys.Direct}, {keys.ES256, keys.Direct}, {keys.ES256, keys.A256KW}, {keys.ES256, keys.ECDHESA256KW},
 	} {
 		x := newBench(b, algorithms...)
-		credential, err := x.Issue(b.Context(), rec)
+		credential, err := x.Issue(b.Context(), rec, "")
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func BenchmarkOpen(b *testing.B) {
 		b.Run("issue/"+name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := x.Issue(context.Background(), rec); err != nil {
+				if _, err := x.Issue(context.Background(), rec, ""); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -93,7 +93,7 @@ func benchmarkVerify(b *testing.B, key *keys.Key, token string) {
 // good one does.
 func BenchmarkHostile(b *testing.B) {
 	x := newBench(b)
-	good, err := x.Issue(b.Context(), record(nil))
+	good, err := x.Issue(b.Context(), record(nil), "")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -255,8 +255,8 @@ func (c *Carrier) verify(ctx context.Context, credential string, now time.Time) 
 
 // Issue implements middleware.Carrier. A session that begins without a subject
 // needs room in the revocation list; one that goes on, or is logged in to,
-// doesn't.
-func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error) {
+// doesn't. Tokens take no room that one could leave to another.
+func (c *Carrier) Issue(ctx context.Context, rec *session.Record, _ string) (string, error) {
 	if rec.Subject == "" && rec.Generation <= 1 {
 		if err := c.c.Revocations.Room(); err != nil {
 			return "", unavailable("begin a session without a subject", err)
@@ -268,12 +268,6 @@ func (c *Carrier) Issue(ctx context.Context, rec *session.Record) (string, error
 	}
 	c.memory.issue(s)
 	return s.token, nil
-}
-
-// Reissue implements middleware.Carrier: tokens take no room that one could
-// leave to another.
-func (c *Carrier) Reissue(ctx context.Context, _ string, rec *session.Record) (string, error) {
-	return c.Issue(ctx, rec)
 }
 
 // Save implements middleware.Carrier. Requests that change one session take

@@ -85,7 +85,7 @@ func TestRoundTrip(t *testing.T) {
 				b := newBench(t, algorithms...)
 				for _, want := range []*session.Record{record(map[string]string{"a": `1`, `q"ü`: `{"x":[null]}`}), later,
 					anonymous} {
-					credential, err := b.Issue(t.Context(), want)
+					credential, err := b.Issue(t.Context(), want, "")
 					require.NoError(t, err)
 					assert.True(t, b.Recognizes(credential))
 					assert.Equal(t, sealer != "", strings.Count(credential, ".") == 4)
@@ -110,14 +110,14 @@ func TestMaxLengthIsExact(t *testing.T) {
 		b := newBench(t, algorithms...)
 		for n := range 40 {
 			rec := record(map[string]string{"pad": `"` + strings.Repeat("x", 500+n) + `"`})
-			credential, err := b.Issue(t.Context(), rec)
+			credential, err := b.Issue(t.Context(), rec, "")
 			require.NoError(t, err)
 			limit := func(n int) *token.Carrier {
 				return b.another(t, func(c *token.CarrierConfig) { c.MaxLength = n })
 			}
-			_, err = limit(len(credential)).Issue(t.Context(), rec)
+			_, err = limit(len(credential)).Issue(t.Context(), rec, "")
 			assert.NoError(t, err, "%v", algorithms)
-			_, err = limit(len(credential)-1).Issue(t.Context(), rec)
+			_, err = limit(len(credential)-1).Issue(t.Context(), rec, "")
 			assert.ErrorIs(t, err, session.TooLarge, "%v", algorithms)
 		}
 	}
@@ -125,7 +125,7 @@ func TestMaxLengthIsExact(t *testing.T) {
 
 func TestExpiredTokenIsSeenToBeOver(t *testing.T) {
 	b := newBench(t)
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	b.now = start.Add(20 * time.Minute)
 	for _, carrier := range []*token.Carrier{b.Carrier, b.another(t)} {
@@ -139,7 +139,7 @@ func TestExpiredTokenIsSeenToBeOver(t *testing.T) {
 // it has not seen the newer token.
 func TestExpiredTokenOpensNoNewerState(t *testing.T) {
 	b := newBench(t)
-	old, err := b.Issue(t.Context(), record(nil))
+	old, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	base, _, err := b.Open(t.Context(), old) // remembers it
 	require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestExpiredTokenOpensNoNewerState(t *testing.T) {
 // Once its keys are not trusted any more, a token is not reopened either.
 func TestReopenLooksAtTheKeys(t *testing.T) {
 	b := newBench(t)
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	rec, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -185,7 +185,7 @@ func TestReopenLooksAtTheKeys(t *testing.T) {
 
 func TestSaveGoesOnFromTheNewest(t *testing.T) {
 	b := newBench(t)
-	oldest, err := b.Issue(t.Context(), record(nil))
+	oldest, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	base, _, err := b.Open(t.Context(), oldest)
 	require.NoError(t, err)
@@ -210,7 +210,7 @@ func TestSaveGoesOnFromTheNewest(t *testing.T) {
 func TestTwoInstances(t *testing.T) {
 	b := newBench(t)
 	one, two := b.Carrier, b.another(t)
-	credential, err := one.Issue(t.Context(), record(nil))
+	credential, err := one.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	base, _, err := one.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -231,7 +231,7 @@ func TestTwoInstances(t *testing.T) {
 
 func TestRevokedKeyIsNotTrustedFromMemory(t *testing.T) {
 	b := newBench(t)
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	_, _, err = b.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -244,7 +244,7 @@ func TestRevokedKeyIsNotTrustedFromMemory(t *testing.T) {
 
 func TestSignedOnly(t *testing.T) {
 	b := newBench(t, keys.ES256)
-	before, err := b.Issue(t.Context(), record(nil))
+	before, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	signers := b.ring.Keys()
 
@@ -261,7 +261,7 @@ func TestSignedOnly(t *testing.T) {
 	old := b.another(t, func(c *token.CarrierConfig) { c.Ring = signedOnly })
 	rec := record(nil)
 	rec.SeenAt = b.now
-	after, err := old.Issue(t.Context(), rec)
+	after, err := old.Issue(t.Context(), rec, "")
 	require.NoError(t, err)
 	_, _, err = b.Open(t.Context(), after)
 	assert.ErrorIs(t, err, session.Forged)
@@ -276,7 +276,7 @@ func TestExpIsCappedByTheKeys(t *testing.T) {
 		VerifyUntil: until})
 	require.NoError(t, err)
 	require.NoError(t, b.ring.Replace(short))
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	rec, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -284,20 +284,20 @@ func TestExpIsCappedByTheKeys(t *testing.T) {
 	b.now = until
 	_, _, err = b.Open(t.Context(), credential)
 	assert.ErrorIs(t, err, session.UnknownKey)
-	_, err = b.Issue(t.Context(), record(nil))
+	_, err = b.Issue(t.Context(), record(nil), "")
 	assert.ErrorIs(t, err, session.Unavailable, "no key signs any more")
 }
 
 func TestNoKeysIsUnavailable(t *testing.T) {
 	b := newBench(t)
 	c := b.another(t, func(c *token.CarrierConfig) { c.Ring = &keys.Ring{} })
-	_, err := c.Issue(t.Context(), record(nil))
+	_, err := c.Issue(t.Context(), record(nil), "")
 	assert.ErrorIs(t, err, session.Unavailable)
 }
 
 func TestRetireHasOneWinner(t *testing.T) {
 	b := newBench(t)
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	base, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -312,7 +312,7 @@ func TestRetireHasOneWinner(t *testing.T) {
 
 func TestRetireOfAnOlderState(t *testing.T) {
 	b := newBench(t)
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	base, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -334,7 +334,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		rec := record(nil)
 		rec.ID = "session" + strings.Repeat("x", i%10) + string(rune('A'+i%26))
 		rec.Generation = uint64(i + 1)
-		credential, err := small.Issue(t.Context(), rec)
+		credential, err := small.Issue(t.Context(), rec, "")
 		require.NoError(t, err)
 		credentials = append(credentials, credential)
 		assert.LessOrEqual(t, token.MemoryUsed(small), 64<<10)
@@ -349,7 +349,7 @@ func TestMemoryIsBounded(t *testing.T) {
 // One visitor can't fill the memory with the many tokens of one session either.
 func TestMemoryOfOneSession(t *testing.T) {
 	b := newBench(t, keys.HS256)
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	base, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
@@ -371,7 +371,7 @@ func TestMemoryOfOneSession(t *testing.T) {
 
 func TestSecondSightIsCheap(t *testing.T) {
 	b := newBench(t)
-	credential, err := b.Issue(t.Context(), record(map[string]string{"a": "1"}))
+	credential, err := b.Issue(t.Context(), record(map[string]string{"a": "1"}), "")
 	require.NoError(t, err)
 	other := b.another(t)
 	_, _, err = other.Open(t.Context(), credential)

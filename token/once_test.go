@@ -178,7 +178,7 @@ func TestRefusalsCostTheSame(t *testing.T) {
 		b := newBench(t, algorithms...)
 		c, checks := b.another(t), 0
 		token.SetChecking(c, func() { checks++ })
-		held, err := b.Issue(t.Context(), record(nil))
+		held, err := b.Issue(t.Context(), record(nil), "")
 		require.NoError(t, err)
 		cost := func(credential string) int {
 			checks = 0

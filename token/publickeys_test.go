@@ -123,7 +123,7 @@ func TestEd25519IsEdDSA(t *testing.T) {
 // The gate takes a session token with the other name, too.
 func TestSessionTokenWithEd25519(t *testing.T) {
 	b := newBench(t, keys.EdDSA)
-	credential, err := b.Issue(t.Context(), record(nil))
+	credential, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	header, rest, _ := strings.Cut(credential, ".")
 	text, err := base64.RawURLEncoding.DecodeString(header)

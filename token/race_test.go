@@ -53,14 +53,8 @@ func (l *ledger) deliver(credential string) {
 	l.delivered[credential] = true
 }
 
-func (r recorder) Issue(ctx context.Context, rec *session.Record) (string, error) {
-	credential, err := r.Carrier.Issue(ctx, rec)
-	r.l.note(credential, rec, err)
-	return credential, err
-}
-
-func (r recorder) Reissue(ctx context.Context, old string, rec *session.Record) (string, error) {
-	credential, err := r.Carrier.Reissue(ctx, old, rec)
+func (r recorder) Issue(ctx context.Context, rec *session.Record, replaces string) (string, error) {
+	credential, err := r.Carrier.Issue(ctx, rec, replaces)
 	r.l.note(credential, rec, err)
 	return credential, err
 }

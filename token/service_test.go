@@ -81,7 +81,7 @@ func TestVerifierRefuses(t *testing.T) {
 	b := newBench(t, keys.ES256)
 	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
 	require.NoError(t, err)
-	cookie, err := b.Issue(t.Context(), record(nil))
+	cookie, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
 	ended := b.verifier(t, func(c *token.VerifierConfig) { c.Revocations = b.list })
 	tests := []struct {

@@ -130,7 +130,7 @@ func TestContentsOfSession(t *testing.T) {
 		AuthenticatedAt: start,
 		SeenAt:          start, IdleDeadline: start.Add(time.Minute), Deadline: start.Add(time.Hour),
 		Values: session.NewValues(map[string]string{"cart": `[1,2]`}),
-	})
+	}, "")
 	require.NoError(t, err)
 	got := d.diagnose(credential, app)
 	assert.Equal(t, diagnose.Good, got.Verdict)
