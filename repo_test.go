@@ -152,7 +152,7 @@ var importTable = []importRule{
 	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "keys", "keys/rotation", "revocation", "token", "opaque", "middleware"}},
 	{"sessiontest", []string{"session", "keys", "revocation", "token", "middleware"}},
 	{"cmd/keygen", []string{"keys", "keys/rotation", "keys/timeline", "internal/claims", "internal/diagnose", "internal/jose", "internal/durable", "internal/span", "internal/secret", "internal/weburl"}},
-	{"cmd/demo", []string{"internal/diagnose", "session", "keys", "keys/rotation", "keys/timeline", "token", "config"}},
+	{"cmd/demo", []string{"internal/diagnose", "session", "keys", "keys/rotation", "keys/timeline", "token", "middleware", "config"}},
 	{"tools/summary", nil},
 	{"e2e", nil},
 	{"interop/frameworks/site", []string{"session", "middleware", "config"}},

@@ -314,7 +314,7 @@ func (b *builder) stateless() *token.Carrier {
 		Issuer:      b.issuer(),
 		Audience:    b.Audience,
 		Revocations: b.app.Revocations,
-		MaxLength:   max(1, maxCookieBytes-len(b.cookieName())),
+		MaxLength:   max(1, middleware.MaxCookieBytes-len(b.cookieName())),
 		MemoryBytes: int(min(max(0, b.TokenMemory), math.MaxInt)),
 		Now:         b.o.Now,
 	})

@@ -1,15 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
 )
-
-// maxCookieBytes is what browsers keep of a cookie's name and value together
-// (RFC 6265bis, Section 5.6).
-const maxCookieBytes = 4096
 
 func (c Config) mode() Mode {
 	if c.Mode == "" {
@@ -25,12 +22,7 @@ func (c Config) issuer() string {
 	return c.Issuer
 }
 
-func (c Config) cookieName() string {
-	if c.Cookie.Name == "" {
-		return "__Host-session"
-	}
-	return c.Cookie.Name
-}
+func (c Config) cookieName() string { return cmp.Or(c.Cookie.Name, middleware.DefaultCookieName) }
 
 // policy returns what c says about the life of sessions: nothing, which stands
 // for the defaults, if that is not valid.

@@ -11,10 +11,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// maxCookieBytes is what browsers keep of one cookie's name and value together
-// (RFC 6265bis, Section 5.6). New sees to it that credentials fit.
-const maxCookieBytes = 4096
-
 // moveGrace is how long a credential that was moved to another carrier still
 // leads to the session: for the other requests of the same page, and for a
 // visitor whose response got lost.
@@ -127,9 +123,9 @@ func (c Config) validate() error {
 	}
 	name := c.Cookie.withDefaults().Name
 	for _, carrier := range append([]Carrier{c.Carrier, c.Overflow}, c.Accept...) {
-		if carrier != nil && len(name)+carrier.MaxLength() > maxCookieBytes {
+		if carrier != nil && len(name)+carrier.MaxLength() > MaxCookieBytes {
 			errs = append(errs, fault.Errorf("middleware: Cookie.Name", "%q leaves a credential %d bytes of a cookie's %d, but %T makes them as long as %d: shorten the name, or lower the carrier's MaxLength",
-				name, maxCookieBytes-len(name), maxCookieBytes, carrier, carrier.MaxLength()))
+				name, MaxCookieBytes-len(name), MaxCookieBytes, carrier, carrier.MaxLength()))
 		}
 	}
 	if c.Overflow != nil && c.Overflow == c.Carrier {

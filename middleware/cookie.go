@@ -8,7 +8,15 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// maxCookieAge is the longest that a cookie should ask for (RFC 6265bis, Section 5.5).
+// DefaultCookieName is the name of the cookie if [Cookie] has none.
+const DefaultCookieName = "__Host-session"
+
+// MaxCookieBytes is what browsers keep of one cookie's name and value together
+// (RFC 6265bis, Section 5.6). [New] sees to it that credentials fit.
+const MaxCookieBytes = 4096
+
+// maxCookieAge is the longest that a cookie should ask for (RFC 6265bis,
+// Section 5.5).
 const maxCookieAge = 400 * 24 * time.Hour
 
 // Cookie says how a credential travels. HttpOnly is always set, and so is
@@ -20,7 +28,7 @@ const maxCookieAge = 400 * 24 * time.Hour
 // next login, renewal or move. Change Name together with Path and Domain, or the
 // browser keeps, and sends, the old cookie and the new one.
 type Cookie struct {
-	// Name is the cookie's name; "" means "__Host-session". The prefix "__Host-"
+	// Name is the cookie's name; "" means DefaultCookieName. The prefix "__Host-"
 	// makes browsers refuse a cookie that another host or path has planted.
 	Name string
 
@@ -58,7 +66,7 @@ type Cookie struct {
 
 func (c Cookie) withDefaults() Cookie {
 	if c.Name == "" {
-		c.Name = "__Host-session"
+		c.Name = DefaultCookieName
 	}
 	if c.Path == "" {
 		c.Path = "/"
@@ -87,7 +95,7 @@ func (c Cookie) make(credential string, maxAge int) http.Cookie {
 
 // roomy reports whether credential fills less than three quarters of a cookie.
 func (c Cookie) roomy(credential string) bool {
-	return 4*(len(c.Name)+len(credential)) < 3*maxCookieBytes
+	return 4*(len(c.Name)+len(credential)) < 3*MaxCookieBytes
 }
 
 // maxAge is 0 for a cookie that ends with the browser, otherwise the seconds

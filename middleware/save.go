@@ -307,7 +307,7 @@ func (x *exchange) keep(now kept, done *session.Changes, kind EventKind) {
 	}
 	if !x.m.c.Cookie.roomy(now.credential) && x.m.c.Overflow == nil && x.m.nearlyFull.first(now.rec.ID) {
 		x.event(NearlyFull, now.rec, fmt.Errorf("middleware: the session fills %d of the %d bytes that a cookie's name and value may have: keep less in it, or use mode auto or opaque",
-			len(x.m.c.Cookie.Name)+len(now.credential), maxCookieBytes))
+			len(x.m.c.Cookie.Name)+len(now.credential), MaxCookieBytes))
 	}
 }
 

@@ -8,11 +8,8 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/diagnose"
+	"github.com/cloakroom-go/cloakroom/middleware"
 )
-
-// maxCookie is what browsers keep of a cookie's name and value (RFC 6265bis,
-// Section 5.6).
-const maxCookie = 4096
 
 // A tokenView is the token that the visitor holds, taken apart. The token
 // itself is not shown: the cookie is HttpOnly so that no script of a page can
@@ -41,7 +38,7 @@ func (d *demo) token(r *http.Request, now time.Time) *tokenView {
 		}
 		v := &tokenView{
 			Encrypted: e.Encryption != nil, Verified: e.Verdict != diagnose.Bad, Problem: e.Problem(),
-			Used: len(cookie.Name) + len(cookie.Value), Limit: maxCookie,
+			Used: len(cookie.Name) + len(cookie.Value), Limit: middleware.MaxCookieBytes,
 		}
 		v.add("Envelope", "The header of the encryption (JWE). It is all that others can read of an encrypted token.",
 			e.Encryption, now, headerNote)

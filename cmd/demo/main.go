@@ -41,6 +41,7 @@ import (
 	"syscall"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/middleware"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -147,7 +148,7 @@ func (o *options) sessions(ctx context.Context, stderr io.Writer) (config.Config
 		c.Mode = config.Stateless
 	}
 	if c.Cookie.Name == "" {
-		c.Cookie.Name = "__Host-session"
+		c.Cookie.Name = middleware.DefaultCookieName
 	}
 	if c.Issuer == "" {
 		c.Issuer = "cloakroom"
