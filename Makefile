@@ -35,7 +35,7 @@ test: needs
 	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; \
 	{ \
 		for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -json $$race -shuffle=on ./...; done; \
-		echo "== simulations"; $(GO) test -json -run '^TestSimulation' ./keys/rotation; \
+		echo "== simulations"; $(GO) test -json -run '^TestSimulation' ./internal/rotation; \
 		echo "== counts"; cat $$report; \
 	} | "$$summary/summary" "$$summary/skipped"; \
 	skipped=$$(cat "$$summary/skipped"); [ -n "$$race" ] || skipped="the race detector (no C compiler)$${skipped:+; $$skipped}"; \

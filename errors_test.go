@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -165,9 +166,9 @@ func TestTextsOfServices(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	key, err := keys.Generate(keys.ES256, keys.Dates{})
 	require.NoError(t, err)
-	set, err := keys.NewSet(key)
+	set, err := keyset.NewSet((*keyset.Key)(key))
 	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+	require.NoError(t, keyset.File{Path: path}.Create(t.Context(), set))
 	ring, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: "other"})

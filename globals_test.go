@@ -132,6 +132,9 @@ func compositeType(value ast.Expr) ast.Expr {
 }
 
 func isErrorValue(value ast.Expr) bool {
+	if name, ok := value.(*ast.SelectorExpr); ok && strings.HasPrefix(name.Sel.Name, "Err") {
+		return true // the error of an internal package, given to the users of this one
+	}
 	call, ok := value.(*ast.CallExpr)
 	return ok && slices.Contains([]string{"errors.New", "fmt.Errorf"}, types.ExprString(call.Fun))
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -348,7 +349,7 @@ func (asked) EndSession(context.Context, *session.Record) error { return nil }
 // makeIssuer makes the issuer of service tokens, if there can be one.
 func (b *builder) makeIssuer() {
 	now := b.now()
-	if len(b.errs) > 0 || !hasFuture(b.app.Keys, keys.Signature, now) {
+	if len(b.errs) > 0 || !(*keyset.Set)(b.app.Keys.Set()).HasFuture(keyset.Signature, now) {
 		return
 	}
 	if key, err := b.app.Keys.Signer(now); err == nil && key.Algorithm().Symmetric() {

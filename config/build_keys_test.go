@@ -23,6 +23,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 	"github.com/cloakroom-go/cloakroom/revocation"
@@ -199,7 +200,7 @@ func TestPolicyChangesUnderTheApplication(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.Empty(t, log.String())
 		short := keys.Policy{TokenLife: time.Minute, ReloadInterval: 10 * time.Second}
-		require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error { return s.SetPolicy(short) }))
+		require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.SetPolicy(keyset.Policy(short)) }))
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
@@ -223,7 +224,7 @@ func TestKeysAreReloaded(t *testing.T) {
 			require.NoError(t, err)
 			defer app.Close()
 
-			require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error { return s.Add(newKey(t, keys.EdDSA, keys.Dates{})) }))
+			require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.Add((*keyset.Key)(newKey(t, keys.EdDSA, keys.Dates{}))) }))
 			time.Sleep(row.after - time.Nanosecond) // of the bubble's clock
 			require.Len(t, app.Keys.Keys(), 2)
 			time.Sleep(time.Nanosecond)
@@ -273,9 +274,9 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keys.json")
 	kek := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}, 2)
-	set, err := keys.NewSet(newKey(t, keys.ES256, keys.Dates{}))
+	set, err := keyset.NewSet((*keyset.Key)(newKey(t, keys.ES256, keys.Dates{})))
 	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: path, Key: kek}.Create(t.Context(), set))
+	require.NoError(t, keyset.File{Path: path, Key: kek}.Create(t.Context(), set))
 	file := func(name string, content []byte) string {
 		name = filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(name, content, 0o600))

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -51,9 +52,11 @@ func newKey(t testing.TB, alg keys.Algorithm, d keys.Dates) *keys.Key {
 
 func create(t testing.TB, path string, all ...*keys.Key) {
 	t.Helper()
-	set, err := keys.NewSet(all...)
-	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+	set := new(keyset.Set)
+	for _, k := range all {
+		require.NoError(t, set.Add((*keyset.Key)(k)))
+	}
+	require.NoError(t, keyset.File{Path: path}.Create(t.Context(), set))
 }
 
 func build(t testing.TB, c config.Config, o config.Options) *config.App {

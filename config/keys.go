@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -127,8 +127,8 @@ func (b *builder) checkWritable() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	err := b.file.Update(ctx, func(*keys.Set) error { return nil }) // looks whether it could, and changes nothing
-	if err != nil && !errors.Is(err, keys.ErrLocked) {              // then somebody else can
+	err := keyset.File(b.file).Update(ctx, func(*keyset.Set) error { return nil }) // looks whether it could, and changes nothing
+	if err != nil && !errors.Is(err, keys.ErrLocked) {                             // then somebody else can
 		b.fail("keys.rotate", fmt.Errorf("this process can't write the key file: %w", err))
 	}
 }
@@ -191,11 +191,11 @@ func (b *builder) explainKeys(err error) error {
 // over, and nothing could sign.
 func (b *builder) checkSigners(ring *keys.Ring) {
 	used := 0
-	for _, k := range ring.Keys() {
+	for _, k := range (*keyset.Set)(ring.Set()).Keys() {
 		if k.External() {
 			used++
 		}
-		if lacksSigner(k, b.now()) {
+		if k.LacksSigner(b.now()) {
 			b.o.Logger.Warn("a key has no private half in the key file, and none of the signers that were given fits it", "kid", k.ID(), "signs from", k.Dates().SignFrom)
 		}
 	}
@@ -204,42 +204,23 @@ func (b *builder) checkSigners(ring *keys.Ring) {
 	}
 }
 
-// lacksSigner reports whether a key is to sign, now or later, and can't, because its private half is elsewhere.
-func lacksSigner(k *keys.Key, now time.Time) bool {
-	switch k.State(now) {
-	case keys.Staged, keys.Pending, keys.Active:
-		d := k.Dates()
-		return k.Use() == keys.Signature && !k.HasPrivate() && !k.Erased() && (d.SignUntil.IsZero() || d.SignUntil.After(d.SignFrom))
-	}
-	return false
-}
-
 // unable says why no session can ever be kept in tokens of these keys. Keys
 // that are to become active are fine, and those that go on in their grace.
 func unable(ring *keys.Ring, now time.Time) error {
-	if _, err := ring.Signer(now); err != nil && !hasFuture(ring, keys.Signature, now) {
-		if i := slices.IndexFunc(ring.Keys(), func(k *keys.Key) bool { return lacksSigner(k, now) }); i >= 0 {
-			return fmt.Errorf("has no key that signs: the private half of key %s is elsewhere; give its crypto.Signer in config.Options.Signers", ring.Keys()[i].ID())
+	set := (*keyset.Set)(ring.Set())
+	if _, err := ring.Signer(now); err != nil && !set.HasFuture(keyset.Signature, now) {
+		for _, k := range set.Keys() {
+			if k.LacksSigner(now) {
+				return fmt.Errorf("has no key that signs: the private half of key %s is elsewhere; "+
+					"give its crypto.Signer in config.Options.Signers", k.ID())
+			}
 		}
 		return errors.New("has no key that signs, now or later; run: keygen rotate --if-due, or keygen add --alg ES256 if there never was one")
 	}
-	if _, err := ring.Sealer(now); err != nil && !hasFuture(ring, keys.Encryption, now) {
+	if _, err := ring.Sealer(now); err != nil && !set.HasFuture(keyset.Encryption, now) {
 		return errors.New("has no key left that encrypts, and tokens were encrypted so far; run: keygen rotate --if-due")
 	}
 	return nil
-}
-
-// hasFuture reports whether a key of the ring is, or is going to be, active.
-func hasFuture(ring *keys.Ring, use keys.Use, now time.Time) bool {
-	for _, k := range ring.Keys() {
-		switch k.State(now) {
-		case keys.Staged, keys.Pending, keys.Active:
-			if k.Use() == use && k.HasPrivate() {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // rotateKeys keeps the keys in rotation, if the config says so.
@@ -253,7 +234,7 @@ func (b *builder) rotateKeys() {
 func (b *builder) rotator() *rotation.Rotator {
 	return &rotation.Rotator{
 		File: b.file, Ring: b.app.Keys, Now: b.o.Now,
-		Rotated: func(changes []rotation.Change) {
+		Rotated: func(changes []string) {
 			b.o.Logger.Info("keys were rotated", "changes", len(changes), "generation", b.app.Keys.Health(b.now()).Generation)
 		},
 		Report:    func(err error) { b.o.Logger.Error("keys could not be rotated; it is tried again", "error", err) },

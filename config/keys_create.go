@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
@@ -20,7 +21,7 @@ func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	if b.Keys.InsecureGroupReadable {
 		return nil, errors.New("is missing, and keys.create goes without keys.insecure_group_readable: what is made is readable by its owner alone; make it where the secret is made")
 	}
-	policy := keys.Policy{}.WithDefaults()
+	policy := keys.Policy(keyset.Policy{}.WithDefaults())
 	if b.writesTokens() {
 		b.life = b.honoured(policy)
 		for _, m := range b.contradictions(policy, "keygen init") {

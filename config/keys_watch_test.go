@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -39,9 +40,9 @@ func TestNewsOfTheKeys(t *testing.T) {
 
 			later := keys.Dates{SignFrom: time.Now().Add(time.Hour)}
 			sign, enc := newKey(t, keys.EdDSA, later), newKey(t, keys.Direct, later)
-			require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error {
-				require.NoError(t, s.Add(sign))
-				return s.Add(enc)
+			require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error {
+				require.NoError(t, s.Add((*keyset.Key)(sign)))
+				return s.Add((*keyset.Key)(enc))
 			}))
 			time.Sleep(2 * time.Minute)
 			require.Equal(t, 1, said("INFO", "the key file was reloaded"))
@@ -62,7 +63,7 @@ func TestNewsOfTheKeys(t *testing.T) {
 			require.Equal(t, 1, said("INFO", "a problem with the keys is over"))
 			require.Equal(t, 1, said("INFO", "the key file was reloaded"), "it is as it was")
 
-			require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error {
+			require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error {
 				for _, k := range s.Keys() {
 					require.NoError(t, s.Revoke(k.ID(), time.Now(), ""))
 				}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
@@ -67,19 +68,22 @@ func (r *Remote) read(ctx context.Context, resp *http.Response, now time.Time) (
 	if len(body) > maxBody {
 		return nil, errors.New("keys: fetch key set: the answer is larger than 1 MiB")
 	}
-	public, err := parsePublicSet(body)
+	public, err := keyset.ReadPublicSet(body)
 	if err == nil {
-		err = public.checkModuli(ctx, r.moduli)
+		err = public.CheckModuli(ctx, r.moduli)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keys: fetch key set: %w", fault.Inner(err))
 	}
-	if len(public.keys) == 0 && !bytes.Equal(bytes.Join(bytes.Fields(body), nil), []byte(`{"keys":[]}`)) {
-		return nil, public.because(errors.New("keys: fetch key set: no key of it can be used to verify"))
+	if len(public.Keys) == 0 && !bytes.Equal(bytes.Join(bytes.Fields(body), nil), []byte(`{"keys":[]}`)) {
+		return nil, public.Because(errors.New("keys: fetch key set: no key of it can be used to verify"))
 	}
-	set := &remoteSet{keys: make(map[string]*Key, len(public.keys)), leftOut: public.leftOut, fetched: now, refreshAt: now.Add(freshFor(resp.Header))}
-	for _, k := range public.keys {
-		set.keys[k.id] = k
+	set := &remoteSet{
+		keys: make(map[string]*keyset.Key, len(public.Keys)), leftOut: public.LeftOut,
+		fetched: now, refreshAt: now.Add(freshFor(resp.Header)),
+	}
+	for _, k := range public.Keys {
+		set.keys[k.ID()] = k
 	}
 	return set, nil
 }

@@ -13,65 +13,68 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // openRing opens a ring of a file with the policy of the example: a grace of one hour.
-func openRing(t testing.TB, list ...*keys.Key) *keys.Ring {
+func openRing(t testing.TB, list ...*keyset.Key) *keys.Ring {
 	t.Helper()
 	return openSet(t, newSet(t, list...))
 }
 
-func openSet(t testing.TB, s *keys.Set) *keys.Ring {
+func openSet(t testing.TB, s *keyset.Set) *keys.Ring {
 	t.Helper()
 	require.NoError(t, s.SetPolicy(example()))
-	r, err := keys.OpenRing(place(t, filepath.Join(t.TempDir(), "keys.json"), s, 1))
+	r, err := keys.OpenRing(keys.File(place(t, filepath.Join(t.TempDir(), "keys.json"), s, 1)))
 	require.NoError(t, err)
 	return r
 }
 
 // place writes a key file of any generation, in a hurry.
-func place(t testing.TB, path string, s *keys.Set, generation int) keys.File {
+func place(t testing.TB, path string, s *keyset.Set, generation int) keyset.File {
 	t.Helper()
-	text := strings.Replace(unsummed(t, []byte(textOf(t, s))), fmt.Sprintf(`"generation": %d`, s.Generation()), fmt.Sprintf(`"generation": %d`, generation), 1)
+	made, err := s.Encode()
+	require.NoError(t, err)
+	text := strings.Replace(unsummed(t, made), fmt.Sprintf(`"generation": %d`, s.Generation()), fmt.Sprintf(`"generation": %d`, generation), 1)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	return keys.File{Path: path}
+	return keyset.File{Path: path}
 }
 
 // A key whose successor has failed to appear signs, or encrypts, until the grace is over, and not a nanosecond longer.
 func TestGrace(t *testing.T) {
-	until := func(end time.Time) keys.Dates {
-		return keys.Dates{SignFrom: at(1), SignUntil: end, VerifyUntil: at(9)}
+	until := func(end time.Time) keyset.Dates {
+		return keyset.Dates{SignFrom: at(1), SignUntil: end, VerifyUntil: at(9)}
 	}
-	for _, algs := range [][2]keys.Algorithm{{keys.ES256, keys.EdDSA}, {keys.HS256, keys.ES256}, {keys.Direct, keys.A256KW}} {
-		key := func(i int, d keys.Dates) *keys.Key { return generate(t, algs[i], d) }
+	for _, algs := range [][2]keyset.Algorithm{{keyset.ES256, keyset.EdDSA}, {keyset.HS256, keyset.ES256}, {keyset.Direct, keyset.A256KW}} {
+		key := func(i int, d keyset.Dates) *keyset.Key { return generate(t, algs[i], d) }
 		a := key(0, until(at(3)))
-		shortly := key(0, keys.Dates{SignFrom: at(1), SignUntil: at(3), VerifyUntil: at(3).Add(time.Minute)})
-		later, b, late := key(1, until(at(3).Add(time.Second))), key(1, keys.Dates{SignFrom: at(3)}), key(1, keys.Dates{SignFrom: at(3).Add(30 * time.Minute)})
-		withdrawn := key(1, keys.Dates{SignFrom: at(3), SignUntil: at(3), VerifyUntil: at(9)})
-		public := key(1, keys.Dates{SignFrom: at(3)})
+		shortly := key(0, keyset.Dates{SignFrom: at(1), SignUntil: at(3), VerifyUntil: at(3).Add(time.Minute)})
+		later, b, late := key(1, until(at(3).Add(time.Second))), key(1, keyset.Dates{SignFrom: at(3)}), key(1, keyset.Dates{SignFrom: at(3).Add(30 * time.Minute)})
+		withdrawn := key(1, keyset.Dates{SignFrom: at(3), SignUntil: at(3), VerifyUntil: at(9)})
+		public := key(1, keyset.Dates{SignFrom: at(3)})
 		tests := []struct {
 			name string
-			keys []*keys.Key
+			keys []*keyset.Key
 			now  time.Time
-			want *keys.Key
+			want *keyset.Key
 		}{
-			{"before its end", []*keys.Key{a}, at(3).Add(-1), a},
-			{"at its end", []*keys.Key{a}, at(3), a},
-			{"at the end of the grace", []*keys.Key{a}, at(4).Add(-1), a},
-			{"after the grace", []*keys.Key{a}, at(4), nil},
-			{"long after", []*keys.Key{a}, at(8), nil},
-			{"no longer than it verifies", []*keys.Key{shortly}, at(3).Add(time.Minute - 1), shortly},
-			{"not longer than it verifies", []*keys.Key{shortly}, at(3).Add(time.Minute), nil},
-			{"with a successor", []*keys.Key{a, b}, at(3), b},
-			{"with a successor that is to come", []*keys.Key{a, late}, at(3).Add(30*time.Minute - 1), a},
-			{"with a successor that came late", []*keys.Key{a, late}, at(3).Add(30 * time.Minute), late},
-			{"withdrawn", []*keys.Key{withdrawn}, at(3), nil},
-			{"beside one that was withdrawn", []*keys.Key{a, withdrawn}, at(4).Add(-1), a},
-			{"the last of two", []*keys.Key{a, later}, at(3).Add(time.Minute), later},
-			{"the last of two is over", []*keys.Key{a, shortly}, at(3).Add(time.Minute), a},
-			{"until the grace of the last", []*keys.Key{a, later}, at(4).Add(time.Second - 1), later},
-			{"after both", []*keys.Key{a, later}, at(4).Add(time.Second), nil},
+			{"before its end", []*keyset.Key{a}, at(3).Add(-1), a},
+			{"at its end", []*keyset.Key{a}, at(3), a},
+			{"at the end of the grace", []*keyset.Key{a}, at(4).Add(-1), a},
+			{"after the grace", []*keyset.Key{a}, at(4), nil},
+			{"long after", []*keyset.Key{a}, at(8), nil},
+			{"no longer than it verifies", []*keyset.Key{shortly}, at(3).Add(time.Minute - 1), shortly},
+			{"not longer than it verifies", []*keyset.Key{shortly}, at(3).Add(time.Minute), nil},
+			{"with a successor", []*keyset.Key{a, b}, at(3), b},
+			{"with a successor that is to come", []*keyset.Key{a, late}, at(3).Add(30*time.Minute - 1), a},
+			{"with a successor that came late", []*keyset.Key{a, late}, at(3).Add(30 * time.Minute), late},
+			{"withdrawn", []*keyset.Key{withdrawn}, at(3), nil},
+			{"beside one that was withdrawn", []*keyset.Key{a, withdrawn}, at(4).Add(-1), a},
+			{"the last of two", []*keyset.Key{a, later}, at(3).Add(time.Minute), later},
+			{"the last of two is over", []*keyset.Key{a, shortly}, at(3).Add(time.Minute), a},
+			{"until the grace of the last", []*keyset.Key{a, later}, at(4).Add(time.Second - 1), later},
+			{"after both", []*keyset.Key{a, later}, at(4).Add(time.Second), nil},
 		}
 		for _, tt := range tests {
 			for range 2 {
@@ -91,7 +94,7 @@ func TestGrace(t *testing.T) {
 		require.Equal(t, a.ID(), newest(t, openSet(t, successor), algs[0].Use(), at(3)), "its successor was revoked")
 		if !algs[1].Symmetric() {
 			lacking := newSet(t, a, public)
-			require.NoError(t, lacking.SetDates(public.ID(), keys.Dates{SignFrom: at(3), SignUntil: at(4)}, at(3)))
+			require.NoError(t, lacking.SetDates(public.ID(), keyset.Dates{SignFrom: at(3), SignUntil: at(4)}, at(3)))
 			require.NoError(t, lacking.Erase(public.ID(), at(4)))
 			require.Equal(t, a.ID(), newest(t, openSet(t, lacking), algs[0].Use(), at(3)), "its successor is not here")
 		}
@@ -99,36 +102,36 @@ func TestGrace(t *testing.T) {
 }
 
 // newest is the ID of the key that makes new tokens, "" for none.
-func newest(t testing.TB, r *keys.Ring, use keys.Use, now time.Time) string {
+func newest(t testing.TB, r *keys.Ring, use keyset.Use, now time.Time) string {
 	t.Helper()
 	makes := r.Signer
-	if use == keys.Encryption {
+	if use == keyset.Encryption {
 		makes = r.Sealer
 	}
 	k, err := makes(now)
 	if k != nil {
 		require.NoError(t, err)
-		require.Equal(t, use, k.Use())
-	} else if _, sealed := r.SealedSince(now); use == keys.Signature || sealed {
-		require.ErrorIs(t, err, keys.ErrNoActiveKey)
+		require.EqualValues(t, use, k.Use())
+	} else if _, sealed := r.SealedSince(now); use == keyset.Signature || sealed {
+		require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 	}
 	return idOf(k)
 }
 
 // Two keys that ended at one instant: all instances choose the same.
 func TestGraceTie(t *testing.T) {
-	a, b := generate(t, keys.EdDSA, life(0)), generate(t, keys.EdDSA, life(0))
+	a, b := generate(t, keyset.EdDSA, life(0)), generate(t, keyset.EdDSA, life(0))
 	want := min(a.ID(), b.ID())
-	require.Equal(t, want, newest(t, openRing(t, a, b), keys.Signature, at(3)))
-	require.Equal(t, want, newest(t, openRing(t, b, a), keys.Signature, at(3)))
+	require.Equal(t, want, newest(t, openRing(t, a, b), keyset.Signature, at(3)))
+	require.Equal(t, want, newest(t, openRing(t, b, a), keyset.Signature, at(3)))
 }
 
 // HMAC keys sign without being published: who verifies has the secret.
 func TestHMACIsNeverListed(t *testing.T) {
-	k := generate(t, keys.HS256, life(0))
+	k := generate(t, keyset.HS256, life(0))
 	r := openRing(t, k)
 	for _, now := range []time.Time{at(1), at(3).Add(-1), at(3), at(4).Add(-1)} {
-		require.Equal(t, k.ID(), newest(t, r, keys.Signature, now))
+		require.Equal(t, k.ID(), newest(t, r, keyset.Signature, now))
 		keys.SetClock(r, func() time.Time { return now })
 		require.JSONEq(t, `{"keys":[]}`, get(r.Handler(), nil).Body.String())
 	}
@@ -137,15 +140,15 @@ func TestHMACIsNeverListed(t *testing.T) {
 // At every instant, whatever the dates: who signs is the one that should, and verifiers find it in the JWK Set.
 func TestSignerIsListed(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
-	var pool []*keys.Key
+	var pool []keyset.Algorithm
 	for i := range 20 {
-		pool = append(pool, generate(t, []keys.Algorithm{keys.ES256, keys.EdDSA, keys.HS256, keys.Direct, keys.ECDHESA256KW}[i%5]))
+		pool = append(pool, []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.HS256, keyset.Direct, keyset.ECDHESA256KW}[i%5])
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
 	signed, overran := 0, 0
 	for range 150 {
 		s := randomSet(t, random, pool)
-		r, err := keys.OpenRing(place(t, path, s, 1))
+		r, err := keys.OpenRing(keys.File(place(t, path, s, 1)))
 		require.NoError(t, err)
 		for range 40 {
 			now := t0.Add(time.Duration(random.IntN(14*60)) * time.Minute)
@@ -154,23 +157,23 @@ func TestSignerIsListed(t *testing.T) {
 				now = datesOf(&d)[random.IntN(5)].Add(time.Duration(random.IntN(3)-1) + time.Duration(random.IntN(2))*s.Policy().Grace)
 			}
 			keys.SetClock(r, func() time.Time { return now })
-			want := expected(s, keys.Signature, now)
-			require.Equal(t, idOf(want), newest(t, r, keys.Signature, now))
-			if k, err := r.Sealer(now); expected(s, keys.Encryption, now) != nil {
+			want := expected(s, keyset.Signature, now)
+			require.Equal(t, idOf(want), newest(t, r, keyset.Signature, now))
+			if k, err := r.Sealer(now); expected(s, keyset.Encryption, now) != nil {
 				require.NoError(t, err)
-				require.Equal(t, expected(s, keys.Encryption, now).ID(), k.ID())
+				require.Equal(t, expected(s, keyset.Encryption, now).ID(), k.ID())
 			}
 			if want == nil {
 				continue
 			}
 			signed++
-			if want.State(now) == keys.Retiring {
+			if want.State(now) == keyset.Retiring {
 				overran++
 			}
 			_, err := r.Key(t.Context(), want.ID(), now)
 			require.NoError(t, err, "what signs verifies")
 			listed := strings.Contains(get(r.Handler(), nil).Body.String(), want.ID())
-			require.Equal(t, want.Algorithm() != keys.HS256, listed)
+			require.Equal(t, want.Algorithm() != keyset.HS256, listed)
 		}
 	}
 	require.Greater(t, signed, 500)
@@ -178,17 +181,18 @@ func TestSignerIsListed(t *testing.T) {
 }
 
 // randomSet has some keys with random dates, of which some were erased, revoked or pruned.
-func randomSet(t *testing.T, random *rand.Rand, pool []*keys.Key) *keys.Set {
+func randomSet(t *testing.T, random *rand.Rand, pool []keyset.Algorithm) *keyset.Set {
 	t.Helper()
 	s := newSet(t)
-	p := keys.Policy{Grace: time.Duration(4+random.IntN(90)) * time.Minute}
+	p := keyset.Policy{Grace: time.Duration(4+random.IntN(90)) * time.Minute}
 	require.NoError(t, s.SetPolicy(p))
-	for _, k := range pool {
+	for _, alg := range pool {
 		if random.IntN(2) == 0 {
 			continue
 		}
 		d := randomDates(random)
-		require.NoError(t, s.Add(keys.WithDates(k, d)))
+		k := generate(t, alg, d)
+		require.NoError(t, s.Add(k))
 		switch random.IntN(8) {
 		case 0:
 			_ = s.Erase(k.ID(), d.SignUntil)
@@ -199,12 +203,12 @@ func randomSet(t *testing.T, random *rand.Rand, pool []*keys.Key) *keys.Set {
 		}
 	}
 	if len(s.Keys()) == 0 {
-		require.NoError(t, s.Add(generate(t, keys.EdDSA)))
+		require.NoError(t, s.Add(generate(t, keyset.EdDSA)))
 	}
 	return s
 }
 
-func randomDates(random *rand.Rand) (d keys.Dates) {
+func randomDates(random *rand.Rand) (d keyset.Dates) {
 	now := t0
 	for _, date := range datesOf(&d) {
 		now = now.Add(time.Duration(random.IntN(4)) * 40 * time.Minute)
@@ -220,8 +224,8 @@ func randomDates(random *rand.Rand) (d keys.Dates) {
 }
 
 // expected says the rule in other words: sort those that may by what counts, and take the first.
-func expected(s *keys.Set, use keys.Use, now time.Time) *keys.Key {
-	var active, over []*keys.Key
+func expected(s *keyset.Set, use keyset.Use, now time.Time) *keyset.Key {
+	var active, over []*keyset.Key
 	for _, k := range s.Keys() {
 		d := k.Dates()
 		_, _, revoked := k.Revoked()
@@ -235,11 +239,11 @@ func expected(s *keys.Set, use keys.Use, now time.Time) *keys.Key {
 			over = append(over, k)
 		}
 	}
-	byID := func(x, y *keys.Key) int { return cmp.Compare(x.ID(), y.ID()) }
-	slices.SortFunc(active, func(x, y *keys.Key) int {
+	byID := func(x, y *keyset.Key) int { return cmp.Compare(x.ID(), y.ID()) }
+	slices.SortFunc(active, func(x, y *keyset.Key) int {
 		return cmp.Or(y.Dates().SignFrom.Compare(x.Dates().SignFrom), byID(x, y))
 	})
-	slices.SortFunc(over, func(x, y *keys.Key) int {
+	slices.SortFunc(over, func(x, y *keyset.Key) int {
 		return cmp.Or(y.Dates().SignUntil.Compare(x.Dates().SignUntil), byID(x, y))
 	})
 	if all := append(active, over...); len(all) > 0 {

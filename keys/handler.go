@@ -2,9 +2,13 @@ package keys
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // Handler serves the ring's public set, see [Set.PublicSet], to GET and HEAD as
@@ -33,16 +37,52 @@ func (r *Ring) Handler() http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		if len(p.kids) > 0 {
-			h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(jwksMaxAge.Seconds())))
+			h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keyset.JWKSMaxAge.Seconds())))
 		}
 		h.Set("ETag", p.etag)
 		http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(p.body)) // answers If-None-Match
 	})
 }
 
+// A publication is the public set as it is served, and the time for which it is right.
+type publication struct {
+	body        []byte
+	etag        string
+	kids        map[string]bool
+	from, until time.Time // until is zero if nothing will change
+}
+
+func (p *publication) covers(now time.Time) bool {
+	return p != nil && !now.Before(p.from) && (p.until.IsZero() || now.Before(p.until))
+}
+
+// publish returns the public set at the time now, computed anew when a key changes its state.
+func (s *snapshot) publish(now time.Time) (*publication, error) {
+	if p := s.published.Load(); p.covers(now) {
+		return p, nil
+	}
+	body, err := s.set.PublicSet(now)
+	if err != nil {
+		return nil, err
+	}
+	listed, err := keyset.ReadPublicSet(body) // as its readers will see it
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(body)
+	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	p := &publication{body: body, etag: etag, kids: make(map[string]bool), from: now}
+	for _, k := range listed.Keys {
+		p.kids[k.ID()] = true
+	}
+	p.until = s.set.Changes(now)
+	s.published.Store(p)
+	return p, nil
+}
+
 func (r *Ring) now() time.Time {
-	if r.clock != nil {
-		return r.clock()
+	if r.file.Now != nil {
+		return r.file.Now()
 	}
 	return time.Now()
 }

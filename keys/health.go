@@ -3,8 +3,9 @@ package keys
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // Health is the state of a Ring. As JSON it has the problems as texts.
@@ -36,19 +37,19 @@ func (h Health) MarshalJSON() ([]byte, error) {
 // Health reports the state of the ring at the time now: for a health check or metrics.
 func (r *Ring) Health(now time.Time) Health {
 	s, _ := r.usable(now)
-	h := Health{Generation: s.generation}
+	h := Health{Generation: s.set.Generation()}
 	if w := r.watch.Load(); w != nil && s.info != nil {
 		h.SeenAt = w.at
 		if w.failed != nil {
-			h.Problems = append(h.Problems, fmt.Errorf("keys: the key file could not be read again; generation %d stays in force: %w", s.generation, w.failed))
+			h.Problems = append(h.Problems, fmt.Errorf("keys: the key file could not be read again; generation %d stays in force: %w", s.set.Generation(), w.failed))
 		}
 	}
 	h.Problems = append(h.Problems, r.problems(now)...)
 	if k, _ := r.Signer(now); k != nil {
-		h.Signer = k.id
+		h.Signer = k.ID()
 	}
 	if k, _ := r.Sealer(now); k != nil {
-		h.Sealer, h.Sealed = k.id, k.Uses()
+		h.Sealer, h.Sealed = k.ID(), k.inner().Uses()
 	}
 	return h
 }
@@ -62,52 +63,15 @@ func (r *Ring) problems(now time.Time) (all []error) {
 	if r.single.Load() && s.info != nil {
 		all = append(all, fmt.Errorf("keys: the key file %s is mounted as a single file, so that this process keeps the one that was there at its start, whatever replaces it outside; mount the directory that it is in", r.file.Path))
 	}
-	for _, use := range [...]Use{Signature, Encryption} {
-		if err := s.problem(use, now); err != nil {
+	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
+		if err := s.set.Problem(use, now); err != nil {
 			all = append(all, err)
 		}
 	}
-	for _, k := range s.keys {
-		if k.alg == Direct && k.Uses() >= maxSeals/2 {
-			all = append(all, fmt.Errorf("%w: key %s has encrypted more than half of that", ErrExhausted, k.id))
+	for _, k := range s.set.Keys() {
+		if k.Algorithm() == keyset.Direct && k.Uses() >= keyset.MaxSeals/2 {
+			all = append(all, fmt.Errorf("%w: key %s has encrypted more than half of that", ErrExhausted, k.ID()))
 		}
 	}
 	return all
-}
-
-// problem returns what is wrong with the key that makes new tokens.
-func (s *snapshot) problem(use Use, now time.Time) error {
-	k, overrun := s.signs(use, now)
-	switch {
-	case overrun:
-		end := k.dates.SignUntil
-		return fmt.Errorf("keys: key %s (%s) should have been replaced at %s, and goes on in its grace until %s; run: keygen rotate", k.id, use, end.Format(time.RFC3339), end.Add(s.policy.Grace).Format(time.RFC3339))
-	case k == nil && (use == Signature || s.ever(use, now)):
-		return s.noneActive(use, now)
-	case k != nil && s.runsOut(k, now):
-		return fmt.Errorf("keys: key %s (%s) signs until %s, and no other is published to follow it; run: keygen rotate --if-due", k.id, use, k.dates.SignUntil.Format(time.RFC3339))
-	}
-	return nil
-}
-
-// runsOut reports whether a key that makes new tokens ends so soon that its
-// successor should have been published already.
-func (s *snapshot) runsOut(k *Key, now time.Time) bool {
-	end := k.dates.SignUntil
-	if end.IsZero() || s.policy.RotationPeriod == 0 || now.Before(end.Add(-max(2*s.policy.Lead(k.alg), s.policy.RotationPeriod/10))) {
-		return false
-	}
-	return !slices.ContainsFunc(s.keys, func(next *Key) bool {
-		return next.Use() == k.Use() && next.id != k.id && next.State(now).trusted() && next.dates.signs() && !next.dates.SignFrom.After(end) && (next.dates.SignUntil.IsZero() || next.dates.SignUntil.After(end))
-	})
-}
-
-// ever reports whether a key of this use has begun to be used.
-func (s *snapshot) ever(use Use, now time.Time) bool {
-	for _, k := range s.byID {
-		if k.Use() == use && k.began(now) {
-			return true
-		}
-	}
-	return false
 }

@@ -33,10 +33,12 @@
 package keys
 
 import (
+	"crypto"
 	"errors"
+	"fmt"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // Algorithm is the alg of RFC 7518 and RFC 8037 that a key is for. Encryption is
@@ -44,15 +46,15 @@ import (
 type Algorithm string
 
 const (
-	ES256 Algorithm = jose.ES256 // ECDSA on P-256; the default for signatures
-	EdDSA Algorithm = jose.EdDSA // Ed25519
-	PS256 Algorithm = jose.PS256 // RSASSA-PSS
-	RS256 Algorithm = jose.RS256 // RSASSA-PKCS1-v1_5, for verifiers that know nothing else
-	HS256 Algorithm = jose.HS256 // HMAC: whoever verifies can also sign
+	ES256 Algorithm = "ES256" // ECDSA on P-256; the default for signatures
+	EdDSA Algorithm = "EdDSA" // Ed25519
+	PS256 Algorithm = "PS256" // RSASSA-PSS
+	RS256 Algorithm = "RS256" // RSASSA-PKCS1-v1_5, for verifiers that know nothing else
+	HS256 Algorithm = "HS256" // HMAC: whoever verifies can also sign
 
-	Direct       Algorithm = jose.Direct       // AES-256-GCM with the key itself; the default for encryption
-	A256KW       Algorithm = jose.A256KW       // a fresh AES key for each token, wrapped with this one
-	ECDHESA256KW Algorithm = jose.ECDHESA256KW // as A256KW, wrapped for a P-256 public key
+	Direct       Algorithm = "dir"            // AES-256-GCM with the key itself; the default for encryption
+	A256KW       Algorithm = "A256KW"         // a fresh AES key for each token, wrapped with this one
+	ECDHESA256KW Algorithm = "ECDH-ES+A256KW" // as A256KW, wrapped for a P-256 public key
 )
 
 // Use is what a key is for (RFC 7517, Section 4.2).
@@ -63,73 +65,194 @@ const (
 	Encryption Use = "enc" // seals and opens
 )
 
-// Default is the algorithm that the keys of a new file have for a use: other
-// services can verify signatures with ES256.
-func (u Use) Default() Algorithm {
-	if u == Encryption {
-		return Direct
-	}
-	return ES256
+// State is where a key is in its life.
+type State uint8
+
+const (
+	Staged   State = State(keyset.Staged)   // not published yet: does nothing
+	Pending  State = State(keyset.Pending)  // published, verifies and decrypts, since other instances' clocks may be ahead
+	Active   State = State(keyset.Active)   // signs and encrypts too
+	Retiring State = State(keyset.Retiring) // verifies and decrypts
+	Expired  State = State(keyset.Expired)  // does nothing any more
+	Revoked  State = State(keyset.Revoked)  // does nothing any more, whatever its dates say
+)
+
+// String returns the state in lower case.
+func (s State) String() string { return keyset.State(s).String() }
+
+// Dates are the instants at which a key changes its state, in whole seconds.
+// The zero time means no limit: with zero Dates a key is active for ever.
+type Dates struct {
+	Created     time.Time // for information
+	PublishAt   time.Time // staged before, pending from then on
+	SignFrom    time.Time // active from then on
+	SignUntil   time.Time // retiring from then on
+	VerifyUntil time.Time // expired from then on; needs SignUntil
 }
 
-// Use returns what the algorithm does, or "" for one that is not known.
-func (a Algorithm) Use() Use {
-	switch a {
-	case ES256, EdDSA, PS256, RS256, HS256:
-		return Signature
-	case Direct, A256KW, ECDHESA256KW:
-		return Encryption
-	}
-	return ""
+// A Policy says how fast news of keys travels and how long tokens live, from
+// which it follows when a key may sign and for how long it must verify. It is
+// kept in the key file, so that the application and keygen go by the same one.
+// In every field 0 means the default. Durations are whole seconds.
+type Policy struct {
+	TokenLife       time.Duration // the longest that a token lives (exp - iat); default 24 hours
+	Leeway          time.Duration // that verifiers grant on exp; default 1 minute
+	ClockSkew       time.Duration // between any two clocks; default 1 minute
+	DistributionLag time.Duration // until a written key file has reached every instance; default 2 minutes
+	ReloadInterval  time.Duration // at which instances look for a new file; default 30 seconds
+	CacheLife       time.Duration // for which verifiers keep a JWK Set; default 1 hour, at least 10 minutes
+	Grace           time.Duration // for which a key goes on signing if its successor is missing; default 1 hour
+	RotationPeriod  time.Duration // that a key signs; default 30 days
+	PeakRate        int           // tokens encrypted in a second, by all instances together; default 500
 }
 
-// Symmetric reports whether both sides need the same secret, so that there is no public key.
-func (a Algorithm) Symmetric() bool {
-	return a == HS256 || a == Direct || a == A256KW
+// Key is one key with its algorithm, its dates and what it can do. It is
+// immutable and safe for concurrent use. Printing it shows only its ID and
+// algorithm.
+type Key keyset.Key
+
+func (k *Key) inner() *keyset.Key { return (*keyset.Key)(k) }
+
+// ID is the key's kid: for an asymmetric key its RFC 7638 thumbprint, else random.
+func (k *Key) ID() string { return k.inner().ID() }
+
+// Algorithm is the only algorithm that the key is for.
+func (k *Key) Algorithm() Algorithm { return Algorithm(k.inner().Algorithm()) }
+
+// Use says whether the key signs or encrypts.
+func (k *Key) Use() Use { return Use(k.inner().Use()) }
+
+// Dates returns the instants at which the key changes its state.
+func (k *Key) Dates() Dates { return Dates(k.inner().Dates()) }
+
+// Revoked says whether the key was revoked, when, and why in words for people. A
+// revoked key is revoked at any time, also before that instant.
+func (k *Key) Revoked() (at time.Time, reason string, revoked bool) { return k.inner().Revoked() }
+
+// State is the key's state at the time now.
+func (k *Key) State(now time.Time) State { return State(k.inner().State(now)) }
+
+// Public returns the public key, as *ecdsa.PublicKey, ed25519.PublicKey or
+// *rsa.PublicKey; nil for a symmetric key.
+func (k *Key) Public() crypto.PublicKey { return k.inner().Public() }
+
+// Format implements fmt.Formatter, so that no verb prints the private key.
+func (k Key) Format(f fmt.State, verb rune) { keyset.Key(k).Format(f, verb) }
+
+// Generate makes a new key: RSA with 3072 bits, symmetric keys with 32 bytes.
+// Its ID does not begin with a dash, so that no command takes it for an option.
+func Generate(alg Algorithm, d Dates) (*Key, error) {
+	k, err := keyset.Generate(keyset.Algorithm(alg), keyset.Dates(d))
+	return (*Key)(k), err
 }
 
-// kty is the key type of RFC 7517, Section 4.1, that the algorithm takes.
-func (a Algorithm) kty() string {
-	switch a {
-	case ES256, ECDHESA256KW:
-		return "EC"
-	case EdDSA:
-		return "OKP"
-	case PS256, RS256:
-		return "RSA"
-	case HS256, Direct, A256KW:
-		return "oct"
+// Import makes a key of one from elsewhere, such as a PEM file, a secret store or a KMS:
+//
+//   - an *ecdsa.PrivateKey on P-256, an ed25519.PrivateKey, or an *rsa.PrivateKey;
+//   - a []byte for HS256, dir and A256KW: a secret of random bytes, not text;
+//   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a signature key that only verifies;
+//   - any other [crypto.Signer]: a signature key whose private half stays in a KMS or an HSM.
+//
+// What is refused in a key file is refused here too: see the package comment.
+// So are RSA keys whose modulus is a prime, a power of one, or the product of
+// two primes that are close together; to find out takes up to 150 milliseconds.
+// The key is copied, except for a signer. Its ID is the RFC 7638 thumbprint,
+// which may begin with a dash; that of a secret is random, as with [Generate].
+//
+// A signer is called for each token that is made, by many goroutines at once and without a
+// context: it needs a time limit of its own. It gets the SHA-256 digest, or, with EdDSA or if it is a
+// [crypto.MessageSigner], the message; and with PS256 *rsa.PSSOptions. Its answer is verified before it is
+// used. A key file never holds a signer, only the public half.
+func Import(alg Algorithm, key any, d Dates) (*Key, error) {
+	k, err := keyset.Import(keyset.Algorithm(alg), key, keyset.Dates(d))
+	return (*Key)(k), err
+}
+
+// ParsePublicSet reads the JWK Set of somebody else's public signature keys.
+// Give the keys to NewRing to verify with them.
+//
+// Keys that are of no use here are left out (RFC 7517, Section 5):
+//
+//   - with an unknown kty, alg or crv, or with a use or key_ops other than
+//     verifying;
+//   - without a kid, or with one that is longer than 128 characters or has
+//     others than A-Z, a-z, 0-9, - and _;
+//   - with numbers that are malformed, weak, or worthless, as a point of small
+//     order or a prime RSA modulus is: see the package comment and [Import].
+//
+// An alg that is missing or empty is taken from the curve, and never for RSA,
+// where it is ambiguous. Ed25519 (RFC 9864) is read as EdDSA.
+//
+// The whole set is refused if it is not strict JSON, has an element that is not
+// an object, a private or symmetric key, the same kid twice, or more than 100
+// keys. If it is in order and no key of it can be used, as of {"keys":[]}, the
+// error is [ErrUnknownKey] and says why the first key is left out, as those of
+// [RemoteConfig].Report do.
+//
+// A new RSA modulus takes 3 milliseconds for 2048 bits and 150 for 8192.
+func ParsePublicSet(data []byte) ([]*Key, error) {
+	all, err := keyset.ParsePublicSet(data)
+	return outer(all), err
+}
+
+func outer(all []*keyset.Key) (keys []*Key) {
+	for _, k := range all {
+		keys = append(keys, (*Key)(k))
 	}
-	return ""
+	return keys
+}
+
+func inner(all []*Key) (keys []*keyset.Key) {
+	for _, k := range all {
+		keys = append(keys, (*keyset.Key)(k))
+	}
+	return keys
+}
+
+// Set is the content of a key file: keys in the order in which they were added,
+// what is remembered of those that were pruned, the policy that they follow, and
+// the generation, which each change of the file raises. It is immutable:
+// package rotation changes key files.
+type Set keyset.Set
+
+func (s *Set) inner() *keyset.Set { return (*keyset.Set)(s) }
+
+// Keys returns the keys in the order of the file, whatever their state.
+func (s *Set) Keys() []*Key { return outer(s.inner().Keys()) }
+
+// Policy returns the policy of the set, with the defaults in place of zeros; the
+// zero Policy if the keys come from no file.
+func (s *Set) Policy() Policy { return Policy(s.inner().Policy()) }
+
+// Generation is how often the file was written. A Ring refuses to go back.
+func (s *Set) Generation() int64 { return s.inner().Generation() }
+
+// PublicSet returns the JWK Set (RFC 7517, Section 5) that verifiers need at the
+// time now: the public halves of the signature keys that are pending, active or
+// retiring. It never holds a symmetric key, nor one that encrypts.
+func (s *Set) PublicSet(now time.Time) ([]byte, error) { return s.inner().PublicSet(now) }
+
+// Ring returns a ring of these keys that goes by their policy. It does not follow
+// a file.
+func (s *Set) Ring() (*Ring, error) {
+	r := new(Ring)
+	return r, r.install(s.inner(), nil)
 }
 
 // Why there is no key, or why a token is refused. Clients get the same answer for
 // all of them except ErrUnavailable, which means that nobody could decide.
 var (
-	ErrUnknownKey  = errors.New("keys: no key with this ID")
-	ErrKeyExpired  = errors.New("keys: the key has expired")
-	ErrKeyRevoked  = errors.New("keys: the key was revoked")
-	ErrNoActiveKey = errors.New("keys: no active key")
-	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; run: keygen rotate --use enc")
+	ErrUnknownKey  = keyset.ErrUnknownKey  // no key has this ID
+	ErrKeyExpired  = keyset.ErrKeyExpired  // the key verifies no more
+	ErrKeyRevoked  = keyset.ErrKeyRevoked  // the key is not to be trusted
+	ErrNoActiveKey = keyset.ErrNoActiveKey // no key signs, or encrypts
+	ErrExhausted   = keyset.ErrExhausted   // an encryption key is used up
 	ErrUnavailable = errors.New("keys: key set unavailable")
-	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
 )
-
-// errWrongKey is a mistake of the program, or a token that names a key for another
-// purpose.
-var errWrongKey = errors.New("keys: wrong use for this key")
 
 // What is wrong with a key file, beside the errors of package io/fs.
 var (
-	ErrUnsafeFile  = errors.New("keys: key file is not safe")  // wrong owner or mode
-	ErrInvalidFile = errors.New("keys: key file is not valid") // truncated, corrupt, encrypted under something else, or keys that are refused
-	ErrLocked      = errors.New("keys: another process is changing the key file")
+	ErrUnsafeFile  = keyset.ErrUnsafeFile  // wrong owner or mode
+	ErrInvalidFile = keyset.ErrInvalidFile // truncated, corrupt, encrypted under something else, or keys that are refused
+	ErrLocked      = keyset.ErrLocked      // another process is changing the file
 )
-
-// maxSeals is how many tokens one Direct key may encrypt: half of what NIST SP 800-38D,
-// Section 8.3, allows for random nonces. A Ring counts within its process alone.
-const maxSeals = 1 << 31
-
-// jwksMaxAge is how long caches may keep the public key set that Ring.Handler serves.
-// A key must be published for longer than that before it signs.
-const jwksMaxAge = 10 * time.Minute

@@ -12,29 +12,30 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // The process, or its machine, stood still for longer than the grace, and Watch with it. The first token afterwards
 // makes the ring look, and it goes by what it finds.
 func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
-	for name, change := range map[string]func(t *testing.T, f keys.File, id string){
-		"unchanged": func(*testing.T, keys.File, string) {},
-		"revoked": func(t *testing.T, f keys.File, id string) {
-			require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error {
-				return errors.Join(s.Revoke(id, time.Now(), ""), s.Add(generate(t, keys.EdDSA)))
+	for name, change := range map[string]func(t *testing.T, f keyset.File, id string){
+		"unchanged": func(*testing.T, keyset.File, string) {},
+		"revoked": func(t *testing.T, f keyset.File, id string) {
+			require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error {
+				return errors.Join(s.Revoke(id, time.Now(), ""), s.Add(generate(t, keyset.EdDSA)))
 			}))
 		},
-		"missing": func(t *testing.T, f keys.File, _ string) { require.NoError(t, os.Remove(f.Path)) },
+		"missing": func(t *testing.T, f keyset.File, _ string) { require.NoError(t, os.Remove(f.Path)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				stood := time.Duration(0)
 				clock := func() time.Time { return time.Now().Add(stood) }
-				k, enc := generate(t, keys.EdDSA), generate(t, keys.Direct)
+				k, enc := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
 				f := place(t, filepath.Join(t.TempDir(), "keys.json"), newSet(t, k, enc), 1)
 				f.Now = clock
-				r, err := keys.OpenRing(f)
+				r, err := keys.OpenRing(keys.File(f))
 				require.NoError(t, err)
 				w := watch(t, r, time.Minute)
 				defer w.stop(t)
@@ -66,7 +67,7 @@ func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 // A missing file is looked for at a bounded rate, however many tokens are to be made.
 func TestLateLooksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := openRing(t, generate(t, keys.EdDSA))
+		r := openRing(t, generate(t, keyset.EdDSA))
 		later := time.Now().Add(2 * time.Hour)
 		keys.SetClock(r, func() time.Time { return later })
 		w := watch(t, r, time.Minute)
@@ -91,21 +92,21 @@ func TestLateLooksAreBounded(t *testing.T) {
 // Health looks as signing does, before it says anything.
 func TestHealthAfterAStandstill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := openRing(t, generate(t, keys.EdDSA))
+		r := openRing(t, generate(t, keyset.EdDSA))
 		w := watch(t, r, time.Minute)
 		defer w.stop(t)
-		require.NoError(t, keys.File{Path: r.Path()}.Update(t.Context(), addOne(t)))
+		require.NoError(t, keyset.File{Path: r.Path()}.Update(t.Context(), addOne(t)))
 		require.EqualValues(t, 2, r.Health(time.Now().Add(2*time.Hour)).Generation)
 	})
 }
 
 // The clock is behind that of the machine that made the file.
 func TestClockBehindAFreshKey(t *testing.T) {
-	k, enc := generate(t, keys.ES256, life(0)), generate(t, keys.Direct, life(0))
-	r := openRing(t, enc, k, generate(t, keys.ES256, life(2)))
+	k, enc := generate(t, keyset.ES256, life(0)), generate(t, keyset.Direct, life(0))
+	r := openRing(t, enc, k, generate(t, keyset.ES256, life(2)))
 	for _, now := range []time.Time{at(-3), at(0)} {
 		_, err := r.Signer(now)
-		require.ErrorIs(t, err, keys.ErrNoActiveKey)
+		require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 		require.ErrorContains(t, err, "key "+k.ID()+" does from "+at(1).Format(time.RFC3339)+" on; set the clock if it is behind")
 		require.ErrorContains(t, err, "this clock says "+now.Format(time.RFC3339))
 	}
@@ -115,23 +116,23 @@ func TestClockBehindAFreshKey(t *testing.T) {
 	require.ErrorContains(t, err, "no active key that encrypts; run: keygen check, and keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
 
 	// Of no use to set the clock by: keys that encrypt, that were withdrawn before their time, or of which there is the public half alone.
-	withdrawn := keys.Dates{PublishAt: at(0), SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(5)}
-	external, err := keys.Import(keys.ES256, generate(t, keys.ES256).Public(), life(0))
+	withdrawn := keyset.Dates{PublishAt: at(0), SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(5)}
+	external, err := keyset.Import(keyset.ES256, generate(t, keyset.ES256).Public(), life(0))
 	require.NoError(t, err)
-	r = newRing(t, enc, generate(t, keys.ES256, withdrawn), external)
+	r = newRing(t, enc, generate(t, keyset.ES256, withdrawn), external)
 	_, err = r.Signer(at(0))
 	require.ErrorContains(t, err, "no active key that signs; run: keygen check")
 }
 
 // Editors, shells and copies change the white space at the end of a file, and how its lines end.
 func TestWhiteSpaceAtTheEndDoesNotCount(t *testing.T) {
-	k := generate(t, keys.EdDSA)
-	for _, f := range []keys.File{{}, {Key: random(32)}, {Passphrase: []byte("correct horse battery")}} {
+	k := generate(t, keyset.EdDSA)
+	for _, f := range []keyset.File{{}, {Key: random(32)}, {Passphrase: []byte("correct horse battery")}} {
 		f.Path = filepath.Join(t.TempDir(), "keys.json")
 		require.NoError(t, f.Create(t.Context(), newSet(t, k)))
 		good, err := os.ReadFile(f.Path)
 		require.NoError(t, err)
-		r, err := keys.OpenRing(f)
+		r, err := keys.OpenRing(keys.File(f))
 		require.NoError(t, err)
 		bare := good[:len(good)-1]
 		for _, end := range []string{"", "\n", "\r\n", "\n\n\n", " ", "\t\n "} {
@@ -141,26 +142,26 @@ func TestWhiteSpaceAtTheEndDoesNotCount(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, f.Key != nil || f.Passphrase != nil, locked)
 			if f.Passphrase == nil { // which takes long
-				require.NoError(t, f.Update(t.Context(), func(*keys.Set) error { return nil }))
+				require.NoError(t, f.Update(t.Context(), func(*keyset.Set) error { return nil }))
 			}
 		}
 		for _, end := range []string{"x", "\x00", "\v", "\u00a0"} {
 			require.NoError(t, os.WriteFile(f.Path, append(bare[:len(bare):len(bare)], end...), 0o600))
-			require.ErrorIs(t, r.Reload(), keys.ErrInvalidFile, "%q", end)
+			require.ErrorIs(t, r.Reload(), keyset.ErrInvalidFile, "%q", end)
 		}
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
-	f := keys.File{Path: path}
+	f := keyset.File{Path: path}
 	require.NoError(t, f.Create(t.Context(), newSet(t, k)))
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
-	r, err := keys.OpenRing(f)
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, crlf(good), 0o600))
 	require.NoError(t, r.Reload(), "an editor of Windows")
 	require.NoError(t, os.WriteFile(path, crlf(good[:len(good)/2]), 0o600))
 	err = r.Reload()
-	require.ErrorIs(t, err, keys.ErrInvalidFile)
+	require.ErrorIs(t, err, keyset.ErrInvalidFile)
 	require.ErrorContains(t, err, "restart only if that is not the latest version")
 	require.NoError(t, os.WriteFile(path, good, 0o600))
 	require.NoError(t, r.Reload(), "as it says, no restart")
@@ -184,7 +185,7 @@ func crlf(text []byte) (out []byte) {
 
 // A health check is read by people and programs: errors are texts there.
 func TestHealthAsJSON(t *testing.T) {
-	sig := generate(t, keys.ES256, life(0))
+	sig := generate(t, keyset.ES256, life(0))
 	r := openRing(t, sig)
 	keys.SetClock(r, func() time.Time { return at(3).In(time.FixedZone("", 3600)) })
 	require.NoError(t, r.Reload())
@@ -192,7 +193,7 @@ func TestHealthAsJSON(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"generation":1,"seen_at":"`+at(3).Format(time.RFC3339)+`","signer":"`+sig.ID()+`","sealer":"","sealed":0,
 		"problems":["keys: key `+sig.ID()+` (sig) should have been replaced at `+at(3).Format(time.RFC3339)+`, and goes on in its grace until `+at(4).Format(time.RFC3339)+`; run: keygen rotate"]}`, string(text))
-	text, err = json.Marshal(newRing(t, generate(t, keys.EdDSA)).Health(at(1)))
+	text, err = json.Marshal(newRing(t, generate(t, keyset.EdDSA)).Health(at(1)))
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"problems":[]`)
 	require.NotContains(t, string(text), "seen_at")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -38,15 +39,15 @@ func TestKeyFileMountedAlone(t *testing.T) {
 	}
 	dir := t.TempDir()
 	outside, mounted := filepath.Join(dir, "outside.json"), filepath.Join(dir, "keys.json")
-	require.NoError(t, keys.File{Path: outside}.Create(t.Context(), newSet(t, generate(t, keys.EdDSA))))
+	require.NoError(t, keyset.File{Path: outside}.Create(t.Context(), newSet(t, generate(t, keyset.EdDSA))))
 	require.NoError(t, os.WriteFile(mounted, nil, 0o600))
 	if err := syscall.Mount(outside, mounted, "", syscall.MS_BIND, ""); err != nil {
 		t.Skipf("this system does not let the test mount: %v", err)
 	}
-	f := keys.File{Path: mounted}
-	r, err := keys.OpenRing(f)
+	f := keyset.File{Path: mounted}
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: outside}.Update(t.Context(), addOne(t)))
+	require.NoError(t, keyset.File{Path: outside}.Update(t.Context(), addOne(t)))
 	require.NoError(t, r.Reload())
 	require.Len(t, r.Keys(), 1, "the container keeps the old file")
 	text, err := json.Marshal(r.Health(t0))
@@ -54,13 +55,13 @@ func TestKeyFileMountedAlone(t *testing.T) {
 	require.Contains(t, string(text), "is mounted as a single file, so that this process keeps the one that was there at its start")
 
 	err = f.Update(t.Context(), addOne(t))
-	require.ErrorIs(t, err, keys.ErrUnsafeFile)
+	require.ErrorIs(t, err, keyset.ErrUnsafeFile)
 	require.ErrorContains(t, err, "can't be replaced; mount the directory that it is in")
-	require.ErrorContains(t, f.Protect(t.Context(), keys.File{Passphrase: []byte("correct horse battery")}), "mount the directory")
+	require.ErrorContains(t, f.Protect(t.Context(), keyset.File{Passphrase: []byte("correct horse battery")}), "mount the directory")
 	require.NoFileExists(t, mounted+".lock")
 	_, err = os.Lstat(mounted + ".bak")
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.NoError(t, r.Replace(generate(t, keys.EdDSA)))
+	require.NoError(t, replace(r, generate(t, keyset.EdDSA)))
 	require.Empty(t, r.Health(t0).Problems, "these come from no file")
 	require.NoError(t, syscall.Unmount(mounted, 0))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
@@ -25,7 +26,7 @@ type sighting struct {
 
 // OpenRing returns a ring of the keys in a key file. Call Watch to follow its changes.
 func OpenRing(f File) (*Ring, error) {
-	r := &Ring{file: f, clock: f.Now}
+	r := &Ring{file: keyset.File(f)}
 	if err := r.Reload(); err != nil {
 		return nil, err
 	}
@@ -48,21 +49,21 @@ func (r *Ring) Reload() error {
 
 // reload does what Reload does. The caller holds r.mu.
 func (r *Ring) reload() error {
-	s, info, err := r.file.read()
+	s, info, err := r.file.Open()
 	if errors.Is(err, fs.ErrNotExist) && r.load().info != nil {
-		return fmt.Errorf("keys: the key file %s is gone; restore it%s; instances need a restart only if that is not the latest version; a new file would log everybody out: %w", r.file.Path, r.file.suchAs(), fs.ErrNotExist)
+		return fmt.Errorf("keys: the key file %s is gone; restore it%s; instances need a restart only if that is not the latest version; a new file would log everybody out: %w", r.file.Path, r.file.SuchAs(), fs.ErrNotExist)
 	}
 	if err != nil {
 		return err
 	}
-	digest, err := s.digest()
+	digest, err := s.Digest()
 	if err == nil {
 		err = r.past.accepts(s, digest)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s %w", ErrInvalidFile, r.file.Path, err)
 	}
-	if err := r.install(s, s.Policy(), info); err != nil {
+	if err := r.install(s, info); err != nil {
 		return err
 	}
 	r.past.remember(s, digest)
@@ -71,16 +72,17 @@ func (r *Ring) reload() error {
 }
 
 // accepts refuses a file that goes back behind what was in force.
-func (h *history) accepts(s *Set, digest [sha256.Size]byte) error {
-	switch {
-	case s.generation < h.generation:
-		return fmt.Errorf("has generation %d, and %d is in force; restart if you want to go back", s.generation, h.generation)
-	case s.generation == h.generation && digest != h.digest:
-		return fmt.Errorf("has generation %d, which is in force with other content: a backup was restored and then changed, or two write without a common lock; restore the later file, or restart if this is the right one", s.generation)
+func (h *history) accepts(s *keyset.Set, digest [sha256.Size]byte) error {
+	switch n := s.Generation(); {
+	case n < h.generation:
+		return fmt.Errorf("has generation %d, and %d is in force; restart if you want to go back", n, h.generation)
+	case n == h.generation && digest != h.digest:
+		return fmt.Errorf("has generation %d, which is in force with other content: a backup was restored and then changed, "+
+			"or two write without a common lock; restore the later file, or restart if this is the right one", n)
 	}
-	for _, k := range slices.Concat(s.keys, s.pruned) {
-		if h.revoked[k.id] && k.revoked == nil {
-			return fmt.Errorf("goes back behind the revocation of key %s; restore a later one, or restart if you want to go back", k.id)
+	for _, k := range slices.Concat(s.Keys(), s.Pruned()) {
+		if h.revoked[k.ID()] && !k.IsRevoked() {
+			return fmt.Errorf("goes back behind the revocation of key %s; restore a later one, or restart if you want to go back", k.ID())
 		}
 	}
 	return nil
@@ -133,7 +135,7 @@ type forcedLook struct {
 // reloadFor looks for a key that is not known in a file that may have changed. It
 // is bounded, since everybody can invent key IDs. A file system that hangs holds one look, and whoever waits for it
 // goes when ctx ends.
-func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *Key {
+func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *keyset.Key {
 	if done := r.look(kid, now); done != nil {
 		select {
 		case <-done:
@@ -258,20 +260,14 @@ func (r *Ring) seen(s *snapshot, now time.Time) error {
 	if w == nil || w.every == 0 || s.info == nil {
 		return nil
 	}
+	p := s.set.Policy()
 	// What was read may have been replaced elsewhere for as long as the distribution lag. The next look may be far off.
-	since, grace := w.at, max(s.policy.Grace-s.policy.DistributionLag, 2*w.every)
-	if w.failed == nil {
-		since = latest(w.at, w.begun) // nobody has looked in between
+	since, grace := w.at, max(p.Grace-p.DistributionLag, 2*w.every)
+	if w.failed == nil && w.begun.After(w.at) {
+		since = w.begun // nobody has looked in between
 	}
 	if now.Before(since.Add(grace)) {
 		return nil
 	}
 	return fmt.Errorf("%w: the key file could not be read since %s, longer than grace - distribution_lag = %s: nothing is signed or encrypted until it can; tokens are still verified", ErrUnavailable, w.at.UTC().Format(time.RFC3339), span.Format(grace))
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

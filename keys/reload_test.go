@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -11,16 +12,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 func TestReload(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.Direct)
+	a, b := generate(t, keyset.ES256), generate(t, keyset.Direct)
 	path := create(t, a)
 	r, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
 	require.Len(t, r.Keys(), 1)
-	require.NoError(t, keys.File{Path: path}.Update(t.Context(), func(s *keys.Set) error { return s.Add(b) }))
+	require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.Add(b) }))
 	require.Len(t, r.Keys(), 1)
 	require.NoError(t, r.Reload())
 	require.Len(t, r.Keys(), 2)
@@ -28,12 +30,14 @@ func TestReload(t *testing.T) {
 
 // Whatever is wrong with the new file, all the old keys stay.
 func TestReloadIsWholeOrNothing(t *testing.T) {
-	sig := generate(t, keys.ES256)
-	enc := generate(t, keys.Direct)
+	sig := generate(t, keyset.ES256)
+	enc := generate(t, keyset.Direct)
 	path := create(t, sig, enc)
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
-	exchanged := strings.ReplaceAll(unsummed(t, good), member(t, private(t, enc), "k"), b64(random(32)))
+	secret := regexp.MustCompile(`"k": "([A-Za-z0-9_-]+)"`).FindSubmatch(good)
+	require.NotNil(t, secret)
+	exchanged := strings.ReplaceAll(unsummed(t, good), string(secret[1]), b64(random(32)))
 	later := strings.Replace(exchanged, `"generation": 1`, `"generation": 2`, 1)
 	tests := []struct {
 		name, text string
@@ -71,7 +75,7 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 
 // A restored backup would bring revoked keys back to life.
 func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
-	path := create(t, generate(t, keys.ES256))
+	path := create(t, generate(t, keyset.ES256))
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
 	r, err := keys.OpenRing(keys.File{Path: revoke(t, path)})
@@ -79,16 +83,16 @@ func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, old, 0o600))
 	require.ErrorContains(t, r.Reload(), "has generation 1, and 2 is in force")
 	_, err = r.Signer(t0)
-	require.ErrorIs(t, err, keys.ErrNoActiveKey)
+	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 }
 
 // A backup was restored, and then changed: its generation is no later one. How the file is laid out makes no difference.
 func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
-	f := keys.File{Path: create(t, a)}
-	add := func(k *keys.Key) func(*keys.Set) error { return func(s *keys.Set) error { return s.Add(k) } }
+	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
+	f := keyset.File{Path: create(t, a)}
+	add := func(k *keyset.Key) func(*keyset.Set) error { return func(s *keyset.Set) error { return s.Add(k) } }
 	require.NoError(t, f.Update(t.Context(), add(b)))
-	r, err := keys.OpenRing(f)
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	good, err := os.ReadFile(f.Path)
 	require.NoError(t, err)
@@ -96,36 +100,36 @@ func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	require.NoError(t, r.Reload())
 
 	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
-	require.NoError(t, f.Update(t.Context(), add(generate(t, keys.EdDSA))))
+	require.NoError(t, f.Update(t.Context(), add(generate(t, keyset.EdDSA))))
 	err = r.Reload()
-	require.ErrorIs(t, err, keys.ErrInvalidFile)
+	require.ErrorIs(t, err, keyset.ErrInvalidFile)
 	require.ErrorContains(t, err, "has generation 2, which is in force with other content")
 	_, err = r.Key(t.Context(), b.ID(), t0)
 	require.NoError(t, err)
-	again, err := keys.OpenRing(f)
+	again, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	require.Len(t, again.Keys(), 2)
 }
 
 // What a ring knows of its file outlives other keys that are put in its place for a while.
 func TestReplaceForgetsNothing(t *testing.T) {
-	for _, alg := range []keys.Algorithm{keys.Direct, keys.A256KW} {
+	for _, alg := range []keyset.Algorithm{keyset.Direct, keyset.A256KW} {
 		t.Run(string(alg), func(t *testing.T) { replaceForgetsNothing(t, alg) })
 	}
 }
 
-func replaceForgetsNothing(t *testing.T, alg keys.Algorithm) {
-	path := create(t, generate(t, keys.ES256), generate(t, alg))
+func replaceForgetsNothing(t *testing.T, alg keyset.Algorithm) {
+	path := create(t, generate(t, keyset.ES256), generate(t, alg))
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
-	f := keys.File{Path: path}
-	require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(s.Keys()[0].ID(), t0, "") }))
-	r, err := keys.OpenRing(f)
+	f := keyset.File{Path: path}
+	require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error { return s.Revoke(s.Keys()[0].ID(), t0, "") }))
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	now, err := r.Sealer(t0)
 	require.NoError(t, err)
-	keys.SetUses(now, 5)
-	require.NoError(t, r.Replace(generate(t, keys.ES256)))
+	keys.SetUses(r, now.ID(), 5)
+	require.NoError(t, replace(r, generate(t, keyset.ES256)))
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, old, 0o600))
@@ -139,51 +143,51 @@ func replaceForgetsNothing(t *testing.T, alg keys.Algorithm) {
 }
 
 func TestReloadKeepsTheCount(t *testing.T) {
-	k := generate(t, keys.Direct)
+	k := generate(t, keyset.Direct)
 	path := create(t, k)
 	r, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
 	before, err := r.Sealer(t0)
 	require.NoError(t, err)
-	keys.SetUses(before, keys.MaxSeals-1)
+	keys.SetUses(r, before.ID(), keyset.MaxSeals-1)
 	require.NoError(t, r.Reload())
 	after, err := r.Sealer(t0)
 	require.NoError(t, err)
 	_, err = after.Seal([]byte("x"), "")
 	require.NoError(t, err)
 	_, err = after.Seal([]byte("x"), "")
-	require.ErrorIs(t, err, keys.ErrExhausted)
+	require.ErrorIs(t, err, keyset.ErrExhausted)
 	_, err = before.Seal([]byte("x"), "")
-	require.ErrorIs(t, err, keys.ErrExhausted, "who still has the old key counts too")
+	require.ErrorIs(t, err, keyset.ErrExhausted, "who still has the old key counts too")
 }
 
 // A restored backup is refused while the newer file is in force, and by a new ring accepted.
 func TestReloadRefusesTheKeptFile(t *testing.T) {
-	a, b := generate(t, keys.EdDSA), generate(t, keys.EdDSA)
-	f := keys.File{Path: create(t, a)}
-	require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Add(b) }))
-	r, err := keys.OpenRing(f)
+	a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
+	f := keyset.File{Path: create(t, a)}
+	require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error { return s.Add(b) }))
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	require.NoError(t, r.Reload(), "the same generation")
 	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
 	err = r.Reload()
-	require.ErrorIs(t, err, keys.ErrInvalidFile)
+	require.ErrorIs(t, err, keyset.ErrInvalidFile)
 	require.ErrorContains(t, err, "has generation 1, and 2 is in force; restart if you want to go back")
 	require.Len(t, r.Keys(), 2)
 	h := r.Health(t0)
 	require.EqualValues(t, 2, h.Generation)
 	require.Len(t, h.Problems, 1)
-	require.ErrorIs(t, h.Problems[0], keys.ErrInvalidFile)
-	again, err := keys.OpenRing(f)
+	require.ErrorIs(t, h.Problems[0], keyset.ErrInvalidFile)
+	again, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	require.Len(t, again.Keys(), 1)
 }
 
 // The count of tokens survives whatever else changes in the file.
 func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
-	k := generate(t, keys.Direct, keys.Dates{SignUntil: at(9)})
-	f := keys.File{Path: create(t, k)}
-	r, err := keys.OpenRing(f)
+	k := generate(t, keyset.Direct, keyset.Dates{SignUntil: at(9)})
+	f := keyset.File{Path: create(t, k)}
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	for i := range 4 {
 		sealer, err := r.Sealer(at(0))
@@ -191,8 +195,8 @@ func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
 		require.EqualValues(t, i, sealer.Uses())
 		_, err = sealer.Seal([]byte("x"), "")
 		require.NoError(t, err)
-		require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error {
-			return s.SetDates(k.ID(), keys.Dates{SignUntil: at(10 + i)}, at(0))
+		require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error {
+			return s.SetDates(k.ID(), keyset.Dates{SignUntil: at(10 + i)}, at(0))
 		}))
 		require.NoError(t, r.Reload())
 	}
@@ -202,14 +206,14 @@ func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
 
 // A token of another instance that was faster to read the new file.
 func TestUnknownKeyReloads(t *testing.T) {
-	for _, f := range []keys.File{{}, {Key: random(32)}} {
+	for _, f := range []keyset.File{{}, {Key: random(32)}} {
 		f = rich(t, f)
-		r, err := keys.OpenRing(f)
+		r, err := keys.OpenRing(keys.File(f))
 		require.NoError(t, err)
-		k := generate(t, keys.EdDSA)
+		k := generate(t, keyset.EdDSA)
 		_, err = r.Key(t.Context(), k.ID(), t0)
-		require.ErrorIs(t, err, keys.ErrUnknownKey)
-		require.NoError(t, f.Update(t.Context(), func(s *keys.Set) error { return s.Add(k) }))
+		require.ErrorIs(t, err, keyset.ErrUnknownKey)
+		require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error { return s.Add(k) }))
 		got, err := r.Key(t.Context(), k.ID(), t0)
 		require.NoError(t, err)
 		require.Equal(t, k.ID(), got.ID())
@@ -219,21 +223,21 @@ func TestUnknownKeyReloads(t *testing.T) {
 
 // publisher adds keys to a file, one by one, and asks a ring for the newest.
 type publisher struct {
-	f keys.File
+	f keyset.File
 	r *keys.Ring
 }
 
 func newPublisher(t testing.TB) *publisher {
-	f := keys.File{Path: create(t, generate(t, keys.HS256))}
-	r, err := keys.OpenRing(f)
+	f := keyset.File{Path: create(t, generate(t, keyset.HS256))}
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	return &publisher{f, r}
 }
 
 func (p *publisher) add(t testing.TB) (id string) {
 	t.Helper()
-	k := generate(t, keys.HS256)
-	require.NoError(t, p.f.Update(t.Context(), func(s *keys.Set) error { return s.Add(k) }))
+	k := generate(t, keyset.HS256)
+	require.NoError(t, p.f.Update(t.Context(), func(s *keyset.Set) error { return s.Add(k) }))
 	return k.ID()
 }
 
@@ -241,7 +245,7 @@ func (p *publisher) finds(t testing.TB, id string, now time.Time) bool {
 	t.Helper()
 	k, err := p.r.Key(t.Context(), id, now)
 	if err != nil {
-		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 		return false
 	}
 	require.Equal(t, id, k.ID())
@@ -294,13 +298,13 @@ func TestUnknownKeyReadsNoUnchangedFile(t *testing.T) {
 
 // Keys that are known, in whatever state, are no reason to look.
 func TestKnownKeyDoesNotReload(t *testing.T) {
-	expired, staged, live := generate(t, keys.EdDSA, full()), generate(t, keys.EdDSA, keys.Dates{PublishAt: at(100), SignFrom: at(100)}), generate(t, keys.EdDSA)
-	p := &publisher{f: keys.File{Path: create(t, expired, staged, live)}}
+	expired, staged, live := generate(t, keyset.EdDSA, full()), generate(t, keyset.EdDSA, keyset.Dates{PublishAt: at(100), SignFrom: at(100)}), generate(t, keyset.EdDSA)
+	p := &publisher{f: keyset.File{Path: create(t, expired, staged, live)}}
 	var err error
-	p.r, err = keys.OpenRing(p.f)
+	p.r, err = keys.OpenRing(keys.File(p.f))
 	require.NoError(t, err)
 	p.add(t)
-	for id, want := range map[string]error{expired.ID(): keys.ErrKeyExpired, staged.ID(): keys.ErrUnknownKey, live.ID(): nil} {
+	for id, want := range map[string]error{expired.ID(): keyset.ErrKeyExpired, staged.ID(): keyset.ErrUnknownKey, live.ID(): nil} {
 		_, err := p.r.Key(t.Context(), id, at(9))
 		require.ErrorIs(t, err, want)
 	}
@@ -349,7 +353,7 @@ func TestUnknownKeyAndBrokenFile(t *testing.T) {
 			require.ErrorContains(t, h.Problems[0], "keys: the key file could not be read again; generation 1 stays in force: keys: ")
 			require.Equal(t, now.Add(-time.Hour), h.SeenAt)
 			require.NotEmpty(t, h.Signer, "nobody watches: it signs on")
-			require.NotEmpty(t, newest(t, p.r, keys.Signature, now.Add(1000*time.Hour)))
+			require.NotEmpty(t, newest(t, p.r, keyset.Signature, now.Add(1000*time.Hour)))
 
 			require.NoError(t, os.WriteFile(p.f.Path, good, 0o600))
 			require.NoError(t, os.Chmod(p.f.Path, 0o600))
@@ -365,8 +369,8 @@ func TestUnknownKeyAndBrokenFile(t *testing.T) {
 // Keys that Replace has taken out don't come back because somebody names one.
 func TestUnknownKeyAfterReplace(t *testing.T) {
 	p := newPublisher(t)
-	old, other := p.r.Keys()[0].ID(), generate(t, keys.EdDSA)
-	require.NoError(t, p.r.Replace(other))
+	old, other := p.r.Keys()[0].ID(), generate(t, keyset.EdDSA)
+	require.NoError(t, replace(p.r, other))
 	for i := range 10 {
 		require.False(t, p.finds(t, old, t0.Add(time.Duration(i)*time.Hour)))
 	}
@@ -395,7 +399,7 @@ func TestUnknownKeyWaitsNoLongerThanItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := p.r.Key(ctx, id, t0)
-		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	}
 	release()
 	require.True(t, p.finds(t, id, t0), "the look that was under way")

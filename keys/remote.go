@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
@@ -22,14 +23,14 @@ const (
 	defaultMaxAge  = 24 * time.Hour
 	minMaxAge      = time.Minute
 
-	defaultRefresh = jwksMaxAge       // if the answer does not say how long it is good
-	minRefresh     = time.Minute      // however short the answer says
-	maxRefresh     = time.Hour        // however long it says
-	maxStale       = time.Minute      // for so long after that the old set is used while the new one is being fetched
-	maxDisorder    = time.Minute      // callers that read the clock earlier may come later, by less than that
-	outageOver     = 2 * time.Minute  // after a fetch that failed; until then nobody waits for the next one
-	fetchEvery     = 30 * time.Second // on average, whatever the reason and the outcome
-	fetchBurst     = 2                // at once
+	defaultRefresh = keyset.JWKSMaxAge // if the answer does not say how long it is good
+	minRefresh     = time.Minute       // however short the answer says
+	maxRefresh     = time.Hour         // however long it says
+	maxStale       = time.Minute       // for so long after that the old set is used while the new one is being fetched
+	maxDisorder    = time.Minute       // callers that read the clock earlier may come later, by less than that
+	outageOver     = 2 * time.Minute   // after a fetch that failed; until then nobody waits for the next one
+	fetchEvery     = 30 * time.Second  // on average, whatever the reason and the outcome
+	fetchBurst     = 2                 // at once
 )
 
 // RemoteConfig says where a key set is fetched from.
@@ -97,8 +98,8 @@ type Remote struct {
 }
 
 type remoteSet struct {
-	keys      map[string]*Key
-	leftOut   []*leftOutError
+	keys      map[string]*keyset.Key
+	leftOut   []error // for each key that is left out
 	fetched   time.Time
 	refreshAt time.Time
 }
@@ -217,7 +218,7 @@ func (r *Remote) find(kid string, now time.Time) (*Key, *remoteSet) {
 	if set == nil || !now.Before(set.fetched.Add(r.cfg.MaxAge)) {
 		return nil, nil
 	}
-	return set.keys[kid], set
+	return (*Key)(set.keys[kid]), set
 }
 
 // start returns the fetch that is under way, a new one, or nil when it is too
@@ -269,7 +270,7 @@ func (r *Remote) run(f *fetch, now time.Time, force bool) {
 // of the set before it for the same reason.
 func (s *remoteSet) news(before *remoteSet) (all []error) {
 	for _, e := range s.leftOut {
-		known := func(old *leftOutError) bool { return old.Error() == e.Error() }
+		known := func(old error) bool { return old.Error() == e.Error() }
 		if before == nil || !slices.ContainsFunc(before.leftOut, known) {
 			all = append(all, fmt.Errorf("keys: fetch key set: %w", e))
 		}

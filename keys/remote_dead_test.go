@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -105,7 +106,7 @@ func TestRemoteNeverUsesTheConnectionOfAFailedFetchAgain(t *testing.T) {
 }
 
 func testDeadConnection(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper, path string) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	ring := newRing(t, k)
 	var proxy *swallower
 	var hits atomic.Int64

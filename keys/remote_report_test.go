@@ -1,9 +1,12 @@
 package keys_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -35,7 +39,7 @@ func overTheNet(t testing.TB, url string, handler http.HandlerFunc, edit func(*k
 // Who runs a service hears of a key that its issuer publishes in vain: once, and
 // again if the reason is another one.
 func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	entry := keyText(t, get(newRing(t, k).Handler(), nil).Body.String())
 	body := ""
 	serve := func(keys ...string) { body = `{"keys":[` + strings.Join(append(keys, entry), ",") + `]}` }
@@ -55,7 +59,7 @@ func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 		t.Helper()
 		reports = nil
 		_, err := r.Key(t.Context(), "invented", t0.Add(time.Duration(n)*time.Minute))
-		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 		require.Equal(t, n, fetches)
 		keys.Settle(r)
 		return reports
@@ -78,7 +82,7 @@ func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 // A clock that was ahead while the set was fetched must not let a key that was
 // revoked since then pass until the clock gets there.
 func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	for _, ahead := range []time.Duration{2 * time.Minute, time.Hour, 30 * 24 * time.Hour} {
 		ring, status := newRing(t, a, b), http.StatusOK
 		r := overTheNet(t, "https://a.example", func(w http.ResponseWriter, req *http.Request) {
@@ -92,7 +96,7 @@ func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
 		require.NoError(t, err)
 		ring = newRing(t, b) // a was revoked, and the clock was set right
 		_, err = r.Key(t.Context(), a.ID(), t0)
-		require.ErrorIs(t, err, keys.ErrUnknownKey, ahead)
+		require.ErrorIs(t, err, keyset.ErrUnknownKey, ahead)
 		_, err = r.Key(t.Context(), b.ID(), t0)
 		require.NoError(t, err)
 
@@ -112,7 +116,7 @@ func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
 // A fetch that failed while the clock was ahead was not a moment ago: who asks
 // once the clock is right waits for the next one.
 func TestRemoteThatFailedByAClockThatWasAhead(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP)
 	r := newRemote(t, s, nil)
 	_, err := r.Key(t.Context(), a.ID(), t0)
@@ -123,12 +127,12 @@ func TestRemoteThatFailedByAClockThatWasAhead(t *testing.T) {
 	keys.Settle(r)
 	s.publish(newRing(t, b)) // a was revoked
 	_, err = r.Key(t.Context(), a.ID(), t0.Add(2*time.Hour))
-	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }
 
 // Requests that have read the clock earlier may come later: that is no clock that was ahead.
 func TestRemoteToleratesCallersOutOfOrder(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)
 	r := newRemote(t, s, nil)
 	for _, at := range []time.Duration{0, -time.Second, -time.Minute, time.Second} {
@@ -140,7 +144,7 @@ func TestRemoteToleratesCallersOutOfOrder(t *testing.T) {
 
 // One host has several spellings (RFC 9110, Section 4.2.3).
 func TestRemoteKnowsItsHostInARedirect(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	ring := newRing(t, k)
 	for _, tt := range []struct {
 		url, to string
@@ -204,7 +208,7 @@ func TestRemoteWithoutAUsableKeyIsUnavailable(t *testing.T) {
 	r := overTheNet(t, "https://a.example", answer(http.StatusOK, `{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","n":"AQ","e":"AQAB"},{}]}`), nil)
 	_, err := r.Key(t.Context(), "a", t0)
 	require.ErrorIs(t, err, keys.ErrUnavailable)
-	require.NotErrorIs(t, err, keys.ErrUnknownKey)
+	require.NotErrorIs(t, err, keyset.ErrUnknownKey)
 	require.ErrorContains(t, err, "no key of it can be used to verify: key a of the set is left out: RSA key of 1 bits: at least 2048 are needed; and 1 more")
 }
 
@@ -227,5 +231,87 @@ func TestErrorsOfRemoteLackTheQuery(t *testing.T) {
 	for _, err := range []error{err, reported} {
 		require.ErrorContains(t, err, `"https://a.example/moved": it is down`)
 		require.NotContains(t, err.Error(), "hunter")
+	}
+}
+
+// constantSignature is S = 0 and R = the identity: under a key A of order 1 it
+// fits each message m, since [S]B = R + [h(m)]A.
+func constantSignature() []byte {
+	signature := make([]byte, ed25519.SignatureSize)
+	signature[0] = 1
+	return signature
+}
+
+// Without a private key, and without a computation: the signature that package
+// crypto/ed25519 accepts for all messages verifies nothing here.
+func TestConstantSignatureVerifiesNothing(t *testing.T) {
+	identity := make(ed25519.PublicKey, ed25519.PublicKeySize)
+	identity[0] = 1
+	jwk := fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","kid":"hollow","alg":"EdDSA","x":%q}`, b64(identity))
+	for i := range 10 {
+		require.True(t, ed25519.Verify(identity, fmt.Append(nil, i), constantSignature()), "why it matters")
+	}
+	good := generate(t, keyset.ES256)
+	entry := keyText(t, get(newRing(t, good).Handler(), nil).Body.String())
+	s := newIssuer(t, answer(200, `{"keys":[`+entry+`,`+jwk+`]}`))
+	reports := make(chan error, 10)
+	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.Report = func(err error) { reports <- err } })
+	_, err := r.Key(t.Context(), "hollow", t0)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
+	require.EqualError(t, <-reports, "keys: fetch key set: key hollow of the set is left out: the Ed25519 public key is a point of small order: anybody can sign for it")
+	k, err := r.Key(t.Context(), good.ID(), t0)
+	require.NoError(t, err)
+	require.ErrorIs(t, (*keyset.Key)(k).Verify("a.b", constantSignature()), keyset.ErrForged)
+}
+
+// slowBody comes after the time limit of the fetch, and knows nothing of it.
+type slowBody struct{ io.Reader }
+
+func (b slowBody) Read(p []byte) (int, error) {
+	time.Sleep(11 * time.Second)
+	return b.Reader.Read(p)
+}
+
+func (slowBody) Close() error { return nil }
+
+// A set of large RSA keys must not keep a fetch busy beyond its time limit.
+func TestModuliAreCheckedWithinTheTimeoutOfTheFetch(t *testing.T) {
+	for alg, want := range map[keyset.Algorithm]error{keyset.RS256: context.DeadlineExceeded, keyset.ES256: nil} {
+		k := one(t, alg)
+		body := get(newRing(t, k).Handler(), nil).Body.Bytes()
+		synctest.Test(t, func(t *testing.T) {
+			r, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example", Transport: transport(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: http.StatusOK, Body: slowBody{bytes.NewReader(body)}}, nil
+			})})
+			require.NoError(t, err)
+			defer r.Close()
+			_, err = r.Key(t.Context(), k.ID(), time.Now())
+			require.ErrorIs(t, err, want)
+		})
+	}
+}
+
+// refusedSets are answers of which no key can be used, and why.
+var refusedSets = map[string]string{
+	``: "strict JSON", `[]`: "JSON object", `{}`: "no keys member", `{"keys":{}}`: "JSON array", `{"keys":[{}]}`: "it has no kid", `{"keys":null}`: "JSON array",
+	`{"keys":[]}{"keys":[]}`: "strict JSON", `{"keys":[],"keys":[]}`: "strict JSON", `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`: "more than 100",
+	`{"keys":[5]}`: "JSON object", `{"keys":[{"kty":"oct","kid":"a"}]}`: "private or symmetric", `{"keys":[{"kty":"EC","kid":"a","x":""}]}`: "member x: empty",
+	`{"keys":[{"kty":"EC","kid":"a","alg":"ES256","crv":"P-256","x":"AA","y":"AA"}]}`: "the numbers of the key",
+}
+
+// An error says once which package it comes from, and it is this one.
+func TestErrorsOfSetsHaveOnePrefix(t *testing.T) {
+	_, err := keyset.ParsePublicSet([]byte(`{"keys":[]}`))
+	require.EqualError(t, err, "keys: no key of the set can be used to verify")
+	for in, want := range refusedSets {
+		_, err := keyset.ParsePublicSet([]byte(in))
+		require.ErrorContains(t, err, want, in)
+		require.Regexp(t, `^keys: `, err)
+		require.NotRegexp(t, `.(keys|jose): `, err)
+
+		r := overTheNet(t, "https://a.example", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, in) }, nil)
+		_, err = r.Key(t.Context(), "a", t0)
+		require.ErrorContains(t, err, "fetch key set: ", in)
+		require.NotRegexp(t, `.(keys|jose): `, err)
 	}
 }

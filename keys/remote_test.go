@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -103,8 +104,8 @@ func TestRemoteConfig(t *testing.T) {
 }
 
 func TestRemoteKey(t *testing.T) {
-	k := generate(t, keys.ES256)
-	s := newIssuer(t, newRing(t, k, generate(t, keys.HS256)).Handler().ServeHTTP)
+	k := generate(t, keyset.ES256)
+	s := newIssuer(t, newRing(t, k, generate(t, keyset.HS256)).Handler().ServeHTTP)
 	r := newRemote(t, s, nil)
 	for range 5 {
 		got, err := r.Key(t.Context(), k.ID(), t0)
@@ -121,27 +122,27 @@ func TestRemoteKey(t *testing.T) {
 
 	for _, kid := range []string{"", "../x", "a b", strings.Repeat("k", 129)} {
 		_, err := r.Key(t.Context(), kid, t0)
-		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	}
 	require.EqualValues(t, 1, s.hits.Load(), "no fetch for what can't be a key ID")
 }
 
 // A49: tokens with invented key IDs.
 func TestRemoteBoundsFetches(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a).Handler().ServeHTTP)
 	r := newRemote(t, s, nil)
 	_, err := r.Key(t.Context(), a.ID(), t0)
 	require.NoError(t, err)
 	for i := range 1000 {
 		_, err := r.Key(t.Context(), fmt.Sprint("invented", i), t0.Add(time.Duration(i%2)*time.Millisecond))
-		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	}
 	require.EqualValues(t, 2, s.hits.Load(), "the burst")
 
 	s.publish(newRing(t, a, b))
 	_, err = r.Key(t.Context(), b.ID(), t0.Add(29*time.Second))
-	require.ErrorIs(t, err, keys.ErrUnknownKey, "too early")
+	require.ErrorIs(t, err, keyset.ErrUnknownKey, "too early")
 	_, err = r.Key(t.Context(), b.ID(), t0.Add(31*time.Second))
 	require.NoError(t, err)
 	require.EqualValues(t, 3, s.hits.Load())
@@ -149,7 +150,7 @@ func TestRemoteBoundsFetches(t *testing.T) {
 	require.NoError(t, err, "known keys are served all the time")
 	for i := range 100 { // an hour of attack
 		_, err := r.Key(t.Context(), fmt.Sprint("invented", i), t0.Add(time.Minute+time.Duration(i)*36*time.Second))
-		require.ErrorIs(t, err, keys.ErrUnknownKey)
+		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	}
 	require.LessOrEqual(t, s.hits.Load(), int64(3+1+120))
 }
@@ -162,18 +163,18 @@ func TestRemoteBoundsFetchesInAnOutage(t *testing.T) {
 	for range 100 {
 		_, err := r.Key(t.Context(), "k", t0)
 		require.ErrorIs(t, err, keys.ErrUnavailable)
-		require.NotErrorIs(t, err, keys.ErrUnknownKey)
+		require.NotErrorIs(t, err, keyset.ErrUnknownKey)
 	}
 	require.EqualValues(t, 2, s.hits.Load())
 	require.ErrorContains(t, <-reports, "answered 500")
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	s.publish(newRing(t, k))
 	_, err := r.Key(t.Context(), k.ID(), t0.Add(time.Minute))
 	require.NoError(t, err)
 }
 
 func TestRemoteRefreshes(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP) // max-age=600
 	r := newRemote(t, s, nil)
 	_, err := r.Key(t.Context(), a.ID(), t0)
@@ -187,7 +188,7 @@ func TestRemoteRefreshes(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		_, err := r.Key(t.Context(), a.ID(), t0.Add(10*time.Minute))
-		return errors.Is(err, keys.ErrUnknownKey)
+		return errors.Is(err, keyset.ErrUnknownKey)
 	}, 10*time.Second, time.Millisecond)
 	_, err = r.Key(t.Context(), b.ID(), t0.Add(10*time.Minute))
 	require.NoError(t, err)
@@ -196,7 +197,7 @@ func TestRemoteRefreshes(t *testing.T) {
 
 // A set without keys says that none is trusted. One of keys that are of no use here is no answer.
 func TestRemoteWithoutKeys(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)
 	r := newRemote(t, s, nil)
 	minute := func(n int) time.Time { return t0.Add(time.Duration(n) * time.Minute) }
@@ -210,14 +211,14 @@ func TestRemoteWithoutKeys(t *testing.T) {
 	require.ErrorContains(t, err, "no key of it can be used to verify")
 	s.serve(answer(200, "{ \"keys\": [] }\n"))
 	_, err = r.Key(t.Context(), "a", minute(22))
-	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	_, err = r.Key(t.Context(), k.ID(), minute(22))
-	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }
 
 // A thief who has a key that was revoked long ago may be the first to come after a quiet time.
 func TestRemoteIsNotFooledAfterAQuietTime(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP) // max-age=600
 	r := newRemote(t, s, nil)
 	_, err := r.Key(t.Context(), a.ID(), t0)
@@ -225,7 +226,7 @@ func TestRemoteIsNotFooledAfterAQuietTime(t *testing.T) {
 	s.publish(newRing(t, b)) // a was revoked
 	quiet := t0.Add(11 * time.Minute)
 	_, err = r.Key(t.Context(), a.ID(), quiet)
-	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	_, err = r.Key(t.Context(), b.ID(), quiet)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, s.hits.Load())
@@ -233,7 +234,7 @@ func TestRemoteIsNotFooledAfterAQuietTime(t *testing.T) {
 
 // A fetch that failed long ago is no outage, and who hangs up is told nothing.
 func TestRemoteIsNotFooledAfterAnOutage(t *testing.T) {
-	a, b := generate(t, keys.ES256), generate(t, keys.ES256)
+	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP)
 	failed := make(chan error, 1)
 	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.Report = func(err error) { failed <- err } })
@@ -250,12 +251,12 @@ func TestRemoteIsNotFooledAfterAnOutage(t *testing.T) {
 	require.ErrorIs(t, err, keys.ErrUnavailable)
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = r.Key(t.Context(), a.ID(), t0.Add(20*time.Hour))
-	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }
 
 // When the issuer hangs, one request waits for it. The others don't: the old set is all that is to be had.
 func TestRemoteDoesNotWaitTwiceInAnOutage(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	ring := newRing(t, k)
 	synctest.Test(t, func(t *testing.T) {
 		hangs := false
@@ -292,7 +293,7 @@ type transport func(*http.Request) (*http.Response, error)
 func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestRemoteSurvivesAnOutage(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)
 	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.MaxAge = 2 * time.Hour })
 	_, err := r.Key(t.Context(), k.ID(), t0)
@@ -311,8 +312,8 @@ func TestRemoteSurvivesAnOutage(t *testing.T) {
 
 // A49: answers that must not replace a good set.
 func TestRemoteRefusesAnswers(t *testing.T) {
-	k := generate(t, keys.ES256)
-	evil := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
+	evil := generate(t, keyset.ES256)
 	other := newIssuer(t, newRing(t, evil).Handler().ServeHTTP)
 	good := get(newRing(t, k).Handler(), nil).Body.String()
 	redirect := func(to string) http.HandlerFunc {
@@ -365,7 +366,7 @@ func TestRemoteRefusesAnswers(t *testing.T) {
 }
 
 func TestRemoteFollowsRedirectsOnItsHost(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	s := newIssuer(t, nil)
 	s.serve(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/jwks.json" {
@@ -380,7 +381,7 @@ func TestRemoteFollowsRedirectsOnItsHost(t *testing.T) {
 
 // All who wait share one fetch; who gives up does not end it for the others.
 func TestRemoteSharesAFetch(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	release := make(chan struct{})
 	ring := newRing(t, k)
 	s := newIssuer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -433,7 +434,7 @@ func TestRemoteClose(t *testing.T) {
 }
 
 func TestRemoteHonoursCacheControl(t *testing.T) {
-	k := generate(t, keys.ES256)
+	k := generate(t, keyset.ES256)
 	body := get(newRing(t, k).Handler(), nil).Body.String()
 	tests := []struct {
 		header string

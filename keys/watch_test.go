@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -80,7 +81,7 @@ func TestWatch(t *testing.T) {
 			sleep(time.Minute)
 			told := w.reports()
 			require.Len(t, told, 1, "each attempt")
-			require.ErrorIs(t, told[0], keys.ErrInvalidFile)
+			require.ErrorIs(t, told[0], keyset.ErrInvalidFile)
 			require.Len(t, p.r.Keys(), 2)
 		}
 		require.NoError(t, os.WriteFile(p.f.Path, good, 0o600))
@@ -120,7 +121,7 @@ func TestWatchReadsNoUnchangedFile(t *testing.T) {
 // An instance that can't hear of revocations any more ceases to sign when others may have ceased to trust it.
 func TestWatchEndsSigning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sig, enc := generate(t, keys.EdDSA), generate(t, keys.Direct)
+		sig, enc := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
 		r := openRing(t, sig, enc)
 		path := r.Path()
 		began := time.Now()
@@ -143,8 +144,8 @@ func TestWatchEndsSigning(t *testing.T) {
 			require.Equal(t, last, h.SeenAt)
 			require.Equal(t, sig.ID(), h.Signer)
 			require.Equal(t, enc.ID(), h.Sealer)
-			require.Equal(t, sig.ID(), newest(t, r, keys.Signature, ends.Add(-1)))
-			require.Equal(t, enc.ID(), newest(t, r, keys.Encryption, ends.Add(-1)))
+			require.Equal(t, sig.ID(), newest(t, r, keyset.Signature, ends.Add(-1)))
+			require.Equal(t, enc.ID(), newest(t, r, keyset.Encryption, ends.Add(-1)))
 
 			for _, makes := range []func(time.Time) (*keys.Key, error){r.Signer, r.Sealer} {
 				k, err := makes(ends)
@@ -152,7 +153,7 @@ func TestWatchEndsSigning(t *testing.T) {
 				require.ErrorContains(t, err, "the key file could not be read since "+last.UTC().Format(time.RFC3339)+", longer than grace - distribution_lag = 58m")
 				require.Nil(t, k)
 			}
-			for _, k := range []*keys.Key{sig, enc} {
+			for _, k := range []*keyset.Key{sig, enc} {
 				_, err := r.Key(t.Context(), k.ID(), ends.Add(1000*time.Hour))
 				require.NoError(t, err, "what was signed stays good")
 			}
@@ -178,7 +179,7 @@ func TestWatchEndsSigning(t *testing.T) {
 			require.ErrorIs(t, err, keys.ErrUnavailable, "nobody has looked yet")
 			sleep(time.Minute)
 			require.Empty(t, w.reports())
-			require.Equal(t, sig.ID(), newest(t, r, keys.Signature, time.Now()))
+			require.Equal(t, sig.ID(), newest(t, r, keyset.Signature, time.Now()))
 			require.Empty(t, r.Health(time.Now()).Problems)
 		}
 		w.stop(t)
@@ -188,7 +189,7 @@ func TestWatchEndsSigning(t *testing.T) {
 // Without Watch nobody expects the file to be read.
 func TestNobodyWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := generate(t, keys.EdDSA)
+		k := generate(t, keyset.EdDSA)
 		r := openRing(t, k)
 		opened := time.Now()
 		signs := func() bool { got, err := r.Signer(time.Now()); return err == nil && got.ID() == k.ID() }
@@ -224,12 +225,12 @@ func TestNobodyWatches(t *testing.T) {
 // A file that is looked at less often than the grace is long has not become unreadable meanwhile.
 func TestWatchLessOftenThanTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := generate(t, keys.EdDSA)
+		k := generate(t, keyset.EdDSA)
 		r := openRing(t, k)
 		w := watch(t, r, 5*time.Hour)
 		for range 100 {
 			sleep(19 * time.Minute)
-			require.Equal(t, k.ID(), newest(t, r, keys.Signature, time.Now()))
+			require.Equal(t, k.ID(), newest(t, r, keyset.Signature, time.Now()))
 		}
 		require.Empty(t, w.reports())
 		w.stop(t)
@@ -239,7 +240,7 @@ func TestWatchLessOftenThanTheGrace(t *testing.T) {
 // One look that fails, at a file that is being copied say, is not yet a reason to stop, however seldom the next one comes.
 func TestWatchSeldomAndFailOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := generate(t, keys.EdDSA)
+		k := generate(t, keyset.EdDSA)
 		r := openRing(t, k)
 		w := watch(t, r, 5*time.Hour)
 		good, err := os.ReadFile(r.Path())
@@ -249,7 +250,7 @@ func TestWatchSeldomAndFailOnce(t *testing.T) {
 		require.Len(t, w.reports(), 1)
 		require.NoError(t, os.WriteFile(r.Path(), good, 0o600))
 		for range 10 {
-			require.Equal(t, k.ID(), newest(t, r, keys.Signature, time.Now()))
+			require.Equal(t, k.ID(), newest(t, r, keyset.Signature, time.Now()))
 			sleep(time.Hour)
 		}
 		require.Empty(t, w.reports())
@@ -260,15 +261,15 @@ func TestWatchSeldomAndFailOnce(t *testing.T) {
 // A look that hangs, on a network drive say, is one that fails. What makes tokens waits a second for one of its own.
 func TestWatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := generate(t, keys.Direct)
-		r := openRing(t, k, generate(t, keys.EdDSA))
-		keys.SetUses(r.Keys()[0], keys.MaxSeals/2)
+		k := generate(t, keyset.Direct)
+		r := openRing(t, k, generate(t, keyset.EdDSA))
+		keys.SetUses(r, r.Keys()[0].ID(), keyset.MaxSeals/2)
 		began, hang, ended := time.Now(), make(chan bool), make(chan error)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { ended <- r.Watch(ctx, time.Minute, func(error) { <-hang }) }()
 		sleep(10 * time.Minute)
 		ends := began.Add(time.Minute + 58*time.Minute) // the last look, the grace
-		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, ends.Add(-1)))
+		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, ends.Add(-1)))
 		release := keys.HoldLateLook(r)
 		asked := time.Now()
 		_, err := r.Sealer(ends)
@@ -276,10 +277,10 @@ func TestWatchHangs(t *testing.T) {
 		require.Equal(t, time.Second, time.Since(asked))
 		release()
 		sleepUntil(ends)
-		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, ends), "the file can be read, though Watch does not")
+		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, ends), "the file can be read, though Watch does not")
 		close(hang)
 		sleep(2 * time.Minute)
-		require.Equal(t, k.ID(), newest(t, r, keys.Encryption, time.Now()))
+		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, time.Now()))
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
 	})
@@ -290,8 +291,8 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		hour := func(n int) time.Time { return began.Add(time.Duration(n) * time.Hour) }
-		key := func(from int) *keys.Key {
-			return generate(t, keys.EdDSA, keys.Dates{SignFrom: hour(from), SignUntil: hour(from + 1), VerifyUntil: hour(from + 5)})
+		key := func(from int) *keyset.Key {
+			return generate(t, keyset.EdDSA, keyset.Dates{SignFrom: hour(from), SignUntil: hour(from + 1), VerifyUntil: hour(from + 5)})
 		}
 		a, b := key(0), key(3)
 		r := openRing(t, a)
@@ -303,14 +304,14 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 				got = append(got, time.Since(began).String()+" "+err.Error())
 			}
 			if time.Now().Equal(hour(3)) {
-				require.NoError(t, keys.File{Path: r.Path()}.Update(t.Context(), func(s *keys.Set) error { return s.Add(b) }))
+				require.NoError(t, keyset.File{Path: r.Path()}.Update(t.Context(), func(s *keyset.Set) error { return s.Add(b) }))
 			}
 		}
-		overrun := func(k *keys.Key, at, until string) string {
+		overrun := func(k *keyset.Key, at, until string) string {
 			return "keys: key " + k.ID() + " (sig) should have been replaced at 2000-01-01T" + at + "Z, and goes on in its grace until 2000-01-01T" + until + "Z; run: keygen rotate"
 		}
 		none := "keys: no active key that signs; run: keygen check, and keygen rotate"
-		ends := func(k *keys.Key, at string) string {
+		ends := func(k *keyset.Key, at string) string {
 			return "keys: key " + k.ID() + " (sig) signs until 2000-01-01T" + at + "Z, and no other is published to follow it; run: keygen rotate --if-due"
 		}
 		require.Equal(t, []string{
@@ -324,12 +325,12 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 // Long before a key may encrypt no more, somebody is told.
 func TestWatchWarnsOfExhaustion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := openRing(t, generate(t, keys.Direct), generate(t, keys.A256KW), generate(t, keys.ES256))
+		r := openRing(t, generate(t, keyset.Direct), generate(t, keyset.A256KW), generate(t, keyset.ES256))
 		k := r.Keys()[0]
-		keys.SetUses(r.Keys()[1], keys.MaxSeals) // has a fresh key for each token
+		keys.SetUses(r, r.Keys()[1].ID(), keyset.MaxSeals) // has a fresh key for each token
 		w := watch(t, r, time.Minute)
 		for range 2 {
-			keys.SetUses(k, keys.MaxSeals/2-1)
+			keys.SetUses(r, k.ID(), keyset.MaxSeals/2-1)
 			sleep(time.Hour)
 			require.Empty(t, w.reports())
 			require.Empty(t, r.Health(time.Now()).Problems)
@@ -338,7 +339,7 @@ func TestWatchWarnsOfExhaustion(t *testing.T) {
 			sleep(time.Hour)
 			told := w.reports()
 			require.Len(t, told, 1)
-			require.ErrorIs(t, told[0], keys.ErrExhausted)
+			require.ErrorIs(t, told[0], keyset.ErrExhausted)
 			require.ErrorContains(t, told[0], k.ID())
 			require.Equal(t, told, r.Health(time.Now()).Problems)
 		}
@@ -347,7 +348,7 @@ func TestWatchWarnsOfExhaustion(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	sig, enc := generate(t, keys.ES256, life(0)), generate(t, keys.A256KW, life(2))
+	sig, enc := generate(t, keyset.ES256, life(0)), generate(t, keyset.A256KW, life(2))
 	r := openRing(t, sig, enc)
 	keys.SetClock(r, func() time.Time { return at(7) })
 	require.NoError(t, r.Reload())
@@ -375,9 +376,9 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, keys.Health{Signer: sig.ID()}, h, "without a file")
 	h = new(keys.Ring).Health(at(1))
 	require.Len(t, h.Problems, 1)
-	require.ErrorIs(t, h.Problems[0], keys.ErrNoActiveKey)
+	require.ErrorIs(t, h.Problems[0], keyset.ErrNoActiveKey)
 	require.Equal(t, keys.Health{Problems: h.Problems}, h)
-	require.NoError(t, r.Replace(sig))
+	require.NoError(t, replace(r, sig))
 	require.Equal(t, keys.Health{Signer: sig.ID()}, r.Health(at(1)), "not of the file any more")
 }
 
@@ -389,7 +390,7 @@ func TestOpenRingFails(t *testing.T) {
 	r, err = keys.OpenRing(keys.File{Path: filepath.Join(t.TempDir(), "missing")})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.Nil(t, r)
-	k := generate(t, keys.Direct)
-	_, err = keys.NewRing(k, k)
+	k := generate(t, keyset.Direct)
+	_, err = keys.NewRing((*keys.Key)(k), (*keys.Key)(k))
 	require.ErrorContains(t, err, "two keys have the ID")
 }

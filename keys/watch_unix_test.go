@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -22,15 +23,15 @@ type mount struct {
 	when time.Time // of every file: neither sizes nor times tell versions apart
 }
 
-func newMount(t testing.TB, s *keys.Set) (*mount, keys.File) {
+func newMount(t testing.TB, s *keyset.Set) (*mount, keyset.File) {
 	m := &mount{dir: t.TempDir(), when: time.Unix(1_700_000_000, 0)}
 	require.NoError(t, os.Symlink(filepath.Join("..data", "keys.json"), filepath.Join(m.dir, "keys.json")))
 	m.swap(t, "..2026_1", s, 1)
-	return m, keys.File{Path: filepath.Join(m.dir, "keys.json"), InsecureGroupReadable: true}
+	return m, keyset.File{Path: filepath.Join(m.dir, "keys.json"), InsecureGroupReadable: true}
 }
 
 // swap brings in a new version in one step, and removes the old one.
-func (m *mount) swap(t testing.TB, name string, s *keys.Set, generation int) {
+func (m *mount) swap(t testing.TB, name string, s *keyset.Set, generation int) {
 	t.Helper()
 	require.NoError(t, os.Mkdir(filepath.Join(m.dir, name), 0o755))
 	f := place(t, filepath.Join(m.dir, name, "keys.json"), s, generation)
@@ -46,17 +47,17 @@ func (m *mount) swap(t testing.TB, name string, s *keys.Set, generation int) {
 
 // What is written there would be lost, or could not be read by who reads it now.
 func TestUpdateRefusesAMountedSecret(t *testing.T) {
-	k := generate(t, keys.EdDSA)
+	k := generate(t, keyset.EdDSA)
 	m, f := newMount(t, newSet(t, k))
-	real := keys.File{Path: filepath.Join(m.dir, m.last, "keys.json"), InsecureGroupReadable: true}
-	for _, f := range []keys.File{f, real} {
+	real := keyset.File{Path: filepath.Join(m.dir, m.last, "keys.json"), InsecureGroupReadable: true}
+	for _, f := range []keyset.File{f, real} {
 		before := listing(t, real)
-		err := f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(k.ID(), t0, "") })
-		require.ErrorIs(t, err, keys.ErrUnsafeFile)
+		err := f.Update(t.Context(), func(s *keyset.Set) error { return s.Revoke(k.ID(), t0, "") })
+		require.ErrorIs(t, err, keyset.ErrUnsafeFile)
 		require.ErrorContains(t, err, "the group can read")
 		require.NoError(t, os.Chmod(real.Path, 0o400))
-		err = f.Update(t.Context(), func(s *keys.Set) error { return s.Revoke(k.ID(), t0, "") })
-		require.ErrorIs(t, err, keys.ErrUnsafeFile)
+		err = f.Update(t.Context(), func(s *keyset.Set) error { return s.Revoke(k.ID(), t0, "") })
+		require.ErrorIs(t, err, keyset.ErrUnsafeFile)
 		require.ErrorContains(t, err, "is in a mounted Secret or ConfigMap, where a change would be lost")
 		require.NoError(t, os.Chmod(real.Path, 0o440))
 		_ = os.Remove(real.Path + ".lock")
@@ -66,9 +67,9 @@ func TestUpdateRefusesAMountedSecret(t *testing.T) {
 
 func TestWatchSeesAMountedSecretChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := generate(t, keys.EdDSA), generate(t, keys.EdDSA)
+		a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
 		m, f := newMount(t, newSet(t, a))
-		r, err := keys.OpenRing(f)
+		r, err := keys.OpenRing(keys.File(f))
 		require.NoError(t, err)
 		w := watch(t, r, 30*time.Second)
 		sleep(time.Minute)
@@ -96,13 +97,13 @@ func TestWatchSeesAMountedSecretChange(t *testing.T) {
 }
 
 func TestUnknownKeySeesAMountedSecretChange(t *testing.T) {
-	a, b := generate(t, keys.EdDSA), generate(t, keys.EdDSA)
+	a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
 	m, f := newMount(t, newSet(t, a))
-	r, err := keys.OpenRing(f)
+	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
 	m.swap(t, "..2026_2", newSet(t, b), 2)
 	_, err = r.Key(t.Context(), b.ID(), t0)
 	require.NoError(t, err)
 	_, err = r.Key(t.Context(), a.ID(), t0)
-	require.ErrorIs(t, err, keys.ErrUnknownKey)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }

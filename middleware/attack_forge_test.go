@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwe"
@@ -156,7 +157,7 @@ func keyEntry(t testing.TB, private any, alg keys.Algorithm, kid string, now tim
 	var entry map[string]any
 	require.NoError(t, json.Unmarshal(text, &entry))
 	from := now.Add(-time.Hour).Unix()
-	entry["kid"], entry["alg"], entry["use"] = kid, string(alg), string(alg.Use())
+	entry["kid"], entry["alg"], entry["use"] = kid, string(alg), string(keyset.Algorithm(alg).Use())
 	entry["created"], entry["publish_at"], entry["sign_from"] = from, from, from
 	return entry, kid
 }

@@ -80,9 +80,7 @@ func newBearerSetting(t testing.TB, w *world, m *material, f *forge) *setting {
 	s := &setting{name: "bearer", forge: f, world: w, events: new(events), field: "Authorization", prefix: "Bearer "}
 	ring := openRing(t, m.signing)
 	if !m.sig.Symmetric() { // a verifier knows public keys alone
-		published, err := keys.NewSet(ring.Keys()...)
-		require.NoError(t, err)
-		text, err := published.PublicSet(w.Now())
+		text, err := ring.Set().PublicSet(w.Now())
 		require.NoError(t, err)
 		public, err := keys.ParsePublicSet(text)
 		require.NoError(t, err)

@@ -66,9 +66,7 @@ func publicKeyOf(t testing.TB, ring *keys.Ring) map[string]any {
 }
 
 func publicSet(t testing.TB, ring *keys.Ring) []byte {
-	set, err := keys.NewSet(ring.Keys()...)
-	require.NoError(t, err)
-	text, err := set.PublicSet(start)
+	text, err := ring.Set().PublicSet(start)
 	require.NoError(t, err)
 	return text
 }

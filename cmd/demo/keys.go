@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	plans "github.com/cloakroom-go/cloakroom/internal/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/timeline"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
-	"github.com/cloakroom-go/cloakroom/keys/timeline"
 )
 
 // makeKeys makes a key file with the keys that "keygen init" gives, unless there
@@ -41,7 +43,7 @@ func makeKeys(ctx context.Context, path string, stderr io.Writer) error {
 // drawKeys draws the lives of the keys in force, with what is to come.
 func drawKeys(set *keys.Set, now time.Time) (template.HTML, error) {
 	period := set.Policy().RotationPeriod
-	plan, err := rotation.Plan(set, now, now.Add(-period/2), now.Add(2*period-period/8))
+	plan, err := plans.Plan((*keyset.Set)(set), now, now.Add(-period/2), now.Add(2*period-period/8))
 	if err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -19,10 +20,10 @@ func symmetricKeys(t *testing.T) string {
 	t.Helper()
 	key, err := keys.Generate(keys.HS256, keys.Dates{})
 	require.NoError(t, err)
-	set, err := keys.NewSet(key)
+	set, err := keyset.NewSet((*keyset.Key)(key))
 	require.NoError(t, err)
 	path := newKeyPath(t)
-	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+	require.NoError(t, keyset.File{Path: path}.Create(t.Context(), set))
 	return path
 }
 

@@ -7,15 +7,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // What is wrong usage here is refused by package keys, and nothing else.
 func TestReasonsAreThoseOfKeys(t *testing.T) {
 	for _, reason := range []string{"", "key_compromise", "tab\tand\nline", "naïve 😀", strings.Repeat("x", 200), strings.Repeat("x", 201), "bell\a", "\xff", "\u202e", "\u00a0"} {
-		k, err := keys.Generate(keys.EdDSA, keys.Dates{})
+		k, err := keyset.Generate(keyset.EdDSA, keyset.Dates{})
 		require.NoError(t, err)
-		set, err := keys.NewSet(k)
+		set, err := keyset.NewSet(k)
 		require.NoError(t, err)
 		err = checkReason(reason)
 		require.Equal(t, set.Revoke(k.ID(), time.Now(), reason) != nil, err != nil, "%q", reason)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // completeKID completes the ID of a key where a command takes one.
@@ -31,7 +31,7 @@ func (t *tool) completeKIDOrFile(cmd *cobra.Command, args []string, begun string
 // completeKIDs completes the IDs of keys, each once. A key file that is encrypted stays closed: a shell that
 // completes can't ask for its passphrase.
 func (t *tool) completeKIDs(_ *cobra.Command, given []string, begun string) (ids []cobra.Completion, _ cobra.ShellCompDirective) {
-	set, err := keys.File{Path: t.path(), InsecureGroupReadable: t.groupRead}.Read()
+	set, err := keyset.File{Path: t.path(), InsecureGroupReadable: t.groupRead}.Read()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // The formats that are completed are those that the command takes.
@@ -36,13 +36,13 @@ func TestCompletedFormats(t *testing.T) {
 // Each choice is one that the flag takes.
 func TestChoices(t *testing.T) {
 	all := choices()
-	for flag, use := range map[string]keys.Use{"sign-alg": keys.Signature, "enc-alg": keys.Encryption} {
+	for flag, use := range map[string]keyset.Use{"sign-alg": keyset.Signature, "enc-alg": keyset.Encryption} {
 		for _, alg := range all[flag] {
-			require.True(t, alg == "none" || keys.Algorithm(alg).Use() == use, alg)
+			require.True(t, alg == "none" || keyset.Algorithm(alg).Use() == use, alg)
 		}
 	}
 	for _, alg := range all["alg"] {
-		require.NotEmpty(t, keys.Algorithm(alg).Use(), alg)
+		require.NotEmpty(t, keyset.Algorithm(alg).Use(), alg)
 	}
 	require.Len(t, all["alg"], 8)
 }

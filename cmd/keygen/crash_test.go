@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // wantedKills is how many kills must land between the first and the last write
@@ -70,7 +70,7 @@ func account(t *testing.T, format string, args ...any) {
 // A crash keeps the books of a crash test.
 type crash struct {
 	binary, template string
-	before           *keys.Set
+	before           *keyset.Set
 	at               time.Time     // as of when the rotation runs
 	window           time.Duration // within which kills are tried, after the lock file has appeared
 
@@ -92,9 +92,9 @@ func newCrash(t *testing.T) *crash {
 	out, err := exec.Command("go", "build", "-o", c.binary, ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	c.before, err = rotation.New(keys.Policy{}, now, keys.ES256, keys.Direct)
+	c.before, err = rotation.New(keyset.Policy{}, now, keyset.ES256, keyset.Direct)
 	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: c.template}.Create(t.Context(), c.before))
+	require.NoError(t, keyset.File{Path: c.template}.Create(t.Context(), c.before))
 	c.at = now.Add(2 * time.Hour)
 	c.window = c.measure(t)
 	return c
@@ -184,12 +184,12 @@ func (c *crash) round(t *testing.T) {
 
 // inspect looks at what a kill has left.
 func (c *crash) inspect(t *testing.T, path string) {
-	set, err := keys.File{Path: path}.Read() // whole, by its checksum, and with mode 0600
+	set, err := keyset.File{Path: path}.Read() // whole, by its checksum, and with mode 0600
 	require.NoError(t, err)
 	info, err := os.Lstat(path)
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode())
-	bak, bakErr := keys.File{Path: path + ".bak"}.Read()
+	bak, bakErr := keyset.File{Path: path + ".bak"}.Read()
 	switch set.Generation() {
 	case 1:
 		require.Empty(t, rotation.Diff(c.before, set))
@@ -216,7 +216,7 @@ func (c *crash) inspect(t *testing.T, path string) {
 
 // requireRotated checks the result of a rotation that was let end.
 func requireRotated(t *testing.T, path string) {
-	set, err := keys.File{Path: path}.Read()
+	set, err := keyset.File{Path: path}.Read()
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, set.Generation(), int64(2))
 	require.Empty(t, temporaries(t, path))
@@ -265,7 +265,7 @@ func TestRotateTwice(t *testing.T) {
 		codes[exitOK]++
 	}
 	require.Equal(t, map[int]int{exitOK: 1, exitRefused: 1}, codes)
-	set, err := keys.File{Path: path}.Read()
+	set, err := keyset.File{Path: path}.Read()
 	require.NoError(t, err)
 	require.Equal(t, int64(2), set.Generation())
 }

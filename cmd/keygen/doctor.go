@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 func (t *tool) doctorCommand() *cobra.Command {
@@ -87,12 +87,12 @@ type doctor struct {
 	*tool
 	findings
 	user   int                    // as whom it looks; -1 where there are no such numbers
-	secret keys.File              // passphrase or key, and who may read it, as the flags say
+	secret keyset.File            // passphrase or key, and who may read it, as the flags say
 	trials []trial                // of the file system
 	single func(path string) bool // whether path is a mount point
 	target string                 // the key file, links followed
 	info   fs.FileInfo            // of target
-	set    *keys.Set              // nil if it can't be read
+	set    *keyset.Set            // nil if it can't be read
 	locked bool                   // the file is encrypted
 
 	mounted  bool // by Kubernetes, or as a single file
@@ -103,7 +103,7 @@ type doctor struct {
 }
 
 func (t *tool) doctor(ctx context.Context) error {
-	d := &doctor{tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint, secret: keys.File{InsecureGroupReadable: t.groupRead}}
+	d := &doctor{tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint, secret: keyset.File{InsecureGroupReadable: t.groupRead}}
 	if err := t.secret.read(t, &d.secret); err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (d *doctor) lookLink(path string, isLink bool) {
 	}
 }
 
-// lookFile checks who can use the file, as keys.File does.
+// lookFile checks who can use the file, as keyset.File does.
 func (d *doctor) lookFile() {
 	d.findings = append(d.findings, judgeOwner(d.info, d.user), judgeMode(d.path(), d.info.Mode().Perm(), d.mounted, d.groupRead))
 	if size := d.info.Size(); size > maxKeyFile/2 {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // lookBackup checks the file that was replaced last. It holds older keys, and is as secret as the file.
@@ -65,7 +65,7 @@ func (d *doctor) lookOldKeys(name string, info fs.FileInfo) {
 }
 
 // compareOld says what the file that was replaced last would bring back.
-func (d *doctor) compareOld(name string, old *keys.Set) {
+func (d *doctor) compareOld(name string, old *keyset.Set) {
 	if d.set.Generation() < old.Generation() {
 		d.add(warning, "backup", "it is newer than the key file, which has generation %d: an older key file was restored, and keys that were revoked may be back", d.set.Generation())
 	}
@@ -79,7 +79,7 @@ func (d *doctor) compareOld(name string, old *keys.Set) {
 }
 
 // buried are the IDs of the keys whose private half old has and set has not.
-func buried(old, set *keys.Set) (ids []string) {
+func buried(old, set *keyset.Set) (ids []string) {
 	for _, k := range old.Keys() {
 		if now := set.Key(k.ID()); k.HasPrivate() && (now == nil || !now.HasPrivate()) {
 			ids = append(ids, k.ID())
@@ -89,7 +89,7 @@ func buried(old, set *keys.Set) (ids []string) {
 }
 
 // revived are the IDs of the keys that set has revoked, and may have pruned, and old has not.
-func revived(old, set *keys.Set) (ids []string) {
+func revived(old, set *keyset.Set) (ids []string) {
 	for _, k := range append(set.Keys(), set.Pruned()...) {
 		if was := old.Key(k.ID()); isRevoked(k) && was != nil && !isRevoked(was) {
 			ids = append(ids, k.ID())
@@ -98,7 +98,7 @@ func revived(old, set *keys.Set) (ids []string) {
 	return ids
 }
 
-func isRevoked(k *keys.Key) bool {
+func isRevoked(k *keyset.Key) bool {
 	_, _, revoked := k.Revoked()
 	return revoked
 }

@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/span"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // secretGiven reports whether the flags have the passphrase or the key of the file.
@@ -75,7 +75,7 @@ func encryptedUnder(data []byte) string {
 }
 
 // at is the file at a path, with the secret that was given.
-func (d *doctor) at(path string) keys.File {
+func (d *doctor) at(path string) keyset.File {
 	f := d.secret
 	f.Path = path
 	return f
@@ -88,9 +88,9 @@ func (d *doctor) lookContent() {
 	}
 	set, err := d.at(d.path()).Read()
 	switch {
-	case errors.Is(err, keys.ErrUnsafeFile):
+	case errors.Is(err, keyset.ErrUnsafeFile):
 		d.add(warning, "content", "not looked at, because the file is not safe")
-	case errors.Is(err, keys.ErrInvalidFile):
+	case errors.Is(err, keyset.ErrInvalidFile):
 		d.damaged = true
 		d.add(problem, "content", "%v", err)
 	case errors.Is(err, fs.ErrPermission): // said already
@@ -104,7 +104,7 @@ func (d *doctor) lookContent() {
 
 // lookClock compares the clock with what the file knows. Dates decide which key signs.
 func (d *doctor) lookClock() {
-	skew := keys.Policy{}.WithDefaults().ClockSkew
+	skew := keyset.Policy{}.WithDefaults().ClockSkew
 	var made time.Time
 	var id string
 	if d.set != nil {

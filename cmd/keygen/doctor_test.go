@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // An entry is a file that somebody else has.
@@ -102,8 +102,8 @@ func TestJudgementsAreThoseOfKeys(t *testing.T) {
 		}
 		require.NoError(t, os.Chmod(path, mode))
 		for _, group := range []bool{false, true} {
-			_, err := keys.File{Path: path, InsecureGroupReadable: group}.Read()
-			require.Equal(t, errors.Is(err, keys.ErrUnsafeFile), judgeMode(path, mode, false, group).Severity == problem, "%04o: %v", mode, err)
+			_, err := keyset.File{Path: path, InsecureGroupReadable: group}.Read()
+			require.Equal(t, errors.Is(err, keyset.ErrUnsafeFile), judgeMode(path, mode, false, group).Severity == problem, "%04o: %v", mode, err)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/spf13/cobra"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 func (t *tool) exportCommand() *cobra.Command {
@@ -68,7 +68,7 @@ func (t *tool) export(private bool, args []string) error {
 			return err
 		}
 		t.warnUntrusted(k)
-		chosen = []*keys.Key{k}
+		chosen = []*keyset.Key{k}
 	}
 	if !private && !named {
 		t.noteNone(chosen)
@@ -89,20 +89,20 @@ func (t *tool) export(private bool, args []string) error {
 }
 
 // warnUntrusted warns of a key that is shown all the same.
-func (t *tool) warnUntrusted(k *keys.Key) {
-	if s := k.State(t.now); s == keys.Revoked || s == keys.Expired {
+func (t *tool) warnUntrusted(k *keyset.Key) {
+	if s := k.State(t.now); s == keyset.Revoked || s == keyset.Expired {
 		t.note("WARNING: key %s is %s: nobody should trust it any more", k.ID(), s)
 	}
 }
 
 // noteNone says why there is no public key to print, if there is none.
-func (t *tool) noteNone(all []*keys.Key) {
+func (t *tool) noteNone(all []*keyset.Key) {
 	symmetric := true
 	for _, k := range all {
 		if published(k, t.now) {
 			return
 		}
-		symmetric = symmetric && (k.Use() != keys.Signature || k.Algorithm().Symmetric())
+		symmetric = symmetric && (k.Use() != keyset.Signature || k.Algorithm().Symmetric())
 	}
 	if symmetric {
 		t.note("there is no public key: all signature keys are symmetric, and no other service can verify with them")
@@ -112,7 +112,7 @@ func (t *tool) noteNone(all []*keys.Key) {
 }
 
 // publicJWKs are those that a key set holds now, or the one that was named.
-func (t *tool) publicJWKs(set *keys.Set, chosen []*keys.Key, named bool) ([]json.RawMessage, error) {
+func (t *tool) publicJWKs(set *keyset.Set, chosen []*keyset.Key, named bool) ([]json.RawMessage, error) {
 	if named {
 		text, err := publicJWK(chosen[0])
 		return []json.RawMessage{text}, err
@@ -139,7 +139,7 @@ func (t *tool) printJWKs(list []json.RawMessage) error {
 }
 
 // publicJWK is the public half of a key of any use and state, or nil for a symmetric one.
-func publicJWK(k *keys.Key) (json.RawMessage, error) {
+func publicJWK(k *keyset.Key) (json.RawMessage, error) {
 	if k.Public() == nil {
 		return nil, nil
 	}
@@ -156,7 +156,7 @@ func publicJWK(k *keys.Key) (json.RawMessage, error) {
 }
 
 // exportPEM prints public keys: the one that was named, or those that others verify with now.
-func (t *tool) exportPEM(chosen []*keys.Key, named bool) error {
+func (t *tool) exportPEM(chosen []*keyset.Key, named bool) error {
 	for _, k := range chosen {
 		if k.Public() == nil || !named && !published(k, t.now) {
 			continue
@@ -173,12 +173,12 @@ func (t *tool) exportPEM(chosen []*keys.Key, named bool) error {
 }
 
 // printPEM writes the key's ID before it; readers of PEM skip such lines (RFC 7468, Section 2).
-func (t *tool) printPEM(k *keys.Key, kind string, der []byte) error {
+func (t *tool) printPEM(k *keyset.Key, kind string, der []byte) error {
 	_, err := fmt.Fprintf(t.stdout, "%s %s\n%s", k.Algorithm(), k.ID(), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 	return err
 }
 
-func (t *tool) exportPrivate(file keys.File, chosen []*keys.Key, named bool) error {
+func (t *tool) exportPrivate(file keyset.File, chosen []*keyset.Key, named bool) error {
 	secrets, err := privateJWKs(file)
 	if err != nil {
 		return err
@@ -206,7 +206,7 @@ func (t *tool) exportPrivate(file keys.File, chosen []*keys.Key, named bool) err
 }
 
 // unprintable says why there is no private key to print, or nothing.
-func (t *tool) unprintable(k *keys.Key) string {
+func (t *tool) unprintable(k *keyset.Key) string {
 	switch {
 	case !k.HasPrivate() || k.External():
 		return "the file has no private half of it: it is in a KMS, or was erased"
@@ -217,7 +217,7 @@ func (t *tool) unprintable(k *keys.Key) string {
 }
 
 // privateJWKs returns the private JWKs of a key file by key ID.
-func privateJWKs(file keys.File) (map[string]json.RawMessage, error) {
+func privateJWKs(file keyset.File) (map[string]json.RawMessage, error) {
 	text, err := file.InsecurePrivateSet()
 	if err != nil {
 		return nil, err
@@ -237,7 +237,7 @@ func privateJWKs(file keys.File) (map[string]json.RawMessage, error) {
 	return secrets, nil
 }
 
-func (t *tool) printPrivatePEM(k *keys.Key, text json.RawMessage) error {
+func (t *tool) printPrivatePEM(k *keyset.Key, text json.RawMessage) error {
 	parsed, err := jwk.ParseKey(text)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -52,9 +53,9 @@ func TestFailedWritesOfCommands(t *testing.T) {
 	for _, at := range []string{path, old} {
 		require.Equal(t, exitOK, run([]string{"init", "--at", "-3d", "--write-at", "--keyset", at}, nil, io.Discard, io.Discard))
 	}
-	set, err := keys.File{Path: path}.Read()
+	set, err := keyset.File{Path: path}.Read()
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(jwt, []byte(sign(set.Keys()[0], map[string]any{"sub": "alice"})), 0o600))
+	require.NoError(t, os.WriteFile(jwt, []byte(sign((*keys.Key)(set.Keys()[0]), map[string]any{"sub": "alice"})), 0o600))
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	names := strings.NewReplacer("KID", "-- "+set.Keys()[0].ID(), "NEXT", "-- "+set.Keys()[1].ID(), "OLD", old, "FILE", jwt, "DIR", dir, "URL", server.URL)

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // importFlags are the flags of import.
@@ -95,7 +95,7 @@ func (o *importFlags) resolve(t *tool) (err error) {
 	o.alg = jose.CanonicalAlg(o.alg)
 	current, next := t.secret.given(), o.next.given()
 	switch {
-	case o.alg != "" && keys.Algorithm(o.alg).Use() == "":
+	case o.alg != "" && keyset.Algorithm(o.alg).Use() == "":
 		return refuse(exitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", o.alg)
 	case o.verifyOnly && o.external:
 		return refuse(exitUsage, "--verify-only and --external contradict each other: the one never signs, the other does")
@@ -144,12 +144,12 @@ func (t *tool) importKeys(ctx context.Context, path string, o *importFlags) erro
 }
 
 // importInto adds the keys to the key file.
-func (t *tool) importInto(ctx context.Context, all []*candidate, o *importFlags) (before, after *keys.Set, err error) {
+func (t *tool) importInto(ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
 	file, err := t.file()
 	if err != nil {
 		return nil, nil, err
 	}
-	add := func(set *keys.Set) (err error) {
+	add := func(set *keyset.Set) (err error) {
 		before = set.Clone()
 		if err := refuseKnown(all, set, file); err != nil {
 			return err
@@ -166,7 +166,7 @@ func (t *tool) importInto(ctx context.Context, all []*candidate, o *importFlags)
 	}
 	ctx, cancel := t.lockContext(ctx)
 	defer cancel()
-	err = file.Update(ctx, func(set *keys.Set) error {
+	err = file.Update(ctx, func(set *keyset.Set) error {
 		err := add(set)
 		if err == nil {
 			*set, after = *after, set // set gets its generation when it is written
@@ -185,7 +185,7 @@ func additions(all []*candidate, o *importFlags) (steps []rotation.Step) {
 }
 
 // takeAll takes one step after the other, and returns what they have made of the set.
-func takeAll(set *keys.Set, now time.Time, steps []rotation.Step) (*keys.Set, error) {
+func takeAll(set *keyset.Set, now time.Time, steps []rotation.Step) (*keyset.Set, error) {
 	for _, step := range steps {
 		next, err := step.Try(set, now)
 		if err != nil {
@@ -197,8 +197,8 @@ func takeAll(set *keys.Set, now time.Time, steps []rotation.Step) (*keys.Set, er
 }
 
 // importNew makes the key file.
-func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) (before, after *keys.Set, err error) {
-	file := keys.File{Path: t.path()}
+func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
+	file := keyset.File{Path: t.path()}
 	if err := checkNew(file.Path); err != nil {
 		return nil, nil, err
 	}
@@ -208,7 +208,7 @@ func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) 
 	}
 	after, err = firstKeys(all, t.now)
 	if err != nil || t.dryRun {
-		return new(keys.Set), after, err
+		return new(keyset.Set), after, err
 	}
 	ctx, cancel := t.lockContext(ctx)
 	defer cancel()
@@ -216,13 +216,13 @@ func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) 
 		return nil, nil, err
 	}
 	t.noteSecret(file)
-	return new(keys.Set), after, nil
+	return new(keyset.Set), after, nil
 }
 
 // firstKeys returns the keys of a new file: the first of each use signs since just now, and the others after it.
-func firstKeys(all []*candidate, now time.Time) (*keys.Set, error) {
-	set := new(keys.Set)
-	first, count := make(map[keys.Use]*candidate), make(map[keys.Use]int)
+func firstKeys(all []*candidate, now time.Time) (*keyset.Set, error) {
+	set := new(keyset.Set)
+	first, count := make(map[keyset.Use]*candidate), make(map[keyset.Use]int)
 	var rest []*candidate
 	for _, c := range all {
 		use := c.algorithm.Use()
@@ -240,7 +240,7 @@ func firstKeys(all []*candidate, now time.Time) (*keys.Set, error) {
 		first[use] = c
 	}
 	steps := additions(rest, &importFlags{})
-	for _, use := range [...]keys.Use{keys.Signature, keys.Encryption} {
+	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
 		if c := first[use]; count[use] == 1 && c.private { // the standby of a key in a KMS is made there
 			steps = append(steps, rotation.Add(c.algorithm, rotation.AddOptions{}))
 		}
@@ -250,11 +250,11 @@ func firstKeys(all []*candidate, now time.Time) (*keys.Set, error) {
 
 // firstDates are those of a key that has signed elsewhere, or may, and goes on here for a rotation period. As in a
 // new file, instances whose clock is behind can sign at once.
-func firstDates(now time.Time) keys.Dates {
-	p := keys.Policy{}.WithDefaults()
+func firstDates(now time.Time) keyset.Dates {
+	p := keyset.Policy{}.WithDefaults()
 	since := now.Add(-p.ClockSkew)
 	until := since.Add(p.RotationPeriod)
-	return keys.Dates{Created: now, PublishAt: since, SignFrom: since, SignUntil: until, VerifyUntil: until.Add(p.VerifyOnly())}
+	return keyset.Dates{Created: now, PublishAt: since, SignFrom: since, SignUntil: until, VerifyUntil: until.Add(p.VerifyOnly())}
 }
 
 // hintNew tells somebody who has no key file of --new.

@@ -22,8 +22,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // aKey is a key of a kind in a form, and its public half.
@@ -226,84 +226,84 @@ func TestChooseAlgorithm(t *testing.T) {
 	for _, row := range []struct {
 		kind, alg, use string
 		ops            []string
-		flag           keys.Algorithm
-		want           keys.Algorithm // "" for an error
-		code           int            // the exit code
+		flag           keyset.Algorithm
+		want           keyset.Algorithm // "" for an error
+		code           int              // the exit code
 	}{
 		// By the kind alone.
-		{kind: "p256", want: keys.ES256},
-		{kind: "ed25519", want: keys.EdDSA},
+		{kind: "p256", want: keyset.ES256},
+		{kind: "ed25519", want: keyset.EdDSA},
 		{kind: "rsa2048", code: exitUsage},
 		{kind: "oct32", code: exitUsage},
 		{kind: "p384", code: exitRefused},
 		{kind: "x25519", code: exitRefused},
 
 		// With the flag.
-		{kind: "p256", flag: keys.ES256, want: keys.ES256},
-		{kind: "p256", flag: keys.ECDHESA256KW, want: keys.ECDHESA256KW},
-		{kind: "p256", flag: keys.EdDSA, code: exitUsage},
-		{kind: "p256", flag: keys.Direct, code: exitUsage},
-		{kind: "ed25519", flag: keys.EdDSA, want: keys.EdDSA},
-		{kind: "ed25519", flag: keys.ES256, code: exitUsage},
-		{kind: "rsa2048", flag: keys.PS256, want: keys.PS256},
-		{kind: "rsa2048", flag: keys.RS256, want: keys.RS256},
-		{kind: "rsa2048", flag: keys.HS256, code: exitUsage}, // the classic confusion
-		{kind: "oct32", flag: keys.HS256, want: keys.HS256},
-		{kind: "oct32", flag: keys.Direct, want: keys.Direct},
-		{kind: "oct32", flag: keys.A256KW, want: keys.A256KW},
-		{kind: "oct32", flag: keys.RS256, code: exitUsage},
-		{kind: "p384", flag: keys.ES256, code: exitRefused},
+		{kind: "p256", flag: keyset.ES256, want: keyset.ES256},
+		{kind: "p256", flag: keyset.ECDHESA256KW, want: keyset.ECDHESA256KW},
+		{kind: "p256", flag: keyset.EdDSA, code: exitUsage},
+		{kind: "p256", flag: keyset.Direct, code: exitUsage},
+		{kind: "ed25519", flag: keyset.EdDSA, want: keyset.EdDSA},
+		{kind: "ed25519", flag: keyset.ES256, code: exitUsage},
+		{kind: "rsa2048", flag: keyset.PS256, want: keyset.PS256},
+		{kind: "rsa2048", flag: keyset.RS256, want: keyset.RS256},
+		{kind: "rsa2048", flag: keyset.HS256, code: exitUsage}, // the classic confusion
+		{kind: "oct32", flag: keyset.HS256, want: keyset.HS256},
+		{kind: "oct32", flag: keyset.Direct, want: keyset.Direct},
+		{kind: "oct32", flag: keyset.A256KW, want: keyset.A256KW},
+		{kind: "oct32", flag: keyset.RS256, code: exitUsage},
+		{kind: "p384", flag: keyset.ES256, code: exitRefused},
 
 		// With the JWK's alg.
-		{kind: "p256", alg: "ES256", want: keys.ES256},
-		{kind: "p256", alg: "ECDH-ES+A256KW", want: keys.ECDHESA256KW},
+		{kind: "p256", alg: "ES256", want: keyset.ES256},
+		{kind: "p256", alg: "ECDH-ES+A256KW", want: keyset.ECDHESA256KW},
 		{kind: "p256", alg: "ECDH-ES", code: exitRefused},
 		{kind: "p256", alg: "ES384", code: exitRefused},
 		{kind: "p256", alg: "es256", code: exitRefused},
 		{kind: "p256", alg: "none", code: exitRefused},
 		{kind: "p256", alg: "HS256", code: exitRefused},
-		{kind: "p256", alg: "ES256", flag: keys.ES256, want: keys.ES256},
-		{kind: "p256", alg: "ES256", flag: keys.ECDHESA256KW, code: exitUsage},
-		{kind: "ed25519", alg: "EdDSA", want: keys.EdDSA},
-		{kind: "ed25519", alg: "Ed25519", want: keys.EdDSA},
+		{kind: "p256", alg: "ES256", flag: keyset.ES256, want: keyset.ES256},
+		{kind: "p256", alg: "ES256", flag: keyset.ECDHESA256KW, code: exitUsage},
+		{kind: "ed25519", alg: "EdDSA", want: keyset.EdDSA},
+		{kind: "ed25519", alg: "Ed25519", want: keyset.EdDSA},
 		{kind: "ed25519", alg: "Ed448", code: exitRefused},
-		{kind: "rsa2048", alg: "RS256", want: keys.RS256},
-		{kind: "rsa2048", alg: "PS256", want: keys.PS256},
-		{kind: "rsa2048", alg: "RS256", flag: keys.PS256, code: exitUsage},
+		{kind: "rsa2048", alg: "RS256", want: keyset.RS256},
+		{kind: "rsa2048", alg: "PS256", want: keyset.PS256},
+		{kind: "rsa2048", alg: "RS256", flag: keyset.PS256, code: exitUsage},
 		{kind: "rsa2048", alg: "RS512", code: exitRefused},
 		{kind: "rsa2048", alg: "RSA-OAEP", code: exitRefused},
 		{kind: "rsa2048", alg: "HS256", code: exitRefused},
-		{kind: "oct32", alg: "HS256", want: keys.HS256},
+		{kind: "oct32", alg: "HS256", want: keyset.HS256},
 		{kind: "oct32", alg: "HS512", code: exitRefused},
-		{kind: "oct32", alg: "dir", want: keys.Direct},
-		{kind: "oct32", alg: "A256GCM", want: keys.Direct},
-		{kind: "oct32", alg: "A256GCM", flag: keys.Direct, want: keys.Direct},
+		{kind: "oct32", alg: "dir", want: keyset.Direct},
+		{kind: "oct32", alg: "A256GCM", want: keyset.Direct},
+		{kind: "oct32", alg: "A256GCM", flag: keyset.Direct, want: keyset.Direct},
 		{kind: "oct32", alg: "A128GCM", code: exitRefused},
-		{kind: "oct32", alg: "A256KW", want: keys.A256KW},
+		{kind: "oct32", alg: "A256KW", want: keyset.A256KW},
 
 		// With use and key_ops, which narrow it down.
-		{kind: "p256", use: "sig", want: keys.ES256},
-		{kind: "p256", use: "enc", want: keys.ECDHESA256KW},
+		{kind: "p256", use: "sig", want: keyset.ES256},
+		{kind: "p256", use: "enc", want: keyset.ECDHESA256KW},
 		{kind: "p256", use: "enc", alg: "ES256", code: exitRefused},
 		{kind: "p256", use: "tls", code: exitRefused},
-		{kind: "p256", ops: []string{"sign"}, want: keys.ES256},
-		{kind: "p256", ops: []string{"verify", "sign"}, want: keys.ES256},
-		{kind: "p256", ops: []string{"deriveKey"}, want: keys.ECDHESA256KW},
-		{kind: "p256", ops: []string{"wrapKey", "unwrapKey"}, want: keys.ECDHESA256KW},
+		{kind: "p256", ops: []string{"sign"}, want: keyset.ES256},
+		{kind: "p256", ops: []string{"verify", "sign"}, want: keyset.ES256},
+		{kind: "p256", ops: []string{"deriveKey"}, want: keyset.ECDHESA256KW},
+		{kind: "p256", ops: []string{"wrapKey", "unwrapKey"}, want: keyset.ECDHESA256KW},
 		{kind: "p256", ops: []string{"sign", "deriveBits"}, code: exitRefused},
-		{kind: "p256", ops: []string{"deriveBits"}, flag: keys.ES256, code: exitUsage},
+		{kind: "p256", ops: []string{"deriveBits"}, flag: keyset.ES256, code: exitUsage},
 		{kind: "p256", ops: []string{"frobnicate"}, code: exitRefused},
-		{kind: "p256", use: "sig", ops: []string{"sign"}, want: keys.ES256},
+		{kind: "p256", use: "sig", ops: []string{"sign"}, want: keyset.ES256},
 		{kind: "p256", use: "enc", ops: []string{"sign"}, code: exitRefused},
 		{kind: "rsa2048", use: "sig", code: exitUsage},
 		{kind: "rsa2048", use: "enc", code: exitRefused},
 		{kind: "rsa2048", ops: []string{"encrypt"}, code: exitRefused},
-		{kind: "oct32", use: "sig", want: keys.HS256},
+		{kind: "oct32", use: "sig", want: keyset.HS256},
 		{kind: "oct32", use: "enc", code: exitUsage},
-		{kind: "oct32", ops: []string{"sign", "verify"}, want: keys.HS256},
-		{kind: "oct32", ops: []string{"encrypt", "decrypt"}, want: keys.Direct},
-		{kind: "oct32", ops: []string{"wrapKey", "unwrapKey"}, want: keys.A256KW},
-		{kind: "oct32", use: "enc", ops: []string{"decrypt"}, want: keys.Direct},
+		{kind: "oct32", ops: []string{"sign", "verify"}, want: keyset.HS256},
+		{kind: "oct32", ops: []string{"encrypt", "decrypt"}, want: keyset.Direct},
+		{kind: "oct32", ops: []string{"wrapKey", "unwrapKey"}, want: keyset.A256KW},
+		{kind: "oct32", use: "enc", ops: []string{"decrypt"}, want: keyset.Direct},
 		{kind: "oct32", alg: "dir", ops: []string{"wrapKey"}, code: exitRefused},
 
 		// What is weak is refused before anybody is asked for an algorithm.
@@ -324,8 +324,8 @@ func TestChooseAlgorithm(t *testing.T) {
 
 // Every algorithm has keys that fit it, and no key fits an algorithm that it is not for.
 func TestFitting(t *testing.T) {
-	all := []keys.Algorithm{keys.ES256, keys.EdDSA, keys.PS256, keys.RS256, keys.HS256, keys.Direct, keys.A256KW, keys.ECDHESA256KW}
-	fit := make(map[keys.Algorithm]bool)
+	all := []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.PS256, keyset.RS256, keyset.HS256, keyset.Direct, keyset.A256KW, keyset.ECDHESA256KW}
+	fit := make(map[keyset.Algorithm]bool)
 	for _, kind := range []string{"p256", "p384", "ed25519", "x25519", "rsa2048", "oct32"} {
 		private, public, err := generateKind(kind)
 		require.NoError(t, err)
@@ -333,7 +333,7 @@ func TestFitting(t *testing.T) {
 			require.Equal(t, fitting(private), fitting(public))
 		}
 		for _, alg := range all {
-			_, err := keys.Import(alg, private, keys.Dates{})
+			_, err := keyset.Import(alg, private, keyset.Dates{})
 			require.Equal(t, slices.Contains(fitting(private), alg), err == nil, "%s %s", kind, alg)
 			fit[alg] = fit[alg] || err == nil
 		}
@@ -389,7 +389,7 @@ func TestCandidate(t *testing.T) {
 		require.NoError(t, err, "%+v", row)
 		require.Equal(t, row.wantPrivate, c.private, "%+v", row)
 		require.Equal(t, row.left, c.left, "%+v", row)
-		k, err := c.make(keys.Dates{})
+		k, err := c.make(keyset.Dates{})
 		require.NoError(t, err)
 		require.Equal(t, row.wantPrivate, k.HasPrivate(), "%+v", row)
 		require.Equal(t, k.ID(), c.id)
@@ -413,11 +413,11 @@ func TestFirstKeys(t *testing.T) {
 	secret, _, err := generateKind("oct32")
 	require.NoError(t, err)
 	got, err := firstKeys([]*candidate{
-		{incoming: incoming{raw: private}, algorithm: keys.ES256, private: true},
-		{incoming: incoming{raw: secret}, algorithm: keys.Direct, private: true},
+		{incoming: incoming{raw: private}, algorithm: keyset.ES256, private: true},
+		{incoming: incoming{raw: secret}, algorithm: keyset.Direct, private: true},
 	}, now)
 	require.NoError(t, err)
-	want, err := rotation.New(keys.Policy{}, now, keys.ES256, keys.Direct)
+	want, err := rotation.New(keyset.Policy{}, now, keyset.ES256, keyset.Direct)
 	require.NoError(t, err)
 	require.ElementsMatch(t, shapes(want), shapes(got))
 	require.Empty(t, rotation.Inspect(got, now))
@@ -425,7 +425,7 @@ func TestFirstKeys(t *testing.T) {
 }
 
 // shapes are what is told of keys but their IDs.
-func shapes(s *keys.Set) (all []string) {
+func shapes(s *keyset.Set) (all []string) {
 	for _, k := range s.Keys() {
 		all = append(all, fmt.Sprint(k.Algorithm(), k.Dates(), k.HasPrivate()))
 	}
@@ -475,14 +475,14 @@ func TestOpenJWE(t *testing.T) {
 	contents := map[string]int{"A128GCM": 16, "A192GCM": 24, "A256GCM": 32, "A128CBC-HS256": 32, "A192CBC-HS384": 48, "A256CBC-HS512": 64}
 	for enc, size := range contents {
 		for _, alg := range []string{"A128KW", "A192KW", "A256KW", "dir", "PBES2-HS256+A128KW", "PBES2-HS384+A192KW", "PBES2-HS512+A256KW"} {
-			secret, file := passphrase, keys.File{Passphrase: passphrase}
+			secret, file := passphrase, keyset.File{Passphrase: passphrase}
 			if !strings.HasPrefix(alg, "PBES2-") {
 				n := sizes[alg]
 				if alg == "dir" {
 					n = size
 				}
 				secret = bytes.Repeat([]byte{7}, n)
-				file = keys.File{Key: secret}
+				file = keyset.File{Key: secret}
 			}
 			token, err := sealText([]byte(text), alg, enc, secret, 1000)
 			require.NoError(t, err, "%s %s", alg, enc)
@@ -494,14 +494,14 @@ func TestOpenJWE(t *testing.T) {
 			wrong := slices.Clone(secret)
 			wrong[0]++
 			if file.Key != nil {
-				_, err = openJWE(token, keys.File{Key: wrong})
+				_, err = openJWE(token, keyset.File{Key: wrong})
 			} else {
-				_, err = openJWE(token, keys.File{Passphrase: wrong})
+				_, err = openJWE(token, keyset.File{Passphrase: wrong})
 			}
 			require.Equal(t, exitDamaged, exitCode(err), "%s %s: %v", alg, enc, err)
-			other := keys.File{Key: bytes.Repeat([]byte{7}, 32)}
+			other := keyset.File{Key: bytes.Repeat([]byte{7}, 32)}
 			if file.Key != nil {
-				other = keys.File{Passphrase: passphrase}
+				other = keyset.File{Passphrase: passphrase}
 			}
 			_, err = openJWE(token, other)
 			require.Equal(t, exitUsage, exitCode(err), "%s %s: %v", alg, enc, err)
@@ -510,7 +510,7 @@ func TestOpenJWE(t *testing.T) {
 			require.Error(t, err, "%s %s", alg, enc)
 		}
 	}
-	_, err := openJWE([]byte("e30.AAAA.AAAA.AAAA.AAAA"), keys.File{Key: passphrase})
+	_, err := openJWE([]byte("e30.AAAA.AAAA.AAAA.AAAA"), keyset.File{Key: passphrase})
 	require.ErrorContains(t, err, `alg "" and enc ""`)
 }
 
@@ -632,7 +632,7 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), "")
 	f.Fuzz(func(t *testing.T, data []byte, word string) {
 		if token := bytes.TrimSpace(data); isJWE(token) {
-			text, err := openJWE(token, keys.File{Key: kek}) // no passphrase: some of them take seconds
+			text, err := openJWE(token, keyset.File{Key: kek}) // no passphrase: some of them take seconds
 			if err != nil {
 				return
 			}
@@ -642,21 +642,21 @@ func FuzzImport(f *testing.F) {
 			all, err := parseIncoming(data, kid)
 			require.Equal(t, err != nil, len(all) == 0)
 			for _, in := range all {
-				checkImported(t, in, keys.Algorithm(word))
+				checkImported(t, in, keyset.Algorithm(word))
 			}
 		}
 	})
 }
 
 // checkImported imports a key, if it may be, and checks what comes of it.
-func checkImported(t *testing.T, in incoming, flag keys.Algorithm) {
+func checkImported(t *testing.T, in incoming, flag keyset.Algorithm) {
 	for _, o := range []*importFlags{{}, {alg: string(flag)}, {verifyOnly: true}, {external: true}} {
 		c, err := in.candidate(o)
 		if err != nil {
 			require.NotEmpty(t, err.Error())
 			continue
 		}
-		k, err := c.make(keys.Dates{})
+		k, err := c.make(keyset.Dates{})
 		require.NoError(t, err, "it was checked")
 		require.Equal(t, c.algorithm, k.Algorithm())
 		require.Contains(t, fitting(in.raw), k.Algorithm())

@@ -13,7 +13,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwe"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // How often PBKDF2 may be iterated in a file to import: at least as RFC 7518, Section 4.8.1.2,
@@ -39,7 +39,7 @@ type jweHeader struct {
 }
 
 // openJWE decrypts an encrypted JWK or JWK Set (RFC 7517, Section 7) with the passphrase or the key of secret.
-func openJWE(token []byte, secret keys.File) ([]byte, error) {
+func openJWE(token []byte, secret keyset.File) ([]byte, error) {
 	h, err := parseJWEHeader(string(token))
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (h *jweHeader) member(name string, value []byte) (err error) {
 }
 
 // keyFor returns what the library needs, or says why secret is of no use.
-func (h *jweHeader) keyFor(secret keys.File) (alg jwa.KeyEncryptionAlgorithm, key []byte, err error) {
+func (h *jweHeader) keyFor(secret keyset.File) (alg jwa.KeyEncryptionAlgorithm, key []byte, err error) {
 	alg, known := jwa.LookupKeyEncryptionAlgorithm(h.alg)
 	contentSize := map[string]int{"A128GCM": 16, "A192GCM": 24, "A256GCM": 32, "A128CBC-HS256": 32, "A192CBC-HS384": 48, "A256CBC-HS512": 64}[h.enc]
 	size := map[string]int{"A128KW": 16, "A192KW": 24, "A256KW": 32, "dir": contentSize}[h.alg]

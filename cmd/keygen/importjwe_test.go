@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // AES-GCM takes ciphertext and tag as one string of bytes, so that a library
 // that does not check the size of the tag opens a file in many spellings.
 func TestOpenJWERefusesTagsOfAnotherSize(t *testing.T) {
 	secret := bytes.Repeat([]byte{7}, 32)
-	file := keys.File{Key: secret}
+	file := keyset.File{Key: secret}
 	for _, enc := range []string{"A128GCM", "A192GCM", "A256GCM", "A128CBC-HS256"} {
 		token, err := sealText([]byte(`{"kty":"oct","k":"AAAA"}`), "A256KW", enc, secret, 1000)
 		require.NoError(t, err)

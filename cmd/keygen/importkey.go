@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // An incoming key is one that was read from a file, with what the file says of it. Nothing is checked yet.
@@ -29,7 +29,7 @@ type incoming struct {
 // A candidate is an incoming key that may be imported.
 type candidate struct {
 	incoming
-	algorithm keys.Algorithm
+	algorithm keyset.Algorithm
 	private   bool   // the private half is there
 	left      bool   // the private half was there, and stays out
 	id        string // as it is in the key file; empty for a symmetric key that is not made yet
@@ -65,11 +65,11 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	if in.revoked {
 		return nil, refuse(exitRefused, "it was revoked")
 	}
-	alg, err := in.chooseAlgorithm(keys.Algorithm(o.alg))
+	alg, err := in.chooseAlgorithm(keyset.Algorithm(o.alg))
 	if err != nil {
 		return nil, err
 	}
-	k, err := keys.Import(alg, in.raw, keys.Dates{})
+	k, err := keyset.Import(alg, in.raw, keyset.Dates{})
 	if err != nil {
 		return nil, refuse(exitRefused, "%w", err)
 	}
@@ -82,15 +82,15 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 		return nil, refuse(exitRefused, "--external is for the public half of a key in a KMS, and this is the private one")
 	case !c.private && !o.external && !o.verifyOnly:
 		return nil, refuse(exitRefused, "it is a public key, and can't sign; add --verify-only if it is that of another system, or --external if the private half is in a KMS that the application signs with")
-	case c.private && o.verifyOnly && alg.Use() == keys.Signature && k.Public() != nil:
+	case c.private && o.verifyOnly && alg.Use() == keyset.Signature && k.Public() != nil:
 		c.raw, c.private, c.left = k.Public(), false, true // what never signs needs no private half
 	}
 	return c, nil
 }
 
 // make makes the key, and remembers its ID.
-func (c *candidate) make(d keys.Dates) (*keys.Key, error) {
-	k, err := keys.Import(c.algorithm, c.raw, d)
+func (c *candidate) make(d keyset.Dates) (*keyset.Key, error) {
+	k, err := keyset.Import(c.algorithm, c.raw, d)
 	if err == nil {
 		c.id = k.ID()
 	}
@@ -99,15 +99,15 @@ func (c *candidate) make(d keys.Dates) (*keys.Key, error) {
 
 // chooseAlgorithm returns the algorithm that a key is for from now on: what the file says, the flag, the kind of the
 // key, its use and its key_ops must agree (RFC 8725, Section 3.1; RFC 7517, Section 4.3).
-func (in *incoming) chooseAlgorithm(flag keys.Algorithm) (keys.Algorithm, error) {
+func (in *incoming) chooseAlgorithm(flag keyset.Algorithm) (keyset.Algorithm, error) {
 	fit := fitting(in.raw)
 	if len(fit) == 0 {
 		return "", refuse(exitRefused, "it is %s, and what can be used is: P-256, Ed25519, RSA, and secrets of 32 bytes", kindOf(in.raw))
 	}
 	if in.alg != "" {
-		fit = keep(fit, func(a keys.Algorithm) bool { return a == meantBy(in.alg) })
+		fit = keep(fit, func(a keyset.Algorithm) bool { return a == meantBy(in.alg) })
 	}
-	fit = keep(fit, func(a keys.Algorithm) bool { return (in.use == "" || in.use == string(a.Use())) && in.allows(a) })
+	fit = keep(fit, func(a keyset.Algorithm) bool { return (in.use == "" || in.use == string(a.Use())) && in.allows(a) })
 	if len(fit) == 0 {
 		return "", refuse(exitRefused, "it is %s, and alg %q, use %q and key_ops %q of the JWK leave no algorithm that is known here", kindOf(in.raw), in.alg, in.use, in.ops)
 	}
@@ -116,30 +116,30 @@ func (in *incoming) chooseAlgorithm(flag keys.Algorithm) (keys.Algorithm, error)
 		return "", refuse(exitUsage, "--alg %s contradicts the key, which is %s for %s", flag, kindOf(in.raw), names(fit))
 	case flag != "":
 		return flag, nil
-	case len(fit) == 1 || fit[0] == keys.ES256:
+	case len(fit) == 1 || fit[0] == keyset.ES256:
 		return fit[0], nil
 	}
-	if _, err := keys.Import(fit[0], in.raw, keys.Dates{}); err != nil { // what is no good for one is for none
+	if _, err := keyset.Import(fit[0], in.raw, keyset.Dates{}); err != nil { // what is no good for one is for none
 		return "", refuse(exitRefused, "%w", err)
 	}
 	return "", refuse(exitUsage, "it is %s, and may be for several algorithms; say for which with --alg: %s", kindOf(in.raw), names(fit))
 }
 
 // meantBy is the algorithm that alg stands for here: some programs write enc in place of dir.
-func meantBy(alg string) keys.Algorithm {
+func meantBy(alg string) keyset.Algorithm {
 	if alg == jose.A256GCM {
-		return keys.Direct
+		return keyset.Direct
 	}
-	return keys.Algorithm(jose.CanonicalAlg(alg))
+	return keyset.Algorithm(jose.CanonicalAlg(alg))
 }
 
 // fitting returns the algorithms that a kind of key can be for, the default first.
-func fitting(raw any) []keys.Algorithm {
-	onCurve := func(c elliptic.Curve) []keys.Algorithm {
+func fitting(raw any) []keyset.Algorithm {
+	onCurve := func(c elliptic.Curve) []keyset.Algorithm {
 		if c != elliptic.P256() {
 			return nil
 		}
-		return []keys.Algorithm{keys.ES256, keys.ECDHESA256KW}
+		return []keyset.Algorithm{keyset.ES256, keyset.ECDHESA256KW}
 	}
 	switch k := raw.(type) {
 	case *ecdsa.PrivateKey:
@@ -147,24 +147,24 @@ func fitting(raw any) []keys.Algorithm {
 	case *ecdsa.PublicKey:
 		return onCurve(k.Curve)
 	case ed25519.PrivateKey, ed25519.PublicKey:
-		return []keys.Algorithm{keys.EdDSA}
+		return []keyset.Algorithm{keyset.EdDSA}
 	case *rsa.PrivateKey, *rsa.PublicKey:
-		return []keys.Algorithm{keys.PS256, keys.RS256}
+		return []keyset.Algorithm{keyset.PS256, keyset.RS256}
 	case []byte:
-		return []keys.Algorithm{keys.HS256, keys.Direct, keys.A256KW}
+		return []keyset.Algorithm{keyset.HS256, keyset.Direct, keyset.A256KW}
 	}
 	return nil
 }
 
 // allows reports whether all key_ops are what one does with a key for alg (RFC 7517, Section 4.3).
-func (in *incoming) allows(alg keys.Algorithm) bool {
+func (in *incoming) allows(alg keyset.Algorithm) bool {
 	ops := []string{"sign", "verify"}
 	switch alg {
-	case keys.Direct:
+	case keyset.Direct:
 		ops = []string{"encrypt", "decrypt"}
-	case keys.A256KW:
+	case keyset.A256KW:
 		ops = []string{"wrapKey", "unwrapKey"}
-	case keys.ECDHESA256KW:
+	case keyset.ECDHESA256KW:
 		ops = []string{"deriveKey", "deriveBits", "wrapKey", "unwrapKey"}
 	}
 	return !slices.ContainsFunc(in.ops, func(op string) bool { return !slices.Contains(ops, op) })
@@ -189,11 +189,11 @@ func kindOf(raw any) string {
 	return "a key of another kind"
 }
 
-func keep(all []keys.Algorithm, f func(keys.Algorithm) bool) []keys.Algorithm {
-	return slices.DeleteFunc(slices.Clone(all), func(a keys.Algorithm) bool { return !f(a) })
+func keep(all []keyset.Algorithm, f func(keyset.Algorithm) bool) []keyset.Algorithm {
+	return slices.DeleteFunc(slices.Clone(all), func(a keyset.Algorithm) bool { return !f(a) })
 }
 
-func names(all []keys.Algorithm) string {
+func names(all []keyset.Algorithm) string {
 	var text []string
 	for _, a := range all {
 		text = append(text, string(a))
@@ -222,7 +222,7 @@ func refuseTwice(all []*candidate) error {
 
 // refuseKnown refuses keys that the file has, or had. A secret has another ID each time, so that
 // only the secrets themselves tell: one that is there twice would survive its revocation.
-func refuseKnown(all []*candidate, set *keys.Set, file keys.File) error {
+func refuseKnown(all []*candidate, set *keyset.Set, file keyset.File) error {
 	secrets, err := secretsOf(all, file)
 	if err != nil {
 		return err
@@ -237,7 +237,7 @@ func refuseKnown(all []*candidate, set *keys.Set, file keys.File) error {
 		if set.Key(c.id) != nil {
 			return refuse(exitRefused, "%s is in the key file already: key %s", c.where, c.id)
 		}
-		if slices.ContainsFunc(set.Pruned(), func(k *keys.Key) bool { return k.ID() == c.id }) {
+		if slices.ContainsFunc(set.Pruned(), func(k *keyset.Key) bool { return k.ID() == c.id }) {
 			return refuse(exitRefused, "%s was in the key file, and was pruned: key %s; it can't come back", c.where, c.id)
 		}
 	}
@@ -245,7 +245,7 @@ func refuseKnown(all []*candidate, set *keys.Set, file keys.File) error {
 }
 
 // secretsOf returns the IDs of the symmetric keys of a file by their secrets, if a candidate is symmetric.
-func secretsOf(all []*candidate, file keys.File) (map[string]string, error) {
+func secretsOf(all []*candidate, file keyset.File) (map[string]string, error) {
 	if !slices.ContainsFunc(all, func(c *candidate) bool { return c.algorithm.Symmetric() }) {
 		return nil, nil
 	}
@@ -268,20 +268,20 @@ func secretsOf(all []*candidate, file keys.File) (map[string]string, error) {
 
 // imported is what is told of a key.
 type imported struct {
-	ID        string         `json:"kid"`
-	Algorithm keys.Algorithm `json:"alg"`
-	Use       keys.Use       `json:"use"`
-	State     string         `json:"state"`
-	Was       string         `json:"was_kid,omitempty"`
-	PublishAt string         `json:"publish_at,omitempty"`
-	SignFrom  string         `json:"sign_from,omitempty"`
+	ID        string           `json:"kid"`
+	Algorithm keyset.Algorithm `json:"alg"`
+	Use       keyset.Use       `json:"use"`
+	State     string           `json:"state"`
+	Was       string           `json:"was_kid,omitempty"`
+	PublishAt string           `json:"publish_at,omitempty"`
+	SignFrom  string           `json:"sign_from,omitempty"`
 }
 
 // tell says what has become of a key.
-func (t *tool) tell(c *candidate, k *keys.Key) imported {
+func (t *tool) tell(c *candidate, k *keyset.Key) imported {
 	d := k.Dates()
 	r := imported{ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.now).String(), PublishAt: date(d.PublishAt), SignFrom: date(d.SignFrom)}
-	does := map[keys.Use]string{keys.Signature: "sign", keys.Encryption: "encrypt"}[k.Use()]
+	does := map[keyset.Use]string{keyset.Signature: "sign", keyset.Encryption: "encrypt"}[k.Use()]
 	life := fmt.Sprintf("%ss from %s until %s", does, date(d.SignFrom), date(d.SignUntil))
 	if !d.SignUntil.After(d.SignFrom) {
 		life = fmt.Sprintf("never %ss; its tokens are accepted until %s", does, date(d.VerifyUntil))

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // maxSource is the size of the largest file that keys are read from, in bytes.
@@ -64,7 +64,7 @@ func (t *tool) decryptSource(path string, data []byte, o *importFlags) (text []b
 		}
 		return data, nil
 	}
-	var secret keys.File
+	var secret keyset.File
 	switch {
 	case len(given) > 0:
 		err = o.secret.read(t, &secret)

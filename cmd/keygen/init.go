@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 const defaultLockTimeout = 10 * time.Second
@@ -49,15 +49,15 @@ The policy says how long tokens live and how fast news of keys travels; see
 		if err := policy.refuseZero(f, "for the default"); err != nil {
 			return err
 		}
-		algs, err := profileAlgorithms(profile, keys.Algorithm(signAlg), keys.Algorithm(encAlg))
+		algs, err := profileAlgorithms(profile, keyset.Algorithm(signAlg), keyset.Algorithm(encAlg))
 		if err != nil {
 			return err
 		}
-		set, err := rotation.New(policy.apply(keys.Policy{}, f), t.now, algs...)
+		set, err := rotation.New(policy.apply(keyset.Policy{}, f), t.now, algs...)
 		if err != nil {
 			return refuse(exitRefused, "%w", err)
 		}
-		file := keys.File{Path: t.path()}
+		file := keyset.File{Path: t.path()}
 		if err := secret.read(t, &file); err != nil {
 			return err
 		}
@@ -67,12 +67,12 @@ The policy says how long tokens live and how fast news of keys travels; see
 }
 
 // profileAlgorithms are those of a profile, except where others are named.
-func profileAlgorithms(profile string, signAlg, encAlg keys.Algorithm) ([]keys.Algorithm, error) {
-	sign, enc := keys.Signature.Default(), keys.Encryption.Default()
+func profileAlgorithms(profile string, signAlg, encAlg keyset.Algorithm) ([]keyset.Algorithm, error) {
+	sign, enc := keyset.Signature.Default(), keyset.Encryption.Default()
 	switch profile {
 	case "service":
 	case "web":
-		sign = keys.HS256
+		sign = keyset.HS256
 	default:
 		return nil, refuse(exitUsage, "--profile %q: use service or web", profile)
 	}
@@ -82,16 +82,16 @@ func profileAlgorithms(profile string, signAlg, encAlg keys.Algorithm) ([]keys.A
 	if encAlg != "" {
 		enc = encAlg
 	}
-	if sign.Use() != keys.Signature {
+	if sign.Use() != keyset.Signature {
 		return nil, refuse(exitUsage, "--sign-alg %q: use ES256, EdDSA, PS256, RS256 or HS256", string(sign))
 	}
 	if enc == "none" {
-		return []keys.Algorithm{sign}, nil
+		return []keyset.Algorithm{sign}, nil
 	}
-	if enc.Use() != keys.Encryption {
+	if enc.Use() != keyset.Encryption {
 		return nil, refuse(exitUsage, "--enc-alg %q: use dir, A256KW, ECDH-ES+A256KW or none", string(enc))
 	}
-	return []keys.Algorithm{sign, enc}, nil
+	return []keyset.Algorithm{sign, enc}, nil
 }
 
 // checkNew refuses a path that is taken, or in a directory that is not there, for a dry run too.
@@ -114,7 +114,7 @@ func checkNew(path string) error {
 }
 
 // create writes a new key file and lists what is in it.
-func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error {
+func (t *tool) create(ctx context.Context, file keyset.File, set *keyset.Set) error {
 	if err := errors.Join(checkNew(file.Path), t.mayWrite()); err != nil {
 		return err
 	}
@@ -134,13 +134,13 @@ func (t *tool) create(ctx context.Context, file keys.File, set *keys.Set) error 
 	return t.list(set)
 }
 
-func (t *tool) adviseAlgorithms(set *keys.Set) {
+func (t *tool) adviseAlgorithms(set *keyset.Set) {
 	encrypts := false
 	for _, k := range set.Keys() {
-		if k.Algorithm() == keys.HS256 && k.State(t.now) == keys.Active {
+		if k.Algorithm() == keyset.HS256 && k.State(t.now) == keyset.Active {
 			t.note("an HS256 key has no public half: no other service can verify tokens")
 		}
-		encrypts = encrypts || k.Use() == keys.Encryption
+		encrypts = encrypts || k.Use() == keyset.Encryption
 	}
 	if !encrypts {
 		t.note("without an encryption key, clients can read what is in their session tokens")

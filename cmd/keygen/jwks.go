@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 func (t *tool) jwksCommand() *cobra.Command {
@@ -73,8 +73,8 @@ type jwksCheck struct {
 	base           *http.Transport // if nil, http.DefaultTransport; for tests
 
 	url     *url.URL
-	began   time.Time // when tool.now was taken; has a monotonic reading
-	set     *keys.Set // of the key file; nil if there is none
+	began   time.Time   // when tool.now was taken; has a monotonic reading
+	set     *keyset.Set // of the key file; nil if there is none
 	answers []*answer
 }
 
@@ -118,7 +118,7 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 }
 
 // compareWith returns the keys of the key file, or nil if none was named and there is none.
-func (c *jwksCheck) compareWith() (*keys.Set, error) {
+func (c *jwksCheck) compareWith() (*keyset.Set, error) {
 	if c.keyset == "" && os.Getenv("CLOAKROOM_KEYSET") == "" {
 		if _, err := os.Lstat(c.path()); errors.Is(err, fs.ErrNotExist) {
 			c.note("no key file to compare with; name it with --keyset")
@@ -179,8 +179,8 @@ type answer struct {
 	redirects []string
 
 	members []member
-	keys    map[string]*keys.Key // those that verifiers can use, by kid
-	kids    []string             // of keys, in the order of the set
+	keys    map[string]*keyset.Key // those that verifiers can use, by kid
+	kids    []string               // of keys, in the order of the set
 }
 
 // A misstep is an answer that verifiers refuse.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // Each fetch has a connection of its own, or one instance would answer all.
@@ -55,10 +55,10 @@ func TestJWKSDate(t *testing.T) {
 			s := newStand(t)
 			s.args = []string{"clock"}
 			s.now = time.Now().UTC().Truncate(time.Second)
-			set, err := rotation.New(keys.Policy{}, s.now.Add(-time.Hour), keys.ES256)
+			set, err := rotation.New(keyset.Policy{}, s.now.Add(-time.Hour), keyset.ES256)
 			require.NoError(t, err)
 			s.set, s.path = set, s.path+".now"
-			require.NoError(t, keys.File{Path: s.path}.Create(t.Context(), set))
+			require.NoError(t, keyset.File{Path: s.path}.Create(t.Context(), set))
 			got := s.look(startServer(t, answerWith(s.body(), tt.headers(s.now)...)))
 			require.Contains(t, got.find("date", tt.severity), tt.text, "%v", got.Findings)
 			require.Equal(t, tt.severity == problem, got.code == exitRefused)

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/span"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // A servedKey is a key that was served, or should have been.
@@ -205,9 +205,9 @@ func side(d time.Duration) string {
 }
 
 // policy is that of the key file, or the default.
-func (c *jwksCheck) policy() keys.Policy {
+func (c *jwksCheck) policy() keyset.Policy {
 	if c.set == nil {
-		return keys.Policy{}.WithDefaults()
+		return keyset.Policy{}.WithDefaults()
 	}
 	return c.set.Policy()
 }
@@ -268,7 +268,7 @@ func (f *comparison) compare(list []servedKey) []servedKey {
 	known := append(f.check.set.Keys(), f.check.set.Pruned()...)
 	for i := range list {
 		s := &list[i]
-		at := slices.IndexFunc(known, func(k *keys.Key) bool { return k.ID() == s.ID })
+		at := slices.IndexFunc(known, func(k *keyset.Key) bool { return k.ID() == s.ID })
 		if at < 0 {
 			s.State, s.Expected = "unknown", new(bool)
 			f.check.add(problem, "keys", "key %s is served (in %d of %d), and is not in the key file: whoever has its private half can make tokens that verifiers accept", s.ID, s.Served, len(f.answers))
@@ -294,13 +294,13 @@ func (f *comparison) compare(list []servedKey) []servedKey {
 }
 
 // published reports whether a key is in Set.PublicSet.
-func published(k *keys.Key, now time.Time) bool {
+func published(k *keyset.Key, now time.Time) bool {
 	s := k.State(now)
-	return k.Public() != nil && k.Use() == keys.Signature && (s == keys.Pending || s == keys.Active || s == keys.Retiring)
+	return k.Public() != nil && k.Use() == keyset.Signature && (s == keyset.Pending || s == keyset.Active || s == keyset.Retiring)
 }
 
 // judgeServed judges a key that was served and is, or was, in the key file.
-func (f *comparison) judgeServed(s *servedKey, k *keys.Key, now time.Time) {
+func (f *comparison) judgeServed(s *servedKey, k *keyset.Key, now time.Time) {
 	expected := published(k, now)
 	s.State, s.Expected = k.State(now).String(), &expected
 	if at, reason, revoked := k.Revoked(); revoked {
@@ -326,13 +326,13 @@ func equal(a, b crypto.PublicKey) bool {
 }
 
 // judgeMissing judges a key that should be served, and is missing in some answers.
-func (f *comparison) judgeMissing(k *keys.Key, missing int, now time.Time) {
+func (f *comparison) judgeMissing(k *keyset.Key, missing int, now time.Time) {
 	in := fmt.Sprintf("missing in %d of %d", missing, len(f.answers))
 	due := k.Dates().PublishAt.Add(f.reach)
 	switch state := k.State(now); {
-	case state == keys.Active:
+	case state == keyset.Active:
 		f.check.add(problem, "keys", "key %s signs, and is not served (%s): verifiers refuse its tokens", k.ID(), in)
-	case state == keys.Retiring:
+	case state == keyset.Retiring:
 		f.check.add(problem, "keys", "key %s is retiring, and is not served (%s): verifiers refuse tokens of it that have not expired", k.ID(), in)
 	case now.Before(due):
 		f.check.add(warning, "keys", "key %s is pending, and is not served yet (%s): the key file reaches everybody by %s", k.ID(), in, date(due))

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // A member is one key of a served set, as it stands there.
@@ -33,12 +33,12 @@ func (a *answer) read() {
 	for _, m := range set.Keys {
 		a.members = append(a.members, readMember(m))
 	}
-	list, err := keys.ParsePublicSet(a.body)
-	if err != nil && !errors.Is(err, keys.ErrUnknownKey) {
+	list, err := keyset.ParsePublicSet(a.body)
+	if err != nil && !errors.Is(err, keyset.ErrUnknownKey) {
 		a.err = misstep("verifiers refuse the set: " + strings.TrimPrefix(err.Error(), "keys: "))
 		return
 	}
-	a.keys = make(map[string]*keys.Key)
+	a.keys = make(map[string]*keyset.Key)
 	for _, k := range list {
 		a.keys[k.ID()] = k
 		a.kids = append(a.kids, k.ID())
@@ -55,7 +55,7 @@ func (a *answer) read() {
 func whyUnusable(m map[string]json.RawMessage) error {
 	text, err := json.Marshal(map[string]any{"keys": []any{m}})
 	if err == nil {
-		_, err = keys.ParsePublicSet(text)
+		_, err = keyset.ParsePublicSet(text)
 	}
 	var e interface {
 		error

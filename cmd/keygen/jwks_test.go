@@ -15,8 +15,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
 
 // A stand is a key file, the instant as of which keygen looks, and what it says.
@@ -24,7 +25,7 @@ type stand struct {
 	t      *testing.T
 	path   string
 	now    time.Time
-	set    *keys.Set
+	set    *keyset.Set
 	args   []string
 	base   *http.Transport
 	pauses []time.Duration
@@ -33,9 +34,9 @@ type stand struct {
 // newStand has a key file with a key that signs, a standby, and two that encrypt.
 func newStand(t *testing.T) *stand {
 	s := &stand{t: t, path: filepath.Join(t.TempDir(), "keys.json"), now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
-	set, err := rotation.New(keys.Policy{}, s.now.Add(-48*time.Hour), keys.ES256, keys.Direct)
+	set, err := rotation.New(keyset.Policy{}, s.now.Add(-48*time.Hour), keyset.ES256, keyset.Direct)
 	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: s.path}.Create(t.Context(), set))
+	require.NoError(t, keyset.File{Path: s.path}.Create(t.Context(), set))
 	s.set = set
 	return s
 }
@@ -43,7 +44,7 @@ func newStand(t *testing.T) *stand {
 // kids are those of the signature keys.
 func (s *stand) kids() (kids []string) {
 	for _, k := range s.set.Keys() {
-		if k.Use() == keys.Signature {
+		if k.Use() == keyset.Signature {
 			kids = append(kids, k.ID())
 		}
 	}
@@ -51,15 +52,15 @@ func (s *stand) kids() (kids []string) {
 }
 
 // change changes the key file, and not what instances serve.
-func (s *stand) change(f func(*keys.Set) error) {
-	require.NoError(s.t, keys.File{Path: s.path}.Update(s.t.Context(), f))
+func (s *stand) change(f func(*keyset.Set) error) {
+	require.NoError(s.t, keyset.File{Path: s.path}.Update(s.t.Context(), f))
 }
 
 // instance serves the keys as they are now, as a running application does.
 func (s *stand) instance() http.Handler {
-	f := keys.File{Path: filepath.Join(s.t.TempDir(), "served.json"), Now: func() time.Time { return s.now }}
+	f := keyset.File{Path: filepath.Join(s.t.TempDir(), "served.json"), Now: func() time.Time { return s.now }}
 	require.NoError(s.t, f.Create(s.t.Context(), s.set.Clone()))
-	ring, err := keys.OpenRing(f)
+	ring, err := keys.OpenRing(keys.File(f))
 	require.NoError(s.t, err)
 	return ring.Handler()
 }
@@ -288,7 +289,7 @@ func TestJWKSLeakOfOurOwn(t *testing.T) {
 func TestJWKSInstancesDiffer(t *testing.T) {
 	s := newStand(t)
 	old := s.instance()
-	_, set, err := rotation.Revoke(rotation.RevokeOptions{Reason: "test"}, s.kids()[0]).Apply(t.Context(), keys.File{Path: s.path}, s.now.Add(-time.Hour))
+	_, set, err := rotation.Revoke(rotation.RevokeOptions{Reason: "test"}, s.kids()[0]).Apply(t.Context(), keyset.File{Path: s.path}, s.now.Add(-time.Hour))
 	require.NoError(t, err)
 	revoked := s.kids()[0]
 	s.set = set
@@ -308,14 +309,14 @@ func TestJWKSInstancesDiffer(t *testing.T) {
 // Every state of a key that is served and should not be, or the other way round.
 func TestJWKSAgainstTheFile(t *testing.T) {
 	day := 24 * time.Hour
-	dates := func(publish, from, until, verify time.Duration) func(now time.Time) keys.Dates {
-		return func(now time.Time) keys.Dates {
-			return keys.Dates{Created: now.Add(publish), PublishAt: now.Add(publish), SignFrom: now.Add(from), SignUntil: now.Add(until), VerifyUntil: now.Add(verify)}
+	dates := func(publish, from, until, verify time.Duration) func(now time.Time) keyset.Dates {
+		return func(now time.Time) keyset.Dates {
+			return keyset.Dates{Created: now.Add(publish), PublishAt: now.Add(publish), SignFrom: now.Add(from), SignUntil: now.Add(until), VerifyUntil: now.Add(verify)}
 		}
 	}
 	for _, tt := range []struct {
 		name     string
-		dates    func(now time.Time) keys.Dates
+		dates    func(now time.Time) keyset.Dates
 		served   bool
 		severity string // of what is said of this key; "" for nothing
 		text     string
@@ -334,11 +335,11 @@ func TestJWKSAgainstTheFile(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStand(t)
-			k, err := keys.Generate(keys.EdDSA, tt.dates(s.now))
+			k, err := keyset.Generate(keyset.EdDSA, tt.dates(s.now))
 			require.NoError(t, err)
-			s.change(func(set *keys.Set) error { return set.Add(k) })
+			s.change(func(set *keyset.Set) error { return set.Add(k) })
 			if tt.served {
-				always, err := keys.ParsePublicSet([]byte(publicOf(t, k)))
+				always, err := keyset.ParsePublicSet([]byte(publicOf(t, k)))
 				require.NoError(t, err)
 				require.NoError(t, s.set.Add(always[0]))
 			}
@@ -362,7 +363,7 @@ func TestJWKSAgainstTheFile(t *testing.T) {
 }
 
 // publicOf is a JWK Set of a key's public half, whatever its state.
-func publicOf(t *testing.T, k *keys.Key) string {
+func publicOf(t *testing.T, k *keyset.Key) string {
 	jwk, err := publicJWK(k)
 	require.NoError(t, err)
 	return `{"keys":[` + string(jwk) + `]}`
@@ -387,7 +388,7 @@ func TestJWKSStrangers(t *testing.T) {
 
 	// A key that was pruned is remembered, and no stranger.
 	require.NoError(t, s.set.Revoke(kid, s.now, "x"))
-	s.change(func(set *keys.Set) error {
+	s.change(func(set *keyset.Set) error {
 		if err := set.Revoke(kid, s.now, "x"); err != nil {
 			return err
 		}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/internal/span"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 func (t *tool) listCommand() *cobra.Command {
@@ -72,8 +72,8 @@ enough. Write "show -- KID" if the ID begins with a dash.`,
 const minPrefix = 6
 
 // pick finds the key that a command is to change: id is its ID, or begins it with minPrefix characters or more.
-func pick(set *keys.Set, id string) (*keys.Key, error) {
-	whole := func(k *keys.Key) bool { return k.ID() == id }
+func pick(set *keyset.Set, id string) (*keyset.Key, error) {
+	whole := func(k *keyset.Key) bool { return k.ID() == id }
 	if len(id) < minPrefix && !slices.ContainsFunc(append(set.Keys(), set.Pruned()...), whole) {
 		return nil, refuse(exitUsage, "%q is too short for the ID of a key that is to change: at least its first %d characters are needed; see keygen list", id, minPrefix)
 	}
@@ -82,7 +82,7 @@ func pick(set *keys.Set, id string) (*keys.Key, error) {
 
 // find finds the key whose ID is, or begins with, id.
 // One that was pruned is named, with what became of it.
-func find(set *keys.Set, id string) (found *keys.Key, err error) {
+func find(set *keyset.Set, id string) (found *keyset.Key, err error) {
 	found, err = findIn(set.Keys(), id)
 	if err == nil || exitCode(err) != exitNotFound {
 		return found, err
@@ -96,7 +96,7 @@ func find(set *keys.Set, id string) (found *keys.Key, err error) {
 	return nil, err
 }
 
-func findIn(all []*keys.Key, id string) (found *keys.Key, err error) {
+func findIn(all []*keyset.Key, id string) (found *keyset.Key, err error) {
 	if id == "" {
 		return nil, refuse(exitUsage, "the key ID is empty; see keygen list")
 	}
@@ -125,34 +125,35 @@ func findIn(all []*keys.Key, id string) (found *keys.Key, err error) {
 
 // A row is what is shown of a key.
 type row struct {
-	ID          string          `json:"kid"`
-	Use         keys.Use        `json:"use"`
-	Algorithm   keys.Algorithm  `json:"alg"`
-	State       string          `json:"state"`
-	InUse       bool            `json:"in_use"`  // it signs or encrypts new tokens now
-	Private     bool            `json:"private"` // the file has its private half
-	Pruned      bool            `json:"pruned,omitempty"`
-	Created     string          `json:"created,omitempty"`
-	PublishAt   string          `json:"publish_at,omitempty"`
-	SignFrom    string          `json:"sign_from,omitempty"`
-	SignUntil   string          `json:"sign_until,omitempty"`
-	VerifyUntil string          `json:"verify_until,omitempty"`
-	RevokedAt   string          `json:"revoked_at,omitempty"`
-	Reason      string          `json:"revocation_reason,omitempty"`
-	JWK         json.RawMessage `json:"jwk,omitempty"`
+	ID          string           `json:"kid"`
+	Use         keyset.Use       `json:"use"`
+	Algorithm   keyset.Algorithm `json:"alg"`
+	State       string           `json:"state"`
+	InUse       bool             `json:"in_use"`  // it signs or encrypts new tokens now
+	Private     bool             `json:"private"` // the file has its private half
+	Pruned      bool             `json:"pruned,omitempty"`
+	Created     string           `json:"created,omitempty"`
+	PublishAt   string           `json:"publish_at,omitempty"`
+	SignFrom    string           `json:"sign_from,omitempty"`
+	SignUntil   string           `json:"sign_until,omitempty"`
+	VerifyUntil string           `json:"verify_until,omitempty"`
+	RevokedAt   string           `json:"revoked_at,omitempty"`
+	Reason      string           `json:"revocation_reason,omitempty"`
+	JWK         json.RawMessage  `json:"jwk,omitempty"`
 }
 
 // inUse are the IDs of the keys that sign and encrypt now.
-func inUse(set *keys.Set, now time.Time) (map[string]bool, error) {
-	ring, err := set.Ring()
-	if err != nil {
-		return nil, err
+func inUse(set *keyset.Set, now time.Time) map[string]bool {
+	used := make(map[string]bool)
+	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
+		if k, _ := set.Signs(use, now); k != nil {
+			used[k.ID()] = true
+		}
 	}
-	h := ring.Health(now)
-	return map[string]bool{h.Signer: true, h.Sealer: true}, nil
+	return used
 }
 
-func rowOf(k *keys.Key, set *keys.Set, used map[string]bool, now time.Time) row {
+func rowOf(k *keyset.Key, set *keyset.Set, used map[string]bool, now time.Time) row {
 	d := k.Dates()
 	r := row{
 		ID: k.ID(), Use: k.Use(), Algorithm: k.Algorithm(), State: k.State(now).String(), InUse: used[k.ID()], Private: k.HasPrivate(), Pruned: set.Key(k.ID()) == nil,
@@ -172,15 +173,12 @@ func date(t time.Time) string {
 }
 
 // reach is how long it takes until every instance goes by a file that was written.
-func reach(set *keys.Set) string { return span.Format(set.Policy().Spread()) }
+func reach(set *keyset.Set) string { return span.Format(set.Policy().Spread()) }
 
-func (t *tool) list(set *keys.Set) error { return t.listKeys(set, set.Keys()) }
+func (t *tool) list(set *keyset.Set) error { return t.listKeys(set, set.Keys()) }
 
-func (t *tool) listKeys(set *keys.Set, all []*keys.Key) error {
-	used, err := inUse(set, t.now)
-	if err != nil {
-		return err
-	}
+func (t *tool) listKeys(set *keyset.Set, all []*keyset.Key) error {
+	used := inUse(set, t.now)
 	list := []row{}
 	for _, k := range all {
 		list = append(list, rowOf(k, set, used, t.now))
@@ -216,15 +214,14 @@ func dash(s string) string {
 	return s
 }
 
-func (t *tool) show(set *keys.Set, k *keys.Key) error {
-	used, err := inUse(set, t.now)
+func (t *tool) show(set *keyset.Set, k *keyset.Key) error {
+	used := inUse(set, t.now)
+	r := rowOf(k, set, used, t.now)
+	jwk, err := publicJWK(k)
 	if err != nil {
 		return err
 	}
-	r := rowOf(k, set, used, t.now)
-	if r.JWK, err = publicJWK(k); err != nil {
-		return err
-	}
+	r.JWK = jwk
 	if t.format == "json" {
 		return t.printJSON(r)
 	}

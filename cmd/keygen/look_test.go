@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -35,7 +36,7 @@ func instant(ts *testscript.TestScript, text string) time.Time {
 // issue writes a token: issue OUT KEYFILE kind=session|service sign=KID [seal=KID]
 // iat=TIME|now [life=1m] [data=JSON] [aud=NAME] [nbf=TIME] [without=CLAIM,CLAIM]
 func issue(ts *testscript.TestScript, _ bool, args []string) {
-	set, err := keys.File{Path: ts.MkAbs(args[1])}.Read()
+	set, err := keyset.File{Path: ts.MkAbs(args[1])}.Read()
 	ts.Check(err)
 	o := map[string]string{"life": "1m", "aud": "https://billing.example", "data": "{}"}
 	for _, arg := range args[2:] {
@@ -68,7 +69,7 @@ func issue(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text+"\n"), 0o600))
 }
 
-func signAs(ts *testscript.TestScript, k *keys.Key, typ string, claims map[string]any) string {
+func signAs(ts *testscript.TestScript, k *keyset.Key, typ string, claims map[string]any) string {
 	payload, err := json.Marshal(claims)
 	ts.Check(err)
 	b64 := base64.RawURLEncoding.EncodeToString

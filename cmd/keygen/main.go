@@ -33,9 +33,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -82,7 +82,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	say(stderr, strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n\t", "\n  ")) // as cobra lists similar commands
-	if errors.Is(err, keys.ErrUnsafeFile) && !t.groupRead {
+	if errors.Is(err, keyset.ErrUnsafeFile) && !t.groupRead {
 		fmt.Fprintln(stderr, "If it is a mounted secret of mode 0440, add --insecure-group-readable to read it.")
 	}
 	var flag *pflag.NotExistError
@@ -109,13 +109,13 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &e):
 		return e.code
-	case errors.Is(err, keys.ErrUnsafeFile), errors.Is(err, secret.ErrUnsafe), errors.Is(err, fs.ErrExist), errors.Is(err, rotation.ErrRefused):
+	case errors.Is(err, keyset.ErrUnsafeFile), errors.Is(err, secret.ErrUnsafe), errors.Is(err, fs.ErrExist), errors.Is(err, rotation.ErrRefused):
 		return exitRefused
-	case errors.Is(err, keys.ErrInvalidFile):
+	case errors.Is(err, keyset.ErrInvalidFile):
 		return exitDamaged
-	case errors.Is(err, keys.ErrLocked):
+	case errors.Is(err, keyset.ErrLocked):
 		return exitLocked
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, keys.ErrUnknownKey):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, keyset.ErrUnknownKey):
 		return exitNotFound
 	}
 	return exitError

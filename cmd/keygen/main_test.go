@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -107,7 +108,7 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 // kid sets variables to the IDs of the keys of a file that have an algorithm: A1, A2 and so on for
 // "kid A ALG FILE", and A to the first of them.
 func kid(ts *testscript.TestScript, _ bool, args []string) {
-	set, err := keys.File{Path: ts.MkAbs(args[2])}.Read()
+	set, err := keyset.File{Path: ts.MkAbs(args[2])}.Read()
 	ts.Check(err)
 	n := 0
 	for _, k := range set.Keys() {
@@ -161,11 +162,11 @@ func lock(ts *testscript.TestScript, _ bool, args []string) {
 // mint prints a service token, or with "seal" a session token, or one of type
 // $TYP, that expires so many minutes from now: mint FILE seal|plain MINUTES SUBJECT
 func mint() {
-	set, err := keys.File{Path: os.Args[1]}.Read()
+	set, err := keyset.File{Path: os.Args[1]}.Read()
 	if err != nil {
 		panic(err)
 	}
-	ring, err := keys.NewRing(set.Keys()...)
+	ring, err := (*keys.Set)(set).Ring()
 	if err != nil {
 		panic(err)
 	}

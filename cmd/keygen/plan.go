@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/span"
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
-	"github.com/cloakroom-go/cloakroom/keys/timeline"
+	"github.com/cloakroom-go/cloakroom/internal/timeline"
 )
 
 func (t *tool) planCommand() *cobra.Command {
@@ -70,7 +70,7 @@ func (t *tool) window(from, until string) (begin, end time.Time, err error) {
 	return begin.Truncate(time.Second), end, nil
 }
 
-func (t *tool) draw(set *keys.Set, plan *rotation.Timeline) error {
+func (t *tool) draw(set *keyset.Set, plan *rotation.Timeline) error {
 	switch t.format {
 	case "svg":
 		return timeline.SVG(t.stdout, plan)
@@ -93,19 +93,19 @@ func (t *tool) width() int {
 }
 
 type planEvent struct {
-	At        string         `json:"at"`
-	ID        string         `json:"kid"`
-	Use       keys.Use       `json:"use"`
-	Algorithm keys.Algorithm `json:"alg"`
-	From      string         `json:"from,omitempty"`
-	To        string         `json:"to"`
-	Planned   bool           `json:"planned"` // the key does not exist yet
-	Reason    string         `json:"reason"`
+	At        string           `json:"at"`
+	ID        string           `json:"kid"`
+	Use       keyset.Use       `json:"use"`
+	Algorithm keyset.Algorithm `json:"alg"`
+	From      string           `json:"from,omitempty"`
+	To        string           `json:"to"`
+	Planned   bool             `json:"planned"` // the key does not exist yet
+	Reason    string           `json:"reason"`
 }
 
-func planJSON(path string, set *keys.Set, plan *rotation.Timeline) any {
+func planJSON(path string, set *keyset.Set, plan *rotation.Timeline) any {
 	events := []planEvent{}
-	algs := make(map[string]keys.Algorithm)
+	algs := make(map[string]keyset.Algorithm)
 	for _, r := range plan.Rows {
 		algs[r.ID] = r.Algorithm
 	}
@@ -147,7 +147,7 @@ do, and nothing is wrong. With --strict a warning is an error.`,
 	return cmd
 }
 
-func (t *tool) check(set *keys.Set, dueToo, strict bool) error {
+func (t *tool) check(set *keyset.Set, dueToo, strict bool) error {
 	findings := rotation.Inspect(set, t.now)
 	next := rotation.NextDue(set, t.now)
 	if err := t.printFindings(findings, next); err != nil {
@@ -224,7 +224,7 @@ exits with 10 if they differ. The same secret opens both.`,
 	}
 }
 
-func (t *tool) diff(paths []string, before, after *keys.Set) error {
+func (t *tool) diff(paths []string, before, after *keyset.Set) error {
 	changes := rotation.Diff(before, after)
 	if t.format == "json" {
 		if changes == nil {

@@ -10,13 +10,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/span"
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
 
 // policyFlags are the fields of a policy as flags.
-type policyFlags struct{ p keys.Policy }
+type policyFlags struct{ p keyset.Policy }
 
 func (v *policyFlags) durations() map[string]*time.Duration {
 	return map[string]*time.Duration{
@@ -26,7 +26,7 @@ func (v *policyFlags) durations() map[string]*time.Duration {
 }
 
 func (v *policyFlags) add(f *pflag.FlagSet) {
-	v.p = keys.Policy{}.WithDefaults()
+	v.p = keyset.Policy{}.WithDefaults()
 	d := v.durations()
 	for _, flag := range [...][2]string{
 		{"token-life", "the longest that a token lives: at least the application's session.idle_timeout"},
@@ -58,7 +58,7 @@ func (v *policyFlags) refuseZero(f *pflag.FlagSet, without string) error {
 }
 
 // apply returns p with the fields that flags name.
-func (v *policyFlags) apply(p keys.Policy, f *pflag.FlagSet) keys.Policy {
+func (v *policyFlags) apply(p keyset.Policy, f *pflag.FlagSet) keyset.Policy {
 	to := policyFlags{p: p}
 	targets := to.durations()
 	for name, d := range v.durations() {
@@ -137,7 +137,7 @@ type derivation struct {
 	Number  *float64 `json:"number,omitempty"`
 }
 
-func derive(p keys.Policy) []derivation {
+func derive(p keyset.Policy) []derivation {
 	lasts := func(name string, d time.Duration, formula string) derivation {
 		n := seconds64(d)
 		return derivation{name, span.Format(d), formula, &n, nil}
@@ -146,8 +146,8 @@ func derive(p keys.Policy) []derivation {
 		return derivation{name, fmt.Sprintf("%.3g", n), formula, nil, &n}
 	}
 	return []derivation{
-		lasts("lead", p.Lead(keys.ES256), "distribution_lag + reload_interval + clock_skew + cache_life; of a key that others verify with"),
-		lasts("lead_symmetric", p.Lead(keys.Direct), "distribution_lag + reload_interval + clock_skew; of all other keys"),
+		lasts("lead", p.Lead(keyset.ES256), "distribution_lag + reload_interval + clock_skew + cache_life; of a key that others verify with"),
+		lasts("lead_symmetric", p.Lead(keyset.Direct), "distribution_lag + reload_interval + clock_skew; of all other keys"),
 		lasts("verify_only", p.VerifyOnly(), "token_life + leeway + clock_skew + grace"),
 		counts("listed", float64(p.Listed()), "2 + ceil(verify_only / rotation_period); at most 8"),
 		counts("gcm_tokens", p.GCMUses(), "peak_rate * (rotation_period + grace + clock_skew); at most 2^31 = 2.15e+09 under one dir key"),
@@ -158,7 +158,7 @@ func seconds64(d time.Duration) int64 { return int64(d / time.Second) }
 
 // inSeconds returns the fields of a policy by their names in the key file, for programs: durations in seconds, and
 // the peak rate, which is per second.
-func inSeconds(p keys.Policy) map[string]int64 {
+func inSeconds(p keyset.Policy) map[string]int64 {
 	v := policyFlags{p: p.WithDefaults()}
 	fields := map[string]int64{"peak_rate": int64(v.p.PeakRate)}
 	for flag, d := range v.durations() {
@@ -167,7 +167,7 @@ func inSeconds(p keys.Policy) map[string]int64 {
 	return fields
 }
 
-func (t *tool) showPolicy(set *keys.Set, changes []rotation.Change) error {
+func (t *tool) showPolicy(set *keyset.Set, changes []rotation.Change) error {
 	p := set.Policy()
 	if t.format == "json" {
 		fields := make(map[string]string)

@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // A token of 13 KB with 5,000 nested arrays is not printed with 50 MB of white space.
@@ -47,13 +47,13 @@ func TestWhatOthersWroteIsEscaped(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
-	set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256)
+	set, err := rotation.New(keyset.Policy{}, time.Now(), keyset.ES256)
 	require.NoError(t, err)
 	path, odd := filepath.Join(dir, "keys.json"), filepath.Join(dir, "odd.json")
-	require.NoError(t, keys.File{Path: path}.Create(context.Background(), set))
+	require.NoError(t, keyset.File{Path: path}.Create(context.Background(), set))
 	kid := set.Keys()[0].ID()
 	require.NoError(t, set.Revoke(kid, time.Now(), "lost\nkeygen: revoked\nactive\u0085\u2028\tall"))
-	require.NoError(t, keys.File{Path: odd}.Create(context.Background(), set))
+	require.NoError(t, keyset.File{Path: odd}.Create(context.Background(), set))
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	badKID := put("badkid.json", strings.ReplaceAll(string(text), `"`+kid+`"`, `"\u001b[2J\nkeygen: revoked"`))

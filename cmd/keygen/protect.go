@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 func (t *tool) encryptCommand() *cobra.Command {
@@ -38,7 +38,7 @@ the keys: keygen revoke --all.`,
 }
 
 func (t *tool) encrypt(ctx context.Context, flags *secretFlags) error {
-	file := keys.File{Path: t.path()}
+	file := keyset.File{Path: t.path()}
 	t.warnDirectories(file.Path)
 	switch locked, err := file.Encrypted(); {
 	case err != nil:
@@ -73,7 +73,7 @@ To move the keys to another machine, copy the key file as it is.`,
 			if err != nil {
 				return err
 			}
-			return t.protect(ctx, file, keys.File{Path: file.Path})
+			return t.protect(ctx, file, keyset.File{Path: file.Path})
 		}),
 	}
 }
@@ -116,7 +116,7 @@ func (t *tool) rewrap(ctx context.Context, flags *secretFlags, same bool) error 
 	if err != nil {
 		return err
 	}
-	next := keys.File{Path: file.Path, Passphrase: file.Passphrase, Key: file.Key}
+	next := keyset.File{Path: file.Path, Passphrase: file.Passphrase, Key: file.Key}
 	if !same {
 		if next, err = t.nextFile(flags); err != nil {
 			return err
@@ -126,20 +126,20 @@ func (t *tool) rewrap(ctx context.Context, flags *secretFlags, same bool) error 
 }
 
 // lockedFile is the key file, which must be encrypted, with its passphrase or key.
-func (t *tool) lockedFile() (keys.File, error) {
+func (t *tool) lockedFile() (keyset.File, error) {
 	t.warnDirectories(t.path())
-	switch locked, err := (keys.File{Path: t.path()}).Encrypted(); {
+	switch locked, err := (keyset.File{Path: t.path()}).Encrypted(); {
 	case err != nil:
-		return keys.File{}, err
+		return keyset.File{}, err
 	case !locked:
-		return keys.File{}, refuse(exitRefused, "%s is not encrypted; to encrypt it: keygen encrypt", t.path())
+		return keyset.File{}, refuse(exitRefused, "%s is not encrypted; to encrypt it: keygen encrypt", t.path())
 	}
 	return t.file()
 }
 
 // nextFile is the key file with what it is to be encrypted under: what flags say, or what is asked for.
-func (t *tool) nextFile(flags *secretFlags) (keys.File, error) {
-	file := keys.File{Path: t.path()}
+func (t *tool) nextFile(flags *secretFlags) (keyset.File, error) {
+	file := keyset.File{Path: t.path()}
 	if err := t.newSecret(flags, &file); err != nil || len(flags.given()) > 0 {
 		return file, err
 	}
@@ -149,7 +149,7 @@ func (t *tool) nextFile(flags *secretFlags) (keys.File, error) {
 }
 
 // newSecret puts into f what flags say that a file is to be encrypted under; nothing if they say nothing.
-func (t *tool) newSecret(flags *secretFlags, f *keys.File) error {
+func (t *tool) newSecret(flags *secretFlags, f *keyset.File) error {
 	f.Passphrase, f.Key = nil, nil
 	return flags.read(t, f)
 }
@@ -191,7 +191,7 @@ func onlyOnce(fromStandardInput ...bool) error {
 func (s *secretFlags) standardInput() bool { return s.passphraseFile == "-" || s.keyFile == "-" }
 
 // protect writes the key file as next says, or finds out whether that could be done.
-func (t *tool) protect(ctx context.Context, file, next keys.File) error {
+func (t *tool) protect(ctx context.Context, file, next keyset.File) error {
 	if t.dryRun {
 		return t.tryProtect(ctx, file, next)
 	}
@@ -217,14 +217,14 @@ func (t *tool) protect(ctx context.Context, file, next keys.File) error {
 }
 
 // noteSecret says what somebody needs who opens a file that is encrypted anew.
-func (t *tool) noteSecret(f keys.File) {
+func (t *tool) noteSecret(f keyset.File) {
 	if under := protectionOf(f); under != "none" {
 		t.note("from now on the application needs the %s to open it; keep a copy of the %s in a safe place", under, under)
 	}
 }
 
 // tryProtect opens the file, and writes another one as next says, with a key of no use.
-func (t *tool) tryProtect(ctx context.Context, file, next keys.File) error {
+func (t *tool) tryProtect(ctx context.Context, file, next keyset.File) error {
 	set, err := file.Read()
 	if err != nil {
 		return err
@@ -234,11 +234,11 @@ func (t *tool) tryProtect(ctx context.Context, file, next keys.File) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	k, err := keys.Generate(keys.EdDSA, keys.Dates{})
+	k, err := keyset.Generate(keyset.EdDSA, keyset.Dates{})
 	if err != nil {
 		return err
 	}
-	trial, err := keys.NewSet(k)
+	trial, err := keyset.NewSet(k)
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func (t *tool) tryProtect(ctx context.Context, file, next keys.File) error {
 	return t.printProtection(set, next)
 }
 
-func (t *tool) printProtection(set *keys.Set, next keys.File) error {
+func (t *tool) printProtection(set *keyset.Set, next keyset.File) error {
 	if t.format != "json" {
 		return nil
 	}
@@ -258,7 +258,7 @@ func (t *tool) printProtection(set *keys.Set, next keys.File) error {
 }
 
 // protectionOf names what a file is encrypted under.
-func protectionOf(f keys.File) string {
+func protectionOf(f keyset.File) string {
 	switch {
 	case f.Passphrase != nil:
 		return "passphrase"

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // secretFlags say where the passphrase, or the key, is that a key file is
@@ -103,7 +103,7 @@ func (s *secretFlags) given() (names []string) {
 }
 
 // read puts the secret into f.
-func (s *secretFlags) read(t *tool, f *keys.File) (err error) {
+func (s *secretFlags) read(t *tool, f *keyset.File) (err error) {
 	names := s.given()
 	if len(names) > 1 {
 		return refuse(exitUsage, "%s and %s contradict each other", names[0], names[1])

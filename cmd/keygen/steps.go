@@ -8,12 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // try takes a step, or, with --dry-run, only finds out what it would do.
-func (t *tool) try(ctx context.Context, step rotation.Step) (before, after *keys.Set, err error) {
+func (t *tool) try(ctx context.Context, step rotation.Step) (before, after *keyset.Set, err error) {
 	if err := t.mayWrite(); err != nil {
 		return nil, nil, err
 	}
@@ -59,7 +59,7 @@ func (t *tool) force(ctx context.Context, step rotation.Step, force bool) error 
 	return nil
 }
 
-func (t *tool) printChanges(before, after *keys.Set, extra map[string]any) error {
+func (t *tool) printChanges(before, after *keyset.Set, extra map[string]any) error {
 	changes := rotation.Diff(before, after)
 	t.noteChanges(changes, after)
 	if t.format == "json" {
@@ -75,7 +75,7 @@ func (t *tool) printChanges(before, after *keys.Set, extra map[string]any) error
 	return t.printTable(changes)
 }
 
-func (t *tool) noteChanges(changes []rotation.Change, after *keys.Set) {
+func (t *tool) noteChanges(changes []rotation.Change, after *keyset.Set) {
 	switch {
 	case len(changes) == 0:
 		t.note("nothing is to be done")
@@ -135,7 +135,7 @@ key sign earlier: keygen promote.
 	cmd.Flags().StringVar(&alg, "alg", "", "ES256, EdDSA, PS256, RS256, HS256; dir, A256KW, ECDH-ES+A256KW (required)")
 	cmd.Flags().StringVar(&publishAt, "publish-at", "", "`time` at which it becomes known; default now")
 	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
-		if keys.Algorithm(alg).Use() == "" {
+		if keyset.Algorithm(alg).Use() == "" {
 			return refuse(exitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", alg)
 		}
 		at, err := parseTime(publishAt, t.now)
@@ -145,7 +145,7 @@ key sign earlier: keygen promote.
 		if at.Before(t.now) {
 			return refuse(exitUsage, "--publish-at %s has passed; leave it out to publish now", date(at))
 		}
-		return t.take(ctx, rotation.Add(keys.Algorithm(alg), rotation.AddOptions{PublishAt: at}), nil)
+		return t.take(ctx, rotation.Add(keyset.Algorithm(alg), rotation.AddOptions{PublishAt: at}), nil)
 	})
 	return cmd
 }
@@ -182,9 +182,9 @@ set refuse its tokens for some time.
 	cmd.Flags().StringVar(&use, "use", "", "only the keys of this use: sig or enc")
 	forceFlag(cmd, &force)
 	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
-		step := rotation.Rotate(keys.Use(use))
+		step := rotation.Rotate(keyset.Use(use))
 		switch {
-		case use != "" && use != string(keys.Signature) && use != string(keys.Encryption):
+		case use != "" && use != string(keyset.Signature) && use != string(keyset.Encryption):
 			return refuse(exitUsage, "--use %q: use sig or enc", use)
 		case ifDue && (use != "" || force):
 			return refuse(exitUsage, "--if-due goes without --use and --force")
@@ -355,7 +355,7 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 	}
 	alg := mostExposed(chosen)
 	published := t.publishedSince(before, other, alg.Use())
-	report := rotation.Exposures(before.Policy(), alg, published, t.now)
+	report := rotation.Exposures(before.Rules(), alg, published, t.now)
 	if err := t.printChanges(before, after, map[string]any{"exposure": report}); err != nil || t.format == "json" {
 		return err
 	}
@@ -363,9 +363,9 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 }
 
 // mostExposed is the algorithm of a key that others verify with, if there is one among those that were chosen.
-func mostExposed(chosen []*keys.Key) (alg keys.Algorithm) {
+func mostExposed(chosen []*keyset.Key) (alg keyset.Algorithm) {
 	for _, k := range chosen {
-		if shared := k.Use() == keys.Signature && !k.Algorithm().Symmetric(); shared || alg == "" {
+		if shared := k.Use() == keyset.Signature && !k.Algorithm().Symmetric(); shared || alg == "" {
 			alg = k.Algorithm()
 		}
 	}
@@ -374,20 +374,16 @@ func mostExposed(chosen []*keys.Key) (alg keys.Algorithm) {
 
 // publishedSince returns when the key that signs, or encrypts, after step was
 // published; the zero time if the key did not exist before.
-func (t *tool) publishedSince(before *keys.Set, step rotation.Step, use keys.Use) time.Time {
+func (t *tool) publishedSince(before *keyset.Set, step rotation.Step, use keyset.Use) time.Time {
 	after, err := step.Try(before, t.now)
 	if err != nil {
 		return time.Time{}
 	}
-	ring, err := after.Ring()
-	if err != nil {
+	k, _ := after.Signs(use, t.now)
+	if k == nil || before.Key(k.ID()) == nil {
 		return time.Time{}
 	}
-	h := ring.Health(t.now)
-	k := before.Key(map[keys.Use]string{keys.Signature: h.Signer, keys.Encryption: h.Sealer}[use])
-	if k == nil {
-		return time.Time{}
-	}
+	k = before.Key(k.ID())
 	since := time.Unix(0, 0) // without dates it was always there
 	for _, at := range [...]time.Time{k.Dates().PublishAt, k.Dates().Created} {
 		if at.After(since) {

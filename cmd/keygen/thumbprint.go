@@ -11,7 +11,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/spf13/cobra"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 func (t *tool) thumbprintCommand() *cobra.Command {
@@ -99,7 +99,7 @@ func (t *tool) keysToPrint(args []string) (all []incoming, err error) {
 		if err != nil {
 			return nil, err
 		}
-		chosen = []*keys.Key{k}
+		chosen = []*keyset.Key{k}
 	}
 	for _, k := range chosen {
 		in := incoming{raw: k.Public(), where: "key " + k.ID(), kid: k.ID()}

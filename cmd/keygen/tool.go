@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -34,9 +35,9 @@ type tool struct {
 	color       string        // --color
 	secret      secretFlags   // --passphrase-file and the like
 
-	help   witness    // standard output, for help and completions
-	opened *keys.File // the key file with its secret, once that was read
-	warned []string   // what warnDirectories has said
+	help   witness      // standard output, for help and completions
+	opened *keyset.File // the key file with its secret, once that was read
+	warned []string     // what warnDirectories has said
 
 	now time.Time // as of when the command runs
 	ran bool      // a command has begun: errors before that are wrong usage
@@ -217,11 +218,11 @@ func (t *tool) path() string {
 }
 
 // file is the key file that was chosen, with what it is encrypted under.
-func (t *tool) file() (keys.File, error) {
+func (t *tool) file() (keyset.File, error) {
 	if t.opened != nil {
 		return *t.opened, nil // a secret can be read once
 	}
-	f := keys.File{Path: t.path(), InsecureGroupReadable: t.groupRead}
+	f := keyset.File{Path: t.path(), InsecureGroupReadable: t.groupRead}
 	t.warnDirectories(f.Path)
 	if err := t.secret.read(t, &f); err != nil {
 		return f, err
@@ -238,7 +239,7 @@ func (t *tool) file() (keys.File, error) {
 }
 
 // read reads the key file.
-func (t *tool) read() (*keys.Set, error) {
+func (t *tool) read() (*keyset.Set, error) {
 	f, err := t.file()
 	if err != nil {
 		return nil, err
@@ -252,7 +253,7 @@ func (t *tool) ring() (*keys.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keys.OpenRing(f)
+	return keys.OpenRing(keys.File(f))
 }
 
 // colored reports whether colours are wanted on standard output.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // A bench is a directory with a key file that rotate could change.
@@ -24,10 +24,10 @@ type bench struct {
 	secret    []string // flags
 }
 
-func newBench(t *testing.T, f keys.File, secret ...string) *bench {
+func newBench(t *testing.T, f keyset.File, secret ...string) *bench {
 	b := &bench{dir: t.TempDir(), secret: secret}
 	b.path = filepath.Join(b.dir, "keys.json")
-	set, err := rotation.New(keys.Policy{}, time.Now().Add(-24*time.Hour), keys.ES256, keys.Direct)
+	set, err := rotation.New(keyset.Policy{}, time.Now().Add(-24*time.Hour), keyset.ES256, keyset.Direct)
 	require.NoError(t, err)
 	f.Path = b.path
 	require.NoError(t, f.Create(context.Background(), set))
@@ -107,7 +107,7 @@ func TestWrongFiles(t *testing.T) {
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			b := newBench(t, keys.File{})
+			b := newBench(t, keyset.File{})
 			row.spoil(t, b.path)
 			b.refuses(t, row.code, row.want)
 		})
@@ -116,7 +116,7 @@ func TestWrongFiles(t *testing.T) {
 
 // Each byte of the file counts.
 func TestFlippedBytes(t *testing.T) {
-	b := newBench(t, keys.File{})
+	b := newBench(t, keyset.File{})
 	good, err := os.ReadFile(b.path)
 	require.NoError(t, err)
 	for i := range good {
@@ -135,7 +135,7 @@ func TestFlippedBytes(t *testing.T) {
 
 func TestWrongSecrets(t *testing.T) {
 	kek := bytes.Repeat([]byte{7, 200, 31, 99, 4, 5, 250, 17, 8, 9, 10, 11, 12, 13, 14, 15}, 2)
-	b := newBench(t, keys.File{Key: kek})
+	b := newBench(t, keyset.File{Key: kek})
 	secret := func(name string, content []byte) string {
 		path := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(path, content, 0o600))
@@ -165,6 +165,6 @@ func TestWrongSecrets(t *testing.T) {
 	}
 	b.secret = []string{"--kek-file", secret("kek", kek)}
 	require.Equal(t, exitOK, run(append([]string{"rotate", "--keyset", b.path}, b.secret...), nil, new(bytes.Buffer), new(bytes.Buffer)))
-	plain := newBench(t, keys.File{}, b.secret...)
+	plain := newBench(t, keyset.File{}, b.secret...)
 	plain.refuses(t, exitDamaged, "the file is not encrypted")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/diagnose"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -27,7 +28,7 @@ const aDay = 24 * time.Hour
 
 func newDesk(t testing.TB) *desk {
 	d := &desk{t: t, all: make(map[string]*keys.Key)}
-	set := new(keys.Set)
+	set := new(keyset.Set)
 	for _, k := range []struct {
 		name                         string
 		alg                          keys.Algorithm
@@ -51,7 +52,7 @@ func newDesk(t testing.TB) *desk {
 		key, err := keys.Generate(k.alg, keys.Dates{Created: at(k.publish), PublishAt: at(k.publish), SignFrom: at(k.from),
 			SignUntil: at(k.until), VerifyUntil: at(k.verify)})
 		require.NoError(t, err)
-		require.NoError(t, set.Add(key))
+		require.NoError(t, set.Add((*keyset.Key)(key)))
 		d.all[k.name] = key
 	}
 	require.NoError(t, set.Prune(d.all["pruned"].ID(), start))
@@ -62,7 +63,7 @@ func newDesk(t testing.TB) *desk {
 	require.NoError(t, err)
 	d.all["strange enc"], err = keys.Generate(keys.Direct, keys.Dates{})
 	require.NoError(t, err)
-	d.ring, err = set.Ring()
+	d.ring, err = (*keys.Set)(set).Ring()
 	require.NoError(t, err)
 	return d
 }

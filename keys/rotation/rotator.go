@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -28,8 +30,9 @@ type Rotator struct {
 	// LockTimeout is how long to wait for another process that writes. 0 means 10 seconds.
 	LockTimeout time.Duration
 
-	// Rotated is called after each change with what has changed. May be nil.
-	Rotated func(changes []Change)
+	// Rotated is called after each change with what has changed, for people. May be
+	// nil.
+	Rotated func(changes []string)
 
 	// Report is called when it could not be done. It is tried again the next time. May be nil.
 	Report func(error)
@@ -91,7 +94,7 @@ func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
 		return time.Time{}, err
 	}
 	now := r.now()
-	if next := NextDue(set, now); next.After(now) || next.IsZero() {
+	if next := rotation.NextDue(set, now); next.After(now) || next.IsZero() {
 		return next, nil // without the lock
 	}
 	timeout := r.LockTimeout
@@ -100,28 +103,37 @@ func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	before, after, err := IfDue().Apply(ctx, r.File, now)
+	before, after, err := rotation.IfDue().Apply(ctx, keyset.File(r.File), now)
 	if err != nil {
 		return time.Time{}, err
 	}
 	if r.Ring != nil {
 		err = r.Ring.Reload()
 	}
-	if changes := Diff(before, after); len(changes) > 0 && r.Rotated != nil {
-		r.Rotated(changes)
+	r.report(rotation.Diff(before, after))
+	return rotation.NextDue(after, now), err
+}
+
+func (r *Rotator) report(changes []rotation.Change) {
+	if len(changes) == 0 || r.Rotated == nil {
+		return
 	}
-	return NextDue(after, now), err
+	var texts []string
+	for _, c := range changes {
+		texts = append(texts, c.String())
+	}
+	r.Rotated(texts)
 }
 
 // read returns what is in the file, if the ring puts it in force.
-func (r *Rotator) read() (*keys.Set, error) {
+func (r *Rotator) read() (*keyset.Set, error) {
 	if r.Ring == nil {
-		return r.File.Read()
+		return keyset.File(r.File).Read()
 	}
 	if err := r.Ring.Reload(); err != nil {
 		return nil, err
 	}
-	return r.Ring.Set(), nil
+	return (*keyset.Set)(r.Ring.Set()), nil
 }
 
 func (r *Rotator) now() time.Time {

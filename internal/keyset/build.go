@@ -1,0 +1,139 @@
+package keyset
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lestrrat-go/jwx/v3/jwk"
+)
+
+// Sizes of new keys, and the bounds for keys from elsewhere.
+const (
+	rsaBits      = 3072 // 128 bits of security
+	minRSABits   = 2048 // RFC 7518, Section 3.3
+	maxRSABits   = 8192 // a larger one costs each verification milliseconds
+	minRSAE      = 65537
+	maxRSAE      = 1<<31 - 1 // package crypto/rsa verifies nothing with a larger one
+	symmetricLen = 32        // bytes; of AES-256 exactly, of HMAC-SHA-256 at least (RFC 7518, Section 3.2)
+	maxHMACLen   = 1024      // bytes
+)
+
+// Generate makes a new key: RSA with 3072 bits, symmetric keys with 32 bytes.
+// Its ID does not begin with a dash, so that no command takes it for an option.
+func Generate(alg Algorithm, d Dates) (*Key, error) {
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	for {
+		private, err := generate(alg)
+		if err != nil {
+			return nil, err
+		}
+		id := ""
+		if alg.Symmetric() {
+			id = randomID()
+		}
+		k, err := build(alg, id, private, nil)
+		if err != nil {
+			return nil, err
+		}
+		if k.id[0] != '-' {
+			return k.with(d, nil)
+		}
+	}
+}
+
+func generate(alg Algorithm) (any, error) {
+	switch alg {
+	case ES256, ECDHESA256KW:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case EdDSA:
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	case PS256, RS256:
+		return rsa.GenerateKey(rand.Reader, rsaBits)
+	case HS256, Direct, A256KW:
+		secret := make([]byte, symmetricLen)
+		_, err := rand.Read(secret)
+		return secret, err
+	}
+	return nil, errUnknownAlgorithm
+}
+
+var errUnknownAlgorithm = errors.New("keys: unknown algorithm: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt")
+
+// randomID returns 128 random bits, without a dash at the beginning. The thumbprint of a secret
+// would be a hash of it, for everybody to see.
+func randomID() string {
+	for {
+		var raw [16]byte
+		rand.Read(raw[:])
+		if id := base64.RawURLEncoding.EncodeToString(raw[:]); id[0] != '-' {
+			return id
+		}
+	}
+}
+
+// build makes a key from private material, or from public alone, after checking it. An
+// empty id stands for the thumbprint.
+func build(alg Algorithm, id string, private any, public crypto.PublicKey) (*Key, error) {
+	if alg.Symmetric() {
+		if err := checkSecret(alg, private); err != nil {
+			return nil, err
+		}
+	} else {
+		if private != nil {
+			public = publicHalf(private)
+		}
+		if err := errors.Join(checkPublic(alg, public), checkPrivate(private)); err != nil {
+			return nil, err
+		}
+		if id == "" {
+			var err error
+			if id, err = thumbprint(public); err != nil {
+				return nil, err
+			}
+		}
+	}
+	k := &Key{id: id, alg: alg, private: private, public: public, seals: new(atomic.Uint64)}
+	return k, k.prepare()
+}
+
+// prepare computes what signing and sealing need each time.
+func (k *Key) prepare() (err error) {
+	if k.Use() == Signature {
+		k.method, k.check = signingMethod(k.alg), k.public
+		if k.alg == HS256 {
+			k.check = k.private
+		}
+		return nil
+	}
+	if k.alg == Direct {
+		k.aead, err = newAEAD(k.private.([]byte))
+		k.scratch = &sync.Pool{New: func() any { return new([]byte) }}
+	}
+	k.headers = map[string][]byte{"": k.encodeHeader(""), "JWT": k.encodeHeader("JWT")}
+	return err
+}
+
+// thumbprint is the key ID of RFC 7638, with SHA-256.
+func thumbprint(public crypto.PublicKey) (string, error) {
+	k, err := jwk.Import(public)
+	if err != nil {
+		return "", fmt.Errorf("keys: thumbprint: %w", err)
+	}
+	sum, err := k.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("keys: thumbprint: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}

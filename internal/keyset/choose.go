@@ -1,0 +1,154 @@
+package keyset
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// This file has the rules on which key of a use makes new tokens. A ring and the
+// plan of a rotation, whose keys may not exist yet, go by the same.
+
+// A Life is what these rules look at.
+type Life struct {
+	ID      string
+	Use     Use
+	Dates   Dates
+	Revoked bool
+	Able    bool // whether the private key can be used
+}
+
+// A Liver is a key, or the plan of one.
+type Liver interface{ Life() Life }
+
+// State is the state of the key at the time now.
+func (l Life) State(now time.Time) State { return stateAt(l.Dates, l.Revoked, now) }
+
+// newer reports whether l signs, and not other, if both are active: it became
+// active later, or at the same time and has the lower ID. So all instances
+// choose the same key.
+func (l Life) newer(other Life) bool {
+	return cmp.Or(other.Dates.SignFrom.Compare(l.Dates.SignFrom), cmp.Compare(l.ID, other.ID)) < 0
+}
+
+// outlasts is newer for keys that have ceased to sign: the one that did so last.
+func (l Life) outlasts(other Life) bool {
+	return cmp.Or(other.Dates.SignUntil.Compare(l.Dates.SignUntil), cmp.Compare(l.ID, other.ID)) < 0
+}
+
+// Current returns the key of a use that is active and makes new tokens; the zero
+// K if there is none.
+func Current[K Liver](keys []K, use Use, now time.Time) (best K) {
+	return choose(keys, Life.newer, func(l Life) bool { return l.Use == use && l.State(now) == Active })
+}
+
+// InGrace returns the key of a use that ceased to sign last, if that is no longer
+// ago than the grace. While no key is active, it goes on making tokens.
+func InGrace[K Liver](keys []K, use Use, grace time.Duration, now time.Time) (best K) {
+	return choose(keys, Life.outlasts, func(l Life) bool {
+		return l.Use == use && l.State(now) == Retiring && l.Dates.Signs() && now.Before(l.Dates.SignUntil.Add(grace))
+	})
+}
+
+// Waiting returns the keys of a use that have not begun to sign, and will, in the
+// order in which they do.
+func Waiting[K Liver](keys []K, use Use, now time.Time) (all []K) {
+	for _, k := range keys {
+		if l := k.Life(); l.Able && l.Use == use && l.waits(now) {
+			all = append(all, k)
+		}
+	}
+	slices.SortStableFunc(all, func(x, y K) int {
+		return cmp.Or(x.Life().Dates.SignFrom.Compare(y.Life().Dates.SignFrom), cmp.Compare(x.Life().ID, y.Life().ID))
+	})
+	return all
+}
+
+// waits reports whether the key is going to sign.
+func (l Life) waits(now time.Time) bool {
+	s := l.State(now)
+	return (s == Staged || s == Pending) && l.Dates.Signs()
+}
+
+// choose returns the best of the keys that can be used and fit.
+func choose[K Liver](keys []K, better func(l, other Life) bool, fits func(Life) bool) (best K) {
+	var chosen Life
+	for _, k := range keys {
+		if l := k.Life(); l.Able && fits(l) && (chosen.ID == "" || better(l, chosen)) {
+			best, chosen = k, l
+		}
+	}
+	return best
+}
+
+// Life is what decides whether the key makes tokens. A key whose private key an
+// external signer holds is able only if that signer is here.
+func (k *Key) Life() Life {
+	return Life{ID: k.id, Use: k.Use(), Dates: k.dates, Revoked: k.revoked != nil, Able: k.private != nil}
+}
+
+// Signs returns the key of a use that makes new tokens, and whether it does so in
+// its grace; nil if there is none.
+func (s *Set) Signs(use Use, now time.Time) (k *Key, inGrace bool) {
+	if k := Current(s.keys, use, now); k != nil {
+		return k, false
+	}
+	k = InGrace(s.keys, use, s.Policy().Grace, now)
+	return k, k != nil
+}
+
+// HasFuture reports whether a key of a use makes tokens or is going to.
+func (s *Set) HasFuture(use Use, now time.Time) bool {
+	k, _ := s.Signs(use, now)
+	return k != nil || len(Waiting(s.keys, use, now)) > 0
+}
+
+// NoneActive says what to do about a use that has no active key. If one is going
+// to be active, the clock may be behind: so it is with the first key of a new
+// file.
+func (s *Set) NoneActive(use Use, now time.Time) error {
+	does := map[Use]string{Signature: "signs", Encryption: "encrypts"}[use]
+	next := Waiting(s.keys, use, now)
+	if len(next) == 0 {
+		return fmt.Errorf("%w that %s; run: keygen check, and keygen rotate", ErrNoActiveKey, does)
+	}
+	return fmt.Errorf("%w that %s: key %s does from %s on; set the clock if it is behind, else run: keygen rotate",
+		ErrNoActiveKey, does, next[0].id, next[0].dates.SignFrom.UTC().Format(time.RFC3339))
+}
+
+// LacksSigner reports whether the key signs or is going to, and its private key
+// is held by an external signer that is not here.
+func (k *Key) LacksSigner(now time.Time) bool {
+	l := k.Life()
+	return k.Use() == Signature && !l.Able && !k.gone && (l.State(now) == Active || l.waits(now))
+}
+
+// UsedSince returns when the first key of a use began to make tokens, and whether
+// one has by now. It counts all keys that had a time to do so, whatever became of
+// them.
+func (s *Set) UsedSince(use Use, now time.Time) (since time.Time, used bool) {
+	for _, all := range [...][]*Key{s.keys, s.pruned} {
+		if k := firstUsed(all, use, now); k != nil && (!used || k.dates.SignFrom.Before(since)) {
+			since, used = k.dates.SignFrom, true
+		}
+	}
+	return since, used
+}
+
+// firstUsed returns the key of a use that was the first to make tokens.
+func firstUsed(keys []*Key, use Use, now time.Time) (first *Key) {
+	for _, k := range keys {
+		if k.Use() == use && k.began(now) && (first == nil || k.dates.SignFrom.Before(first.dates.SignFrom)) {
+			first = k
+		}
+	}
+	return first
+}
+
+// began reports whether the key has begun to make tokens: neither withdrawn nor
+// revoked before that.
+func (k *Key) began(now time.Time) bool {
+	from := k.dates.SignFrom
+	return k.dates.Signs() && !now.Before(from) && (k.revoked == nil || !k.revoked.at.Before(from))
+}

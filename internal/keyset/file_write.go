@@ -1,0 +1,210 @@
+package keyset
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/fault"
+)
+
+// Create writes a new key file with mode 0600, durably and under the lock. It
+// never overwrites: if the path exists, the error wraps fs.ErrExist.
+func (f File) Create(ctx context.Context, s *Set) error {
+	if err := f.named(); err != nil {
+		return err
+	}
+	if len(s.keys) == 0 {
+		return errors.New("keys: a key file without keys would be of no use")
+	}
+	first := s.Clone()
+	first.generation = 1
+	data, err := f.encode(first)
+	if err != nil {
+		return err
+	}
+	if err := f.createLocked(ctx, data); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("keys: there is a key file already, and it was not touched; choose another path, or remove it yourself: %w", err)
+		}
+		return fmt.Errorf("keys: create key file: %w", fault.Inner(explainLock(err)))
+	}
+	s.generation = 1
+	return nil
+}
+
+func (f File) createLocked(ctx context.Context, data []byte) error {
+	if _, err := os.Lstat(f.Path); err == nil { // a link that leads nowhere is there too
+		return &fs.PathError{Op: "create", Path: f.Path, Err: fs.ErrExist}
+	}
+	unlock, err := durable.Lock(ctx, f.Path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return durable.CreateFile(f.Path, data, 0o600, durable.Verify(f.verify))
+}
+
+// Update lets change work on the keys of the file, under the lock, and
+// writes the file durably with mode 0600 and the next generation. The file that it replaces stays beside it, with
+// .bak at the end of its name, unless a key was revoked: then none stays. If change fails or leaves everything as it was, nothing is
+// written. The error wraps ErrLocked when ctx ends before the lock is free.
+//
+// Update does not ask whether a change would log somebody out: package
+// rotation does.
+func (f File) Update(ctx context.Context, change func(*Set) error) error {
+	return f.update(ctx, f, change, durable.KeepPrevious())
+}
+
+// Protect writes the file with the passphrase or the key of next, or with
+// neither. The file that it replaces does not stay: it may be less protected.
+func (f File) Protect(ctx context.Context, next File) error {
+	next.Path = f.Path
+	return f.update(ctx, next, func(s *Set) error { s.changed = true; return nil }, durable.DropPrevious())
+}
+
+func (f File) update(ctx context.Context, next File, change func(*Set) error, opts ...durable.Option) error {
+	if _, _, err := f.readSafely(); err != nil {
+		return err // before a lock file is made for nothing
+	}
+	if err := f.checkReplaceable(); err != nil {
+		return err
+	}
+	unlock, err := durable.Lock(ctx, f.Path)
+	if err != nil {
+		return fmt.Errorf("keys: update key file: %w", fault.Inner(explainLock(err)))
+	}
+	defer unlock()
+	before, raw, err := f.load()
+	if err != nil {
+		return err
+	}
+	s := before.Clone()
+	err = change(s)
+	if err != nil || !s.changed && s.equal(before) {
+		if dropErr := f.dropUnsafePrevious(before, raw); dropErr != nil {
+			err = errors.Join(err, dropErr)
+		}
+		return err
+	}
+	if revokes(before, s) {
+		opts = []durable.Option{durable.DropPrevious()} // it would bring the keys back
+	}
+	s.generation = before.generation + 1
+	return f.replace(next, raw, s, opts)
+}
+
+// replace writes what has become of the file, whose content was raw.
+func (f File) replace(next File, raw []byte, s *Set, opts []durable.Option) error {
+	data, err := next.encode(s)
+	if err != nil {
+		return err
+	}
+	unchanged := func([]byte) error {
+		now, _, err := f.readSafely()
+		if err == nil && !bytes.Equal(now, raw) {
+			err = fmt.Errorf("%w, without its lock; try again", ErrLocked)
+		}
+		return err
+	}
+	err = durable.Sweep(f.Path) // what a crash left there holds old keys
+	if err == nil {
+		err = durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify), durable.Verify(unchanged))...)
+	}
+	if err != nil {
+		return fmt.Errorf("keys: update key file: %w", fault.Inner(err))
+	}
+	return nil
+}
+
+// checkReplaceable refuses to replace a file that others read by their group, or
+// that is mounted: they would not see the new one.
+func (f File) checkReplaceable() error {
+	info, err := os.Stat(f.Path)
+	if err != nil {
+		return fmt.Errorf("keys: update key file: %w", fault.Inner(err))
+	}
+	if hasModes && info.Mode().Perm()&0o040 != 0 {
+		return fmt.Errorf("%w: the group can read %s, and could not read what is written in its place, with mode 0600; change it where it comes from, or run: chmod 600 %s", ErrUnsafeFile, f.Path, f.Path)
+	}
+	target, err := filepath.EvalSymlinks(f.Path)
+	if err == nil && slices.ContainsFunc(strings.Split(filepath.ToSlash(target), "/"), func(name string) bool { return strings.HasPrefix(name, "..") && len(name) > 2 }) {
+		return fmt.Errorf("%w: %s is in a mounted Secret or ConfigMap, where a change would be lost; change it where it comes from", ErrUnsafeFile, f.Path)
+	}
+	if durable.IsMountPoint(f.Path) {
+		return fmt.Errorf("%w: %s is mounted as a single file, which can't be replaced; mount the directory that it is in, or change the file where it comes from", ErrUnsafeFile, f.Path)
+	}
+	return nil
+}
+
+// dropUnsafePrevious removes the file before the last change if a crash has left it there although it would bring back keys that
+// are revoked by now, or is not encrypted where the file is.
+func (f File) dropUnsafePrevious(s *Set, raw []byte) error {
+	kept := f
+	kept.Path = f.previous()
+	data, _, err := kept.readSafely()
+	if err != nil {
+		return nil // there is none, or it is not ours
+	}
+	previous, err := kept.parse(data)
+	if readable := isEncrypted(raw) && !isEncrypted(data); readable || err == nil && revokes(previous, s) {
+		return durable.RemovePrevious(f.Path)
+	}
+	return nil
+}
+
+// previous is where the file before the last change is: beside the one that a link leads to.
+func (f File) previous() string {
+	if target, err := filepath.EvalSymlinks(f.Path); err == nil {
+		return target + ".bak"
+	}
+	return f.Path + ".bak"
+}
+
+// revokes reports whether after has a key that was revoked since before.
+func revokes(before, after *Set) bool {
+	return slices.ContainsFunc(before.keys, func(k *Key) bool {
+		is := find(append(after.Keys(), after.pruned...), k.id)
+		return k.revoked == nil && is != nil && is.revoked != nil
+	})
+}
+
+// encode returns what is written of s.
+func (f File) encode(s *Set) ([]byte, error) {
+	text, err := s.Encode()
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxFile/2 {
+		return nil, fmt.Errorf("keys: %d keys are too many for a key file; prune those that have expired", len(s.keys))
+	}
+	return f.seal(text)
+}
+
+// verify reads what was written as the next reader will.
+func (f File) verify(data []byte) error {
+	text, err := f.open(data)
+	if err == nil {
+		_, err = parseSet(text)
+	}
+	return err
+}
+
+func explainLock(err error) error {
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("%w; try again: %w", ErrLocked, fault.Inner(err))
+	}
+	return err
+}
+
+// equal reports whether two sets hold the same. Keys are immutable, so pointers tell.
+func (s *Set) equal(other *Set) bool {
+	return slices.Equal(s.keys, other.keys) && slices.Equal(s.pruned, other.pruned) && s.rules.equal(other.rules)
+}

@@ -1,0 +1,100 @@
+package keyset
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Sign returns the JWS signature of signingInput (RFC 7515, Section 5.1). It fails
+// if the key is not for signing or has no private half, or if the signer that
+// holds the private half fails: then the error wraps the signer's.
+func (k *Key) Sign(signingInput string) ([]byte, error) {
+	if k.method == nil || k.private == nil {
+		return nil, fmt.Errorf("%w: key %s can't sign", errWrongKey, k.id)
+	}
+	signature, err := k.signature(signingInput)
+	if err != nil {
+		return nil, fmt.Errorf("keys: sign with key %s: %w", k.id, err)
+	}
+	return signature, nil
+}
+
+func (k *Key) signature(signingInput string) ([]byte, error) {
+	if s := k.signer(); s != nil {
+		return k.signExternally(s, signingInput)
+	}
+	return k.method.Sign(signingInput, k.private)
+}
+
+// Verify returns nil if signature is the key's own over signingInput. The error
+// wraps ErrForged if it is not.
+//
+// An ECDSA signature has the fixed size of RFC 7518, Section 3.4, with r and s
+// between 1 and n-1, and a PSS salt the size of the hash (Section 3.5). A valid ECDSA signature has a
+// second form, s replaced by n-s, that verifies too: a token's text is not its identity.
+func (k *Key) Verify(signingInput string, signature []byte) error {
+	if k.method == nil {
+		return fmt.Errorf("%w: key %s can't verify", errWrongKey, k.id)
+	}
+	if len(signature) != k.SignatureLength() {
+		return fmt.Errorf("%w: signature of the wrong size", ErrForged)
+	}
+	if err := k.method.Verify(signingInput, signature, k.check); err != nil {
+		return fmt.Errorf("%w: bad signature", ErrForged)
+	}
+	return nil
+}
+
+// SignatureLength is the size of the key's signatures, in bytes; 0 for an encryption key.
+func (k *Key) SignatureLength() int {
+	switch k.alg {
+	case ES256:
+		return 64
+	case EdDSA:
+		return ed25519.SignatureSize
+	case PS256, RS256:
+		return k.public.(*rsa.PublicKey).Size()
+	case HS256:
+		return sha256.Size
+	}
+	return 0
+}
+
+// signingMethod returns the method of a signature algorithm, else nil.
+func signingMethod(a Algorithm) jwt.SigningMethod {
+	switch a {
+	case ES256:
+		return jwt.SigningMethodES256
+	case EdDSA:
+		return jwt.SigningMethodEdDSA
+	case PS256:
+		// The library's own value accepts salts of any size when it verifies.
+		return &jwt.SigningMethodRSAPSS{
+			SigningMethodRSA: jwt.SigningMethodPS256.SigningMethodRSA,
+			Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
+		}
+	case RS256:
+		return jwt.SigningMethodRS256
+	case HS256:
+		return jwt.SigningMethodHS256
+	}
+	return nil
+}
+
+// publicHalf returns the public key of a private one, or nil for a secret.
+func publicHalf(private any) any {
+	switch p := private.(type) {
+	case *ecdsa.PrivateKey:
+		return &p.PublicKey
+	case ed25519.PrivateKey:
+		return p.Public()
+	case *rsa.PrivateKey:
+		return &p.PublicKey
+	}
+	return nil
+}

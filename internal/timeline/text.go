@@ -1,0 +1,356 @@
+package timeline
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
+)
+
+// TextOptions says what the terminal can show.
+type TextOptions struct {
+	Width int  // columns; 0 means 80. Less than 40 counts as 40, more than 400 as 400.
+	Color bool // with ANSI colours; the chart can be read without
+}
+
+// Columns that a chart needs beside its labels. If there are fewer, the labels
+// stand in lines of their own.
+const minChart = 20
+
+// Longest alg and use that a label has room for. Those that exist are shorter.
+const maxAlg, maxUse = 14, 4
+
+// In the list of events: what is below the head, and the columns for a reason beside it.
+const (
+	arrow     = " → "
+	under     = "      "
+	minReason = 40
+)
+
+// Text writes t as a bar chart for a terminal in UTF-8: one row a key, one
+// character a state, and below it the changes of state with their reasons, what
+// has been apart from what is to come. No line is longer than the width.
+func Text(w io.Writer, t *rotation.Timeline, o TextOptions) error {
+	c, err := newChart(t)
+	if err != nil {
+		return err
+	}
+	if o.Width == 0 {
+		o.Width = 80
+	}
+	p := &printer{chart: c, width: min(max(o.Width, 40), 400), color: o.Color}
+	p.print()
+	_, err = io.WriteString(w, p.out.String())
+	return err
+}
+
+// A printer writes a chart as text.
+type printer struct {
+	*chart
+	out    strings.Builder
+	width  int
+	color  bool
+	labels []label
+	indent int // columns before the chart
+	wide   int // columns of the chart
+	left   int // columns of the chart before the line at now
+}
+
+// A label is what stands beside a bar.
+type label struct{ kid, alg, use string }
+
+func (p *printer) print() {
+	for _, line := range wrap("Keys, "+p.period()+" UTC", p.width) {
+		p.line(p.paint("1", line))
+	}
+	p.line("")
+	if len(p.Rows) == 0 {
+		p.line("There are no keys.")
+		return
+	}
+	p.measure()
+	if len(p.Rows) > manyRows {
+		p.axis(false)
+	}
+	p.marker()
+	for i := range p.Rows {
+		p.row(i)
+	}
+	p.axis(true)
+	p.line("")
+	p.legend()
+	past, future := p.history()
+	p.events("Past", past)
+	p.events("To come", future)
+}
+
+// measure decides where the chart begins and how wide it is.
+func (p *printer) measure() {
+	var kid, alg, use int
+	for i := range p.Rows {
+		l := p.label(&p.Rows[i])
+		kid, alg, use = max(kid, length(l.kid)), max(alg, length(l.alg)), max(use, length(l.use))
+		p.labels = append(p.labels, l)
+	}
+	for i, l := range p.labels {
+		p.labels[i] = label{pad(l.kid, kid), pad(l.alg, alg), pad(l.use, use)}
+	}
+	p.indent = kid + 1 + alg + 1 + use + 2
+	if p.width-p.indent < minChart {
+		p.indent = 0
+	}
+	p.wide = p.width - p.indent
+	p.left = p.wide
+	if p.present() {
+		p.left = int(p.at(p.Now)*float64(p.wide-1) + 0.5)
+	}
+	// What has just begun, and what is about to end, has a column.
+	if p.present() && p.Now.After(p.From) {
+		p.left = max(p.left, 1)
+	}
+	if p.present() && p.Now.Before(p.Until) {
+		p.left = min(p.left, p.wide-2)
+	}
+}
+
+func (p *printer) label(r *rotation.Row) label {
+	kid := p.short[r.ID]
+	if r.Planned {
+		kid += "*"
+	}
+	return label{kid, clip(string(r.Algorithm), maxAlg), clip(string(r.Use), maxUse)}
+}
+
+// column returns the state of a key in each column of the chart. The past is
+// left of the line and the future right of it, so that rounding never moves a
+// change to the other side.
+func (p *printer) column(r rotation.Row) []keyset.State {
+	cells := make([]keyset.State, p.wide)
+	fill := func(cells []keyset.State, list []bar) {
+		for _, b := range place(list, float64(len(cells)), 1, true) {
+			for x := int(b.x0); x < int(b.x1); x++ {
+				cells[x] = b.span.State
+			}
+		}
+	}
+	if !p.present() {
+		fill(cells, bars(&r, p.From, p.Until))
+		return cells
+	}
+	fill(cells[:p.left], bars(&r, p.From, p.Now))
+	fill(cells[p.left+1:], bars(&r, p.Now, p.Until))
+	return cells
+}
+
+// row draws the life of a key.
+func (p *printer) row(i int) {
+	r, l := p.Rows[i], p.labels[i]
+	head := l.kid + " " + p.paint("2", l.alg+" "+l.use)
+	if r.Planned {
+		head = p.paint("2", l.kid+" "+l.alg+" "+l.use)
+	}
+	if p.indent == 0 {
+		p.line(head)
+		head = ""
+	} else {
+		head += "  "
+	}
+	p.line(head + p.cells(r))
+}
+
+// cells returns the chart of a row.
+func (p *printer) cells(r rotation.Row) string {
+	cells := p.column(r)
+	var b strings.Builder
+	for x := 0; x < len(cells); {
+		if p.present() && x == p.left {
+			b.WriteString(p.paint("1", "│"))
+			x++
+			continue
+		}
+		n := 1
+		for x+n < len(cells) && cells[x+n] == cells[x] && !(p.present() && x+n == p.left) {
+			n++
+		}
+		b.WriteString(p.run(cells[x], n, r.Planned))
+		x += n
+	}
+	return b.String()
+}
+
+// run draws n columns of one state; 0 is no state.
+func (p *printer) run(s keyset.State, n int, planned bool) string {
+	if s == 0 {
+		return strings.Repeat(" ", n)
+	}
+	l := lookOf(s)
+	if planned {
+		l.ansi = "2;" + l.ansi
+	}
+	return p.paint(l.ansi, strings.Repeat(l.glyph, n))
+}
+
+// marker labels the line at now.
+func (p *printer) marker() {
+	if !p.present() {
+		return
+	}
+	at, text := p.indent+p.left, p.today()
+	if at+2+len(text) <= p.width {
+		p.line(strings.Repeat(" ", at) + p.paint("1", "▼ "+text))
+		return
+	}
+	p.line(strings.Repeat(" ", max(0, at-1-len(text))) + p.paint("1", text+" ▼"))
+}
+
+// axis draws the ticks and their labels, below the chart or above it.
+func (p *printer) axis(below bool) {
+	line, tickMark := []rune(strings.Repeat("─", p.wide)), '┬'
+	if !below {
+		tickMark = '┴'
+	}
+	labels := []rune(strings.Repeat(" ", p.wide))
+	for _, t := range p.ticks(float64(p.wide), func(chars int) float64 { return float64(chars + 2) }) {
+		x := p.columnOf(t)
+		if x >= p.wide {
+			continue
+		}
+		line[x] = tickMark
+		if x+len(t.label) > p.wide {
+			x -= len(t.label) - 1 // left of its tick
+		}
+		if strings.TrimSpace(string(labels[max(0, x-1):])) == "" {
+			copy(labels[x:], []rune(t.label))
+		}
+	}
+	if p.present() && below {
+		line[p.left] = '┴'
+	}
+	indent := strings.Repeat(" ", p.indent)
+	lines := [...]string{indent + p.paint("2", string(line)), indent + string(labels)}
+	if !below {
+		lines[0], lines[1] = lines[1], lines[0]
+	}
+	p.line(lines[0])
+	p.line(lines[1])
+}
+
+// columnOf is where a tick stands: in the column that a state would begin in.
+func (p *printer) columnOf(t tick) int {
+	x := func(share float64, columns int) int { return int(share*float64(columns) + 0.5) }
+	switch {
+	case !p.present():
+		return x(p.at(t.at), p.wide)
+	case t.at.Before(p.Now):
+		return min(x(p.at(t.at)/p.at(p.Now), p.left), p.left-1)
+	case t.at.Equal(p.Now):
+		return p.left
+	}
+	return p.left + 1 + x(seconds(p.Now, t.at)/seconds(p.Now, p.Until), p.wide-1-p.left)
+}
+
+// legend explains the characters that occur.
+func (p *printer) legend() {
+	states, planned := p.states()
+	var items, colored []string
+	for _, s := range states {
+		l := lookOf(s)
+		items = append(items, l.glyph+" "+s.String())
+		colored = append(colored, p.paint(l.ansi, l.glyph)+" "+s.String())
+	}
+	if planned {
+		items, colored = append(items, "* planned, not made yet"), append(colored, "* planned, not made yet")
+	}
+	p.flow(items, colored)
+}
+
+// flow writes items side by side, in as many lines as it takes. shown is items
+// with colours, which take no columns.
+func (p *printer) flow(items, shown []string) {
+	line, used := "", 0
+	for i, item := range items {
+		if used > 0 && used+3+length(item) > p.width {
+			p.line(line)
+			line, used = "", 0
+		}
+		if used > 0 {
+			line, used = line+"   ", used+3
+		}
+		line, used = line+shown[i], used+length(item)
+	}
+	if used > 0 {
+		p.line(line)
+	}
+}
+
+// events lists changes of state. Where lines are too short for a table, the
+// reason stands below, and the change as well.
+func (p *printer) events(title string, list []rotation.Event) {
+	if len(list) == 0 {
+		return
+	}
+	p.line("")
+	p.line(p.paint("1", title) + " (UTC)")
+	kid, change := 0, 0
+	for _, e := range list {
+		kid, change = max(kid, length(p.name(e))), max(change, length(from(e)+arrow+e.To.String()))
+	}
+	head := 2 + len(p.layout()) + 2 + kid + 2 + change
+	for _, e := range list {
+		when := "  " + e.At.Format(p.layout()) + "  "
+		switch {
+		case head+2+minReason <= p.width:
+			p.hang(when+pad(p.name(e), kid)+"  "+p.change(e, change)+"  ", e.Reason, head+2)
+			continue
+		case head <= p.width:
+			p.line(when + pad(p.name(e), kid) + "  " + p.change(e, 0))
+		default:
+			p.line(when + p.name(e))
+			p.line(under + p.change(e, 0))
+		}
+		if e.Reason != "" {
+			p.hang(under, e.Reason, len(under))
+		}
+	}
+}
+
+// hang writes text after a head, and its further lines under the first.
+func (p *printer) hang(head, text string, indent int) {
+	for _, line := range wrap(text, p.width-indent) {
+		p.line(head + line)
+		head = strings.Repeat(" ", indent)
+	}
+}
+
+// name is the ID of a key as the chart has it.
+func (p *printer) name(e rotation.Event) string {
+	if e.Planned {
+		return p.short[e.ID] + "*"
+	}
+	return p.short[e.ID]
+}
+
+func (p *printer) change(e rotation.Event, width int) string {
+	text := from(e) + arrow + e.To.String()
+	return from(e) + arrow + p.paint(lookOf(e.To).ansi, e.To.String()) + strings.Repeat(" ", max(0, width-length(text)))
+}
+
+func (p *printer) line(s string) {
+	fmt.Fprintln(&p.out, strings.TrimRight(s, " "))
+}
+
+// paint colours s; code is an SGR parameter. Blanks at the end stay outside, to
+// be cut off at the end of a line.
+func (p *printer) paint(code, s string) string {
+	text := strings.TrimRight(s, " ")
+	if !p.color || text == "" {
+		return s
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m" + s[len(text):]
+}
+
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(0, width-length(s)))
+}

@@ -1,0 +1,136 @@
+// Package timeline draws the lives of keys: one row a key, one colour a state,
+// a line at today, and why and when each state begins.
+//
+// Use [Text] for a terminal, [SVG] for a picture in documentation or in a page
+// of your own, and [HTML] for a page to open or to send. The pictures have no
+// scripts, no inline styles and nothing that is loaded from elsewhere, so that
+// they work as files and under a strict Content-Security-Policy. All times are
+// UTC, and the same timeline gives the same bytes.
+//
+// Key IDs and reasons come from files. What can't be printed is shown as an
+// escape sequence, and the rest is quoted for the format, so that no text can
+// steer a terminal, forge a line or add an element. Refused is a timeline that
+// can't be drawn: without Now, with a window that has no length, with spans out
+// of order, with a state that is not known.
+package timeline
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
+)
+
+// maxYears is how long a window may be. Beyond, dates have more digits than there is room for.
+const maxYears = 1000
+
+// manyRows is how many rows a chart has before its dates stand above them too.
+const manyRows = 20
+
+// A chart is a timeline that has passed check, in UTC, with texts that can be shown anywhere.
+type chart struct {
+	*rotation.Timeline
+	short map[string]string // beginning of a key's ID, by the ID
+}
+
+func newChart(t *rotation.Timeline) (*chart, error) {
+	if err := check(t); err != nil {
+		return nil, err
+	}
+	clean := &rotation.Timeline{Now: t.Now.UTC(), From: t.From.UTC(), Until: t.Until.UTC()}
+	for _, row := range t.Rows {
+		clean.Rows = append(clean.Rows, cleanRow(row))
+	}
+	return &chart{clean, shortIDs(clean.Rows)}, nil
+}
+
+func cleanRow(r rotation.Row) rotation.Row {
+	// What identifies a key is shown in ASCII: letters that look alike would make two keys look like one.
+	r.ID, r.Use, r.Algorithm = ascii(r.ID), keyset.Use(ascii(string(r.Use))), keyset.Algorithm(ascii(string(r.Algorithm)))
+	spans := make([]rotation.Span, len(r.Spans))
+	for i, s := range r.Spans {
+		spans[i] = rotation.Span{State: s.State, From: s.From.UTC(), Reason: printable(s.Reason)}
+		if !s.Until.IsZero() {
+			spans[i].Until = s.Until.UTC()
+		}
+	}
+	r.Spans = spans
+	return r
+}
+
+func check(t *rotation.Timeline) error {
+	switch {
+	case t == nil:
+		return errors.New("timeline: no timeline")
+	case t.Now.IsZero() || t.From.IsZero() || t.Until.IsZero():
+		return errors.New("timeline: Timeline.Now, From and Until are required")
+	case !t.Until.After(t.From):
+		return fmt.Errorf("timeline: Timeline.Until must be after From, but is %s, and From %s", instant(t.Until), instant(t.From))
+	case t.From.UTC().Year() < 1 || t.Until.UTC().Year() > 9999 || t.Until.After(t.From.AddDate(maxYears, 0, 0)):
+		return fmt.Errorf("timeline: Timeline.From and Until must be in the years 1 to 9999, and at most %d years apart", maxYears)
+	}
+	var errs []error
+	for i := range t.Rows {
+		errs = append(errs, checkRow(&t.Rows[i]))
+	}
+	return errors.Join(errs...)
+}
+
+func checkRow(r *rotation.Row) error {
+	for i, s := range r.Spans {
+		switch {
+		case s.State < keyset.Staged || s.State > keyset.Revoked:
+			return fmt.Errorf("timeline: key %q: span %d has the unknown state %d", r.ID, i+1, s.State)
+		case !s.Until.IsZero() && s.Until.Before(s.From):
+			return fmt.Errorf("timeline: key %q: span %d (%s) ends before it begins", r.ID, i+1, s.State)
+		case i > 0 && r.Spans[i-1].Until.IsZero():
+			return fmt.Errorf("timeline: key %q: span %d (%s) has no end, and is not the last", r.ID, i, r.Spans[i-1].State)
+		case i > 0 && s.From.Before(r.Spans[i-1].Until):
+			return fmt.Errorf("timeline: key %q: span %d (%s) begins before the span before it ends", r.ID, i+1, s.State)
+		}
+	}
+	return nil
+}
+
+// present reports whether now is within the window, so that there is a line to draw.
+func (c *chart) present() bool { return !c.Now.Before(c.From) && !c.Now.After(c.Until) }
+
+// at returns where in the window t is: 0 at its beginning, 1 at its end.
+func (c *chart) at(t time.Time) float64 {
+	return seconds(c.From, t) / seconds(c.From, c.Until)
+}
+
+// seconds from one instant to another. A time.Duration would overflow after 292 years.
+func seconds(from, until time.Time) float64 {
+	return float64(until.Unix()-from.Unix()) + float64(until.Nanosecond()-from.Nanosecond())/1e9
+}
+
+// states returns which states are seen in the window, in the order of a key's life.
+func (c *chart) states() (seen []keyset.State, planned bool) {
+	var in [keyset.Revoked + 1]bool
+	for i := range c.Rows {
+		for _, b := range bars(&c.Rows[i], c.From, c.Until) {
+			in[b.span.State] = true
+			planned = planned || c.Rows[i].Planned
+		}
+	}
+	for s := keyset.Staged; s <= keyset.Revoked; s++ {
+		if in[s] {
+			seen = append(seen, s)
+		}
+	}
+	return seen, planned
+}
+
+// history parts the events into those that have been and those to come.
+func (c *chart) history() (past, future []rotation.Event) {
+	events := c.Events()
+	for i, e := range events {
+		if e.At.After(c.Now) {
+			return events[:i], events[i:]
+		}
+	}
+	return events, nil
+}

@@ -1,0 +1,212 @@
+package timeline
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/rotation"
+)
+
+// Lengths of a shortened key ID, in characters: more of it only where two keys begin alike.
+const minShort, maxShort = 8, 16
+
+// printable shows what can't be printed as Go would write it in a string: \x1b, \u202e.
+// That is also what XML does not allow.
+func printable(s string) string { return escape(s, unicode.IsPrint) }
+
+// ascii is printable for names: all but ASCII is escaped.
+func ascii(s string) string {
+	return escape(s, func(r rune) bool { return r < utf8.RuneSelf && unicode.IsPrint(r) })
+}
+
+func escape(s string, plain func(rune) bool) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case plain(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteToASCII(string(r))
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// shortIDs returns for each ID as much of its beginning as tells it from the others.
+func shortIDs(rows []rotation.Row) map[string]string {
+	var ids []string
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	short := map[string]string{}
+	for i, id := range ids {
+		n := minShort
+		if i > 0 {
+			n = max(n, 1+common(ids[i-1], id))
+		}
+		if i+1 < len(ids) {
+			n = max(n, 1+common(id, ids[i+1]))
+		}
+		short[id] = id[:min(n, maxShort, len(id))]
+	}
+	return short
+}
+
+// common is how many bytes two strings have in common at their beginning.
+func common(a, b string) (n int) {
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// clip cuts s down to n characters and says so. It is for ASCII.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n-1] + "…"
+}
+
+// columns is how many columns of a terminal r takes.
+func columns(r rune) int {
+	switch {
+	case unicode.In(r, unicode.Mn, unicode.Me):
+		return 0
+	case unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana),
+		r >= 0x1f300 && r <= 0x1faff, r >= 0xff01 && r <= 0xff60:
+		return 2
+	}
+	return 1
+}
+
+func length(s string) (n int) {
+	for _, r := range s {
+		n += columns(r)
+	}
+	return n
+}
+
+// wrap breaks s into lines of at most width columns, between words where it can.
+func wrap(s string, width int) []string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(s) {
+		if line != "" && length(line)+1+length(word) <= width {
+			line += " " + word
+			continue
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+		for length(word) > width {
+			var head string
+			head, word = split(word, width)
+			lines = append(lines, head)
+		}
+		line = word
+	}
+	return append(lines, line)
+}
+
+// split cuts a word that is longer than a line.
+func split(word string, width int) (head, tail string) {
+	n := 0
+	for i, r := range word {
+		if n += columns(r); n > width {
+			return word[:i], word[i:]
+		}
+	}
+	return word, ""
+}
+
+// instant is the exact form of a date.
+func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// limit is instant, or none if there is no limit.
+func limit(t time.Time, none string) string {
+	if t.IsZero() {
+		return none
+	}
+	return instant(t)
+}
+
+// brief reports whether the window is so short that hours say more than days.
+func (c *chart) brief() bool { return seconds(c.From, c.Until) <= 48*60*60 }
+
+// layout is the form of dates in a list. Over weeks, seconds would be noise.
+func (c *chart) layout() string {
+	if c.brief() {
+		return time.DateTime
+	}
+	return "2006-01-02 15:04"
+}
+
+// period says what the window is, as exactly as it must.
+func (c *chart) period() string {
+	layout := time.DateOnly
+	switch {
+	case midnight(c.From) && midnight(c.Until):
+	case whole(c.From, time.Minute) && whole(c.Until, time.Minute):
+		layout += " 15:04"
+	default:
+		layout += " 15:04:05"
+	}
+	until := c.Until.Format(layout)
+	if day := c.From.Format(time.DateOnly + " "); strings.HasPrefix(until, day) {
+		until = until[len(day):]
+	}
+	return c.From.Format(layout) + " to " + until
+}
+
+func whole(t time.Time, unit time.Duration) bool { return t.Equal(t.Truncate(unit)) }
+
+func midnight(t time.Time) bool { return whole(t, 24*time.Hour) }
+
+// today is the label of the line.
+func (c *chart) today() string {
+	if c.brief() {
+		return "now, " + c.Now.Format("15:04")
+	}
+	return "today, " + c.Now.Format("2 Jan")
+}
+
+// from names the state that an event ends.
+func from(e rotation.Event) string {
+	if e.From == 0 {
+		return "new"
+	}
+	return e.From.String()
+}
+
+// useName says what a group of keys is for.
+func useName(u keyset.Use) string {
+	switch u {
+	case keyset.Signature:
+		return "Signature keys"
+	case keyset.Encryption:
+		return "Encryption keys"
+	}
+	return "Other keys"
+}
+
+// count is n with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
