@@ -16,9 +16,10 @@ type Revocations interface {
 
 // A Carrier turns a session record into the credential that a client keeps, and
 // back. It knows nothing of HTTP, and of time nothing but the deadlines in the
-// record: whether a session is over, the caller decides ([session.Policy.Over]).
-// token.Carrier and opaque.Carrier are the two that exist. Methods may be called
-// concurrently. Every error wraps a [session.Reason].
+// record: whether a session is over, the caller decides
+// ([session.Policy.Over]). token.Carrier and opaque.Carrier are the two that
+// exist. Methods may be called concurrently. Every error wraps a
+// [session.Reason].
 type Carrier interface {
 	// Recognizes reports whether credential has this carrier's form. It looks at
 	// the syntax only.
@@ -53,7 +54,8 @@ type Carrier interface {
 	// client should hold. It never revives a session that has ended. It fails
 	// with session.Conflict if the session goes on under another credential, and
 	// with session.TooLarge, nothing having changed, if the record doesn't fit.
-	Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (*session.Record, string, error)
+	Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (
+		rec *session.Record, current string, err error)
 
 	// Retire replaces credential by successor if base is still its newest
 	// record; otherwise it fails with session.Conflict, or the Reason for which
@@ -63,7 +65,8 @@ type Carrier interface {
 	//
 	// If credential has ended, but a crash might bring it back, Retire fails with
 	// session.Unavailable, and the client should get hold all the same.
-	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (hold string, err error)
+	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (
+		hold string, err error)
 
 	// Forget undoes an Issue whose credential nobody has seen, or drops what is
 	// kept of a session that is over.

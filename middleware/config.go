@@ -49,8 +49,9 @@ type Config struct {
 
 	// CrossOrigin refuses unsafe requests from other origins, and answers them
 	// with its deny handler, unless there is an ErrorHandler. If it has none, the
-	// standard library sends its reason. If nil, the zero http.CrossOriginProtection
-	// refuses them, which is safe without settings, and the answer gives no reason.
+	// standard library sends its reason. If nil, the zero
+	// http.CrossOriginProtection refuses them, which is safe without settings, and
+	// the answer gives no reason.
 	//
 	// A WebSocket handshake is a GET, but counts as a POST here: where its Origin
 	// is neither the request's Host nor trusted, it is refused. The deny handler
@@ -116,7 +117,8 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	errs := []error{c.Policy.Validate(), c.Cookie.validate()}
 	if c.Carrier == nil {
-		errs = append(errs, fault.Errorf("middleware: Config.Carrier", "is required: a token.Carrier for stateless sessions, an opaque.Carrier for sessions on the server"))
+		errs = append(errs, fault.Errorf("middleware: Config.Carrier", "is required: a token.Carrier for stateless "+
+			"sessions, an opaque.Carrier for sessions on the server"))
 	}
 	if slices.Contains(c.Accept, nil) {
 		errs = append(errs, fault.Errorf("middleware: Config.Accept", "contains nil: leave out a carrier that doesn't exist"))
@@ -124,7 +126,8 @@ func (c Config) validate() error {
 	name := c.Cookie.withDefaults().Name
 	for _, carrier := range append([]Carrier{c.Carrier, c.Overflow}, c.Accept...) {
 		if carrier != nil && len(name)+carrier.MaxLength() > MaxCookieBytes {
-			errs = append(errs, fault.Errorf("middleware: Cookie.Name", "%q leaves a credential %d bytes of a cookie's %d, but %T makes them as long as %d: shorten the name, or lower the carrier's MaxLength",
+			errs = append(errs, fault.Errorf("middleware: Cookie.Name", "%q leaves a credential %d bytes of a cookie's "+
+				"%d, but %T makes them as long as %d: shorten the name, or lower the carrier's MaxLength",
 				name, MaxCookieBytes-len(name), MaxCookieBytes, carrier, carrier.MaxLength()))
 		}
 	}
@@ -138,16 +141,18 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// checkRemembered refuses limits that would not be those of new sessions, though
-// whoever has set them thinks so.
+// checkRemembered refuses limits that would not be those of new sessions,
+// though whoever has set them thinks so.
 func (c Config) checkRemembered() (errs []error) {
 	const cookiePersistent fault.Name = "Cookie.Persistent"
 	p := c.Policy
 	if c.Cookie.Persistent && p.IdleTimeout != 0 && p.RememberedIdleTimeout == 0 {
-		errs = append(errs, fault.Errorf("middleware: Policy.RememberedIdleTimeout", "is missing: with %s, new sessions are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.IdleTimeout")))
+		errs = append(errs, fault.Errorf("middleware: Policy.RememberedIdleTimeout", "is missing: with %s, new "+
+			"sessions are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.IdleTimeout")))
 	}
 	if c.Cookie.Persistent && p.Lifetime != 0 && p.RememberedLifetime == 0 {
-		errs = append(errs, fault.Errorf("middleware: Policy.RememberedLifetime", "is missing: with %s, new sessions are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.Lifetime")))
+		errs = append(errs, fault.Errorf("middleware: Policy.RememberedLifetime", "is missing: with %s, new sessions "+
+			"are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.Lifetime")))
 	}
 	return errs
 }

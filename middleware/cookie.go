@@ -22,11 +22,11 @@ const maxCookieAge = 400 * 24 * time.Hour
 // Cookie says how a credential travels. HttpOnly is always set, and so is
 // Secure unless InsecureAllowHTTP says otherwise.
 //
-// A browser doesn't tell which attributes a cookie has. After they were changed in
-// the configuration, a visitor gets the new ones with the next new credential:
-// with the next change of a session in a token, and of a session in a store at its
-// next login, renewal or move. Change Name together with Path and Domain, or the
-// browser keeps, and sends, the old cookie and the new one.
+// A browser doesn't tell which attributes a cookie has. After they were changed
+// in the configuration, a visitor gets the new ones with the next new
+// credential: with the next change of a session in a token, and of a session in
+// a store at its next login, renewal or move. Change Name together with Path
+// and Domain, or the browser keeps, and sends, the old cookie and the new one.
 type Cookie struct {
 	// Name is the cookie's name; "" means DefaultCookieName. The prefix "__Host-"
 	// makes browsers refuse a cookie that another host or path has planted.
@@ -37,10 +37,10 @@ type Cookie struct {
 	Path string
 
 	// Domain, if set, sends the cookie to that domain and all below it; it rules
-	// out the prefix "__Host-". Browsers drop the cookie, and nobody can log in, if
-	// the host of the request is not in the domain, or if the domain is a public
-	// suffix, under which anybody can register, such as co.uk or github.io: New
-	// refuses those of one label, such as com, and can't know the others.
+	// out the prefix "__Host-". Browsers drop the cookie, and nobody can log in,
+	// if the host of the request is not in the domain, or if the domain is a
+	// public suffix, under which anybody can register, such as co.uk or github.io:
+	// New refuses those of one label, such as com, and can't know the others.
 	Domain string
 
 	// SameSite is sent as it is; 0 means http.SameSiteLaxMode.
@@ -51,16 +51,16 @@ type Cookie struct {
 	Partitioned bool
 
 	// Persistent makes new sessions remembered ones, as session.Session.Remember
-	// does: the cookie outlives the browser, and the Policy's limits for remembered
-	// sessions apply. If the Policy sets an ordinary limit, it must then set the
-	// remembered one too.
+	// does: the cookie outlives the browser, and the Policy's limits for
+	// remembered sessions apply. If the Policy sets an ordinary limit, it must
+	// then set the remembered one too.
 	Persistent bool
 
 	// InsecureAllowHTTP leaves out Secure, so that the credential travels in the
 	// clear. For development on a host other than localhost, where Chrome and
-	// Firefox accept Secure cookies over plain HTTP; Safari is reported to drop them
-	// there too, which we have not tried. Rules out the prefixes "__Host-" and
-	// "__Secure-".
+	// Firefox accept Secure cookies over plain HTTP; Safari is reported to drop
+	// them there too, which we have not tried. Rules out the prefixes "__Host-"
+	// and "__Secure-".
 	InsecureAllowHTTP bool
 }
 
@@ -99,8 +99,8 @@ func (c Cookie) roomy(credential string) bool {
 }
 
 // maxAge is 0 for a cookie that ends with the browser, otherwise the seconds
-// until the session's deadline, rounded up: rounded down, the browser would drop
-// the cookie before the session is over. It enforces nothing.
+// until the session's deadline, rounded up: rounded down, the browser would
+// drop the cookie before the session is over. It enforces nothing.
 func (c Cookie) maxAge(rec *session.Record, now time.Time) int {
 	if !rec.Persistent {
 		return 0

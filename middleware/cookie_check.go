@@ -25,8 +25,8 @@ func (c Cookie) validate() error {
 	return errors.Join(c.checkName(), c.checkPrefix(), c.checkSecure(), c.checkPath(), c.checkDomain())
 }
 
-// prefix returns the prefix of the name that browsers go by, in lower case: they
-// compare it without regard to case.
+// prefix returns the prefix of the name that browsers go by, in lower case:
+// they compare it without regard to case.
 func (c Cookie) prefix() string {
 	for _, prefix := range [...]string{"__host-", "__secure-"} {
 		if strings.HasPrefix(strings.ToLower(c.Name), prefix) {
@@ -57,7 +57,8 @@ func (c Cookie) checkName() error {
 	case (&http.Cookie{Name: c.Name, Value: "x"}).Valid() != nil:
 		return fault.Errorf("middleware: Cookie.Name", "%q can't be sent: use letters, digits, - and _", c.Name)
 	case !strings.HasPrefix(c.Name, spelling):
-		return fault.Errorf("middleware: Cookie.Name", "%q begins as browsers' prefix %s does: write it in that case", c.Name, spelling)
+		return fault.Errorf("middleware: Cookie.Name", "%q begins as browsers' prefix %s does: write it in that case",
+			c.Name, spelling)
 	}
 	return nil
 }
@@ -69,10 +70,13 @@ func (c Cookie) checkPrefix() error {
 	}
 	var errs []error
 	if c.Domain != "" {
-		errs = append(errs, fault.Errorf("middleware: Cookie.Domain", "%q can't go with the cookie name %s, which keeps the cookie to one host: set %s to %s, or leave the domain out", c.Domain, c.Name, cookieName, c.otherName("__Secure-")))
+		errs = append(errs, fault.Errorf("middleware: Cookie.Domain", "%q can't go with the cookie name %s, which "+
+			"keeps the cookie to one host: set %s to %s, or leave the domain out", c.Domain, c.Name, cookieName,
+			c.otherName("__Secure-")))
 	}
 	if c.Path != "/" {
-		errs = append(errs, fault.Errorf("middleware: Cookie.Path", "%q can't go with the cookie name %s, which needs the path /: set %s to %s, or leave the path out", c.Path, c.Name, cookieName, c.otherName("__Secure-")))
+		errs = append(errs, fault.Errorf("middleware: Cookie.Path", "%q can't go with the cookie name %s, which needs "+
+			"the path /: set %s to %s, or leave the path out", c.Path, c.Name, cookieName, c.otherName("__Secure-")))
 	}
 	return errors.Join(errs...)
 }
@@ -81,16 +85,20 @@ func (c Cookie) checkPrefix() error {
 func (c Cookie) checkSecure() error {
 	var errs []error
 	if c.prefix() != "" && c.InsecureAllowHTTP {
-		errs = append(errs, fault.Errorf("middleware: Cookie.InsecureAllowHTTP", "can't go with the cookie name %s, which browsers take with Secure only: set %s to %s", c.Name, cookieName, c.otherName("")))
+		errs = append(errs, fault.Errorf("middleware: Cookie.InsecureAllowHTTP", "can't go with the cookie name %s, "+
+			"which browsers take with Secure only: set %s to %s", c.Name, cookieName, c.otherName("")))
 	}
 	if c.SameSite == http.SameSiteNoneMode && c.InsecureAllowHTTP {
-		errs = append(errs, fault.Errorf("middleware: Cookie.SameSite", "can't be None together with %s: browsers want Secure with it; leave one of the two out", insecureAllowHTTP))
+		errs = append(errs, fault.Errorf("middleware: Cookie.SameSite", "can't be None together with %s: browsers want "+
+			"Secure with it; leave one of the two out", insecureAllowHTTP))
 	}
 	if c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode || c.SameSite == http.SameSiteDefaultMode {
-		errs = append(errs, fault.Errorf("middleware: Cookie.SameSite", "is %d: use http.SameSiteLaxMode, SameSiteStrictMode or SameSiteNoneMode", c.SameSite))
+		errs = append(errs, fault.Errorf("middleware: Cookie.SameSite", "is %d: use http.SameSiteLaxMode, "+
+			"SameSiteStrictMode or SameSiteNoneMode", c.SameSite))
 	}
 	if c.Partitioned && c.InsecureAllowHTTP {
-		errs = append(errs, fault.Errorf("middleware: Cookie.Partitioned", "can't go with %s: browsers want Secure with it; leave one of the two out", insecureAllowHTTP))
+		errs = append(errs, fault.Errorf("middleware: Cookie.Partitioned", "can't go with %s: browsers want Secure "+
+			"with it; leave one of the two out", insecureAllowHTTP))
 	}
 	return errors.Join(errs...)
 }
@@ -102,7 +110,8 @@ func (c Cookie) checkPath() error {
 	case !strings.HasPrefix(c.Path, "/"):
 		return fault.Errorf("middleware: Cookie.Path", "%q does not begin with a slash: write %q", c.Path, "/"+c.Path)
 	case (&http.Cookie{Name: "x", Path: c.Path}).Valid() != nil:
-		return fault.Errorf("middleware: Cookie.Path", "%q has a character that a cookie can't carry: use a path in ASCII without semicolon", c.Path)
+		return fault.Errorf("middleware: Cookie.Path", "%q has a character that a cookie can't carry: use a path in "+
+			"ASCII without semicolon", c.Path)
 	}
 	return nil
 }
@@ -114,11 +123,14 @@ func (c Cookie) checkDomain() error {
 	case c.Domain == "":
 		return nil
 	case net.ParseIP(strings.Trim(domain, "[]")) != nil:
-		return fault.Errorf("middleware: Cookie.Domain", "%q is an address, below which there are no hosts: leave it out", c.Domain)
+		return fault.Errorf("middleware: Cookie.Domain", "%q is an address, below which there are no hosts: "+
+			"leave it out", c.Domain)
 	case strings.HasSuffix(domain, "."), (&http.Cookie{Name: "x", Domain: domain}).Valid() != nil:
-		return fault.Errorf("middleware: Cookie.Domain", "%q is no domain: write the name alone, as in shop.example, without scheme, port, path and final dot", c.Domain)
+		return fault.Errorf("middleware: Cookie.Domain", "%q is no domain: write the name alone, as in shop.example, "+
+			"without scheme, port, path and final dot", c.Domain)
 	case !strings.Contains(domain, "."):
-		return fault.Errorf("middleware: Cookie.Domain", "%q has one label, and browsers refuse cookies for such a domain: write your own, as in shop.example, or leave it out for this host alone", c.Domain)
+		return fault.Errorf("middleware: Cookie.Domain", "%q has one label, and browsers refuse cookies for such a "+
+			"domain: write your own, as in shop.example, or leave it out for this host alone", c.Domain)
 	}
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 
 // A deadline is a context that ends after a while, like one of
 // context.WithTimeout, but starts its timer only when somebody waits for it. A
-// store in memory never does: a request that reads from one makes 14 allocations
-// (1,528 bytes) in the place of 16 (1,704), and sets no timer.
+// store in memory never does: a request that reads from one makes 14
+// allocations (1,528 bytes) in the place of 16 (1,704), and sets no timer.
 type deadline struct {
 	context.Context // the parent
 	at              time.Time
@@ -50,10 +50,10 @@ func (d *deadline) Err() error {
 	return d.timedLocked().Err()
 }
 
-// AfterFunc is the method that package context looks for in a parent that is not
-// its own. Without it, each context that is derived from d starts a goroutine that
-// waits for d. A request that reads from a store which derives one, as clients of
-// Redis do, takes 21 µs of processor time in the place of 25
+// AfterFunc is the method that package context looks for in a parent that is
+// not its own. Without it, each context that is derived from d starts a
+// goroutine that waits for d. A request that reads from a store which derives
+// one, as clients of Redis do, takes 21 µs of processor time in the place of 25
 // (BenchmarkDerivedContext).
 func (d *deadline) AfterFunc(f func()) (stop func() bool) {
 	d.mu.Lock()

@@ -26,7 +26,8 @@ func (x *exchange) unopened(err error) {
 	x.deny(http.StatusServiceUnavailable, err)
 }
 
-// deny answers in the place of next, through Config.ErrorHandler if there is one.
+// deny answers in the place of next, through Config.ErrorHandler if there is
+// one.
 func (x *exchange) deny(status int, err error) {
 	w, r := x.out.inner, x.request
 	if x.m.c.ErrorHandler == nil {

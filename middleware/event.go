@@ -8,8 +8,9 @@ import (
 )
 
 // An Event is something that happened to a session. It holds no credential and
-// no value, so it is safe to log. Method, Path, Origin and Host are the client's
-// words: package log/slog escapes them, and another log must do so too.
+// no value, so it is safe to log. Method, Path, Origin and Host are the
+// client's words: package log/slog escapes them, and another log must do so
+// too.
 type Event struct {
 	Kind      EventKind      // what happened
 	Time      time.Time      // when, by the clock of the configuration
@@ -55,7 +56,8 @@ const (
 // about returns the event of something that happened in this request to the
 // session of rec, which may be nil.
 func (x *exchange) about(kind EventKind, rec *session.Record, err error) Event {
-	e := Event{Kind: kind, Time: x.m.c.Now(), Reason: session.ReasonOf(err), Err: err, Method: x.request.Method, Path: x.request.URL.Path}
+	e := Event{Kind: kind, Time: x.m.c.Now(), Reason: session.ReasonOf(err), Err: err, Method: x.request.Method,
+		Path: x.request.URL.Path}
 	if of := (*session.RefusedError)(nil); rec == nil && err != nil && errors.As(err, &of) {
 		rec = of.Record
 	}

@@ -76,8 +76,8 @@ type client struct {
 	owedError error
 }
 
-// A scope is the context that the handler's is made of. It tells an inner use of
-// the same middleware that the request has its session already.
+// A scope is the context that the handler's is made of. It tells an inner use
+// of the same middleware that the request has its session already.
 type scope struct {
 	context.Context // the request's
 	m               *Middleware
@@ -127,8 +127,8 @@ func (x *exchange) serve(next http.Handler) {
 	x.finish()
 }
 
-// panicked drops what next has not saved. What it has saved by itself stays, and
-// whoever recovers outside may still send the cookie for it.
+// panicked drops what next has not saved. What it has saved by itself stays,
+// and whoever recovers outside may still send the cookie for it.
 func (x *exchange) panicked() {
 	x.turn.Lock()
 	defer x.turn.Unlock()
@@ -139,8 +139,8 @@ func (x *exchange) panicked() {
 	}
 }
 
-// begun reports whether the response has begun, so that the client can't be given
-// another credential.
+// begun reports whether the response has begun, so that the client can't be
+// given another credential.
 func (x *exchange) begun() bool { return x.control.State().Phase > session.BeforeHeader }
 
 // maxSettles is how often a session is saved before the first byte, if other
@@ -173,8 +173,8 @@ func (x *exchange) commit(header http.Header) error {
 	return err
 }
 
-// settleAll saves, and enters the phase after the first byte when nothing is left
-// that it would rule out.
+// settleAll saves, and enters the phase after the first byte when nothing is
+// left that it would rule out.
 func (x *exchange) settleAll() error {
 	for range maxSettles {
 		if err := x.settle(); err != nil {
@@ -205,15 +205,18 @@ func (x *exchange) commitHijack() error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
 	if x.client.owedCookie {
-		return fmt.Errorf("middleware: the session has a new cookie, which a hijacked connection can't send; send it with status 101 before: %w", session.TooLate)
+		return fmt.Errorf("middleware: the session has a new cookie, which a hijacked connection can't send; send it "+
+			"with status 101 before: %w", session.TooLate)
 	}
 	if !x.control.Enter(session.HeaderSent) {
 		x.control.Close(session.Closed)
-		return fmt.Errorf("middleware: a login or renewal needs a new cookie, which a hijacked connection can't send; save it before, and send the cookie with status 101: %w", session.TooLate)
+		return fmt.Errorf("middleware: a login or renewal needs a new cookie, which a hijacked connection can't send; "+
+			"save it before, and send the cookie with status 101: %w", session.TooLate)
 	}
 	err := x.settle()
 	if err == nil && !x.control.Enter(x.phaseAfter()) {
-		err = fmt.Errorf("middleware: another goroutine changed the session while its connection was hijacked: %w", session.TooLate)
+		err = fmt.Errorf("middleware: another goroutine changed the session while its connection was hijacked: %w",
+			session.TooLate)
 	}
 	if err != nil {
 		x.control.Close(session.Closed)
@@ -232,7 +235,8 @@ func (x *exchange) bypassed() error {
 	if !x.begun() {
 		x.control.Close(session.Closed)
 	}
-	err := fmt.Errorf("middleware: the handler answered through another ResponseWriter than the middleware's, so no cookie could be sent; wrap the whole framework with Handler: %w", fault.Inner(cause))
+	err := fmt.Errorf("middleware: the handler answered through another ResponseWriter than the middleware's, so no "+
+		"cookie could be sent; wrap the whole framework with Handler: %w", fault.Inner(cause))
 	x.failed(x.kept.rec, err)
 	return err
 }

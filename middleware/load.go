@@ -19,8 +19,8 @@ const (
 	// a neighbouring host can add cookies; each costs us a signature check.
 	maxTried = 4
 
-	// maxCookies is how many cookies a request may have to be looked at: as many as
-	// net/http parses.
+	// maxCookies is how many cookies a request may have to be looked at: as many
+	// as net/http parses.
 	maxCookies = 3000
 
 	// maxHops is how often a credential may lead to another before it is given
@@ -28,8 +28,8 @@ const (
 	maxHops = 8
 )
 
-// A finding is what the cookies of a request stand for. To find it changes nothing;
-// [exchange.apply] acts on it.
+// A finding is what the cookies of a request stand for. To find it changes
+// nothing; [exchange.apply] acts on it.
 type finding struct {
 	session kept   // that the request has; none if it is anonymous
 	client  client // what it holds
@@ -45,8 +45,8 @@ type refusal struct {
 }
 
 // load opens the session that the request's cookies stand for. An error means
-// that the store or the keys could not answer; a credential that opens nothing is
-// no error.
+// that the store or the keys could not answer; a credential that opens nothing
+// is no error.
 func (x *exchange) load(r *http.Request) error {
 	var list [maxTried]string
 	found, from := x.m.read(r, list[:0])
@@ -65,8 +65,8 @@ func (x *exchange) load(r *http.Request) error {
 	return err
 }
 
-// apply reports the cookies that open nothing, and removes the sessions that are
-// over.
+// apply reports the cookies that open nothing, and removes the sessions that
+// are over.
 func (x *exchange) apply(ctx context.Context, found *finding) {
 	for _, refused := range found.refusals {
 		over := refused.over
@@ -88,8 +88,8 @@ type candidates struct {
 	more bool     // there are others, beyond the capacity of list
 }
 
-// read reads the credentials that the cookies hold into list, up to its capacity:
-// whatever a client sends, nothing grows with it.
+// read reads the credentials that the cookies hold into list, up to its
+// capacity: whatever a client sends, nothing grows with it.
 func (m *Middleware) read(r *http.Request, list []string) (found finding, from candidates) {
 	from.list = list
 	malformed := false
@@ -108,7 +108,8 @@ func (m *Middleware) read(r *http.Request, list []string) (found finding, from c
 		}
 	}
 	if malformed {
-		found.refuse(fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque credential where there is no store, or a token where there are no keys: %w", m.c.Cookie.Name, session.Malformed))
+		found.refuse(fmt.Errorf("middleware: a cookie named %s has no form that is accepted here, such as an opaque "+
+			"credential where there is no store, or a token where there are no keys: %w", m.c.Cookie.Name, session.Malformed))
 	}
 	if !found.client.sentCookie {
 		found.client.newer = m.withheld(r)
@@ -118,13 +119,15 @@ func (m *Middleware) read(r *http.Request, list []string) (found finding, from c
 
 func (f *finding) refuse(err error) { f.refusals = append(f.refusals, refusal{err: err}) }
 
-// withheld returns an error if the browser may have kept back its cookie: one of
-// SameSite=Strict, when a link on another site led to this page.
+// withheld returns an error if the browser may have kept back its cookie: one
+// of SameSite=Strict, when a link on another site led to this page.
 func (m *Middleware) withheld(r *http.Request) error {
 	if m.c.Cookie.SameSite != http.SameSiteStrictMode || r.Header.Get("Sec-Fetch-Site") != "cross-site" {
 		return nil
 	}
-	return fmt.Errorf("middleware: the request comes from another site, so the browser keeps back its SameSite=Strict cookie, and a new one would overwrite it; don't write to the session on pages that others link to, or use SameSite=Lax: %w", session.Ended)
+	return fmt.Errorf("middleware: the request comes from another site, so the browser keeps back its "+
+		"SameSite=Strict cookie, and a new one would overwrite it; don't write to the session on pages that others "+
+		"link to, or use SameSite=Lax: %w", session.Ended)
 }
 
 // superseded returns an error if err says that the client is about to get a
@@ -134,13 +137,14 @@ func (m *Middleware) superseded(err error) error {
 	if !errors.As(err, &renewed) || renewed.At.IsZero() || !m.c.Now().Before(renewed.At.Add(session.SupersededFor)) {
 		return nil
 	}
-	return fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie would overwrite that one's: %w", fault.Inner(err))
+	return fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie "+
+		"would overwrite that one's: %w", fault.Inner(err))
 }
 
-// values yields the values of the cookies called name. It reads them as net/http
-// does, also in that it reads none of a request with thousands of them; but it
-// takes a fraction of the time, since it doesn't look at what the carriers check
-// anyway, and it never takes a quoted value for an unquoted one.
+// values yields the values of the cookies called name. It reads them as
+// net/http does, also in that it reads none of a request with thousands of
+// them; but it takes a fraction of the time, since it doesn't look at what the
+// carriers check anyway, and it never takes a quoted value for an unquoted one.
 func values(lines []string, name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		count := 0
@@ -209,7 +213,8 @@ func (m *Middleware) find(ctx context.Context, from candidates, f *finding) erro
 		f.rival(best)
 	}
 	f.client.holds, f.client.persistent = "", false
-	f.refuse(fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many; a login ends the others; where their path or domain was changed, change the name too: %w", m.c.Cookie.Name, session.Ambiguous))
+	f.refuse(fmt.Errorf("middleware: cookies named %s open to different sessions, or are too many; a login ends the "+
+		"others; where their path or domain was changed, change the name too: %w", m.c.Cookie.Name, session.Ambiguous))
 	return nil
 }
 
@@ -237,7 +242,8 @@ func (m *Middleware) open(ctx context.Context, credential string, before []look)
 		}
 		carrier := m.carrier(credential)
 		if carrier == nil {
-			return kept{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w", session.Malformed)
+			return kept{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w",
+				session.Malformed)
 		}
 		rec, current, err := carrier.Open(ctx, credential)
 		if err != nil {
@@ -251,8 +257,8 @@ func (m *Middleware) open(ctx context.Context, credential string, before []look)
 	return kept{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
 }
 
-// reopen finds out what has become of a session that the same request has opened
-// or made.
+// reopen finds out what has become of a session that the same request has
+// opened or made.
 func (m *Middleware) reopen(ctx context.Context, was kept) (kept, error) {
 	rec, current, err := was.carrier.Reopen(ctx, was.credential, was.rec)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 // LogEvents returns a function for Config.OnEvent that logs to l.
 //
 //   - Failures are errors.
-//   - A refusal is a warning, or information if the credential was once good. The
-//     first of each [session.Reason] is logged at once. Further ones are counted,
-//     and logged as one line a minute, with the last of them as an example: a bot
-//     can send thousands a second.
+//   - A refusal is a warning, or information if the credential was once good.
+//     The first of each [session.Reason] is logged at once. Further ones are
+//     counted, and logged as one line a minute, with the last of them as an
+//     example: a bot can send thousands a second.
 //   - Logins, and what else happens to sessions in which somebody is logged in,
 //     are information. So is the end of all sessions of a subject, or of all.
 //   - Moves, and what happens to anonymous sessions, are for debugging.

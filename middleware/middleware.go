@@ -44,13 +44,14 @@ func New(c Config) (*Middleware, error) {
 //   - An unsafe request from another origin, or a WebSocket handshake from one:
 //     403, and next doesn't run; see [Config].CrossOrigin.
 //   - Changes that can't be saved: the response of next is replaced, by 503 if
-//     they could not be kept for now, by 409 if the session has ended meanwhile,
-//     by 500 if they don't fit. To answer otherwise, next calls [session.Session.Save].
+//     they could not be kept for now, by 409 if the session has ended
+//     meanwhile, by 500 if they don't fit. To answer otherwise, next calls
+//     [session.Session.Save].
 //   - If next panics, nothing is saved.
 //   - [Config].ErrorHandler writes these answers, if it is set.
 //   - If next hijacks the connection, a change that needs a new cookie makes
-//     Hijack fail with session.TooLate. Sent by WriteHeader before, the status 101
-//     carries the cookie.
+//     Hijack fail with session.TooLate. Sent by WriteHeader before, the status
+//     101 carries the cookie.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m.c.Carrier == nil {

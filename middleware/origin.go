@@ -47,8 +47,8 @@ func (x *exchange) denyOrigin(err error) {
 func forbid(w http.ResponseWriter, _ *http.Request) { deny(w, http.StatusForbidden) }
 
 // asUnsafe returns r as http.CrossOriginProtection should see it. A WebSocket
-// handshake is a GET, which it takes for safe, but opens a channel that acts for
-// the visitor and that pages of any origin can open and read: cross-site
+// handshake is a GET, which it takes for safe, but opens a channel that acts
+// for the visitor and that pages of any origin can open and read: cross-site
 // WebSocket hijacking. So the handshake counts as a POST. Its Sec-Fetch-Site
 // doesn't count, because not all browsers send one, and it would compare wss
 // with https; Origin does, which all of them send (RFC 6455, Section 4.1). The

@@ -18,7 +18,8 @@ func (x *exchange) warnIfDropped() {
 	e.Host = x.request.Host
 	const advice = "serve this host over HTTPS, or allow HTTP for development: " +
 		"cookie.insecure_allow_http in a config file, Cookie.InsecureAllowHTTP in Go"
-	e.Err = fmt.Errorf("middleware: a browser came over plain HTTP, where it drops the Secure cookie %s, so it has no session: %s", x.m.c.Cookie.Name, advice)
+	e.Err = fmt.Errorf("middleware: a browser came over plain HTTP, where it drops the Secure cookie %s, so it has "+
+		"no session: %s", x.m.c.Cookie.Name, advice)
 	x.m.c.OnEvent(x.ctx, e)
 }
 

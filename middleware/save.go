@@ -143,7 +143,9 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 	case changes.Renews():
 		return x.renew(ctx, changes)
 	case x.begun() && !x.inPlace():
-		return fmt.Errorf("middleware: the header is sent, or the connection about to be hijacked, and a session in a token can't change without a new cookie; save it before, or send a WebSocket's 101 by WriteHeader before Hijack: %w", session.TooLate)
+		return fmt.Errorf("middleware: the header is sent, or the connection about to be hijacked, and a session in a "+
+			"token can't change without a new cookie; save it before, or send a WebSocket's 101 by WriteHeader before "+
+			"Hijack: %w", session.TooLate)
 	case x.begun():
 		return x.saveInPlace(ctx, changes)
 	}
@@ -216,7 +218,8 @@ func (x *exchange) targets() []Carrier {
 
 // replace is the one path of login, renewal, move and change of mode: issue the
 // new credential, retire the old one if nobody was faster, else forget the new
-// one, which nobody has seen. A login or renewal leaves the old credential no grace.
+// one, which nobody has seen. A login or renewal leaves the old credential no
+// grace.
 func (x *exchange) replace(ctx context.Context, target Carrier, changes *session.Changes) error {
 	step, grace, kind := changes, time.Duration(0), Renewed
 	if !changes.Renews() {
@@ -273,7 +276,8 @@ func (x *exchange) issue(
 	comesBack := x.kept.carrier != nil && x.kept.carrier == x.m.c.Overflow && target != x.kept.carrier
 	if comesBack && !x.m.c.Cookie.roomy(credential) {
 		x.forget(target, credential)
-		return "", fmt.Errorf("middleware: the session leaves too little room in the cookie %s: %w", x.m.c.Cookie.Name, session.TooLarge)
+		return "", fmt.Errorf("middleware: the session leaves too little room in the cookie %s: %w", x.m.c.Cookie.Name,
+			session.TooLarge)
 	}
 	return credential, nil
 }
@@ -306,7 +310,8 @@ func (x *exchange) keep(now kept, done *session.Changes, kind EventKind) {
 		x.event(kind, now.rec, nil)
 	}
 	if !x.m.c.Cookie.roomy(now.credential) && x.m.c.Overflow == nil && x.m.nearlyFull.first(now.rec.ID) {
-		x.event(NearlyFull, now.rec, fmt.Errorf("middleware: the session fills %d of the %d bytes that a cookie's name and value may have: keep less in it, or use mode auto or opaque",
+		x.event(NearlyFull, now.rec, fmt.Errorf("middleware: the session fills %d of the %d bytes that a cookie's name "+
+			"and value may have: keep less in it, or use mode auto or opaque",
 			len(x.m.c.Cookie.Name)+len(now.credential), MaxCookieBytes))
 	}
 }
@@ -323,8 +328,8 @@ func (x *exchange) reopen(ctx context.Context) error {
 	return err
 }
 
-// check finds out whether the session still lives, and records the activity. now
-// holds no changes.
+// check finds out whether the session still lives, and records the activity.
+// now holds no changes.
 func (x *exchange) check(ctx context.Context, now session.State) error {
 	err := x.reopen(ctx)
 	touch := now.Pending
@@ -374,9 +379,9 @@ func (x *exchange) touch(ctx context.Context, touch *session.Changes) {
 	}
 }
 
-// end destroys the session, in the form that it has by now. Of ambiguous cookies
-// it destroys all sessions that were opened: none of them was used, and none
-// survives a logout.
+// end destroys the session, in the form that it has by now. Of ambiguous
+// cookies it destroys all sessions that were opened: none of them was used, and
+// none survives a logout.
 func (x *exchange) end(ctx context.Context) error {
 	if x.outcome.is == destroyed {
 		return nil
@@ -407,8 +412,8 @@ func (x *exchange) endRivals(ctx context.Context) error {
 }
 
 // leave drops a session that this request has ended together with all others of
-// its subject. The revocation list refuses it from now on; removing what is kept
-// of it only frees the room.
+// its subject. The revocation list refuses it from now on; removing what is
+// kept of it only frees the room.
 func (x *exchange) leave() error {
 	over := x.control.State().Left
 	if over == x.outcome.left {

@@ -9,8 +9,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// maxReturnPath bounds the path that a redirect carries, in bytes: it comes from
-// the client, and has to fit into a URL twice.
+// maxReturnPath bounds the path that a redirect carries, in bytes: it comes
+// from the client, and has to fit into a URL twice.
 const maxReturnPath = 2048
 
 // RequireConfig says what [RequireSubject] does with visitors it doesn't let
@@ -28,9 +28,9 @@ type RequireConfig struct {
 	ReturnParam string
 }
 
-// RequireSubject returns a middleware that lets only logged-in visitors through.
-// It stands inside [Middleware.Handler]: outside, where requests have no session,
-// it lets nobody through. It panics if c.LoginURL is no URL.
+// RequireSubject returns a middleware that lets only logged-in visitors
+// through. It stands inside [Middleware.Handler]: outside, where requests have
+// no session, it lets nobody through. It panics if c.LoginURL is no URL.
 func RequireSubject(c RequireConfig) func(http.Handler) http.Handler {
 	if _, err := url.Parse(c.LoginURL); err != nil {
 		panic(fmt.Sprintf("middleware: RequireConfig.LoginURL %q is no URL", c.LoginURL))
@@ -108,8 +108,8 @@ func isLocal(path string) bool {
 	return err == nil && u.Scheme == "" && u.Host == "" && !strings.HasPrefix(u.Path, "//")
 }
 
-// wantsPage reports whether the answer to r is a page for a person: browsers say
-// so in Sec-Fetch-Mode, older ones only by what they accept.
+// wantsPage reports whether the answer to r is a page for a person: browsers
+// say so in Sec-Fetch-Mode, older ones only by what they accept.
 func wantsPage(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false

@@ -1,8 +1,9 @@
 package middleware_test
 
 // transitions lists what each phase of a request allows, for each act that may
-// follow, as stage.play tells it. Modes stateless and auto behave alike; opaque is
-// "" where it does too. A script is a phase and an act: the phase is the heading.
+// follow, as stage.play tells it. Modes stateless and auto behave alike; opaque
+// is "" where it does too. A script is a phase and an act: the phase is the
+// heading.
 var transitions = []struct{ script, stateless, opaque string }{
 	// Before the first change.
 	{"up", "200 same alice/1 []", ""},

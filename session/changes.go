@@ -73,8 +73,8 @@ func (c *Changes) LogsIn() bool {
 	return false
 }
 
-// Anew returns c for a session of its own, which begins with the values of base.
-// It is for a login whose session, base, is over or goes on elsewhere.
+// Anew returns c for a session of its own, which begins with the values of
+// base. It is for a login whose session, base, is over or goes on elsewhere.
 func (c *Changes) Anew(base *Record) *Changes {
 	anew := *c
 	fresh := newRecord(c.policy, c.now(), base.Persistent)
@@ -125,7 +125,8 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 	return &next, nil
 }
 
-// apply returns rec after one step. Steps that change nothing return rec itself.
+// apply returns rec after one step. Steps that change nothing return rec
+// itself.
 func (o *op) apply(rec *Record, policy Policy) (*Record, error) {
 	if o.kind == opCreate {
 		if rec == nil {

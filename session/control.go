@@ -16,7 +16,8 @@ type Options struct {
 }
 
 // A Saver saves the pending changes of the session that it was given to; it is
-// what [Session.Save] calls. The middleware implements it, once for each request.
+// what [Session.Save] calls. The middleware implements it, once for each
+// request.
 type Saver interface {
 	// Save is Session.Save.
 	Save(ctx context.Context) error
@@ -142,11 +143,11 @@ func (c Control) Settle(rec *Record, changes *Changes) {
 	c.s.showLocked(rest)
 }
 
-// SubjectEnded tells the session of the request that ctx belongs to, if there is
-// one, that all sessions of subject were ended up to at; the subject "" stands
-// for everybody. A revocation list calls it. If the session is one of them, this
-// request can't change it any more, but a [Session.Login] may follow, and counts
-// as later than at.
+// SubjectEnded tells the session of the request that ctx belongs to, if there
+// is one, that all sessions of subject were ended up to at; the subject ""
+// stands for everybody. A revocation list calls it. If the session is one of
+// them, this request can't change it any more, but a [Session.Login] may
+// follow, and counts as later than at.
 func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 	s := From(ctx)
 	s.mu.Lock()
@@ -167,8 +168,8 @@ func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 }
 
 // OthersEnded tells the session of the request that ctx belongs to that all
-// sessions of subject but this one were ended up to at: a [Session.Login] of the
-// subject that follows counts as later than at. A revocation list calls it.
+// sessions of subject but this one were ended up to at: a [Session.Login] of
+// the subject that follows counts as later than at. A revocation list calls it.
 func OthersEnded(ctx context.Context, subject string, at time.Time) {
 	s := From(ctx)
 	s.mu.Lock()
@@ -184,8 +185,8 @@ func (s *Session) loginAfterLocked(subject string, at time.Time) {
 }
 
 // RenewSince is [Session.Renew] for the session of the request that ctx belongs
-// to. It saves the session, which counts as begun at since from then on, so that
-// a revocation list can end all other sessions of its subject; see
+// to. It saves the session, which counts as begun at since from then on, so
+// that a revocation list can end all other sessions of its subject; see
 // [Record.CountsFrom].
 func RenewSince(ctx context.Context, since time.Time) error {
 	s := From(ctx)

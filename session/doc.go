@@ -19,10 +19,11 @@
 // Handlers need only [From], [Session], [Key] and [Reason]. The rest is for
 // authors of middlewares and carriers:
 //
-//   - The middleware decides when a session is saved. A carrier decides how: as a
-//     token that the client holds (package token), or as a record on the server
-//     (package opaque). Handlers can't tell which.
-//   - A [Record] is one state of a session, and [Changes] make the next one from it.
-//   - A [Policy] decides when a session is over, and a [Reason] says why there is
-//     none.
+//   - The middleware decides when a session is saved. A carrier decides how: as
+//     a token that the client holds (package token), or as a record on the
+//     server (package opaque). Handlers can't tell which.
+//   - A [Record] is one state of a session, and [Changes] make the next one
+//     from it.
+//   - A [Policy] decides when a session is over, and a [Reason] says why there
+//     is none.
 package session

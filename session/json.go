@@ -31,7 +31,8 @@ func encode(name string, v any) (string, error) {
 		jsontext.AllowInvalidUTF8(false), jsontext.AllowDuplicateNames(false),
 		jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
 	if err != nil {
-		return "", fmt.Errorf("session: value %q of type %T can't be kept as JSON: %s: %w", name, v, whyNotEncoded(v, err), BadValue)
+		return "", fmt.Errorf("session: value %q of type %T can't be kept as JSON: %s: %w", name, v, whyNotEncoded(v, err),
+			BadValue)
 	}
 	if why := losesValue(reflect.ValueOf(v)); why != "" {
 		return "", fmt.Errorf("session: value %q of type %T can't be kept as JSON: %s: %w", name, v, why, BadValue)

@@ -21,8 +21,8 @@ func (k Key[T]) Get(s *Session) T {
 
 // Lookup returns the value and whether there is one. A value that isn't a T is
 // an error ([BadValue]): an older version of the program may have kept it. Then
-// [Key.Update] fails too, and leaves the value as it is; Set and Delete work, and
-// [Key.Take] removes it.
+// [Key.Update] fails too, and leaves the value as it is; Set and Delete work,
+// and [Key.Take] removes it.
 func (k Key[T]) Lookup(s *Session) (T, bool, error) {
 	json, ok := s.record().Values.Get(string(k))
 	if !ok {
@@ -40,8 +40,9 @@ func (k Key[T]) Delete(s *Session) error { return s.Delete(string(k)) }
 
 // Take returns the value and removes it: a flash message. A value that another
 // request leaves there in the meantime isn't lost. Two requests at once may
-// both take the same value; where only one may, use [Key.Update] and [Session.Save].
-// A value that isn't a T is removed as well, and the error says so.
+// both take the same value; where only one may, use [Key.Update] and
+// [Session.Save]. A value that isn't a T is removed as well, and the error says
+// so.
 func (k Key[T]) Take(s *Session) (T, bool, error) {
 	var zero T
 	s.mu.Lock()
@@ -85,7 +86,8 @@ func (k Key[T]) Update(s *Session, f func(T) T) (T, error) {
 	}
 }
 
-// update runs f on a value in JSON, and returns what follows in JSON and as a T.
+// update runs f on a value in JSON, and returns what follows in JSON and as a
+// T.
 func (k Key[T]) update(json string, ok bool, f func(T) T) (string, T, error) {
 	var old, zero T
 	if ok {
@@ -102,7 +104,8 @@ func (k Key[T]) update(json string, ok bool, f func(T) T) (string, T, error) {
 	return next, result, nil
 }
 
-// changeIf adds an update if the value is still the one that it was computed from.
+// changeIf adds an update if the value is still the one that it was computed
+// from.
 func (s *Session) changeIf(o op) (done bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
-// whyNotEncoded names the cause of err, which the encoder has returned for v. The
-// library's own text may quote the value.
+// whyNotEncoded names the cause of err, which the encoder has returned for v.
+// The library's own text may quote the value.
 func whyNotEncoded(v any, err error) string {
 	var unsupported *jsonv1.UnsupportedTypeError
 	var method *jsonv1.MarshalerError
@@ -26,7 +26,8 @@ func whyNotEncoded(v any, err error) string {
 	case errors.As(err, &unsupported) && unsupported.Type != nil:
 		return "type " + unsupported.Type.String() + " has no form in JSON"
 	case errors.As(err, new(*jsonv1.UnsupportedValueError)):
-		return "it leads to itself, or has a number that is infinite or not a number, or a map whose keys have no form in JSON"
+		return "it leads to itself, or has a number that is infinite or not a number, or a map whose keys have no form " +
+			"in JSON"
 	case errors.As(err, &method) && method.Type != nil:
 		return "the method by which " + method.Type.String() + " encodes itself has failed"
 	}
@@ -38,9 +39,9 @@ func encodes(v any, allow ...jsonv2.Options) bool {
 	return err == nil
 }
 
-// losesValue says why v, which the encoder has accepted, would not come back; ""
-// if nothing is lost that a type keeps in exported fields. The encoder writes {}
-// for a struct without any.
+// losesValue says why v, which the encoder has accepted, would not come back;
+// "" if nothing is lost that a type keeps in exported fields. The encoder
+// writes {} for a struct without any.
 func losesValue(v reflect.Value) string {
 	if !v.IsValid() || plain(v.Kind()) || encodesItself(v.Type()) {
 		return ""

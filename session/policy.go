@@ -88,19 +88,24 @@ func (p Policy) Validate() error {
 		}
 	}
 	if p.IdleTimeout > p.Lifetime {
-		fail("IdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more", p.IdleTimeout, p.Lifetime, lifetimeField)
+		fail("IdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more", p.IdleTimeout,
+			p.Lifetime, lifetimeField)
 	}
 	if p.RememberedIdleTimeout < p.IdleTimeout {
-		fail("RememberedIdleTimeout", "%v is shorter than the ordinary idle timeout of %v: set it to that or more", p.RememberedIdleTimeout, p.IdleTimeout)
+		fail("RememberedIdleTimeout", "%v is shorter than the ordinary idle timeout of %v: set it to that or more",
+			p.RememberedIdleTimeout, p.IdleTimeout)
 	}
 	if p.RememberedLifetime < p.Lifetime {
-		fail("RememberedLifetime", "%v is shorter than the ordinary lifetime of %v: set it to that or more", p.RememberedLifetime, p.Lifetime)
+		fail("RememberedLifetime", "%v is shorter than the ordinary lifetime of %v: set it to that or more",
+			p.RememberedLifetime, p.Lifetime)
 	}
 	if p.RememberedIdleTimeout > p.RememberedLifetime {
-		fail("RememberedIdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more", p.RememberedIdleTimeout, p.RememberedLifetime, rememberedLifetimeField)
+		fail("RememberedIdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more",
+			p.RememberedIdleTimeout, p.RememberedLifetime, rememberedLifetimeField)
 	}
 	if p.TouchEvery < 0 || p.TouchEvery > p.IdleTimeout/4 {
-		fail("TouchEvery", "%v is not between 0 and %v, a quarter of the idle timeout: set it to that or less", p.TouchEvery, p.IdleTimeout/4)
+		fail("TouchEvery", "%v is not between 0 and %v, a quarter of the idle timeout: set it to that or less",
+			p.TouchEvery, p.IdleTimeout/4)
 	}
 	return errors.Join(errs...)
 }

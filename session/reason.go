@@ -6,16 +6,18 @@ import (
 )
 
 // A Reason says why a session was refused, lost or not saved. It is itself an
-// error, so that one value serves errors.Is, a log attribute and a metric label:
+// error, so that one value serves errors.Is, a log attribute and a metric
+// label:
 //
 //	if errors.Is(err, session.TooLarge) { … }
 //
 // Code may tell reasons apart; a client is never told which it was.
 type Reason uint8
 
-// The reasons. Those up to Ended mean "no": a request goes on without a session.
-// Those from Conflict to TooLate are about changes. Unavailable means "could not
-// tell": the request is denied with 503. CrossOrigin is denied with 403.
+// The reasons. Those up to Ended mean "no": a request goes on without a
+// session. Those from Conflict to TooLate are about changes. Unavailable means
+// "could not tell": the request is denied with 503. CrossOrigin is denied with
+// 403.
 const (
 	Malformed    Reason = iota + 1 // a credential that has no known form
 	Forged                         // right form, but the signature, the seal or a claim is wrong
@@ -84,8 +86,8 @@ func ReasonOf(err error) Reason {
 	return Unavailable
 }
 
-// A RefusedError says that a credential is genuine, but doesn't open its session:
-// so it is known whose it was.
+// A RefusedError says that a credential is genuine, but doesn't open its
+// session: so it is known whose it was.
 type RefusedError struct {
 	Record *Record // as the credential has it; not to be used as a session
 	Err    error   // why; wraps a [Reason]
@@ -103,8 +105,8 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // only a login may answer it with another session.
 const SupersededFor = time.Minute
 
-// A SupersededError says that a credential has ended because its session goes on
-// under a newer one. It is an [Ended].
+// A SupersededError says that a credential has ended because its session goes
+// on under a newer one. It is an [Ended].
 type SupersededError struct {
 	At time.Time // when the newer credential was made; zero if that is not known
 }

@@ -42,8 +42,9 @@ func (r *Record) Newer(other *Record) bool {
 // CountsFrom returns the instant that decides whether an end of all sessions of
 // a subject, or of all there are, ends this one too: it does if it came at this
 // instant or later. That is the login, or the beginning if nobody has logged in
-// since, unless Since says otherwise: a revocation list sets Since where its allowance
-// for clocks that differ would end a session that began after the end.
+// since, unless Since says otherwise: a revocation list sets Since where its
+// allowance for clocks that differ would end a session that began after the
+// end.
 func (r *Record) CountsFrom() time.Time {
 	if !r.Since.IsZero() {
 		return r.Since

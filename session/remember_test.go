@@ -91,7 +91,8 @@ func TestLoginOfAnotherSubjectIsNotRemembered(t *testing.T) {
 	assert.Equal(t, start.Add(30*day), carol.Deadline)
 }
 
-// A policy that has become shorter holds for sessions that were remembered before.
+// A policy that has become shorter holds for sessions that were remembered
+// before.
 func TestTouchHoldsToTheRememberedLimits(t *testing.T) {
 	m := &moment{start}
 	rec := kept(t, nil, m, func(s *session.Session) { require.NoError(t, s.Remember(true)) })

@@ -133,7 +133,8 @@ func (s *Session) Keys() []string {
 func (s *Session) Len() int { return s.record().Values.Len() }
 
 // Set keeps v, encoded as JSON now, under name. What can't be encoded fails
-// here, with [BadValue]; what doesn't fit fails when it is saved, with [TooLarge].
+// here, with [BadValue]; what doesn't fit fails when it is saved, with
+// [TooLarge].
 func (s *Session) Set(name string, v any) error {
 	json, err := encode(name, v)
 	if err != nil {
@@ -150,15 +151,16 @@ func (s *Session) Delete(name string) error {
 // Clear removes all values. The session and its subject stay.
 func (s *Session) Clear() error { return s.changeExisting(op{kind: opClear}) }
 
-// Remember puts the session under the [Policy]'s limits for remembered sessions,
-// by default 14 days without a request and 30 days in all, and lets its cookie
-// outlive the browser; or, with false, under the ordinary limits again. The
-// lifetime counts from the login, or from the session's start if nobody is logged
-// in. A session whose limits change gets a new credential, as by [Session.Renew].
-// Call Remember after [Session.Login], which forgets what another subject chose.
+// Remember puts the session under the [Policy]'s limits for remembered
+// sessions, by default 14 days without a request and 30 days in all, and lets
+// its cookie outlive the browser; or, with false, under the ordinary limits
+// again. The lifetime counts from the login, or from the session's start if
+// nobody is logged in. A session whose limits change gets a new credential, as
+// by [Session.Renew]. Call Remember after [Session.Login], which forgets what
+// another subject chose.
 //
-// Remember(false) fails with [LifetimeOver], and changes nothing, if the login is
-// longer ago than the ordinary Lifetime: call Destroy then.
+// Remember(false) fails with [LifetimeOver], and changes nothing, if the login
+// is longer ago than the ordinary Lifetime: call Destroy then.
 func (s *Session) Remember(remember bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,7 +181,8 @@ func (s *Session) Remember(remember bool) error {
 	case s.phase == HeaderSent:
 		return s.tooLateLocked()
 	case !s.began.Before(next.Deadline):
-		return fmt.Errorf("session: Remember(false): the login is longer ago than the Lifetime of a session that is not remembered; call Destroy: %w", LifetimeOver)
+		return fmt.Errorf("session: Remember(false): the login is longer ago than the Lifetime of a session that is "+
+			"not remembered; call Destroy: %w", LifetimeOver)
 	}
 	// All credentials of one generation have the same deadline: to end one of
 	// them is to end all, for as long as any of them could live.
@@ -191,8 +194,9 @@ func (s *Session) Remember(remember bool) error {
 
 // IgnoreActivity says that this request is not activity of the visitor, such as
 // one that a page sends on a timer: it doesn't keep an idle session alive, nor
-// does what it saves. Call it first in a handler, or in a wrapper of the route. A
-// session that begins or logs in with this request counts from it all the same.
+// does what it saves. Call it first in a handler, or in a wrapper of the route.
+// A session that begins or logs in with this request counts from it all the
+// same.
 func (s *Session) IgnoreActivity() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,20 +204,21 @@ func (s *Session) IgnoreActivity() {
 }
 
 // Login records that subject has just authenticated. It is the defence against
-// session fixation: the visitor gets a new credential and the old one is dead at
-// once; in stateless mode on this instance, and on others when they hear of it.
-// The lifetime starts anew. When another subject was logged in, all values are
-// cleared, and whether the session is remembered is as for a new one.
+// session fixation: the visitor gets a new credential and the old one is dead
+// at once; in stateless mode on this instance, and on others when they hear of
+// it. The lifetime starts anew. When another subject was logged in, all values
+// are cleared, and whether the session is remembered is as for a new one.
 //
 // A login doesn't depend on the session it starts from. If that one has timed
 // out, or another request has logged in or renewed it meanwhile, as after a
 // double click, this login gets a session of its own, with another ID and the
-// values that the request has loaded. It fails with [Ended] when it is saved if,
-// since the request began, the session was destroyed, or all sessions of subject
-// were ended by another request.
+// values that the request has loaded. It fails with [Ended] when it is saved
+// if, since the request began, the session was destroyed, or all sessions of
+// subject were ended by another request.
 func (s *Session) Login(subject string) error {
 	if subject == "" || len(subject) > MaxSubjectLength || !utf8.ValidString(subject) {
-		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w", MaxSubjectLength, BadValue)
+		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w",
+			MaxSubjectLength, BadValue)
 	}
 	if s.o.Saver == nil {
 		return errNoMiddleware()
@@ -221,10 +226,10 @@ func (s *Session) Login(subject string) error {
 	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.loginAt(subject), persist: s.o.Persistent}, true)
 }
 
-// loginAt returns the instant that a login of subject is dated to: the beginning
-// of the request, so that it doesn't escape if all sessions of the subject are
-// ended while the password is being checked; but if this request has ended them,
-// an instant after that.
+// loginAt returns the instant that a login of subject is dated to: the
+// beginning of the request, so that it doesn't escape if all sessions of the
+// subject are ended while the password is being checked; but if this request
+// has ended them, an instant after that.
 func (s *Session) loginAt(subject string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,10 +242,10 @@ func (s *Session) loginAt(subject string) time.Time {
 	return at
 }
 
-// Renew gives the visitor a new credential and ends the old one at once. Call it
-// after a change of rights. In stateless mode the old credential ends on this
-// instance, and on others when they hear of it. Renew does nothing if there is no
-// session.
+// Renew gives the visitor a new credential and ends the old one at once. Call
+// it after a change of rights. In stateless mode the old credential ends on
+// this instance, and on others when they hear of it. Renew does nothing if
+// there is no session.
 func (s *Session) Renew() error { return s.changeCredential(op{kind: opRenew}, false) }
 
 // Destroy ends the session: no credential that was ever issued for it opens
@@ -260,19 +265,20 @@ func (s *Session) Destroy() error {
 	return nil
 }
 
-// Save keeps the changes now, without waiting for the response to begin. Call it
-// in handlers that live long (a WebSocket, server-sent events), or that want to
-// answer a failure themselves. Without changes, Save checks that the session
-// still lives, records the activity, and fails with the Reason if it doesn't live.
+// Save keeps the changes now, without waiting for the response to begin. Call
+// it in handlers that live long (a WebSocket, server-sent events), or that want
+// to answer a failure themselves. Without changes, Save checks that the session
+// still lives, records the activity, and fails with the Reason if it doesn't
+// live.
 //
 // After an error the session is as it was kept before, without the changes.
 //
 // Once the response has begun, a session that travels in a token can't change:
 // changes fail with [TooLate], and Save records no activity. So an open stream
-// doesn't keep a stateless session alive; only further requests do. In mode auto
-// this depends on how large the session is, so use mode opaque for a handler that
-// must write late. A WebSocket server that sends its 101 by WriteHeader can still
-// set a cookie with it.
+// doesn't keep a stateless session alive; only further requests do. In mode
+// auto this depends on how large the session is, so use mode opaque for a
+// handler that must write late. A WebSocket server that sends its 101 by
+// WriteHeader can still set a cookie with it.
 func (s *Session) Save(ctx context.Context) error {
 	if s.o.Saver == nil {
 		return errNoMiddleware()
@@ -297,7 +303,8 @@ func (s *Session) change(o op) error {
 	return s.addLocked(o, true)
 }
 
-// changeExisting adds a step that means nothing to a session that doesn't exist.
+// changeExisting adds a step that means nothing to a session that doesn't
+// exist.
 func (s *Session) changeExisting(o op) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -406,13 +413,16 @@ func newLineage() string {
 }
 
 func errNoMiddleware() error {
-	return fmt.Errorf("session: the request did not pass through middleware.Handler, which puts the session into its context: %w", NoMiddleware)
+	return fmt.Errorf("session: the request did not pass through middleware.Handler, which puts the session into "+
+		"its context: %w", NoMiddleware)
 }
 
 // tooLateLocked says why a change can't be kept any more.
 func (s *Session) tooLateLocked() error {
 	if s.phase == Finished {
-		return fmt.Errorf("session: the request is over, and its session with it; change the session before the handler returns, or in another request: %w", TooLate)
+		return fmt.Errorf("session: the request is over, and its session with it; change the session before the "+
+			"handler returns, or in another request: %w", TooLate)
 	}
-	return fmt.Errorf("session: the response has begun, so this change can't reach the client; make it before the first byte: %w", TooLate)
+	return fmt.Errorf("session: the response has begun, so this change can't reach the client; make it before the "+
+		"first byte: %w", TooLate)
 }

@@ -63,7 +63,8 @@ func New(t testing.TB, change func(*middleware.Config)) *Kit {
 	k := &Kit{t: t, Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
 	k.Keys = k.ring()
 	k.Revocations = revocation.NewVolatile(revocation.Config{Now: k.Clock.Now})
-	carrier, err := token.NewCarrier(token.CarrierConfig{Ring: k.Keys, Issuer: "sessiontest", Revocations: k.Revocations, Now: k.Clock.Now})
+	carrier, err := token.NewCarrier(token.CarrierConfig{Ring: k.Keys, Issuer: "sessiontest",
+		Revocations: k.Revocations, Now: k.Clock.Now})
 	k.check(err)
 	c := middleware.Config{Carrier: carrier, Revocations: k.Revocations, Now: k.Clock.Now}
 	if change != nil {
@@ -93,8 +94,8 @@ func (k *Kit) ring() *keys.Ring {
 //	r.AddCookie(kit.Cookie(sessiontest.Session{Subject: "alice"}))
 //
 // After Revocations.EndSubject, advance the clock before a new Cookie of the
-// same subject, or the test fails: EndSubject also refuses logins at the instant
-// of its call, and the clock stands still.
+// same subject, or the test fails: EndSubject also refuses logins at the
+// instant of its call, and the clock stands still.
 func (k *Kit) Cookie(s Session) *http.Cookie {
 	k.t.Helper()
 	w := httptest.NewRecorder()

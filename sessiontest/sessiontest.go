@@ -166,7 +166,8 @@ func After(r *http.Request) Result {
 		panic("sessiontest: After needs the request that Request has returned, or one made of it")
 	}
 	rec := k.session.Snapshot()
-	after := Result{ID: rec.ID, Subject: rec.Subject, Persistent: rec.Persistent, Values: map[string]any{}, Destroyed: k.control.State().Destroyed}
+	after := Result{ID: rec.ID, Subject: rec.Subject, Persistent: rec.Persistent, Values: map[string]any{},
+		Destroyed: k.control.State().Destroyed}
 	after.Renewed = rec.ID != "" && rec.Generation > 1 && (k.before == nil || rec.Generation != k.before.Generation)
 	for name, text := range rec.Values.All() {
 		var v any
