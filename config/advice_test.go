@@ -70,14 +70,15 @@ func TestAdviceIsAccepted(t *testing.T) {
 	}
 }
 
-// Where an error lists what to write, each is accepted, and where it asks whether
-// a name was meant, that name exists.
+// Where an error lists what to write, each is accepted, and where it asks
+// whether a name was meant, that name exists.
 func TestListedAdviceIsAccepted(t *testing.T) {
 	write := regexp.MustCompile(`; write (?:it like )?(.+)$`)
 	meant := regexp.MustCompile(`did you mean "(.+)"\?`)
 	tried := 0
 	for _, field := range []string{"timeout", "token_memory", "keys.reload", "store.max_bytes"} {
-		for _, value := range []string{"20", "1.5", "-5", "0", "1e3", "Inf", "0x10", "64MB", "5 min", "99999999999999999999"} {
+		for _, value := range []string{"20", "1.5", "-5", "0", "1e3", "Inf", "0x10", "64MB", "5 min",
+			"99999999999999999999"} {
 			section, name, nested := strings.Cut(field, ".")
 			document := func(value string) []byte {
 				if nested {
@@ -96,7 +97,8 @@ func TestListedAdviceIsAccepted(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"mod", "cookie: {samesite", "cookie: {max_age", "session: {timeout", "session: {ttl", "keys: {fil"} {
+	for _, name := range []string{"mod", "cookie: {samesite", "cookie: {max_age", "session: {timeout", "session: {ttl",
+		"keys: {fil"} {
 		_, err := config.Parse([]byte(name + ": x" + strings.Repeat("}", strings.Count(name, "{"))))
 		require.Error(t, err)
 		like := meant.FindStringSubmatch(err.Error())

@@ -29,14 +29,15 @@ import (
 type Options struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// Store keeps the sessions that are not stateless, and outlives this process
-	// or is shared with others. The application closes it, after the [App]. If nil,
-	// they are kept in the memory of this process.
+	// Store keeps the sessions that are not stateless. It outlives this process or
+	// is shared with others. The application closes it, after the [App]. If nil,
+	// the sessions are in the memory of this process.
 	Store opaque.Store
 
-	// Logger gets what an operator should know: that the key file could not be
-	// read again, that the journal of revocations can't be written, and, unless
-	// OnEvent is set, what happens to sessions. If nil, slog.Default().
+	// Logger gets what an operator should know: for example, that the key file
+	// could not be read again, or that the journal of revocations can't be
+	// written. Unless OnEvent is set, it also gets what happens to sessions. If
+	// nil, slog.Default().
 	Logger *slog.Logger
 
 	// OnEvent gets what happens to sessions, instead of the Logger.
@@ -55,11 +56,12 @@ type Options struct {
 	// Store.
 	OnExpire func(ended *session.Record)
 
-	// Signers sign with the private keys that live in a KMS or an HSM; see keys.File.
+	// Signers sign with the private keys that live in a KMS or an HSM; see
+	// keys.File.
 	Signers []crypto.Signer
 
-	// CrossOrigin decides which unsafe requests from other origins are let through.
-	// If nil, Config.CrossOrigin decides.
+	// CrossOrigin decides which unsafe requests from other origins are let
+	// through. If nil, Config.CrossOrigin decides.
 	CrossOrigin *http.CrossOriginProtection
 
 	// Now is the clock. If nil, time.Now.
@@ -72,12 +74,13 @@ type App struct {
 	// Middleware keeps the sessions.
 	Middleware *middleware.Middleware
 
-	// Keys are those of the key file, kept up to date. Without a key file there are
-	// none, and Health reports that no key signs, which mode opaque doesn't need.
+	// Keys are those of the key file, kept up to date. Without a key file there
+	// are none, and Health reports that no key signs, which mode opaque doesn't
+	// need.
 	Keys *keys.Ring
 
-	// Revocations ends all sessions of a subject (EndSubject), all but the one of
-	// the request (EndOthers), or all there are (EndAll).
+	// Revocations ends all sessions of a subject (EndSubject), all except the one
+	// of the request (EndOthers), or all sessions of everybody (EndAll).
 	Revocations *revocation.List
 
 	// Store keeps the sessions that are not stateless; nil in mode stateless
@@ -85,14 +88,14 @@ type App struct {
 	Store opaque.Store
 
 	// Issuer makes service tokens. It is nil if Keys has no key for that: other
-	// services can't verify with a symmetric one.
+	// services can't verify with a symmetric key.
 	Issuer *token.Issuer
 
 	close func() error
 }
 
-// Close ends what works in the background, and waits for it. It frees the
-// journal and the memory of sessions. Closing again does nothing.
+// Close stops the goroutines of the App and waits for them. It closes the
+// journal and the store in memory. A second Close does nothing.
 func (a *App) Close() error {
 	if a.close == nil {
 		return nil
@@ -100,9 +103,9 @@ func (a *App) Close() error {
 	return a.close()
 }
 
-// Build opens the key file and the journal of revocations, and wires everything
-// up. It reports every mistake at once, in c, in o and in the files; then the
-// App is nil and nothing is left open.
+// Build opens the key file and the journal of revocations, and makes the App.
+// It reports every mistake at once: in c, in o and in the files. After an error
+// the App is nil and nothing is left open.
 func (c Config) Build(o Options) (*App, error) {
 	b := &builder{Config: c, o: o, life: c.policy(), errs: c.validate(fieldLabel)}
 	if b.o.Logger == nil {
@@ -126,13 +129,13 @@ func (c Config) Build(o Options) (*App, error) {
 	return &b.app, nil
 }
 
-// A builder makes an App part by part. Where a part fails, an empty one stands
-// in for it, so that the mistakes in the others are found too.
+// A builder makes an App part by part. If a part fails, an empty one takes its
+// place, so that mistakes in the other parts are found too.
 type builder struct {
 	Config
 	o       Options
 	app     App
-	file    keys.File      // of app.Keys; without a path if there is none
+	file    keys.File      // of app.Keys; its path is empty if there is none
 	life    session.Policy // how long sessions live
 	closers []func() error
 	errs    []error
@@ -145,13 +148,13 @@ func (b *builder) now() time.Time {
 	return time.Now()
 }
 
-// fail notes what err consists of, each for the field that it is about, or else
-// for the one at path; "" stands for several.
+// fail notes each mistake in err, for the field that it is about. If a mistake
+// names no field, it is about the one at path, or about several if path is "".
 func (b *builder) fail(path string, err error) {
 	b.errs = append(b.errs, report(fieldLabel, path, err)...)
 }
 
-// closeAll closes what was opened, the last first.
+// closeAll closes the parts, in the reverse order.
 func (b *builder) closeAll() error {
 	var errs []error
 	for i := len(b.closers) - 1; i >= 0; i-- {
@@ -170,10 +173,10 @@ func (b *builder) acceptsTokens() bool {
 
 func (b *builder) acceptsOther() bool { return b.AcceptOtherForm == nil || *b.AcceptOtherForm }
 
-// openRevocations opens the journal. In memory alone is the list only if the
-// config says so, or if all sessions end with this process anyway.
+// openRevocations opens the journal. The list is only in memory if the config
+// says so, or if all sessions end with this process anyway.
 func (b *builder) openRevocations() {
-	longest := b.life.WithDefaults() // no session has longer limits than a remembered one
+	longest := b.life.WithDefaults() // remembered sessions have the longest limits
 	c := revocation.Config{
 		Path:           b.journal(),
 		Wait:           max(0, time.Duration(b.Revocations.Wait)),
@@ -195,7 +198,8 @@ func (b *builder) openRevocations() {
 	}
 	if c.Path == "" {
 		if b.o.Store != nil {
-			b.fail("revocations.file", errors.New("is missing: the store outlives this process, so what has ended must be remembered too; name a file, or set revocations.insecure_volatile"))
+			b.fail("revocations.file", errors.New("is missing: the store outlives this process, "+
+				"so what has ended must be remembered too; name a file, or set revocations.insecure_volatile"))
 		}
 		return
 	}
@@ -208,21 +212,24 @@ func (b *builder) openRevocations() {
 	b.closers = append(b.closers, list.Close)
 }
 
-// allEnded is told that all sessions of a subject have ended, or all there are.
+// allEnded reports that all sessions of a subject have ended, or all sessions
+// of everybody if subject is "".
 func (b *builder) allEnded(ctx context.Context, subject string, err error) {
 	kind := middleware.EndedSubject
 	if subject == "" {
 		kind = middleware.EndedAll
 	}
-	b.o.OnEvent(ctx, middleware.Event{Kind: kind, Time: b.now(), Subject: subject, Reason: session.ReasonOf(err), Err: err})
+	b.o.OnEvent(ctx, middleware.Event{
+		Kind: kind, Time: b.now(), Subject: subject, Reason: session.ReasonOf(err), Err: err,
+	})
 }
 
-// explainJournal adds to err which setting helps: where nothing can be written
-// beside the keys, as in a mounted secret, or where another process has the
-// journal open.
+// explainJournal adds to err the setting that helps: if another process has the
+// journal open, or if nothing can be written beside the keys, as in a mounted
+// secret.
 func explainJournal(err error) error {
 	if errors.Is(err, durable.ErrLocked) {
-		return fmt.Errorf("%w; if that one is shutting down, set revocations.wait to the time that it needs", err)
+		return fmt.Errorf("%w; if it is shutting down, set revocations.wait to the time that it needs", err)
 	}
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%w; set revocations.file to a path in a writable directory that survives restarts", err)
@@ -230,7 +237,8 @@ func explainJournal(err error) error {
 	return err
 }
 
-// journal returns the path of the journal, "" if there is no place for it.
+// journal returns the path of the journal, or "" if the config names none and
+// no key file beside which it could be.
 func (b *builder) journal() string {
 	if b.Revocations.File != "" || b.Keys.File == "" {
 		return b.Revocations.File
@@ -242,12 +250,13 @@ func (b *builder) openStore() {
 	if b.o.Store != nil {
 		b.app.Store = b.o.Store
 		if b.o.OnExpire != nil {
-			b.errs = append(b.errs, errors.New("config: Options.OnExpire is for sessions in the memory of this process, and Options.Store is set; leave one of them out"))
+			b.errs = append(b.errs, errors.New("config: Options.OnExpire is for sessions in the memory of "+
+				"this process, and Options.Store is set; leave one of them out"))
 		}
 		return
 	}
 	if b.mode() == Stateless {
-		return // a memory that starts empty has no session of the other form
+		return // a new store in memory has no session of the other form to accept
 	}
 	c := opaque.MemoryConfig{
 		MaxSessions:      b.Config.Store.MaxSessions,
@@ -280,13 +289,13 @@ func (b *builder) makeMiddleware() {
 		OnEvent:      b.o.OnEvent,
 		Now:          b.o.Now,
 	}))
-	b.fail("cookie", err) // the rest of it was checked before
+	b.fail("cookie", err) // everything else was checked before
 	b.app.Middleware = m
 }
 
-// carriers adds to c the carriers that the mode stands for.
+// carriers adds the carriers of the mode to c.
 func (b *builder) carriers(c middleware.Config) middleware.Config {
-	var stateless, stored []middleware.Carrier // one, or none
+	var stateless, stored []middleware.Carrier // one or none each
 	if b.acceptsTokens() {
 		stateless = append(stateless, b.stateless())
 	}
@@ -301,7 +310,7 @@ func (b *builder) carriers(c middleware.Config) middleware.Config {
 	case len(stored) > 0:
 		c.Carrier, c.Accept = stored[0], stateless
 	default:
-		c.Carrier = &opaque.Carrier{} // the store has failed, which is noted
+		c.Carrier = &opaque.Carrier{} // the error of the store is noted already
 	}
 	if !b.acceptsOther() {
 		c.Accept = nil
@@ -329,7 +338,7 @@ func (b *builder) stateless() *token.Carrier {
 func (b *builder) stored() *opaque.Carrier {
 	c := opaque.CarrierConfig{Store: b.app.Store, Revocations: b.app.Revocations, Now: b.o.Now}
 	if !b.acceptsTokens() {
-		c.Revocations = asked{b.app.Revocations}
+		c.Revocations = storeOnly{b.app.Revocations}
 	}
 	carrier, err := opaque.NewCarrier(c)
 	if err != nil {
@@ -339,14 +348,14 @@ func (b *builder) stored() *opaque.Carrier {
 	return carrier
 }
 
-// asked is a list that is only asked. Where no token opens a session, one that
-// the store has let go is over, and an entry for each logout would only let
-// visitors make the list grow.
-type asked struct{ *revocation.List }
+// storeOnly is a list without entries for single sessions. If no token opens a
+// session, a session that the store has deleted has ended, and with an entry
+// for each logout visitors could make the list grow for nothing.
+type storeOnly struct{ *revocation.List }
 
-func (asked) EndSession(context.Context, *session.Record) error { return nil }
+func (storeOnly) EndSession(context.Context, *session.Record) error { return nil }
 
-// makeIssuer makes the issuer of service tokens, if there can be one.
+// makeIssuer makes the issuer of service tokens, if there is a key for it.
 func (b *builder) makeIssuer() {
 	now := b.now()
 	if len(b.errs) > 0 || !(*keyset.Set)(b.app.Keys.Set()).HasFuture(keyset.Signature, now) {

@@ -8,10 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,10 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
-	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/keys/rotation"
 	"github.com/cloakroom-go/cloakroom/revocation"
 )
 
@@ -155,52 +150,19 @@ func TestBuildKeysWithoutFuture(t *testing.T) {
 	}
 }
 
-// An application that rotates its keys was not running for a year.
-func TestBuildRotatesAfterALongStop(t *testing.T) {
-	made := time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
-	path := filepath.Join(t.TempDir(), "keys.json")
-	set, err := rotation.New(keys.Policy{}, made, keys.ES256, keys.Direct)
-	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
-	now := made.AddDate(1, 0, 0)
-	c := config.Config{Keys: config.KeysConfig{File: path}}
-	_, err = c.Build(config.Options{Now: func() time.Time { return now }})
-	require.ErrorContains(t, err, "run: keygen rotate --if-due")
-	c.Keys.Rotate = true
-	wrong := func(edit func(c *config.Config)) {
-		c := c
-		edit(&c)
-		_, err := c.Build(config.Options{Now: func() time.Time { return now }})
-		require.Error(t, err)
-		set, err := keys.File{Path: path}.Read()
-		require.NoError(t, err)
-		require.EqualValues(t, 1, set.Generation(), "a start that fails changes nothing")
-	}
-	wrong(func(c *config.Config) { c.Mode = "nonsense" })
-	wrong(func(c *config.Config) { c.Keys.Reload = config.Duration(time.Minute) })
-	wrong(func(c *config.Config) {
-		c.Session.IdleTimeout, c.Session.Lifetime = config.Duration(25*time.Hour), config.Duration(48*time.Hour)
-	})
-	wrong(func(c *config.Config) { c.Revocations.File = filepath.Join(t.TempDir(), "missing", "journal") })
-	app, err := c.Build(config.Options{Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	_, err = app.Keys.Signer(now)
-	require.NoError(t, err)
-	require.NoError(t, app.Close())
-}
-
-// The policy is changed while the application runs: that is said, once, and the sessions go on.
+// The policy is changed while the application runs: that is said, once, and the
+// sessions go on.
 func TestPolicyChangesUnderTheApplication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := keyFile(t)
 		var log lines
-		app, err := config.Config{Keys: config.KeysConfig{File: path}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		app, err := config.Config{Keys: config.KeysConfig{File: path}}.Build(logTo(&log))
 		require.NoError(t, err)
 		defer app.Close()
 		time.Sleep(time.Hour)
 		require.Empty(t, log.String())
 		short := keys.Policy{TokenLife: time.Minute, ReloadInterval: 10 * time.Second}
-		require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.SetPolicy(keyset.Policy(short)) }))
+		update(t, path, func(s *keyset.Set) error { return s.SetPolicy(keyset.Policy(short)) })
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"))
@@ -210,7 +172,8 @@ func TestPolicyChangesUnderTheApplication(t *testing.T) {
 	})
 }
 
-// A changed key file is taken up; a damaged one is reported, and changes nothing.
+// A changed key file is taken up; a damaged one is reported, and changes
+// nothing.
 func TestKeysAreReloaded(t *testing.T) {
 	for _, row := range []struct {
 		reload config.Duration
@@ -220,11 +183,12 @@ func TestKeysAreReloaded(t *testing.T) {
 			path := keyFile(t)
 			var log lines
 			c := config.Config{Keys: config.KeysConfig{File: path, Reload: row.reload}}
-			app, err := c.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			app, err := c.Build(logTo(&log))
 			require.NoError(t, err)
 			defer app.Close()
 
-			require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.Add((*keyset.Key)(newKey(t, keys.EdDSA, keys.Dates{}))) }))
+			added := newKey(t, keys.EdDSA, keys.Dates{})
+			update(t, path, func(s *keyset.Set) error { return s.Add((*keyset.Key)(added)) })
 			time.Sleep(row.after - time.Nanosecond) // of the bubble's clock
 			require.Len(t, app.Keys.Keys(), 2)
 			time.Sleep(time.Nanosecond)
@@ -286,7 +250,8 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 		chmod(t, path, mode)
 		return path
 	}
-	raw, text, wrong := file("raw", kek), file("text", []byte(base64.StdEncoding.EncodeToString(kek)+"\n")), file("wrong", []byte("correct horse battery"))
+	raw, text, wrong := file("raw", kek), file("text",
+		[]byte(base64.StdEncoding.EncodeToString(kek)+"\n")), file("wrong", []byte("correct horse battery"))
 	t.Setenv("TEST_KEK", hex.EncodeToString(kek))
 	for _, row := range []struct {
 		name string
@@ -319,63 +284,8 @@ func TestBuildOpensEncryptedKeys(t *testing.T) {
 	}
 }
 
-// seldom is a policy by which keys sign for two days, and instances look at their file every hour.
-func seldom() keys.Policy {
-	return keys.Policy{ReloadInterval: time.Hour, Grace: 4 * time.Hour, RotationPeriod: 48 * time.Hour}
-}
-
-// A secret that can be read once, from a pipe, is enough for all that the application does with it.
-func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "keys.json")
-		kek := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}, 2)
-		set, err := rotation.New(seldom(), time.Now(), keys.ES256)
-		require.NoError(t, err)
-		require.NoError(t, keys.File{Path: path, Key: kek}.Create(t.Context(), set))
-		r, w, err := os.Pipe()
-		require.NoError(t, err)
-		_, err = w.Write(kek)
-		require.NoError(t, errors.Join(err, w.Close()))
-		defer r.Close()
-		c := config.Config{Keys: config.KeysConfig{File: path, Rotate: true, Reload: config.Duration(time.Hour), KEKFile: fmt.Sprintf("/dev/fd/%d", r.Fd())}}
-		app, err := c.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
-		require.NoError(t, err)
-		defer app.Close()
-		time.Sleep(7 * 24 * time.Hour)
-		synctest.Wait()
-		_, err = app.Keys.Signer(time.Now())
-		require.NoError(t, err)
-	})
-}
-
-// An application that can't rotate its keys says so, and tries again.
-func TestBuildReportsRotationsThatFail(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "keys.json")
-		set, err := rotation.New(seldom(), time.Now(), keys.ES256, keys.Direct)
-		require.NoError(t, err)
-		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
-		var log lines
-		app, err := config.Config{Keys: config.KeysConfig{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-		require.NoError(t, err)
-		defer app.Close()
-		unlock, err := durable.Lock(t.Context(), path)
-		require.NoError(t, err)
-		time.Sleep(49 * time.Hour)
-		synctest.Wait()
-		require.Contains(t, log.String(), "keys could not be rotated; it is tried again")
-		require.Contains(t, log.String(), "another process is changing the key file")
-		require.NotContains(t, log.String(), "keys were rotated")
-		require.NotContains(t, log.String(), "keys can be rotated again")
-		require.NoError(t, unlock())
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		require.Contains(t, log.String(), "keys were rotated")
-		require.Contains(t, log.String(), "keys can be rotated again")
-	})
-}
-
-// A key in a KMS needs its signer, and a signer its key: who forgets the one or the other hears of it in time.
+// A key in a KMS needs its signer, and a signer its key: who forgets the one or
+// the other hears of it in time.
 func TestBuildKeysElsewhere(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	later := keys.Dates{PublishAt: now, SignFrom: now.Add(24 * time.Hour)}
@@ -406,7 +316,9 @@ func TestBuildKeysElsewhere(t *testing.T) {
 			create(t, path, row.keys...)
 			var log lines
 			c := config.Config{Keys: config.KeysConfig{File: path}}
-			app, err := c.Build(config.Options{Now: func() time.Time { return now }, Signers: row.signers, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			o := logTo(&log)
+			o.Now, o.Signers = func() time.Time { return now }, row.signers
+			app, err := c.Build(o)
 			if row.want != "" {
 				require.ErrorContains(t, err, row.want)
 				return
@@ -417,30 +329,4 @@ func TestBuildKeysElsewhere(t *testing.T) {
 			require.Equal(t, row.log == "", log.String() == "")
 		})
 	}
-}
-
-// The process keeps its keys in rotation, and signs with the new ones without a restart.
-func TestBuildRotates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "keys.json")
-		set, err := rotation.New(seldom(), time.Now(), keys.ES256, keys.Direct)
-		require.NoError(t, err)
-		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
-		var log lines
-		app, err := config.Config{Keys: config.KeysConfig{File: path, Rotate: true, Reload: config.Duration(time.Hour)}}.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-		require.NoError(t, err)
-		defer app.Close()
-		signers := make(map[string]bool)
-		for range 7 {
-			signer, err := app.Keys.Signer(time.Now())
-			require.NoError(t, err)
-			signers[signer.ID()] = true
-			time.Sleep(24 * time.Hour) // of the bubble's clock
-			synctest.Wait()
-		}
-		require.Len(t, signers, 4, "one for each two days")
-		require.Empty(t, app.Keys.Health(time.Now()).Problems)
-		require.Contains(t, log.String(), "keys were rotated")
-		require.NotContains(t, log.String(), "level=ERROR")
-	})
 }

@@ -20,8 +20,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A renewal whose end of the old credential can't be written to the journal logs
-// nobody out, but is not answered as if all were well, and the operator hears of it.
+// A renewal whose end of the old credential can't be written to the journal
+// logs nobody out, but is not answered as if all were well, and the operator
+// hears of it.
 func TestUnwritableJournalIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "journal")
@@ -44,7 +45,8 @@ func TestUnwritableJournalIsLogged(t *testing.T) {
 	})
 }
 
-// Visitors who come and go don't make the list grow where no token opens a session.
+// Visitors who come and go don't make the list grow where no token opens a
+// session.
 func TestLogoutsWithoutTokens(t *testing.T) {
 	no := false
 	for _, row := range []struct {
@@ -107,8 +109,8 @@ func endSubjectInItsRequest(t *testing.T, mode config.Mode, before string) {
 	require.Empty(t, subjectOf(t, app, cookie))
 }
 
-// Ends of subjects' sessions have filled the list: nobody can begin an anonymous
-// stateless session, and everything else goes on.
+// Ends of subjects' sessions have filled the list: nobody can begin an
+// anonymous stateless session, and everything else goes on.
 func TestFullListOfRevocations(t *testing.T) {
 	for _, mode := range []config.Mode{config.Stateless, config.Opaque, config.Auto} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -117,7 +119,7 @@ func TestFullListOfRevocations(t *testing.T) {
 				Mode:        mode,
 				Keys:        config.KeysConfig{File: keyFile(t)},
 				Revocations: config.RevocationsConfig{InsecureVolatile: true, MaxEntries: 10_000},
-			}, config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			}, logTo(&log))
 			set := func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }
 			before, alice := visit(t, app, nil, set), login(t, app, "alice")
 			for i := range 9_000 {
@@ -145,8 +147,8 @@ func TestFullListOfRevocations(t *testing.T) {
 	}
 }
 
-// A session that was remembered is logged out under the ordinary limits. A token
-// from before would live much longer, and must not open it again.
+// A session that was remembered is logged out under the ordinary limits. A
+// token from before would live much longer, and must not open it again.
 func TestLogoutReachesTokensUnderLongerLimits(t *testing.T) {
 	for _, mode := range []config.Mode{config.Stateless, config.Opaque, config.Auto} {
 		for _, single := range []bool{false, true} {
@@ -157,7 +159,8 @@ func TestLogoutReachesTokensUnderLongerLimits(t *testing.T) {
 						Keys:        config.KeysConfig{File: keyFile(t)},
 						Revocations: config.RevocationsConfig{SingleInstance: single},
 					}, config.Options{})
-					remembered := visit(t, app, login(t, app, "alice"), func(s *session.Session) { require.NoError(t, s.Remember(true)) })
+					remembered := visit(t, app, login(t, app, "alice"),
+						func(s *session.Session) { require.NoError(t, s.Remember(true)) })
 					require.Equal(t, "alice", subjectOf(t, app, remembered))
 					ordinary := visit(t, app, remembered, func(s *session.Session) { require.NoError(t, s.Remember(false)) })
 					visit(t, app, ordinary, func(s *session.Session) { require.NoError(t, s.Destroy()) })

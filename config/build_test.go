@@ -1,8 +1,6 @@
 package config_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,99 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
-	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 )
-
-// keyFile makes a key file with one active key for each algorithm; without any,
-// with the keys that keygen makes by default.
-func keyFile(t testing.TB, algorithms ...keys.Algorithm) string {
-	t.Helper()
-	if len(algorithms) == 0 {
-		algorithms = []keys.Algorithm{keys.ES256, keys.Direct}
-	}
-	var all []*keys.Key
-	for _, alg := range algorithms {
-		all = append(all, newKey(t, alg, keys.Dates{}))
-	}
-	path := filepath.Join(t.TempDir(), "keys.json")
-	create(t, path, all...)
-	return path
-}
-
-func newKey(t testing.TB, alg keys.Algorithm, d keys.Dates) *keys.Key {
-	t.Helper()
-	key, err := keys.Generate(alg, d)
-	require.NoError(t, err)
-	return key
-}
-
-func create(t testing.TB, path string, all ...*keys.Key) {
-	t.Helper()
-	set := new(keyset.Set)
-	for _, k := range all {
-		require.NoError(t, set.Add((*keyset.Key)(k)))
-	}
-	require.NoError(t, keyset.File{Path: path}.Create(t.Context(), set))
-}
-
-func build(t testing.TB, c config.Config, o config.Options) *config.App {
-	t.Helper()
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	app, err := c.Build(o)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, app.Close()) })
-	return app
-}
-
-// visit lets f work on the session of one request with that cookie, and returns
-// the cookie that the browser has afterwards.
-func visit(t testing.TB, app *config.App, cookie *http.Cookie, f func(s *session.Session)) *http.Cookie {
-	t.Helper()
-	status, cookie := try(app, cookie, f)
-	require.Equal(t, http.StatusOK, status)
-	return cookie
-}
-
-// try is visit for a request that may fail.
-func try(app *config.App, cookie *http.Cookie, f func(s *session.Session)) (status int, _ *http.Cookie) {
-	r := httptest.NewRequest(http.MethodGet, "https://shop.example/", nil)
-	if cookie != nil {
-		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
-	}
-	w := httptest.NewRecorder()
-	app.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(session.From(r.Context())) })).ServeHTTP(w, r)
-	for _, set := range w.Result().Cookies() {
-		cookie = set
-	}
-	return w.Code, cookie
-}
-
-func login(t testing.TB, app *config.App, subject string) *http.Cookie {
-	t.Helper()
-	return visit(t, app, nil, func(s *session.Session) { require.NoError(t, s.Login(subject)) })
-}
-
-// subjectOf returns who is logged in with that cookie.
-func subjectOf(t testing.TB, app *config.App, cookie *http.Cookie) (subject string) {
-	t.Helper()
-	visit(t, app, cookie, func(s *session.Session) { subject = s.Subject() })
-	return subject
-}
-
-// form tells the form of a credential by its look.
-func form(cookie *http.Cookie) string {
-	if strings.Count(cookie.Value, ".") > 1 {
-		return "token"
-	}
-	return "opaque"
-}
 
 func TestBuildModes(t *testing.T) {
 	store, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
@@ -296,7 +205,9 @@ func TestRestart(t *testing.T) {
 
 func TestInsecureVolatile(t *testing.T) {
 	path := keyFile(t)
-	build(t, config.Config{Keys: config.KeysConfig{File: path}, Revocations: config.RevocationsConfig{InsecureVolatile: true}}, config.Options{})
+	build(t,
+		config.Config{Keys: config.KeysConfig{File: path}, Revocations: config.RevocationsConfig{InsecureVolatile: true}},
+		config.Options{})
 	names, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
 	for _, file := range names {
@@ -307,7 +218,8 @@ func TestInsecureVolatile(t *testing.T) {
 // The largest token fills the cookie, whatever its name, and not a byte more.
 func TestCookieIsFilled(t *testing.T) {
 	for _, name := range []string{"", "s", "__Secure-" + strings.Repeat("n", 200)} {
-		app := build(t, config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Cookie: config.CookieConfig{Name: name}}, config.Options{})
+		app := build(t, config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Cookie: config.CookieConfig{Name: name}},
+			config.Options{})
 		var cookie *http.Cookie
 		for size := 1500; ; size++ {
 			tooLarge := false
@@ -323,122 +235,6 @@ func TestCookieIsFilled(t *testing.T) {
 		length := len(cookie.Name) + len(cookie.Value)
 		require.LessOrEqual(t, length, 4096, name)
 		require.Greater(t, length, 4090, name)
-	}
-}
-
-// lines collects what is logged.
-type lines struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// Close ends all goroutines, as synctest checks, and may be called again.
-func TestClose(t *testing.T) {
-	require.NoError(t, new(config.App).Close())
-	synctest.Test(t, func(t *testing.T) {
-		c := config.Config{Mode: config.Auto, Keys: config.KeysConfig{File: keyFile(t)}}
-		app, err := c.Build(config.Options{})
-		require.NoError(t, err)
-		require.NoError(t, app.Close())
-		require.NoError(t, app.Close())
-		require.Error(t, app.Revocations.EndAll(t.Context()), "what ends now would be forgotten")
-	})
-}
-
-func TestOptionsReachTheirPlace(t *testing.T) {
-	var mu sync.Mutex
-	var happened []string
-	note := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		happened = append(happened, fmt.Sprintf(format, args...))
-	}
-	synctest.Test(t, func(t *testing.T) {
-		c := config.Config{
-			Mode:    config.Opaque,
-			Session: config.SessionConfig{RememberedIdleTimeout: config.Duration(time.Minute), RememberedLifetime: config.Duration(time.Hour), IdleTimeout: config.Duration(time.Minute), Lifetime: config.Duration(time.Hour), Persistent: true},
-			Cookie:  config.CookieConfig{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
-			Store:   config.StoreConfig{Linger: config.Duration(2 * time.Minute)},
-		}
-		app := build(t, c, config.Options{
-			OnEvent: func(_ context.Context, e middleware.Event) { note("%s %s", e.Kind, e.Subject) },
-			OnTimeout: func(_ context.Context, ended *session.Record, why session.Reason) {
-				note("late %s %s", ended.Subject, why.String())
-			},
-			OnExpire: func(ended *session.Record) { note("never came back: %s", ended.Subject) },
-			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, status int, err error) {
-				note("denied %d %s", status, session.ReasonOf(err).String())
-			},
-			Now: func() time.Time { return time.Now().Add(24 * time.Hour) },
-		})
-		cookie := login(t, app, "alice")
-		login(t, app, "bob")
-		require.Equal(t, "__Secure-shop", cookie.Name)
-		require.Equal(t, "/shop", cookie.Path)
-		require.Equal(t, "shop.example", cookie.Domain)
-		require.Equal(t, http.SameSiteStrictMode, cookie.SameSite)
-		require.True(t, cookie.Secure && cookie.HttpOnly && cookie.Partitioned)
-		require.Equal(t, 3600, cookie.MaxAge)
-		visit(t, app, cookie, func(s *session.Session) {
-			require.WithinDuration(t, time.Now().Add(24*time.Hour), s.AuthenticatedAt(), time.Second)
-		})
-
-		r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)
-		r.Header.Set("Origin", "https://evil.example")
-		app.Middleware.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
-
-		time.Sleep(time.Minute)
-		require.Empty(t, subjectOf(t, app, cookie))
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		require.NoError(t, app.Close())
-	})
-	require.Equal(t, []string{"created alice", "created bob", "refused ", "denied 403 cross_origin", "ended alice", "late alice idle_timeout", "never came back: bob"}, happened)
-}
-
-func TestEventsAreLogged(t *testing.T) {
-	var log lines
-	app := build(t, config.Config{Mode: config.Opaque}, config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	cookie := login(t, app, "alice")
-	require.Contains(t, log.String(), `msg="session created"`)
-	require.Contains(t, log.String(), "subject=alice")
-	require.NotContains(t, log.String(), cookie.Value)
-}
-
-func TestCrossOrigin(t *testing.T) {
-	trusting := http.NewCrossOriginProtection()
-	require.NoError(t, trusting.AddTrustedOrigin("https://partner.example"))
-	partner := config.CrossOriginConfig{Trusted: []string{"https://partner.example"}}
-	for _, row := range []struct {
-		config  config.CrossOriginConfig
-		options *http.CrossOriginProtection
-		want    int
-		body    string
-	}{
-		{config.CrossOriginConfig{}, nil, http.StatusForbidden, "Forbidden\n"},
-		{config.CrossOriginConfig{}, trusting, http.StatusOK, ""},
-		{partner, nil, http.StatusOK, ""},
-		{config.CrossOriginConfig{Trusted: []string{"https://other.example"}}, nil, http.StatusForbidden, "Forbidden\n"},
-	} {
-		app := build(t, config.Config{Mode: config.Opaque, CrossOrigin: row.config}, config.Options{CrossOrigin: row.options})
-		r := httptest.NewRequest(http.MethodPost, "https://shop.example/", nil)
-		r.Header.Set("Origin", "https://partner.example")
-		w := httptest.NewRecorder()
-		app.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
-		require.Equal(t, row.want, w.Code)
-		require.Equal(t, row.body, w.Body.String(), "the client is told no more")
 	}
 }
 
@@ -465,18 +261,4 @@ func ExampleConfig_Build() {
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	fmt.Print(w.Body)
 	// Output: 1 <nil>
-}
-
-func TestEndsOfAllSessionsAreEvents(t *testing.T) {
-	var got []middleware.Event
-	app := build(t, config.Config{Mode: config.Opaque}, config.Options{OnEvent: func(_ context.Context, e middleware.Event) { got = append(got, e) }})
-	require.NoError(t, app.Revocations.EndSubject(t.Context(), "alice"))
-	require.NoError(t, app.Revocations.EndAll(t.Context()))
-	require.Len(t, got, 2)
-	require.Equal(t, middleware.EndedSubject, got[0].Kind)
-	require.Equal(t, "alice", got[0].Subject)
-	require.Equal(t, middleware.EndedAll, got[1].Kind)
-	require.Empty(t, got[1].Subject)
-	require.NoError(t, got[0].Err)
-	require.False(t, got[0].Time.IsZero())
 }

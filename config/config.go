@@ -1,9 +1,11 @@
-// Package config turns one part of an application's configuration into sessions.
+// Package config turns one part of an application's configuration into
+// sessions.
 //
 // Write it as YAML or JSON and read it with [Load] or [Parse]; lay environment
 // variables over it with [FromEnv]; or make a [Config] a named field of the
-// application's own struct, such as Sessions, and decode that with encoding/json,
-// gopkg.in/yaml.v3 or goccy/go-yaml: it decodes itself, as strictly.
+// application's own struct, such as Sessions, and decode that with
+// encoding/json, gopkg.in/yaml.v3 or goccy/go-yaml: it decodes itself, as
+// strictly.
 //
 //	mode: stateless
 //	keys:
@@ -32,11 +34,11 @@
 // separate the elements of a list. There is one exception: keys.file is
 // CLOAKROOM_KEYSET, which keygen reads too.
 //
-// Other variables that begin with CLOAKROOM_ are errors, with two exceptions: those
-// that Kubernetes adds where there is a Service named "cloakroom"
+// Other variables that begin with CLOAKROOM_ are errors, with two exceptions:
+// those that Kubernetes adds where there is a Service named "cloakroom"
 // (CLOAKROOM_SERVICE_HOST, CLOAKROOM_SERVICE_PORT, CLOAKROOM_SERVICE_PORT_HTTP,
-// CLOAKROOM_PORT, CLOAKROOM_PORT_8080_TCP_ADDR and the like), and CLOAKROOM_SOAK,
-// which is for the tests of this module.
+// CLOAKROOM_PORT, CLOAKROOM_PORT_8080_TCP_ADDR and the like), and
+// CLOAKROOM_SOAK, which is for the tests of this module.
 package config
 
 // Config is everything about sessions that an operator may want to set. The
@@ -166,7 +168,8 @@ type SessionConfig struct {
 	// hours unless keygen was told otherwise, and a RememberedIdleTimeout that is
 	// longer is refused until the keys allow it (keygen policy --token-life 14d).
 	RememberedIdleTimeout Duration `yaml:"remembered_idle_timeout,omitempty" json:"remembered_idle_timeout,omitzero"`
-	RememberedLifetime    Duration `yaml:"remembered_lifetime,omitempty" json:"remembered_lifetime,omitzero"` // see RememberedIdleTimeout
+
+	RememberedLifetime Duration `yaml:"remembered_lifetime,omitempty" json:"remembered_lifetime,omitzero"` // see above
 
 	// TouchEvery is how stale the recorded activity may be, at most a quarter
 	// of IdleTimeout. 0 means 1 minute, or that quarter if it is less.
@@ -189,12 +192,13 @@ type CookieConfig struct {
 	// /app and all below it. Empty means "/".
 	Path string `yaml:"path,omitempty" json:"path,omitzero"`
 
-	// Domain makes the cookie go to all hosts below it as well, each of which
-	// can then read and replace it. Empty means this host alone. Browsers drop the
-	// cookie, and nobody can log in, if the application's host is not in the domain:
-	// the start can't find that out, since it doesn't know the host. They also drop
-	// it for public suffixes, below which anybody can register: "com" and others of
-	// one label are refused here, longer ones, such as "co.uk", can't be known.
+	// Domain makes the cookie go to all hosts below it as well, each of which can
+	// then read and replace it. Empty means this host alone. Browsers drop the
+	// cookie, and nobody can log in, if the application's host is not in the
+	// domain: the start can't find that out, since it doesn't know the host. They
+	// also drop it for public suffixes, below which anybody can register: "com"
+	// and others of one label are refused here, longer ones, such as "co.uk",
+	// can't be known.
 	Domain string `yaml:"domain,omitempty" json:"domain,omitzero"`
 
 	// SameSite is "lax", "strict" or "none". Empty means "lax".
@@ -212,9 +216,9 @@ type CookieConfig struct {
 // A CrossOriginConfig says which pages of other origins may act for a visitor.
 type CrossOriginConfig struct {
 	// Trusted lists origins, such as "https://partner.example", whose pages may
-	// send unsafe requests (POST and the like) with the visitor's session, and open
-	// WebSockets. Empty means none; pages of the application's own origin always
-	// may. It can't be combined with Options.CrossOrigin.
+	// send unsafe requests (POST and the like) with the visitor's session, and
+	// open WebSockets. Empty means none; pages of the application's own origin
+	// always may. It can't be combined with Options.CrossOrigin.
 	Trusted []string `yaml:"trusted,omitempty" json:"trusted,omitzero"`
 }
 
@@ -261,8 +265,9 @@ type RevocationsConfig struct {
 
 	// MaxEntries bounds the list, at 55 bytes of memory an entry. A quarter of it
 	// is for ends of sessions in which nobody logged in; beyond it the oldest of
-	// these are forgotten. When it is 90 % full, new stateless sessions of visitors
-	// who have not logged in are refused. 0 means 2,000,000; at least 10,000.
+	// these are forgotten. When it is 90 % full, new stateless sessions of
+	// visitors who have not logged in are refused. 0 means 2,000,000; at least
+	// 10,000.
 	MaxEntries int `yaml:"max_entries,omitempty" json:"max_entries,omitzero"`
 
 	// InsecureVolatile keeps the list in memory only: after a restart, tokens

@@ -66,8 +66,11 @@ timeout: 1500ms
 
 const wholeJSON = `{
 	"mode": "auto", "issuer": "https://shop.example", "audience": "shop",
-	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "passphrase_file": "/etc/shop/passphrase", "passphrase_env": "SHOP_PASSPHRASE", "kek_file": "/etc/shop/kek", "kek_env": "SHOP_KEK", "create": true, "rotate": true, "insecure_group_readable": true},
-	"session": {"preset": "aal2", "idle_timeout": "30m", "lifetime": "12h", "remembered_idle_timeout": "50m", "remembered_lifetime": "20h", "touch_every": "30s", "persistent": true},
+	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "passphrase_file": "/etc/shop/passphrase",
+		"passphrase_env": "SHOP_PASSPHRASE", "kek_file": "/etc/shop/kek", "kek_env": "SHOP_KEK", "create": true,
+		"rotate": true, "insecure_group_readable": true},
+	"session": {"preset": "aal2", "idle_timeout": "30m", "lifetime": "12h", "remembered_idle_timeout": "50m",
+		"remembered_lifetime": "20h", "touch_every": "30s", "persistent": true},
 	"cookie": {
 		"name": "__Secure-shop", "path": "\/shop", "domain": "shop.example", "same_site": "strict",
 		"partitioned": true, "insecure_allow_http": false
@@ -75,7 +78,8 @@ const wholeJSON = `{
 	"cross_origin": {"trusted": ["https://partner.example", "https://other.example:8443"]},
 	"accept_other_form": false,
 	"store": {"max_sessions": 100000, "max_bytes": "512MiB", "anonymous_percent": 60, "linger": "1h"},
-	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true, "max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
+	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true,
+		"max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
 	"token_memory": "16MiB",
 	"timeout": "1500ms"
 }`
@@ -84,17 +88,23 @@ func wholeEnv() []string {
 	return []string{
 		"PATH=/bin",
 		"CLOAKROOM_MODE=auto", "CLOAKROOM_ISSUER=https://shop.example", "CLOAKROOM_AUDIENCE=shop",
-		"CLOAKROOM_KEYSET=/etc/shop/keys.json", "CLOAKROOM_KEYS_RELOAD=10s", "CLOAKROOM_KEYS_PASSPHRASE_FILE=/etc/shop/passphrase", "CLOAKROOM_KEYS_PASSPHRASE_ENV=SHOP_PASSPHRASE",
-		"CLOAKROOM_KEYS_KEK_FILE=/etc/shop/kek", "CLOAKROOM_KEYS_KEK_ENV=SHOP_KEK", "CLOAKROOM_KEYS_CREATE=true", "CLOAKROOM_KEYS_ROTATE=true", "CLOAKROOM_KEYS_INSECURE_GROUP_READABLE=true",
+		"CLOAKROOM_KEYSET=/etc/shop/keys.json", "CLOAKROOM_KEYS_RELOAD=10s",
+		"CLOAKROOM_KEYS_PASSPHRASE_FILE=/etc/shop/passphrase", "CLOAKROOM_KEYS_PASSPHRASE_ENV=SHOP_PASSPHRASE",
+		"CLOAKROOM_KEYS_KEK_FILE=/etc/shop/kek", "CLOAKROOM_KEYS_KEK_ENV=SHOP_KEK", "CLOAKROOM_KEYS_CREATE=true",
+		"CLOAKROOM_KEYS_ROTATE=true", "CLOAKROOM_KEYS_INSECURE_GROUP_READABLE=true",
 		"CLOAKROOM_SESSION_PRESET=aal2", "CLOAKROOM_SESSION_IDLE_TIMEOUT=30m", "CLOAKROOM_SESSION_LIFETIME=12h",
 		"CLOAKROOM_SESSION_REMEMBERED_IDLE_TIMEOUT=50m", "CLOAKROOM_SESSION_REMEMBERED_LIFETIME=20h",
 		"CLOAKROOM_SESSION_TOUCH_EVERY=30s", "CLOAKROOM_SESSION_PERSISTENT=true",
 		"CLOAKROOM_COOKIE_NAME=__Secure-shop", "CLOAKROOM_COOKIE_PATH=/shop", "CLOAKROOM_COOKIE_DOMAIN=shop.example",
-		"CLOAKROOM_COOKIE_SAME_SITE=strict", "CLOAKROOM_COOKIE_PARTITIONED=true", "CLOAKROOM_COOKIE_INSECURE_ALLOW_HTTP=false",
-		"CLOAKROOM_CROSS_ORIGIN_TRUSTED=https://partner.example, https://other.example:8443", "CLOAKROOM_ACCEPT_OTHER_FORM=false",
-		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_ANONYMOUS_PERCENT=60", "CLOAKROOM_STORE_LINGER=1h",
+		"CLOAKROOM_COOKIE_SAME_SITE=strict", "CLOAKROOM_COOKIE_PARTITIONED=true",
+		"CLOAKROOM_COOKIE_INSECURE_ALLOW_HTTP=false",
+		"CLOAKROOM_CROSS_ORIGIN_TRUSTED=https://partner.example, " +
+			"https://other.example:8443", "CLOAKROOM_ACCEPT_OTHER_FORM=false",
+		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_ANONYMOUS_PERCENT=60",
+		"CLOAKROOM_STORE_LINGER=1h",
 		"CLOAKROOM_REVOCATIONS_FILE=/var/lib/shop/revocations.journal", "CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=false",
-		"CLOAKROOM_REVOCATIONS_WAIT=30s", "CLOAKROOM_REVOCATIONS_SINGLE_INSTANCE=true", "CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
+		"CLOAKROOM_REVOCATIONS_WAIT=30s", "CLOAKROOM_REVOCATIONS_SINGLE_INSTANCE=true",
+		"CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
 		"CLOAKROOM_REVOCATIONS_SKEW=5s", "CLOAKROOM_TOKEN_MEMORY=16MiB", "CLOAKROOM_TIMEOUT=1500ms",
 	}
 }
@@ -102,16 +112,20 @@ func wholeEnv() []string {
 func whole() config.Config {
 	return config.Config{
 		Mode: config.Auto, Issuer: "https://shop.example", Audience: "shop",
-		Keys: config.KeysConfig{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second), PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek", KEKEnv: "SHOP_KEK", Create: true, Rotate: true, InsecureGroupReadable: true},
+		Keys: config.KeysConfig{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second),
+			PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek",
+			KEKEnv: "SHOP_KEK", Create: true, Rotate: true, InsecureGroupReadable: true},
 		Session: config.SessionConfig{
 			Preset: "aal2", IdleTimeout: config.Duration(30 * time.Minute), Lifetime: config.Duration(12 * time.Hour),
 			RememberedIdleTimeout: config.Duration(50 * time.Minute), RememberedLifetime: config.Duration(20 * time.Hour),
 			TouchEvery: config.Duration(30 * time.Second), Persistent: true,
 		},
-		Cookie:          config.CookieConfig{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict", Partitioned: true},
+		Cookie: config.CookieConfig{Name: "__Secure-shop", Path: "/shop", Domain: "shop.example", SameSite: "strict",
+			Partitioned: true},
 		CrossOrigin:     config.CrossOriginConfig{Trusted: []string{"https://partner.example", "https://other.example:8443"}},
 		AcceptOtherForm: new(bool),
-		Store:           config.StoreConfig{MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
+		Store: config.StoreConfig{MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60,
+			Linger: config.Duration(time.Hour)},
 		Revocations: config.RevocationsConfig{
 			File: "/var/lib/shop/revocations.journal", Wait: config.Duration(30 * time.Second), SingleInstance: true,
 			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),
@@ -260,7 +274,8 @@ func TestParseRefused(t *testing.T) {
 // What the policy can't be is session's to say; Parse names the field.
 func TestParsePolicy(t *testing.T) {
 	_, err := config.Parse([]byte("session: {idle_timeout: 2h, lifetime: 1h}"))
-	require.ErrorContains(t, err, `config: field "session.idle_timeout": 2h is longer than the lifetime of 1h: shorten it, or set session.lifetime to 2h or more`)
+	require.ErrorContains(t, err, `config: field "session.idle_timeout": 2h is longer than the lifetime of 1h: `+
+		`shorten it, or set session.lifetime to 2h or more`)
 	_, err = config.Parse([]byte("session: {touch_every: 10m}"))
 	require.ErrorContains(t, err, `config: field "session.touch_every": 10m is not between 0 and 5m`)
 
@@ -350,11 +365,10 @@ session:
 func ExampleParse_mistakes() {
 	_, err := config.Parse([]byte(`
 mod: auto
-session:
-  idle_timeout: 20
+timeout: 20
 `))
 	fmt.Println(err)
 	// Output:
 	// config: field "mod" is unknown; did you mean "mode"?
-	// config: field "session.idle_timeout": "20" has no unit; write 20s, 20m, 20h or 20d
+	// config: field "timeout": "20" has no unit; write 20s, 20m, 20h or 20d
 }

@@ -44,11 +44,11 @@ func Load(path string) (Config, error) {
 }
 
 // Parse reads one YAML or JSON document, at most 1 MiB of UTF-8. An empty
-// document gives the defaults. All mistakes are reported at once, each with its
-// field, and then the Config is the zero one.
+// document gives the defaults. Parse reports all mistakes at once, each with
+// its field; it then returns the zero Config.
 //
-// A document must hold by itself: it may lack what [FromEnv] is going to add,
-// but not contradict itself.
+// A document may lack settings that [FromEnv] adds later, but it must not
+// contradict itself.
 func Parse(data []byte) (Config, error) {
 	tree, err := parseTree(data)
 	if err != nil {
@@ -61,8 +61,8 @@ func Parse(data []byte) (Config, error) {
 	return cfg, nil
 }
 
-// parseTree reads a document into maps, lists and plain values. Repeated names
-// are refused, by the YAML decoder.
+// parseTree reads a document into maps, lists and plain values. The YAML
+// decoder refuses repeated names.
 func parseTree(data []byte) (map[string]any, error) {
 	switch {
 	case len(data) > maxDocument:
@@ -81,7 +81,8 @@ func parseTree(data []byte) (map[string]any, error) {
 	return asTree(root)
 }
 
-// asTree returns a document whose decoder knows no types of ours.
+// asTree returns the fields of a document that was decoded without a type of
+// ours.
 func asTree(root any) (map[string]any, error) {
 	switch root := plain(root).(type) {
 	case nil:
@@ -92,7 +93,7 @@ func asTree(root any) (map[string]any, error) {
 	return nil, errors.New(`config: the document must be a mapping, like "mode: stateless"`)
 }
 
-// syntaxError says where the document is wrong, on one line.
+// syntaxError says on one line where the document is wrong.
 func syntaxError(err error) error {
 	var syntax yaml.Error
 	if !errors.As(err, &syntax) || syntax.GetToken() == nil {
@@ -106,13 +107,13 @@ func syntaxError(err error) error {
 	return fmt.Errorf("config: line %d, column %d: %s", at.Line, at.Column, message)
 }
 
-// A labeler names a field in an error, as its reader wrote it.
+// A labeler returns the name of a field as the reader of an error wrote it.
 type labeler func(path string) string
 
 func fieldLabel(path string) string { return fmt.Sprintf("field %q", path) }
 
-// decode sets the fields of cfg that tree names, and reports every mistake, also
-// those of the resulting Config.
+// decode sets the fields of cfg that tree names, and reports every mistake,
+// also those of the resulting Config.
 func decode(tree map[string]any, cfg *Config, label labeler) error {
 	d := decoder{label: label}
 	d.section(reflect.ValueOf(cfg).Elem(), tree, "")

@@ -5,8 +5,9 @@ import (
 	"math"
 )
 
-// UnmarshalJSON reads c as [Parse] does, for encoding/json and the like: fields
-// that data lacks keep their values, and after an error all do.
+// UnmarshalJSON reads c as [Parse] does, for encoding/json and similar
+// libraries. Fields that data lacks keep their values. After an error, c has
+// not changed.
 func (c *Config) UnmarshalJSON(data []byte) error {
 	tree, err := parseTree(data)
 	if err != nil {
@@ -15,9 +16,9 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	return c.read(tree)
 }
 
-// UnmarshalYAML reads c as [Parse] does, for gopkg.in/yaml.v3, goccy/go-yaml and
-// the like: fields that the document lacks keep their values, and after an error
-// all do. unmarshal is the library's.
+// UnmarshalYAML reads c as [Parse] does, for gopkg.in/yaml.v3, goccy/go-yaml
+// and similar libraries, which pass unmarshal. Fields that the document lacks
+// keep their values. After an error, c has not changed.
 func (c *Config) UnmarshalYAML(unmarshal func(any) error) error {
 	var root any
 	if err := unmarshal(&root); err != nil {
@@ -30,7 +31,7 @@ func (c *Config) UnmarshalYAML(unmarshal func(any) error) error {
 	return c.read(tree)
 }
 
-// read lays tree over c, or leaves c alone.
+// read sets the fields that tree names, or none after a mistake.
 func (c *Config) read(tree map[string]any) error {
 	next := *c
 	if err := decode(tree, &next, fieldLabel); err != nil {
@@ -40,8 +41,8 @@ func (c *Config) read(tree map[string]any) error {
 	return nil
 }
 
-// plain returns value with the types that [Parse] knows in the place of others
-// that libraries use for the same.
+// plain replaces the types that libraries use for integers and mappings by the
+// ones that [Parse] uses.
 func plain(value any) any {
 	switch value := value.(type) {
 	case int:

@@ -39,7 +39,8 @@ func inEachLibrary(t *testing.T, f func(t *testing.T, unmarshal func([]byte, any
 func TestEmbedded(t *testing.T) {
 	inEachLibrary(t, func(t *testing.T, unmarshal func([]byte, any) error) {
 		var app application
-		require.NoError(t, unmarshal([]byte(`{"addr": ":8080", "sessions": `+strings.ReplaceAll(wholeJSON, `\/`, "/")+`}`), &app))
+		require.NoError(t,
+			unmarshal([]byte(`{"addr": ":8080", "sessions": `+strings.ReplaceAll(wholeJSON, `\/`, "/")+`}`), &app))
 		require.Equal(t, application{Addr: ":8080", Sessions: whole()}, app)
 	})
 }
@@ -77,9 +78,11 @@ func TestEmbeddedRefused(t *testing.T) {
 // pointers that were copied before.
 func TestEmbeddedOverDefaults(t *testing.T) {
 	inEachLibrary(t, func(t *testing.T, unmarshal func([]byte, any) error) {
-		defaults := config.Config{Issuer: "shop", AcceptOtherForm: new(true), Session: config.SessionConfig{Lifetime: config.Duration(time.Hour)}}
+		defaults := config.Config{Issuer: "shop", AcceptOtherForm: new(true),
+			Session: config.SessionConfig{Lifetime: config.Duration(time.Hour)}}
 		app := application{Sessions: defaults}
-		require.NoError(t, unmarshal([]byte(`{"sessions": {"accept_other_form": false, "session": {"touch_every": "5s"}}}`), &app))
+		require.NoError(t,
+			unmarshal([]byte(`{"sessions": {"accept_other_form": false, "session": {"touch_every": "5s"}}}`), &app))
 		require.Equal(t, config.Config{
 			Issuer: "shop", AcceptOtherForm: new(false),
 			Session: config.SessionConfig{Lifetime: config.Duration(time.Hour), TouchEvery: config.Duration(5 * time.Second)},
@@ -92,5 +95,6 @@ func TestEmbeddedIsWrittenBack(t *testing.T) {
 	app := application{Addr: ":8080", Sessions: config.Config{Mode: config.Auto, TokenMemory: 16 << 20}}
 	out, err := json.Marshal(app)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"addr":":8080","sessions":{"mode":"auto","token_memory":"16MiB"}}`, string(out), "what has its default is left out")
+	require.JSONEq(t, `{"addr":":8080","sessions":{"mode":"auto","token_memory":"16MiB"}}`, string(out),
+		"what has its default is left out")
 }

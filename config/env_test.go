@@ -65,17 +65,21 @@ func TestFromEnvIgnoresKubernetes(t *testing.T) {
 	require.Equal(t, whole(), cfg)
 }
 
-// A variable with a secret may be called as ours are, if the config says that it is one.
+// A variable with a secret may be called as ours are, if the config says that
+// it is one.
 func TestFromEnvIgnoresNamedSecrets(t *testing.T) {
-	cfg, err := config.FromEnv(config.Config{Keys: config.KeysConfig{KEKEnv: "CLOAKROOM_KEK"}}, []string{"CLOAKROOM_KEK=secret"})
+	cfg, err := config.FromEnv(config.Config{Keys: config.KeysConfig{KEKEnv: "CLOAKROOM_KEK"}},
+		[]string{"CLOAKROOM_KEK=secret"})
 	require.NoError(t, err)
 	require.Equal(t, "CLOAKROOM_KEK", cfg.Keys.KEKEnv)
-	cfg, err = config.FromEnv(config.Config{}, []string{"CLOAKROOM_PASSPHRASE=secret", "CLOAKROOM_KEYS_PASSPHRASE_ENV=CLOAKROOM_PASSPHRASE"})
+	cfg, err = config.FromEnv(config.Config{},
+		[]string{"CLOAKROOM_PASSPHRASE=secret", "CLOAKROOM_KEYS_PASSPHRASE_ENV=CLOAKROOM_PASSPHRASE"})
 	require.NoError(t, err)
 	require.Equal(t, "CLOAKROOM_PASSPHRASE", cfg.Keys.PassphraseEnv)
 	_, err = config.FromEnv(config.Config{}, []string{"CLOAKROOM_KEK=secret"})
 	require.ErrorContains(t, err, "variable CLOAKROOM_KEK is unknown")
-	cfg, err = config.FromEnv(config.Config{Keys: config.KeysConfig{KEKEnv: "CLOAKROOM_MODE"}}, []string{"CLOAKROOM_MODE=opaque"})
+	cfg, err = config.FromEnv(config.Config{Keys: config.KeysConfig{KEKEnv: "CLOAKROOM_MODE"}},
+		[]string{"CLOAKROOM_MODE=opaque"})
 	require.NoError(t, err)
 	require.Equal(t, config.Opaque, cfg.Mode, "it belongs to a field")
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,21 +25,25 @@ func (b *builder) openKeys() {
 	b.app.Keys = &keys.Ring{}
 	switch {
 	case secret.IsContent(b.Keys.File):
-		b.fail("keys.file", errors.New("is not a path, but what a file with keys holds; write that to a file of mode 0600, and name the file"))
-		b.Keys.File = "" // so that nothing repeats it
+		b.fail("keys.file", errors.New("is not a path, but the content of a key file; "+
+			"write that to a file of mode 0600, and name the file"))
+		b.Keys.File = "" // so that no error repeats the keys
 	case b.Keys.File != "":
 		b.readKeys()
 	case b.writesTokens():
-		b.errs = append(b.errs, fmt.Errorf("config: %s, or variable %s, is missing: mode %s needs a key file; make one with: keygen init, or choose mode opaque", fieldLabel("keys.file"), envOf("keys.file"), b.mode()))
+		b.errs = append(b.errs, fmt.Errorf("config: %s, or variable %s, is missing: mode %s needs a key file; "+
+			"make one with: keygen init, or choose mode opaque",
+			fieldLabel("keys.file"), envOf("keys.file"), b.mode()))
 	case b.Keys != KeysConfig{}:
 		b.refuseKeysWithoutFile()
 	case b.AcceptOtherForm != nil && *b.AcceptOtherForm:
-		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; name the key file, or leave it out"))
+		b.fail("accept_other_form", errors.New("is true, and without keys.file no token can be accepted; "+
+			"name the key file, or leave it out"))
 	}
 }
 
-// refuseKeysWithoutFile reports what is set about a key file that isn't named: it
-// would do nothing.
+// refuseKeysWithoutFile reports settings about a key file if none is named:
+// they would have no effect.
 func (b *builder) refuseKeysWithoutFile() {
 	config := reflect.ValueOf(b.Config)
 	for _, l := range leaves() {
@@ -74,8 +79,10 @@ func (b *builder) readKeys() {
 	}
 }
 
-// checkKeys looks whether the keys can keep sessions. Before that it does what is due: after a long stop, none of them may
-// sign. It comes last, since a start that fails changes nothing. What goes wrong with it, the Rotator tells.
+// checkKeys reports keys that can't keep sessions. First it rotates the keys if
+// the config says so: after a long stop, perhaps none of them may sign. It is
+// the last check, because a start that fails must not change the keys. If the
+// rotation fails, the Rotator reports it.
 func (b *builder) checkKeys() {
 	if b.file.Path == "" || !b.writesTokens() || len(b.errs) > 0 && b.Keys.Rotate {
 		return
@@ -86,9 +93,13 @@ func (b *builder) checkKeys() {
 	b.fail("keys.file", unable(b.app.Keys, b.now()))
 }
 
-// keyFile is the key file with what opens it. ok is false if that could not be had.
+// keyFile returns the key file with the secret that decrypts it. ok is false if
+// the secret could not be read.
 func (b *builder) keyFile() (f keys.File, ok bool) {
-	f = keys.File{Path: b.Keys.File, Signers: b.o.Signers, Now: b.o.Now, InsecureGroupReadable: b.Keys.InsecureGroupReadable}
+	f = keys.File{
+		Path: b.Keys.File, Signers: b.o.Signers, Now: b.o.Now,
+		InsecureGroupReadable: b.Keys.InsecureGroupReadable,
+	}
 	for _, s := range [...]struct {
 		path, value string
 		read        func(string) ([]byte, error)
@@ -103,7 +114,8 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 			continue
 		}
 		if f.Passphrase != nil || f.Key != nil {
-			b.fail(s.path, errors.New("is a second secret for one key file; set only one of passphrase_file, passphrase_env, kek_file, kek_env"))
+			b.fail(s.path, errors.New("is a second secret for one key file; "+
+				"set only one of passphrase_file, passphrase_env, kek_file, kek_env"))
 			return f, false
 		}
 		text, err := s.read(s.value)
@@ -112,38 +124,42 @@ func (b *builder) keyFile() (f keys.File, ok bool) {
 			return f, false
 		}
 		if s.to == &f.Passphrase {
-			text = bytes.TrimRight(text, "\r\n") // as editors and echo leave it; in a raw key they are part of it
+			text = bytes.TrimRight(text, "\r\n") // editors and echo add them; a raw key may end with them
 		}
 		*s.to = text
 	}
 	return f, true
 }
 
-// checkWritable refuses a rotation that could not be written.
+// checkWritable reports that this process can't write rotated keys.
 func (b *builder) checkWritable() {
 	if b.Keys.InsecureGroupReadable {
-		b.fail("keys.rotate", errors.New("goes without keys.insecure_group_readable: what is written is readable by its owner alone; rotate where the secret is made"))
+		b.fail("keys.rotate", errors.New("can't be combined with keys.insecure_group_readable: "+
+			"a rotated file is readable only by its owner; rotate where the secret is made"))
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	err := keyset.File(b.file).Update(ctx, func(*keyset.Set) error { return nil }) // looks whether it could, and changes nothing
-	if err != nil && !errors.Is(err, keys.ErrLocked) {                             // then somebody else can
+	change := func(*keyset.Set) error { return nil } // none: Update only tries whether it could
+	err := keyset.File(b.file).Update(ctx, change)
+	if err != nil && !errors.Is(err, keys.ErrLocked) { // the process that holds the lock can write
 		b.fail("keys.rotate", fmt.Errorf("this process can't write the key file: %w", err))
 	}
 }
 
-// A contradiction is between a field of the config and the policy of the keys.
+// A contradiction is a field of the config that the policy of the keys does not
+// allow.
 type contradiction struct {
 	path string
 	err  error
 }
 
-// honoured returns how long sessions live. Where the config leaves it open, the
-// idle timeout of remembered sessions is no longer than the keys can honour.
+// honoured returns how long sessions live. If the config leaves the idle
+// timeout of remembered sessions open, it is no longer than tokens may live.
 func (b *builder) honoured(p keys.Policy) session.Policy {
 	life := b.life
-	if life.RememberedIdleTimeout != 0 || life.IdleTimeout != 0 && b.Session.Persistent { // middleware refuses the latter
+	refused := life.IdleTimeout != 0 && b.Session.Persistent // by the middleware
+	if life.RememberedIdleTimeout != 0 || refused {
 		return life
 	}
 	full := life.WithDefaults()
@@ -151,12 +167,14 @@ func (b *builder) honoured(p keys.Policy) session.Policy {
 	return life
 }
 
-// contradictions lists the times that the keys can't honour, with the command
-// that makes them do so.
+// contradictions lists the times that the policy of the keys does not allow,
+// with the command that changes the policy.
 func (b *builder) contradictions(p keys.Policy, command string) (all []contradiction) {
 	life := b.life.WithDefaults()
 	tooLong := func(path string, idle time.Duration) {
-		all = append(all, contradiction{path, fmt.Errorf("is %s, and the keys verify for tokens of %s: sessions would end early; run: %s --token-life %s", span.Format(idle), span.Format(p.TokenLife), command, span.Format(life.RememberedIdleTimeout))})
+		all = append(all, contradiction{path, fmt.Errorf("is %s, and the keys verify for tokens of %s: "+
+			"sessions would end early; run: %s --token-life %s",
+			span.Format(idle), span.Format(p.TokenLife), command, span.Format(life.RememberedIdleTimeout))})
 	}
 	switch {
 	case life.IdleTimeout > p.TokenLife:
@@ -165,30 +183,33 @@ func (b *builder) contradictions(p keys.Policy, command string) (all []contradic
 		tooLong("session.remembered_idle_timeout", life.RememberedIdleTimeout)
 	}
 	if every := b.reloadEvery(); every > p.ReloadInterval {
-		all = append(all, contradiction{"keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: a key could sign before this instance knows it; run: %s --reload-interval %s", span.Format(every), span.Format(p.ReloadInterval), command, span.Format(every))})
+		all = append(all, contradiction{"keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: "+
+			"a key could sign before this instance knows it; run: %s --reload-interval %s",
+			span.Format(every), span.Format(p.ReloadInterval), command, span.Format(every))})
 	}
 	return all
 }
 
 func (b *builder) reloadEvery() time.Duration {
-	if b.Keys.Reload == 0 {
-		return 30 * time.Second
-	}
-	return time.Duration(b.Keys.Reload)
+	return cmp.Or(time.Duration(b.Keys.Reload), keyset.Policy{}.WithDefaults().ReloadInterval)
 }
 
-// explainKeys adds to err, where a key file is readable by too many, what to do
-// if it is mounted and its mode can't be changed from here.
+// explainKeys adds advice to err if too many users can read the key file and
+// its mode can't be changed from here, because it is a mounted secret.
 func (b *builder) explainKeys(err error) error {
-	info, stat := os.Stat(b.Keys.File)
-	if !errors.Is(err, keys.ErrUnsafeFile) || b.Keys.InsecureGroupReadable || stat != nil || info.Mode().Perm()&0o077 == 0 {
+	if !errors.Is(err, keys.ErrUnsafeFile) || b.Keys.InsecureGroupReadable {
 		return err
 	}
-	return fmt.Errorf("%w; if it is a mounted secret, mount it with mode 0440 and set keys.insecure_group_readable to true (keys.File.InsecureGroupReadable in Go)", err)
+	if info, stat := os.Stat(b.Keys.File); stat != nil || info.Mode().Perm()&0o077 == 0 {
+		return err // its mode is not what makes it unsafe
+	}
+	return fmt.Errorf("%w; if it is a mounted secret, mount it with mode 0440 and "+
+		"set keys.insecure_group_readable to true (keys.File.InsecureGroupReadable in Go)", err)
 }
 
-// checkSigners says which keys lack a signer, and which signers fit no key: in time, or a key that lives in a KMS would take
-// over, and nothing could sign.
+// checkSigners logs which keys lack a signer and how many signers fit no key.
+// It does so at the start: later a key in a KMS would become active, and
+// nothing could sign.
 func (b *builder) checkSigners(ring *keys.Ring) {
 	used := 0
 	for _, k := range (*keyset.Set)(ring.Set()).Keys() {
@@ -196,16 +217,18 @@ func (b *builder) checkSigners(ring *keys.Ring) {
 			used++
 		}
 		if k.LacksSigner(b.now()) {
-			b.o.Logger.Warn("a key has no private half in the key file, and none of the signers that were given fits it", "kid", k.ID(), "signs from", k.Dates().SignFrom)
+			b.o.Logger.Warn("a key has no private half in the key file, and none of the signers that were given fits it",
+				"kid", k.ID(), "signs from", k.Dates().SignFrom)
 		}
 	}
 	if n := len(b.o.Signers); used < n {
-		b.o.Logger.Warn("signers were given that fit no key of the key file; bring their public halves in with keygen import --external", "signers", n, "keys", used)
+		b.o.Logger.Warn("signers were given that fit no key of the key file; "+
+			"bring their public halves in with keygen import --external", "signers", n, "keys", used)
 	}
 }
 
-// unable says why no session can ever be kept in tokens of these keys. Keys
-// that are to become active are fine, and those that go on in their grace.
+// unable returns an error if these keys can't keep sessions, now or later. A
+// key that will become active is enough, and so is one in its grace.
 func unable(ring *keys.Ring, now time.Time) error {
 	set := (*keyset.Set)(ring.Set())
 	if _, err := ring.Signer(now); err != nil && !set.HasFuture(keyset.Signature, now) {
@@ -215,7 +238,8 @@ func unable(ring *keys.Ring, now time.Time) error {
 					"give its crypto.Signer in config.Options.Signers", k.ID())
 			}
 		}
-		return errors.New("has no key that signs, now or later; run: keygen rotate --if-due, or keygen add --alg ES256 if there never was one")
+		return errors.New("has no key that signs, now or later; " +
+			"run: keygen rotate --if-due, or keygen add --alg ES256 if there never was one")
 	}
 	if _, err := ring.Sealer(now); err != nil && !set.HasFuture(keyset.Encryption, now) {
 		return errors.New("has no key left that encrypts, and tokens were encrypted so far; run: keygen rotate --if-due")

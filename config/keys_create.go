@@ -14,12 +14,14 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
 
-// createKeys makes the key file, as keygen init does, and opens it. Of several
-// instances that start at once one makes it. It makes nothing if the config has
-// mistakes, or does not fit such a file.
+// createKeys makes the key file, as keygen init does, and opens it. If several
+// instances start at the same time, one of them makes it. createKeys makes
+// nothing if the config has mistakes, or contradicts the policy of a new key
+// file.
 func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	if b.Keys.InsecureGroupReadable {
-		return nil, errors.New("is missing, and keys.create goes without keys.insecure_group_readable: what is made is readable by its owner alone; make it where the secret is made")
+		return nil, errors.New("is missing, and keys.create can't be combined with keys.insecure_group_readable: " +
+			"a new key file is readable only by its owner; make it where the secret is made")
 	}
 	policy := keys.Policy(keyset.Policy{}.WithDefaults())
 	if b.writesTokens() {
@@ -29,7 +31,7 @@ func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 		}
 	}
 	if len(b.errs) > 0 {
-		return nil, fmt.Errorf("is missing, and is made when the other mistakes are mended: %w", fs.ErrNotExist)
+		return nil, fmt.Errorf("is missing, and will be made when the other mistakes are corrected: %w", fs.ErrNotExist)
 	}
 	set, err := rotation.New(keys.Policy{}, b.now())
 	if err != nil {

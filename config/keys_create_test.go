@@ -17,15 +17,17 @@ import (
 )
 
 func creates(path string, mode config.Mode) config.Config {
-	return config.Config{Mode: mode, Keys: config.KeysConfig{File: path, Create: true, Rotate: true}, Revocations: config.RevocationsConfig{InsecureVolatile: true}}
+	return config.Config{Mode: mode, Keys: config.KeysConfig{File: path, Create: true, Rotate: true},
+		Revocations: config.RevocationsConfig{InsecureVolatile: true}}
 }
 
-// The first start makes the key file that keygen init makes, and says so; the next one takes it as it is.
+// The first start makes the key file that keygen init makes, and says so; the
+// next one takes it as it is.
 func TestKeysAreCreatedAtTheFirstStart(t *testing.T) {
 	for _, mode := range []config.Mode{config.Stateless, config.Auto, config.Opaque} {
 		path := filepath.Join(t.TempDir(), "keys.json")
 		var log lines
-		o := config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		o := logTo(&log)
 		first, err := creates(path, mode).Build(o)
 		require.NoError(t, err)
 		require.Contains(t, log.String(), "made a key file, since there was none")
@@ -73,7 +75,8 @@ func TestKeysAreCreatedByTheClockOfTheApplication(t *testing.T) {
 	}
 }
 
-// Of several instances that start at once one makes the file, and all have its keys.
+// Of several instances that start at once one makes the file, and all have its
+// keys.
 func TestInstancesThatStartAtOnceCreateOneFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var starting sync.WaitGroup
@@ -100,9 +103,9 @@ func TestKeysAreNotCreated(t *testing.T) {
 		edit       func(t *testing.T, c *config.Config)
 	}{
 		{"not asked", "make one with: keygen init", func(_ *testing.T, c *config.Config) { c.Keys.Create = false }},
-		{"another mistake", "is made when the other mistakes are mended", func(_ *testing.T, c *config.Config) { c.Mode = "nonsense" }},
+		{"another mistake", "will be made when the other mistakes are corrected", func(_ *testing.T, c *config.Config) { c.Mode = "nonsense" }},
 		{"no path", "keys.file names none", func(_ *testing.T, c *config.Config) { c.Mode, c.Keys.File = config.Opaque, "" }},
-		{"read by a group", "keys.create goes without keys.insecure_group_readable", func(_ *testing.T, c *config.Config) { c.Keys.InsecureGroupReadable = true }},
+		{"read by a group", "keys.create can't be combined with keys.insecure_group_readable", func(_ *testing.T, c *config.Config) { c.Keys.InsecureGroupReadable = true }},
 		{"longer sessions", "run: keygen init --token-life 1d6h", func(_ *testing.T, c *config.Config) {
 			c.Session.IdleTimeout, c.Session.Lifetime = config.Duration(30*time.Hour), config.Duration(60*time.Hour)
 		}},

@@ -9,8 +9,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// watchKeys reads the key file again whenever it has changed, and says what has
-// become of the keys.
+// watchKeys reads the key file again whenever it has changed, and logs what has
+// changed.
 func (b *builder) watchKeys() {
 	if b.Keys.File == "" {
 		return
@@ -23,7 +23,7 @@ func (b *builder) watchKeys() {
 	b.background(b.tellKeys)
 }
 
-// tellKeys reports changes of the keys, also those that another process makes.
+// tellKeys logs changes of the keys, also those that another process makes.
 func (b *builder) tellKeys(ctx context.Context) {
 	ticker := time.NewTicker(b.reloadEvery())
 	defer ticker.Stop()
@@ -43,7 +43,7 @@ func (b *builder) tellKeys(ctx context.Context) {
 	}
 }
 
-// tellNews says what is good news. Bad news comes from Watch.
+// tellNews logs good news. Bad news comes from Watch.
 func (b *builder) tellNews(ctx context.Context, was, is keys.Health) {
 	log := b.o.Logger
 	if is.Generation != was.Generation {
@@ -62,14 +62,16 @@ func (b *builder) tellNews(ctx context.Context, was, is keys.Health) {
 	}
 }
 
-// tellPolicy says when the policy of the keys has become one that this application does not keep. The sessions that it has
-// are better than none, so it goes on.
+// tellPolicy logs once that the policy of the keys has changed and no longer
+// allows what the config says. The application goes on: sessions that end early
+// are better than none.
 func (b *builder) tellPolicy(ctx context.Context, told string) (now string) {
 	for _, m := range b.contradictions(b.app.Keys.Policy(), "keygen policy") {
 		now += fmt.Sprintf("%s %v\n", fieldLabel(m.path), m.err)
 	}
 	if now != told && now != "" {
-		b.o.Logger.ErrorContext(ctx, "the policy of the keys has changed, and contradicts the config", "error", strings.TrimSpace(now))
+		b.o.Logger.ErrorContext(ctx, "the policy of the keys has changed, and contradicts the config",
+			"error", strings.TrimSpace(now))
 	}
 	return now
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// Good news of the keys is in the log too: a file that was reloaded, a key that signs or encrypts from now on, a problem that is over.
+// Good news of the keys is in the log too: a file that was reloaded, a key that
+// signs or encrypts from now on, a problem that is over.
 func TestNewsOfTheKeys(t *testing.T) {
 	for _, mode := range []config.Mode{config.Stateless, config.Auto, config.Opaque} {
 		synctest.Test(t, func(t *testing.T) {
@@ -32,7 +33,7 @@ func TestNewsOfTheKeys(t *testing.T) {
 				return n
 			}
 			c := config.Config{Mode: mode, Keys: config.KeysConfig{File: path}}
-			app, err := c.Build(config.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			app, err := c.Build(logTo(&log))
 			require.NoError(t, err)
 			defer app.Close()
 			time.Sleep(time.Hour)
@@ -75,12 +76,14 @@ func TestNewsOfTheKeys(t *testing.T) {
 	}
 }
 
-// The process stood still for longer than the grace of the keys: the first login afterwards works.
+// The process stood still for longer than the grace of the keys: the first
+// login afterwards works.
 func TestLoginAfterAStandstill(t *testing.T) {
 	for _, mode := range []config.Mode{config.Stateless, config.Auto, config.Opaque} {
 		synctest.Test(t, func(t *testing.T) {
 			var stood atomic.Int64 // the App reads its clock in the background, too
-			o := config.Options{Now: func() time.Time { return time.Now().Add(time.Duration(stood.Load())) }, Logger: slog.New(slog.DiscardHandler)}
+			o := config.Options{Now: func() time.Time { return time.Now().Add(time.Duration(stood.Load())) },
+				Logger: slog.New(slog.DiscardHandler)}
 			app, err := config.Config{Mode: mode, Keys: config.KeysConfig{File: keyFile(t)}}.Build(o)
 			require.NoError(t, err)
 			defer app.Close()

@@ -10,15 +10,16 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
-// origin refuses what is not spelled as browsers spell an origin: it would never
-// be the one of a request.
+// origin refuses an origin that is not spelled as browsers spell it: no request
+// would ever have it.
 func (v *validator) origin(path, origin string) {
 	u, err := url.Parse(origin)
 	shown := weburl.Shown(origin)
 	switch {
 	case strings.Contains(origin, "*"):
 		v.fail(path, "%q has a wildcard, and an origin is compared as a whole; write each origin", shown)
-	case err != nil || http.NewCrossOriginProtection().AddTrustedOrigin(origin) != nil || u.User != nil || !weburl.HasHost(u):
+	case err != nil || u.User != nil || !weburl.HasHost(u),
+		http.NewCrossOriginProtection().AddTrustedOrigin(origin) != nil:
 		v.fail(path, "%q is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example", shown)
 	case strings.ContainsFunc(origin, func(r rune) bool { return r > unicode.MaxASCII }):
 		v.fail(path, "%q is not how browsers write it; write the host in ASCII, as in https://xn--bcher-kva.example", shown)
@@ -27,8 +28,8 @@ func (v *validator) origin(path, origin string) {
 	}
 }
 
-// asSent returns the origin of u as browsers send it: in lower case, without the
-// usual port of its scheme (RFC 6454, Section 6.2).
+// asSent returns the origin of u as browsers send it: in lower case, without
+// the usual port of its scheme (RFC 6454, Section 6.2).
 func asSent(u *url.URL) string {
 	host := strings.TrimSuffix(strings.ToLower(u.Host), ":"+u.Port())
 	port := strings.TrimLeft(u.Port(), "0")
@@ -38,14 +39,15 @@ func asSent(u *url.URL) string {
 	return u.Scheme + "://" + host + ":" + port
 }
 
-// crossOrigin returns who decides about requests from other origins, nil for the
-// default.
+// crossOrigin returns the protection against requests from other origins, or
+// nil for the default.
 func (b *builder) crossOrigin() *http.CrossOriginProtection {
 	if len(b.CrossOrigin.Trusted) == 0 {
 		return b.o.CrossOrigin
 	}
 	if b.o.CrossOrigin != nil {
-		b.fail("cross_origin.trusted", errors.New("has no effect, since the application decides with Options.CrossOrigin; leave one of them out"))
+		b.fail("cross_origin.trusted", errors.New("has no effect, "+
+			"since the application decides with Options.CrossOrigin; leave one of them out"))
 	}
 	trusting := http.NewCrossOriginProtection()
 	for _, origin := range b.CrossOrigin.Trusted {

@@ -51,7 +51,8 @@ func TestRememberedByDefault(t *testing.T) {
 
 func TestRememberedLimitsAreRead(t *testing.T) {
 	inEachMode(t, func(t *testing.T, c config.Config) {
-		c.Session.RememberedIdleTimeout, c.Session.RememberedLifetime = config.Duration(2*time.Hour), config.Duration(20*time.Hour)
+		c.Session.RememberedIdleTimeout = config.Duration(2 * time.Hour)
+		c.Session.RememberedLifetime = config.Duration(20 * time.Hour)
 		var clock later
 		app := build(t, c, config.Options{Now: clock.Now})
 		cookie := visit(t, app, nil, remembered)
@@ -99,5 +100,6 @@ func TestRememberedRefused(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n", "one mistake, one error")
 		})
 	}
-	build(t, config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: keyFile(t)}, Session: long}, config.Options{})
+	build(t, config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: keyFile(t)}, Session: long},
+		config.Options{})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 )
 
-// pathOf returns the path of the field that a constructor calls name, "" for
-// what no field of a document is for.
+// pathOf returns the path of the field that a constructor calls name, or "" if
+// a document has no such field.
 func pathOf(name fault.Name) string {
 	return map[fault.Name]string{
 		"Policy.IdleTimeout":            "session.idle_timeout",
@@ -34,9 +34,9 @@ func pathOf(name fault.Name) string {
 	}[name]
 }
 
-// report returns the mistakes that err consists of, in the words of the document:
-// each for the field that it is about, or else for the one at path; "" stands for
-// several.
+// report returns the mistakes in err, each with the field that it is about,
+// named as in the document. If a mistake names no field, it is about the one at
+// path, or about several if path is "".
 func report(label labeler, path string, err error) []error {
 	var all []error
 	for _, err := range mistakes(err) {
@@ -53,7 +53,8 @@ func report(label labeler, path string, err error) []error {
 	return all
 }
 
-// inDocument returns an argument of a constructor's error as a document has it.
+// inDocument returns an argument of a constructor's error as a document spells
+// it.
 func inDocument(arg any) any {
 	switch arg := arg.(type) {
 	case time.Duration:
@@ -64,8 +65,8 @@ func inDocument(arg any) any {
 	return arg
 }
 
-// mistakes takes apart what errors.Join has joined. An error that wraps several
-// others for its own text stays whole.
+// mistakes returns the errors that errors.Join has joined. An error that wraps
+// several others in a text of its own stays whole.
 func mistakes(err error) []error {
 	if err == nil {
 		return nil

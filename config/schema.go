@@ -43,8 +43,8 @@ func nameOf(f reflect.StructField) string {
 	return name
 }
 
-// fieldNamed returns the field that a document calls name. If there is none, the
-// result is not valid.
+// fieldNamed returns the field that a document calls name. If there is none,
+// the result is not valid.
 func fieldNamed(section reflect.Value, name string) reflect.Value {
 	for f, field := range section.Fields() {
 		if name != "" && nameOf(f) == name {
@@ -88,9 +88,9 @@ func kindOf(t reflect.Type) reflect.Kind {
 	return t.Kind()
 }
 
-// closest returns the name among known that name is most likely a slip of, or
-// "" if there is none: one letter may differ, and one more for each four of what
-// follows the sections and words that both begin with.
+// closest returns the known name that name is most likely a typo of, or "". One
+// letter may differ, and one more for each four letters that follow the
+// sections and words that both names begin with.
 func closest(name string, known []string) string {
 	best, least := "", len(name)
 	for _, k := range known {
@@ -112,8 +112,8 @@ func shared(a, b string) (length int) {
 	return length
 }
 
-// distance returns how many bytes must be inserted, deleted or replaced to make
-// b of a (Levenshtein).
+// distance returns how many bytes must be inserted, deleted or replaced to turn
+// a into b (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -28,7 +28,8 @@ func TestSecretsInPlaceOfNames(t *testing.T) {
 		}
 	}
 	for _, secret := range []string{
-		"hunter2hunter2", "correct horse battery", "CORRECTHORSE", "B8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "/8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=",
+		"hunter2hunter2", "correct horse battery", "CORRECTHORSE", "B8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=",
+		"/8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=",
 		"07c81f630405fa1108090a0b0c0d0e0f07c81f630405fa1108090a0b0c0d0e0f", strings.Repeat("hunter2", 100),
 	} {
 		unsaid(secret, config.Config{Keys: config.KeysConfig{File: path, KEKEnv: secret}})
@@ -46,16 +47,20 @@ func TestSecretsInPlaceOfNames(t *testing.T) {
 }
 
 func TestSecretsInADocument(t *testing.T) {
-	for _, value := range []string{"*hunter2", "!!bool hunter2", "867530986753", "8675309.5", "[hunter2]", "{hunter2: 1}", "!!int 8675309x", "@hunter2", "`hunter2`", "'hunter2", `"hunter2\q"`} {
+	for _, value := range []string{"*hunter2", "!!bool hunter2", "867530986753", "8675309.5", "[hunter2]", "{hunter2: 1}",
+		"!!int 8675309x", "@hunter2", "`hunter2`", "'hunter2", `"hunter2\q"`} {
 		_, err := config.Parse([]byte("keys:\n  kek_env: " + value + "\n"))
 		require.Error(t, err, "%s", value)
 		require.NotContains(t, err.Error(), "hunter2")
 		require.NotContains(t, err.Error(), "8675309")
 	}
 	for _, document := range []string{
-		"keys: hunter2", "keys: 8675309", "keys: 8675309.5", "keys: |\n  hunter2", "cross_origin: {trusted: 'https://shop:hunter2@a.example'}",
-		"cross_origin: {trusted: ['https://shop:hunter2@a.example']}", "cross_origin: {trusted: ['https://shop:hunter2%@a.example']}",
-		"cross_origin: {trusted: ['https://shop:hunter2@*.example']}", "cross_origin: {trusted: ['https://shop:hunter2@a@b.example']}",
+		"keys: hunter2", "keys: 8675309", "keys: 8675309.5", "keys: |\n  hunter2",
+		"cross_origin: {trusted: 'https://shop:hunter2@a.example'}",
+		"cross_origin: {trusted: ['https://shop:hunter2@a.example']}",
+		"cross_origin: {trusted: ['https://shop:hunter2%@a.example']}",
+		"cross_origin: {trusted: ['https://shop:hunter2@*.example']}",
+		"cross_origin: {trusted: ['https://shop:hunter2@a@b.example']}",
 	} {
 		_, err := config.Parse([]byte(document))
 		require.Error(t, err, "%s", document)

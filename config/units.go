@@ -12,8 +12,8 @@ import (
 )
 
 // Duration is a time.Duration that is written with its units: "90s", "20m",
-// "12h", "30d" (days of 24 hours), "1d12h". As text it is never negative and
-// never zero: what has a default is left out.
+// "12h", "30d" (days of 24 hours), "1d12h". As text it is never negative or
+// zero: to choose the default, leave the field out.
 type Duration time.Duration
 
 // UnmarshalText sets d from its text. It refuses a number without a unit.
@@ -41,11 +41,13 @@ func parseDuration(s string) (time.Duration, error) {
 }
 
 // Size is a number of bytes that is written with its unit: "512KiB", "64MiB",
-// "2GiB", "4096B". As text it is never zero: what has a default is left out.
+// "2GiB", "4096B". As text it is never zero: to choose the default, leave the
+// field out.
 type Size int64
 
-// units are a Size's, the largest first: the order matters to String, and to
-// UnmarshalText, for which every unit ends in the last one.
+// units returns the units of a Size, the largest first. The order matters:
+// String uses the first that fits, and for UnmarshalText every unit ends in the
+// last one.
 func units() []unit {
 	return []unit{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 }
@@ -100,7 +102,7 @@ func (s Size) String() string {
 	return "0B"
 }
 
-// number returns s as a number, if it is one with nothing behind it.
+// number returns s as a number, if it is one without a unit.
 func number(s string) (n float64, ok bool) {
 	n, err := strconv.ParseFloat(s, 64)
 	return n, err == nil

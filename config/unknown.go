@@ -2,13 +2,15 @@ package config
 
 import "fmt"
 
-// unknownName refuses what, a name that would stand for the field at path. like
-// is the path of the field that is called most like it, or "". say returns the
-// name of the field at a path, as the reader writes it.
+// unknownName returns the error for a name that belongs to no field. what is
+// the name, and path the field that it would be. like is the path of the field
+// with the most similar name, or "". say returns the name of a field as the
+// reader writes it.
 func unknownName(what, path, like string, say func(path string) string) error {
 	switch path {
 	case "cookie.secure":
-		return fmt.Errorf("config: %s is unknown; remove it: the cookie is Secure unless %s is true", what, say("cookie.insecure_allow_http"))
+		return fmt.Errorf("config: %s is unknown; remove it: the cookie is Secure unless %s is true",
+			what, say("cookie.insecure_allow_http"))
 	case "cookie.http_only", "cookie.httponly":
 		return fmt.Errorf("config: %s is unknown; remove it: the cookie is always HttpOnly", what)
 	case "cookie.max_age", "cookie.maxage", "cookie.expires", "cookie.lifetime":

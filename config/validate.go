@@ -10,11 +10,13 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// minRevocations is what revocation.Config.MaxEntries is at least.
+// minRevocations is the least value of revocation.Config.MaxEntries, except 0.
+// It is checked here too, so that the other mistakes in the config are still
+// found.
 const minRevocations = 10_000
 
-// validate reports what c says that can't be, whatever else is set later. What
-// the constructors of the other packages check is left to them.
+// validate reports mistakes in c that no other setting can correct later. The
+// constructors of the other packages check the rest.
 func (c Config) validate(label labeler) []error {
 	v := validator{label: label}
 	v.oneOf("mode", string(c.Mode), string(Stateless), string(Opaque), string(Auto))
@@ -32,7 +34,8 @@ func (c Config) validate(label labeler) []error {
 	v.notNegative("revocations.skew", c.Revocations.Skew)
 	v.notNegative("revocations.wait", c.Revocations.Wait)
 	if n := c.Revocations.MaxEntries; n != 0 && n < minRevocations {
-		v.fail("revocations.max_entries", "%d is too few; write at least %d, or leave it out for 2,000,000", n, minRevocations)
+		v.fail("revocations.max_entries",
+			"%d is too few; write at least %d, or leave it out for 2,000,000", n, minRevocations)
 	}
 	v.notNegative("timeout", c.Timeout)
 	if c.TokenMemory < 0 {
@@ -44,7 +47,7 @@ func (c Config) validate(label labeler) []error {
 	return v.errs
 }
 
-// validator collects mistakes under the names of their fields.
+// A validator collects mistakes, each with the name of its field.
 type validator struct {
 	label labeler
 	errs  []error
@@ -60,14 +63,15 @@ func (v *validator) oneOf(path, value string, allowed ...string) {
 	}
 }
 
-// notNegative is for a Config that was written in Go: as text, no duration is.
+// notNegative is for a Config that was written in Go: a duration that was read
+// from text is never negative.
 func (v *validator) notNegative(path string, value Duration) {
 	if value < 0 {
 		v.fail(path, "%v is negative; 0 stands for the default", value)
 	}
 }
 
-// sessionTimes holds s to its preset, and to what a policy can be.
+// sessionTimes checks s against its preset and the rules for a policy.
 func (v *validator) sessionTimes(s SessionConfig) {
 	limit := preset(s.Preset)
 	v.within("session.idle_timeout", &s.IdleTimeout, limit.IdleTimeout, s.Preset)
@@ -77,8 +81,8 @@ func (v *validator) sessionTimes(s SessionConfig) {
 	v.errs = append(v.errs, report(v.label, "session", s.policy().Validate())...)
 }
 
-// within holds a value to the limit of a preset, and shortens it to that, so that
-// it is reported once.
+// within checks a value against the limit of a preset. It shortens a value that
+// is too long, so that it is reported only once.
 func (v *validator) within(path string, value *Duration, limit time.Duration, preset string) {
 	if limit > 0 && time.Duration(*value) > limit {
 		v.fail(path, "%v is longer than the %v of preset %s; shorten it or drop the preset", *value, Duration(limit), preset)
@@ -86,7 +90,8 @@ func (v *validator) within(path string, value *Duration, limit time.Duration, pr
 	}
 }
 
-// policy returns what s says, with the times of its preset where it says none.
+// policy returns the times of s, and those of its preset where s leaves them
+// open.
 func (s SessionConfig) policy() session.Policy {
 	limit := preset(s.Preset)
 	return session.Policy{
@@ -99,7 +104,7 @@ func (s SessionConfig) policy() session.Policy {
 	}
 }
 
-// set returns d, or what stands in for it if it is not set.
+// set returns d, or otherwise if d is not set.
 func set(d Duration, otherwise time.Duration) time.Duration {
 	return cmp.Or(time.Duration(d), otherwise)
 }

@@ -24,8 +24,8 @@ func (c Config) issuer() string {
 
 func (c Config) cookieName() string { return cmp.Or(c.Cookie.Name, middleware.DefaultCookieName) }
 
-// policy returns what c says about the life of sessions: nothing, which stands
-// for the defaults, if that is not valid.
+// policy returns how long sessions live. If c is not valid in that, it returns
+// the zero policy, which stands for the defaults.
 func (c Config) policy() session.Policy {
 	p := c.Session.policy()
 	if p.Validate() != nil {
