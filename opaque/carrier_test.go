@@ -96,7 +96,8 @@ func set(p *place, rec *session.Record, name string) *session.Changes {
 
 func setAt(rec *session.Record, name string, now time.Time) *session.Changes {
 	clock := func() time.Time { return now }
-	s, control := session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: clock, Saver: noSaver{}})
+	s, control := session.Begin(rec,
+		session.Options{Policy: session.Policy{}.WithDefaults(), Now: clock, Saver: noSaver{}})
 	if err := s.Set(name, true); err != nil {
 		panic(err)
 	}
@@ -120,7 +121,8 @@ func (noSaver) Save(context.Context) error { return nil }
 // equal.
 func utc(rec *session.Record) *session.Record {
 	out := *rec
-	for _, at := range []*time.Time{&out.CreatedAt, &out.AuthenticatedAt, &out.Since, &out.SeenAt, &out.IdleDeadline, &out.Deadline} {
+	for _, at := range []*time.Time{&out.CreatedAt, &out.AuthenticatedAt, &out.Since, &out.SeenAt, &out.IdleDeadline,
+		&out.Deadline} {
 		*at = at.UTC()
 	}
 	return &out
@@ -128,7 +130,8 @@ func utc(rec *session.Record) *session.Record {
 
 func TestCarrierRoundTrip(t *testing.T) {
 	anonymous := alice()
-	anonymous.Subject, anonymous.AuthenticatedAt, anonymous.Values, anonymous.Persistent = "", time.Time{}, session.Values{}, false
+	anonymous.Subject, anonymous.AuthenticatedAt = "", time.Time{}
+	anonymous.Values, anonymous.Persistent = session.Values{}, false
 	later := alice()
 	later.Since = begun.Add(5*time.Second + time.Millisecond)
 	inBoth(t, func(t *testing.T, p *place) {
@@ -342,7 +345,8 @@ func TestNewCarrierReportsEveryMistake(t *testing.T) {
 }
 
 // retire expects that the client need not hold anything meanwhile.
-func retire(t *testing.T, c *opaque.Carrier, credential string, base *session.Record, successor string, grace time.Duration) error {
+func retire(t *testing.T, c *opaque.Carrier, credential string, base *session.Record, successor string,
+	grace time.Duration) error {
 	hold, err := c.Retire(t.Context(), credential, base, successor, grace)
 	assert.Empty(t, hold)
 	return err

@@ -13,7 +13,8 @@ import (
 // encoding of a record.
 func FuzzDecodeRecord(f *testing.F) {
 	at := time.Unix(1_700_000_000, 0)
-	rec := &session.Record{ID: "id", Generation: 2, Subject: "alice", CreatedAt: at, AuthenticatedAt: at, Deadline: at.Add(time.Hour),
+	rec := &session.Record{ID: "id", Generation: 2, Subject: "alice",
+		CreatedAt: at, AuthenticatedAt: at, Deadline: at.Add(time.Hour),
 		Values: session.NewValues(map[string]string{"a": "1", "b": `"x"`})}
 	good := encodeRecord(nil, rec)
 	f.Add(good)
@@ -32,7 +33,8 @@ func FuzzDecodeRecord(f *testing.F) {
 // Each number in a record has one spelling.
 func TestOverlongVarint(t *testing.T) {
 	at := time.Unix(1_700_000_000, 0)
-	good := encodeRecord(nil, &session.Record{ID: "id", Lineage: "lineage", Generation: 200, Subject: "alice", CreatedAt: at,
+	good := encodeRecord(nil, &session.Record{ID: "id", Lineage: "lineage", Generation: 200, Subject: "alice",
+		CreatedAt:       at,
 		AuthenticatedAt: at, Deadline: at, Values: session.NewValues(map[string]string{"a": "1"})})
 	decode := func(data []byte) error {
 		_, err := decodeRecord(data, Item{Version: 1, IdleDeadline: at, Deadline: at})

@@ -275,7 +275,8 @@ func TestMemoryRemoverWakesForEarlierItems(t *testing.T) {
 		s := newMemory(t, opaque.MemoryConfig{Linger: -1})
 		for _, seconds := range []int{50, 40, 30, 20, 10} {
 			synctest.Wait()
-			require.NoError(t, s.Create(t.Context(), fmt.Sprint(seconds), memoryItem(1, time.Now(), time.Duration(seconds)*time.Second)))
+			require.NoError(t,
+				s.Create(t.Context(), fmt.Sprint(seconds), memoryItem(1, time.Now(), time.Duration(seconds)*time.Second)))
 		}
 		for left := 4; left >= 0; left-- {
 			time.Sleep(10 * time.Second)
@@ -310,7 +311,8 @@ func TestMemoryClockOfATest(t *testing.T) {
 func TestMemoryClockThatIsSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ahead atomic.Int64
-		s := newMemory(t, opaque.MemoryConfig{Linger: -1, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+		s := newMemory(t,
+			opaque.MemoryConfig{Linger: -1, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 		require.NoError(t, s.Create(t.Context(), "a", memoryItem(1, time.Now(), 50*time.Minute)))
 		ahead.Store(int64(time.Hour))
 		time.Sleep(time.Minute)

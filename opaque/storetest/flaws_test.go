@@ -172,7 +172,9 @@ func (s *store) over(it opaque.Item) bool { return !time.Now().Before(it.OverAt(
 
 func (s *store) put(key string, it opaque.Item) {
 	if s.flaw != fractions {
-		it.SeenAt, it.IdleDeadline, it.Deadline = it.SeenAt.Truncate(time.Second), it.IdleDeadline.Truncate(time.Second), it.Deadline.Truncate(time.Second)
+		for _, at := range []*time.Time{&it.SeenAt, &it.IdleDeadline, &it.Deadline} {
+			*at = at.Truncate(time.Second)
+		}
 	}
 	switch s.flaw {
 	case oneBuffer:

@@ -17,11 +17,11 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A history is what a few callers did with one key, and when. It is right if
-// there is an order of the operations, each somewhere between its call and its
-// return, in which a store that does one thing at a time would have answered
-// the same. The search for that order is by Wing and Gong, with a memory of
-// where it has been (Lowe, "Testing for Linearizability").
+// A history is what a few callers did with one key, and when. It is correct if
+// a store that does one thing at a time could have given the same answers:
+// there must be an order of the operations in which each takes effect between
+// its call and its return. The search for that order is the one of Wing and
+// Gong. It remembers where it has been (Lowe, "Testing for Linearizability").
 
 const (
 	historyCallers = 4
@@ -34,10 +34,11 @@ func history(ctx context.Context, s opaque.Store, key string) error {
 	base := newItem(1, "")
 	done := make([][]operation, historyCallers)
 	err := atOnce(historyCallers, func(i int) error {
-		c := &caller{number: i, store: s, key: key, base: base, tick: &tick, r: rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))}
+		r := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
+		c := &caller{number: i, store: s, key: key, base: base, tick: &tick, r: r}
 		for n := range historyEach {
-			// Without keeping step, a store in memory would serve one caller after the
-			// other. It also keeps the creates before the first delete.
+			// Callers wait for each other. Otherwise a store in memory would serve one
+			// after the other. It also keeps the creates before the first delete.
 			arrived.Add(1)
 			for arrived.Load() < int64(historyCallers*(n+1)) {
 				runtime.Gosched()
@@ -77,7 +78,8 @@ func (c *caller) act(ctx context.Context, n int) {
 	c.done = append(c.done, op)
 }
 
-// choose begins with a Create. Nobody creates later, since keys are used once.
+// choose begins with a Create. No caller creates later, since keys are used
+// once.
 func (c *caller) choose(n int) kind {
 	switch p := c.r.IntN(100); {
 	case n == 0:
@@ -158,11 +160,17 @@ type state struct {
 }
 
 func (s state) item() opaque.Item {
-	return opaque.Item{Version: s.version, SeenAt: time.Unix(s.seen, 0), IdleDeadline: time.Unix(s.idle, 0), Deadline: time.Unix(s.end, 0), Data: []byte(s.data)}
+	return opaque.Item{
+		Version: s.version, Data: []byte(s.data),
+		SeenAt: time.Unix(s.seen, 0), IdleDeadline: time.Unix(s.idle, 0), Deadline: time.Unix(s.end, 0),
+	}
 }
 
 func stateOf(it opaque.Item) state {
-	return state{live: true, version: it.Version, data: string(it.Data), seen: it.SeenAt.Unix(), idle: it.IdleDeadline.Unix(), end: it.Deadline.Unix()}
+	return state{
+		live: true, version: it.Version, data: string(it.Data),
+		seen: it.SeenAt.Unix(), idle: it.IdleDeadline.Unix(), end: it.Deadline.Unix(),
+	}
 }
 
 // An operation is what was asked and answered. With an error the answer is
@@ -221,7 +229,9 @@ func (op *operation) String() string {
 	case swapItem:
 		what = "Swap from " + strconv.FormatUint(op.from, 10) + " to " + text(op.in.item())
 	case touchItem:
-		what = fmt.Sprintf("Touch seen %s, idle deadline %s", time.Unix(op.in.seen, 0).UTC().Format(time.TimeOnly), time.Unix(op.in.idle, 0).UTC().Format(time.TimeOnly))
+		at := op.in.item()
+		what = fmt.Sprintf("Touch seen %s, idle deadline %s",
+			at.SeenAt.UTC().Format(time.TimeOnly), at.IdleDeadline.UTC().Format(time.TimeOnly))
 	case remove:
 		what = "Delete"
 	}
@@ -252,7 +262,8 @@ func judge(ops []operation) error {
 	for i := range ops {
 		fmt.Fprintf(&lines, "\n\t%v", &ops[i])
 	}
-	return fmt.Errorf("no order of these operations gives these answers (at most the first %d of them can be explained):%s", j.best, lines.String())
+	return fmt.Errorf("no order of these operations gives these answers "+
+		"(at most the first %d of them can be explained):%s", j.best, lines.String())
 }
 
 func firstError(ops []operation) error {

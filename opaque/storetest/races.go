@@ -15,22 +15,27 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// raceRules are those that hold between concurrent callers.
+// raceRules are the rules about concurrent callers.
 func raceRules() []rule {
 	return []rule{
 		{"one create wins", "two visitors must not share one record", rounds(20, oneCreateWins)},
-		{"one swap wins", "a login that lost must know it: else two credentials lead to one session", rounds(20, oneSwapWins)},
+		{"one swap wins", "a login that lost must know it, or two credentials open one session", rounds(20, oneSwapWins)},
 		{"no update lost", "a visitor's cart, a counter of failed attempts", rounds(3, noUpdateLost)},
-		{"swap against delete", "a request in flight must not bring back a session that was logged out", rounds(30, swapAgainstDelete)},
-		{"touch against delete", "activity in flight must not bring back a session that was logged out", rounds(30, touchAgainstDelete)},
+		{"swap against delete", "a save must not bring back a session that was logged out",
+			rounds(30, swapAgainstDelete)},
+		{"touch against delete", "activity must not bring back a session that was logged out",
+			rounds(30, touchAgainstDelete)},
 		{"touch against swap", "activity must not undo a save", rounds(3, touchAgainstSwap)},
 		{"touch forward", "a session must not get shorter while it is used", rounds(3, touchForward)},
 		{"histories", "the carrier's proofs rest on each operation taking effect at one instant", rounds(40, history)},
 	}
 }
 
+// A race is what several callers do at once with one key.
+type race func(ctx context.Context, s opaque.Store, key string) error
+
 // rounds repeats a race, on a new key each time.
-func rounds(n int, race func(ctx context.Context, s opaque.Store, key string) error) func(context.Context, opaque.Store) error {
+func rounds(n int, race race) func(context.Context, opaque.Store) error {
 	return func(ctx context.Context, s opaque.Store) error {
 		for round := range soak(n) {
 			if err := race(ctx, s, newKey()); err != nil {
@@ -103,11 +108,14 @@ func oneWinner(ctx context.Context, s opaque.Store, key, what string, wins, winn
 	}
 	p := &probe{ctx: ctx, store: s}
 	item := p.exists(key, "after the race")
-	p.expect(string(item.Data) == strconv.FormatInt(winner, 10), "of concurrent %s, that of caller %d succeeded, but that of %q is stored", what, winner, item.Data)
+	p.expect(string(item.Data) == strconv.FormatInt(winner, 10),
+		"of concurrent %s, that of caller %d succeeded, but that of %q is stored", what, winner, item.Data)
 	return p.err
 }
 
-// patience is how often a swap may lose against others that don't do as much.
+// patience is how often a caller tries to swap. In a store that works, one of
+// eight callers succeeds each time, so that none of them needs nearly as many
+// tries.
 const patience = 10_000
 
 // increment adds one to the number under key, as often as it takes.
@@ -153,13 +161,14 @@ func noUpdateLost(ctx context.Context, s opaque.Store, key string) error {
 	}
 	p := &probe{ctx: ctx, store: s}
 	item := p.exists(key, "after the increments")
-	p.expect(string(item.Data) == strconv.Itoa(callers*each), "%d swaps that each added one succeeded, and the number is %s", callers*each, item.Data)
+	p.expect(string(item.Data) == strconv.Itoa(callers*each),
+		"%d swaps that each added one succeeded, and the number is %s", callers*each, item.Data)
 	p.expect(item.Version == callers*each+1, "after %d swaps, the version is %d", callers*each, item.Version)
 	return p.err
 }
 
-// againstDelete lets callers go on with f while one deletes, and expects that
-// nothing is there once Delete has returned, then or later.
+// againstDelete lets callers repeat f while one deletes the item. It expects
+// that no item is there once Delete has returned, then or later.
 func againstDelete(ctx context.Context, s opaque.Store, key string, f func() error) error {
 	if err := s.Create(ctx, key, newItem(1, "0")); err != nil {
 		return failed("Create", err)
@@ -270,7 +279,8 @@ func touchForward(ctx context.Context, s opaque.Store, key string) error {
 			if err != nil || !ok {
 				return missed("Get", err)
 			}
-			if got.SeenAt.Before(last.SeenAt) || got.IdleDeadline.Before(last.IdleDeadline) || got.SeenAt.Before(item.SeenAt.Add(later)) {
+			back := got.SeenAt.Before(last.SeenAt) || got.IdleDeadline.Before(last.IdleDeadline)
+			if back || got.SeenAt.Before(item.SeenAt.Add(later)) {
 				return fmt.Errorf("after a Touch by %v the item went from %s to %s", later, text(last), text(got))
 			}
 			last = got

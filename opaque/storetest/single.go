@@ -15,20 +15,21 @@ import (
 // singleRules are those that one caller alone can see.
 func singleRules() []rule {
 	return []rule{
-		{"absent", "a credential that nobody issued must not open anything, nor bring anything into being (session fixation)", steps(absent)},
+		{"absent", "a credential that nobody issued must open and create nothing (session fixation)", steps(absent)},
 		{"round trip", "a session must come back as it was kept", steps(roundTrip)},
 		{"any data", "data is sealed: every byte can occur, and no two blobs are alike", steps(anyData)},
 		{"huge data", "a store says that it can't keep an item; half a session is none", hugeData},
-		{"long lifetime", "sessions live for up to 30 days and more; some stores take large durations for dates", steps(longLifetime)},
+		{"long lifetime", "sessions live for 30 days and more; some stores take large durations for dates",
+			steps(longLifetime)},
 		{"whole seconds", "both forms of a session must end at the same second", steps(wholeSeconds)},
 		{"keys", "one visitor must never get the session of another", steps(keysApart)},
 		{"create twice", "a plain write would let a slow request bring back what ended", createTwice},
 		{"swap", "a save from an old version would undo the saves since", steps(swap)},
 		{"swap upwards", "two swaps from one version could both succeed if the version stayed", steps(swapUpwards)},
-		{"large versions", "versions are 64 bits; a store that computes in floating point mixes up their neighbours", steps(largeVersions)},
+		{"large versions", "versions are 64 bits; in floating point, neighbours are equal", steps(largeVersions)},
 		{"swap deadlines", "a marker lives shorter or longer than the session that it replaces", steps(swapDeadlines)},
 		{"delete", "after a logout the session is gone, whatever is still on its way", steps(deleted)},
-		{"touch", "activity must be recorded without a new version, or each request would disturb the saves of others", steps(touch)},
+		{"touch", "activity must not raise the version, or each request would disturb the saves of others", steps(touch)},
 		{"touch never back", "requests finish in any order; a slow one must not shorten the session", steps(touchNeverBack)},
 		{"touch up to the deadline", "activity must not extend a session past its absolute lifetime", steps(touchCapped)},
 		{"over", "a session that is over stays over: neither a save nor activity may revive it", steps(over)},
@@ -111,7 +112,9 @@ func wholeSeconds(p *probe) {
 	key, item := newKey(), newItem(1, "x")
 	most := 999 * time.Millisecond
 	exact := item
-	item.SeenAt, item.IdleDeadline, item.Deadline = item.SeenAt.Add(most), item.IdleDeadline.Add(most), item.Deadline.Add(most)
+	for _, at := range []*time.Time{&item.SeenAt, &item.IdleDeadline, &item.Deadline} {
+		*at = at.Add(most)
+	}
 	p.create(key, item)
 	p.holds(key, exact, "Create with fractions of a second")
 
@@ -147,7 +150,8 @@ func createTwice(ctx context.Context, s opaque.Store) error {
 	second.Deadline = second.Deadline.Add(time.Hour)
 	err := s.Create(ctx, key, second)
 	p.expect(err != nil, "Create of a key that is in use succeeded")
-	p.expect(errors.Is(err, session.Conflict), "Create of a key that is in use: the error doesn't wrap session.Conflict: %v", err)
+	p.expect(errors.Is(err, session.Conflict),
+		"Create of a key that is in use: the error doesn't wrap session.Conflict: %v", err)
 	p.holds(key, item, "after a second Create")
 	return p.err
 }
@@ -253,7 +257,8 @@ func touchCapped(p *probe) {
 	p.holds(key, item, "after a Touch past the deadline")
 }
 
-// overItem is over since a while: by its idle deadline if that is negative.
+// overItem returns an item that has expired: by its idle deadline if idle is
+// negative, otherwise by its deadline.
 func overItem(version uint64, idle time.Duration) opaque.Item {
 	item := newItem(version, "over")
 	item.SeenAt = item.SeenAt.Add(-time.Hour)
@@ -287,8 +292,8 @@ func dataStays(p *probe) {
 		p.swap(key, version+1, newItem(version+2, "after "), true, "current version")
 	}
 	p.exists(key, "after Swap")
-	p.expect(string(before.Data) == "before", "Data that was returned by Get changed to %q when somebody else saved", before.Data)
-	p.expect(string(item.Data) == "before", "Data that was given to Create changed to %q when somebody else saved", item.Data)
+	p.expect(string(before.Data) == "before", "a save changed Data that Get had returned to %q", before.Data)
+	p.expect(string(item.Data) == "before", "a save changed Data that Create was given to %q", item.Data)
 }
 
 func mistakes(ctx context.Context, s opaque.Store) error {
