@@ -14,15 +14,15 @@ const (
 	anonymousShare = 4  // anonymous entries are at most one in so many
 	fullPercent    = 90 // of MaxEntries: then no new anonymous session has room
 
-	// pruneEvery is how often a list that seems full looks for entries whose time is
-	// over, in seconds.
+	// pruneEvery is how often a list that seems full looks for entries whose time
+	// is over, in seconds.
 	pruneEvery = 60
 )
 
-// Room returns nil if there is room for the ends of new sessions. Once the list is
-// 90 % full it returns an error that wraps [session.Unavailable]. Whoever makes a
-// stateless session without a subject asks it first. Sessions that exist can go
-// on, log in and end without it.
+// Room returns nil if there is room for the ends of new sessions. Once the list
+// is 90 % full it returns an error that wraps [session.Unavailable]. Whoever
+// makes a stateless session without a subject asks it first. Sessions that
+// exist can go on, log in and end without it.
 func (l *List) Room() error {
 	if err := l.ready(); err != nil {
 		return err
@@ -57,9 +57,10 @@ func (l *List) isFull(now time.Time) bool {
 	return full
 }
 
-// bound keeps the number of entries of rec's subject within its limit. Beyond it,
-// one end of the subject's older sessions takes the place of entries that are
-// about these. It reports whether that ended a session that was only renewed.
+// bound keeps the number of entries of rec's subject within its limit. Beyond
+// it, one end of the subject's older sessions takes the place of entries that
+// are about these. It reports whether that ended a session that was only
+// renewed.
 func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) {
 	subject := hashOf(rec.Subject)
 	m := member{slot: r.slot, from: millis(rec.CountsFrom())}
@@ -86,8 +87,8 @@ func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) 
 	return reach > last && r.generation() != everything
 }
 
-// Reports go to a function of the application. Each has a goroutine of its own: one
-// that is slow must not keep logouts waiting.
+// Reports go to a function of the application. Each has a goroutine of its own:
+// one that is slow must not keep logouts waiting.
 type reports struct {
 	f func(error) // nil if nobody wants to know
 

@@ -17,7 +17,8 @@ import (
 
 // A visitor logs in and out in one session.
 func visit(id, subject string, at time.Time) *session.Record {
-	rec := &session.Record{ID: id, Generation: 1, CreatedAt: at, SeenAt: at, IdleDeadline: at.Add(20 * time.Minute), Deadline: at.Add(lifetime)}
+	rec := &session.Record{ID: id, Generation: 1, CreatedAt: at, SeenAt: at, IdleDeadline: at.Add(20 * time.Minute),
+		Deadline: at.Add(lifetime)}
 	if subject != "" {
 		rec.Subject, rec.AuthenticatedAt, rec.Generation = subject, at, 2
 	}
@@ -195,8 +196,8 @@ func TestLoopOfOneSubject(t *testing.T) {
 	})
 }
 
-// Whatever the order, a session that is renewed goes on, or its renewal fails: no
-// credential is dead when it is handed out.
+// Whatever the order, a session that is renewed goes on, or its renewal fails:
+// no credential is dead when it is handed out.
 func TestLoopEndsNoSessionThatIsRenewed(t *testing.T) {
 	const n = 2000
 	for name, order := range map[string]func(i int) int{
@@ -288,8 +289,8 @@ func TestLoopRevivesNoSessionOfAnother(t *testing.T) {
 	}
 }
 
-// A session whose login the caller did not know of is as one with a subject, and
-// its deadline is not the one that the caller knows.
+// A session whose login the caller did not know of is as one with a subject,
+// and its deadline is not the one that the caller knows.
 func TestEndOfASessionThatWasLoggedInToMeanwhile(t *testing.T) {
 	c := newClock()
 	l := revocation.NewVolatile(revocation.Config{Lifetime: lifetime, MaxEntries: 10_000, Now: c.Now})
@@ -311,7 +312,9 @@ func TestEndOfASessionThatWasLoggedInToMeanwhile(t *testing.T) {
 func TestRoomForAnonymousSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan error, 10)
-		l := revocation.NewVolatile(revocation.Config{Lifetime: lifetime, MaxEntries: 10_000, Report: func(err error) { told <- err }})
+		l := revocation.NewVolatile(revocation.Config{
+			Lifetime: lifetime, MaxEntries: 10_000, Report: func(err error) { told <- err },
+		})
 		n := 0
 		end := func(more int) {
 			for range more {
@@ -343,10 +346,12 @@ func TestRoomForAnonymousSessions(t *testing.T) {
 
 func TestIDsOfAnyForm(t *testing.T) {
 	const id = "mLZ0c5Yc1mXg3vJbq2tq9w"
-	for _, one := range []string{id, id[:21] + "x", id + "w", id[:21], id[:21] + "\n", "\xff", string(make([]byte, 4096))} {
+	for _, one := range []string{id, id[:21] + "x", id + "w", id[:21], id[:21] + "\n", "\xff",
+		string(make([]byte, 4096))} {
 		l := revocation.NewVolatile(revocation.Config{})
 		require.NoError(t, l.EndSession(t.Context(), until(one, 1, time.Time{})))
-		for _, other := range []string{id, id[:21] + "x", id + "w", id[:21], id[:21] + "\n", "\xff", string(make([]byte, 4096))} {
+		for _, other := range []string{id, id[:21] + "x", id + "w", id[:21], id[:21] + "\n", "\xff",
+			string(make([]byte, 4096))} {
 			require.Equal(t, one == other, l.Check(record(other, 1)) != nil, "%q %q", one, other)
 		}
 	}

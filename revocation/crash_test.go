@@ -51,8 +51,8 @@ func child(t *testing.T, task, path string) *exec.Cmd {
 	return cmd
 }
 
-// appendForEver ends sessions until it is killed, and prints the ID of each when
-// it has ended.
+// appendForEver ends sessions until it is killed, and prints the ID of each
+// when it has ended.
 func appendForEver(path string) int {
 	l, err := revocation.Open(revocation.Config{Path: path, Lifetime: lifetime})
 	if err != nil {
@@ -96,8 +96,8 @@ func TestKilledInTheMidstOfAppends(t *testing.T) {
 	t.Logf("%d rounds, %d sessions", rounds, len(ids))
 }
 
-// killedChild returns the IDs that a child had printed, up to one that it was in
-// the midst of, when it was killed after so many.
+// killedChild returns the IDs that a child had printed, up to one that it was
+// in the midst of, when it was killed after so many.
 func killedChild(t *testing.T, path string, after int) (ids []string) {
 	t.Helper()
 	cmd := child(t, "append", path)
@@ -130,8 +130,8 @@ func TestFullDisk(t *testing.T) {
 	require.ErrorIs(t, l.Check(record("full", 1)), session.Ended, "written at Close")
 }
 
-// fillTheDisk lets the file grow by a few bytes only, in the middle of a line, and
-// gives room again before the list is closed.
+// fillTheDisk lets the file grow by a few bytes only, in the middle of a line,
+// and gives room again before the list is closed.
 func fillTheDisk(path string) int {
 	signal.Ignore(syscall.SIGXFSZ)
 	return withList(path, func(l *revocation.List) error {
@@ -175,7 +175,8 @@ func TestCompactionThatFails(t *testing.T) {
 	require.ErrorIs(t, l.Check(login("alice", start)), session.Ended)
 }
 
-// runOutOfFiles has no file descriptor left when the journal is due for compaction.
+// runOutOfFiles has no file descriptor left when the journal is due for
+// compaction.
 func runOutOfFiles(path string) int {
 	return withList(path, func(l *revocation.List) error {
 		var old syscall.Rlimit

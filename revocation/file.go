@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	// defaultWait is long enough for a process that is shutting down.
+	// defaultWait is as long as a server usually takes to shut down.
 	defaultWait = 10 * time.Second
 
-	// compactFrom is how many entries a journal has at least before it is compacted.
+	// compactFrom is the least number of entries at which a journal is compacted:
+	// a shorter one is not worth a rewrite (1024 entries are about 50 KiB).
 	compactFrom = 1024
 )
 
@@ -63,7 +64,8 @@ func (j *journal) lock(wait time.Duration) error {
 	return nil
 }
 
-// load puts in force what the file says, and leaves the file open and whole.
+// load puts the entries of the file in force. It leaves the file open, and
+// complete even if a crash has cut its last line.
 func (l *List) load(j *journal) error {
 	if err := durable.Sweep(j.path); err != nil {
 		return fmt.Errorf("revocation: journal: %w", fault.Inner(err))
@@ -88,17 +90,18 @@ func (l *List) load(j *journal) error {
 	if torn || n >= j.compactAt {
 		return j.rewrite()
 	}
-	return j.sync() // the last line may be from a process that was killed before it could
+	return j.sync() // the process that wrote the last line may not have synced it
 }
 
-// read opens the file, and returns what is in it.
+// read opens the file and returns its content.
 func (j *journal) read() ([]byte, error) {
 	info, err := os.Stat(j.path)
 	if err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("revocation: journal %s is not a file: check Config.Path", j.path)
 	}
 	if err == nil && open(info) {
-		return nil, fmt.Errorf("revocation: journal %s has mode %#o: others could undo a logout; chmod 600 it", j.path, info.Mode().Perm())
+		return nil, fmt.Errorf("revocation: journal %s has mode %#o: others could undo a logout; run: chmod 600 %[1]s",
+			j.path, info.Mode().Perm())
 	}
 	if err == nil {
 		j.file, err = os.OpenFile(j.path, os.O_RDWR|os.O_APPEND, 0)
@@ -118,12 +121,12 @@ func open(info fs.FileInfo) bool {
 	return info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows"
 }
 
-// compactAt is the number of entries at which a journal with so many live ones is
-// mostly dead.
+// compactAt returns the number of entries at which a journal is compacted:
+// about half of them are then no longer in force.
 func compactAt(live int) int { return 2*live + compactFrom }
 
-// live returns a line for everything in force. Older entries come first: where
-// there is no room for all, those that are read last stay.
+// live returns the journal of everything in force. Older entries come first: if
+// a smaller list reads it and has no room for all of them, the last ones count.
 func (l *List) live() (lines []byte, entries int) {
 	now := second(l.now())
 	w := writer{lines: make([]byte, 0, len(header)+48*l.Len())}
@@ -151,7 +154,7 @@ func (l *List) live() (lines []byte, entries int) {
 	return w.lines, entries
 }
 
-// changed returns an error that says what somebody else did to the file, or nil.
+// changed returns an error if another program has changed the file.
 func (j *journal) changed() error {
 	if j.file == nil {
 		return errors.New("it could not be opened again")
@@ -196,7 +199,7 @@ func (j *journal) append(entries []entry) error {
 
 func (j *journal) sync() error { return j.do("sync", j.file.Sync) }
 
-// do takes one step, unless j.step fails.
+// do takes one step, unless a test makes it fail.
 func (j *journal) do(name string, f func() error) error {
 	if err := j.step(name); err != nil {
 		return err
@@ -204,8 +207,8 @@ func (j *journal) do(name string, f func() error) error {
 	return f()
 }
 
-// rewrite replaces the file by what is in force. Entries are in
-// memory before they come here, so nothing is missing.
+// rewrite replaces the file by everything in force. Entries are in memory
+// before they are queued for the file, so nothing is missing.
 func (j *journal) rewrite() error {
 	lines, entries := j.live()
 	err := j.do("rewrite", func() error { return durable.WriteFile(j.path, lines, 0o600) })
@@ -218,7 +221,7 @@ func (j *journal) rewrite() error {
 		return fmt.Errorf("revocation: journal: %w", fault.Inner(err))
 	}
 	if j.file != nil {
-		j.file.Close() // nothing is left to be written through it
+		j.file.Close() // nothing more will be written to the old file
 	}
 	j.file = file
 	return nil

@@ -6,7 +6,8 @@ import "sync/atomic"
 const filterBits = 1 << 18
 
 // A filter says of most subjects that no entry is about them, in a tenth of the
-// time that a SHA-256 takes. It forgets nothing; what it lets through is looked up.
+// time that a SHA-256 takes. It forgets nothing; what it lets through is looked
+// up.
 type filter [filterBits / 32]atomic.Uint32
 
 func (f *filter) add(tag uint32) { f[tag%filterBits/32].Or(1 << (tag % 32)) }

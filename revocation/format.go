@@ -138,9 +138,9 @@ func parseJournal(data []byte, f func(entry)) (n int, torn bool, err error) {
 
 const remedy = "restore the file from a backup; or end every session: remove the file and change the keys"
 
-// headless says what is wrong with a file that does not begin as a journal does.
-// Journals get their first line before they get their name, so no crash of ours
-// leaves one without.
+// headless says what is wrong with a file that does not begin as a journal
+// does. Journals get their first line before they get their name, so no crash
+// of ours leaves one without.
 func headless(data []byte) error {
 	line, _, _ := bytes.Cut(data, []byte("\n"))
 	_, err := parseLine(line, func(entry) {})

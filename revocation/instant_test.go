@@ -13,9 +13,11 @@ import (
 func TestLoginRightAfterEndSubject(t *testing.T) {
 	l := revocation.NewVolatile(revocation.Config{})
 	for range 50 {
-		before := &session.Record{ID: "a", Generation: 1, Subject: "alice", AuthenticatedAt: time.Now().Truncate(time.Millisecond)}
+		before := &session.Record{ID: "a", Generation: 1, Subject: "alice",
+			AuthenticatedAt: time.Now().Truncate(time.Millisecond)}
 		require.NoError(t, l.EndSubject(t.Context(), "alice"))
-		after := &session.Record{ID: "b", Generation: 1, Subject: "alice", AuthenticatedAt: time.Now().Truncate(time.Millisecond)}
+		after := &session.Record{ID: "b", Generation: 1, Subject: "alice",
+			AuthenticatedAt: time.Now().Truncate(time.Millisecond)}
 		require.ErrorIs(t, l.Check(before), session.Ended)
 		require.NoError(t, l.Check(after))
 	}

@@ -8,8 +8,8 @@ import (
 // never is before every instant, and leaves room for the skew.
 const never = -1 << 62
 
-// Instants keep, under each key, the newest instant at which all that belongs to
-// the key was ended.
+// Instants keep, under each key, the newest instant at which all that belongs
+// to the key was ended.
 type instants struct {
 	newest atomic.Int64 // of all, or never
 	count  atomic.Int64 // length of marks
@@ -36,8 +36,8 @@ func (t *instants) get(k key) (instant int64, ok bool) {
 
 // raise moves the instant of e's key forward, and hands e to the journal. If
 // newer is set, it says what the instant is, given the one that is in force: it
-// may read the clock, so that of two ends the second has no earlier instant. The
-// batch is nil if there is nothing to wait for.
+// may read the clock, so that of two ends the second has no earlier instant.
+// The batch is nil if there is nothing to wait for.
 func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, j *journal) (*batch, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,18 +13,21 @@ import (
 )
 
 const (
-	// retryEvery is how often a journal that failed is tried again. Meanwhile what
-	// comes fails at once: the file may be large.
+	// retryEvery is how often the list tries to write a journal again after an
+	// error. In between, new entries fail without a try: each would write the
+	// whole file.
 	retryEvery = time.Second
 
-	// maxBatch bounds the entries that wait while the disk is stuck. Beyond it the
-	// file is written anew from memory, which is bounded.
+	// maxBatch bounds the entries that wait for a disk that does not answer.
+	// Beyond it the whole file is written anew from the list, which is bounded
+	// itself.
 	maxBatch = 1 << 16
 )
 
-// A journal makes entries durable. Entries that come while the disk is busy share
-// the next write and its sync. Where a write fails, the file's end is unknown, so
-// it is replaced by what is in memory as soon as that can be done.
+// A journal makes entries durable. Entries that come while the disk is busy
+// share the next write and its sync. After a write that failed, nobody knows
+// where the file ends, so it is replaced by the list in memory as soon as
+// possible.
 type journal struct {
 	path   string
 	unlock func() error
@@ -43,7 +46,7 @@ type journal struct {
 	stop chan struct{}
 	done chan struct{}
 
-	// Of the writer's goroutine alone.
+	// Only the writer's goroutine uses what follows.
 	file      *os.File
 	size      int64  // of the file, as we left it
 	entries   int    // in the file
@@ -54,7 +57,8 @@ type journal struct {
 	closeErr  error
 }
 
-// A batch is what is written at once. The nil batch is written already.
+// A batch is written and synced as a whole. The nil batch is on the disk
+// already.
 type batch struct {
 	number  uint64
 	entries []entry
@@ -83,15 +87,16 @@ func (b *batch) wait(ctx context.Context) error {
 	case <-b.done:
 		return b.err
 	case <-ctx.Done():
-		return fmt.Errorf("revocation: in force, but not known to be in the journal yet: %w: %w", ctx.Err(), session.Unavailable)
+		return fmt.Errorf("revocation: in force, but not known to be in the journal yet: %w: %w",
+			ctx.Err(), session.Unavailable)
 	}
 }
 
 // has reports whether batch number n is on the disk.
 func (j *journal) has(n uint64) bool { return j == nil || n <= j.committed.Load() }
 
-// flush returns what to wait for until batch number n is on the disk: it may be
-// under way, or have failed. The nil batch means that it is there.
+// flush returns a batch to wait for until batch number n is on the disk: it may
+// be under way, or may have failed.
 func (j *journal) flush(n uint64) *batch {
 	if j.has(n) {
 		return nil
@@ -126,7 +131,7 @@ func (j *journal) enqueue(entries ...entry) *batch {
 	return j.pending
 }
 
-// refuse returns a batch that is over. mu is held.
+// refuse returns a batch that has failed. mu is held.
 func (j *journal) refuse() *batch {
 	b := j.pending
 	j.pending = nil
@@ -143,7 +148,7 @@ func (j *journal) take() *batch {
 	return b
 }
 
-// run is the writer. It ends at close, after the last entry.
+// run writes batches until close, and then the last one.
 func (j *journal) run() {
 	defer close(j.done)
 	var retry <-chan time.Time
@@ -195,9 +200,9 @@ func (j *journal) commit(b *batch) {
 	}
 }
 
-// check looks whether somebody else has changed the file, and then writes it
-// anew. It reports that: had the process been killed before, what had ended would
-// be forgotten.
+// check writes the file anew if another program has changed it, and reports
+// that: if this process had been killed before, logouts would have been
+// forgotten.
 func (j *journal) check() {
 	changed := j.changed()
 	if changed == nil {
@@ -206,18 +211,20 @@ func (j *journal) check() {
 	j.failed = changed
 	if j.repair(); j.failed == nil {
 		j.report(fmt.Errorf("revocation: journal %s was changed by somebody else: %w; "+
-			"it has been written anew, and nothing is lost; exclude it from what did that, such as a rotation of logs", j.path, changed))
+			"it has been written anew, and nothing is lost; exclude it from what did that, such as a rotation of logs",
+			j.path, changed))
 	}
 }
 
-// repair makes the file whole again. What failed before is then on the disk, too.
+// repair writes the file anew. Then the entries that failed before are on the
+// disk too.
 func (j *journal) repair() {
 	if j.failed = j.rewrite(); j.failed == nil {
 		j.committed.Store(j.taken)
 	}
 }
 
-// tell reports an outage when it begins.
+// tell reports an outage once, when it begins.
 func (j *journal) tell() {
 	begins := j.failed != nil && !j.told
 	j.told = j.failed != nil
@@ -228,8 +235,8 @@ func (j *journal) tell() {
 		"see to the disk, it is tried again every %v: %w", retryEvery, j.failed))
 }
 
-// compact rewrites a file that is mostly dead. If that fails, the old one still
-// serves, unless it is gone.
+// compact rewrites a file of which about half is no longer in force. If that
+// fails and the old file is still there, it stays in use.
 func (j *journal) compact() {
 	if err := j.rewrite(); err == nil {
 		return
@@ -239,7 +246,7 @@ func (j *journal) compact() {
 	j.compactAt = 2 * j.entries
 }
 
-// finish leaves the file whole for the next process.
+// finish leaves a complete file for the next process.
 func (j *journal) finish() error {
 	if j.failed == nil {
 		j.check()

@@ -20,7 +20,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// fill ends n sessions and returns the journal's size after each, beginning with none.
+// fill ends n sessions and returns the journal's size after each, beginning
+// with none.
 func fill(t *testing.T, l *revocation.List, path string, n int) (sizes []int) {
 	t.Helper()
 	sizes = append(sizes, len(read(t, path)))
@@ -251,7 +252,8 @@ func TestUnwritableJournal(t *testing.T) {
 
 		require.NoError(t, os.RemoveAll(dir))
 		require.ErrorIs(t, l.EndSession(t.Context(), until("a", 0, start.Add(lifetime))), session.Unavailable)
-		require.ErrorIs(t, l.EndSession(t.Context(), until("a", 0, start.Add(lifetime))), session.Unavailable, "it still isn't written")
+		require.ErrorIs(t, l.EndSession(t.Context(), until("a", 0, start.Add(lifetime))), session.Unavailable,
+			"it still isn't written")
 		require.ErrorIs(t, l.EndSubject(t.Context(), "alice"), session.Unavailable)
 		ok, err := l.EndBelow(t.Context(), until("b", 1, start.Add(lifetime)))
 		require.ErrorIs(t, err, session.Unavailable)

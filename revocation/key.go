@@ -14,7 +14,8 @@ func keyOf(id string) (k key) {
 	if len(id) == idLength {
 		var raw [idLength]byte
 		copy(raw[:], id)
-		// Strict: one key has one ID. Decode skips line breaks, and then returns less.
+		// Strict: one key has one ID. Decode skips line breaks, and then returns
+		// less.
 		if n, err := base64.RawURLEncoding.Strict().Decode(k[:], raw[:]); err == nil && n == len(k) {
 			return k
 		}
@@ -22,7 +23,8 @@ func keyOf(id string) (k key) {
 	return hashOf(id)
 }
 
-// hashOf is the first half of SHA-256. A conversion of the whole would allocate.
+// hashOf is the first half of SHA-256. A conversion of the whole would
+// allocate.
 func hashOf(s string) (k key) {
 	var buf [128]byte
 	sum := [sha256.Size]byte{}

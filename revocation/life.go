@@ -16,10 +16,10 @@ func (l *List) until(now time.Time) uint32 {
 	return l.overAfter(now, l.lifetime)
 }
 
-// untilOver returns the second from which no token opens the session of rec. Its
-// tokens have its deadline or an earlier one: only a login moves it, and that
-// begins another generation. With SingleInstance the newest token was made before
-// now, and has rec's idle timeout.
+// untilOver returns the second from which no token opens the session of rec.
+// Its tokens have its deadline or an earlier one: only a login moves it, and
+// that begins another generation. With SingleInstance the newest token was made
+// before now, and has rec's idle timeout.
 func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
 	if rec.Deadline.IsZero() {
 		return l.until(now)
@@ -33,7 +33,8 @@ func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
 	return max(over, l.overAfter(now, time.Minute))
 }
 
-// overAfter returns the second that begins no earlier than d after t, by every clock.
+// overAfter returns the second that begins no earlier than d after t, by every
+// clock.
 func (l *List) overAfter(t time.Time, d time.Duration) uint32 {
 	// One after the other: the sum of two long durations can be negative.
 	return second(t.Add(d).Add(l.skew).Add(time.Second - 1))

@@ -1,32 +1,34 @@
-// Package revocation keeps what ended before its time: single sessions, tokens
-// from before a login, all sessions of a subject, and everything from before an
-// instant. A signed token stays genuine until it expires, so whoever accepts
-// tokens asks [List.Check] first.
+// Package revocation keeps a list of the sessions that ended before they
+// expired: single sessions, tokens from before a login, all sessions of a
+// subject, and all sessions from before an instant. The signature of a token is
+// good until the token expires, so code that accepts tokens must ask
+// [List.Check] first.
 //
 // Use [Open] in production: the list survives a restart, in a journal file
-// beside the keys. [NewVolatile] is for tests, and for applications that accept
-// that a restart brings logged-out tokens back.
+// beside the keys. [NewVolatile] is for tests, and for applications in which
+// tokens may be valid again after a restart although they were logged out.
 //
-// A list belongs to one process; a second one that opens its journal waits for
-// Config.Wait, and is then refused. It knows sessions by ID and subjects by their
-// SHA-256, never a token's text, since one token can be spelled in several ways.
-// An entry lives until the deadline of the session that it is about, not as long
-// as the token that was presented: an instance that hasn't heard yet goes on
-// minting new ones.
+// A list belongs to one process. A second one that opens its journal waits for
+// Config.Wait, and is then refused. Entries hold the IDs of sessions and the
+// SHA-256 of subjects, never a token's text, since one token can be spelled in
+// several ways. An entry lives until the deadline of its session, and not only
+// as long as the token that was presented: another instance that does not know
+// the entry yet makes newer tokens.
 //
 // The list is bounded, so that bots can't fill the memory or the disk:
 //
-//   - The end of a session in which nobody logged in is remembered within a
-//     budget: a quarter of Config.MaxEntries. When it is spent, the oldest of
-//     these ends are forgotten. Whoever kept such a token can then open that
-//     anonymous session again, until its deadline.
-//   - When the list holds more than 64 ends of sessions of one subject, it ends
-//     all sessions that the subject began before the middle one of these instead,
-//     on all devices, and forgets the older half. Sessions begun since then go on,
-//     so somebody who often logs in and out, or a probe that does, notices nothing.
-//   - Other ends of a subject's sessions are never forgotten. If they fill 90 % of
-//     MaxEntries, the operator is told, and [List.Room] refuses new sessions
-//     without a subject. Ends are always possible.
+//   - Ends of sessions in which nobody logged in may take a quarter of
+//     Config.MaxEntries. Beyond it the oldest of these ends are forgotten. With
+//     a token from before, such an anonymous session can be opened again until
+//     its deadline.
+//   - When the list holds more than 64 ends of sessions of one subject, it
+//     replaces the older half of them by one entry, which ends all sessions
+//     that the subject began before the middle one of these, on all devices.
+//     Sessions that began later go on, so somebody who often logs in and out
+//     notices nothing, and neither does a monitoring probe.
+//   - Other ends of a subject's sessions are never forgotten. When they fill 90
+//     % of MaxEntries, the list reports it, and [List.Room] refuses new
+//     sessions without a subject. Ends are always possible.
 package revocation
 
 import (
@@ -46,83 +48,84 @@ import (
 type Config struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// Path is the journal file. Its directory must exist; the file is created, with
-	// mode 0600, and so is a lock file beside it. Required by Open, ignored by
-	// NewVolatile.
+	// Path is the journal file. Its directory must exist; the file is created,
+	// with mode 0600, and so is a lock file beside it. Required by Open, ignored
+	// by NewVolatile.
 	Path string
 
-	// Wait is how long Open waits for another process that has the journal open,
-	// and is about to Close it. 0 means 10 seconds.
+	// Wait is how long Open waits for another process to Close the journal. 0
+	// means 10 seconds.
 	Wait time.Duration
 
-	// Lifetime is the longest lifetime that any session has: the RememberedLifetime
-	// that session.Policy.WithDefaults returns, or Lifetime if the application never
-	// calls session.Session.Remember; when it was shortened, the one before. The end
-	// of a subject's sessions, or of everything, is remembered that long; that of one
-	// session until the session's deadline. Required by Open; with NewVolatile 0 means
-	// as long as the list.
+	// Lifetime is the longest lifetime that any session has: the
+	// RememberedLifetime that session.Policy.WithDefaults returns, or Lifetime if
+	// the application never calls session.Session.Remember. If you shorten it,
+	// give the old one until the old sessions have ended. The end of all sessions
+	// of a subject, or of everybody, is remembered that long; the end of one
+	// session until the session's deadline. Required by Open. With NewVolatile, 0
+	// means as long as the list.
 	Lifetime time.Duration
 
 	// SingleInstance says that no other process makes tokens for these sessions.
-	// Then no token is made after the end of its session, and the end is only
-	// remembered for the session's idle timeout, or until the deadline if that is
-	// sooner. If SingleInstance is set and wrong, tokens that another process makes
-	// after the end open the session again.
+	// Then no token is made after the end of its session, and the end is
+	// remembered only for the session's idle timeout, or until its deadline if
+	// that is sooner. If it is set although another process makes tokens, a token
+	// that the other one makes after the end opens the session again.
 	SingleInstance bool
 
 	// IdleTimeout is the longest idle timeout that any session has, as Lifetime is
-	// the longest lifetime. With SingleInstance, the end of a
-	// subject's sessions, or of everything, is remembered that long. 0 means
-	// Lifetime.
+	// the longest lifetime. With SingleInstance, the end of all sessions of a
+	// subject, or of everybody, is remembered that long. 0 means Lifetime.
 	IdleTimeout time.Duration
 
 	// MaxEntries bounds the list, see the package's documentation. An entry takes
 	// at most 55 bytes of memory. 0 means 2,000,000; at least 10,000.
 	MaxEntries int
 
-	// Skew is by how much the clocks of the instances that log users in may differ.
-	// When a subject's sessions are ended, those of so much later end too. 0 means
-	// that there is one clock.
+	// Skew is how much the clocks of the instances that log users in may differ.
+	// When all sessions of a subject are ended, sessions that began up to Skew
+	// later end too. 0 means that there is one clock.
 	Skew time.Duration
 
-	// Report is told what an operator should know:
+	// Report gets what an operator should know:
 	//
-	//   - That the journal can't be written, once in each outage. What ends is in
-	//     force all the same, and the list goes on trying; but a restart before it
-	//     succeeds would make it valid again.
-	//   - That somebody else has cut, replaced or otherwise changed the journal. The
+	//   - The journal can't be written: once in each outage. New ends are in force
+	//     all the same, and the list tries again; but after a restart before it
+	//     succeeds, these ends would be forgotten.
+	//   - Another program has cut, replaced or otherwise changed the journal. The
 	//     list notices it with the next end, and writes the journal anew.
-	//   - That the list is 90 % full, each time it becomes so.
+	//   - The list is 90 % full: each time it becomes so.
 	//
-	// Report is called in a goroutine of its own, with no lock held. Close waits for
-	// it, so it must not call Close. If nil, only those who end something hear of an
-	// outage, by the error that they get.
+	// Report is called in a goroutine of its own, with no lock held. Close waits
+	// for it, so it must not call Close. If nil, only the callers of the methods
+	// that end something see an outage, by the error.
 	Report func(error)
 
 	// OnEnd is told that EndSubject or EndOthers has ended the sessions of a
 	// subject, or EndAll all there are, with the subject "". err is the error that
-	// the caller gets; the sessions have ended even if it is not nil. OnEnd is called
-	// on the caller's goroutine, with no lock held.
+	// the caller gets; the sessions have ended even if it is not nil. OnEnd is
+	// called on the caller's goroutine, with no lock held.
 	OnEnd func(ctx context.Context, subject string, err error)
 
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
 
-// A List is what ended early. Its methods may be called concurrently. The zero
-// List fails every call with [session.Unavailable].
+// A List holds the sessions that ended early. Its methods may be called
+// concurrently. The zero List fails every call with [session.Unavailable].
 //
-// The methods that end something do so at once: when they return, Check knows, in
-// each case. An error says that the entry may not outlive this process, because
-// the journal could not be written in time; it wraps [session.Unavailable]. The
-// list goes on trying to write it. The context only bounds the wait for the disk.
+// When a method that ends sessions returns, they have ended for Check, even if
+// it returns an error that wraps [session.Unavailable]. That error means that
+// the journal could not be written in time, so that a restart could forget the
+// end. The list keeps trying to write it. The context only bounds the wait for
+// the disk.
 type List struct {
-	lifetime   time.Duration // of entries that aren't about one session; 0 is for ever
+	lifetime   time.Duration // of entries about more than one session; 0 is for ever
 	single     bool
 	skew       time.Duration
 	maxEntries int
 	now        func() time.Time
-	ownClock   bool     // now is time.Now, so waiting moves it
+	ownClock   bool     // now is time.Now, so that sleeping moves it
 	journal    *journal // nil for a volatile list
 	reports    *reports
 	onEnd      func(ctx context.Context, subject string, err error) // may be nil
@@ -130,22 +133,23 @@ type List struct {
 	sessions table
 	subjects instants // by SHA-256
 	all      instants // under the zero key
-	tags     *filter  // of subjects: most records need no SHA-256
+	tags     *filter  // of subjects; it saves most look-ups the SHA-256
 	crowds   *crowds
 
 	prunedAt atomic.Int64 // unix second
 	full     atomic.Bool  // the list is nearly full, and the operator was told
 }
 
-// Open reads the journal and locks it for this process; the caller must Close the
-// list. It reports every mistake in cfg at once. It refuses a journal that another
-// process has open, that others may read or write, that is empty or that is
-// damaged. A last line that a crash cut short is no damage: nobody was told that
-// it had been written. If there is no file, as in a new deployment, Open makes one.
+// Open reads the journal and locks it for this process. The caller must Close
+// the list. Open reports every mistake in cfg at once. It refuses a journal
+// that another process has open, that others may read or write, that is empty
+// or that is damaged. A last line that a crash has cut is no damage: the call
+// that wrote it never returned. If there is no file, as in a new deployment,
+// Open makes one.
 //
-// Where the old and the new process of one host overlap in a deployment, the new
-// one waits in Open until the old one has shut its server down and called Close.
-// So it knows everything that was ended there.
+// If the old and the new process of one host overlap in a deployment, the new
+// one waits in Open until the old one has shut its server down and called
+// Close. So it knows everything that was ended there.
 func Open(cfg Config) (*List, error) { return openStepwise(cfg, func(string) error { return nil }) }
 
 func openStepwise(cfg Config, step func(name string) error) (*List, error) {
@@ -165,12 +169,15 @@ func NewVolatile(cfg Config) *List { return newList(cfg) }
 func (c Config) validate() error {
 	var errs []error
 	if c.Path == "" {
-		errs = append(errs, fault.Errorf("revocation: Config.Path", "is required: name a file beside the keys, or use NewVolatile"))
+		errs = append(errs, fault.Errorf("revocation: Config.Path",
+			"is required: name a file beside the keys, or use NewVolatile"))
 	} else if dir, err := os.Stat(filepath.Dir(c.Path)); err != nil || !dir.IsDir() {
-		errs = append(errs, fault.Errorf("revocation: Config.Path", "%q is in a directory that doesn't exist: create it", c.Path))
+		errs = append(errs, fault.Errorf("revocation: Config.Path",
+			"%q is in a directory that doesn't exist: create it", c.Path))
 	}
 	if c.Lifetime <= 0 {
-		errs = append(errs, fault.Errorf("revocation: Config.Lifetime", "is %v: give the longest lifetime that a session has", c.Lifetime))
+		errs = append(errs, fault.Errorf("revocation: Config.Lifetime",
+			"is %v: give the longest lifetime that a session has", c.Lifetime))
 	}
 	for _, d := range [...]struct {
 		name  string
@@ -181,7 +188,8 @@ func (c Config) validate() error {
 		}
 	}
 	if c.MaxEntries != 0 && c.MaxEntries < minEntries {
-		errs = append(errs, fault.Errorf("revocation: Config.MaxEntries", "is %d: give at least %d, or 0 for the default", c.MaxEntries, minEntries))
+		errs = append(errs, fault.Errorf("revocation: Config.MaxEntries",
+			"is %d: give at least %d, or 0 for the default", c.MaxEntries, minEntries))
 	}
 	return errors.Join(errs...)
 }
@@ -214,22 +222,24 @@ func newList(cfg Config) *List {
 	return l
 }
 
-// EndSession ends the session of rec: all its tokens, of every generation. rec is
-// the newest record that the caller knows. Ending an ended session succeeds.
+// EndSession ends the session of rec: all its tokens, of every generation. rec
+// is the newest record that the caller knows. It succeeds if the session has
+// ended already.
 func (l *List) EndSession(ctx context.Context, rec *session.Record) error {
 	_, err := l.endSession(ctx, rec, everything, always)
 	return err
 }
 
-// EndBelow ends the tokens of rec's generation and of those before it, as after a
-// login or a renewal. Of several callers that come with the same generation, the
-// first gets ok. The others don't, and neither do those who come after the session
-// has ended or after a later generation: nothing has changed then. ok holds with
-// an error, too. An error that wraps [session.Ended] says that the session has
-// ended as one of too many of its subject.
+// EndBelow ends the tokens of rec's generation and of earlier ones, as after a
+// login or a renewal. ok is true for the first call with this generation. It is
+// false, and nothing has changed, if that generation, a later one or the whole
+// session has ended already. ok is valid with an error too. An error that wraps
+// [session.Ended] means that the session has ended as one of too many of its
+// subject.
 func (l *List) EndBelow(ctx context.Context, rec *session.Record) (ok bool, err error) {
 	if rec.Generation >= everything-1 {
-		return false, fmt.Errorf("revocation: generation %d: no generation can follow it: %w", rec.Generation, session.BadValue)
+		return false, fmt.Errorf("revocation: generation %d: no generation can follow it: %w",
+			rec.Generation, session.BadValue)
 	}
 	return l.endSession(ctx, rec, uint32(rec.Generation)+1, ifFirst)
 }
@@ -261,7 +271,7 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32
 	return r.first, r.batch.wait(ctx)
 }
 
-// apply puts e in force. The batch is nil if there is nothing to wait for.
+// apply puts e in force. It returns the batch to wait for, or nil.
 func (l *List) apply(e entry, now uint32) *batch {
 	switch e.kind {
 	case ofSubject:
@@ -275,10 +285,10 @@ func (l *List) apply(e entry, now uint32) *batch {
 	}
 }
 
-// Check returns nil for a record that no entry is about, and otherwise an error
-// that wraps [session.Ended], with a [session.SupersededError] if only this
-// generation of the session has ended. It only looks into memory, for some 100 ns.
-// Deadlines are not its business: an entry may be gone once they have passed.
+// Check returns an error that wraps [session.Ended] if rec has ended early,
+// with a [session.SupersededError] if only this generation of the session has
+// ended. It only looks into memory, for about 100 ns. It does not check
+// deadlines: once they have passed, an entry may be gone.
 func (l *List) Check(rec *session.Record) error {
 	if err := l.ready(); err != nil {
 		return err
@@ -302,15 +312,16 @@ func ended(why string) error {
 	return fmt.Errorf("revocation: %s: %w", why, session.Ended)
 }
 
-// Len returns how many entries the list keeps. Those whose time is over leave it
-// step by step, as others come.
+// Len returns how many entries the list keeps, including some that have
+// expired: those are removed step by step, when others are added.
 func (l *List) Len() int {
 	return int(l.sessions.count.Load() + l.subjects.count.Load() + l.all.count.Load())
 }
 
-// Close writes what is still to be written, and frees the journal for another
-// process. Check goes on working; what is ended later is ended in memory only,
-// with an error. Closing a volatile list, or one that is closed, does nothing.
+// Close writes the remaining entries and unlocks the journal for another
+// process. Check still works afterwards. A session that is ended later has
+// ended only in memory, and the method returns an error. Close of a volatile
+// list does nothing, and neither does a second Close.
 func (l *List) Close() error {
 	if l.journal == nil {
 		return nil

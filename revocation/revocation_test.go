@@ -225,8 +225,8 @@ func TestEntriesOutliveTheSession(t *testing.T) {
 	}
 }
 
-// One instance makes no token after the end, so the end is needed only as long as
-// the newest token lives without activity.
+// One instance makes no token after the end, so the end is needed only as long
+// as the newest token lives without activity.
 func TestEntriesOfOneInstance(t *testing.T) {
 	const idle, longest = 20 * time.Minute, 2 * time.Hour
 	seen := func(deadline time.Duration) *session.Record {
@@ -354,7 +354,8 @@ func TestOpenReportsEveryMistake(t *testing.T) {
 func TestZeroListIsClosed(t *testing.T) {
 	var l revocation.List
 	_, below := l.EndBelow(t.Context(), until("a", 0, start.Add(lifetime)))
-	for _, err := range []error{l.Check(record("a", 1)), l.EndSession(t.Context(), until("a", 0, start.Add(lifetime))), below, l.EndSubject(t.Context(), "alice"), l.EndAll(t.Context()), l.Room()} {
+	for _, err := range []error{l.Check(record("a", 1)), l.EndSession(t.Context(), until("a", 0, start.Add(lifetime))),
+		below, l.EndSubject(t.Context(), "alice"), l.EndAll(t.Context()), l.Room()} {
 		require.ErrorIs(t, err, session.Unavailable)
 	}
 	require.Zero(t, l.Len())

@@ -31,14 +31,15 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 }
 
 // EndOthers ends all sessions of the subject who is logged in to the session of
-// the request that ctx belongs to, except that one. It gets a new credential and
-// is saved, so call EndOthers before the response begins. After an error the
-// others may go on, and so does this session, unless the error wraps
+// the request that ctx belongs to, except that one. It gets a new credential
+// and is saved, so call EndOthers before the response begins. After an error
+// the others may go on, and so does this session, unless the error wraps
 // [session.Ended]: then all have ended meanwhile, this one too.
 func (l *List) EndOthers(ctx context.Context) error {
 	subject := session.From(ctx).Subject()
 	if subject == "" {
-		return fmt.Errorf("revocation: EndOthers: nobody is logged in to the session of the context; pass that of the visitor's request: %w", session.BadValue)
+		return fmt.Errorf("revocation: EndOthers: nobody is logged in to the session of the context; "+
+			"pass that of the visitor's request: %w", session.BadValue)
 	}
 	if err := l.ready(); err != nil {
 		return err
@@ -48,14 +49,16 @@ func (l *List) EndOthers(ctx context.Context) error {
 	at := max(millis(now), known+1)
 	// The session of the request is made later than the end before that is in
 	// force: the other way round, an error in between would end this one as well.
-	// It waits for the instant to pass, so that every end that comes after it ends it.
+	// It waits for the instant to pass, so that every end that comes after it ends
+	// it.
 	l.pass(millis(now))
 	if err := session.RenewSince(ctx, l.after(at)); err != nil {
 		return err
 	}
 	meanwhile := false
 	b, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
-		// An end of all that has come since then has ended what this session was before.
+		// An end of all that has come since then has ended what this session was
+		// before.
 		if meanwhile = old != known || l.allEnded() != all; meanwhile {
 			return max(l.toNow(old), at+1)
 		}
@@ -108,9 +111,9 @@ func (l *List) raise(e entry, newer func(old int64) int64, now uint32) (*batch, 
 // toNow is for raise: the end of what came until now.
 func (l *List) toNow(int64) int64 { return millis(l.now()) }
 
-// wait waits for the journal. Instants and logins have milliseconds, and one that
-// is equal counts as before; so that a login that follows isn't ended too, wait
-// returns no earlier than in the next millisecond.
+// wait waits for the journal. Instants and logins have milliseconds, and one
+// that is equal counts as before; so that a login that follows isn't ended too,
+// wait returns no earlier than in the next millisecond.
 func (l *List) wait(ctx context.Context, b *batch, instant int64) error {
 	err := b.wait(ctx)
 	l.pass(min(instant, millis(l.now())))
@@ -152,8 +155,8 @@ func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 // by an end at this one, in milliseconds.
 func (l *List) after(at int64) time.Time { return time.UnixMilli(at + l.skew.Milliseconds() + 1) }
 
-// allEnded returns the instant up to which all sessions have ended. It waits for
-// an EndAll that is about to put one in force.
+// allEnded returns the instant up to which all sessions have ended. It waits
+// for an EndAll that is about to put one in force.
 func (l *List) allEnded() int64 {
 	if at, ok := l.all.get(key{}); ok {
 		return at
@@ -162,8 +165,8 @@ func (l *List) allEnded() int64 {
 }
 
 // subjectEnded returns the instant up to which the sessions of a subject have
-// ended, in milliseconds; never if they haven't. The filter spares most subjects
-// the SHA-256.
+// ended, in milliseconds; never if they haven't. The filter spares most
+// subjects the SHA-256.
 func (l *List) subjectEnded(subject string) int64 {
 	if subject == "" || l.subjects.newest.Load() == never || !l.tags.has(tag(subject)) {
 		return never

@@ -51,9 +51,9 @@ type slot struct {
 func (s *slot) generation() uint32 { return s.below & everything }
 
 // A table keeps what ended of each session, until its time is over. It is open
-// addressing with linear probing, and between a half and five eighths full: 38 to
-// 48 bytes a session, and a look-up of a session that has not ended reads 2 to 4
-// slots.
+// addressing with linear probing, and between a half and five eighths full: 38
+// to 48 bytes a session, and a look-up of a session that has not ended reads 2
+// to 4 slots.
 type table struct {
 	seed   maphash.Seed // keeps visitors from choosing sessions that collide
 	count  atomic.Int64 // slots that are not empty
@@ -79,8 +79,9 @@ func (t *table) find(k key) (*shard, uint64) {
 	return &t.shards[h%shardCount], h >> 32
 }
 
-// slot returns the slot of k, or the empty one where it belongs. There is always
-// an empty one, unless the shard has no slots yet: then slot returns nil.
+// slot returns the slot of k, or the empty one where it belongs. There is
+// always an empty one, unless the shard has no slots yet: then slot returns
+// nil.
 func (sh *shard) slot(k *key, hash uint64) *slot {
 	n := len(sh.slots)
 	if n == 0 {
@@ -148,7 +149,8 @@ func (t *table) raise(e entry, when condition, now uint32, j *journal) raised {
 	return r
 }
 
-// over returns the slot that follows old, which is empty if nothing is in force.
+// over returns the slot that follows old, which is empty if nothing is in
+// force.
 func (e *entry) over(old slot) slot {
 	until, nobody := e.until, e.kind == ofNobody
 	if ended := old.generation(); e.generation < ended && ended != everything {
@@ -189,8 +191,8 @@ func isYoung(s slot) int {
 }
 
 // rebuild leaves out what is over. With age, it also drops the older anonymous
-// entries, and the others become the older ones: so the oldest go first, and half
-// the budget is always kept.
+// entries, and the others become the older ones: so the oldest go first, and
+// half the budget is always kept.
 func (t *table) rebuild(sh *shard, now uint32, age bool) {
 	var drop uint32
 	if age {

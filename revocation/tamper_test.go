@@ -57,7 +57,9 @@ func TestChangedJournalIsRepaired(t *testing.T) {
 				}
 				c, path := newClock(), journalPath(t)
 				told := make(chan error, 10)
-				l, err := revocation.Open(revocation.Config{Path: path, Lifetime: lifetime, Now: c.Now, Report: func(err error) { told <- err }})
+				l, err := revocation.Open(revocation.Config{
+					Path: path, Lifetime: lifetime, Now: c.Now, Report: func(err error) { told <- err },
+				})
 				require.NoError(t, err)
 				for i := range 5 {
 					require.NoError(t, l.EndSession(t.Context(), record(fmt.Sprint(i), 1)))
@@ -150,8 +152,8 @@ func TestEndsWaitForTheDisk(t *testing.T) {
 	})
 }
 
-// The new process of a deployment waits until the old one is done, and then knows
-// what was ended there.
+// The new process of a deployment waits until the old one is done, and then
+// knows what was ended there.
 func TestNewProcessWaitsForTheOldOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "revocations")

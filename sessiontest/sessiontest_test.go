@@ -111,7 +111,8 @@ func TestSaveTooLate(t *testing.T) {
 }
 
 func TestPanics(t *testing.T) {
-	require.PanicsWithValue(t, "sessiontest: After needs the request that Request has returned, or one made of it", func() { sessiontest.After(get()) })
+	require.PanicsWithValue(t, "sessiontest: After needs the request that Request has returned, or one made of it",
+		func() { sessiontest.After(get()) })
 	require.Panics(t, func() { sessiontest.Request(get(), sessiontest.Session{Values: map[string]any{"a": math.NaN()}}) })
 	require.Panics(t, func() { sessiontest.Request(get(), sessiontest.Session{Subject: strings.Repeat("a", 300)}) })
 }
