@@ -7,7 +7,8 @@
 //
 // For files whose loss is a disaster there is more: [Verify] reads the new
 // content back before it counts, [KeepPrevious] keeps the old file as
-// path+".bak", and [DropPrevious] removes that file once it should no longer be there.
+// path+".bak", and [DropPrevious] removes that file once it should no longer be
+// there.
 //
 // What is refused: to replace anything but a regular file, to follow a symbolic
 // link at the name of a lock, a temporary or a kept file.
@@ -28,10 +29,11 @@ import (
 )
 
 // WriteFile replaces the content of path, or creates it, with mode perm
-// whatever the umask. It writes a temporary file in the same directory, syncs it, renames it
-// over path and syncs the directory, so a nil error means that the new content
-// is on the disk. After an error path holds the old content or, when only a
-// step after the rename failed, the new one; no temporary file is left.
+// whatever the umask. It writes a temporary file in the same directory, syncs
+// it, renames it over path and syncs the directory, so a nil error means that
+// the new content is on the disk. After an error path holds the old content or,
+// when only a step after the rename failed, the new one; no temporary file is
+// left.
 //
 // If path is there and no regular file, nothing is written.
 //
@@ -44,7 +46,8 @@ func WriteFile(path string, data []byte, perm os.FileMode, opts ...Option) error
 // as a dangling symbolic link, the error wraps [fs.ErrExist] and nothing has
 // changed. Two processes that create the same path at once can't both succeed.
 //
-// Of the options it takes [Verify]. The others are an error, because nothing is replaced.
+// Of the options it takes [Verify]. The others are an error, because nothing is
+// replaced.
 func CreateFile(path string, data []byte, perm os.FileMode, opts ...Option) error {
 	return write(path, data, perm, create, proceed, opts)
 }
@@ -57,10 +60,11 @@ type options struct {
 	previous previous
 }
 
-// Verify makes the write read the temporary file back, after the sync and before
-// anything else is touched, and give check what came. If that differs from what was
-// written, or check returns an error, the write fails with it and
-// the old file stays. check must not change data. More than one Verify is possible.
+// Verify makes the write read the temporary file back, after the sync and
+// before anything else is touched, and give check what came. If that differs
+// from what was written, or check returns an error, the write fails with it and
+// the old file stays. check must not change data. More than one Verify is
+// possible.
 //
 // The system may answer from its cache. This finds content that the program
 // can't read, and a write that went wrong, but not every broken disk.
@@ -116,7 +120,8 @@ func write(path string, data []byte, perm os.FileMode, overwrite bool, next gate
 	return nil
 }
 
-// aim sets the target, and refuses what can't end well before anything is written.
+// aim sets the target, and refuses what can't end well before anything is
+// written.
 func (j *job) aim(path string) (err error) {
 	if !j.overwrite {
 		j.target = path
@@ -230,8 +235,9 @@ func (j *job) verify(temp string) error {
 	return nil
 }
 
-// readBack opens the file anew: the descriptor that wrote it would not show that
-// its name leads to it. One byte too many is enough to see that something is wrong.
+// readBack opens the file anew: the descriptor that wrote it would not show
+// that its name leads to it. One byte too many is enough to see that something
+// is wrong.
 func (j *job) readBack(temp string) (got []byte, err error) {
 	if err := j.next("open"); err != nil {
 		return nil, err
@@ -278,7 +284,8 @@ func (j *job) syncDirectory() error {
 	return nil
 }
 
-// resolve follows path if it is a symbolic link. A rename would replace the link.
+// resolve follows path if it is a symbolic link. A rename would replace the
+// link.
 func resolve(path string) (string, error) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSymlink == 0 {

@@ -14,7 +14,8 @@ import (
 )
 
 // mounted runs test in a child that has mounted a tmpfs at dir. The child has
-// mounts of its own, which end with it; where it may not have them, t is skipped.
+// mounts of its own, which end with it; where it may not have them, t is
+// skipped.
 func mounted(t *testing.T, options string, test func(t *testing.T, dir string)) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); errors.Is(err, fs.ErrPermission) {
@@ -82,7 +83,8 @@ func fill(t *testing.T, path string, free int64) {
 	require.NoError(t, f.Truncate(size-free))
 }
 
-// There is room for data, but not for another name: a tmpfs counts hard links too.
+// There is room for data, but not for another name: a tmpfs counts hard links
+// too.
 func TestFullDiskAtTheLink(t *testing.T) {
 	mounted(t, "size=64k,nr_inodes=4", func(t *testing.T, dir string) { // the root, f, f.bak and the temporary file
 		path := filepath.Join(dir, "f")

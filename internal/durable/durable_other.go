@@ -19,5 +19,6 @@ func noHardLinks(err error) bool {
 	return err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist)
 }
 
-// isReadOnly is never needed: a read-only file system is a permission error here.
+// isReadOnly is never needed: a read-only file system is a permission error
+// here.
 func isReadOnly(error) bool { return false }

@@ -126,7 +126,9 @@ func TestCreateFileHasOneWinner(t *testing.T) {
 
 func TestSweepLeavesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
-	keep := []string{"keys.json", "keys.json.bak", "keys.json.lock", "keys.json.tmp", ".keys.json.tmp", ".keys.json..tmp", ".keys.json.x.tmp",
+	keep := []string{
+		"keys.json", "keys.json.bak", "keys.json.lock", "keys.json.tmp",
+		".keys.json.tmp", ".keys.json..tmp", ".keys.json.x.tmp",
 		".keys.json.1.bak", ".keys.json.bak.1.tmp", ".keys.json.1.2.tmp", ".other.json.123.tmp", "123.tmp"}
 	for _, name := range append(keep, ".keys.json.123456.tmp", ".keys.json.7.tmp", ".keys.json.18446744073709551615.tmp") {
 		put(t, filepath.Join(dir, name), "", 0o600)

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Nobody may place a symbolic link where a file of ours belongs, or make us wait
-// with a named pipe.
+// Nobody may place a symbolic link where a file of ours belongs, or make us
+// wait with a named pipe.
 const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
 func syncDir(d *os.File) error {
@@ -21,10 +21,10 @@ func syncDir(d *os.File) error {
 	return err
 }
 
-// noHardLinks reports whether a link failed because this file can't have one: the
-// file system has no links (EPERM, ENOTSUP, ENOSYS), the kernel refuses links to files of
-// others (EPERM, Linux protected_hardlinks), there are too many, or a
-// mount lies between. A full disk is none of these.
+// noHardLinks reports whether a link failed because this file can't have one:
+// the file system has no links (EPERM, ENOTSUP, ENOSYS), the kernel refuses
+// links to files of others (EPERM, Linux protected_hardlinks), there are too
+// many, or a mount lies between. A full disk is none of these.
 func noHardLinks(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) ||
 		errors.Is(err, syscall.EMLINK) || errors.Is(err, syscall.EXDEV)

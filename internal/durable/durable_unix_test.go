@@ -19,7 +19,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 )
 
-// A FIFO would make a reader wait for ever, and a program that has it open would lose it.
+// A FIFO would make a reader wait for ever, and a program that has it open
+// would lose it.
 func TestFIFO(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
@@ -43,8 +44,8 @@ func TestKeepPreviousWhereAFIFOIs(t *testing.T) {
 	requireFile(t, path+".bak", "old", 0o600)
 }
 
-// The system stops a write in its middle: after the limit of the file size there is
-// no room, as on a full disk.
+// The system stops a write in its middle: after the limit of the file size
+// there is no room, as on a full disk.
 func TestFileSizeLimit(t *testing.T) {
 	if path := os.Getenv(childEnv); path != "" {
 		writeBeyondTheLimit(t, path)
@@ -83,11 +84,12 @@ func writeBeyondTheLimit(t *testing.T, path string) {
 // nobody is a user who owns nothing on usual systems.
 const nobody = 65534
 
-// unprivileged returns a child that runs in the directory dir, as nobody if this
-// process is root, who may write everywhere.
+// unprivileged returns a child that runs in the directory dir, as nobody if
+// this process is root, who may write everywhere.
 //
 // nobody may not pass through the private directories above, where the program
-// and dir lie: it inherits dir as its working directory, and Linux has a name for the program.
+// and dir lie: it inherits dir as its working directory, and Linux has a name
+// for the program.
 func unprivileged(t *testing.T, dir string) *exec.Cmd {
 	cmd := child(t, "f")
 	t.Chdir(dir)
@@ -113,7 +115,8 @@ func TestReadOnlyDirectory(t *testing.T) {
 	if os.Getenv(childEnv) != "" {
 		require.NotZero(t, os.Geteuid())
 		t.Run("read-only", func(t *testing.T) { writeReadOnlyDirectory(t, "read-only") })
-		// The same where one may write: what failed above failed for the right reason.
+		// The same where one may write: what failed above failed for the right
+		// reason.
 		require.NoError(t, durable.WriteFile("writable/f", []byte("new"), 0o600, durable.KeepPrevious()))
 		unlock, err := durable.Lock(t.Context(), "writable/f")
 		require.NoError(t, err)
@@ -152,7 +155,8 @@ func writeReadOnlyDirectory(t *testing.T, dir string) {
 	requireNames(t, dir, "f", "f.bak")
 }
 
-// The lock file of another user says so. One's own that can't be written to is the same to the system.
+// The lock file of another user says so. One's own that can't be written to is
+// the same to the system.
 func TestLockOfAnotherUser(t *testing.T) {
 	if path := os.Getenv(childEnv); path != "" {
 		_, err := durable.Lock(t.Context(), path)
@@ -165,7 +169,8 @@ func TestLockOfAnotherUser(t *testing.T) {
 	requirePassed(t, unprivileged(t, dir))
 }
 
-// Where the lock file belongs, a FIFO doesn't keep Lock from ending with its context.
+// Where the lock file belongs, a FIFO doesn't keep Lock from ending with its
+// context.
 func TestLockWhereAFIFOIs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	require.NoError(t, syscall.Mkfifo(path+".lock", 0o600))
@@ -185,7 +190,8 @@ func TestLockWhereAFIFOIs(t *testing.T) {
 	}
 }
 
-// Under a umask that takes the owner's rights away, the lock can be taken again.
+// Under a umask that takes the owner's rights away, the lock can be taken
+// again.
 func TestLockUnderAStrictUmask(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	mode := func() fs.FileMode {

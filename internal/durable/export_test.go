@@ -2,8 +2,8 @@ package durable
 
 import "os"
 
-// WriteFileGated and CreateFileGated ask next before each step. An error that it
-// returns counts as the error of that step.
+// WriteFileGated and CreateFileGated ask next before each step. An error that
+// it returns counts as the error of that step.
 func WriteFileGated(path string, data []byte, perm os.FileMode, next func(step string) error, opts ...Option) error {
 	return write(path, data, perm, replace, next, opts)
 }
@@ -15,5 +15,6 @@ func CreateFileGated(path string, data []byte, perm os.FileMode, next func(step 
 // StillThere is what Lock asks.
 var StillThere = stillThere
 
-// IsMountPointIn is IsMountPoint with another file in place of /proc/self/mountinfo.
+// IsMountPointIn is IsMountPoint with another file in place of
+// /proc/self/mountinfo.
 var IsMountPointIn = isMountPoint

@@ -218,7 +218,8 @@ func requirePrivate(t *testing.T, dir string) {
 	}
 }
 
-// requireNextWrite checks that nothing of the failed write is in the way of the next one.
+// requireNextWrite checks that nothing of the failed write is in the way of the
+// next one.
 func (s scene) requireNextWrite(t *testing.T, path string) {
 	t.Helper()
 	before, err := os.ReadFile(path)

@@ -12,7 +12,8 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// ErrLocked means that another process, or another part of this one, holds the lock.
+// ErrLocked means that another process, or another part of this one, holds the
+// lock.
 var ErrLocked = errors.New("durable: locked by another process")
 
 // lockRetry is how often a held lock is tried again.
@@ -20,13 +21,13 @@ const lockRetry = 10 * time.Millisecond
 
 // Lock takes the exclusive lock of path and returns the function that gives it
 // back. The lock is on a file of its own, path+".lock" (mode 0600), because a
-// rename replaces the file that it protects; that file stays. The system releases the lock of a
-// process that dies.
+// rename replaces the file that it protects; that file stays. The system
+// releases the lock of a process that dies.
 //
-// Lock tries at least once, even if ctx has ended, and then until ctx ends. The error
-// then wraps [ErrLocked] and the cause of ctx's end. If the lock file can't be
-// made, the error says what to do about it, and wraps [fs.ErrPermission]
-// or, on a read-only file system of a Unix, syscall.EROFS.
+// Lock tries at least once, even if ctx has ended, and then until ctx ends. The
+// error then wraps [ErrLocked] and the cause of ctx's end. If the lock file
+// can't be made, the error says what to do about it, and wraps
+// [fs.ErrPermission] or, on a read-only file system of a Unix, syscall.EROFS.
 func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	target, err := resolve(path)
 	if err != nil {
@@ -54,9 +55,9 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	}
 }
 
-// ownerMayOpen makes the lock file, or mends its mode: under a umask such as 277
-// its owner could open it only once. What goes wrong, opening it for the lock
-// says again.
+// ownerMayOpen makes the lock file, or mends its mode: under a umask such as
+// 277 its owner could open it only once. What goes wrong, opening it for the
+// lock says again.
 func ownerMayOpen(name string) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDONLY|noFollow, 0o600)
 	if err != nil {
@@ -68,7 +69,8 @@ func ownerMayOpen(name string) {
 	}
 }
 
-// stillThere reports whether the name of the lock file still leads to the file that is locked.
+// stillThere reports whether the name of the lock file still leads to the file
+// that is locked.
 func stillThere(l *flock.Flock) bool {
 	locked, err := l.Stat()
 	if err != nil {
@@ -89,7 +91,8 @@ func advise(name string, err error) error {
 	case errors.Is(err, fs.ErrPermission) && statErr == nil:
 		return fmt.Errorf("this user may not write to the lock file: run as its owner, or chown it: %w", err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("directory %s must be writable, for the lock file and for the replacement: run as its owner, or move the file: %w", filepath.Dir(name), err)
+		return fmt.Errorf("directory %s must be writable, for the lock file and for the replacement: "+
+			"run as its owner, or move the file: %w", filepath.Dir(name), err)
 	}
 	return err
 }

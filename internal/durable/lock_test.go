@@ -89,7 +89,8 @@ func TestLockIsSharedThroughLinks(t *testing.T) {
 	require.NoError(t, unlock())
 }
 
-// A tidy job removes the lock file while somebody waits for it. He gets the lock of the file that is there by then.
+// A tidy job removes the lock file while somebody waits for it. He gets the
+// lock of the file that is there by then.
 func TestLockOfARemovedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	unlock, err := durable.Lock(t.Context(), path)
@@ -126,7 +127,8 @@ func TestLockOfARemovedFile(t *testing.T) {
 	}
 }
 
-// Somebody who can write to the directory makes the lock file a link to a file of ours.
+// Somebody who can write to the directory makes the lock file a link to a file
+// of ours.
 func TestLockDoesNotFollowLinks(t *testing.T) {
 	dir := t.TempDir()
 	for _, target := range []string{"victim", "nowhere"} {

@@ -23,8 +23,10 @@ func TestIsMountPoint(t *testing.T) {
 short line
 `
 	for path, want := range map[string]bool{
-		"/run/secrets/keys.json": true, "/etc/my keys.json": true, "/app/keys.json": true, "/etc/app": true, `/odd/a\040b`: true, "/run/secrets/../secrets/keys.json": true,
-		"/etc/app/keys.json": false, "/run/secrets": false, "/run/secrets/keys.jso": false, `/etc/my\040keys.json`: false, "/home/me/keys.json": false, "rw": false,
+		"/run/secrets/keys.json": true, "/etc/my keys.json": true, "/app/keys.json": true, "/etc/app": true,
+		`/odd/a\040b`: true, "/run/secrets/../secrets/keys.json": true,
+		"/etc/app/keys.json": false, "/run/secrets": false, "/run/secrets/keys.jso": false, `/etc/my\040keys.json`: false,
+		"/home/me/keys.json": false, "rw": false,
 	} {
 		require.Equal(t, want, durable.IsMountPointIn(strings.NewReader(table), path), path)
 	}
@@ -34,7 +36,10 @@ short line
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	require.NoError(t, os.Symlink("f", link))
 	mounted := "1 1 0:1 / " + path + " rw - ext4 /dev/vda1 rw\n"
-	require.True(t, durable.IsMountPointIn(strings.NewReader(strings.Repeat("1 1 0:1 / /x "+strings.Repeat("x", 70_000)+"\n", 2)+mounted), link), "behind a link, and behind long lines")
+	require.True(t,
+		durable.IsMountPointIn(strings.NewReader(strings.Repeat("1 1 0:1 / /x "+strings.Repeat("x", 70_000)+"\n", 2)+mounted),
+			link),
+		"behind a link, and behind long lines")
 	require.False(t, durable.IsMountPoint(path))
 	require.False(t, durable.IsMountPoint(filepath.Join(dir, "none")))
 }

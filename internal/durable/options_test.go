@@ -160,7 +160,8 @@ func TestKeepPreviousWithoutOne(t *testing.T) {
 
 // Every way in which a system says that it has no hard links ends in a copy.
 func TestKeepPreviousCopies(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.EACCES, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EMLINK, syscall.EXDEV} {
+	for _, errno := range []syscall.Errno{syscall.EPERM, syscall.EACCES, syscall.ENOTSUP, syscall.EOPNOTSUPP,
+		syscall.ENOSYS, syscall.EMLINK, syscall.EXDEV} {
 		path := filepath.Join(t.TempDir(), "f")
 		put(t, path, "old", 0o644)
 		put(t, path+".bak", "older", 0o644)
@@ -190,7 +191,8 @@ func TestKeepPreviousCopyDoesNotFollowLinks(t *testing.T) {
 		}
 		return nil
 	})
-	require.ErrorContains(t, durable.WriteFileGated(path, []byte("new"), 0o600, next, durable.KeepPrevious()), "keep previous file: ")
+	require.ErrorContains(t, durable.WriteFileGated(path, []byte("new"), 0o600, next, durable.KeepPrevious()),
+		"keep previous file: ")
 	requireNames(t, dir, "f", "victim")
 	requireFile(t, filepath.Join(dir, "victim"), "secret", 0o600)
 }

@@ -25,12 +25,14 @@ const childEnv = "DURABLE_TEST_CHILD"
 // its own, with path in childEnv.
 func child(t *testing.T, path string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	// With the race detector a process sleeps a second before its end, unless told otherwise.
+	// With the race detector a process sleeps a second before its end, unless told
+	// otherwise.
 	cmd.Env = append(os.Environ(), childEnv+"="+path, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	return cmd
 }
 
-// requirePassed runs a child. If that finds that the test is not possible here, t is skipped.
+// requirePassed runs a child. If that finds that the test is not possible here,
+// t is skipped.
 func requirePassed(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
@@ -67,7 +69,8 @@ func atWork() {
 	}
 }
 
-// A process that writes all the time is killed at some instant, again and again.
+// A process that writes all the time is killed at some instant, again and
+// again.
 func TestWriteFileSurvivesKill(t *testing.T) {
 	if path := os.Getenv(childEnv); path != "" {
 		writeForEver(path)
@@ -85,7 +88,8 @@ func TestWriteFileSurvivesKill(t *testing.T) {
 		require.NoError(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 		now, kept := readPattern(t, path), readPattern(t, path+".bak")
-		// As long as the two names may be one file, which a crash before the rename leaves.
+		// As long as the two names may be one file, which a crash before the rename
+		// leaves.
 		require.Contains(t, []byte{now, now - 1}, kept)
 	}
 	require.NoError(t, durable.Sweep(path))
@@ -127,7 +131,8 @@ func readPattern(t *testing.T, path string) byte {
 	return got[0]
 }
 
-// Two processes count in one file. Both wait for the lock when they start, so that they meet.
+// Two processes count in one file. Both wait for the lock when they start, so
+// that they meet.
 func TestTwoProcessesLoseNothing(t *testing.T) {
 	const each = 50
 	if path := os.Getenv(childEnv); path != "" {
@@ -169,7 +174,8 @@ func increment(t *testing.T, path string) {
 	require.NoError(t, unlock())
 }
 
-// A reader that takes no lock finds both files at every instant, and each of them whole.
+// A reader that takes no lock finds both files at every instant, and each of
+// them whole.
 func TestReadersAlwaysFindBoth(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	put(t, path, string(pattern(0)), 0o600)

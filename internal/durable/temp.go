@@ -12,8 +12,8 @@ import (
 )
 
 // Sweep removes the temporary files that writers of path left when they
-// crashed. They may hold old keys. The caller holds [Lock]: a writer that is at work would
-// lose its file.
+// crashed. They may hold old keys. The caller holds [Lock]: a writer that is at
+// work would lose its file.
 func Sweep(path string) error {
 	target, err := resolve(path)
 	if err != nil {
@@ -41,14 +41,15 @@ const tempSuffix = ".tmp"
 func tempPrefix(target string) string { return "." + filepath.Base(target) + "." }
 
 // tempName returns a name that is as good as free, of the kind that Sweep
-// finds. It is for calls that fail if it is taken, so nobody gains from guessing it.
+// finds. It is for calls that fail if it is taken, so nobody gains from
+// guessing it.
 func tempName(target string) string {
 	name := tempPrefix(target) + strconv.FormatUint(rand.Uint64(), 10) + tempSuffix
 	return filepath.Join(filepath.Dir(target), name)
 }
 
-// isTemp reports whether name is one that writeTemp or tempName makes for target:
-// the random part is digits, so that no user's file is taken for one.
+// isTemp reports whether name is one that writeTemp or tempName makes for
+// target: the random part is digits, so that no user's file is taken for one.
 func isTemp(name, target string) bool {
 	random, ok := strings.CutPrefix(name, tempPrefix(target))
 	if !ok {

@@ -2,8 +2,9 @@
 // of the package, once, and then a sentence.
 //
 // Use [Errorf] in a constructor for a mistake in a field of its Config, and
-// [Error.In] where that Config was filled from a document whose fields have other
-// names. Use [Inner] for the error of another package at the end of a sentence.
+// [Error.In] where that Config was filled from a document whose fields have
+// other names. Use [Inner] for the error of another package at the end of a
+// sentence.
 package fault
 
 import (
@@ -60,7 +61,10 @@ func Inner(err error) error {
 }
 
 func packages() []string {
-	return []string{"config", "durable", "jose", "keys", "middleware", "opaque", "revocation", "rotation", "session", "token"}
+	return []string{
+		"config", "durable", "jose", "keys", "middleware",
+		"opaque", "revocation", "rotation", "session", "token",
+	}
 }
 
 // An inner is an error with a shorter text.

@@ -13,7 +13,9 @@ import (
 )
 
 func TestError(t *testing.T) {
-	err := fmt.Errorf("more: %w", fault.Errorf("session: Policy.IdleTimeout", "%v is longer than %s: %w", time.Hour, fault.Name("Policy.Lifetime"), io.EOF))
+	err := fmt.Errorf("more: %w",
+		fault.Errorf("session: Policy.IdleTimeout", "%v is longer than %s: %w", time.Hour, fault.Name("Policy.Lifetime"),
+			io.EOF))
 	require.EqualError(t, err, "more: session: Policy.IdleTimeout 1h0m0s is longer than Policy.Lifetime: EOF")
 	require.ErrorIs(t, err, io.EOF)
 
@@ -35,7 +37,8 @@ func TestError(t *testing.T) {
 
 func TestInner(t *testing.T) {
 	ours := fmt.Errorf("keys: no key file: %w", io.EOF)
-	require.EqualError(t, fmt.Errorf("config: the field is wrong: %w", fault.Inner(ours)), "config: the field is wrong: no key file: EOF")
+	require.EqualError(t, fmt.Errorf("config: the field is wrong: %w", fault.Inner(ours)),
+		"config: the field is wrong: no key file: EOF")
 	require.ErrorIs(t, fault.Inner(ours), ours)
 	require.ErrorIs(t, fault.Inner(ours), io.EOF)
 	require.Equal(t, io.EOF, fault.Inner(io.EOF))

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// MaxSecond is the last second of the year 9999, in seconds since 1970. RFC 3339
-// can't write a later one.
+// MaxSecond is the last second of the year 9999, in seconds since 1970. RFC
+// 3339 can't write a later one.
 const MaxSecond = 253402300799
 
 // Earliest returns the earliest of several instants.

@@ -1,10 +1,11 @@
 // Package secret reads the passphrase or the key that a key file is encrypted
 // under, from the file or the environment variable that holds it.
 //
-// Use [ReadFile] and [Env], which have the same rules for the application and
-// for keygen. People write the secret itself where its name belongs, and errors
-// go into logs: no error repeats what was written there unless it names a file
-// that exists, or looks like a name. [Path] and [Variable] are that rule.
+// Use [ReadFile] and [Env]: the application and keygen then have the same
+// rules. People write the secret itself where the name of its file or variable
+// belongs, and errors go into logs. So no error repeats the name, unless it
+// names a file that exists or can only be a name. [Path] and [Variable] are
+// that rule.
 package secret
 
 import (
@@ -22,12 +23,13 @@ import (
 // KeySize is the size of a key that a key file is encrypted under, in bytes.
 const KeySize = 32
 
-// maxSize is the size of the largest secret that is read, in bytes.
+// maxSize is the size of the largest secret that is read, in bytes: far more
+// than any passphrase, and little enough to read whatever file somebody names.
 const maxSize = 4096
 
 // ReadFile reads the file with a secret. It refuses a file that everybody can
-// use. Its group may read it: Kubernetes and systemd hand secrets in this way to
-// a process that is not root.
+// read or write. The group may read it: Kubernetes and systemd pass secrets in
+// this way to a process that is not root.
 func ReadFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -40,19 +42,20 @@ func ReadFile(path string) ([]byte, error) {
 	return Read(f)
 }
 
-// checkMode leaves out what is no regular file, such as a pipe of the shell.
+// checkMode checks only regular files: a pipe of the shell has no useful mode.
 func checkMode(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" || info.Mode().Perm()&^0o740 == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: others can use %s (mode %04o); run: chmod 600 %s", ErrUnsafe, f.Name(), info.Mode().Perm(), f.Name())
+	return fmt.Errorf("%w: others can use %s (mode %04o); run: chmod 600 %s",
+		ErrUnsafe, f.Name(), info.Mode().Perm(), f.Name())
 }
 
 // ErrUnsafe means that others than the owner and the group can use the file.
 var ErrUnsafe = errors.New("the file with the secret is not safe")
 
-// Read reads a secret that has no name: from standard input, or a descriptor.
+// Read reads a secret without a name: from standard input or a descriptor.
 func Read(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxSize+1))
 	switch {
@@ -66,7 +69,7 @@ func Read(r io.Reader) ([]byte, error) {
 	return text, nil
 }
 
-// Env returns what an environment variable holds.
+// Env returns the secret in an environment variable.
 func Env(name string) ([]byte, error) {
 	if text := os.Getenv(name); text != "" {
 		return []byte(text), nil
@@ -74,21 +77,23 @@ func Env(name string) ([]byte, error) {
 	if shown := Variable(name); shown != "" {
 		return nil, fmt.Errorf("the environment variable %s is not set", shown)
 	}
-	return nil, errors.New("the environment variable that it names is not set; the name is not repeated here, since it may be the secret itself")
+	return nil, errors.New("the environment variable that it names is not set; " +
+		"the name is not repeated here, since it may be the secret itself")
 }
 
-// Unnamed returns err, which a use of the file at path returned, without the
-// path unless that can be shown.
+// Unnamed returns err, the error of a call with the file at path. It removes
+// the path from the text if the path may be the secret itself.
 func Unnamed(path string, err error) error {
 	var at *fs.PathError
 	if !errors.As(err, &at) || Path(path) != "" {
 		return err
 	}
-	return fmt.Errorf("%s the file that it names, which is not repeated here, since it may be the secret itself: %w", at.Op, at.Err)
+	return fmt.Errorf("%s the file that it names, which is not repeated here, "+
+		"since it may be the secret itself: %w", at.Op, at.Err)
 }
 
-// Key returns the 32 bytes that text stands for: raw, or as hexadecimal or
-// base64 text with white space around it. ok is false if it stands for none.
+// Key returns the key of 32 bytes in text: raw, or as hexadecimal or base64
+// text with white space around it. ok is false if text is not such a key.
 func Key(text []byte) (key []byte, ok bool) {
 	if len(text) == KeySize {
 		return text, true
@@ -96,7 +101,7 @@ func Key(text []byte) (key []byte, ok bool) {
 	return decoded(text)
 }
 
-// decoded returns the key that text has as hexadecimal or base64 text.
+// decoded returns the key in hexadecimal or base64 text.
 func decoded(text []byte) (key []byte, ok bool) {
 	trimmed := string(bytes.TrimSpace(text))
 	for _, decode := range [...]func(string) ([]byte, error){

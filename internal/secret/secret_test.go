@@ -16,15 +16,18 @@ import (
 )
 
 func raw() []byte {
-	return []byte{7, 200, 31, 99, 4, 5, 250, 17, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 254}
+	return []byte{7, 200, 31, 99, 4, 5, 250, 17, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+		27, 28, 29, 30, 254}
 }
 
 func TestKey(t *testing.T) {
 	raw := string(raw())
 	std, url := base64.StdEncoding.EncodeToString([]byte(raw)), base64.RawURLEncoding.EncodeToString([]byte(raw))
 	for text, want := range map[string]bool{
-		raw: true, std: true, std + "\n": true, " " + strings.TrimRight(std, "="): true, url: true, url + "=": true, hex.EncodeToString([]byte(raw)): true, strings.ToUpper(hex.EncodeToString([]byte(raw))): true,
-		raw[:31]: false, raw + "\n": false, url[:42]: false, std + "==": false, std[:42] + "d=": false, "0x" + hex.EncodeToString([]byte(raw)): false, "hunter2": false, "": false,
+		raw: true, std: true, std + "\n": true, " " + strings.TrimRight(std, "="): true, url: true, url + "=": true,
+		hex.EncodeToString([]byte(raw)): true, strings.ToUpper(hex.EncodeToString([]byte(raw))): true,
+		raw[:31]: false, raw + "\n": false, url[:42]: false, std + "==": false, std[:42] + "d=": false,
+		"0x" + hex.EncodeToString([]byte(raw)): false, "hunter2": false, "": false,
 	} {
 		key, ok := secret.Key([]byte(text))
 		require.Equal(t, want, ok, "%q", text)
@@ -38,8 +41,11 @@ func TestKey(t *testing.T) {
 func TestNames(t *testing.T) {
 	std := base64.StdEncoding.EncodeToString(raw())
 	for text, want := range map[string]bool{
-		"/run/secrets/kek": true, "./kek": true, "../prod/passphrase.txt": true, "/etc/cloakroom/production/k.js": true, "/etc/cloakroom/production/kek.js": true,
-		"/" + std[1:]: false, std: false, "kek": false, "hunter2": false, "/run/q8HxV2mGt5Lw": false, "/correct horse\nbattery": false, "/\x1b[2J": false, "/pass(word)": false, "": false, "/" + strings.Repeat("x", 40) + "=": false,
+		"/run/secrets/kek": true, "./kek": true, "../prod/passphrase.txt": true, "/etc/cloakroom/production/k.js": true,
+		"/etc/cloakroom/production/kek.js": true,
+		"/" + std[1:]:                      false, std: false, "kek": false, "hunter2": false, "/run/q8HxV2mGt5Lw": false,
+		"/correct horse\nbattery": false, "/\x1b[2J": false, "/pass(word)": false, "": false,
+		"/" + strings.Repeat("x", 40) + "=": false,
 	} {
 		require.Equal(t, want, secret.Path(text) == text && text != "", "%q", text)
 	}
@@ -48,7 +54,8 @@ func TestNames(t *testing.T) {
 	require.Equal(t, path, secret.Path(path), "it is there")
 	for text, want := range map[string]bool{
 		"CLOAKROOM_KEK": true, "SESSION_KEY_2": true, "A_B": true,
-		"KEK": false, "kek": false, "hunter2": false, "Session_Key": false, strings.ToUpper(hex.EncodeToString(raw())): false, std: false, "CORRECTHORSEBATTERY": false, "A_": false, "": false,
+		"KEK": false, "kek": false, "hunter2": false, "Session_Key": false, strings.ToUpper(hex.EncodeToString(raw())): false,
+		std: false, "CORRECTHORSEBATTERY": false, "A_": false, "": false,
 	} {
 		require.Equal(t, want, secret.Variable(text) == text && text != "", "%q", text)
 	}
@@ -56,7 +63,8 @@ func TestNames(t *testing.T) {
 
 func TestIsContent(t *testing.T) {
 	for text, want := range map[string]bool{
-		`{"keys":[]}`: true, " \n{": true, "-----BEGIN PRIVATE KEY-----\nMC4": true, "eyJhbGciOiJkaXIifQ.a.b.c.d": true, "a\nb": true,
+		`{"keys":[]}`: true, " \n{": true, "-----BEGIN PRIVATE KEY-----\nMC4": true, "eyJhbGciOiJkaXIifQ.a.b.c.d": true,
+		"a\nb":      true,
 		"keys.json": false, "/etc/app/keys.json": false, "": false, "C:\\keys.json": false,
 	} {
 		require.Equal(t, want, secret.IsContent(text), "%q", text)
@@ -101,12 +109,14 @@ func TestReadFile(t *testing.T) {
 		require.ErrorContains(t, err, "run: chmod 600 "+path)
 		require.NoError(t, os.Remove(path))
 	}
-	for content, want := range map[string]string{"": "it is empty", "\r\n": "it is empty", strings.Repeat("x", 4097): "over 4096 bytes"} {
+	for content, want := range map[string]string{"": "it is empty", "\r\n": "it is empty",
+		strings.Repeat("x", 4097): "over 4096 bytes"} {
 		write(content, 0o600)
 		_, err := secret.ReadFile(path)
 		require.ErrorContains(t, err, want)
 	}
-	for _, name := range []string{"hunter2hunter2", "hunter2\x00", strings.Repeat("hunter2", 100), "/" + base64.StdEncoding.EncodeToString(raw())[1:]} {
+	for _, name := range []string{"hunter2hunter2", "hunter2\x00", strings.Repeat("hunter2", 100),
+		"/" + base64.StdEncoding.EncodeToString(raw())[1:]} {
 		_, err := secret.ReadFile(name)
 		require.ErrorContains(t, err, "open the file that it names, which is not repeated here")
 		require.NotContains(t, err.Error(), "hunter2")

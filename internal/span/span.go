@@ -3,7 +3,8 @@
 // "1d12h".
 //
 // Use [Parse] and [Format]; what the one has read, the other writes so that it
-// is read again. A number without a unit is refused, and so is what is negative.
+// is read again. A number without a unit is refused, and so is what is
+// negative.
 package span
 
 import (

@@ -40,7 +40,8 @@ func TestFormatAndParse(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
-	for _, in := range []string{"", "5", "1.5", "d", "1.5d", "-1d", "-3h", "1d-3h", "1h1d", "1w", "106752d", "106751d24h", "1e3", " 1h", "0x10", "NaN", "Inf"} {
+	for _, in := range []string{"", "5", "1.5", "d", "1.5d", "-1d", "-3h", "1d-3h", "1h1d", "1w", "106752d", "106751d24h",
+		"1e3", " 1h", "0x10", "NaN", "Inf"} {
 		t.Run(in, func(t *testing.T) {
 			_, err := span.Parse(in)
 			require.Error(t, err)

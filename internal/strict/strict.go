@@ -1,5 +1,6 @@
-// Package strict reads binary and text forms in which each value has exactly one
-// spelling. If a value had several, a deny list of its text would miss the others.
+// Package strict reads binary and text forms in which each value has exactly
+// one spelling. If a value had several, a deny list of its text would miss the
+// others.
 //
 // Use [Uvarint] and [String] for records in the store, and [IsBase64URL] before
 // a base64 decoder, which would skip line breaks.
@@ -25,8 +26,8 @@ func Uvarint(s string) (n uint64, rest string, ok bool) {
 	return 0, "", false
 }
 
-// String cuts a length, as an unsigned varint, and that many bytes off the front
-// of s.
+// String cuts a length, as an unsigned varint, and that many bytes off the
+// front of s.
 func String(s string) (field, rest string, ok bool) {
 	n, rest, ok := Uvarint(s)
 	if !ok || n > uint64(len(rest)) {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// HasHost reports whether u names a host and, if it names a port, one that exists.
+// HasHost reports whether u names a host and, if it names a port, one that
+// exists.
 func HasHost(u *url.URL) bool {
 	if u.Hostname() == "" {
 		return false
@@ -44,8 +45,8 @@ func port(u *url.URL) string {
 	return u.Port()
 }
 
-// Shown returns text, which stands where a URL belongs, without the user and the
-// password that it may hold, whether or not it is a good URL.
+// Shown returns text, which stands where a URL belongs, without the user and
+// the password that it may hold, whether or not it is a good URL.
 func Shown(text string) string {
 	at := strings.LastIndex(text, "@")
 	if at < 0 {

@@ -20,7 +20,8 @@ func TestHasHost(t *testing.T) {
 	for in, want := range map[string]bool{
 		"https://a.example": true, "https://a.example:443/x": true, "https://[::1]:65535": true, "https://a.example:": true,
 		"https:///x": false, "/x": false, "https://:443": false, "https:a.example": false,
-		"https://a.example:0": false, "https://a.example:65536": false, "https://a.example:99999": false, "https://a.example:18446744073709551617": false,
+		"https://a.example:0": false, "https://a.example:65536": false, "https://a.example:99999": false,
+		"https://a.example:18446744073709551617": false,
 	} {
 		require.Equal(t, want, weburl.HasHost(parse(t, in)), in)
 	}
@@ -62,8 +63,11 @@ func TestSameHost(t *testing.T) {
 func TestShown(t *testing.T) {
 	for in, want := range map[string]string{
 		"https://a.example:1/x?y": "https://a.example:1/x?y", "": "", "a": "a",
-		"https://u:hunter2@a.example": "https://xxxxx@a.example", "https://u:hunter2@hunter2@a.example": "https://xxxxx@a.example",
-		"https://hunter2//hunter2@a": "https://xxxxx@a", "u:hunter2@a": "xxxxx@a", "https://u:%hunter2@": "https://xxxxx@", "@": "xxxxx@",
+		"https://u:hunter2@a.example":         "https://xxxxx@a.example",
+		"https://u:hunter2@hunter2@a.example": "https://xxxxx@a.example",
+		"https://hunter2//hunter2@a":          "https://xxxxx@a", "u:hunter2@a": "xxxxx@a",
+		"https://u:%hunter2@": "https://xxxxx@",
+		"@":                   "xxxxx@",
 	} {
 		require.Equal(t, want, weburl.Shown(in), in)
 	}
