@@ -248,7 +248,8 @@ func typeExports(decl *ast.GenDecl, spec *ast.TypeSpec) []export {
 	return append([]export{e}, members...)
 }
 
-// fieldExports returns the exported fields or methods of a type, and what it embeds.
+// fieldExports returns the exported fields or methods of a type, and what it
+// embeds.
 func fieldExports(typeName, head string, fields *ast.FieldList) []export {
 	var all []export
 	add := func(f *ast.Field, name, line string) {
@@ -434,7 +435,8 @@ func Read(d yaml.Decoder) {}
 		"Store", "Map", "Key.Get", "Config.Run", "Read",
 	}, undocumented)
 	require.Equal(t, []string{"jwk.Set", "jwt.Token", "yaml.Decoder"}, foreign)
-	require.Equal(t, []string{"A", "ErrX", "Kind", "Alias", "Key", "Config", "Store", "New", "Map", "Read"}, exportedNames(files))
+	require.Equal(t, []string{"A", "ErrX", "Kind", "Alias", "Key", "Config", "Store", "New", "Map", "Read"},
+		exportedNames(files))
 }
 
 func parse(t *testing.T, source string) (*token.FileSet, *ast.File) {

@@ -28,11 +28,14 @@ import (
 	"github.com/cloakroom-go/cloakroom/token"
 )
 
+const ours = "config|jose|keys|middleware|opaque|revocation|rotation|session|token"
+
 var (
-	ownPrefix   = regexp.MustCompile(`^(config|jose|keys|middleware|opaque|revocation|rotation|session|sessiontest|token): `)
-	innerPrefix = regexp.MustCompile(`: (config|durable|jose|keys|middleware|opaque|revocation|rotation|session|token): `)
+	ownPrefix   = regexp.MustCompile(`^(sessiontest|` + ours + `): `)
+	innerPrefix = regexp.MustCompile(`: (durable|` + ours + `): `)
 	sentence    = regexp.MustCompile(`^(A|An|The|This|That|There|It|No|Can't|Could|Failed|Invalid|Unknown|Error) `)
-	label       = regexp.MustCompile(`\b(unknown_key|not_found|idle_timeout|lifetime_over|too_large|bad_value|too_late|no_middleware|cross_origin)$|session (malformed|forged|ambiguous|ended|conflict|unavailable)$`)
+	label       = regexp.MustCompile(`\b(unknown_key|not_found|idle_timeout|lifetime_over|too_large|bad_value|too_late|` +
+		`no_middleware|cross_origin)$|session (malformed|forged|ambiguous|ended|conflict|unavailable)$`)
 )
 
 // checkText holds an error's text to the rules: each mistake on a line of its
@@ -57,18 +60,22 @@ func TestTextsOfConstructors(t *testing.T) {
 	_, storedErr := opaque.NewCarrier(opaque.CarrierConfig{MaxBytes: -1})
 	_, memoryErr := opaque.NewMemoryStore(opaque.MemoryConfig{MaxSessions: -1, MaxBytes: -1})
 	_, middlewareErr := middleware.New(middleware.Config{
-		Timeout: -1, Accept: []middleware.Carrier{nil}, Policy: session.Policy{IdleTimeout: -1, Lifetime: -1, RememberedLifetime: time.Minute, TouchEvery: -1},
-		Cookie: middleware.Cookie{Name: "a b", Path: "x", Domain: "com", SameSite: 9, Partitioned: true, InsecureAllowHTTP: true},
+		Timeout: -1, Accept: []middleware.Carrier{nil}, Policy: session.Policy{IdleTimeout: -1, Lifetime: -1,
+			RememberedLifetime: time.Minute, TouchEvery: -1},
+		Cookie: middleware.Cookie{Name: "a b", Path: "x", Domain: "com", SameSite: 9, Partitioned: true,
+			InsecureAllowHTTP: true},
 	})
 	_, listErr := revocation.Open(revocation.Config{Skew: -1})
 	_, journalErr := revocation.Open(revocation.Config{Path: t.TempDir(), Lifetime: time.Hour})
 	_, remoteErr := keys.NewRemote(keys.RemoteConfig{Timeout: time.Hour, MaxAge: 1})
 	_, ringErr := keys.OpenRing(keys.File{Path: filepath.Join(t.TempDir(), "none")})
-	_, buildErr := config.Config{Mode: "x", Issuer: "\xff", Cookie: config.CookieConfig{Path: "x"}, Timeout: -1}.Build(config.Options{})
+	_, buildErr := config.Config{Mode: "x", Issuer: "\xff", Cookie: config.CookieConfig{Path: "x"},
+		Timeout: -1}.Build(config.Options{})
 	_, parseErr := config.Parse([]byte("mod: x\nsession: {idle_timeout: 0}\ncross_origin: {trusted: [x]}"))
 	_, loadErr := config.Load("none.yaml")
 	for _, err := range []error{
-		carrierErr, issuerErr, transportErr, verifierErr, storedErr, memoryErr, middlewareErr, listErr, journalErr, remoteErr, ringErr, buildErr, parseErr, loadErr,
+		carrierErr, issuerErr, transportErr, verifierErr, storedErr, memoryErr, middlewareErr, listErr, journalErr, remoteErr,
+		ringErr, buildErr, parseErr, loadErr,
 	} {
 		checkText(t, err)
 	}
@@ -81,7 +88,8 @@ func TestTextsAboutKeyFiles(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		_, err := keys.OpenRing(keys.File{Path: path})
 		checkText(t, err)
-		_, err = config.Config{Keys: config.KeysConfig{File: path}}.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
+		c := config.Config{Keys: config.KeysConfig{File: path}}
+		_, err = c.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
 		checkText(t, err)
 	}
 }
@@ -115,16 +123,18 @@ func TestTextsOfEvents(t *testing.T) {
 			}
 		}
 	})
+	site := kit.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	cookie := kit.Cookie(sessiontest.Session{Subject: "alice"})
 	parts := strings.Split(cookie.Value, ".")
-	for _, value := range []string{"x", "a.b.c", cookie.Value + "x", parts[0] + "." + parts[1] + "." + parts[2] + ".AAAA." + parts[4], "cr1_" + rand.Text()} {
+	for _, value := range []string{"x", "a.b.c", cookie.Value + "x",
+		parts[0] + "." + parts[1] + "." + parts[2] + ".AAAA." + parts[4], "cr1_" + rand.Text()} {
 		r := httptest.NewRequest("GET", "https://app.example/", nil)
 		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: value})
-		kit.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), r)
+		site.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	r := httptest.NewRequest("POST", "https://app.example/", nil)
 	r.Header.Set("Origin", "https://evil.example")
-	kit.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), r)
+	site.ServeHTTP(httptest.NewRecorder(), r)
 	require.GreaterOrEqual(t, len(told), 6)
 	for _, err := range told {
 		checkText(t, err)
@@ -138,7 +148,8 @@ func TestTextsOfStores(t *testing.T) {
 	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: store})
 	require.NoError(t, err)
 	now := time.Now()
-	rec := &session.Record{ID: "x", Version: 1, Generation: 1, CreatedAt: now, SeenAt: now, IdleDeadline: now.Add(time.Hour), Deadline: now.Add(time.Hour)}
+	rec := &session.Record{ID: "x", Version: 1, Generation: 1, CreatedAt: now, SeenAt: now,
+		IdleDeadline: now.Add(time.Hour), Deadline: now.Add(time.Hour)}
 	_, err = carrier.Issue(t.Context(), rec, "")
 	require.NoError(t, err)
 	_, err = carrier.Issue(t.Context(), rec, "")
@@ -178,7 +189,8 @@ func TestTextsOfServices(t *testing.T) {
 	require.NoError(t, err)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "shop", Audience: "orders"})
 	require.NoError(t, err)
-	for _, authorization := range []string{"", "Basic x", "Bearer x", "Bearer " + bearer, "Bearer " + bearer[:len(bearer)-4] + "AAAA"} {
+	for _, authorization := range []string{"", "Basic x", "Bearer x", "Bearer " + bearer,
+		"Bearer " + bearer[:len(bearer)-4] + "AAAA"} {
 		r := httptest.NewRequest("GET", "/", nil)
 		if authorization != "" {
 			r.Header.Set("Authorization", authorization)

@@ -29,7 +29,8 @@ type goMod struct {
 	replaces []string
 }
 
-// goMods returns the go.mod of every module in the repository, the root's first.
+// goMods returns the go.mod of every module in the repository, the root's
+// first.
 func goMods(t *testing.T) []goMod {
 	t.Helper()
 	mods := []goMod{parseGoMod(t, "go.mod")}

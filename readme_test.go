@@ -16,7 +16,8 @@ import (
 func TestReadmeIsShort(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	require.LessOrEqual(t, strings.Count(string(text), "\n"), 150, "what is longer goes into docs/ or the packages' documentation")
+	require.LessOrEqual(t, strings.Count(string(text), "\n"), 150,
+		"what is longer goes into docs/ or the packages' documentation")
 }
 
 // documents returns what people read, by its path. The programs of

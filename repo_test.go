@@ -22,7 +22,8 @@ import (
 
 const modulePath = "github.com/cloakroom-go/cloakroom"
 
-// A sourcePackage is a folder with Go files, of this module or of one nested in it.
+// A sourcePackage is a folder with Go files, of this module or of one nested in
+// it.
 type sourcePackage struct {
 	dir   string // "opaque/storetest"; "." for the root
 	name  string
@@ -46,7 +47,8 @@ func (p *sourcePackage) isTooling() bool {
 // isAPI reports whether p is there for others to import.
 func (p *sourcePackage) isAPI() bool { return !p.isMain() && !p.isInternal() && !p.isTooling() }
 
-// packages returns every package that has more than tests, and fails if there is none.
+// packages returns every package that has more than tests, and fails if there
+// is none.
 func packages(t *testing.T) []*sourcePackage {
 	t.Helper()
 	byDir := map[string]*sourcePackage{}
@@ -217,7 +219,8 @@ func TestForbiddenImports(t *testing.T) {
 					require.True(t, isOurs(imported), "%s imports %s", at, imported)
 				}
 				if p.dir != "interop" {
-					require.False(t, strings.HasPrefix(imported, "github.com/lestrrat-go/jwx/v2"), "%s: jwx v2 gets no fixes any more; use v3", at)
+					require.False(t, strings.HasPrefix(imported, "github.com/lestrrat-go/jwx/v2"),
+						"%s: jwx v2 gets no fixes any more; use v3", at)
 				}
 			}
 		}

@@ -135,8 +135,8 @@ func (c *Carrier) Reopen(
 	return c.Open(ctx, credential)
 }
 
-// Issue implements middleware.Carrier. It tells the store which item the new one
-// is going to replace.
+// Issue implements middleware.Carrier. It tells the store which item the new
+// one is going to replace.
 func (c *Carrier) Issue(ctx context.Context, rec *session.Record, replaces string) (string, error) {
 	credential := newCredential()
 	key := storeKey(credential)

@@ -1,0 +1,58 @@
+package cloakroom_test
+
+import (
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+// shortLines lists the packages that keep to the limits of TestShortLines.
+var shortLines = []string{
+	".", "config", "opaque", "opaque/storetest", "revocation", "sessiontest",
+	"internal/durable", "internal/fault", "internal/instant", "internal/reqcopy",
+	"internal/secret", "internal/span", "internal/strict", "internal/weburl",
+}
+
+// Code has at most 120 characters on a line, and comments have 80. A URL can't
+// be broken, and a row of a table of tests stays on one line.
+func TestShortLines(t *testing.T) {
+	read := 0
+	for _, file := range repoFiles(t) {
+		if path.Ext(file) != ".go" || !slices.Contains(shortLines, path.Dir(file)) {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		read++
+		for i, line := range strings.Split(string(data), "\n") {
+			if n := utf8.RuneCountInString(line); n > longestLine(file, line) {
+				t.Errorf("%s:%d: %d characters; break the line", file, i+1, n)
+			}
+		}
+	}
+	require.Positive(t, read)
+}
+
+var (
+	unbroken = regexp.MustCompile(`https?://\S+$|^//go:|^\s*//\t`) // also what is set as code
+	tableRow = regexp.MustCompile("^\\s*(\\{.*\\}|`[^`]*`),$")
+)
+
+func longestLine(file, line string) int {
+	isComment := strings.HasPrefix(strings.TrimSpace(line), "//")
+	switch {
+	case isComment && unbroken.MatchString(line):
+		return 1000
+	case isComment:
+		return 80
+	case strings.HasSuffix(file, "_test.go") && tableRow.MatchString(line):
+		return 1000
+	}
+	return 120
+}
