@@ -8,19 +8,17 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/keys"
-	"github.com/cloakroom-go/cloakroom/middleware"
-	"github.com/cloakroom-go/cloakroom/session"
-	"github.com/cloakroom-go/cloakroom/token"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // allocated is how many bytes f allocates, the least of three runs.
@@ -34,26 +32,6 @@ func allocated(f func()) uint64 {
 		least = min(least, after.TotalAlloc-before.TotalAlloc)
 	}
 	return least
-}
-
-// What is refused must be cheap to refuse.
-func TestAttackCost(t *testing.T) {
-	for _, s := range newSettings(t, keys.ES256, keys.Direct, "") {
-		dots := strings.Repeat(".", 1<<20)
-		assert.LessOrEqual(t, testing.AllocsPerRun(10, func() { _ = s.open(dots) }), 20.0, "A14 %s", s.name)
-		assert.LessOrEqual(t, allocated(func() { _ = s.open(dots) }), uint64(4<<10), "A14 %s", s.name)
-		for _, zeros := range []int{1 << 20, 9 << 20} {
-			bomb := s.direct(s.outer.last("zip", `"DEF"`).String(), deflate(s.forge, strings.Repeat("\x00", zeros)))
-			assert.LessOrEqual(t, allocated(func() { _ = s.open(bomb) }), uint64(64<<10), "A18 %s", s.name)
-		}
-		for _, credential := range append(billionHashes(s.forge), s.withHeader(s.header.with("kid", quoted(strings.Repeat("A", 1<<20))).String())) {
-			start := time.Now()
-			err := s.open(credential)
-			// Deriving a key from 2,000,000,000 rounds takes minutes; this bound is generous.
-			assert.Less(t, time.Since(start), time.Second, "A6, A17 %s", s.name)
-			assert.Contains(t, []session.Reason{session.Malformed, session.Forged, session.UnknownKey}, session.ReasonOf(err), "A6, A17 %s: %v", s.name, err)
-		}
-	}
 }
 
 // Refusing a Cookie header of 1 MB takes at most 64 KB, whatever is in it.
@@ -298,7 +276,7 @@ func TestAttackStoreKeys(t *testing.T) {
 	for _, mode := range modes {
 		m := w.middleware(t, mode)
 		for _, credential := range bad {
-			assert.False(t, stored.Recognizes(credential), "%q", clip(credential))
+			assert.False(t, stored.Recognizes(credential), "%.300q", credential)
 			_, _, err := stored.Open(t.Context(), credential)
 			assert.ErrorIs(t, err, session.Malformed)
 			if strings.TrimSpace(credential) != good {
@@ -308,46 +286,6 @@ func TestAttackStoreKeys(t *testing.T) {
 	}
 	assert.Zero(t, store.reads.Load())
 	assert.Zero(t, store.writes.Load())
-}
-
-// A key file that others can read is refused, and who has public keys alone can't sign.
-func TestAttackKeyDowngrade(t *testing.T) {
-	m := newMaterial(t, time.Now(), keys.ES256, keys.Direct)
-	for _, mode := range []os.FileMode{0o644, 0o640, 0o604, 0o666, 0o660, 0o620, 0o602} {
-		require.NoError(t, os.Chmod(m.both, mode))
-		_, err := keys.OpenRing(keys.File{Path: m.both})
-		assert.ErrorIs(t, err, keys.ErrUnsafeFile, "%o", mode)
-	}
-	require.NoError(t, os.Chmod(m.both, 0o600))
-	set, err := keys.File{Path: m.both}.Read()
-	require.NoError(t, err)
-	text, err := set.PublicSet(time.Now())
-	require.NoError(t, err)
-	for _, private := range []string{`"d"`, `"k"`, m.encKID, "oct"} {
-		assert.NotContains(t, string(text), private)
-	}
-	public, err := keys.ParsePublicSet(text)
-	require.NoError(t, err)
-	ring, err := keys.NewRing(public...)
-	require.NoError(t, err)
-	for _, key := range ring.Keys() {
-		assert.False(t, key.HasPrivate())
-		_, err := key.Sign("x")
-		assert.Error(t, err)
-		_, err = key.Seal([]byte("x"), "JWT")
-		assert.Error(t, err)
-	}
-	_, err = ring.Signer(time.Now())
-	assert.ErrorIs(t, err, keys.ErrNoActiveKey)
-	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: attackIssuer})
-	if err == nil {
-		_, sealed := visit(newWorld(t).middleware(t, "opaque"), "", func(s *session.Session) {
-			assert.NoError(t, s.Login("alice"))
-			_, err = issuer.Issue(s, attackService)
-			assert.ErrorIs(t, err, session.Unavailable)
-		})
-		assert.NotEmpty(t, sealed)
-	}
 }
 
 // A client can't tell why its credential is of no use.
@@ -372,35 +310,6 @@ func TestAttackErrorOracle(t *testing.T) {
 			}
 		}
 	})
-	settings := newSettings(t, keys.ES256, keys.Direct, "")
-	credentials := make(map[*setting][]string)
-	for _, s := range settings {
-		for _, claims := range []object{s.claims, s.claims.with("sid", `"of eve"`).with("sub", `"eve"`), s.claims.with("sid", `"renewed"`)} {
-			credentials[s] = append(credentials[s], s.withClaims(claims.String()))
-		}
-		for _, c := range credentials[s] {
-			require.NoError(t, s.open(c))
-		}
-		credentials[s] = append(credentials[s], slicesOf(outOfTime, psychic, relayed)(s.forge)...)
-	}
-	list := settings[0].world.list
-	require.NoError(t, list.EndSession(t.Context(), &session.Record{ID: attackID}))
-	require.NoError(t, list.EndSubject(t.Context(), "eve"))
-	_, err := list.EndBelow(t.Context(), &session.Record{ID: "renewed", Generation: 1})
-	require.NoError(t, err)
-	for _, s := range settings {
-		s.must0(t, credentials[s])
-	}
-}
-
-// slicesOf is several attacks as one.
-func slicesOf(attacks ...func(*forge) []string) func(*forge) []string {
-	return func(f *forge) (all []string) {
-		for _, attack := range attacks {
-			all = append(all, attack(f)...)
-		}
-		return all
-	}
 }
 
 // Requests from other sites change nothing, though the browser adds the cookie.

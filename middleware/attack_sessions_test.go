@@ -2,10 +2,8 @@ package middleware_test
 
 import (
 	"context"
-	"crypto/elliptic"
 	"encoding/base64"
 	"fmt"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -15,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // visit sends one request with a credential, "" for none, and returns the status
@@ -80,80 +78,6 @@ func eachMode(t *testing.T, f func(t *testing.T, mode string, w *world)) {
 
 // unknownID has the form of an opaque credential, and is none.
 func unknownID() string { return "cr1_" + b64(random(32)) }
-
-func TestAttackBoundaryOfTime(t *testing.T) {
-	for i, lives := range []time.Duration{20 * time.Minute, 20 * time.Minute, time.Minute} {
-		s := newSettings(t, keys.ES256, keys.Direct, "")[i]
-		seen := s.good()
-		require.NoError(t, s.open(seen))
-		s.world.Advance(lives - time.Second)
-		require.NoError(t, s.open(seen))
-		require.NoError(t, s.open(s.withClaims(s.claims.with("sid", `"first sight"`).String())))
-		s.world.Advance(time.Second)
-		s.must0(t, []string{seen, s.withClaims(s.claims.with("sid", `"late"`).String())})
-		s.world.Advance(-lives - 62*time.Second) // before it was made: the clock was wrong
-		s.must0(t, []string{s.withClaims(s.claims.with("sid", `"early"`).String())})
-	}
-}
-
-// A key that has ended ends its tokens, whatever their exp, remembered or not.
-func TestAttackKeyNotAfter(t *testing.T) {
-	for _, ends := range []string{"sign", "encrypt"} {
-		w := newWorld(t)
-		m := newMaterial(t, w.Now(), keys.ES256, keys.Direct)
-		signs, _ := keyEntry(t, m.private, m.sig, m.sigKID, w.Now())
-		seals, _ := keyEntry(t, m.secret, m.enc, m.encKID, w.Now())
-		ending := map[string]map[string]any{"sign": signs, "encrypt": seals}[ends]
-		ending["sign_until"], ending["verify_until"] = w.Now().Add(time.Minute).Unix(), w.Now().Add(10*time.Minute).Unix()
-		s := newCookieSetting(t, w, "encrypted", writeKeys(t, signs, seals), newForge(t, m, w.Now(), false, true, ""))
-		seen := s.good()
-		require.NoError(t, s.open(seen))
-		w.Advance(10*time.Minute - time.Second)
-		require.NoError(t, s.open(seen))
-		w.Advance(time.Second)
-		s.must0(t, []string{seen, s.withClaims(s.claims.with("sid", `"late"`).String())})
-	}
-}
-
-// Tokens that are remembered are refused as soon as their key is out of the ring,
-// and signed ones as soon as tokens are encrypted and were when they were made.
-func TestAttackRemembered(t *testing.T) {
-	for _, s := range newSettings(t, keys.ES256, keys.Direct, "") {
-		seen := s.good()
-		require.NoError(t, s.open(seen))
-		both := openRing(t, s.both).Keys()
-		if s.name == "signed" {
-			require.NoError(t, s.ring.Replace(both...)) // the encryption key is older than the token
-			s.refusal = s.send("AAAA..AAAA.AAAA.AAAA")
-			s.must0(t, []string{seen, s.good()})
-			continue
-		}
-		require.NoError(t, s.ring.Replace(newRing(t, s.world.Now).Keys()...))
-		s.must0(t, []string{seen, s.good()})
-	}
-}
-
-// The second form of an ECDSA signature is another text of the same token: it
-// opens as long as that does, and no longer.
-func TestAttackSecondSignature(t *testing.T) {
-	settings := newSettings(t, keys.ES256, keys.Direct, "")
-	both := make(map[*setting][]string)
-	for _, s := range settings {
-		first := s.jws(s.header.String(), s.claims.String())
-		dot := strings.LastIndexByte(first, '.')
-		signature := unb64(t, first[dot+1:])
-		high := new(big.Int).Sub(elliptic.P256().Params().N, new(big.Int).SetBytes(signature[32:]))
-		second := first[:dot+1] + b64(slices.Concat(signature[:32], high.FillBytes(make([]byte, 32))))
-		both[s] = []string{s.seal(first), s.seal(second)}
-		for _, c := range both[s] {
-			require.NoError(t, s.open(c))
-		}
-	}
-	require.NoError(t, settings[0].world.list.EndSession(t.Context(), &session.Record{ID: attackID}))
-	for _, s := range settings {
-		s.must0(t, both[s])
-	}
-}
 
 // Requests keep a session alive up to its lifetime, and none of them longer.
 func TestAttackSlidingForever(t *testing.T) {

@@ -2,6 +2,9 @@ package middleware_test
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -14,13 +17,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
-	"github.com/stretchr/testify/require"
 )
 
 // The modes that an application can choose. Every promise that isn't marked
@@ -301,4 +305,36 @@ func newRing(t testing.TB, now func() time.Time, algorithms ...keys.Algorithm) *
 	ring, err := keys.NewRing(all...)
 	require.NoError(t, err)
 	return ring
+}
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+// An answer is all of a response that a client can see, save its Date.
+type answer struct {
+	Status int
+	Header http.Header
+	Body   string
+	Panic  any
+}
+
+// show tells the client all that it could learn of a session.
+func show(w http.ResponseWriter, r *http.Request) {
+	s := session.From(r.Context())
+	fmt.Fprintf(w, "subject %q, new %t, ID %q, values %q", s.Subject(), s.IsNew(), s.ID(), s.Keys())
+}
+
+func serve(h http.Handler, r *http.Request) (got answer) {
+	w := httptest.NewRecorder()
+	defer func() {
+		got = answer{w.Code, w.Header().Clone(), w.Body.String(), recover()}
+		got.Header.Del("Date")
+	}()
+	h.ServeHTTP(w, r)
+	return got
 }

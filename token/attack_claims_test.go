@@ -9,16 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
-
-// The table of all attacks, and most of them, are in package middleware: there
-// they meet whole requests. Here is what concerns tokens alone.
 
 // genuine signs claims with the ring's key, and encrypts the token if the ring
 // has a key for that and it is a session's.

@@ -1,4 +1,4 @@
-package middleware_test
+package token_test
 
 import (
 	"crypto"
@@ -20,12 +20,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/keyset"
-	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwe"
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 const (
@@ -140,7 +141,8 @@ func newPrivate(t testing.TB, alg keys.Algorithm) any {
 	return random(32)
 }
 
-// keyEntry writes one key as a key file has it; an empty kid stands for the right one.
+// keyEntry writes one key as a key file has it; an empty kid stands for the
+// right one.
 func keyEntry(t testing.TB, private any, alg keys.Algorithm, kid string, now time.Time) (map[string]any, string) {
 	t.Helper()
 	imported, err := jwk.Import(private)
@@ -198,14 +200,16 @@ func newForge(t testing.TB, m *material, now time.Time, bearer, sealed bool, tra
 	f := &forge{material: m, t: t, bearer: bearer, sealed: sealed, now: now, trap: trap}
 	at := func(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix()) }
 	f.outer = object{"alg", quoted(string(m.enc)), "cty", `"JWT"`, "enc", `"A256GCM"`, "kid", quoted(m.encKID)}
-	f.claims = object{"iss", quoted(attackIssuer), "aud", quoted(attackIssuer), "sub", `"mallory"`, "auth_time", at(0) + ".000",
+	f.claims = object{"iss", quoted(attackIssuer), "aud", quoted(attackIssuer), "sub", `"mallory"`, "auth_time",
+		at(0) + ".000",
 		"sid", quoted(attackID), "gen", "1", "jti", quoted(b64(random(12))), "iat", at(0), "exp", at(20 * time.Minute)}
 	typ := "cloakroom+jwt"
 	if bearer {
 		typ = "cloakroom-service+jwt"
 		f.claims = f.claims.with("aud", quoted(attackService)).with("exp", at(time.Minute))
 	} else {
-		f.claims = append(f.claims, "ver", "1", "lin", `"bGluZWFnZTE"`, "crt", at(0), "dl", at(12*time.Hour), "data", `{"a":1}`)
+		f.claims = append(f.claims, "ver", "1", "lin", `"bGluZWFnZTE"`, "crt", at(0), "dl", at(12*time.Hour), "data",
+			`{"a":1}`)
 	}
 	f.header = object{"alg", quoted(string(m.sig)), "kid", quoted(m.sigKID), "typ", quoted(typ)}
 	return f
@@ -262,14 +266,16 @@ func signWith(t testing.TB, private any, alg keys.Algorithm, input string) []byt
 			require.NoError(t, err)
 			return signature
 		}
-		signature, err := rsa.SignPSS(rand.Reader, key, crypto.SHA256, sum[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		signature, err := rsa.SignPSS(rand.Reader, key, crypto.SHA256, sum[:],
+			&rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 		require.NoError(t, err)
 		return signature
 	}
 	return hmac256(private.([]byte), input)
 }
 
-// seal encrypts inner with the right key, if the setting's tokens are encrypted.
+// seal encrypts inner with the right key, if the setting's tokens are
+// encrypted.
 func (f *forge) seal(inner string) string {
 	if !f.sealed {
 		return inner
@@ -311,11 +317,13 @@ func directWith(t testing.TB, secret []byte, header, plaintext string) string {
 }
 
 // jwx encrypts with whatever that library can do.
-func (f *forge) jwx(alg jwa.KeyEncryptionAlgorithm, enc jwa.ContentEncryptionAlgorithm, to any, kid, plaintext string, more ...jwe.EncryptOption) string {
+func (f *forge) jwx(alg jwa.KeyEncryptionAlgorithm, enc jwa.ContentEncryptionAlgorithm, to any, kid, plaintext string,
+	more ...jwe.EncryptOption) string {
 	headers := jwe.NewHeaders()
 	require.NoError(f.t, headers.Set(jwe.KeyIDKey, kid))
 	require.NoError(f.t, headers.Set(jwe.ContentTypeKey, "JWT"))
-	options := append([]jwe.EncryptOption{jwe.WithKey(alg, to), jwe.WithContentEncryption(enc), jwe.WithProtectedHeaders(headers)}, more...)
+	options := append([]jwe.EncryptOption{jwe.WithKey(alg, to), jwe.WithContentEncryption(enc),
+		jwe.WithProtectedHeaders(headers)}, more...)
 	token, err := jwe.Encrypt([]byte(plaintext), options...)
 	require.NoError(f.t, err)
 	return string(token)

@@ -1,4 +1,4 @@
-package middleware_test
+package token_test
 
 import (
 	"context"
@@ -8,13 +8,34 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
-	"github.com/stretchr/testify/require"
 )
+
+// A world is what the settings share: the clock and the revocations.
+type world struct {
+	now  time.Time
+	list *revocation.List
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{now: start}
+	w.list = revocation.NewVolatile(revocation.Config{Now: w.Now})
+	t.Cleanup(func() { w.list.Close() })
+	return w
+}
+
+func (w *world) Now() time.Time { return w.now }
+
+func (w *world) Advance(d time.Duration) { w.now = w.now.Add(d) }
 
 // A setting is one place where tokens are accepted. must0 says what happens to
 // all that should not be.
@@ -23,7 +44,7 @@ type setting struct {
 	*forge
 	world   *world
 	ring    *keys.Ring
-	events  *events
+	events  []middleware.Event
 	handler http.Handler
 	field   string // of the request, and what stands in it before the credential
 	prefix  string
@@ -51,11 +72,11 @@ func newSettings(t testing.TB, sig, enc keys.Algorithm, trap string) []*setting 
 }
 
 func newCookieSetting(t testing.TB, w *world, name, path string, f *forge) *setting {
-	in := *w
-	in.ring = openRing(t, path)
-	s := &setting{name: name, forge: f, world: w, events: new(events), field: "Cookie", prefix: "__Host-session="}
-	s.ring = in.ring
-	carrier, _ := in.carriers(t)
+	s := &setting{name: name, forge: f, world: w, field: "Cookie", prefix: "__Host-session=", ring: openRing(t, path)}
+	carrier, err := token.NewCarrier(token.CarrierConfig{
+		Ring: s.ring, Issuer: attackIssuer, Revocations: w.list, Now: w.Now, MaxLength: 4096 - len("__Host-session"),
+	})
+	require.NoError(t, err)
 	s.open = func(credential string) error {
 		rec, _, err := carrier.Open(context.Background(), credential)
 		if err == nil && rec != nil {
@@ -65,9 +86,29 @@ func newCookieSetting(t testing.TB, w *world, name, path string, f *forge) *sett
 		}
 		return err
 	}
-	s.handler = in.middleware(t, "stateless", watched(s.events)).Handler(http.HandlerFunc(show))
+	s.handler = s.site(t).Handler(http.HandlerFunc(show))
 	s.refusal = s.send(map[bool]string{false: "AAAA.AAAA.AAAA", true: "AAAA..AAAA.AAAA.AAAA"}[f.sealed])
 	return s
+}
+
+// site is a middleware in mode stateless, with a Carrier of its own.
+func (s *setting) site(t testing.TB) *middleware.Middleware {
+	stateless, err := token.NewCarrier(token.CarrierConfig{
+		Ring: s.ring, Issuer: attackIssuer, Revocations: s.world.list, Now: s.world.Now,
+		MaxLength: 4096 - len("__Host-session"),
+	})
+	require.NoError(t, err)
+	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{Now: s.world.Now})
+	require.NoError(t, err)
+	t.Cleanup(func() { memory.Close() })
+	stored, err := opaque.NewCarrier(opaque.CarrierConfig{Store: memory, Revocations: s.world.list, Now: s.world.Now})
+	require.NoError(t, err)
+	m, err := middleware.New(middleware.Config{
+		Carrier: stateless, Accept: []middleware.Carrier{stored}, Now: s.world.Now, Revocations: s.world.list,
+		OnEvent: func(_ context.Context, e middleware.Event) { s.events = append(s.events, e) },
+	})
+	require.NoError(t, err)
+	return m
 }
 
 // show tells the client all that it could learn of a session.
@@ -77,7 +118,7 @@ func show(w http.ResponseWriter, r *http.Request) {
 }
 
 func newBearerSetting(t testing.TB, w *world, m *material, f *forge) *setting {
-	s := &setting{name: "bearer", forge: f, world: w, events: new(events), field: "Authorization", prefix: "Bearer "}
+	s := &setting{name: "bearer", forge: f, world: w, field: "Authorization", prefix: "Bearer "}
 	ring := openRing(t, m.signing)
 	if !m.sig.Symmetric() { // a verifier knows public keys alone
 		text, err := ring.Set().PublicSet(w.Now())
@@ -141,15 +182,16 @@ func (s *setting) must0(t *testing.T, credentials []string) {
 			continue // these spaces belong to the header (RFC 9110, Section 11.4), and not to the token
 		}
 		if got := s.send(credential); !reflect.DeepEqual(got, s.refusal) {
-			t.Errorf("credential %d: %s\nanybody's: %s\n%s", i, clip(fmt.Sprint(got)), clip(fmt.Sprint(s.refusal)), clip(credential))
+			t.Errorf("credential %d: %s\nanybody's: %s\n%s", i, clip(fmt.Sprint(got)), clip(fmt.Sprint(s.refusal)),
+				clip(credential))
 		}
 	}
-	for _, e := range s.events.all {
+	for _, e := range s.events {
 		if e.Kind != middleware.Refused && e.Kind != middleware.Ended {
 			t.Errorf("event %v", e)
 		}
 	}
-	s.events.all = nil
+	s.events = nil
 }
 
 func (s *setting) tryOpen(credential string) (err error) {

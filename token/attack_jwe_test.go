@@ -1,4 +1,4 @@
-package middleware_test
+package token_test
 
 import (
 	"bytes"
@@ -8,10 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwe"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // confusion offers encrypted tokens where a signed one is due, and the reverse.
@@ -20,26 +21,34 @@ func confusion(f *forge) (all []string) {
 	inner := f.jws(header, claims)
 	unsigned := f.input(`{"alg":"none","kid":`+quoted(f.sigKID)+`,"typ":`+f.header.get("typ")+`}`, claims) + "."
 	secret, shared := f.private.([]byte)
-	for _, plaintext := range []string{claims, unsigned, unsigned + "AA", f.input(header, claims) + ".AAAA", "", inner + " ", f.jwe(inner)} {
+	for _, plaintext := range []string{claims, unsigned, unsigned + "AA", f.input(header, claims) + ".AAAA", "",
+		inner + " ", f.jwe(inner)} {
 		all = append(all, f.jwe(plaintext)) // by somebody who has the encryption key alone
 	}
 	if key, ok := f.secret.([]byte); ok { // what encrypts doesn't sign
 		own := f.header.with("alg", `"HS256"`).with("kid", quoted(f.encKID)).String()
-		all = append(all, f.mac(key, own, claims), f.mac(key, f.header.with("alg", `"HS256"`).String(), claims), f.mac(key, f.header.with("alg", `"dir"`).with("kid", quoted(f.encKID)).String(), claims))
+		all = append(all, f.mac(key, own, claims), f.mac(key, f.header.with("alg", `"HS256"`).String(), claims),
+			f.mac(key, f.header.with("alg", `"dir"`).with("kid", quoted(f.encKID)).String(), claims))
 	}
 	if shared { // what signs doesn't encrypt
-		all = append(all, directWith(f.t, secret, f.outer.with("kid", quoted(f.sigKID)).String(), inner), directWith(f.t, secret, f.outer.String(), inner))
+		all = append(all, directWith(f.t, secret, f.outer.with("kid", quoted(f.sigKID)).String(), inner),
+			directWith(f.t, secret, f.outer.String(), inner))
 	} else if key, ok := f.public().(*ecdsa.PublicKey); ok { // nor does its public half
 		for _, kid := range []string{f.sigKID, f.encKID} {
-			all = append(all, f.jwx(jwa.ECDH_ES_A256KW(), jwa.A256GCM(), key, kid, inner), f.jwx(jwa.ECDH_ES(), jwa.A256GCM(), key, kid, claims))
+			all = append(all, f.jwx(jwa.ECDH_ES_A256KW(), jwa.A256GCM(), key, kid, inner),
+				f.jwx(jwa.ECDH_ES(), jwa.A256GCM(), key, kid, claims))
 		}
 	}
 	for _, cty := range []string{`"jwt"`, `"JWE"`, `"text/plain"`, `"application/json"`, `""`, `null`, `["JWT"]`} {
 		all = append(all, f.direct(f.outer.with("cty", cty).String(), inner))
 	}
-	all = append(all, f.direct(f.outer.without("cty").String(), inner), f.direct(f.outer.last("typ", `"cloakroom+jwt"`).String(), inner), f.direct(f.outer.last("typ", `"JWT"`).String(), inner))
-	// A token that holds an encrypted one, a token of a token, and the inner one of an encrypted pair.
-	all = append(all, f.jws(header, quoted(f.jwe(inner))), f.jws(f.header.last("cty", `"JWT"`).String(), claims), f.seal(f.jws(header, quoted(inner))), f.jwe(f.jwe(inner)))
+	all = append(all, f.direct(f.outer.without("cty").String(), inner),
+		f.direct(f.outer.last("typ", `"cloakroom+jwt"`).String(), inner),
+		f.direct(f.outer.last("typ", `"JWT"`).String(), inner))
+	// A token that holds an encrypted one, a token of a token, and the inner one
+	// of an encrypted pair.
+	all = append(all, f.jws(header, quoted(f.jwe(inner))), f.jws(f.header.last("cty", `"JWT"`).String(), claims),
+		f.seal(f.jws(header, quoted(inner))), f.jwe(f.jwe(inner)))
 	if f.sealed {
 		all = append(all, inner)
 	} else {
@@ -57,18 +66,22 @@ func billionHashes(f *forge) (all []string) {
 			all = append(all, b64([]byte(header.String()))+rest, b64([]byte(header.without("kid").String()))+rest)
 		}
 	}
-	return append(all, f.jwx(jwa.PBES2_HS256_A128KW(), jwa.A256GCM(), []byte("password"), f.encKID, f.jws(f.header.String(), f.claims.String())))
+	return append(all, f.jwx(jwa.PBES2_HS256_A128KW(), jwa.A256GCM(), []byte("password"), f.encKID,
+		f.jws(f.header.String(), f.claims.String())))
 }
 
-// compressed would be good, were it inflated. Its last ones inflate to megabytes.
+// compressed would be good, were it inflated. Its last ones inflate to
+// megabytes.
 func compressed(f *forge) (all []string) {
 	inner := f.jws(f.header.String(), f.claims.String())
-	for _, text := range []string{inner, strings.Repeat("\x00", 1<<20), strings.Repeat("\x00", 9<<20), strings.Repeat("A", 250<<10)} {
+	for _, text := range []string{inner, strings.Repeat("\x00", 1<<20), strings.Repeat("\x00", 9<<20),
+		strings.Repeat("A", 250<<10)} {
 		deflated := deflate(f, text)
 		for _, zip := range []string{`"DEF"`, `"def"`, `"GZIP"`, `""`, `null`, `["DEF"]`} {
 			all = append(all, f.direct(f.outer.last("zip", zip).String(), deflated))
 		}
-		all = append(all, f.direct(f.outer.String(), deflated), f.seal(f.input(f.header.last("zip", `"DEF"`).String(), deflated)+".AAAA"))
+		all = append(all, f.direct(f.outer.String(), deflated),
+			f.seal(f.input(f.header.last("zip", `"DEF"`).String(), deflated)+".AAAA"))
 	}
 	return append(all, f.direct(f.outer.last("zip", `"DEF"`).String(), inner),
 		f.jwx(jwa.DIRECT(), jwa.A256GCM(), f.secret, f.encKID, inner, jwe.WithCompress(jwa.Deflate())))
@@ -122,26 +135,33 @@ func ephemeralKeys(f *forge) (all []string) {
 	}
 	own := ec("P-256", x, y)
 	keys := []string{
-		ec("P-256", x, zero).String(), ec("P-256", zero, zero).String(), ec("P-256", zero, y).String(), ec("P-256", ones, ones).String(), ec("P-256", prime, y).String(),
-		ec("P-256", y, x).String(), ec("P-256", b64(point[2:33]), y).String(), ec("P-256", x, "").String(), ec("P-256", b64(append(point[1:33:33], 0)), y).String(),
-		ec("P-384", x, y).String(), ec("P-384", b64(random(48)), b64(random(48))).String(), ec("P-521", b64(random(66)), b64(random(66))).String(), ec("secp256k1", x, y).String(),
-		ec("X25519", x, y).String(), ec("p-256", x, y).String(), `{"kty":"OKP","crv":"X25519","x":"` + x + `"}`, `{"kty":"OKP","crv":"X25519","x":"` + zero + `"}`, `{"kty":"oct","k":"` + x + `"}`,
-		`{"kty":"RSA","n":"` + x + `","e":"AQAB"}`, own.without("y").String(), own.without("kty").String(), own.without("crv").String(), own.last("d", quoted(x)).String(),
-		own.last("kid", quoted(f.encKID)).String(), own.last("x", quoted(x)).String(), own.with("kty", `"ec"`).String(), own.with("x", "1").String(), `null`, `[]`, `"` + x + `"`, `{}`, `[` + own.String() + `]`,
+		ec("P-256", x, zero).String(), ec("P-256", zero, zero).String(), ec("P-256", zero, y).String(),
+		ec("P-256", ones, ones).String(), ec("P-256", prime, y).String(),
+		ec("P-256", y, x).String(), ec("P-256", b64(point[2:33]), y).String(), ec("P-256", x, "").String(),
+		ec("P-256", b64(append(point[1:33:33], 0)), y).String(),
+		ec("P-384", x, y).String(), ec("P-384", b64(random(48)), b64(random(48))).String(),
+		ec("P-521", b64(random(66)), b64(random(66))).String(), ec("secp256k1", x, y).String(),
+		ec("X25519", x, y).String(), ec("p-256", x, y).String(), `{"kty":"OKP","crv":"X25519","x":"` + x + `"}`,
+		`{"kty":"OKP","crv":"X25519","x":"` + zero + `"}`, `{"kty":"oct","k":"` + x + `"}`,
+		`{"kty":"RSA","n":"` + x + `","e":"AQAB"}`, own.without("y").String(), own.without("kty").String(),
+		own.without("crv").String(), own.last("d", quoted(x)).String(),
+		own.last("kid", quoted(f.encKID)).String(), own.last("x", quoted(x)).String(), own.with("kty", `"ec"`).String(),
+		own.with("x", "1").String(), `null`, `[]`, `"` + x + `"`, `{}`, `[` + own.String() + `]`,
 	}
 	outer := object{"alg", `"ECDH-ES+A256KW"`, "cty", `"JWT"`, "enc", `"A256GCM"`, "kid", quoted(f.encKID)}
 	for _, epk := range keys {
 		all = append(all, b64([]byte(outer.last("epk", epk).String()))+"."+strings.Join(genuine[1:], "."))
 	}
-	headers := []object{outer, outer.last("epk", own.String()), outer.last("epk", own.String()).last("epk", own.String()), outer.last("epk", own.String()).last("apu", `"AA"`), outer.last("epk", own.String()).last("apv", `"AA"`)}
+	headers := []object{outer, outer.last("epk", own.String()), outer.last("epk", own.String()).last("epk", own.String()),
+		outer.last("epk", own.String()).last("apu", `"AA"`), outer.last("epk", own.String()).last("apv", `"AA"`)}
 	for _, header := range headers {
 		all = append(all, b64([]byte(header.String()))+"."+strings.Join(genuine[1:], "."))
 	}
 	return all
 }
 
-// cbc are tokens in AES-CBC under the right key, whose size goes with it: genuine
-// but for enc, and with the padding, the length and the tag changed.
+// cbc are tokens in AES-CBC under the right key, whose size goes with it:
+// genuine but for enc, and with the padding, the length and the tag changed.
 func cbc(f *forge) (all []string) {
 	inner := f.jws(f.header.String(), f.claims.String())
 	for _, pad := range []string{"", "1", "22", "333"} {
@@ -149,7 +169,9 @@ func cbc(f *forge) (all []string) {
 		s := strings.Split(token, ".")
 		text := unb64(f.t, s[3])
 		all = append(all, token)
-		for _, change := range [][]byte{text[:len(text)-16], text[:len(text)-1], append(slices.Clone(text), 0), append(slices.Clone(text), text[:16]...), flipped(text, len(text)-1), flipped(text, len(text)-17), flipped(text, 0), text[:16], {0}} {
+		for _, change := range [][]byte{text[:len(text)-16], text[:len(text)-1], append(slices.Clone(text), 0),
+			append(slices.Clone(text), text[:16]...), flipped(text, len(text)-1), flipped(text, len(text)-17), flipped(text, 0),
+			text[:16], {0}} {
 			all = append(all, strings.Join([]string{s[0], s[1], s[2], b64(change), s[4]}, "."))
 		}
 		for _, iv := range []int{0, 12, 15, 17} {
@@ -174,7 +196,8 @@ func bleichenbacher(f *forge) (all []string) {
 			token := f.jwx(alg, jwa.A256GCM(), public, kid, inner)
 			s := strings.Split(token, ".")
 			all = append(all, token)
-			for _, key := range [][]byte{random(256), make([]byte, 256), flipped(unb64(f.t, s[1]), 255), random(255), {}, random(40)} {
+			for _, key := range [][]byte{random(256), make([]byte, 256), flipped(unb64(f.t, s[1]), 255), random(255), {},
+				random(40)} {
 				all = append(all, strings.Join([]string{s[0], b64(key), s[2], s[3], s[4]}, "."))
 			}
 		}
@@ -186,14 +209,16 @@ func exchangedEnc(f *forge) (all []string) {
 	inner := f.jws(f.header.String(), f.claims.String())
 	genuine := f.jwe(inner)
 	_, rest, _ := strings.Cut(genuine, ".")
-	for _, enc := range []string{"A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A192GCM", "a256gcm", "A256GCM ", "", "none", "C20P", "XC20P"} {
+	for _, enc := range []string{"A128CBC-HS256", "A256CBC-HS512", "A128GCM", "A192GCM", "a256gcm", "A256GCM ", "",
+		"none", "C20P", "XC20P"} {
 		header := f.outer.with("enc", quoted(enc)).String()
 		all = append(all, b64([]byte(header))+"."+rest)
 		if f.enc == keys.Direct {
 			all = append(all, f.direct(header, inner))
 		}
 	}
-	for _, alg := range []string{"dir", "A128KW", "A256KW", "A256GCMKW", "ECDH-ES", "ECDH-ES+A256KW", "RSA-OAEP", "RSA1_5", "PBES2-HS256+A128KW", "HS256", "ES256", "DIR", "dir ", "none"} {
+	for _, alg := range []string{"dir", "A128KW", "A256KW", "A256GCMKW", "ECDH-ES", "ECDH-ES+A256KW", "RSA-OAEP",
+		"RSA1_5", "PBES2-HS256+A128KW", "HS256", "ES256", "DIR", "dir ", "none"} {
 		if alg == string(f.enc) {
 			continue
 		}
@@ -209,7 +234,8 @@ func exchangedEnc(f *forge) (all []string) {
 			all = append(all, f.jwx(alg, jwa.A256GCM(), key, f.encKID, inner))
 		}
 	}
-	for _, header := range []object{f.outer.without("enc"), f.outer.without("alg"), f.outer.with("enc", "null"), f.outer.with("enc", `["A256GCM"]`), f.outer.last("enc", `"A256GCM"`), f.outer.last("alg", f.outer.get("alg"))} {
+	for _, header := range []object{f.outer.without("enc"), f.outer.without("alg"), f.outer.with("enc", "null"),
+		f.outer.with("enc", `["A256GCM"]`), f.outer.last("enc", `"A256GCM"`), f.outer.last("alg", f.outer.get("alg"))} {
 		all = append(all, b64([]byte(header.String()))+"."+rest, f.direct(header.String(), inner))
 	}
 	return all

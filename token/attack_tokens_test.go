@@ -1,4 +1,4 @@
-package middleware_test
+package token_test
 
 import (
 	"fmt"
@@ -9,13 +9,15 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// An attack is one way to forge a token, against a ring of the given algorithms.
+// An attack is one way to forge a token, against a ring of the given
+// algorithms.
 type attack struct {
-	row      string // of the table in attack_table_test.go
+	row      string // of middleware/attack_table_test.go
 	what     string
 	sig, enc keys.Algorithm
 	forge    func(f *forge) []string
@@ -82,8 +84,8 @@ func rings() (pairs [][2]keys.Algorithm) {
 	return pairs
 }
 
-// TestAttackTokens sends each forged token to each setting. Before and after all
-// of them a genuine one opens, so that none is refused for another reason.
+// TestAttackTokens sends each forged token to each setting. Before and after
+// all of them a genuine one opens, so that none is refused for another reason.
 func TestAttackTokens(t *testing.T) {
 	var hits atomic.Int64
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits.Add(1) }))
@@ -112,8 +114,10 @@ func TestAttackTokens(t *testing.T) {
 // mustOpen is the control: tokens of the forge that nothing is wrong with open.
 func (s *setting) mustOpen(t *testing.T) {
 	t.Helper()
-	claims := s.claims.with("sid", quoted(b64(random(16)))) // of its own, so that nothing of it is remembered for the forged ones
-	for _, credential := range []string{s.withClaims(claims.String()), s.withClaims(claims.with("unknown", "1e400").String())} {
+	// A session of its own, so that nothing of it is remembered for the forged ones.
+	claims := s.claims.with("sid", quoted(b64(random(16))))
+	for _, credential := range []string{s.withClaims(claims.String()),
+		s.withClaims(claims.with("unknown", "1e400").String())} {
 		require.NoError(t, s.open(credential))
 		got := s.send(credential)
 		require.Equal(t, http.StatusOK, got.Status)
@@ -124,17 +128,9 @@ func (s *setting) mustOpen(t *testing.T) {
 	require.Empty(t, s.refusal.Header["Set-Cookie"])
 }
 
-// attackRows are the rows that tokenAttacks has.
-func attackRows() map[string]bool {
-	rows := make(map[string]bool)
-	for _, a := range tokenAttacks() {
-		rows[a.row] = true
-	}
-	return rows
-}
-
 func algNone(f *forge) (all []string) {
-	for _, alg := range []string{`"none"`, `"None"`, `"NONE"`, `"nOnE"`, `"none "`, `" none"`, `"none\u0000"`, `["none"]`, `{"none":1}`, `null`, `""`, `0`, `false`} {
+	for _, alg := range []string{`"none"`, `"None"`, `"NONE"`, `"nOnE"`, `"none "`, `" none"`, `"none\u0000"`, `["none"]`,
+		`{"none":1}`, `null`, `""`, `0`, `false`} {
 		header := f.header.with("alg", alg).String()
 		input := f.input(header, f.claims.String())
 		all = append(all, f.seal(input+"."), f.seal(input), f.seal(input+".AA"), f.withHeader(header))
@@ -146,10 +142,14 @@ func algNone(f *forge) (all []string) {
 
 func kidInjection(f *forge) (all []string) {
 	kids := []string{
-		"../../dev/null", "../../../../../../dev/null", "/dev/null", "/proc/sys/kernel/randomize_va_space", `C:\Windows\win.ini`, "file:///dev/null",
-		"x' UNION SELECT '1';--", `" OR "1"="1`, "x'; DROP TABLE keys;--", "|sleep 10", "$(sleep 10)", "`sleep 10`", "; sleep 10",
-		"*)(uid=*))(|(uid=*", "${jndi:ldap://x}", "{{7*7}}", "%00", f.sigKID + "\x00", f.sigKID + " ", " " + f.sigKID, f.sigKID + "/../" + f.sigKID,
-		f.sigKID + "\n", strings.ToLower(f.sigKID), f.sigKID + "=", strings.Repeat("A", 128), strings.Repeat("A", 129), strings.Repeat("A", 1<<20), f.encKID,
+		"../../dev/null", "../../../../../../dev/null", "/dev/null", "/proc/sys/kernel/randomize_va_space",
+		`C:\Windows\win.ini`, "file:///dev/null",
+		"x' UNION SELECT '1';--", `" OR "1"="1`, "x'; DROP TABLE keys;--", "|sleep 10", "$(sleep 10)", "`sleep 10`",
+		"; sleep 10",
+		"*)(uid=*))(|(uid=*", "${jndi:ldap://x}", "{{7*7}}", "%00", f.sigKID + "\x00", f.sigKID + " ", " " + f.sigKID,
+		f.sigKID + "/../" + f.sigKID,
+		f.sigKID + "\n", strings.ToLower(f.sigKID), f.sigKID + "=", strings.Repeat("A", 128), strings.Repeat("A", 129),
+		strings.Repeat("A", 1<<20), f.encKID,
 	}
 	for _, kid := range kids {
 		if kid == f.sigKID {
@@ -161,7 +161,8 @@ func kidInjection(f *forge) (all []string) {
 			all = append(all, f.direct(f.outer.with("kid", quoted(kid)).String(), f.jws(f.header.String(), f.claims.String())))
 		}
 		for _, secret := range []string{"", "1", "2", "0"} { // what those files and tables hold
-			all = append(all, f.mac([]byte(secret), f.header.with("alg", `"HS256"`).with("kid", quoted(kid)).String(), f.claims.String()))
+			all = append(all, f.mac([]byte(secret), f.header.with("alg", `"HS256"`).with("kid", quoted(kid)).String(),
+				f.claims.String()))
 		}
 	}
 	return all
@@ -169,14 +170,16 @@ func kidInjection(f *forge) (all []string) {
 
 func kidTypes(f *forge) (all []string) {
 	own := quoted(f.sigKID)
-	for _, kid := range []string{`0`, `1`, `null`, `true`, `""`, `[]`, `{}`, `[` + own + `]`, `{"kid":` + own + `}`, `[` + own + `,"x"]`} {
+	for _, kid := range []string{`0`, `1`, `null`, `true`, `""`, `[]`, `{}`, `[` + own + `]`, `{"kid":` + own + `}`,
+		`[` + own + `,"x"]`} {
 		all = append(all, f.withHeader(f.header.with("kid", kid).String()))
 	}
 	for _, kid := range []string{`"x"`, `null`, own, `0`} {
 		all = append(all, f.withHeader(f.header.first("kid", kid).String()), f.withHeader(f.header.last("kid", kid).String()))
 	}
 	inner := f.jws(f.header.String(), f.claims.String())
-	for _, outer := range []object{f.outer.without("kid"), f.outer.with("kid", "null"), f.outer.with("kid", "1"), f.outer.last("kid", quoted(f.encKID)), f.outer.with("kid", own)} {
+	for _, outer := range []object{f.outer.without("kid"), f.outer.with("kid", "null"), f.outer.with("kid", "1"),
+		f.outer.last("kid", quoted(f.encKID)), f.outer.with("kid", own)} {
 		all = append(all, f.direct(outer.String(), inner))
 	}
 	return append(all, f.withHeader(f.header.without("kid").String()))
@@ -184,12 +187,15 @@ func kidTypes(f *forge) (all []string) {
 
 func blankKey(f *forge) (all []string) {
 	input := f.input(f.header.String(), f.claims.String())
-	for _, signature := range []string{"", "A", "AA", "AAA", "AAAA", "AA==", "e30", "bnVsbA", b64(make([]byte, 32)), b64(make([]byte, 64))} {
+	for _, signature := range []string{"", "A", "AA", "AAA", "AAAA", "AA==", "e30", "bnVsbA", b64(make([]byte, 32)),
+		b64(make([]byte, 64))} {
 		all = append(all, f.seal(input+"."+signature))
 	}
 	header := f.header.with("alg", `"HS256"`)
-	for _, secret := range [][]byte{nil, {0}, []byte("null"), []byte("undefined"), []byte("0"), make([]byte, 32), make([]byte, 64), []byte(f.sigKID)} {
-		all = append(all, f.mac(secret, header.String(), f.claims.String()), f.mac(secret, header.without("kid").String(), f.claims.String()))
+	for _, secret := range [][]byte{nil, {0}, []byte("null"), []byte("undefined"), []byte("0"), make([]byte, 32),
+		make([]byte, 64), []byte(f.sigKID)} {
+		all = append(all, f.mac(secret, header.String(), f.claims.String()),
+			f.mac(secret, header.without("kid").String(), f.claims.String()))
 	}
 	return all
 }
@@ -204,14 +210,19 @@ func weakSecret(f *forge) (all []string) {
 // weakSecrets are what tutorials use and word lists hold.
 func weakSecrets() []string {
 	return []string{
-		"secret", "Secret", "password", "changeme", "123456", "qwerty", "admin", "key", "jwt", "token", "hmackey", "supersecret", "your-256-bit-secret",
-		"your-384-bit-secret", "your-512-bit-secret", "your_jwt_secret", "my-secret-key", "my-32-character-ultra-secure-and-ultra-long-secret",
-		"secretsecretsecretsecretsecretse", "AllYourBase", "replace_me", "abcdefghijklmnopqrstuvwxyz123456", "00000000000000000000000000000000",
-		"gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr9C", "ceci n'est pas un secret, c'est une phrase", "a-string-secret-at-least-256-bits-long", "correct horse battery staple again",
+		"secret", "Secret", "password", "changeme", "123456", "qwerty", "admin", "key", "jwt", "token", "hmackey",
+		"supersecret", "your-256-bit-secret",
+		"your-384-bit-secret", "your-512-bit-secret", "your_jwt_secret", "my-secret-key",
+		"my-32-character-ultra-secure-and-ultra-long-secret",
+		"secretsecretsecretsecretsecretse", "AllYourBase", "replace_me", "abcdefghijklmnopqrstuvwxyz123456",
+		"00000000000000000000000000000000",
+		"gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr9C", "ceci n'est pas un secret, c'est une phrase",
+		"a-string-secret-at-least-256-bits-long", "correct horse battery staple again",
 	}
 }
 
-// respelled gives a genuine token other spellings: outside, and inside of the encryption.
+// respelled gives a genuine token other spellings: outside, and inside of the
+// encryption.
 func respelled(f *forge) (all []string) {
 	inner := f.jws(f.header.String(), f.claims.String())
 	for !strings.ContainsAny(inner, "-_") {
@@ -226,7 +237,8 @@ func respelled(f *forge) (all []string) {
 
 func spellings(token string) (all []string) {
 	for _, white := range []string{" ", "\n", "\r", "\r\n", "\t", "\x00", "\u00a0", "\u200b", "\ufeff", "%20", "\""} {
-		all = append(all, white+token, token+white, token[:9]+white+token[9:], token[:len(token)-3]+white+token[len(token)-3:], white+token+white)
+		all = append(all, white+token, token+white, token[:9]+white+token[9:],
+			token[:len(token)-3]+white+token[len(token)-3:], white+token+white)
 		for _, dot := range dots(token) {
 			all = append(all, token[:dot]+white+token[dot:], token[:dot+1]+white+token[dot+1:])
 		}
@@ -250,7 +262,8 @@ func spellings(token string) (all []string) {
 				change(s[:len(s)-1] + alphabet[last^bit:][:1])
 			}
 		}
-		for _, other := range []string{strings.NewReplacer("-", "+", "_", "/").Replace(s), strings.NewReplacer("-", "%2D", "_", "%5F").Replace(s)} {
+		for _, other := range []string{strings.NewReplacer("-", "+", "_", "/").Replace(s),
+			strings.NewReplacer("-", "%2D", "_", "%5F").Replace(s)} {
 			if other != s {
 				change(other)
 			}
@@ -273,14 +286,18 @@ func segments(f *forge) []string {
 	parts := strings.Split(inner, ".")
 	h, p, s := parts[0], parts[1], parts[2]
 	games := []string{
-		"", ".", "..", "...", "....", ".....", h, h + "." + p, h + "." + p + ".", "." + p + "." + s, h + ".." + s, h + "..", "." + p + ".", ".." + s,
-		inner + ".", "." + inner, inner + "." + s, inner + ".." + s, h + "." + inner, h + "." + p + ".." + s, inner + "." + inner, h + "." + p + "." + s + "." + h + "." + p,
-		strings.Repeat(".", 100), strings.Repeat(".", 1<<20), strings.Repeat("A", 1<<20), strings.Repeat("A.", 1<<19), inner + "." + strings.Repeat("A", 1<<20),
+		"", ".", "..", "...", "....", ".....", h, h + "." + p, h + "." + p + ".", "." + p + "." + s, h + ".." + s, h + "..",
+		"." + p + ".", ".." + s,
+		inner + ".", "." + inner, inner + "." + s, inner + ".." + s, h + "." + inner, h + "." + p + ".." + s,
+		inner + "." + inner, h + "." + p + "." + s + "." + h + "." + p,
+		strings.Repeat(".", 100), strings.Repeat(".", 1<<20), strings.Repeat("A", 1<<20), strings.Repeat("A.", 1<<19),
+		inner + "." + strings.Repeat("A", 1<<20),
 	}
 	for _, outer := range []string{f.direct(f.outer.String(), inner)} {
 		o := strings.Split(outer, ".")
 		for i := range o {
-			games = append(games, strings.Join(slices.Delete(slices.Clone(o), i, i+1), "."), strings.Join(slices.Insert(slices.Clone(o), i, "AAAA"), "."))
+			games = append(games, strings.Join(slices.Delete(slices.Clone(o), i, i+1), "."),
+				strings.Join(slices.Insert(slices.Clone(o), i, "AAAA"), "."))
 			if o[i] != "" {
 				games = append(games, strings.Join(slices.Replace(slices.Clone(o), i, i+1, ""), "."))
 			}
@@ -304,10 +321,12 @@ func jsonSerialization(f *forge) []string {
 	all := []string{
 		`{"payload":"` + p[1] + `",` + signature + `}`, `{"payload":"` + p[1] + `","signatures":[{` + signature + `}]}`,
 		`{"payload":"` + p[1] + `","signatures":[{` + signature + `},{` + signature + `}]}`,
-		`{"a":"` + inner + `"}`, `{"a":"` + p[0] + `.x.y"}`, `{"a":".` + p[1] + `.` + p[2] + `"}`, `"` + inner + `"`, `[` + inner + `]`, `[` + quoted(inner) + `]`,
+		`{"a":"` + inner + `"}`, `{"a":"` + p[0] + `.x.y"}`, `{"a":".` + p[1] + `.` + p[2] + `"}`, `"` + inner + `"`,
+		`[` + inner + `]`, `[` + quoted(inner) + `]`,
 		`{"payload":"` + p[1] + `","x":"..",` + signature + `}`,
 		`{"protected":"` + e[0] + `","iv":"` + e[2] + `","ciphertext":"` + e[3] + `","tag":"` + e[4] + `"}`,
-		`{"protected":"` + e[0] + `","recipients":[{}],"iv":"` + e[2] + `","ciphertext":"` + e[3] + `","tag":"` + e[4] + `","x":"...."}`,
+		`{"protected":"` + e[0] + `","recipients":[{}],"iv":"` + e[2] + `","ciphertext":"` + e[3] + `","tag":"` + e[4] +
+			`","x":"...."}`,
 	}
 	if f.sealed {
 		for _, text := range all {
