@@ -1,5 +1,4 @@
-// Package config turns one part of an application's configuration into
-// sessions.
+// Package config makes the sessions of an application from its configuration.
 //
 // Write it as YAML or JSON and read it with [Load] or [Parse]; lay environment
 // variables over it with [FromEnv]; or make a [Config] a named field of the
@@ -14,13 +13,13 @@
 //	  idle_timeout: 20m
 //	  lifetime: 12h
 //
-// Every field can be left out, and then has the default that its documentation
-// names. Nothing is guessed: an unknown or repeated field, a value that is left
-// empty, a number without a unit and two fields that contradict each other are
-// errors. Each names its field and says what to write instead, and all of them
-// come at once.
+// Every field can be left out; its documentation names the default. Nothing is
+// guessed: an unknown or repeated field, an empty value, a number without a
+// unit and two fields that contradict each other are errors. Each error names
+// its field and says what to write instead. All of them are reported at once.
 //
-// [Config.Build] makes the middleware of it, with everything behind it:
+// [Config.Build] makes the middleware, with the keys, stores and lists that it
+// needs:
 //
 //	app, err := cfg.Build(config.Options{})
 //	…
@@ -31,14 +30,14 @@
 //
 // The variable of a field is CLOAKROOM_ and its path in capitals, joined by
 // underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. Commas
-// separate the elements of a list. There is one exception: keys.file is
+// separate the elements of a list. One variable has another name: keys.file is
 // CLOAKROOM_KEYSET, which keygen reads too.
 //
-// Other variables that begin with CLOAKROOM_ are errors, with two exceptions:
-// those that Kubernetes adds where there is a Service named "cloakroom"
-// (CLOAKROOM_SERVICE_HOST, CLOAKROOM_SERVICE_PORT, CLOAKROOM_SERVICE_PORT_HTTP,
-// CLOAKROOM_PORT, CLOAKROOM_PORT_8080_TCP_ADDR and the like), and
-// CLOAKROOM_SOAK, which is for the tests of this module.
+// Other variables that begin with CLOAKROOM_ are errors, with two exceptions.
+// Kubernetes sets some in the containers of a namespace with a Service named
+// "cloakroom": CLOAKROOM_SERVICE_HOST, CLOAKROOM_SERVICE_PORT,
+// CLOAKROOM_SERVICE_PORT_HTTP, CLOAKROOM_PORT, CLOAKROOM_PORT_8080_TCP_ADDR and
+// similar ones. CLOAKROOM_SOAK is for the tests of this module.
 package config
 
 // Config is everything about sessions that an operator may want to set. The
@@ -73,26 +72,26 @@ type Config struct {
 	CrossOrigin CrossOriginConfig `yaml:"cross_origin,omitempty" json:"cross_origin,omitzero"`
 
 	// AcceptOtherForm says whether a session in the form that Mode does not
-	// write is still accepted, and moved when it is next saved. Nil means that
-	// it is, as far as it can be: mode opaque then accepts tokens if Keys.File
-	// is set. Set it to false once the last session from before a change of
-	// mode has ended. Mode auto writes both forms.
+	// write is still accepted, and moved to the new form when it is next saved.
+	// Nil means yes; mode opaque can accept tokens only if Keys.File is set. Set
+	// it to false once the last session from before a change of mode has ended.
+	// Mode auto writes both forms.
 	AcceptOtherForm *bool `yaml:"accept_other_form,omitempty" json:"accept_other_form,omitzero"`
 
 	// Store bounds the sessions that this process keeps in its memory. It has
 	// no effect on a store that the application passes in.
 	Store StoreConfig `yaml:"store,omitempty" json:"store,omitzero"`
 
-	// Revocations says where the list of what ended early is kept.
+	// Revocations says where the list of sessions that ended early is kept.
 	Revocations RevocationsConfig `yaml:"revocations,omitempty" json:"revocations,omitzero"`
 
 	// TokenMemory bounds the memory that keeps verified tokens and the newest
 	// record of each session, in bytes. 0 means 64 MiB.
 	TokenMemory Size `yaml:"token_memory,omitempty" json:"token_memory,omitzero"`
 
-	// Timeout is how long a request waits for the store to open its session,
-	// and again to save or end it, which goes on when the client has gone.
-	// 0 means 2 seconds.
+	// Timeout is how long a request waits for the store to open its session, and
+	// again to save or end it. A save goes on when the client has closed the
+	// connection. 0 means 2 seconds.
 	Timeout Duration `yaml:"timeout,omitempty" json:"timeout,omitzero"`
 }
 
@@ -128,13 +127,13 @@ type KeysConfig struct {
 
 	// Create makes File if there is none when the application starts, as keygen
 	// init does by default. File must then be on storage that outlives the process
-	// and that all instances share: each would make keys of its own elsewhere, and
-	// refuse the tokens of the others.
+	// and that all instances share. Otherwise each instance would make keys of its
+	// own, and refuse the tokens of the others.
 	Create bool `yaml:"create,omitempty" json:"create,omitzero"`
 
 	// Rotate keeps the keys in rotation from within this process, which must be
 	// able to write File and its directory. Several instances that share the file
-	// may all do so. Leave it out where keygen does it, or where File is mounted
+	// may all do so. Leave it out if keygen rotates them, or if File is mounted
 	// read-only.
 	Rotate bool `yaml:"rotate,omitempty" json:"rotate,omitzero"`
 
@@ -145,28 +144,28 @@ type KeysConfig struct {
 
 // A SessionConfig says how long sessions live.
 type SessionConfig struct {
-	// Preset takes the times below that are not set from an authentication
-	// assurance level of NIST SP 800-63B-4: "aal1", "aal2" or "aal3". Those
-	// that are set may only be shorter. Empty means no preset.
+	// Preset is an authentication assurance level of NIST SP 800-63B-4: "aal1",
+	// "aal2" or "aal3". Times below that are not set come from it; times that are
+	// set may only be shorter. Empty means no preset.
 	Preset string `yaml:"preset,omitempty" json:"preset,omitzero"`
 
 	// IdleTimeout ends a session that has had no request for so long. 0 means
-	// 20 minutes. Longer than 12 hours it needs a Lifetime.
+	// 20 minutes. If it is longer than 12 hours, a Lifetime is required.
 	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitzero"`
 
-	// Lifetime ends a session so long after its start or last login, whatever
-	// the activity. 0 means 12 hours.
+	// Lifetime ends a session so long after its start or last login, even if it
+	// is in use. 0 means 12 hours.
 	Lifetime Duration `yaml:"lifetime,omitempty" json:"lifetime,omitzero"`
 
-	// RememberedIdleTimeout and RememberedLifetime stand in the place of
-	// IdleTimeout and Lifetime for the sessions that the application remembers
+	// RememberedIdleTimeout and RememberedLifetime replace IdleTimeout and
+	// Lifetime for the sessions that the application remembers
 	// (session.Session.Remember). 0 means 14 days and 30 days, or the ordinary
 	// limit if that is longer.
 	//
-	// A token must not outlive the trust in its key. Therefore in modes stateless
-	// and auto the 14 days are shortened to the token_life of the keys' policy, 24
-	// hours unless keygen was told otherwise, and a RememberedIdleTimeout that is
-	// longer is refused until the keys allow it (keygen policy --token-life 14d).
+	// In modes stateless and auto, a token must not outlive the trust in its key.
+	// So the 14 days are shortened to the token_life in the policy of the keys,
+	// which is 24 hours by default. A RememberedIdleTimeout that is longer is an
+	// error until the policy allows it (keygen policy --token-life 14d).
 	RememberedIdleTimeout Duration `yaml:"remembered_idle_timeout,omitempty" json:"remembered_idle_timeout,omitzero"`
 
 	RememberedLifetime Duration `yaml:"remembered_lifetime,omitempty" json:"remembered_lifetime,omitzero"` // see above
@@ -175,30 +174,31 @@ type SessionConfig struct {
 	// of IdleTimeout. 0 means 1 minute, or that quarter if it is less.
 	TouchEvery Duration `yaml:"touch_every,omitempty" json:"touch_every,omitzero"`
 
-	// Persistent makes new sessions remembered ones: their cookies outlive the
-	// browser. The application can decide it for each session with Remember. With
-	// it, who sets IdleTimeout or Lifetime must set the remembered one too.
+	// Persistent makes new sessions remembered ones: the browser keeps their
+	// cookies when it is closed. With Remember the application can decide it for
+	// each session. If Persistent and IdleTimeout or Lifetime are set, the
+	// remembered one must be set too.
 	Persistent bool `yaml:"persistent,omitempty" json:"persistent,omitzero"`
 }
 
 // A CookieConfig is about the cookie that carries the credential. The cookie is
 // always HttpOnly.
 type CookieConfig struct {
-	// Name is the cookie's name. Empty means "__Host-session". Domain, Path and
-	// InsecureAllowHTTP rule that prefix out and need another name.
+	// Name is the cookie's name. Empty means "__Host-session". A cookie with this
+	// prefix can't have Domain, Path or InsecureAllowHTTP: they need another name.
 	Name string `yaml:"name,omitempty" json:"name,omitzero"`
 
-	// Path is where the cookie is sent to. It begins with a slash: "/app" takes in
-	// /app and all below it. Empty means "/".
+	// Path limits the cookie to a part of the site. It begins with a slash: with
+	// "/app" the cookie is sent to /app and everything below it. Empty means "/".
 	Path string `yaml:"path,omitempty" json:"path,omitzero"`
 
-	// Domain makes the cookie go to all hosts below it as well, each of which can
-	// then read and replace it. Empty means this host alone. Browsers drop the
-	// cookie, and nobody can log in, if the application's host is not in the
-	// domain: the start can't find that out, since it doesn't know the host. They
-	// also drop it for public suffixes, below which anybody can register: "com"
-	// and others of one label are refused here, longer ones, such as "co.uk",
-	// can't be known.
+	// Domain sends the cookie to this domain and all hosts below it. Each of them
+	// can read and replace it. Empty means only the application's host. Browsers
+	// drop the cookie, and nobody can log in, if the application's host is not in
+	// the domain; Build can't notice that, since it does not know the host. They
+	// also drop it for public suffixes, below which anybody can register. Those of
+	// one label, such as "com", are errors; longer ones, such as "co.uk", are not
+	// noticed.
 	Domain string `yaml:"domain,omitempty" json:"domain,omitzero"`
 
 	// SameSite is "lax", "strict" or "none". Empty means "lax".
@@ -208,8 +208,9 @@ type CookieConfig struct {
 	// session of its own (CHIPS).
 	Partitioned bool `yaml:"partitioned,omitempty" json:"partitioned,omitzero"`
 
-	// InsecureAllowHTTP drops the Secure attribute: anybody on the way can read
-	// the cookie. For development without TLS; it needs a Name without prefix.
+	// InsecureAllowHTTP drops the Secure attribute: anybody on the network can
+	// read the cookie. It is for development without TLS, and needs a Name without
+	// prefix.
 	InsecureAllowHTTP bool `yaml:"insecure_allow_http,omitempty" json:"insecure_allow_http,omitzero"`
 }
 
@@ -224,58 +225,57 @@ type CrossOriginConfig struct {
 
 // A StoreConfig bounds the sessions that this process keeps in its memory.
 type StoreConfig struct {
-	// MaxSessions is how many sessions are kept; beyond it new ones are
-	// refused. 0 means 1,000,000.
+	// MaxSessions is how many sessions are kept. New ones beyond it are refused.
+	// 0 means 1,000,000.
 	MaxSessions int `yaml:"max_sessions,omitempty" json:"max_sessions,omitzero"`
 
-	// MaxBytes is how much memory sessions may take; beyond it new ones are
+	// MaxBytes is how much memory sessions may take. New ones beyond it are
 	// refused. 0 means 1 GiB.
 	MaxBytes Size `yaml:"max_bytes,omitempty" json:"max_bytes,omitzero"`
 
 	// AnonymousPercent is how much of both limits the sessions without a subject
-	// may take: anybody can make those, so the rest is kept for visitors who log
-	// in. 0 means 75, so 750,000 sessions and 768 MiB; 100 means no limit of their
-	// own.
+	// may take. Anybody can make those, so the rest is kept for visitors who log
+	// in. 0 means 75: 750,000 sessions and 768 MiB. 100 means no separate limit.
 	AnonymousPercent int `yaml:"anonymous_percent,omitempty" json:"anonymous_percent,omitzero"`
 
-	// Linger is how long a session is kept after its end, so that a visitor who
-	// comes back late is told so. 0 means 10 minutes.
+	// Linger is how long an expired session is kept, so that a visitor who comes
+	// back late can be told that it has expired. 0 means 10 minutes.
 	Linger Duration `yaml:"linger,omitempty" json:"linger,omitzero"`
 }
 
-// A RevocationsConfig says where the list of what ended early is kept.
+// A RevocationsConfig says where the list of sessions that ended early is kept.
 type RevocationsConfig struct {
 	// File is the journal, which one process at a time may use. Empty means
-	// revocations.journal beside the key file. Without either the list is in
-	// memory, which is enough for mode opaque without a store that outlives the
-	// process, and refused with one.
+	// revocations.journal beside the key file. Without a key file either, the list
+	// is only in memory: that is enough for mode opaque with the store in memory,
+	// and an error with a store that outlives the process.
 	File string `yaml:"file,omitempty" json:"file,omitzero"`
 
 	// Wait is how long the start waits for another process that still has File
-	// open. Where the old and the new process of one host overlap in a deployment,
+	// open. If the old and the new process of one host overlap in a deployment,
 	// make it longer than the old one takes to shut down. 0 means 10 seconds.
 	Wait Duration `yaml:"wait,omitempty" json:"wait,omitzero"`
 
 	// SingleInstance says that this is the only process that makes tokens for
-	// these sessions, now and in every deployment. Then an end is remembered for
-	// an idle timeout, and not until the session's deadline, so the list is much
-	// shorter. If it is wrong, a session that was ended can be opened again with a
-	// token that another process made after the end.
+	// these sessions, also during a deployment. Then an end is remembered for an
+	// idle timeout, and not until the session's deadline, so the list is much
+	// shorter. If it is set although another process makes tokens, a token that
+	// the other one makes after the end opens the session again.
 	SingleInstance bool `yaml:"single_instance,omitempty" json:"single_instance,omitzero"`
 
-	// MaxEntries bounds the list, at 55 bytes of memory an entry. A quarter of it
-	// is for ends of sessions in which nobody logged in; beyond it the oldest of
-	// these are forgotten. When it is 90 % full, new stateless sessions of
-	// visitors who have not logged in are refused. 0 means 2,000,000; at least
-	// 10,000.
+	// MaxEntries bounds the list, which takes 55 bytes of memory for each entry.
+	// Ends of sessions in which nobody logged in may take a quarter of it; beyond
+	// that the oldest of them are forgotten. When the list is 90 % full, new
+	// stateless sessions of visitors who have not logged in are refused. 0 means
+	// 2,000,000; at least 10,000.
 	MaxEntries int `yaml:"max_entries,omitempty" json:"max_entries,omitzero"`
 
 	// InsecureVolatile keeps the list in memory only: after a restart, tokens
 	// that were logged out are valid again until they expire.
 	InsecureVolatile bool `yaml:"insecure_volatile,omitempty" json:"insecure_volatile,omitzero"`
 
-	// Skew is how far the clocks of the instances may be apart. Ending a
-	// subject's sessions reaches those that began up to Skew later. 0 means one
-	// clock.
+	// Skew is how much the clocks of the instances may differ. When all sessions
+	// of a subject are ended, sessions that began up to Skew later end too. 0
+	// means one clock.
 	Skew Duration `yaml:"skew,omitempty" json:"skew,omitzero"`
 }
