@@ -11,18 +11,18 @@ import (
 const (
 	defaultEntries = 2_000_000
 	minEntries     = 10_000
-	anonymousShare = 4  // anonymous entries are at most one in so many
-	fullPercent    = 90 // of MaxEntries: then no new anonymous session has room
+	anonymousShare = 4  // one in so many entries may be anonymous
+	fullPercent    = 90 // of MaxEntries; the rest is for sessions that exist already
 
-	// pruneEvery is how often a list that seems full looks for entries whose time
-	// is over, in seconds.
+	// pruneEvery is how often a list that seems full looks for expired entries, in
+	// seconds: each time it reads the whole table.
 	pruneEvery = 60
 )
 
-// Room returns nil if there is room for the ends of new sessions. Once the list
-// is 90 % full it returns an error that wraps [session.Unavailable]. Whoever
-// makes a stateless session without a subject asks it first. Sessions that
-// exist can go on, log in and end without it.
+// Room returns nil if there is room for the ends of new sessions. When the list
+// is 90 % full it returns an error that wraps [session.Unavailable]. Call it
+// before a stateless session without a subject begins. Sessions that exist need
+// no room to go on, log in and end.
 func (l *List) Room() error {
 	if err := l.ready(); err != nil {
 		return err
@@ -35,8 +35,8 @@ func (l *List) Room() error {
 
 func (l *List) nearlyFull() bool { return l.Len() >= l.maxEntries/100*fullPercent }
 
-// isFull is nearlyFull without the entries whose time is over. It tells the
-// operator when that begins.
+// isFull reports whether the list is nearly full without expired entries. It
+// reports to the operator when that begins.
 func (l *List) isFull(now time.Time) bool {
 	if !l.nearlyFull() {
 		if l.full.Load() {
@@ -57,16 +57,15 @@ func (l *List) isFull(now time.Time) bool {
 	return full
 }
 
-// bound keeps the number of entries of rec's subject within its limit. Beyond
-// it, one end of the subject's older sessions takes the place of entries that
-// are about these. It reports whether that ended a session that was only
-// renewed.
+// bound keeps the entries of rec's subject within their limit. Beyond it, one
+// end of the subject's older sessions replaces the entries of these sessions.
+// bound reports whether that has ended rec, although it was only renewed.
 func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) {
 	subject := hashOf(rec.Subject)
 	m := member{slot: r.slot, from: millis(rec.CountsFrom())}
 	last := m.from - 1
 	if r.generation() == everything {
-		// What the session has become, unknown to the caller, may count from later.
+		// A login that the caller did not know may have made it count from later.
 		m.from = max(m.from, millis(now))
 		last = m.from
 	}
@@ -87,10 +86,10 @@ func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) 
 	return reach > last && r.generation() != everything
 }
 
-// Reports go to a function of the application. Each has a goroutine of its own:
-// one that is slow must not keep logouts waiting.
+// Reports calls a function of the application, each time in a goroutine of its
+// own: logouts must not wait for a slow one.
 type reports struct {
-	f func(error) // nil if nobody wants to know
+	f func(error) // may be nil
 
 	mu     sync.Mutex // guards closed; no report begins after it was set
 	closed bool

@@ -8,19 +8,19 @@ import (
 )
 
 const (
-	// fewEnds is how many ends of one subject are only counted. Most subjects
-	// never have more, so most entries need no second table.
+	// fewEnds is how many ends of one subject are only counted, and not listed.
+	// Most subjects never have more, so most entries need no second table.
 	fewEnds = 8
 
-	// maxEnds is how many entries of one subject the list keeps beside these. It
-	// may be twice as many if fewer would end the session that is being renewed.
+	// maxEnds is how many more entries of one subject the list keeps. It may be
+	// twice as many if otherwise the session that is being renewed would end.
 	maxEnds = 64
 
 	maxCounters = 1 << 22
 )
 
-// Crowds find the subjects of whom many sessions have ended, as when somebody
-// logs in and out in a loop.
+// Crowds finds the subjects with many ended sessions: for example, a client
+// that logs in and out in a loop.
 type crowds struct {
 	mu      sync.Mutex // guards what follows
 	size    int        // of counts

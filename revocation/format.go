@@ -17,8 +17,8 @@ import (
 //	{"cloakroom":"revocations","version":2}
 //	6a0f3a51 s7GlYk2mLZ0c5Yc1mXg3vJw,4,1790000000 uq2tq9wmLZ0c5Yc1mXg3vJw,7,1789990000123,1790000000
 //
-// One line for one write means that a crash can damage the last line only. An
-// entry is a letter, a key in base64url if there is one, and decimal numbers:
+// Each write is one line, so a crash can damage only the last line. An entry is
+// a letter, a key in base64url if there is one, and decimal numbers:
 //
 //	s key,below,until        a session; below is 0 if all of it ended
 //	a key,below,until        the same, and nobody was logged in
@@ -138,9 +138,9 @@ func parseJournal(data []byte, f func(entry)) (n int, torn bool, err error) {
 
 const remedy = "restore the file from a backup; or end every session: remove the file and change the keys"
 
-// headless says what is wrong with a file that does not begin as a journal
-// does. Journals get their first line before they get their name, so no crash
-// of ours leaves one without.
+// headless returns the error for a file that does not begin like a journal. A
+// journal gets its first line before it gets its name, so a crash never leaves
+// one without it.
 func headless(data []byte) error {
 	line, _, _ := bytes.Cut(data, []byte("\n"))
 	_, err := parseLine(line, func(entry) {})
@@ -199,8 +199,8 @@ func parseEntry(b []byte) (e entry, ok bool) {
 	return e, p.ok && p.rest == nil
 }
 
-// A parser takes the fields of an entry one by one. ok turns false at the first
-// that is wrong or missing.
+// A parser cuts the fields off an entry one by one. ok is false after the first
+// field that is wrong or missing.
 type parser struct {
 	rest []byte // nil behind the last field
 	ok   bool

@@ -8,19 +8,19 @@ import (
 // never is before every instant, and leaves room for the skew.
 const never = -1 << 62
 
-// Instants keep, under each key, the newest instant at which all that belongs
-// to the key was ended.
+// Instants keeps, for each key, the newest instant at which everything that
+// belongs to the key was ended.
 type instants struct {
 	newest atomic.Int64 // of all, or never
 	count  atomic.Int64 // length of marks
 
 	mu      sync.RWMutex // guards what follows; held while an entry joins a batch
 	marks   map[key]mark
-	pruneAt int    // length of marks at which those that are over are left out
+	pruneAt int    // length of marks at which expired ones are dropped
 	batch   uint64 // number of the last batch that an entry has joined
 }
 
-// A mark has no pointers.
+// A mark has no pointers, so the garbage collector doesn't look at it.
 type mark struct {
 	instant int64 // milliseconds since 1970
 	until   uint32
@@ -35,9 +35,9 @@ func (t *instants) get(k key) (instant int64, ok bool) {
 }
 
 // raise moves the instant of e's key forward, and hands e to the journal. If
-// newer is set, it says what the instant is, given the one that is in force: it
-// may read the clock, so that of two ends the second has no earlier instant.
-// The batch is nil if there is nothing to wait for.
+// newer is set, it returns the instant, given the one in force. It may read the
+// clock: the lock is held, so the second of two ends never has the earlier
+// instant. The batch is nil if there is nothing to wait for.
 func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, j *journal) (*batch, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,9 +65,9 @@ func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, j *jo
 	return b, e.instant
 }
 
-// prune leaves out what is over. mu is held.
+// prune drops expired marks. mu is held.
 func (t *instants) prune(now uint32) {
-	kept := make(map[key]mark) // a map never shrinks
+	kept := make(map[key]mark) // a new one: a map never shrinks
 	for k, m := range t.marks {
 		if m.until > now {
 			kept[k] = m
@@ -77,7 +77,7 @@ func (t *instants) prune(now uint32) {
 	t.count.Store(int64(len(kept)))
 }
 
-// each calls f with every mark whose time isn't over.
+// each calls f with every mark that has not expired.
 func (t *instants) each(now uint32, f func(k key, m mark)) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -8,8 +8,8 @@ import (
 // idLength is the length of an ID that session makes: 128 random bits.
 const idLength = 22
 
-// keyOf returns the 128 bits that an ID of ours stands for. Any other ID, which
-// may have any length, is hashed.
+// keyOf returns the 128 bits of an ID that session has made. Any other ID,
+// which may have any length, is hashed.
 func keyOf(id string) (k key) {
 	if len(id) == idLength {
 		var raw [idLength]byte
@@ -23,8 +23,8 @@ func keyOf(id string) (k key) {
 	return hashOf(id)
 }
 
-// hashOf is the first half of SHA-256. A conversion of the whole would
-// allocate.
+// hashOf returns the first half of the SHA-256 of s. It copies short texts to
+// the stack, because []byte(s) would allocate.
 func hashOf(s string) (k key) {
 	var buf [128]byte
 	sum := [sha256.Size]byte{}

@@ -7,8 +7,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// until returns the second at which every session that lives now is over, or,
-// with SingleInstance, has only tokens that were made after now.
+// until returns the second at which every session that lives now has expired.
+// With SingleInstance, it is the second at which every token that lives now has
+// expired.
 func (l *List) until(now time.Time) uint32 {
 	if l.lifetime == 0 {
 		return forever
@@ -17,24 +18,25 @@ func (l *List) until(now time.Time) uint32 {
 }
 
 // untilOver returns the second from which no token opens the session of rec.
-// Its tokens have its deadline or an earlier one: only a login moves it, and
-// that begins another generation. With SingleInstance the newest token was made
-// before now, and has rec's idle timeout.
+// Its tokens expire at its deadline or earlier: only a login moves the
+// deadline, and a login begins another generation. With SingleInstance the
+// newest token was made before now, and has rec's idle timeout.
 func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
 	if rec.Deadline.IsZero() {
 		return l.until(now)
 	}
 	over := l.overAfter(rec.Deadline, 0)
-	// An idle deadline that is the absolute one doesn't tell the idle timeout.
+	// If the idle deadline is cut off by the absolute one, it does not show the
+	// idle timeout.
 	if idle := rec.IdleDeadline.Sub(rec.SeenAt); l.single && idle > 0 && rec.IdleDeadline.Before(rec.Deadline) {
 		over = min(over, l.overAfter(now, idle))
 	}
-	// Clocks that are a little apart must not make an entry that is over already.
+	// If clocks differ a little, the entry must not have expired already.
 	return max(over, l.overAfter(now, time.Minute))
 }
 
-// overAfter returns the second that begins no earlier than d after t, by every
-// clock.
+// overAfter returns the second that begins no earlier than d after t, by the
+// clock of every instance.
 func (l *List) overAfter(t time.Time, d time.Duration) uint32 {
 	// One after the other: the sum of two long durations can be negative.
 	return second(t.Add(d).Add(l.skew).Add(time.Second - 1))

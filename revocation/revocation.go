@@ -101,10 +101,10 @@ type Config struct {
 	// that end something see an outage, by the error.
 	Report func(error)
 
-	// OnEnd is told that EndSubject or EndOthers has ended the sessions of a
-	// subject, or EndAll all there are, with the subject "". err is the error that
-	// the caller gets; the sessions have ended even if it is not nil. OnEnd is
-	// called on the caller's goroutine, with no lock held.
+	// OnEnd is called when EndSubject or EndOthers has ended the sessions of a
+	// subject, and with the subject "" when EndAll has ended all sessions. err is
+	// the error that the caller gets; the sessions have ended even if it is not
+	// nil. OnEnd is called on the caller's goroutine, with no lock held.
 	OnEnd func(ctx context.Context, subject string, err error)
 
 	// Now is the clock. If nil, time.Now.

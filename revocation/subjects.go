@@ -11,13 +11,12 @@ import (
 
 // EndSubject ends all sessions in which this subject has logged in until now.
 //
-// A login counts from the beginning of its request, so logins that other
-// requests have under way end too. If ctx belongs to a request whose session is
-// the subject's, that session ends as after [session.Session.Destroy], except
-// that a [session.Session.Login] may follow in the same request: after a change
-// of password, EndSubject and then Login leave the visitor logged in here and
-// nowhere else. To keep the session of the request as it is, use
-// [List.EndOthers].
+// A login counts from the beginning of its request, so logins of requests that
+// are still running end too. If ctx belongs to a request with a session of the
+// subject, that session ends as after [session.Session.Destroy], but the
+// request may call [session.Session.Login] again. So after a change of
+// password, EndSubject and then Login leave the visitor logged in here and
+// nowhere else. To keep the session of the request, use [List.EndOthers].
 func (l *List) EndSubject(ctx context.Context, subject string) error {
 	if subject == "" {
 		return fmt.Errorf("revocation: the empty subject stands for nobody: %w", session.BadValue)
@@ -30,11 +29,11 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 	return l.told(ctx, subject, l.wait(ctx, b, at))
 }
 
-// EndOthers ends all sessions of the subject who is logged in to the session of
-// the request that ctx belongs to, except that one. It gets a new credential
-// and is saved, so call EndOthers before the response begins. After an error
-// the others may go on, and so does this session, unless the error wraps
-// [session.Ended]: then all have ended meanwhile, this one too.
+// EndOthers ends all other sessions of the subject who is logged in to the
+// session of ctx. The session of ctx gets a new credential and is saved, so
+// call EndOthers before the response begins. After an error the other sessions
+// may go on, and this one does. If the error wraps [session.Ended], all
+// sessions of the subject were ended meanwhile, this one too.
 func (l *List) EndOthers(ctx context.Context) error {
 	subject := session.From(ctx).Subject()
 	if subject == "" {
@@ -47,18 +46,16 @@ func (l *List) EndOthers(ctx context.Context) error {
 	all, known := l.allEnded(), l.subjectEnded(subject)
 	now := l.now()
 	at := max(millis(now), known+1)
-	// The session of the request is made later than the end before that is in
-	// force: the other way round, an error in between would end this one as well.
-	// It waits for the instant to pass, so that every end that comes after it ends
-	// it.
+	// First make this session later than the end, then put the end in force: in
+	// the other order, an error in between would end this session too. Wait until
+	// the instant has passed, so that every later end reaches this session.
 	l.pass(millis(now))
 	if err := session.RenewSince(ctx, l.after(at)); err != nil {
 		return err
 	}
 	meanwhile := false
 	b, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
-		// An end of all that has come since then has ended what this session was
-		// before.
+		// If another end came since then, it has ended this session as it was before.
 		if meanwhile = old != known || l.allEnded() != all; meanwhile {
 			return max(l.toNow(old), at+1)
 		}
@@ -86,7 +83,7 @@ func (l *List) EndAll(ctx context.Context) error {
 	return l.told(ctx, "", l.wait(ctx, b, at))
 }
 
-// told passes on what has come of the end of all sessions of a subject.
+// told calls OnEnd.
 func (l *List) told(ctx context.Context, subject string, err error) error {
 	if l.onEnd != nil {
 		l.onEnd(ctx, subject, err)
@@ -108,32 +105,32 @@ func (l *List) raise(e entry, newer func(old int64) int64, now uint32) (*batch, 
 	return l.subjects.raise(e, newer, now, l.journal)
 }
 
-// toNow is for raise: the end of what came until now.
+// toNow returns the present instant, for raise.
 func (l *List) toNow(int64) int64 { return millis(l.now()) }
 
-// wait waits for the journal. Instants and logins have milliseconds, and one
-// that is equal counts as before; so that a login that follows isn't ended too,
-// wait returns no earlier than in the next millisecond.
+// wait waits for the journal. Instants are in milliseconds, and a login in the
+// same millisecond as an end has ended. So that a login that follows the call
+// is good, wait returns in the next millisecond at the earliest.
 func (l *List) wait(ctx context.Context, b *batch, instant int64) error {
 	err := b.wait(ctx)
 	l.pass(min(instant, millis(l.now())))
 	return err
 }
 
-// pass returns when a millisecond has passed.
+// pass waits until the millisecond of instant has passed.
 func (l *List) pass(instant int64) {
 	if l.ownClock {
 		time.Sleep(time.Until(time.UnixMilli(instant + 1)))
 	}
 }
 
-// Admit returns the record to keep of a session that begins, or in which a
-// subject has just logged in: rec itself, unless the allowance for clocks that
-// differ (Config.Skew) would end it although it is later than every end that is
-// in force here. That record gets a later [session.Record.CountsFrom].
+// Admit returns the record to save for a session that begins, or in which a
+// subject has just logged in. That is rec itself, or a copy with a later
+// [session.Record.CountsFrom] if rec began after every end that is in force
+// here, and an end would still reach it because of Config.Skew.
 //
-// If all sessions of the subject, or all there are, were ended since the login,
-// which counts from the beginning of its request, the error wraps
+// A login counts from the beginning of its request. If all sessions of the
+// subject, or of everybody, were ended since then, the error wraps
 // [session.Ended], and the login must not succeed.
 func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 	if err := l.ready(); err != nil {
@@ -141,7 +138,7 @@ func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 	}
 	at := max(l.all.newest.Load(), l.subjectEnded(rec.Subject))
 	switch {
-	case rec.Subject != "" && rec.AuthenticatedAt.UnixMilli() <= at: // whatever Since says
+	case rec.Subject != "" && rec.AuthenticatedAt.UnixMilli() <= at: // Since does not help
 		return nil, ended("all sessions of its subject were ended while the login was under way")
 	case rec.CountsFrom().UnixMilli() > at+l.skew.Milliseconds():
 		return rec, nil
@@ -151,12 +148,12 @@ func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 	return &admitted, nil
 }
 
-// after returns the first instant at which a session can begin and not be ended
-// by an end at this one, in milliseconds.
+// after returns the first instant at which a session can begin so that an end
+// at the given millisecond does not reach it.
 func (l *List) after(at int64) time.Time { return time.UnixMilli(at + l.skew.Milliseconds() + 1) }
 
 // allEnded returns the instant up to which all sessions have ended. It waits
-// for an EndAll that is about to put one in force.
+// for an EndAll that is running.
 func (l *List) allEnded() int64 {
 	if at, ok := l.all.get(key{}); ok {
 		return at
@@ -165,8 +162,8 @@ func (l *List) allEnded() int64 {
 }
 
 // subjectEnded returns the instant up to which the sessions of a subject have
-// ended, in milliseconds; never if they haven't. The filter spares most
-// subjects the SHA-256.
+// ended, in milliseconds, or never. For most subjects the filter makes the
+// SHA-256 unnecessary.
 func (l *List) subjectEnded(subject string) int64 {
 	if subject == "" || l.subjects.newest.Load() == never || !l.tags.has(tag(subject)) {
 		return never

@@ -8,15 +8,15 @@ import (
 )
 
 const (
-	// shardCount keeps readers on many cores from meeting at one lock, and the
-	// rebuilding of a shard short.
+	// shardCount keeps readers on many cores from waiting for one lock, and makes
+	// the rebuild of a shard short.
 	shardCount = 256
 
 	// minSlots is the size of a shard with few sessions.
 	minSlots = 8
 
-	// extendBy is by how many seconds an entry must live longer to be written
-	// again. Without it, repeated logouts would fill the disk.
+	// extendBy is how many seconds longer an entry must live to be written again.
+	// Without it, repeated logouts would fill the disk.
 	extendBy = 60
 
 	forever = math.MaxUint32
@@ -26,7 +26,7 @@ const (
 const (
 	everything = 1<<30 - 1 // the mask of a generation; no generation is above it
 	anonymous  = 1 << 31   // nobody was logged in, so the entry counts for the budget
-	older      = 1 << 30   // one of the anonymous ones that go next
+	older      = 1 << 30   // an anonymous entry that is forgotten next
 )
 
 // A condition says when an entry is put in force.
@@ -50,14 +50,14 @@ type slot struct {
 
 func (s *slot) generation() uint32 { return s.below & everything }
 
-// A table keeps what ended of each session, until its time is over. It is open
-// addressing with linear probing, and between a half and five eighths full: 38
-// to 48 bytes a session, and a look-up of a session that has not ended reads 2
-// to 4 slots.
+// A table keeps an entry for each session that has ended, until the entry
+// expires. It uses open addressing with linear probing, and is between a half
+// and five eighths full: 38 to 48 bytes a session. A look-up of a session that
+// has not ended reads 2 to 4 slots.
 type table struct {
 	seed   maphash.Seed // keeps visitors from choosing sessions that collide
 	count  atomic.Int64 // slots that are not empty
-	half   int          // anonymous entries of a shard that are not older, at most
+	half   int          // how many young anonymous entries a shard may have
 	shards *[shardCount]shard
 }
 
@@ -65,7 +65,7 @@ type shard struct {
 	mu    sync.RWMutex // guards what follows; held while an entry joins a batch
 	slots []slot
 	used  int    // slots that are not empty
-	young int    // anonymous ones that are not older
+	young int    // anonymous slots without the flag older
 	batch uint64 // number of the last batch that an entry of this shard has joined
 }
 
@@ -79,9 +79,8 @@ func (t *table) find(k key) (*shard, uint64) {
 	return &t.shards[h%shardCount], h >> 32
 }
 
-// slot returns the slot of k, or the empty one where it belongs. There is
-// always an empty one, unless the shard has no slots yet: then slot returns
-// nil.
+// slot returns the slot of k, or the empty one for it. There is always an empty
+// one, unless the shard has no slots yet: then slot returns nil.
 func (sh *shard) slot(k *key, hash uint64) *slot {
 	n := len(sh.slots)
 	if n == 0 {
@@ -97,7 +96,8 @@ func (sh *shard) slot(k *key, hash uint64) *slot {
 	}
 }
 
-// get returns the generation below which the session has ended, 0 for none.
+// get returns the generation below which tokens of the session have ended, or
+// 0.
 func (t *table) get(id string) uint32 {
 	if t.count.Load() == 0 {
 		return 0
@@ -112,7 +112,7 @@ func (t *table) get(id string) uint32 {
 	return 0
 }
 
-// raised is what became of an entry.
+// raised is the result of raise.
 type raised struct {
 	slot
 	first bool   // it ends a generation that had not ended before
@@ -149,13 +149,13 @@ func (t *table) raise(e entry, when condition, now uint32, j *journal) raised {
 	return r
 }
 
-// over returns the slot that follows old, which is empty if nothing is in
-// force.
+// over returns the slot that replaces old. An empty old means that nothing is
+// in force.
 func (e *entry) over(old slot) slot {
 	until, nobody := e.until, e.kind == ofNobody
 	if ended := old.generation(); e.generation < ended && ended != everything {
-		// The session has become something that the caller did not know: its login
-		// has a deadline of its own, and a subject.
+		// Somebody logged in meanwhile, which the caller did not know: the session
+		// has a later deadline and a subject.
 		until, nobody = max(until, e.longest), false
 	}
 	next := slot{key: e.key, below: max(e.below, old.generation()), until: max(until, old.until)}
@@ -190,9 +190,9 @@ func isYoung(s slot) int {
 	return 0
 }
 
-// rebuild leaves out what is over. With age, it also drops the older anonymous
-// entries, and the others become the older ones: so the oldest go first, and
-// half the budget is always kept.
+// rebuild drops expired entries. With age it also drops the anonymous entries
+// that are older, and marks the young ones as older: so the oldest are
+// forgotten first, and at least half of the budget stays in use.
 func (t *table) rebuild(sh *shard, now uint32, age bool) {
 	var drop uint32
 	if age {
@@ -226,17 +226,18 @@ func (t *table) hash(k key) uint64 {
 	return hash
 }
 
-// remove forgets what ended of a session, if it is still what old says.
+// remove drops the entry of a session, unless it has changed since old was
+// read.
 func (t *table) remove(old slot) {
 	sh, hash := t.find(old.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if s := sh.slot(&old.key, hash); s != nil && s.until != 0 && s.below == old.below {
-		s.below, s.until = 0, 1 // it is over; the next rebuild leaves it out
+		s.below, s.until = 0, 1 // expired; the next rebuild drops it
 	}
 }
 
-// prune leaves out everything that is over.
+// prune drops all expired entries.
 func (t *table) prune(now uint32) {
 	for i := range t.shards {
 		sh := &t.shards[i]
@@ -246,7 +247,7 @@ func (t *table) prune(now uint32) {
 	}
 }
 
-// each calls f with every entry whose time isn't over.
+// each calls f with every entry that has not expired.
 func (t *table) each(now uint32, f func(s slot)) {
 	for i := range t.shards {
 		t.shards[i].each(now, f)
