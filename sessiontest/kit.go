@@ -35,29 +35,29 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Set makes the clock show t: the day before a deadline, say. Set it before the
-// first session is made, or keep it from going back: sessions that were seen
-// later than now confuse a test.
+// Set makes the clock show t, for example the day before a deadline. After the
+// first session was made, the clock must not go back: a session with activity
+// in the future confuses a test.
 func (c *Clock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = t
 }
 
-// A Kit is a middleware for tests, and what stands behind it.
+// A Kit is a middleware for tests, with its clock, keys and revocations.
 type Kit struct {
 	Middleware  *middleware.Middleware // as New has configured it
-	Clock       *Clock                 // of all the others
-	Keys        *keys.Ring             // one key to sign and one to encrypt, made for this Kit, active for ever
+	Clock       *Clock                 // the other fields use it
+	Keys        *keys.Ring             // one key to sign and one to encrypt, which never expire
 	Revocations *revocation.List       // in memory
 
 	t testing.TB
 }
 
 // New returns a middleware that keeps sessions in encrypted tokens, with a
-// clock that stands still. change, if not nil, may change how it is configured
-// before it is made: its policy, its cookie, its hooks, or the carrier. If
-// something fails, so does the test.
+// clock that stands still. change, if not nil, may change the configuration:
+// the policy, the cookie, the hooks or the carrier. If something fails, the
+// test fails.
 func New(t testing.TB, change func(*middleware.Config)) *Kit {
 	t.Helper()
 	k := &Kit{t: t, Clock: &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
@@ -86,7 +86,7 @@ func (k *Kit) ring() *keys.Ring {
 	return ring
 }
 
-// Cookie returns the cookie of a visitor whose session holds what s says. Its
+// Cookie returns the cookie of a visitor with the session that s describes. The
 // subject logs in now, by the Kit's clock. ID, AuthenticatedAt, Policy,
 // SaveError and Now of s have no effect: the middleware has its own. Add it to
 // a request:
@@ -94,7 +94,7 @@ func (k *Kit) ring() *keys.Ring {
 //	r.AddCookie(kit.Cookie(sessiontest.Session{Subject: "alice"}))
 //
 // After Revocations.EndSubject, advance the clock before a new Cookie of the
-// same subject, or the test fails: EndSubject also refuses logins at the
+// same subject. Otherwise the test fails: EndSubject also ends logins at the
 // instant of its call, and the clock stands still.
 func (k *Kit) Cookie(s Session) *http.Cookie {
 	k.t.Helper()

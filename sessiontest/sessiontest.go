@@ -8,15 +8,15 @@
 //	handler.ServeHTTP(w, r)
 //	got := sessiontest.After(r) // got.Values["visits"] is float64(2)
 //
-// That is for handlers without the middleware, which would put its own session
-// in the place of Request's. Where the middleware runs, give the request the
-// cookie that [Kit.Cookie] makes.
+// That is for handlers without the middleware, which would replace the session
+// of Request by its own. If the middleware runs, give the request the cookie
+// that [Kit.Cookie] makes.
 //
 // Use [New] to test an application through the middleware, with keys of its own
 // and a clock that stands still until it is moved.
 //
-// Nothing here is fit for production: sessions of Request are kept nowhere, and
-// the keys of New are nobody's secret.
+// Nothing here is for production: sessions of Request are not saved anywhere,
+// and the middleware of New keeps its keys only in memory.
 package sessiontest
 
 import (
@@ -29,45 +29,44 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A Session is what a visitor's session holds when a test begins. The zero
-// Session stands for a visitor who has none.
+// A Session describes a visitor's session when a test begins. The zero Session
+// means that the visitor has none.
 type Session struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// ID is the session's public handle. If empty, a session that exists is called
-	// "test-session".
+	// ID is the session's public handle. Empty means "test-session", if there is a
+	// session.
 	ID string
 
-	// Subject is who is logged in; "" for nobody.
+	// Subject is the user who is logged in, or "".
 	Subject string
 
-	// AuthenticatedAt is when Subject has logged in. The zero time means now.
+	// AuthenticatedAt is when Subject logged in. The zero time means now.
 	AuthenticatedAt time.Time
 
-	// Persistent is session.Session.Remember(true): the session is remembered.
+	// Persistent says that the session is remembered, as by
+	// session.Session.Remember(true).
 	Persistent bool
 
 	// Values are the session's values: anything that session.Session.Set takes.
 	Values map[string]any
 
-	// Policy says how long the session lives. The zero Policy stands for its
-	// defaults.
+	// Policy says how long the session lives. The zero Policy means its defaults.
 	Policy session.Policy
 
-	// SaveError, if set, is what session.Session.Save returns, the changes being
-	// dropped: session.TooLarge, for example, or session.Unavailable.
+	// SaveError, if set, is the error of session.Session.Save, which then drops
+	// the changes: for example session.TooLarge or session.Unavailable.
 	SaveError error
 
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
 
-// Request returns a copy of r that carries a session holding what s says, for a
-// handler without the middleware; through it, use [Kit.Cookie]. It panics if s
-// can't be: a value that isn't JSON, a subject that is too long.
+// Request returns a copy of r with the session that s describes, for a handler
+// without the middleware. (With the middleware, use [Kit.Cookie].) It panics if
+// there can be no such session: a value is not JSON, or a subject is too long.
 //
-// Changes are seen at once by whoever asks for the session. Nothing is sent to
-// a client, so no change is ever too late.
+// Nothing is sent to a client, so no change is ever too late.
 func Request(r *http.Request, s Session) *http.Request {
 	now := s.Now
 	if now == nil {
@@ -81,7 +80,7 @@ func Request(r *http.Request, s Session) *http.Request {
 	return r.WithContext(context.WithValue(ctx, keeperKey{}, k))
 }
 
-// record returns the state in which the session begins, nil for none.
+// record returns the session that s describes, or nil if there is none.
 func (s Session) record(o session.Options) *session.Record {
 	if s.ID == "" && s.Subject == "" && !s.Persistent && len(s.Values) == 0 {
 		return nil
@@ -101,7 +100,7 @@ func (s Session) record(o session.Options) *session.Record {
 	return rec
 }
 
-// begin makes a new session hold what s says.
+// begin sets in a new session what s describes.
 func (s Session) begin(to *session.Session) error {
 	if s.Persistent {
 		if err := to.Remember(true); err != nil {
@@ -109,7 +108,7 @@ func (s Session) begin(to *session.Session) error {
 		}
 	}
 	if s.Subject == "" && len(s.Values) == 0 {
-		return to.Remember(to.Persistent()) // changes nothing, and makes it exist
+		return to.Remember(to.Persistent()) // only makes the session exist
 	}
 	if s.Subject != "" {
 		if err := to.Login(s.Subject); err != nil {
@@ -124,7 +123,7 @@ func (s Session) begin(to *session.Session) error {
 	return nil
 }
 
-// loggedIn puts the login of rec at another time.
+// loggedIn moves the login of rec to another time.
 func loggedIn(rec *session.Record, at time.Time, policy session.Policy) {
 	rec.AuthenticatedAt = at
 	lifetime := policy.Lifetime
@@ -142,24 +141,23 @@ func loggedIn(rec *session.Record, at time.Time, policy session.Policy) {
 
 func must(err error) {
 	if err != nil {
-		panic(fmt.Sprintf("sessiontest: the Session can't be: %v", err))
+		panic(fmt.Sprintf("sessiontest: there can be no such Session: %v", err))
 	}
 }
 
-// A Result is what a handler has left of a session. For more, such as typed
-// values, ask session.From for it, as the handler does.
+// A Result describes a session after a handler. For more, such as typed values,
+// get the session with session.From, as the handler does.
 type Result struct {
 	ID         string         // "" if there is no session now
-	Subject    string         // who is logged in; "" for nobody
+	Subject    string         // the user who is logged in, or ""
 	Persistent bool           // whether the session is remembered
 	Values     map[string]any // as encoding/json decodes them: numbers are float64
 	Renewed    bool           // by Login, Renew or Remember: the visitor would get a new credential
 	Destroyed  bool           // by Destroy
 }
 
-// After returns what has become of the session of r, which [Request] has
-// returned. Whether the handler has called session.Session.Save makes no
-// difference. It panics if r comes from elsewhere.
+// After returns the session of r as the handler has left it, saved or not. r
+// must come from [Request]; otherwise After panics.
 func After(r *http.Request) Result {
 	k, ok := r.Context().Value(keeperKey{}).(*keeper)
 	if !ok {
@@ -179,7 +177,7 @@ func After(r *http.Request) Result {
 
 type keeperKey struct{}
 
-// A keeper plays the middleware's part in the session of one request.
+// A keeper does the middleware's work for the session of one request.
 type keeper struct {
 	o       session.Options
 	before  *session.Record // when the test began

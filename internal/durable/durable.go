@@ -1,21 +1,22 @@
 // Package durable writes files that survive a crash: after a power cut at any
 // instant, a reader finds the complete old content or the complete new one.
 //
-// Use [WriteFile] to replace a file, [CreateFile] where an existing file must
+// Use [WriteFile] to replace a file, [CreateFile] if an existing file must
 // never be overwritten, and [Lock] around every read-change-write cycle.
-// [Sweep], called under the lock, removes what earlier crashes left behind.
+// [Sweep], called under the lock, removes temporary files of processes that
+// crashed.
 //
-// For files whose loss is a disaster there is more: [Verify] reads the new
-// content back before it counts, [KeepPrevious] keeps the old file as
-// path+".bak", and [DropPrevious] removes that file once it should no longer be
-// there.
+// For files that must never be lost there is more: [Verify] reads the new
+// content back before it replaces the old, [KeepPrevious] keeps the old file as
+// path+".bak", and [DropPrevious] removes that file when it must not be kept
+// any longer.
 //
-// What is refused: to replace anything but a regular file, to follow a symbolic
-// link at the name of a lock, a temporary or a kept file.
+// The package refuses to replace anything except a regular file. It never
+// follows a symbolic link at the name of a lock, a temporary or a kept file.
 //
-// A path that is a symbolic link stands for its target: the link stays, two
-// processes that name the file differently still share one lock, and the
-// ".lock" and ".bak" files lie beside the target.
+// If path is a symbolic link, its target is replaced and the link stays. The
+// ".lock" and ".bak" files are beside the target, so two processes that name
+// the file differently still share one lock.
 package durable
 
 import (
@@ -28,25 +29,26 @@ import (
 	"path/filepath"
 )
 
-// WriteFile replaces the content of path, or creates it, with mode perm
-// whatever the umask. It writes a temporary file in the same directory, syncs
-// it, renames it over path and syncs the directory, so a nil error means that
+// WriteFile replaces the content of path, or creates it, with mode perm. The
+// umask has no effect. It writes a temporary file in the same directory, syncs
+// it, renames it over path and syncs the directory. So a nil error means that
 // the new content is on the disk. After an error path holds the old content or,
-// when only a step after the rename failed, the new one; no temporary file is
+// if only a step after the rename failed, the new one. No temporary file is
 // left.
 //
-// If path is there and no regular file, nothing is written.
+// If path exists and is not a regular file, nothing is written.
 //
-// Writers that may meet must hold [Lock]: the last one wins otherwise.
+// Writers in several processes must hold [Lock]. Otherwise the last one wins.
 func WriteFile(path string, data []byte, perm os.FileMode, opts ...Option) error {
 	return write(path, data, perm, replace, proceed, opts)
 }
 
-// CreateFile is WriteFile for a path that must not exist yet: if it does, even
-// as a dangling symbolic link, the error wraps [fs.ErrExist] and nothing has
-// changed. Two processes that create the same path at once can't both succeed.
+// CreateFile is WriteFile for a path that must not exist yet. If it exists,
+// even as a dangling symbolic link, the error wraps [fs.ErrExist] and nothing
+// has changed. If two processes create the same path, only one of them
+// succeeds.
 //
-// Of the options it takes [Verify]. The others are an error, because nothing is
+// The only option is [Verify]. The others are an error, because nothing is
 // replaced.
 func CreateFile(path string, data []byte, perm os.FileMode, opts ...Option) error {
 	return write(path, data, perm, create, proceed, opts)
@@ -60,13 +62,12 @@ type options struct {
 	previous previous
 }
 
-// Verify makes the write read the temporary file back, after the sync and
-// before anything else is touched, and give check what came. If that differs
-// from what was written, or check returns an error, the write fails with it and
-// the old file stays. check must not change data. More than one Verify is
-// possible.
+// Verify makes the write read the temporary file back after the sync, and call
+// check with what it read. If the file does not hold what was written, or check
+// returns an error, the write fails and the old file stays. check must not
+// change data. There may be more than one Verify.
 //
-// The system may answer from its cache. This finds content that the program
+// The system may answer from its cache. So this finds content that the program
 // can't read, and a write that went wrong, but not every broken disk.
 func Verify(check func(data []byte) error) Option {
 	return func(o *options) { o.checks = append(o.checks, check) }
@@ -88,7 +89,7 @@ const (
 	replace = true
 )
 
-// A gate is asked before each step of a write. It lets tests fail or crash
+// A gate is called before each step of a write. With it tests can fail or crash
 // every step in turn.
 type gate func(step string) error
 
@@ -120,8 +121,7 @@ func write(path string, data []byte, perm os.FileMode, overwrite bool, next gate
 	return nil
 }
 
-// aim sets the target, and refuses what can't end well before anything is
-// written.
+// aim sets the target. It refuses a write that could not succeed.
 func (j *job) aim(path string) (err error) {
 	if !j.overwrite {
 		j.target = path
@@ -133,7 +133,7 @@ func (j *job) aim(path string) (err error) {
 	if j.target, err = resolve(path); err != nil {
 		return err
 	}
-	// What else may be wrong with it, the next system call says.
+	// Other problems are errors of the next system call.
 	if info, err := os.Lstat(j.target); err == nil && !info.Mode().IsRegular() {
 		return errors.New("not a regular file: choose another path, or remove what is there")
 	}
@@ -157,7 +157,7 @@ func (j *job) run() error {
 	return nil
 }
 
-// settle takes a finished temporary file to its place.
+// settle moves a finished temporary file to its place.
 func (j *job) settle(temp string) error {
 	if err := j.verify(temp); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (j *job) settle(temp string) error {
 	return j.publish(temp)
 }
 
-// do takes one step, unless the gate is shut.
+// do takes one step, unless the gate returns an error.
 func (j *job) do(step string, f func() error) error {
 	if err := j.next(step); err != nil {
 		return err
@@ -235,9 +235,9 @@ func (j *job) verify(temp string) error {
 	return nil
 }
 
-// readBack opens the file anew: the descriptor that wrote it would not show
-// that its name leads to it. One byte too many is enough to see that something
-// is wrong.
+// readBack opens the file by its name, since the name could lead to another
+// file than the one that was written. It reads at most one byte too many: that
+// is enough to see that something is wrong.
 func (j *job) readBack(temp string) (got []byte, err error) {
 	if err := j.next("open"); err != nil {
 		return nil, err
@@ -267,8 +267,9 @@ func (j *job) publish(temp string) error {
 	return j.do("remove", func() error { return os.Remove(temp) })
 }
 
-// renameToFree is for file systems without hard links. It leaves a short
-// window to writers that don't hold the lock.
+// renameToFree is for file systems without hard links. In the short time
+// between its two steps, a writer that does not hold the lock could create
+// target.
 func renameToFree(temp, target string) error {
 	if _, err := os.Lstat(target); !errors.Is(err, fs.ErrNotExist) {
 		return &fs.PathError{Op: "create", Path: target, Err: errors.Join(fs.ErrExist, err)}
@@ -289,7 +290,7 @@ func (j *job) syncDirectory() error {
 func resolve(path string) (string, error) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return path, nil // what is wrong with it, the caller's own system call says
+		return path, nil // an error will come from the caller's own system call
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -8,13 +8,14 @@ import (
 	"os"
 )
 
-// noFollow is nothing: this system has no such flag.
+// noFollow is empty: this system has no such flag.
 const noFollow = 0
 
 // syncDir does nothing: directories can't be synced on this system.
 func syncDir(*os.File) error { return nil }
 
-// noHardLinks is generous, because these systems have many errors for it.
+// noHardLinks accepts nearly every error, because these systems have many for
+// it.
 func noHardLinks(err error) bool {
 	return err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist)
 }

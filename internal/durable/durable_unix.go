@@ -16,15 +16,16 @@ const noFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 func syncDir(d *os.File) error {
 	err := d.Sync()
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return nil // this file system has no such thing
+		return nil // this file system can't sync directories
 	}
 	return err
 }
 
 // noHardLinks reports whether a link failed because this file can't have one:
 // the file system has no links (EPERM, ENOTSUP, ENOSYS), the kernel refuses
-// links to files of others (EPERM, Linux protected_hardlinks), there are too
-// many, or a mount lies between. A full disk is none of these.
+// links to files of other users (EPERM, Linux protected_hardlinks), the file
+// has too many, or a mount is between the two names. A full disk is a different
+// error.
 func noHardLinks(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) ||
 		errors.Is(err, syscall.EMLINK) || errors.Is(err, syscall.EXDEV)

@@ -19,15 +19,15 @@ var ErrLocked = errors.New("durable: locked by another process")
 // lockRetry is how often a held lock is tried again.
 const lockRetry = 10 * time.Millisecond
 
-// Lock takes the exclusive lock of path and returns the function that gives it
-// back. The lock is on a file of its own, path+".lock" (mode 0600), because a
-// rename replaces the file that it protects; that file stays. The system
-// releases the lock of a process that dies.
+// Lock takes the exclusive lock of path and returns a function that releases
+// it. The lock is on a separate file, path+".lock" (mode 0600), because a
+// rename replaces the file that the lock protects. The lock file is never
+// removed. The system releases the lock of a process that dies.
 //
-// Lock tries at least once, even if ctx has ended, and then until ctx ends. The
-// error then wraps [ErrLocked] and the cause of ctx's end. If the lock file
-// can't be made, the error says what to do about it, and wraps
-// [fs.ErrPermission] or, on a read-only file system of a Unix, syscall.EROFS.
+// Lock tries at least once, even if ctx is done, and then until ctx is done.
+// The error then wraps [ErrLocked] and the cause of ctx. If the lock file can't
+// be made, the error says what to do about it, and wraps [fs.ErrPermission] or,
+// for a read-only file system on Unix, syscall.EROFS.
 func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	target, err := resolve(path)
 	if err != nil {
@@ -44,7 +44,7 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 		if ok && stillThere(l) {
 			return l.Unlock, nil
 		}
-		if ok { // it was removed or replaced after we had opened it: others lock another file
+		if ok { // the file was removed or replaced after we had opened it; others lock the new one
 			_ = l.Unlock()
 		}
 		select {
@@ -55,9 +55,9 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	}
 }
 
-// ownerMayOpen makes the lock file, or mends its mode: under a umask such as
-// 277 its owner could open it only once. What goes wrong, opening it for the
-// lock says again.
+// ownerMayOpen makes the lock file, or corrects its mode: under a umask such as
+// 277 its owner could open it only once. It returns no error, since opening the
+// file for the lock fails in the same way.
 func ownerMayOpen(name string) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDONLY|noFollow, 0o600)
 	if err != nil {
@@ -80,7 +80,7 @@ func stillThere(l *flock.Flock) bool {
 	return err == nil && os.SameFile(locked, named)
 }
 
-// advise adds to err, which opening the lock file returned, what to do.
+// advise adds advice to an error of opening the lock file.
 func advise(name string, err error) error {
 	info, statErr := os.Lstat(name)
 	switch {

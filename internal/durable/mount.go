@@ -9,7 +9,7 @@ import (
 )
 
 // isMountPoint reports whether mountinfo, in the format of Linux (proc(5)), has
-// a mount on path itself, links followed.
+// a mount on path itself, after symbolic links.
 func isMountPoint(mountinfo io.Reader, path string) bool {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -19,9 +19,9 @@ func isMountPoint(mountinfo io.Reader, path string) bool {
 		path = target
 	}
 	lines := bufio.NewScanner(mountinfo)
-	lines.Buffer(nil, 1<<20) // an overlay has long lines
+	lines.Buffer(nil, 1<<20) // lines about an overlay are long
 	for lines.Scan() {
-		fields := strings.Fields(lines.Text()) // the fifth is where it is mounted
+		fields := strings.Fields(lines.Text()) // the fifth is the mount point
 		if len(fields) > 4 && unescape(fields[4]) == path {
 			return true
 		}

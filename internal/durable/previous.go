@@ -21,26 +21,26 @@ const (
 )
 
 // KeepPrevious makes WriteFile keep the file that it replaces as path+".bak",
-// with its mode. A file that is there already is replaced in one step, after
-// the new content has been synced and verified and before path changes:
-// whenever there was a kept file, there is one. It may hold the same as path if
-// the write fails afterwards. If there is no file to replace, path+".bak" stays
-// as it is.
+// with its mode. A file that was kept before is replaced in one step, after the
+// new content has been synced and verified and before path changes: so there is
+// a kept file at every instant. If the write fails afterwards, it may hold the
+// same as path. If there is no file to replace, path+".bak" does not change.
 //
-// The kept file is a hard link. Where that is not possible it is a synced
-// copy with mode 0600. A symbolic link at path+".bak" is replaced, never
-// followed; a directory is an error.
+// The kept file is a hard link. If that is not possible it is a synced copy
+// with mode 0600. A symbolic link at path+".bak" is replaced, never followed. A
+// directory there is an error.
 //
-// Of KeepPrevious and [DropPrevious] the last one counts.
+// If both KeepPrevious and [DropPrevious] are given, the last one counts.
 func KeepPrevious() Option { return func(o *options) { o.previous = keepPrevious } }
 
-// DropPrevious makes WriteFile remove path+".bak", durably, once the new file
-// is in its place: for a new file that is better protected than the kept one,
-// say by encryption. Its content is not wiped from the disk. If that step
-// fails, so does the write, with the new content at path.
+// DropPrevious makes WriteFile remove path+".bak", durably, when the new file
+// is in its place. It is for a new file that is better protected than the kept
+// one, for example by encryption. The old content is not wiped from the disk.
+// If the removal fails, WriteFile returns an error, with the new content at
+// path.
 func DropPrevious() Option { return func(o *options) { o.previous = dropPrevious } }
 
-// RemovePrevious removes path+".bak", durably. There may be none.
+// RemovePrevious removes path+".bak", durably, if there is one.
 func RemovePrevious(path string) error {
 	j := &job{next: proceed}
 	var err error
@@ -56,8 +56,8 @@ func RemovePrevious(path string) error {
 	return nil
 }
 
-// keep makes path+".bak" the file that is about to be replaced. It never
-// removes an older one first: a crash would leave none.
+// keep gives the file that will be replaced the name path+".bak". It never
+// removes an older kept file first: a crash would then leave none.
 func (j *job) keep() error {
 	if info, err := os.Lstat(j.target + backupSuffix); err == nil && info.IsDir() {
 		return fmt.Errorf("keep previous file: %s is a directory: remove it", j.target+backupSuffix)
@@ -70,8 +70,8 @@ func (j *job) keep() error {
 		return fmt.Errorf("keep previous file: %w", err)
 	}
 	err = j.do("rename previous", func() error { return os.Rename(temp, j.target+backupSuffix) })
-	// A rename between two links of one file does nothing (POSIX, rename). That is
-	// so when an earlier write failed after this step.
+	// A rename between two links of one file does nothing (POSIX, rename). They
+	// are links of one file if an earlier write failed after this step.
 	if err := errors.Join(err, j.next("remove previous name"), removeIfThere(temp)); err != nil {
 		return fmt.Errorf("keep previous file: %w", err)
 	}
@@ -110,8 +110,9 @@ func (j *job) readPrevious() (data []byte, err error) {
 	return data, err
 }
 
-// drop comes after the directory's sync: if the rename were not on the disk
-// yet, a crash could bring back the replaced file and take the kept one.
+// drop comes after the sync of the directory. If the rename were not on the
+// disk yet, after a crash the replaced file could be back and the kept one
+// gone.
 func (j *job) drop() error {
 	err := j.do("remove previous", func() error { return removeIfThere(j.target + backupSuffix) })
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// Sweep removes the temporary files that writers of path left when they
-// crashed. They may hold old keys. The caller holds [Lock]: a writer that is at
-// work would lose its file.
+// Sweep removes the temporary files of writers of path that crashed. The files
+// may hold old keys. The caller must hold [Lock]: a writer that is running
+// would lose its file.
 func Sweep(path string) error {
 	target, err := resolve(path)
 	if err != nil {
@@ -40,16 +40,16 @@ const tempSuffix = ".tmp"
 
 func tempPrefix(target string) string { return "." + filepath.Base(target) + "." }
 
-// tempName returns a name that is as good as free, of the kind that Sweep
-// finds. It is for calls that fail if it is taken, so nobody gains from
-// guessing it.
+// tempName returns a random name of the kind that Sweep finds. Its callers fail
+// if the name is taken, so nobody gains from guessing it.
 func tempName(target string) string {
 	name := tempPrefix(target) + strconv.FormatUint(rand.Uint64(), 10) + tempSuffix
 	return filepath.Join(filepath.Dir(target), name)
 }
 
 // isTemp reports whether name is one that writeTemp or tempName makes for
-// target: the random part is digits, so that no user's file is taken for one.
+// target. Its random part has only digits, so that no file of a user is
+// removed.
 func isTemp(name, target string) bool {
 	random, ok := strings.CutPrefix(name, tempPrefix(target))
 	if !ok {

@@ -1,10 +1,9 @@
-// Package fault makes the errors that our packages share the form of: the name
-// of the package, once, and then a sentence.
+// Package fault makes errors in the form that all our packages use: the name of
+// the package once, and then a sentence.
 //
 // Use [Errorf] in a constructor for a mistake in a field of its Config, and
-// [Error.In] where that Config was filled from a document whose fields have
-// other names. Use [Inner] for the error of another package at the end of a
-// sentence.
+// [Error.In] if that Config was filled from a document whose fields have other
+// names. Use [Inner] for the error of another package at the end of a sentence.
 package fault
 
 import (
@@ -25,24 +24,24 @@ type Error struct {
 	args   []any
 }
 
-// Errorf returns an error about the field that what names, with its package:
-// "session: Policy.IdleTimeout". The text of format and args continues the
-// sentence. Another field that it speaks of is an argument of type [Name].
+// Errorf returns an error about a field. what is the field with its package,
+// such as "session: Policy.IdleTimeout". format and args are the rest of the
+// sentence. An argument that names another field has the type [Name].
 func Errorf(what, format string, args ...any) *Error {
 	pkg, name, _ := strings.Cut(what, ": ")
 	return &Error{Field: Name(name), pkg: pkg, format: format, args: args}
 }
 
-// Error implements error: the whole sentence, with the names that Go knows.
+// Error implements error. Fields have their names in Go.
 func (e *Error) Error() string {
 	return e.pkg + ": " + string(e.Field) + " " + fmt.Errorf(e.format, e.args...).Error()
 }
 
-// Unwrap returns the error that the format wraps with %w, nil for none.
+// Unwrap returns the error that the format wraps with %w, or nil.
 func (e *Error) Unwrap() error { return errors.Unwrap(fmt.Errorf(e.format, e.args...)) }
 
-// In returns what Error says behind the field's name, with each argument as say
-// returns it: the other fields by other names, for one.
+// In returns the text after the field's name. say replaces each argument first,
+// for example the names of other fields.
 func (e *Error) In(say func(arg any) any) string {
 	args := make([]any, len(e.args))
 	for i, arg := range e.args {
@@ -51,7 +50,8 @@ func (e *Error) In(say func(arg any) any) string {
 	return fmt.Errorf(e.format, args...).Error()
 }
 
-// Inner returns err without the name of a package of ours in front of its text.
+// Inner returns err without the name of our package at the beginning of its
+// text.
 func Inner(err error) error {
 	pkg, text, ok := strings.Cut(err.Error(), ": ")
 	if !ok || !slices.Contains(packages(), pkg) {

@@ -1,6 +1,7 @@
-// Package reqcopy makes up for a request having been copied. Whoever wraps a
-// handler and adds to the context of its request passes on a copy, and what the
-// handler sets is then on the copy alone. [Back] gives it back.
+// Package reqcopy copies back what a handler has set on its request. A
+// middleware that adds to the context passes on a copy of the request, and the
+// original lacks what the handler sets on the copy. Use [Back] after the
+// handler.
 package reqcopy
 
 import (
@@ -8,10 +9,10 @@ import (
 	"strings"
 )
 
-// Back sets on original what net/http has set on its copy while a handler had
-// it. The server looks there for a multipart form, to remove its temporary
-// files, and handlers further out, such as loggers, for the pattern that has
-// matched. Call it when the handler has returned or panicked.
+// Back sets on original what net/http has set on its copy, handled. The server
+// needs the multipart form, to remove its temporary files. Handlers further
+// out, such as loggers, need the pattern that has matched. Call Back when the
+// handler has returned or panicked.
 func Back(original, handled *http.Request) {
 	if handled.MultipartForm != nil {
 		original.MultipartForm = handled.MultipartForm
@@ -23,14 +24,14 @@ func Back(original, handled *http.Request) {
 		original.PostForm = handled.PostForm
 	}
 	if handled.Pattern == original.Pattern {
-		return // none has matched, or one further out, on original itself
+		return // none has matched, or a handler further out has set it on original
 	}
 	original.Pattern = handled.Pattern
 	pathValues(original, handled)
 }
 
-// pathValues sets the values of the pattern's wildcards, which net/http has no
-// list of.
+// pathValues sets the values of the pattern's wildcards. It finds their names
+// in the pattern, since net/http has no list of them.
 func pathValues(original, handled *http.Request) {
 	for rest := handled.Pattern; rest != ""; {
 		_, rest, _ = strings.Cut(rest, "{")

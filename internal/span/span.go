@@ -1,10 +1,9 @@
-// Package span writes and reads durations with their units, days included, as
-// people do in config files and on command lines: "90s", "20m", "12h", "30d",
-// "1d12h".
+// Package span writes and reads durations with their units, including days, as
+// people write them in config files and on command lines: "90s", "20m", "12h",
+// "30d", "1d12h".
 //
-// Use [Parse] and [Format]; what the one has read, the other writes so that it
-// is read again. A number without a unit is refused, and so is what is
-// negative.
+// Use [Parse] and [Format]. Parse reads everything that Format writes, except
+// negative durations. It refuses a number without a unit.
 package span
 
 import (
@@ -15,7 +14,7 @@ import (
 	"time"
 )
 
-// Day is 24 hours, whatever the clocks of a country do.
+// Day is 24 hours, also when a country changes its clocks.
 const Day = 24 * time.Hour
 
 const maxDays = uint64(math.MaxInt64 / Day)
@@ -42,8 +41,8 @@ func Format(d time.Duration) string {
 	return days + s
 }
 
-// Parse reads what Format writes, and every other order of units that
-// time.ParseDuration takes, behind a whole number of days.
+// Parse reads a whole number of days, followed by whatever time.ParseDuration
+// reads. Either may be left out.
 func Parse(s string) (time.Duration, error) {
 	if _, err := strconv.ParseFloat(s, 64); err == nil {
 		return 0, noUnit(s)
@@ -67,7 +66,8 @@ func Parse(s string) (time.Duration, error) {
 	return total, nil
 }
 
-// noUnit says how to write the number s: with the units that it can have.
+// noUnit returns the error for a number without a unit, with the ways to write
+// it.
 func noUnit(s string) error {
 	var with []string
 	for _, unit := range [...]string{"s", "m", "h", "d"} {

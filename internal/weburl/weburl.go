@@ -1,7 +1,7 @@
 // Package weburl has the rules on the URLs of servers that this module calls:
 // key sets, and services that get tokens. Use [HasHost] on a URL from a
-// configuration, [IsLocal] before http is accepted, and [SameHost] on the
-// target of a redirect or a request. [Shown] is what an error may repeat.
+// configuration, [IsLocal] before http is accepted, [SameHost] on the target of
+// a redirect or a request, and [Shown] before an error repeats a URL.
 package weburl
 
 import (
@@ -45,8 +45,8 @@ func port(u *url.URL) string {
 	return u.Port()
 }
 
-// Shown returns text, which stands where a URL belongs, without the user and
-// the password that it may hold, whether or not it is a good URL.
+// Shown returns the text of a URL without its user and password, for an error.
+// text need not be a good URL.
 func Shown(text string) string {
 	at := strings.LastIndex(text, "@")
 	if at < 0 {
