@@ -31,14 +31,15 @@ type exchange struct {
 	// turn lets one goroutine of the request save at a time. It guards what
 	// follows, and is held while a carrier is asked: that is its purpose.
 	turn    sync.Mutex
-	kept    kept
+	kept    entry
 	outcome outcome
 	client  client
-	rivals  []kept // the sessions that ambiguous cookies opened; none is used
+	rivals  []entry // the sessions that ambiguous cookies opened; none is used
 }
 
-// kept is a session as it is kept; without a record it is kept nowhere.
-type kept struct {
+// An entry is a session as a carrier keeps it; without a record it is kept
+// nowhere.
+type entry struct {
 	rec        *session.Record
 	carrier    Carrier // that keeps it
 	credential string  // under which it is kept
@@ -152,6 +153,9 @@ const maxSettles = 8
 func (x *exchange) commit(header http.Header) error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
+	if x.begun() { // by another goroutine
+		return nil
+	}
 	defer func() {
 		saved := x.begun()
 		if !saved { // saving has failed, or panicked: the response is going to be another
@@ -166,11 +170,11 @@ func (x *exchange) commit(header http.Header) error {
 			addVaryCookie(header)
 		}
 	}()
-	err := x.settleAll()
-	if err != nil {
-		x.failed(x.kept.rec, err)
+	x.out.failed = x.settleAll()
+	if x.out.failed != nil {
+		x.failed(x.kept.rec, x.out.failed)
 	}
-	return err
+	return x.out.failed
 }
 
 // settleAll saves, and enters the phase after the first byte when nothing is
@@ -208,20 +212,31 @@ func (x *exchange) commitHijack() error {
 		return fmt.Errorf("middleware: the session has a new cookie, which a hijacked connection can't send; send it "+
 			"with status 101 before: %w", session.TooLate)
 	}
-	if !x.control.Enter(session.HeaderSent) {
-		x.control.Close(session.Closed)
-		return fmt.Errorf("middleware: a login or renewal needs a new cookie, which a hijacked connection can't send; "+
-			"save it before, and send the cookie with status 101: %w", session.TooLate)
-	}
-	err := x.settle()
-	if err == nil && !x.control.Enter(x.phaseAfter()) {
-		err = fmt.Errorf("middleware: another goroutine changed the session while its connection was hijacked: %w",
-			session.TooLate)
-	}
+	err := x.settleInPlace()
 	if err != nil {
 		x.control.Close(session.Closed)
 	}
 	return err
+}
+
+// settleInPlace saves what needs no new cookie, and enters the phase after the
+// first byte.
+func (x *exchange) settleInPlace() error {
+	if err := x.leave(x.control.State().Left); err != nil {
+		return err
+	}
+	if !x.control.Enter(session.HeaderSent) {
+		return fmt.Errorf("middleware: a login or renewal needs a new cookie, which a hijacked connection can't send; "+
+			"save it before, and send the cookie with status 101: %w", session.TooLate)
+	}
+	if err := x.settle(); err != nil {
+		return err
+	}
+	if !x.control.Enter(x.phaseAfter()) {
+		return fmt.Errorf("middleware: another goroutine changed the session while its connection was hijacked: %w",
+			session.TooLate)
+	}
+	return nil
 }
 
 // bypassed is called when the header has left without the middleware, because

@@ -31,9 +31,9 @@ const (
 // A finding is what the cookies of a request stand for. To find it changes
 // nothing; [exchange.apply] acts on it.
 type finding struct {
-	session kept   // that the request has; none if it is anonymous
-	client  client // what it holds
-	rivals  []kept // sessions that ambiguous cookies opened; none is used
+	session entry   // that the request has; none if it is anonymous
+	client  client  // what it holds
+	rivals  []entry // sessions that ambiguous cookies opened; none is used
 
 	refusals []refusal // in the order of the cookies
 }
@@ -41,7 +41,7 @@ type finding struct {
 // A refusal is a cookie that opens no session.
 type refusal struct {
 	err  error
-	over kept // the session, if err says that its time is over
+	over entry // the session, if err says that its time is over
 }
 
 // load opens the session that the request's cookies stand for. An error means
@@ -170,7 +170,7 @@ func values(lines []string, name string) iter.Seq[string] {
 // A look is what a credential opened to.
 type look struct {
 	credential string
-	found      kept
+	found      entry
 	err        error
 }
 
@@ -181,7 +181,7 @@ type look struct {
 // error says that the store or the keys could not answer.
 func (m *Middleware) find(ctx context.Context, from candidates, f *finding) error {
 	var looks [maxTried]look
-	var best kept
+	var best entry
 	for i, credential := range from.list {
 		found, err := m.open(ctx, credential, looks[:i])
 		looks[i] = look{credential, found, err}
@@ -219,7 +219,7 @@ func (m *Middleware) find(ctx context.Context, from candidates, f *finding) erro
 }
 
 // rival records a session that is not used, once per ID, in its newest state.
-func (f *finding) rival(found kept) {
+func (f *finding) rival(found entry) {
 	for i, other := range f.rivals {
 		if other.rec.ID == found.rec.ID {
 			if found.rec.Newer(other.rec) {
@@ -233,7 +233,7 @@ func (f *finding) rival(found kept) {
 
 // open follows a credential to the record that it stands for by now. before are
 // the looks of the same request: what they have opened is not opened again.
-func (m *Middleware) open(ctx context.Context, credential string, before []look) (kept, error) {
+func (m *Middleware) open(ctx context.Context, credential string, before []look) (entry, error) {
 	for range maxHops {
 		for _, l := range before {
 			if l.credential == credential {
@@ -242,37 +242,37 @@ func (m *Middleware) open(ctx context.Context, credential string, before []look)
 		}
 		carrier := m.carrier(credential)
 		if carrier == nil {
-			return kept{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w",
+			return entry{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w",
 				session.Malformed)
 		}
 		rec, current, err := carrier.Open(ctx, credential)
 		if err != nil {
-			return kept{}, err
+			return entry{}, err
 		}
 		if rec != nil {
-			return kept{rec, carrier, current}, nil
+			return entry{rec, carrier, current}, nil
 		}
 		credential = current
 	}
-	return kept{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
+	return entry{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
 }
 
 // reopen finds out what has become of a session that the same request has
 // opened or made.
-func (m *Middleware) reopen(ctx context.Context, was kept) (kept, error) {
+func (m *Middleware) reopen(ctx context.Context, was entry) (entry, error) {
 	rec, current, err := was.carrier.Reopen(ctx, was.credential, was.rec)
 	if err != nil {
-		return kept{}, err
+		return entry{}, err
 	}
 	if rec == nil {
 		return m.open(ctx, current, nil)
 	}
-	return kept{rec, was.carrier, current}, nil
+	return entry{rec, was.carrier, current}, nil
 }
 
 // over decides whether a session that opens is over, and why. It returns the
 // session in its newest state.
-func (m *Middleware) over(ctx context.Context, found kept) (kept, session.Reason, error) {
+func (m *Middleware) over(ctx context.Context, found entry) (entry, session.Reason, error) {
 	if m.c.Policy.Over(found.rec, m.c.Now()) == 0 {
 		return found, 0, nil
 	}
@@ -280,7 +280,7 @@ func (m *Middleware) over(ctx context.Context, found kept) (kept, session.Reason
 	// that while this one was looking: look again, now that it has passed.
 	again, err := m.reopen(ctx, found)
 	if err != nil {
-		return kept{}, 0, err
+		return entry{}, 0, err
 	}
 	return again, m.c.Policy.Over(again.rec, m.c.Now()), nil
 }

@@ -116,7 +116,6 @@ func (r *response) begin() error {
 		return r.failed
 	}
 	if err := r.x.commit(r.inner.Header()); err != nil {
-		r.failed = err
 		r.x.deny(statusOf(err), err)
 	}
 	return r.failed

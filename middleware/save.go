@@ -15,10 +15,11 @@ func (x *exchange) Save(ctx context.Context) error {
 	defer x.turn.Unlock()
 	ctx, cancel := x.m.detached(ctx)
 	defer cancel()
-	if err := x.leave(); err != nil {
+	now := x.control.State()
+	if err := x.leave(now.Left); err != nil {
 		return err
 	}
-	switch now := x.control.State(); {
+	switch {
 	case now.Destroyed:
 		return x.end(ctx)
 	case !now.Pending.TouchOnly():
@@ -36,10 +37,10 @@ func (x *exchange) Save(ctx context.Context) error {
 
 // settle saves what is pending, or that there was activity.
 func (x *exchange) settle() error {
-	if err := x.leave(); err != nil {
+	now := x.control.State()
+	if err := x.leave(now.Left); err != nil {
 		return err
 	}
-	now := x.control.State()
 	ends := now.Destroyed && x.outcome.is != destroyed
 	changed := !now.Pending.TouchOnly()
 	if !ends && !changed && !x.touchDue(&now) {
@@ -180,7 +181,7 @@ func (x *exchange) create(ctx context.Context, step, done *session.Changes) erro
 	for _, target := range x.targets() {
 		var credential string
 		if credential, err = x.issue(ctx, target, rec, ""); err == nil {
-			x.keep(kept{rec, target, credential}, done, Created)
+			x.keep(entry{rec, target, credential}, done, Created)
 			return nil
 		}
 		if !errors.Is(err, session.TooLarge) {
@@ -252,7 +253,7 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 		x.forget(target, credential)
 		return err
 	}
-	x.keep(kept{rec, target, hold}, changes, kind)
+	x.keep(entry{rec, target, hold}, changes, kind)
 	return err
 }
 
@@ -295,12 +296,12 @@ func (x *exchange) saveInPlace(ctx context.Context, changes *session.Changes) er
 	if err != nil {
 		return err
 	}
-	x.keep(kept{rec, x.kept.carrier, credential}, changes, "")
+	x.keep(entry{rec, x.kept.carrier, credential}, changes, "")
 	return nil
 }
 
 // keep notes where the session is kept now.
-func (x *exchange) keep(now kept, done *session.Changes, kind EventKind) {
+func (x *exchange) keep(now entry, done *session.Changes, kind EventKind) {
 	x.kept, x.outcome.is = now, lives
 	x.control.Settle(now.rec, done)
 	if kind != "" || !now.carrier.InPlace() {
@@ -357,7 +358,7 @@ func (x *exchange) check(ctx context.Context, now session.State) error {
 // touchDue reports whether the activity of the request is to be recorded.
 func (x *exchange) touchDue(now *session.State) bool {
 	return x.kept.rec != nil && x.outcome.is == lives && !now.Passive &&
-		x.m.c.Policy.TouchDue(x.kept.rec, x.m.c.Now()) &&
+		x.m.c.Now().Sub(x.kept.rec.SeenAt) >= x.m.c.Policy.TouchEvery &&
 		(now.Phase == session.BeforeHeader || x.inPlace())
 }
 
@@ -388,7 +389,7 @@ func (x *exchange) end(ctx context.Context) error {
 	}
 	if x.kept.rec != nil {
 		x.rivals = append(x.rivals, x.kept)
-		x.kept = kept{}
+		x.kept = entry{}
 	}
 	if err := x.endRivals(ctx); err != nil {
 		return err
@@ -414,14 +415,13 @@ func (x *exchange) endRivals(ctx context.Context) error {
 // leave drops a session that this request has ended together with all others of
 // its subject. The revocation list refuses it from now on; removing what is
 // kept of it only frees the room.
-func (x *exchange) leave() error {
-	over := x.control.State().Left
+func (x *exchange) leave(over *session.Record) error {
 	if over == x.outcome.left {
 		return nil
 	}
 	x.outcome.left, x.client.owedCookie = over, false
 	was := x.kept
-	x.kept = kept{}
+	x.kept = entry{}
 	switch {
 	case was.rec == nil:
 		return nil

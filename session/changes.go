@@ -140,20 +140,20 @@ func (o *op) apply(rec *Record, policy Policy) (*Record, error) {
 	next := *rec
 	switch o.kind {
 	case opSet:
-		next.Values = rec.Values.With(o.name, o.json)
+		next.Values = rec.Values.with(o.name, o.json)
 	case opDelete:
-		next.Values = rec.Values.Without(o.name)
+		next.Values = rec.Values.without(o.name)
 	case opTake:
 		// Another request may have left a new value there since; that one stays.
 		if now, ok := rec.Values.Get(o.name); ok && now == o.was {
-			next.Values = rec.Values.Without(o.name)
+			next.Values = rec.Values.without(o.name)
 		}
 	case opUpdate:
 		json, err := o.updated(rec.Values)
 		if err != nil {
 			return nil, err
 		}
-		next.Values = rec.Values.With(o.name, json)
+		next.Values = rec.Values.with(o.name, json)
 	case opClear:
 		next.Values = Values{}
 	case opRemember:

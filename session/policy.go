@@ -137,11 +137,6 @@ func (p Policy) Over(rec *Record, now time.Time) Reason {
 	return 0
 }
 
-// TouchDue reports whether the activity at now should be recorded.
-func (p Policy) TouchDue(rec *Record, now time.Time) bool {
-	return now.Sub(rec.SeenAt) >= p.TouchEvery
-}
-
 // start gives rec the absolute deadline of a session that has just begun, or
 // has just come under other limits.
 func (p *Policy) start(rec *Record) {

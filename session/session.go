@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// MaxSubjectLength bounds a subject, in bytes.
-const MaxSubjectLength = 256
+// maxSubjectLength bounds a subject, in bytes.
+const maxSubjectLength = 256
 
 // A Session is what one request knows of its visitor: a [Record], if there is
 // one, and what this request has changed. Several goroutines of the request may
@@ -203,10 +203,10 @@ func (s *Session) IgnoreActivity() {
 	s.passive = true
 }
 
-// Login records that subject has just authenticated. It is the defence against
-// session fixation: the visitor gets a new credential and the old one is dead
-// at once; in stateless mode on this instance, and on others when they hear of
-// it. The lifetime starts anew. When another subject was logged in, all values
+// Login records that subject, 1 to 256 bytes in UTF-8, has just authenticated.
+// It is the defence against session fixation: the visitor gets a new credential
+// and the old one is dead at once; in stateless mode on this instance, and on
+// others when they hear of it. The lifetime starts anew. When another subject was logged in, all values
 // are cleared, and whether the session is remembered is as for a new one.
 //
 // A login doesn't depend on the session it starts from. If that one has timed
@@ -216,9 +216,9 @@ func (s *Session) IgnoreActivity() {
 // if, since the request began, the session was destroyed, or all sessions of
 // subject were ended by another request.
 func (s *Session) Login(subject string) error {
-	if subject == "" || len(subject) > MaxSubjectLength || !utf8.ValidString(subject) {
+	if subject == "" || len(subject) > maxSubjectLength || !utf8.ValidString(subject) {
 		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w",
-			MaxSubjectLength, BadValue)
+			maxSubjectLength, BadValue)
 	}
 	if s.o.Saver == nil {
 		return errNoMiddleware()

@@ -64,8 +64,8 @@ func (v Values) All() iter.Seq2[string, string] {
 	}
 }
 
-// With returns a copy of v in which name has the given JSON text.
-func (v Values) With(name, json string) Values {
+// with returns a copy of v in which name has the given JSON text.
+func (v Values) with(name, json string) Values {
 	var b strings.Builder
 	b.Grow(len(v.encoded) + len(name) + len(json) + 2*binary.MaxVarintLen32)
 	next := Values{count: v.count}
@@ -89,8 +89,8 @@ func (v Values) With(name, json string) Values {
 	return next
 }
 
-// Without returns a copy of v that lacks name.
-func (v Values) Without(name string) Values {
+// without returns a copy of v that lacks name.
+func (v Values) without(name string) Values {
 	if _, ok := v.Get(name); !ok {
 		return v
 	}

@@ -1,0 +1,5 @@
+package session
+
+// With and Without are for the tests of Values.
+func (v Values) With(name, json string) Values { return v.with(name, json) }
+func (v Values) Without(name string) Values    { return v.without(name) }
