@@ -233,7 +233,8 @@ func TestAttackHeaderInjection(t *testing.T) {
 	})
 }
 
-// What can't stand in a Set-Cookie field is refused when the middleware is made.
+// What can't stand in a Set-Cookie field is refused when the middleware is
+// made.
 func TestAttackCookieConfigInjection(t *testing.T) {
 	tokens, _ := newWorld(t).carriers(t)
 	for _, evil := range naughty() {

@@ -21,8 +21,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/token"
 )
 
-// A filling brings a session to n bytes of values, through a cookie of some name,
-// and returns the last status, and the cookie that the browser was given.
+// A filling brings a session to n bytes of values, through a cookie of some
+// name, and returns the last status, and the cookie that the browser was given.
 type filling struct {
 	name string
 	fill func(visit visitor, n int) (status int, cookie string)
@@ -53,7 +53,8 @@ func fillings() []filling {
 	}
 }
 
-// visitorOf returns a visitor whose request fails with what the handler is told.
+// visitorOf returns a visitor whose request fails with what the handler is
+// told.
 func visitorOf(m *middleware.Middleware, name string) visitor {
 	return func(credential string, f func(s *session.Session) error) (int, string) {
 		r := cookies()
@@ -95,7 +96,8 @@ func TestAttackOversizeCookieOfLongName(t *testing.T) {
 	}
 }
 
-// findLargest searches, by bisection, for the most values that a cookie of each name takes.
+// findLargest searches, by bisection, for the most values that a cookie of each
+// name takes.
 func findLargest(t *testing.T, names ...string) {
 	for _, name := range names {
 		for _, mode := range modes {

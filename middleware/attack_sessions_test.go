@@ -22,8 +22,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// visit sends one request with a credential, "" for none, and returns the status
-// and the credential that the client holds afterwards.
+// visit sends one request with a credential, "" for none, and returns the
+// status and the credential that the client holds afterwards.
 func visit(m *middleware.Middleware, credential string, f func(s *session.Session)) (status int, next string) {
 	r := cookies(credential)
 	if credential == "" {
@@ -60,7 +60,8 @@ func begin(t testing.TB, m *middleware.Middleware, subject string) (credential s
 	return credential
 }
 
-// subjectOf opens a credential; "-" is for nobody's session, "" for none at all.
+// subjectOf opens a credential; "-" is for nobody's session, "" for none at
+// all.
 func subjectOf(m *middleware.Middleware, credential string) (subject string) {
 	visit(m, credential, func(s *session.Session) {
 		if subject = s.Subject(); subject == "" && !s.IsNew() {
@@ -139,7 +140,8 @@ func TestAttackLogoutReplay(t *testing.T) {
 }
 
 // A request is at work while the session is destroyed. Whatever it does, the
-// session stays over: TestRaceEndedStaysEnded in package token tries every order.
+// session stays over: TestRaceEndedStaysEnded in package token tries every
+// order.
 func TestAttackLogoutDuringRequest(t *testing.T) {
 	for name, act := range map[string]func(s *session.Session) error{
 		"save":  func(s *session.Session) error { return s.Set("x", 1) },
@@ -244,8 +246,8 @@ func (c countingCarrier) Open(ctx context.Context, credential string) (*session.
 	return c.Carrier.Open(ctx, credential)
 }
 
-// Cookies of one name and several values: what opens is used, unless it opens to
-// different sessions. The order never matters.
+// Cookies of one name and several values: what opens is used, unless it opens
+// to different sessions. The order never matters.
 func TestAttackDuplicateCookies(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		maker := w.middleware(t, mode)

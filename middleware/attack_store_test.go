@@ -110,7 +110,8 @@ func newRobbed(t *testing.T) *robbed {
 	return r
 }
 
-// begin makes a session and returns its credential, and what the store has of it.
+// begin makes a session and returns its credential, and what the store has of
+// it.
 func (r *robbed) begin(subject string) (credential, key string, item opaque.Item) {
 	before := r.store.dump()
 	credential = begin(r.t, r.m, subject)
@@ -118,7 +119,8 @@ func (r *robbed) begin(subject string) (credential, key string, item opaque.Item
 	return credential, key, item
 }
 
-// refused reports whether the credential opens nothing when the store answers with item.
+// refused reports whether the credential opens nothing when the store answers
+// with item.
 func (r *robbed) refused(credential, key string, item opaque.Item) bool {
 	r.store.answer(key, item)
 	defer r.store.restore()
@@ -165,8 +167,8 @@ func TestAttackStoredRecord(t *testing.T) {
 	require.Equal(t, "alice", subjectOf(r.m, credential))
 }
 
-// What a process keeps in its own memory is not sealed; a store that isn't can't
-// say that it is.
+// What a process keeps in its own memory is not sealed; a store that isn't
+// can't say that it is.
 func TestAttackPlainRecordInForeignStore(t *testing.T) {
 	r := newRobbed(t)
 	credential, key, item := r.begin("alice")

@@ -58,8 +58,8 @@ package middleware_test
 //
 //   - A35, refresh race and replay: there are no refresh tokens. A session is
 //     renewed in place, and parallel requests merge (TestParallelUpdates).
-//   - A48, eviction drops revocations: needs a store on the network, and so does
-//     a part of A45 to A47. Such stores bring their own tests.
+//   - A48, eviction drops revocations: needs a store on the network, and so
+//     does a part of A45 to A47. Such stores bring their own tests.
 //   - A50, rotation gap: cmd/keygen brings its own tests.
 //   - A52, timing oracle: no secret is compared. Opaque credentials are looked
 //     up by SHA-256, signatures and seals are the standard library's; a

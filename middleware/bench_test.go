@@ -17,8 +17,8 @@ func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(int)             {}
 
-// BenchmarkRequest measures one request, beside that of a bare handler: one that
-// reads a value, and one that increments it.
+// BenchmarkRequest measures one request, beside that of a bare handler: one
+// that reads a value, and one that increments it.
 func BenchmarkRequest(b *testing.B) {
 	read := func(w http.ResponseWriter, r *http.Request) {
 		if visits.Get(session.From(r.Context())) < 1 {

@@ -13,7 +13,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A knowingWriter knows whether the response has begun, as those of gin and negroni do.
+// A knowingWriter knows whether the response has begun, as those of gin and
+// negroni do.
 type knowingWriter struct {
 	http.ResponseWriter
 	written bool

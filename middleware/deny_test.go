@@ -111,7 +111,8 @@ func TestErrorHandlerThatPanics(t *testing.T) {
 	})
 }
 
-// A response that is only announced does not count, nor does a cookie that stays.
+// A response that is only announced does not count, nor does a cookie that
+// stays.
 func TestErrorHandlerThatAnnouncesItsAnswer(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		m := w.middleware(t, mode, func(c *middleware.Config) {

@@ -47,7 +47,8 @@ func TestLoginWithoutSessionEndsWithItsSubject(t *testing.T) {
 	})
 }
 
-// A login as above: that its handler also ends the other sessions doesn't save it.
+// A login as above: that its handler also ends the other sessions doesn't save
+// it.
 func TestLoginThatEndsOthersStillEnds(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
 		b := site.browser()
@@ -78,7 +79,8 @@ func TestLoginThatEndsOthers(t *testing.T) {
 	})
 }
 
-// A list that a test interferes with, just after a renewal has ended a generation.
+// A list that a test interferes with, just after a renewal has ended a
+// generation.
 type interrupted struct {
 	*revocation.List
 	then *func()
@@ -104,8 +106,8 @@ func newInterrupted(t *testing.T, list *revocation.List, then *func()) *site {
 	return newSite(t, m)
 }
 
-// Another goroutine of the request ends all sessions of the subject, and logs in
-// again, while this one saves.
+// Another goroutine of the request ends all sessions of the subject, and logs
+// in again, while this one saves.
 func TestEndSubjectDuringSave(t *testing.T) {
 	list := revocation.NewVolatile(revocation.Config{})
 	var then func()
@@ -202,8 +204,8 @@ func TestEndOthersThenLogin(t *testing.T) {
 	})
 }
 
-// Each end of all sessions in a request ends what the request has saved since the
-// one before.
+// Each end of all sessions in a request ends what the request has saved since
+// the one before.
 func TestEndSubjectTwiceInOneRequest(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
 		b := site.browser()
@@ -315,8 +317,8 @@ func TestEndSubjectFreesRoom(t *testing.T) {
 	assert.Zero(t, w.memory.Len())
 }
 
-// A renewal is saved, and the session ended elsewhere before the response begins:
-// a handler that answers all the same hands out no dead cookie.
+// A renewal is saved, and the session ended elsewhere before the response
+// begins: a handler that answers all the same hands out no dead cookie.
 func TestNoCookieOfASessionFoundOver(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
 		logIn(t, b, "alice")

@@ -13,10 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// These are scenarios of a request that learns late that its session is over, or
-// that its changes can't be kept.
+// These are scenarios of a request that learns late that its session is over,
+// or that its changes can't be kept.
 
-// A logout still ends a renewal that was faster, after a save has failed because of it.
+// A logout still ends a renewal that was faster, after a save has failed
+// because of it.
 func TestDestroyAfterFailedSave(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
 		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
@@ -46,7 +47,8 @@ func TestSaveTwiceAfterEnd(t *testing.T) {
 	})
 }
 
-// A change that only a new cookie could carry isn't given away with the connection.
+// A change that only a new cookie could carry isn't given away with the
+// connection.
 func TestHijackAfterSave(t *testing.T) {
 	w := newWorld(t)
 	b := newSite(t, w.middleware(t, "stateless")).browser()

@@ -22,8 +22,8 @@ import (
 
 // Each test here is a scenario in which a promise was once broken.
 
-// Two instances, each with a list of its own: on each somebody else logs in with
-// one planted token. Neither is ever shown the other's session.
+// Two instances, each with a list of its own: on each somebody else logs in
+// with one planted token. Neither is ever shown the other's session.
 func TestTwoInstancesOneGeneration(t *testing.T) {
 	w := newWorld(t)
 	siteA := newSite(t, w.middleware(t, "stateless"))
@@ -183,8 +183,8 @@ func TestLogoutAcrossTheDeadline(t *testing.T) {
 	assert.Less(t, time.Since(started), time.Second)
 }
 
-// All sessions of the subject are ended while a login is under way, with the old
-// password: the client gets no cookie, and isn't told that all is well.
+// All sessions of the subject are ended while a login is under way, with the
+// old password: the client gets no cookie, and isn't told that all is well.
 func TestLoginInFlight(t *testing.T) {
 	for _, mode := range modes {
 		w := newWorld(t)
@@ -311,7 +311,8 @@ func (l *badList) EndBelow(ctx context.Context, rec *session.Record) (bool, erro
 	return ok, err
 }
 
-// A key with longer signatures comes in, and a session no longer fits its cookie.
+// A key with longer signatures comes in, and a session no longer fits its
+// cookie.
 func TestTouchOutgrowsCookie(t *testing.T) {
 	w := newWorld(t, keys.ES256)
 	b := newSite(t, w.middleware(t, "auto")).browser()
@@ -421,7 +422,8 @@ func (p *panics) Issue(ctx context.Context, rec *session.Record, old string) (st
 	return p.Carrier.Issue(ctx, rec, old)
 }
 
-// A panic while saving, recovered by the handler: nothing is saved later either.
+// A panic while saving, recovered by the handler: nothing is saved later
+// either.
 func TestPanicDuringCommit(t *testing.T) {
 	w := newWorld(t)
 	var p *panics
@@ -498,7 +500,8 @@ func TestLogoutFollowsALateRenewal(t *testing.T) {
 	assert.Equal(t, "", sub, "logged out, and the renewed session lives")
 }
 
-// A handler renews, saves and panics, and somebody outside answers: with the cookie.
+// A handler renews, saves and panics, and somebody outside answers: with the
+// cookie.
 func TestRecoveryOutside(t *testing.T) {
 	w := newWorld(t)
 	m := w.middleware(t, "opaque")

@@ -20,13 +20,14 @@ func (w *world) smallStore(t *testing.T, n, anonymousPercent int) *opaque.Memory
 	return small
 }
 
-// keepLarge sets more than fits a cookie, so that mode auto needs the store too.
+// keepLarge sets more than fits a cookie, so that mode auto needs the store
+// too.
 func keepLarge(t *testing.T) func(s *session.Session) {
 	return func(s *session.Session) { assert.NoError(t, s.Set("large", strings.Repeat("x", 5000))) }
 }
 
-// Bots without an account can't fill the store: their part of it may be full, and
-// logins go on, of visitors with a session in it and without.
+// Bots without an account can't fill the store: their part of it may be full,
+// and logins go on, of visitors with a session in it and without.
 func TestLoginsGoOnWhileBotsFillTheStore(t *testing.T) {
 	for _, mode := range []string{"opaque", "auto"} {
 		t.Run(mode, func(t *testing.T) {

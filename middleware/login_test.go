@@ -73,9 +73,9 @@ func permutations(n int) (all [][]int) {
 	return all
 }
 
-// A double click on "log in", or five tabs that come back from single sign-on at
-// once: every request is answered as its handler says, and whichever cookie the
-// browser keeps is logged in, with what the visitor had before.
+// A double click on "log in", or five tabs that come back from single sign-on
+// at once: every request is answered as its handler says, and whichever cookie
+// the browser keeps is logged in, with what the visitor had before.
 func TestLoginsAtOnceAllSucceed(t *testing.T) {
 	orders := append(permutations(2), permutations(5)...)
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
@@ -115,7 +115,8 @@ func TestLoginOutlivesItsSession(t *testing.T) {
 	})
 }
 
-// A second login in the handler whose first has failed with its session succeeds.
+// A second login in the handler whose first has failed with its session
+// succeeds.
 func TestLoginAfterSessionWasFoundOver(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
 		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
@@ -293,8 +294,8 @@ func TestLoginEndsAmbiguity(t *testing.T) {
 }
 
 // On a full disk the end of the old credential would not survive a crash: the
-// client is not told that all is well, but it gets the new credential, since the
-// old one is dead. A move of the session is no danger, and succeeds.
+// client is not told that all is well, but it gets the new credential, since
+// the old one is dead. A move of the session is no danger, and succeeds.
 func TestRenewalThatIsNotDurable(t *testing.T) {
 	steps := map[string]func(s *session.Session) error{
 		"login": func(s *session.Session) error { return s.Login("alice") },

@@ -18,8 +18,8 @@ import (
 // homeForm is the form that a small session has in each mode.
 var homeForm = map[string]string{"stateless": "token", "opaque": "opaque", "auto": "token"}
 
-// TestModeChange restarts an application in another mode, over the same keys and
-// store: nobody is logged out.
+// TestModeChange restarts an application in another mode, over the same keys
+// and store: nobody is logged out.
 func TestModeChange(t *testing.T) {
 	for _, from := range modes {
 		for _, to := range modes {
@@ -187,7 +187,8 @@ func TestAutoMovesToTheStoreAndBack(t *testing.T) {
 	}
 }
 
-// A session that just fits a cookie stays where it is: it doesn't go to and fro.
+// A session that just fits a cookie stays where it is: it doesn't go to and
+// fro.
 func TestAutoLeavesRoom(t *testing.T) {
 	w := newWorld(t)
 	b := newSite(t, w.middleware(t, "auto")).browser()

@@ -24,8 +24,8 @@ func TestTwoRequestsKeepBothValues(t *testing.T) {
 	})
 }
 
-// 100 requests at once count to 100, though each began with the same cookie, and
-// though the browser keeps the oldest of the cookies that they bring.
+// 100 requests at once count to 100, though each began with the same cookie,
+// and though the browser keeps the oldest of the cookies that they bring.
 func TestParallelUpdates(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, _ *world, b *browser) {
 		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 0)) })

@@ -84,8 +84,8 @@ func TestRememberedSessionsMove(t *testing.T) {
 	}
 }
 
-// A logout ends a remembered session for as long as any of its credentials lives,
-// also one from before it was remembered.
+// A logout ends a remembered session for as long as any of its credentials
+// lives, also one from before it was remembered.
 func TestLogoutOfARememberedSessionLasts(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
 		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })

@@ -306,7 +306,8 @@ func TestWriteString(t *testing.T) {
 	})
 }
 
-// A broken store says that it could not tell; a hanging one only that time is up.
+// A broken store says that it could not tell; a hanging one only that time is
+// up.
 type brokenStore struct {
 	opaque.Store
 	broken, hangs bool

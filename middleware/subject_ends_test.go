@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A password was reset by a link: end every session of the subject, then log in,
-// in one request, as an anonymous visitor or in a session of the subject.
+// A password was reset by a link: end every session of the subject, then log
+// in, in one request, as an anonymous visitor or in a session of the subject.
 func TestEndSubjectThenLogin(t *testing.T) {
 	for _, skew := range []time.Duration{0, 5 * time.Second} {
 		for _, mode := range modes {
@@ -49,7 +49,8 @@ func TestEndSubjectThenLogin(t *testing.T) {
 				assert.False(t, ok && old != "", what)
 				_, ok = site.opens(other.credential())
 				assert.False(t, ok, what)
-				// It is a session like others: the next end of all ends it, however soon it comes.
+				// It is a session like others: the next end of all ends it, however soon it
+				// comes.
 				w.Advance(2 * time.Millisecond)
 				require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
 				_, ok = site.opens(b.credential())
@@ -131,8 +132,8 @@ func TestEndOthersNeedsASubject(t *testing.T) {
 	})
 }
 
-// A login within Skew after an end of all is not dead on arrival, and neither is
-// an anonymous session.
+// A login within Skew after an end of all is not dead on arrival, and neither
+// is an anonymous session.
 func TestLoginWithinSkewAfterTheEnd(t *testing.T) {
 	for _, mode := range modes {
 		w := newWorld(t)

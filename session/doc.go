@@ -16,14 +16,16 @@
 // after a change of rights. Values are encoded as JSON when they are set, and
 // decoded when they are read, in all modes.
 //
-// Handlers need only [From], [Session], [Key] and [Reason]. The rest is for
-// authors of middlewares and carriers:
+// Handlers need only [From], [Session], [Key] and [Reason], and a configuration
+// [Policy]. Everything else is for the packages that keep sessions:
 //
-//   - The middleware decides when a session is saved. A carrier decides how: as
-//     a token that the client holds (package token), or as a record on the
-//     server (package opaque). Handlers can't tell which.
-//   - A [Record] is one state of a session, and [Changes] make the next one
-//     from it.
-//   - A [Policy] decides when a session is over, and a [Reason] says why there
-//     is none.
+//   - A middleware decides when a session is saved: [Begin], [Options], [Saver],
+//     [Control], [State], [Phase] and [NewContext].
+//   - A carrier decides how: as a token that the client holds (package token), or
+//     as a record on the server (package opaque). A [Record] is one state of a
+//     session, with its [Values], and [Changes] make the next one from it. A
+//     carrier refuses with a [RefusedError] or a [SupersededError]. Handlers can't
+//     tell which carrier has their session.
+//   - A revocation list tells the session of a request what it has ended:
+//     [SubjectEnded], [OthersEnded] and [RenewSince].
 package session

@@ -91,9 +91,8 @@ func ExampleSession_Set_tooLate() {
 		err := session.From(r.Context()).Set("cart", []string{"coat"})
 		fmt.Println(err)
 	})
-	// Output:
-	// session: the response has begun, so this change can't reach the client; make it before the first byte: too late
-	// the response has begun
+	// Output: session: the response has begun, so this change can't reach the
+	// client; make it before the first byte: too late the response has begun
 }
 
 // A handler that wants to answer a failure itself saves itself.
@@ -117,7 +116,8 @@ func ExampleSession_Save() {
 	// that is too much for a session: false
 }
 
-// browse lets a browser visit handlers, one after the other, and prints what it gets.
+// browse lets a browser visit handlers, one after the other, and prints what it
+// gets.
 func browse(handlers ...http.HandlerFunc) {
 	app, err := config.Config{Mode: config.Opaque}.Build(config.Options{OnEvent: quiet})
 	if err != nil {
@@ -142,8 +142,9 @@ func browse(handlers ...http.HandlerFunc) {
 
 func quiet(context.Context, middleware.Event) {}
 
-// A login form with a box "remember me": whoever ticks it is remembered for weeks
-// (Policy.RememberedIdleTimeout and RememberedLifetime), and everybody else isn't.
+// A login form with a box "remember me": whoever ticks it is remembered for
+// weeks (Policy.RememberedIdleTimeout and RememberedLifetime), and everybody
+// else isn't.
 func ExampleSession_Remember() {
 	now := func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 	login := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

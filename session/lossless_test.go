@@ -61,8 +61,8 @@ func nested(depth int) (v any) {
 	return v
 }
 
-// What JSON would lose without a word is refused, with its cause and without the
-// value; what it keeps is accepted.
+// What JSON would lose without a word is refused, with its cause and without
+// the value; what it keeps is accepted.
 func TestSetRefusesWhatJSONLoses(t *testing.T) {
 	loop := &cyclic{}
 	loop.Next = loop
