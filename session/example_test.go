@@ -125,7 +125,8 @@ func browse(handlers ...http.HandlerFunc) {
 	}
 	defer app.Close()
 	var handler http.HandlerFunc
-	server := httptest.NewTLSServer(app.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(w, r) })))
+	current := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(w, r) })
+	server := httptest.NewTLSServer(app.Middleware.Handler(current))
 	defer server.Close()
 	client := server.Client()
 	client.Jar, _ = cookiejar.New(nil)

@@ -10,8 +10,8 @@ import (
 
 // Policy says how long sessions live. The zero Policy stands for the defaults.
 type Policy struct {
-	// IdleTimeout ends a session that has had no request for so long.
-	// 0 means 20 minutes, or Lifetime if that is shorter. At most Lifetime.
+	// IdleTimeout ends a session that has had no request for so long. 0 means 20
+	// minutes, or Lifetime if that is shorter. At most Lifetime.
 	IdleTimeout time.Duration
 
 	// Lifetime ends a session so long after it was created, and anew after each

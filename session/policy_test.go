@@ -13,7 +13,8 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func TestPolicyDefaults(t *testing.T) {
 
 	policy := func(idle, lifetime, rememberedIdle, rememberedLifetime, touch time.Duration) session.Policy {
-		return session.Policy{IdleTimeout: idle, Lifetime: lifetime, RememberedIdleTimeout: rememberedIdle, RememberedLifetime: rememberedLifetime, TouchEvery: touch}
+		return session.Policy{IdleTimeout: idle, Lifetime: lifetime, RememberedIdleTimeout: rememberedIdle,
+			RememberedLifetime: rememberedLifetime, TouchEvery: touch}
 	}
 	tests := []struct {
 		name     string
@@ -65,7 +66,8 @@ func TestOver(t *testing.T) {
 	login.AuthenticatedAt, login.Deadline = start.Add(time.Hour), start.Add(13*time.Hour)
 	login.SeenAt, login.IdleDeadline = start.Add(12*time.Hour), start.Add(12*time.Hour+20*time.Minute)
 	remembered := *rec
-	remembered.Persistent, remembered.IdleDeadline, remembered.Deadline = true, start.Add(15*24*time.Hour), start.Add(30*24*time.Hour)
+	remembered.Persistent = true
+	remembered.IdleDeadline, remembered.Deadline = start.Add(15*24*time.Hour), start.Add(30*24*time.Hour)
 	usual := session.Policy{}.WithDefaults()
 	tests := []struct {
 		name   string

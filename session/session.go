@@ -206,8 +206,9 @@ func (s *Session) IgnoreActivity() {
 // Login records that subject, 1 to 256 bytes in UTF-8, has just authenticated.
 // It is the defence against session fixation: the visitor gets a new credential
 // and the old one is dead at once; in stateless mode on this instance, and on
-// others when they hear of it. The lifetime starts anew. When another subject was logged in, all values
-// are cleared, and whether the session is remembered is as for a new one.
+// others when they hear of it. The lifetime starts anew. When another subject
+// was logged in, all values are cleared, and whether the session is remembered
+// is as for a new one.
 //
 // A login doesn't depend on the session it starts from. If that one has timed
 // out, or another request has logged in or renewed it meanwhile, as after a

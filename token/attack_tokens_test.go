@@ -114,7 +114,8 @@ func TestAttackTokens(t *testing.T) {
 // mustOpen is the control: tokens of the forge that nothing is wrong with open.
 func (s *setting) mustOpen(t *testing.T) {
 	t.Helper()
-	// A session of its own, so that nothing of it is remembered for the forged ones.
+	// A session of its own, so that nothing of it is remembered for the forged
+	// ones.
 	claims := s.claims.with("sid", quoted(b64(random(16))))
 	for _, credential := range []string{s.withClaims(claims.String()),
 		s.withClaims(claims.with("unknown", "1e400").String())} {

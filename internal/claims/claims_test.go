@@ -44,7 +44,8 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		{`{}`, claims.Service, "missing: iss, aud, sub, sid, gen, jti, iat, exp"},
 		{`{}`, claims.Session, "missing: iss, aud, sid, gen, jti, iat, exp, lin, ver, crt, dl, data"},
 		{
-			`{"exp":1,"iat":"x","gen":0,"sid":"","jti":"","sub":"","aud":[],"iss":1,"dl":"not a service's","x":1}`, claims.Service,
+			`{"exp":1,"iat":"x","gen":0,"sid":"","jti":"","sub":"","aud":[],"iss":1,"dl":"not a service's","x":1}`,
+			claims.Service,
 			"empty: sid, jti, sub; of the wrong type: iat, gen, aud, iss",
 		},
 		{`{"iss":"","aud":[""],"sid":"x","gen":1,"jti":"x","iat":1,"exp":1,"sub":"alice"}`, claims.Service,

@@ -7,7 +7,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-const benchClaims = `{"iss":"https://app.example.com","aud":["https://app.example.com"],"sub":"alice@example.com","sid":"0123456789abcdefghij","ver":12,"gen":3,"jti":"0123456789abcdefghijkl","iat":1790000000,"exp":1790001200,"auth_time":1790000000,"dl":1790040000,"data":{"visits":12,"cart":["a","b"]}}`
+const benchClaims = `{"iss":"https://app.example.com","aud":["https://app.example.com"],"sub":"alice@example.com",` +
+	`"sid":"0123456789abcdefghij","ver":12,"gen":3,"jti":"0123456789abcdefghijkl","iat":1790000000,"exp":1790001200,` +
+	`"auth_time":1790000000,"dl":1790040000,"data":{"visits":12,"cart":["a","b"]}}`
 
 func BenchmarkParseJWS(b *testing.B) {
 	tests := []struct{ name, in string }{

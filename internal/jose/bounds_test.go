@@ -24,8 +24,8 @@ func TestHeaderLengthIsBounded(t *testing.T) {
 	}
 }
 
-// RFC 9864 has another name for EdDSA on the curve Ed25519. The signature covers
-// the name that was written.
+// RFC 9864 has another name for EdDSA on the curve Ed25519. The signature
+// covers the name that was written.
 func TestEd25519IsReadAsEdDSA(t *testing.T) {
 	token := jws(strings.Replace(goodJWSHeader, "ES256", "Ed25519", 1), goodClaims)
 	frame, err := jose.ParseJWS(token)

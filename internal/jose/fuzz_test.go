@@ -16,8 +16,10 @@ func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 // spelling, and its parts put together again are the token.
 func FuzzParseJWS(f *testing.F) {
 	for _, seed := range []string{
-		jws(goodJWSHeader, goodClaims), jws(`{"alg":"HS256","kid":"k"}`, "x"), jws(`{"alg":"none","kid":"k"}`, goodClaims), jws(goodJWSHeader, goodClaims) + "\n",
-		jws(`{"\u0061lg":"EdDSA","kid":"k","cty":"JWT"}`, "{}"), jws(`{"alg":"ES256","kid":"k","crit":["b64"],"b64":false}`, "{}"), "..", "", jwe(goodJWEHeader, 0, 12, 7, 16),
+		jws(goodJWSHeader, goodClaims), jws(`{"alg":"HS256","kid":"k"}`, "x"), jws(`{"alg":"none","kid":"k"}`, goodClaims),
+		jws(goodJWSHeader, goodClaims) + "\n",
+		jws(`{"\u0061lg":"EdDSA","kid":"k","cty":"JWT"}`, "{}"),
+		jws(`{"alg":"ES256","kid":"k","crit":["b64"],"b64":false}`, "{}"), "..", "", jwe(goodJWEHeader, 0, 12, 7, 16),
 	} {
 		f.Add(seed)
 	}
@@ -30,7 +32,8 @@ func FuzzParseJWS(f *testing.F) {
 			return
 		}
 		header, _, _ := strings.Cut(got.SigningInput, ".")
-		if token != header+"."+encode(got.Payload)+"."+encode(got.Signature) || token != got.SigningInput+"."+encode(got.Signature) {
+		payload, signature := encode(got.Payload), encode(got.Signature)
+		if token != header+"."+payload+"."+signature || token != got.SigningInput+"."+signature {
 			t.Fatalf("another spelling of the same token: %q", token)
 		}
 		checkHeader(t, header, got.Header)
@@ -41,10 +44,13 @@ func FuzzParseJWS(f *testing.F) {
 }
 
 func FuzzParseJWE(f *testing.F) {
-	point := `{"kty":"EC","crv":"P-256","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY","y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}`
+	point := `{"kty":"EC","crv":"P-256","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",` +
+		`"y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}`
 	for _, seed := range []string{
-		jwe(goodJWEHeader, 0, 12, 7, 16), jwe(goodJWEHeader, 40, 12, 7, 16), jwe(`{"alg":"A256KW","enc":"A256GCM","kid":"k"}`, 40, 12, 7, 16),
-		jwe(`{"alg":"ECDH-ES+A256KW","enc":"A256GCM","kid":"k","epk":`+point+`}`, 40, 12, 7, 16), jwe(`{"alg":"dir","enc":"A256GCM","kid":"k","zip":"DEF"}`, 0, 12, 7, 16), "....", jws(goodJWSHeader, goodClaims),
+		jwe(goodJWEHeader, 0, 12, 7, 16), jwe(goodJWEHeader, 40, 12, 7, 16),
+		jwe(`{"alg":"A256KW","enc":"A256GCM","kid":"k"}`, 40, 12, 7, 16),
+		jwe(`{"alg":"ECDH-ES+A256KW","enc":"A256GCM","kid":"k","epk":`+point+`}`, 40, 12, 7, 16),
+		jwe(`{"alg":"dir","enc":"A256GCM","kid":"k","zip":"DEF"}`, 0, 12, 7, 16), "....", jws(goodJWSHeader, goodClaims),
 	} {
 		f.Add(seed)
 	}
@@ -56,7 +62,9 @@ func FuzzParseJWE(f *testing.F) {
 			}
 			return
 		}
-		again := strings.Join([]string{got.Protected, encode(got.EncryptedKey), encode(got.IV), encode(got.Ciphertext), encode(got.Tag)}, ".")
+		again := strings.Join([]string{got.Protected, encode(got.EncryptedKey), encode(got.IV), encode(got.Ciphertext),
+			encode(got.Tag)},
+			".")
 		if again != token || got.Compact != token {
 			t.Fatalf("another spelling of the same token: %q", token)
 		}
@@ -86,11 +94,12 @@ func checkHeader(t *testing.T, segment string, got jose.Header) {
 	}
 }
 
-// FuzzObject: what is accepted, encoding/json accepts with the same members, and
-// writing the members again gives an object with the same members.
+// FuzzObject: what is accepted, encoding/json accepts with the same members,
+// and writing the members again gives an object with the same members.
 func FuzzObject(f *testing.F) {
 	for _, seed := range []string{
-		`{}`, `{"a":1}`, `{"a":1,"a":2}`, `{"a":{"b":[1,"x",{"c":null}]},"d":"\ud83d\ude00"}`, ` {"\u0065xp" : [ ] } `, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{}{}`, "\uFEFF{}", `{"a\"b":"\\"}`, `[1]`, `null`, `{"a":-0}`,
+		`{}`, `{"a":1}`, `{"a":1,"a":2}`, `{"a":{"b":[1,"x",{"c":null}]},"d":"\ud83d\ude00"}`, ` {"\u0065xp" : [ ] } `,
+		`{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{}{}`, "\uFEFF{}", `{"a\"b":"\\"}`, `[1]`, `null`, `{"a":-0}`,
 	} {
 		f.Add([]byte(seed))
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/strict"
 )
 
-// Header holds the members of a protected header. Members that it does not
-// have make a token malformed (RFC 8725, Section 3.1), so that jku, x5u, jwk, zip, crit and
-// the like never get near a library.
+// Header holds the members of a protected header. Members that it does not have
+// make a token malformed (RFC 8725, Section 3.1), so that jku, x5u, jwk, zip,
+// crit and the like never get near a library.
 type Header struct {
 	Alg string // one of the constants of this package, see CanonicalAlg
 	Enc string // A256GCM in a JWE, empty in a JWS
@@ -37,7 +37,8 @@ func parseHeader(data []byte, jwe bool) (Header, error) {
 	return h, nil
 }
 
-// field returns where the text of a member goes, or nil if the header may not have it.
+// field returns where the text of a member goes, or nil if the header may not
+// have it.
 func (h *Header) field(name string, jwe bool) *string {
 	switch name {
 	case "alg":
@@ -57,8 +58,8 @@ func (h *Header) field(name string, jwe bool) *string {
 }
 
 // readPlain reads what nearly every header is, at a fraction of the cost: an
-// object of strings without escapes and white space. It reports false for everything else, good or
-// bad, and leaves h half filled then.
+// object of strings without escapes and white space. It reports false for
+// everything else, good or bad, and leaves h half filled then.
 func (h *Header) readPlain(s string, jwe bool) bool {
 	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
 		return false
@@ -84,7 +85,8 @@ func (h *Header) readPlain(s string, jwe bool) bool {
 	}
 }
 
-// cutPlain cuts a JSON string of visible ASCII without escapes off the beginning of s.
+// cutPlain cuts a JSON string of visible ASCII without escapes off the
+// beginning of s.
 func cutPlain(s string) (text, rest string, ok bool) {
 	if s == "" || s[0] != '"' {
 		return "", "", false
@@ -176,15 +178,17 @@ func fits(h *Header, got, want int, epk bool) error {
 // unknownMember names the members that attackers try, and no others: the name
 // is the token's text.
 func unknownMember(name string) error {
-	known := []string{"crit", "zip", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64", "p2c", "p2s", "apu", "apv", "iv", "tag", "enc", "epk"}
+	known := []string{"crit", "zip", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64", "p2c", "p2s", "apu", "apv",
+		"iv", "tag", "enc", "epk"}
 	if slices.Contains(known, name) {
 		return fmt.Errorf("jose: header member %s is not allowed", name)
 	}
 	return errors.New("jose: unknown header member")
 }
 
-// CheckKid reports whether s may be a key ID: 1 to 128 characters of A-Z, a-z, 0-9, - and _.
-// That of a token is a string that an attacker chose (RFC 8725, Section 3.10).
+// CheckKid reports whether s may be a key ID: 1 to 128 characters of A-Z, a-z,
+// 0-9, - and _. That of a token is a string that an attacker chose (RFC 8725,
+// Section 3.10).
 func CheckKid(s string) error {
 	if s == "" || len(s) > maxKid {
 		return errors.New("jose: key ID must have 1 to 128 characters")
@@ -195,7 +199,8 @@ func CheckKid(s string) error {
 	return nil
 }
 
-// CheckMediaType reports whether s may be a typ or cty: 1 to 127 characters of visible ASCII.
+// CheckMediaType reports whether s may be a typ or cty: 1 to 127 characters of
+// visible ASCII.
 func CheckMediaType(s string) error {
 	if s == "" || len(s) > maxMediaType {
 		return errors.New("jose: media type must have 1 to 127 characters")

@@ -8,12 +8,12 @@
 // token is well formed and that it has one spelling.
 //
 // Refused are: more than [MaxLength] characters; any other number of segments
-// (so the JSON serializations too); characters outside base64url, padding,
-// line breaks and stray trailing bits; header members other than alg, kid, typ,
-// cty, and in a JWE enc and epk, hence crit, zip, jku, jwk, x5u, x5c, x5t, b64, p2c
+// (so the JSON serializations too); characters outside base64url, padding, line
+// breaks and stray trailing bits; header members other than alg, kid, typ, cty,
+// and in a JWE enc and epk, hence crit, zip, jku, jwk, x5u, x5c, x5t, b64, p2c
 // and p2s; a header without kid; algorithms that package keys does not have;
-// and in JSON: repeated names (also when written with escapes), invalid
-// UTF-8, lone surrogates, a byte order mark, and data after the value.
+// and in JSON: repeated names (also when written with escapes), invalid UTF-8,
+// lone surrogates, a byte order mark, and data after the value.
 //
 // Errors never hold text from the token.
 package jose
@@ -34,7 +34,8 @@ const (
 	maxMediaType = 127     // characters of typ and cty (RFC 6838, Section 4.2)
 )
 
-// The header values that can occur: alg of a JWS, alg of a JWE, and the one enc.
+// The header values that can occur: alg of a JWS, alg of a JWE, and the one
+// enc.
 const (
 	ES256        = "ES256"
 	EdDSA        = "EdDSA"
@@ -139,8 +140,9 @@ func split(token string, segments []string) error {
 	if strings.Count(token, ".") != len(segments)-1 {
 		return errors.New("jose: wrong number of segments")
 	}
-	// The decoder skips line breaks, also in strict mode, and refuses every
-	// other character outside the alphabet. Accepting them would give one token many spellings.
+	// The decoder skips line breaks, also in strict mode, and refuses every other
+	// character outside the alphabet. Accepting them would give one token many
+	// spellings.
 	if strings.IndexByte(token, '\n') >= 0 || strings.IndexByte(token, '\r') >= 0 {
 		return errors.New("jose: line break in a token")
 	}

@@ -138,7 +138,8 @@ func TestParseJWERefusesSizes(t *testing.T) {
 	headers := map[string]int{
 		goodJWEHeader: 0,
 		`{"alg":"A256KW","enc":"A256GCM","kid":"k"}`: 40,
-		fmt.Sprintf(`{"alg":"ECDH-ES+A256KW","enc":"A256GCM","kid":"k","epk":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`, x, y): 40,
+		fmt.Sprintf(`{"alg":"ECDH-ES+A256KW","enc":"A256GCM","kid":"k","epk":{"kty":"EC","crv":"P-256","x":%q,"y":%q}}`, x,
+			y): 40,
 	}
 	for header, keySize := range headers {
 		for size := range 42 {
@@ -289,7 +290,8 @@ func TestParseJWSAcceptsHeaders(t *testing.T) {
 }
 
 func TestErrorsHoldNoTokenText(t *testing.T) {
-	for _, header := range []string{`{"alg":"sekret","kid":"k"}`, `{"alg":"HS256","kid":"sekret!"}`, `{"alg":"HS256","sekret":1}`, `{"alg":"HS256","kid":"k","typ":"sekret "}`, `{sekret`} {
+	for _, header := range []string{`{"alg":"sekret","kid":"k"}`, `{"alg":"HS256","kid":"sekret!"}`,
+		`{"alg":"HS256","sekret":1}`, `{"alg":"HS256","kid":"k","typ":"sekret "}`, `{sekret`} {
 		_, err := jose.ParseJWS(jws(header, goodClaims))
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "sekret")
@@ -317,7 +319,8 @@ func TestParseAllocatesNothingForDots(t *testing.T) {
 }
 
 // A6, A27: what is hostile is refused quickly, whatever its size. The bound is
-// far above the cost, for slow machines; a cost that grows with the square of the length would break it.
+// far above the cost, for slow machines; a cost that grows with the square of
+// the length would break it.
 func TestParseRefusesQuickly(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 110_000)
 	tests := []struct {

@@ -12,10 +12,11 @@ import (
 // (RFC 8259, Section 6).
 const maxInt = 1<<53 - 1
 
-// Object reads data, which must be one strict JSON object and nothing else, and calls
-// member for each of its members in order. The name is unescaped; value is the raw
-// JSON of the member, without white space around it, and shares data's memory.
-// Object stops at the first error of member and returns it as it is.
+// Object reads data, which must be one strict JSON object and nothing else, and
+// calls member for each of its members in order. The name is unescaped; value
+// is the raw JSON of the member, without white space around it, and shares
+// data's memory. Object stops at the first error of member and returns it as it
+// is.
 //
 // The whole of data is checked before the first call: repeated names at any
 // depth, invalid UTF-8, lone surrogates and data after the object are refused.
@@ -188,7 +189,8 @@ func Strings(value []byte) ([]string, error) {
 	return list, nil
 }
 
-// Array reads one strict JSON array and calls element for each of its elements, as Object does.
+// Array reads one strict JSON array and calls element for each of its elements,
+// as Object does.
 func Array(data []byte, element func(value []byte) error) error {
 	if !jsontext.Value(data).IsValid() {
 		return errors.New("jose: not strict JSON: syntax, a repeated name, invalid Unicode or trailing data")
