@@ -91,8 +91,9 @@ func ExampleSession_Set_tooLate() {
 		err := session.From(r.Context()).Set("cart", []string{"coat"})
 		fmt.Println(err)
 	})
-	// Output: session: the response has begun, so this change can't reach the
-	// client; make it before the first byte: too late the response has begun
+	// Output:
+	// session: the response has begun, so this change can't reach the client; make it before the first byte: too late
+	// the response has begun
 }
 
 // A handler that wants to answer a failure itself saves itself.
