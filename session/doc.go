@@ -19,13 +19,13 @@
 // Handlers need only [From], [Session], [Key] and [Reason], and a configuration
 // [Policy]. Everything else is for the packages that keep sessions:
 //
-//   - A middleware decides when a session is saved: [Begin], [Options], [Saver],
-//     [Control], [State], [Phase] and [NewContext].
-//   - A carrier decides how: as a token that the client holds (package token), or
-//     as a record on the server (package opaque). A [Record] is one state of a
-//     session, with its [Values], and [Changes] make the next one from it. A
-//     carrier refuses with a [RefusedError] or a [SupersededError]. Handlers can't
-//     tell which carrier has their session.
+//   - A middleware decides when a session is saved: [Begin], [Options],
+//     [Saver], [Control], [State], [Phase] and [NewContext].
+//   - A carrier decides how: as a token that the client holds (package
+//     token), or as a record on the server (package opaque). A [Record] is one
+//     state of a session, with its [Values], and [Changes] make the next one
+//     from it. A carrier refuses with a [RefusedError] or a [SupersededError].
+//     Handlers can't tell which carrier has their session.
 //   - A revocation list tells the session of a request what it has ended:
 //     [SubjectEnded], [OthersEnded] and [RenewSince].
 package session

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
@@ -20,7 +21,7 @@ func TestReasonsAreThoseOfKeys(t *testing.T) {
 		err = checkReason(reason)
 		require.Equal(t, set.Revoke(k.ID(), time.Now(), reason) != nil, err != nil, "%q", reason)
 		if err != nil {
-			require.Equal(t, exitUsage, exitCode(err))
+			require.Equal(t, tool.ExitUsage, tool.ExitCode(err))
 		}
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // The formats that are completed are those that the command takes.
 func TestCompletedFormats(t *testing.T) {
-	tl := &tool{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}
+	tl := tool.New(strings.NewReader(""), io.Discard, io.Discard)
 	seen := 0
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
@@ -24,11 +25,11 @@ func TestCompletedFormats(t *testing.T) {
 			return
 		}
 		formats, _ := completeFormat(cmd, nil, "")
-		require.EqualError(t, cmd.RunE(cmd, nil), `--format "nope": use `+strings.Join(formats, ", "), called(cmd))
+		require.EqualError(t, cmd.RunE(cmd, nil), `--format "nope": use `+strings.Join(formats, ", "), tool.Called(cmd))
 		seen++
 	}
-	root := tl.root()
-	tl.format = "nope"
+	root := root(tl, io.Discard)
+	tl.Format = "nope"
 	walk(root)
 	require.Greater(t, seen, 20)
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
@@ -262,9 +263,9 @@ func TestRotateTwice(t *testing.T) {
 			continue
 		}
 		require.NoError(t, errs[i])
-		codes[exitOK]++
+		codes[tool.ExitOK]++
 	}
-	require.Equal(t, map[int]int{exitOK: 1, exitRefused: 1}, codes)
+	require.Equal(t, map[int]int{tool.ExitOK: 1, tool.ExitRefused: 1}, codes)
 	set, err := keyset.File{Path: path}.Read()
 	require.NoError(t, err)
 	require.Equal(t, int64(2), set.Generation())

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,11 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-func (t *tool) doctorCommand() *cobra.Command {
+func doctorCommand(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong around the key file",
@@ -39,53 +39,15 @@ or unusable. Exit codes: 0 no problem, 3 a problem, 4 the key file is damaged or
 the passphrase or key for it is wrong, 8 there is no key file.`,
 		Example: `  sudo -u app keygen doctor --keyset /etc/app/keys.json
   keygen doctor --dry-run --json`,
-		Args: noArgs,
-		RunE: t.do(tables(), func(ctx context.Context, _ []string) error { return t.doctor(ctx) }),
+		Args: tool.NoArgs,
+		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error { return look(t, ctx) }),
 	}
-}
-
-// How bad a finding is.
-const (
-	fine    = "ok"
-	warning = "warning"
-	problem = "problem" // what makes the thing unsafe or unusable
-)
-
-// A finding is something that an operator should know.
-type finding struct {
-	Severity string `json:"severity"`
-	Check    string `json:"check"`
-	Text     string `json:"text"`
-}
-
-type findings []finding
-
-func (f *findings) add(severity, check, format string, args ...any) {
-	*f = append(*f, finding{severity, check, fmt.Sprintf(format, args...)})
-}
-
-func (f findings) count(severity string) (n int) {
-	for _, x := range f {
-		if x.Severity == severity {
-			n++
-		}
-	}
-	return n
-}
-
-// print prints the findings as a table, the worst in their places: the order is that of the checks.
-func (f findings) print(t *tool) error {
-	w := newTable(t.stdout)
-	for _, x := range f {
-		w.row(x.Severity, words(x.Check), x.Text)
-	}
-	return w.Flush()
 }
 
 // A doctor looks at one key file.
 type doctor struct {
-	*tool
-	findings
+	*tool.Tool
+	tool.Findings
 	user   int                    // as whom it looks; -1 where there are no such numbers
 	secret keyset.File            // passphrase or key, and who may read it, as the flags say
 	trials []trial                // of the file system
@@ -102,9 +64,9 @@ type doctor struct {
 	missing  bool
 }
 
-func (t *tool) doctor(ctx context.Context) error {
-	d := &doctor{tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint, secret: keyset.File{InsecureGroupReadable: t.groupRead}}
-	if err := t.secret.read(t, &d.secret); err != nil {
+func look(t *tool.Tool, ctx context.Context) error {
+	d := &doctor{Tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint, secret: keyset.File{InsecureGroupReadable: t.GroupRead}}
+	if err := t.Secret.Read(t, &d.secret); err != nil {
 		return err
 	}
 	d.examine(ctx)
@@ -131,48 +93,48 @@ func (d *doctor) examine(ctx context.Context) {
 }
 
 func (d *doctor) report() error {
-	if d.format == "json" {
-		return d.printJSON(map[string]any{"keyset": d.path(), "findings": d.findings})
+	if d.Format == "json" {
+		return d.PrintJSON(map[string]any{"keyset": d.Path(), "findings": d.Findings})
 	}
-	return d.print(d.tool)
+	return d.Print(d.Tool)
 }
 
 func (d *doctor) verdict() error {
-	problems, warnings := d.count(problem), d.count(warning)
+	problems, warnings := d.Count(tool.Problem), d.Count(tool.Warning)
 	switch {
 	case d.missing:
-		return refuse(exitNotFound, "no key file at %s", d.path())
+		return tool.Refuse(tool.ExitNotFound, "no key file at %s", d.Path())
 	case d.damaged:
-		return refuse(exitDamaged, "the key file can't be used; problems: %d, warnings: %d", problems, warnings)
+		return tool.Refuse(tool.ExitDamaged, "the key file can't be used; problems: %d, warnings: %d", problems, warnings)
 	case problems > 0:
-		return refuse(exitRefused, "problems: %d, warnings: %d", problems, warnings)
+		return tool.Refuse(tool.ExitRefused, "problems: %d, warnings: %d", problems, warnings)
 	}
-	d.note("no problem; warnings: %d; for the keys themselves: keygen check", warnings)
+	d.Note("no problem; warnings: %d; for the keys themselves: keygen check", warnings)
 	return nil
 }
 
 // lookWhich says which file is meant, and why.
 func (d *doctor) lookWhich() {
-	path, err := filepath.Abs(d.path())
+	path, err := filepath.Abs(d.Path())
 	if err != nil {
-		path = d.path()
+		path = d.Path()
 	}
 	env := os.Getenv("CLOAKROOM_KEYSET")
 	switch {
-	case d.keyset != "" && env != "" && env != d.keyset:
-		d.add(warning, "keyset", "%s, from --keyset; without the flag it would be %s, from CLOAKROOM_KEYSET", path, env)
-	case d.keyset != "":
-		d.add(fine, "keyset", "%s, from --keyset", path)
+	case d.Keyset != "" && env != "" && env != d.Keyset:
+		d.Add(tool.Warning, "keyset", "%s, from --keyset; without the flag it would be %s, from CLOAKROOM_KEYSET", path, env)
+	case d.Keyset != "":
+		d.Add(tool.OK, "keyset", "%s, from --keyset", path)
 	case env != "":
-		d.add(fine, "keyset", "%s, from CLOAKROOM_KEYSET", path)
+		d.Add(tool.OK, "keyset", "%s, from CLOAKROOM_KEYSET", path)
 	default:
-		d.add(fine, "keyset", "%s, since neither --keyset nor CLOAKROOM_KEYSET says otherwise", path)
+		d.Add(tool.OK, "keyset", "%s, since neither --keyset nor CLOAKROOM_KEYSET says otherwise", path)
 	}
 }
 
 // lookWhere follows links. It reports whether there is a file to look at.
 func (d *doctor) lookWhere() bool {
-	path := d.path()
+	path := d.Path()
 	link, err := os.Lstat(path)
 	if err == nil {
 		d.target, err = filepath.EvalSymlinks(path)
@@ -184,18 +146,18 @@ func (d *doctor) lookWhere() bool {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isLink:
 		d.missing = true
-		d.add(problem, "file", "a link that leads nowhere: remove it, or bring the file back")
+		d.Add(tool.Problem, "file", "a link that leads nowhere: remove it, or bring the file back")
 	case errors.Is(err, fs.ErrNotExist):
 		d.missing = true
-		d.add(problem, "file", "there is none; make one with: keygen init --keyset %s", path)
+		d.Add(tool.Problem, "file", "there is none; make one with: keygen init --keyset %s", path)
 	case err != nil:
-		d.add(problem, "file", "it can't be looked at: %v", err)
+		d.Add(tool.Problem, "file", "it can't be looked at: %v", err)
 	case d.info.IsDir():
 		d.damaged = true
-		d.add(problem, "file", "a directory; name the file in it")
+		d.Add(tool.Problem, "file", "a directory; name the file in it")
 	case !d.info.Mode().IsRegular():
 		d.damaged = true
-		d.add(problem, "file", "neither a regular file nor a link to one")
+		d.Add(tool.Problem, "file", "neither a regular file nor a link to one")
 	default:
 		d.lookLink(path, isLink)
 		return true
@@ -210,59 +172,59 @@ func (d *doctor) lookLink(path string, isLink bool) {
 	switch {
 	case d.single(d.target):
 		d.mounted = true
-		d.add(warning, "file", "%s is mounted as a single file: this system keeps the file that was there at its start, whatever replaces it outside, and nothing can be written here; mount the directory that it is in", d.target)
+		d.Add(tool.Warning, "file", "%s is mounted as a single file: this system keeps the file that was there at its start, whatever replaces it outside, and nothing can be written here; mount the directory that it is in", d.target)
 	case !isLink || err != nil:
-		d.add(fine, "file", "a regular file")
+		d.Add(tool.OK, "file", "a regular file")
 	case strings.HasPrefix(to, "..data"+string(filepath.Separator)):
 		d.mounted = true
-		d.add(fine, "file", "a link to %s, as Kubernetes mounts a Secret, and there to %s; a new Secret swaps the link, and applications that watch the file follow", to, d.target)
+		d.Add(tool.OK, "file", "a link to %s, as Kubernetes mounts a Secret, and there to %s; a new Secret swaps the link, and applications that watch the file follow", to, d.target)
 	default:
-		d.add(fine, "file", "a link to %s; the lock and the backup are beside that file", d.target)
+		d.Add(tool.OK, "file", "a link to %s; the lock and the backup are beside that file", d.target)
 	}
 }
 
 // lookFile checks who can use the file, as keyset.File does.
 func (d *doctor) lookFile() {
-	d.findings = append(d.findings, judgeOwner(d.info, d.user), judgeMode(d.path(), d.info.Mode().Perm(), d.mounted, d.groupRead))
+	d.Findings = append(d.Findings, judgeOwner(d.info, d.user), judgeMode(d.Path(), d.info.Mode().Perm(), d.mounted, d.GroupRead))
 	if size := d.info.Size(); size > maxKeyFile/2 {
-		d.add(warning, "size", "%d bytes; a key file of more than %d can't be written: keygen prune", size, maxKeyFile)
+		d.Add(tool.Warning, "size", "%d bytes; a key file of more than %d can't be written: keygen prune", size, maxKeyFile)
 	} else {
-		d.add(fine, "size", "%d bytes", size)
+		d.Add(tool.OK, "size", "%d bytes", size)
 	}
 }
 
 // maxKeyFile is the size up to which package keys writes a key file, in bytes.
 const maxKeyFile = 512 << 10
 
-func judgeOwner(info fs.FileInfo, user int) finding {
-	owner, ok := ownerOf(info)
+func judgeOwner(info fs.FileInfo, user int) tool.Finding {
+	owner, ok := tool.OwnerOf(info)
 	switch {
 	case !ok:
-		return finding{fine, "owner", "this system does not say"}
+		return tool.Found(tool.OK, "owner", "this system does not say")
 	case owner == user:
-		return finding{fine, "owner", fmt.Sprintf("user %d, who runs this", owner)}
+		return tool.Found(tool.OK, "owner", "user %d, who runs this", owner)
 	case owner == 0:
-		return finding{fine, "owner", fmt.Sprintf("root; this runs as user %d", user)}
+		return tool.Found(tool.OK, "owner", "root; this runs as user %d", user)
 	}
-	return finding{problem, "owner", fmt.Sprintf("user %d, and this runs as user %d: run it, and the application, as the owner, or chown the file", owner, user)}
+	return tool.Found(tool.Problem, "owner", "user %d, and this runs as user %d: run it, and the application, as the owner, or chown the file", owner, user)
 }
 
 // judgeMode judges the mode of a file; group says that its group may read it.
-func judgeMode(path string, mode fs.FileMode, mounted, group bool) finding {
+func judgeMode(path string, mode fs.FileMode, mounted, group bool) tool.Finding {
 	others := mode & 0o077
 	who := "others can use it"
 	if others == 0o040 {
 		who = "its group can read it, and sign"
 	}
 	switch {
-	case !hasModes:
-		return finding{fine, "mode", "this system has none: see who else can read the file"}
+	case !tool.HasModes:
+		return tool.Found(tool.OK, "mode", "this system has none: see who else can read the file")
 	case others == 0:
-		return finding{fine, "mode", fmt.Sprintf("%04o", mode)}
+		return tool.Found(tool.OK, "mode", "%04o", mode)
 	case group && others == 0o040:
-		return finding{fine, "mode", fmt.Sprintf("%04o: its group can read it, and sign; --insecure-group-readable accepts that", mode)}
+		return tool.Found(tool.OK, "mode", "%04o: its group can read it, and sign; --insecure-group-readable accepts that", mode)
 	case mounted:
-		return finding{problem, "mode", fmt.Sprintf("%04o: %s; mount the Secret with defaultMode 0400, or with 0440, an fsGroup of the application's own, and keys.insecure_group_readable", mode, who)}
+		return tool.Found(tool.Problem, "mode", "%04o: %s; mount the Secret with defaultMode 0400, or with 0440, an fsGroup of the application's own, and keys.insecure_group_readable", mode, who)
 	}
-	return finding{problem, "mode", fmt.Sprintf("%04o: %s; run: chmod 600 %s; if somebody has read it, the keys are no secret any more: keygen revoke --all", mode, who, path)}
+	return tool.Found(tool.Problem, "mode", "%04o: %s; run: chmod 600 %s; if somebody has read it, the keys are no secret any more: keygen revoke --all", mode, who, path)
 }

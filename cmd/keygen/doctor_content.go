@@ -5,25 +5,25 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
 // secretGiven reports whether the flags have the passphrase or the key of the file.
-func (d *doctor) secretGiven() bool { return len(d.tool.secret.given()) > 0 }
+func (d *doctor) secretGiven() bool { return len(d.Tool.Secret.Given()) > 0 }
 
 // lookProtection says whether the file is encrypted, and what opens it.
 func (d *doctor) lookProtection() {
 	data, err := readStart(d.target)
 	if err != nil {
-		d.add(problem, "encryption", "this process (user %d) can't read the file; run it as the file's owner: %v", d.user, err)
+		d.Add(tool.Problem, "encryption", "this process (user %d) can't read the file; run it as the file's owner: %v", d.user, err)
 		return
 	}
 	under := encryptedUnder(data)
@@ -34,11 +34,11 @@ func (d *doctor) lookProtection() {
 	}
 	switch {
 	case !d.locked:
-		d.add(fine, "encryption", "none: who can read the file, or a backup of it, has the keys; keygen encrypt changes that")
+		d.Add(tool.OK, "encryption", "none: who can read the file, or a backup of it, has the keys; keygen encrypt changes that")
 	case !d.secretGiven():
-		d.add(warning, "encryption", "under %s: every command needs %s; without it the content was not looked at", under, flag)
+		d.Add(tool.Warning, "encryption", "under %s: every command needs %s; without it the content was not looked at", under, flag)
 	default:
-		d.add(fine, "encryption", "under %s: every command needs %s", under, flag)
+		d.Add(tool.OK, "encryption", "under %s: every command needs %s", under, flag)
 	}
 }
 
@@ -56,7 +56,7 @@ func readStart(path string) ([]byte, error) {
 // believes what the header says: this is for the advice alone.
 func encryptedUnder(data []byte) string {
 	data = bytes.TrimSpace(data)
-	if !isJWE(data) {
+	if !keyset.IsEncrypted(data) {
 		return ""
 	}
 	head, _, _ := bytes.Cut(data, []byte("."))
@@ -86,19 +86,19 @@ func (d *doctor) lookContent() {
 	if d.locked && !d.secretGiven() {
 		return
 	}
-	set, err := d.at(d.path()).Read()
+	set, err := d.at(d.Path()).Read()
 	switch {
 	case errors.Is(err, keyset.ErrUnsafeFile):
-		d.add(warning, "content", "not looked at, because the file is not safe")
+		d.Add(tool.Warning, "content", "not looked at, because the file is not safe")
 	case errors.Is(err, keyset.ErrInvalidFile):
 		d.damaged = true
-		d.add(problem, "content", "%v", err)
+		d.Add(tool.Problem, "content", "%v", err)
 	case errors.Is(err, fs.ErrPermission): // said already
 	case err != nil:
-		d.add(problem, "content", "%v", err)
+		d.Add(tool.Problem, "content", "%v", err)
 	default:
 		d.set = set
-		d.add(fine, "content", "generation %d; keys: %d, and notes of %d that were pruned", set.Generation(), len(set.Keys()), len(set.Pruned()))
+		d.Add(tool.OK, "content", "generation %d; keys: %d, and notes of %d that were pruned", set.Generation(), len(set.Keys()), len(set.Pruned()))
 	}
 }
 
@@ -115,18 +115,18 @@ func (d *doctor) lookClock() {
 			}
 		}
 	}
-	d.findings = append(d.findings, judgeClock(d.now, skew, d.info.ModTime(), made, id))
+	d.Findings = append(d.Findings, judgeClock(d.Now, skew, d.info.ModTime(), made, id))
 }
 
-func judgeClock(now time.Time, skew time.Duration, written, made time.Time, id string) finding {
+func judgeClock(now time.Time, skew time.Duration, written, made time.Time, id string) tool.Finding {
 	stamp := now.Format(time.RFC3339)
 	switch {
 	case now.Year() < 2026:
-		return finding{problem, "clock", stamp + ": it was never set, or has lost the time"}
+		return tool.Found(tool.Problem, "clock", "%s: it was never set, or has lost the time", stamp)
 	case made.After(now.Add(skew)):
-		return finding{problem, "clock", fmt.Sprintf("%s, and key %s was made at %s, %s later: this clock, or that of the machine that made it, is wrong", stamp, id, date(made), span.Format(made.Sub(now).Truncate(time.Second)))}
+		return tool.Found(tool.Problem, "clock", "%s, and key %s was made at %s, %s later: this clock, or that of the machine that made it, is wrong", stamp, id, tool.Date(made), span.Format(made.Sub(now).Truncate(time.Second)))
 	case written.After(now.Add(skew)):
-		return finding{problem, "clock", fmt.Sprintf("%s, and the file was written at %s, %s later: this clock, or that of the machine that wrote it, is wrong", stamp, date(written), span.Format(written.Sub(now).Truncate(time.Second)))}
+		return tool.Found(tool.Problem, "clock", "%s, and the file was written at %s, %s later: this clock, or that of the machine that wrote it, is wrong", stamp, tool.Date(written), span.Format(written.Sub(now).Truncate(time.Second)))
 	}
-	return finding{fine, "clock", stamp + ", after all that the file knows"}
+	return tool.Found(tool.OK, "clock", "%s, after all that the file knows", stamp)
 }

@@ -7,81 +7,29 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 )
 
 // lookDirectories checks who can exchange the file: whoever can write to its
 // directory, or to one above it.
 func (d *doctor) lookDirectories() {
-	owner, _ := ownerOf(d.info)
-	all, err := judgeDirectories(d.target, owner)
+	owner, _ := tool.OwnerOf(d.info)
+	all, err := tool.JudgeDirectories(d.target, owner)
 	for i, f := range all {
 		own := i == 0
 		if own && d.readOnly {
-			f = finding{fine, "directory", filepath.Dir(d.target) + ": nobody can write to it"}
+			f = tool.Found(tool.OK, "directory", "%s: nobody can write to it", filepath.Dir(d.target))
 		}
-		if own || f.Severity == problem {
-			d.findings = append(d.findings, f)
+		if own || f.Severity == tool.Problem {
+			d.Findings = append(d.Findings, f)
 		}
 	}
 	if err != nil {
-		d.add(warning, "directory", "it can't be looked at: %v", err)
+		d.Add(tool.Warning, "directory", "it can't be looked at: %v", err)
 	}
-}
-
-// judgeDirectories judges the directory of a file that belongs to fileOwner, and
-// then each one above it.
-func judgeDirectories(target string, fileOwner int) (all []finding, err error) {
-	path, err := filepath.Abs(target)
-	for err == nil && path != filepath.Dir(path) {
-		path = filepath.Dir(path)
-		var info fs.FileInfo
-		if info, err = os.Stat(path); err == nil {
-			all = append(all, judgeDirectory(path, info, fileOwner))
-		}
-	}
-	return all, err
-}
-
-// warnDirectories warns, once, of directories in which others can replace a key
-// file that this command trusts, or is going to make. Doctor says it itself.
-func (t *tool) warnDirectories(path string) {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	owner := os.Geteuid()
-	if info, err := os.Stat(path); err == nil {
-		owner, _ = ownerOf(info)
-	}
-	all, _ := judgeDirectories(path, owner) // what can't be looked at, doctor says
-	for _, f := range all {
-		if f.Severity == problem && !slices.Contains(t.warned, f.Text) {
-			t.warned = append(t.warned, f.Text)
-			t.note("WARNING: %s", f.Text)
-		}
-	}
-}
-
-// judgeDirectory judges a directory of a file that belongs to fileOwner.
-func judgeDirectory(path string, info fs.FileInfo, fileOwner int) finding {
-	owner, ok := ownerOf(info)
-	mode, sticky := info.Mode().Perm(), info.Mode()&fs.ModeSticky != 0
-	switch {
-	case !hasModes || !ok:
-		return finding{fine, "directory", path + ": this system does not say who can write to it"}
-	case owner != 0 && owner != fileOwner:
-		return finding{problem, "directory", fmt.Sprintf("%s belongs to user %d, who can replace the key file; it should belong to user %d or to root", path, owner, fileOwner)}
-	case mode&0o002 != 0 && !sticky:
-		return finding{problem, "directory", fmt.Sprintf("%s has mode %04o: everybody can replace the key file; run: chmod o-w %s", path, mode, path)}
-	case mode&0o020 != 0 && !sticky:
-		return finding{warning, "directory", fmt.Sprintf("%s has mode %04o: its group can replace the key file; if that is not meant: chmod g-w %s", path, mode, path)}
-	case mode&0o022 != 0:
-		return finding{warning, "directory", fmt.Sprintf("%s is open to others, who can put a lock there that they never give back; a directory of its own is better", path)}
-	}
-	return finding{fine, "directory", fmt.Sprintf("%s, of user %d, mode %04o", path, owner, mode)}
 }
 
 // A trial is something that keygen relies on.
@@ -94,12 +42,12 @@ type trial struct {
 
 func trials() []trial {
 	return []trial{
-		{"fsync", problem, "a power cut can lose what was written", tryFsync},
-		{"renaming over a file", problem, "no change can be written", tryRename},
-		{"fsync of directories", warning, "after a power cut the old file may be back", tryDirectorySync},
-		{"hard links", warning, "the backup is a copy, and of two keygen init at once one may be lost", tryLink},
-		{"locks", problem, "of two changes at once one may be lost", tryLock},
-		{"modes", problem, "others may be able to read what is written", tryMode},
+		{"fsync", tool.Problem, "a power cut can lose what was written", tryFsync},
+		{"renaming over a file", tool.Problem, "no change can be written", tryRename},
+		{"fsync of directories", tool.Warning, "after a power cut the old file may be back", tryDirectorySync},
+		{"hard links", tool.Warning, "the backup is a copy, and of two keygen init at once one may be lost", tryLink},
+		{"locks", tool.Problem, "of two changes at once one may be lost", tryLock},
+		{"modes", tool.Problem, "others may be able to read what is written", tryMode},
 	}
 }
 
@@ -109,10 +57,10 @@ const scratchPrefix = ".keygen-doctor-"
 // tryDirectory tries to write beside the file.
 func (d *doctor) tryDirectory(ctx context.Context) {
 	dir := filepath.Dir(d.target)
-	if d.dryRun {
+	if d.DryRun {
 		err := mayWrite(dir)
 		d.noteWritable(err)
-		d.findings = append(d.findings, finding{fine, "file_system", "not tried, because of --dry-run"})
+		d.Findings = append(d.Findings, tool.Found(tool.OK, "file_system", "not tried, because of --dry-run"))
 		return
 	}
 	scratch, err := os.MkdirTemp(dir, scratchPrefix)
@@ -122,13 +70,13 @@ func (d *doctor) tryDirectory(ctx context.Context) {
 	}
 	d.tryFileSystem(ctx, scratch)
 	if err := removeScratch(scratch); err != nil {
-		d.add(warning, "file_system", "remove %s yourself: %v", scratch, err)
+		d.Add(tool.Warning, "file_system", "remove %s yourself: %v", scratch, err)
 	}
 }
 
 func (d *doctor) noteWritable(err error) {
 	d.readOnly, d.writable = isReadOnly(err), err == nil && !d.mounted
-	d.findings = append(d.findings, judgeWritable(err, d.mounted))
+	d.Findings = append(d.Findings, judgeWritable(err, d.mounted))
 }
 
 // removeScratch removes a directory of files. Unlike os.RemoveAll it works where
@@ -142,31 +90,31 @@ func removeScratch(dir string) error {
 	return errors.Join(append(errs, os.Remove(dir))...)
 }
 
-func judgeWritable(err error, mounted bool) finding {
+func judgeWritable(err error, mounted bool) tool.Finding {
 	switch {
 	case mounted:
-		return finding{fine, "writable", "a change here would be lost, or fails: rotation must happen where the file comes from"}
+		return tool.Found(tool.OK, "writable", "a change here would be lost, or fails: rotation must happen where the file comes from")
 	case err == nil:
-		return finding{fine, "writable", "this user can write to the directory: rotation can happen here"}
+		return tool.Found(tool.OK, "writable", "this user can write to the directory: rotation can happen here")
 	case isReadOnly(err):
-		return finding{fine, "writable", "the directory is read-only, which is normal where the application only reads: rotation must happen elsewhere, where the file comes from"}
+		return tool.Found(tool.OK, "writable", "the directory is read-only, which is normal where the application only reads: rotation must happen elsewhere, where the file comes from")
 	case errors.Is(err, fs.ErrPermission):
-		return finding{warning, "writable", "this user can't write to the directory: rotation must happen elsewhere, or as another user"}
+		return tool.Found(tool.Warning, "writable", "this user can't write to the directory: rotation must happen elsewhere, or as another user")
 	}
-	return finding{problem, "writable", fmt.Sprintf("the directory can't be written to: %v", err)}
+	return tool.Found(tool.Problem, "writable", "the directory can't be written to: %v", err)
 }
 
 func (d *doctor) tryFileSystem(ctx context.Context, dir string) {
 	worked := []string{}
 	for _, t := range d.trials {
 		if err := t.try(ctx, dir); err != nil {
-			d.add(t.severity, "file_system", "%s: %v: %s", t.what, err, t.without)
+			d.Add(t.severity, "file_system", "%s: %v: %s", t.what, err, t.without)
 			continue
 		}
 		worked = append(worked, t.what)
 	}
 	if len(worked) == len(d.trials) {
-		d.add(fine, "file_system", "tried: %s", strings.Join(worked, ", "))
+		d.Add(tool.OK, "file_system", "tried: %s", strings.Join(worked, ", "))
 	}
 }
 
@@ -233,7 +181,7 @@ func tryMode(_ context.Context, dir string) error {
 		return err
 	}
 	info, err := os.Stat(path)
-	if err == nil && hasModes && info.Mode().Perm() != 0o600 {
+	if err == nil && tool.HasModes && info.Mode().Perm() != 0o600 {
 		err = fmt.Errorf("a file that was made with 0600 has %04o", info.Mode().Perm())
 	}
 	return err
@@ -245,44 +193,44 @@ func (d *doctor) lookLock(ctx context.Context) {
 	info, err := os.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		d.add(fine, "lock", "no lock file yet: the first change makes one")
+		d.Add(tool.OK, "lock", "no lock file yet: the first change makes one")
 		return
 	case err != nil:
-		d.add(warning, "lock", "it can't be looked at: %v", err)
+		d.Add(tool.Warning, "lock", "it can't be looked at: %v", err)
 		return
 	case !info.Mode().IsRegular():
-		d.add(problem, "lock", "%s is no regular file: nobody can lock; remove it", name)
+		d.Add(tool.Problem, "lock", "%s is no regular file: nobody can lock; remove it", name)
 		return
 	}
 	unlock, err := lockAtOnce(ctx, d.target)
 	if err == nil {
 		_ = unlock() // closes the file, which gives it back anyway
 	}
-	d.findings = append(d.findings, d.judgeLock(name, info.Mode().Perm(), err))
+	d.Findings = append(d.Findings, d.judgeLock(name, info.Mode().Perm(), err))
 }
 
 // judgeLock judges a lock file by its mode, and by what came of taking it.
-func (d *doctor) judgeLock(name string, mode fs.FileMode, err error) finding {
+func (d *doctor) judgeLock(name string, mode fs.FileMode, err error) tool.Finding {
 	switch {
 	case errors.Is(err, durable.ErrLocked):
-		return finding{warning, "lock", "held at this moment: another process is changing the key file"}
+		return tool.Found(tool.Warning, "lock", "held at this moment: another process is changing the key file")
 	case err != nil && (isReadOnly(err) || d.mounted):
-		return finding{fine, "lock", "there, and can't be taken here, since the directory is read-only"}
+		return tool.Found(tool.OK, "lock", "there, and can't be taken here, since the directory is read-only")
 	case err != nil && d.writable:
-		return finding{problem, "lock", fmt.Sprintf("this user can write to the directory, and can't take the lock, so that the next change fails: %v", err)}
+		return tool.Found(tool.Problem, "lock", "this user can write to the directory, and can't take the lock, so that the next change fails: %v", err)
 	case err != nil:
-		return finding{warning, "lock", fmt.Sprintf("this user can't take it: %v", err)}
-	case hasModes && mode&0o077 != 0:
-		return finding{warning, "lock", fmt.Sprintf("mode %04o: others can hold it, and so stop every change; run: chmod 600 %s", mode, name)}
+		return tool.Found(tool.Warning, "lock", "this user can't take it: %v", err)
+	case tool.HasModes && mode&0o077 != 0:
+		return tool.Found(tool.Warning, "lock", "mode %04o: others can hold it, and so stop every change; run: chmod 600 %s", mode, name)
 	}
-	return finding{fine, "lock", "free"}
+	return tool.Found(tool.OK, "lock", "free")
 }
 
 // lookLeftovers looks for what crashes left behind.
 func (d *doctor) lookLeftovers() {
 	entries, err := os.ReadDir(filepath.Dir(d.target))
 	if err != nil {
-		d.add(warning, "leftovers", "the directory can't be listed: %v", err)
+		d.Add(tool.Warning, "leftovers", "the directory can't be listed: %v", err)
 		return
 	}
 	var keys, scratch []string
@@ -295,13 +243,13 @@ func (d *doctor) lookLeftovers() {
 		}
 	}
 	if keys != nil {
-		d.add(warning, "leftovers", "a writer that crashed, or is at work, left %s; such a file holds keys; the next change removes it", strings.Join(keys, ", "))
+		d.Add(tool.Warning, "leftovers", "a writer that crashed, or is at work, left %s; such a file holds keys; the next change removes it", strings.Join(keys, ", "))
 	}
 	if scratch != nil {
-		d.add(warning, "leftovers", "a keygen doctor that was stopped, or is at work, left %s; remove it", strings.Join(scratch, ", "))
+		d.Add(tool.Warning, "leftovers", "a keygen doctor that was stopped, or is at work, left %s; remove it", strings.Join(scratch, ", "))
 	}
 	if keys == nil && scratch == nil {
-		d.add(fine, "leftovers", "none")
+		d.Add(tool.OK, "leftovers", "none")
 	}
 }
 

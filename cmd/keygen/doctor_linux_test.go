@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
 // The command asks the system about mounts. A mount needs a namespace, which only
@@ -36,7 +38,7 @@ func TestDoctorOfAMountedFile(t *testing.T) {
 	dir := t.TempDir()
 	outside, mounted := filepath.Join(dir, "outside.json"), filepath.Join(dir, "keys.json")
 	var out bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", outside}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", outside}, nil, &out, &out))
 	require.NoError(t, os.WriteFile(mounted, nil, 0o600))
 	if err := syscall.Mount(outside, mounted, "", syscall.MS_BIND, ""); err != nil {
 		t.Skipf("this system does not let the test mount: %v", err)

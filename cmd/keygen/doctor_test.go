@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
@@ -45,12 +46,12 @@ func TestJudgeOwner(t *testing.T) {
 		severity string
 		text     string
 	}{
-		{"own", entry{owner: 7}, 7, fine, "user 7, who runs this"},
-		{"root's", entry{owner: 0}, 7, fine, "root; this runs as user 7"},
-		{"root's own", entry{owner: 0}, 0, fine, "user 0, who runs this"},
-		{"another's", entry{owner: 8}, 7, problem, "user 8, and this runs as user 7: run it, and the application, as the owner"},
-		{"seen by root", entry{owner: 8}, 0, problem, "user 8, and this runs as user 0"},
-		{"unknown", foreign{}, 7, fine, "does not say"},
+		{"own", entry{owner: 7}, 7, tool.OK, "user 7, who runs this"},
+		{"root's", entry{owner: 0}, 7, tool.OK, "root; this runs as user 7"},
+		{"root's own", entry{owner: 0}, 0, tool.OK, "user 0, who runs this"},
+		{"another's", entry{owner: 8}, 7, tool.Problem, "user 8, and this runs as user 7: run it, and the application, as the owner"},
+		{"seen by root", entry{owner: 8}, 0, tool.Problem, "user 8, and this runs as user 0"},
+		{"unknown", foreign{}, 7, tool.OK, "does not say"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := judgeOwner(tt.info, tt.user)
@@ -68,20 +69,20 @@ func TestJudgeMode(t *testing.T) {
 		severity string
 		text     string
 	}{
-		{0o600, false, false, fine, "0600"},
-		{0o400, true, false, fine, "0400"},
-		{0o700, false, false, fine, "0700"},
-		{0o640, false, false, problem, "its group can read it, and sign; run: chmod 600 x"},
-		{0o440, true, false, problem, "its group can read it, and sign; mount the Secret with defaultMode 0400, or with 0440, an fsGroup"},
-		{0o604, false, false, problem, "others can use it; run: chmod 600 x; if somebody has read it, the keys are no secret any more: keygen revoke --all"},
-		{0o620, false, false, problem, "others can use it"},
-		{0o644, true, false, problem, "others can use it; mount"},
-		{0o601, false, false, problem, "0601"},
-		{0o640, false, true, fine, "0640: its group can read it, and sign; --insecure-group-readable accepts that"},
-		{0o440, true, true, fine, "0440"},
-		{0o600, false, true, fine, "0600"},
-		{0o660, false, true, problem, "others can use it"},
-		{0o644, true, true, problem, "others can use it"},
+		{0o600, false, false, tool.OK, "0600"},
+		{0o400, true, false, tool.OK, "0400"},
+		{0o700, false, false, tool.OK, "0700"},
+		{0o640, false, false, tool.Problem, "its group can read it, and sign; run: chmod 600 x"},
+		{0o440, true, false, tool.Problem, "its group can read it, and sign; mount the Secret with defaultMode 0400, or with 0440, an fsGroup"},
+		{0o604, false, false, tool.Problem, "others can use it; run: chmod 600 x; if somebody has read it, the keys are no secret any more: keygen revoke --all"},
+		{0o620, false, false, tool.Problem, "others can use it"},
+		{0o644, true, false, tool.Problem, "others can use it; mount"},
+		{0o601, false, false, tool.Problem, "0601"},
+		{0o640, false, true, tool.OK, "0640: its group can read it, and sign; --insecure-group-readable accepts that"},
+		{0o440, true, true, tool.OK, "0440"},
+		{0o600, false, true, tool.OK, "0600"},
+		{0o660, false, true, tool.Problem, "others can use it"},
+		{0o644, true, true, tool.Problem, "others can use it"},
 	} {
 		t.Run(tt.mode.String(), func(t *testing.T) {
 			got := judgeMode("x", tt.mode, tt.mounted, tt.group)
@@ -95,7 +96,7 @@ func TestJudgeMode(t *testing.T) {
 func TestJudgementsAreThoseOfKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var out bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
 	for mode := fs.FileMode(0o400); mode <= 0o777; mode++ {
 		if mode&0o400 == 0 {
 			continue
@@ -103,35 +104,8 @@ func TestJudgementsAreThoseOfKeys(t *testing.T) {
 		require.NoError(t, os.Chmod(path, mode))
 		for _, group := range []bool{false, true} {
 			_, err := keyset.File{Path: path, InsecureGroupReadable: group}.Read()
-			require.Equal(t, errors.Is(err, keyset.ErrUnsafeFile), judgeMode(path, mode, false, group).Severity == problem, "%04o: %v", mode, err)
+			require.Equal(t, errors.Is(err, keyset.ErrUnsafeFile), judgeMode(path, mode, false, group).Severity == tool.Problem, "%04o: %v", mode, err)
 		}
-	}
-}
-
-func TestJudgeDirectory(t *testing.T) {
-	const sticky = fs.ModeSticky
-	for _, tt := range []struct {
-		name     string
-		info     fs.FileInfo
-		severity string
-		text     string
-	}{
-		{"own", entry{owner: 7, mode: 0o700}, fine, "/d, of user 7, mode 0700"},
-		{"root's", entry{owner: 0, mode: 0o755}, fine, "of user 0"},
-		{"another's", entry{owner: 8, mode: 0o755}, problem, "belongs to user 8, who can replace the key file; it should belong to user 7 or to root"},
-		{"another's, sticky", entry{owner: 8, mode: 0o755 | sticky}, problem, "belongs to user 8"},
-		{"open", entry{owner: 7, mode: 0o777}, problem, "everybody can replace the key file; run: chmod o-w /d"},
-		{"open, for writing alone", entry{owner: 7, mode: 0o702}, problem, "everybody"},
-		{"group", entry{owner: 7, mode: 0o775}, warning, "its group can replace the key file"},
-		{"as /tmp", entry{owner: 0, mode: 0o777 | sticky}, warning, "open to others, who can put a lock there"},
-		{"group, sticky", entry{owner: 0, mode: 0o770 | sticky}, warning, "open to others"},
-		{"unknown", foreign{}, fine, "does not say"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got := judgeDirectory("/d", tt.info, 7)
-			require.Equal(t, tt.severity, got.Severity)
-			require.Contains(t, got.Text, tt.text)
-		})
 	}
 }
 
@@ -142,12 +116,12 @@ func TestJudgeWritable(t *testing.T) {
 		severity string
 		text     string
 	}{
-		{nil, false, fine, "rotation can happen here"},
-		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, false, fine, "normal where the application only reads: rotation must happen elsewhere"},
-		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, true, fine, "where the file comes from"},
-		{nil, true, fine, "would be lost"},
-		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EACCES}, false, warning, "or as another user"},
-		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.ENOSPC}, false, problem, "no space left"},
+		{nil, false, tool.OK, "rotation can happen here"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, false, tool.OK, "normal where the application only reads: rotation must happen elsewhere"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EROFS}, true, tool.OK, "where the file comes from"},
+		{nil, true, tool.OK, "would be lost"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.EACCES}, false, tool.Warning, "or as another user"},
+		{&fs.PathError{Op: "mkdir", Path: "x", Err: syscall.ENOSPC}, false, tool.Problem, "no space left"},
 	} {
 		got := judgeWritable(tt.err, tt.mounted)
 		require.Equal(t, tt.severity, got.Severity, tt.err)
@@ -164,13 +138,13 @@ func TestJudgeLock(t *testing.T) {
 		severity string
 		text     string
 	}{
-		{nil, 0o600, doctor{writable: true}, fine, "free"},
-		{nil, 0o644, doctor{writable: true}, warning, "mode 0644: others can hold it"},
-		{durable.ErrLocked, 0o600, doctor{writable: true}, warning, "held at this moment"},
-		{denied, 0o600, doctor{writable: true}, problem, "the next change fails: durable: lock x: this user may not write to the lock file: run as its owner"},
-		{denied, 0o600, doctor{}, warning, "this user can't take it"},
-		{denied, 0o600, doctor{mounted: true}, fine, "since the directory is read-only"},
-		{syscall.EROFS, 0o600, doctor{readOnly: true}, fine, "since the directory is read-only"},
+		{nil, 0o600, doctor{writable: true}, tool.OK, "free"},
+		{nil, 0o644, doctor{writable: true}, tool.Warning, "mode 0644: others can hold it"},
+		{durable.ErrLocked, 0o600, doctor{writable: true}, tool.Warning, "held at this moment"},
+		{denied, 0o600, doctor{writable: true}, tool.Problem, "the next change fails: durable: lock x: this user may not write to the lock file: run as its owner"},
+		{denied, 0o600, doctor{}, tool.Warning, "this user can't take it"},
+		{denied, 0o600, doctor{mounted: true}, tool.OK, "since the directory is read-only"},
+		{syscall.EROFS, 0o600, doctor{readOnly: true}, tool.OK, "since the directory is read-only"},
 	} {
 		got := tt.d.judgeLock("x.lock", tt.mode, tt.err)
 		require.Equal(t, tt.severity, got.Severity, tt.text)
@@ -185,31 +159,30 @@ func TestDoctorLockOfAnother(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var out bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
 	require.NoError(t, os.Remove(path+".lock"))
 	require.NoError(t, os.Symlink("nowhere", path+".lock"))
-	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
 	require.Contains(t, out.String(), "nobody can lock; remove it")
-	require.NotEqual(t, exitOK, run([]string{"add", "--alg", "EdDSA", "--keyset", path}, nil, &out, &out))
+	require.NotEqual(t, tool.ExitOK, run([]string{"add", "--alg", "EdDSA", "--keyset", path}, nil, &out, &out))
 }
 
 // A container that got the key file as a single file does not see what replaces it outside.
 func TestDoctorSeesASingleFileMount(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var out bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
 	for _, single := range []bool{true, false} {
-		d := &doctor{tool: &tool{keyset: path, now: time.Now()}, user: os.Geteuid(), trials: trials(), single: func(p string) bool { return single && p == path }}
-		d.tool.secret.passphraseFD, d.tool.secret.keyFD = noFD, noFD
+		d := &doctor{Tool: &tool.Tool{Keyset: path, Now: time.Now()}, user: os.Geteuid(), trials: trials(), single: func(p string) bool { return single && p == path }}
 		d.examine(t.Context())
-		said := slices.ContainsFunc(d.findings, func(f finding) bool {
-			return f.Severity == warning && strings.Contains(f.Text, "is mounted as a single file") && strings.Contains(f.Text, "mount the directory that it is in")
+		said := slices.ContainsFunc(d.Findings, func(f tool.Finding) bool {
+			return f.Severity == tool.Warning && strings.Contains(f.Text, "is mounted as a single file") && strings.Contains(f.Text, "mount the directory that it is in")
 		})
-		require.Equal(t, single, said, "%v", d.findings)
-		lost := slices.ContainsFunc(d.findings, func(f finding) bool {
+		require.Equal(t, single, said, "%v", d.Findings)
+		lost := slices.ContainsFunc(d.Findings, func(f tool.Finding) bool {
 			return strings.Contains(f.Text, "rotation must happen where the file comes from")
 		})
-		require.Equal(t, single, lost, "%v", d.findings)
+		require.Equal(t, single, lost, "%v", d.Findings)
 	}
 }
 
@@ -222,12 +195,12 @@ func TestJudgeClock(t *testing.T) {
 		severity      string
 		text          string
 	}{
-		{"good", now, -time.Hour, -time.Hour, fine, "after all that the file knows"},
-		{"within the skew", now, time.Minute, time.Minute, fine, ""},
-		{"made later", now, -time.Hour, time.Minute + time.Second, problem, "key K was made at 2026-05-01T00:01:01Z, 1m1s later"},
-		{"written later", now, time.Hour, -time.Hour, problem, "the file was written at 2026-05-01T01:00:00Z, 1h later"},
-		{"never set", time.Unix(0, 0).UTC(), 0, 0, problem, "1970-01-01T00:00:00Z: it was never set"},
-		{"the last second", time.Date(2025, 12, 31, 23, 59, 59, 0, time.UTC), 0, 0, problem, "never set"},
+		{"good", now, -time.Hour, -time.Hour, tool.OK, "after all that the file knows"},
+		{"within the skew", now, time.Minute, time.Minute, tool.OK, ""},
+		{"made later", now, -time.Hour, time.Minute + time.Second, tool.Problem, "key K was made at 2026-05-01T00:01:01Z, 1m1s later"},
+		{"written later", now, time.Hour, -time.Hour, tool.Problem, "the file was written at 2026-05-01T01:00:00Z, 1h later"},
+		{"never set", time.Unix(0, 0).UTC(), 0, 0, tool.Problem, "1970-01-01T00:00:00Z: it was never set"},
+		{"the last second", time.Date(2025, 12, 31, 23, 59, 59, 0, time.UTC), 0, 0, tool.Problem, "never set"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := judgeClock(tt.now, time.Minute, now.Add(tt.written), now.Add(tt.made), "K")
@@ -240,10 +213,10 @@ func TestJudgeClock(t *testing.T) {
 // Each thing that a file system may lack has its own severity, and what works is not said then.
 func TestFileSystemThatLacksSomething(t *testing.T) {
 	for i, tt := range trials() {
-		d := &doctor{tool: &tool{}, trials: trials()}
+		d := &doctor{Tool: &tool.Tool{}, trials: trials()}
 		d.trials[i].try = func(context.Context, string) error { return errors.ErrUnsupported }
 		d.tryFileSystem(t.Context(), t.TempDir())
-		require.Equal(t, findings{{tt.severity, "file_system", tt.what + ": unsupported operation: " + tt.without}}, d.findings)
+		require.Equal(t, tool.Findings{tool.Found(tt.severity, "file_system", "%s", tt.what+": unsupported operation: "+tt.without)}, d.Findings)
 	}
 }
 
@@ -315,19 +288,19 @@ func TestDoctorOddFiles(t *testing.T) {
 	pipe := filepath.Join(dir, "pipe")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	code, text := look(pipe)
-	require.Equal(t, exitDamaged, code)
+	require.Equal(t, tool.ExitDamaged, code)
 	require.Contains(t, text, "neither a regular file nor a link to one")
 
 	large := filepath.Join(dir, "large")
 	require.NoError(t, os.WriteFile(large, []byte(strings.Repeat("x", 2<<20)), 0o600))
 	code, text = look(large)
-	require.Equal(t, exitDamaged, code)
+	require.Equal(t, tool.ExitDamaged, code)
 	require.Contains(t, text, fmt.Sprintf("%d bytes; a key file of more than %d can't be written", 2<<20, 512<<10))
 
 	loop := filepath.Join(dir, "loop")
 	require.NoError(t, os.Symlink(loop, loop))
 	code, text = look(loop)
-	require.Equal(t, exitRefused, code)
+	require.Equal(t, tool.ExitRefused, code)
 	require.Contains(t, text, "it can't be looked at")
 }
 
@@ -340,9 +313,9 @@ func TestDoctorCleansUp(t *testing.T) {
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	path := filepath.Join(dir, "keys.json")
 	var out bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
 	require.NoError(t, os.Chmod(dir, 0o300))
-	require.Equal(t, exitOK, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
 	require.NoError(t, os.Chmod(dir, 0o700))
 	require.Contains(t, out.String(), "the directory can't be listed")
 	entries, err := os.ReadDir(dir)
@@ -357,15 +330,15 @@ func TestDoctorAsAnother(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var out bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
 	require.NoError(t, os.Chown(path, 4242, 4242))
 	out.Reset()
-	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
 	require.Contains(t, out.String(), "user 4242, and this runs as user 0")
 	require.Contains(t, out.String(), "not looked at, because the file is not safe")
 	require.NoError(t, os.Rename(path, path+".bak"))
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &out, &out))
 	out.Reset()
-	require.Equal(t, exitRefused, run([]string{"doctor", "--keyset", path, "--json"}, nil, &out, &out))
+	require.Equal(t, tool.ExitRefused, run([]string{"doctor", "--keyset", path, "--json"}, nil, &out, &out))
 	require.Contains(t, out.String(), "belongs to user 4242")
 }

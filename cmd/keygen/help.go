@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
 // changeExits is part of the help of commands that change keys.
@@ -72,4 +75,39 @@ func completeCommands(cmd *cobra.Command, args []string, _ string) (names []cobr
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// choices are the values of the flags that have few.
+func choices() map[string][]cobra.Completion {
+	sign, enc := []cobra.Completion{"ES256", "EdDSA", "PS256", "RS256", "HS256"}, []cobra.Completion{"dir", "A256KW", "ECDH-ES+A256KW"}
+	return map[string][]cobra.Completion{
+		"use": {"sig", "enc"}, "profile": {"service", "web"}, "color": {"auto", "always", "never"},
+		"alg": slices.Concat(sign, enc), "sign-alg": sign, "enc-alg": append(enc, "none"),
+	}
+}
+
+// offerChoices lets shells complete the values of flags, for a command and those below it.
+func offerChoices(cmd *cobra.Command) {
+	for name, values := range choices() {
+		if cmd.LocalFlags().Lookup(name) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails without the flag
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		offerChoices(sub)
+	}
+}
+
+// completeFormat completes the value of --format, which depends on the command.
+func completeFormat(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	formats := tool.Tables()
+	switch tool.Called(cmd) {
+	case "plan":
+		formats = tool.Pictures()
+	case "export":
+		formats = tool.KeyForms()
+	case "token decode":
+		formats = tool.Texts()
+	}
+	return formats, cobra.ShellCompDirectiveNoFileComp
 }

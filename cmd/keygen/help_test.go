@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
@@ -26,7 +27,7 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left o
 func TestFailedWrites(t *testing.T) {
 	for _, args := range []string{"help", "--help", "--version", "list --help", "help list", "completion bash", "completion zsh", "completion fish", "completion powershell"} {
 		var stderr bytes.Buffer
-		require.Equal(t, exitError, run(strings.Fields(args), nil, broken{}, &stderr), args)
+		require.Equal(t, tool.ExitError, run(strings.Fields(args), nil, broken{}, &stderr), args)
 		require.Contains(t, stderr.String(), "no space left", args)
 		require.NotContains(t, stderr.String(), "keygen help", args)
 	}
@@ -42,7 +43,7 @@ func TestHintsAfterWrongUsage(t *testing.T) {
 		"token decode a b": "keygen: token decode takes one argument, and there are 2\nRun \"keygen help token decode\" for its usage.\n",
 	} {
 		var stderr bytes.Buffer
-		require.Equal(t, exitUsage, run(strings.Fields(args), nil, io.Discard, &stderr), args)
+		require.Equal(t, tool.ExitUsage, run(strings.Fields(args), nil, io.Discard, &stderr), args)
 		require.Equal(t, want, stderr.String(), args)
 	}
 }
@@ -51,7 +52,7 @@ func TestFailedWritesOfCommands(t *testing.T) {
 	dir := t.TempDir()
 	path, old, jwt := filepath.Join(dir, "keys.json"), filepath.Join(dir, "old.json"), filepath.Join(dir, "token")
 	for _, at := range []string{path, old} {
-		require.Equal(t, exitOK, run([]string{"init", "--at", "-3d", "--write-at", "--keyset", at}, nil, io.Discard, io.Discard))
+		require.Equal(t, tool.ExitOK, run([]string{"init", "--at", "-3d", "--write-at", "--keyset", at}, nil, io.Discard, io.Discard))
 	}
 	set, err := keyset.File{Path: path}.Read()
 	require.NoError(t, err)
@@ -67,7 +68,21 @@ func TestFailedWritesOfCommands(t *testing.T) {
 		"revoke --all --dry-run --json", "init --keyset DIR/new.json", "jwks check --polls 1 URL", "jwks check --polls 1 --json URL",
 	} {
 		var stderr bytes.Buffer
-		require.Equal(t, exitError, run(append([]string{"--keyset", path}, strings.Fields(names.Replace(args))...), nil, broken{}, &stderr), "%s: %s", args, &stderr)
+		require.Equal(t, tool.ExitError, run(append([]string{"--keyset", path}, strings.Fields(names.Replace(args))...), nil, broken{}, &stderr), "%s: %s", args, &stderr)
 		require.Contains(t, stderr.String(), "no space left", args)
+	}
+}
+
+// What the help promises is there: each command has an example, and says what it does at length.
+func TestProtectHelp(t *testing.T) {
+	root := root(tool.New(strings.NewReader(""), io.Discard, io.Discard), io.Discard)
+	for _, name := range []string{"export", "import", "encrypt", "decrypt", "rewrap", "thumbprint"} {
+		cmd, _, err := root.Find([]string{name})
+		require.NoError(t, err)
+		require.NotEmpty(t, cmd.Example, name)
+		require.Greater(t, len(cmd.Long), 200, name)
+		for line := range strings.Lines(cmd.Long + "\n" + cmd.Example) {
+			require.LessOrEqual(t, len(strings.TrimSuffix(line, "\n")), 80, "%s: %s", name, line)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
@@ -17,10 +18,10 @@ import (
 type importFlags struct {
 	alg, kid, publishAt           string
 	verifyOnly, external, newFile bool
-	secret                        secretFlags // of the file to import
-	next                          secretFlags // of the key file that --new makes
-	publish                       time.Time   // what publishAt says
-	encrypted                     bool        // the file to import is
+	secret                        tool.SecretFlags // of the file to import
+	next                          tool.SecretFlags // of the key file that --new makes
+	publish                       time.Time        // what publishAt says
+	encrypted                     bool             // the file to import is
 }
 
 const importHelp = `Import brings in the keys of a file, or, with -, of standard input:
@@ -62,7 +63,7 @@ there already, or by the timing (the text has the earliest safe instant), 4 the
 passphrase or key for a file is wrong, 5 another process has locked the key
 file: try again, 8 no such kid, or a file is missing.`
 
-func (t *tool) importCommand() *cobra.Command {
+func importCommand(t *tool.Tool) *cobra.Command {
 	var o importFlags
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
@@ -72,7 +73,7 @@ func (t *tool) importCommand() *cobra.Command {
   keygen import - --verify-only < partner-public.pem
   keygen import backup.jwe --import-passphrase-file passphrase.txt --kid 2026-05
   keygen import --new signing.pem && keygen add --alg dir`,
-		Args: one("a file with keys, or - for standard input"),
+		Args: tool.One("a file with keys, or - for standard input"),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.alg, "alg", "", "ES256, EdDSA, PS256, RS256, HS256; dir, A256KW, ECDH-ES+A256KW")
@@ -81,71 +82,72 @@ func (t *tool) importCommand() *cobra.Command {
 	f.BoolVar(&o.verifyOnly, "verify-only", false, "the keys verify or decrypt, and never sign or encrypt")
 	f.BoolVar(&o.external, "external", false, "public keys whose private halves are in a KMS")
 	f.BoolVar(&o.newFile, "new", false, "make the key file, with these keys as the first")
-	o.secret.add(f, "import-")
-	o.next.add(f, "new-")
-	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error { return t.importKeys(ctx, args[0], &o) })
+	o.secret.Add(f, "import-")
+	o.next.Add(f, "new-")
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error { return importKeys(t, ctx, args[0], &o) })
 	return cmd
 }
 
 // resolve checks the flags that only make sense together, or not together.
-func (o *importFlags) resolve(t *tool) (err error) {
-	if o.publish, err = parseTime(o.publishAt, t.now); err != nil {
-		return refuse(exitUsage, "--publish-at: %w", err)
+func (o *importFlags) resolve(t *tool.Tool) (err error) {
+	if o.publish, err = tool.ParseTime(o.publishAt, t.Now); err != nil {
+		return tool.Refuse(tool.ExitUsage, "--publish-at: %w", err)
 	}
 	o.alg = jose.CanonicalAlg(o.alg)
-	current, next := t.secret.given(), o.next.given()
+	current, next := t.Secret.Given(), o.next.Given()
 	switch {
 	case o.alg != "" && keyset.Algorithm(o.alg).Use() == "":
-		return refuse(exitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", o.alg)
+		return tool.Refuse(tool.ExitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", o.alg)
 	case o.verifyOnly && o.external:
-		return refuse(exitUsage, "--verify-only and --external contradict each other: the one never signs, the other does")
+		return tool.Refuse(tool.ExitUsage, "--verify-only and --external contradict each other: the one never signs, the other does")
 	case o.newFile && o.verifyOnly:
-		return refuse(exitUsage, "--new and --verify-only contradict each other: a new key file needs keys that sign")
+		return tool.Refuse(tool.ExitUsage, "--new and --verify-only contradict each other: a new key file needs keys that sign")
 	case o.newFile && o.publishAt != "":
-		return refuse(exitUsage, "--new and --publish-at contradict each other: the first keys sign at once")
+		return tool.Refuse(tool.ExitUsage, "--new and --publish-at contradict each other: the first keys sign at once")
 	case o.newFile && len(current) > 0:
-		return refuse(exitUsage, "%s is for a key file that is there; use --new-%s", current[0], current[0][2:])
+		return tool.Refuse(tool.ExitUsage, "%s is for a key file that is there; use --new-%s", current[0], current[0][2:])
 	case !o.newFile && len(next) > 0:
-		return refuse(exitUsage, "%s goes with --new; use --%s for the key file that is there", next[0], next[0][len("--new-"):])
+		return tool.Refuse(tool.ExitUsage, "%s goes with --new; use --%s for the key file that is there", next[0], next[0][len("--new-"):])
 	}
 	return nil
 }
 
-func (t *tool) importKeys(ctx context.Context, path string, o *importFlags) error {
-	if err := errors.Join(o.resolve(t), t.mayWrite()); err != nil {
+func importKeys(t *tool.Tool, ctx context.Context, path string, o *importFlags) error {
+	if err := errors.Join(o.resolve(t), t.MayWrite()); err != nil {
 		return err
 	}
-	if err := onlyOnce(path == "-", t.secret.standardInput(), o.secret.standardInput(), o.next.standardInput()); err != nil {
+	if err := tool.OnlyOnce(path == "-", t.Secret.StandardInput(), o.secret.StandardInput(), o.next.StandardInput()); err != nil {
 		return err
 	}
-	all, err := t.candidates(path, o)
+	all, err := candidates(t, path, o)
 	if err != nil {
 		return err
 	}
-	move := t.importInto
+	var before, after *keyset.Set
 	if o.newFile {
-		move = t.importNew
+		before, after, err = importNew(t, ctx, all, o)
+	} else {
+		before, after, err = importInto(t, ctx, all, o)
 	}
-	before, after, err := move(ctx, all, o)
 	if err != nil {
 		return err
 	}
 	told := []imported{}
 	for _, c := range all {
-		told = append(told, t.tell(c, after.Key(c.id)))
+		told = append(told, tell(t, c, after.Key(c.id)))
 	}
 	if o.newFile {
-		t.adviseAlgorithms(after)
+		t.AdviseAlgorithms(after)
 	}
 	if !o.encrypted {
-		t.warnSource(path, all)
+		warnSource(t, path, all)
 	}
-	return t.printChanges(before, after, map[string]any{"imported": told})
+	return t.PrintChanges(before, after, map[string]any{"imported": told})
 }
 
 // importInto adds the keys to the key file.
-func (t *tool) importInto(ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
-	file, err := t.file()
+func importInto(t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
+	file, err := t.File()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -154,17 +156,17 @@ func (t *tool) importInto(ctx context.Context, all []*candidate, o *importFlags)
 		if err := refuseKnown(all, set, file); err != nil {
 			return err
 		}
-		after, err = takeAll(set, t.now, additions(all, o))
+		after, err = takeAll(set, t.Now, additions(all, o))
 		return err
 	}
-	if t.dryRun {
+	if t.DryRun {
 		set, err := file.Read()
 		if err == nil {
 			err = add(set)
 		}
 		return before, after, hintNew(err)
 	}
-	ctx, cancel := t.lockContext(ctx)
+	ctx, cancel := t.LockContext(ctx)
 	defer cancel()
 	err = file.Update(ctx, func(set *keyset.Set) error {
 		err := add(set)
@@ -197,25 +199,25 @@ func takeAll(set *keyset.Set, now time.Time, steps []rotation.Step) (*keyset.Set
 }
 
 // importNew makes the key file.
-func (t *tool) importNew(ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
-	file := keyset.File{Path: t.path()}
-	if err := checkNew(file.Path); err != nil {
+func importNew(t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
+	file := keyset.File{Path: t.Path()}
+	if err := tool.CheckNew(file.Path); err != nil {
 		return nil, nil, err
 	}
-	t.warnDirectories(file.Path)
-	if err := t.newSecret(&o.next, &file); err != nil {
+	t.WarnDirectories(file.Path)
+	if err := t.NewSecret(&o.next, &file); err != nil {
 		return nil, nil, err
 	}
-	after, err = firstKeys(all, t.now)
-	if err != nil || t.dryRun {
+	after, err = firstKeys(all, t.Now)
+	if err != nil || t.DryRun {
 		return new(keyset.Set), after, err
 	}
-	ctx, cancel := t.lockContext(ctx)
+	ctx, cancel := t.LockContext(ctx)
 	defer cancel()
 	if err := file.Create(ctx, after); err != nil {
 		return nil, nil, err
 	}
-	t.noteSecret(file)
+	t.NoteSecret(file)
 	return new(keyset.Set), after, nil
 }
 
@@ -259,7 +261,7 @@ func firstDates(now time.Time) keyset.Dates {
 
 // hintNew tells somebody who has no key file of --new.
 func hintNew(err error) error {
-	if err == nil || exitCode(err) != exitNotFound {
+	if err == nil || tool.ExitCode(err) != tool.ExitNotFound {
 		return err
 	}
 	return fmt.Errorf("%w; or make one of these keys: keygen import --new", err)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
 // explicitEC is the beginning of a P-256 key as "openssl ecparam -param_enc explicit" writes it: its curve is in numbers.
@@ -27,7 +29,7 @@ AQEwLAYHKoZIzj0BAQIhAP////8AAAABAAAAAAAAAAAAAAAA////////////////`
 func TestImportAdvice(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keys.json")
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, new(bytes.Buffer), new(bytes.Buffer)))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, new(bytes.Buffer), new(bytes.Buffer)))
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKCS8PrivateKey(k)
@@ -55,7 +57,7 @@ func TestImportAdvice(t *testing.T) {
 		var stderr bytes.Buffer
 		source := filepath.Join(dir, "source")
 		require.NoError(t, os.WriteFile(source, []byte(row.content), 0o600))
-		require.Equal(t, exitError, run([]string{"import", "--keyset", path, source}, nil, new(bytes.Buffer), &stderr), "%s: %s", name, &stderr)
+		require.Equal(t, tool.ExitError, run([]string{"import", "--keyset", path, source}, nil, new(bytes.Buffer), &stderr), "%s: %s", name, &stderr)
 		require.Contains(t, stderr.String(), row.want, name)
 	}
 }
@@ -65,7 +67,7 @@ func TestImportOfTextWithABOM(t *testing.T) {
 	for _, form := range []string{"pem", "jwk"} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "keys.json")
-		require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, new(bytes.Buffer), new(bytes.Buffer)))
+		require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, new(bytes.Buffer), new(bytes.Buffer)))
 		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		require.NoError(t, err)
 		der, err := x509.MarshalPKCS8PrivateKey(k)
@@ -78,6 +80,6 @@ func TestImportOfTextWithABOM(t *testing.T) {
 			require.NoError(t, err)
 		}
 		var stderr bytes.Buffer
-		require.Equal(t, exitOK, run([]string{"import", "--keyset", path, "-"}, strings.NewReader("\ufeff"+strings.ReplaceAll(string(text), "\n", "\r\n")), new(bytes.Buffer), &stderr), "%s: %s", form, &stderr)
+		require.Equal(t, tool.ExitOK, run([]string{"import", "--keyset", path, "-"}, strings.NewReader("\ufeff"+strings.ReplaceAll(string(text), "\n", "\r\n")), new(bytes.Buffer), &stderr), "%s: %s", form, &stderr)
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
@@ -201,10 +202,10 @@ func TestParseJWKsByKid(t *testing.T) {
 	for kid, want := range map[string]struct {
 		text string
 		code int
-	}{"b": {"2 keys have", exitRefused}, "z": {"no key has", exitNotFound}, "A": {"no key has", exitNotFound}} {
+	}{"b": {"2 keys have", tool.ExitRefused}, "z": {"no key has", tool.ExitNotFound}, "A": {"no key has", tool.ExitNotFound}} {
 		_, err := parseIncoming([]byte(set), kid)
 		require.ErrorContains(t, err, want.text)
-		require.Equal(t, want.code, exitCode(err))
+		require.Equal(t, want.code, tool.ExitCode(err))
 	}
 	_, err = parseIncoming([]byte(set), "pq")
 	require.ErrorContains(t, err, "key 1 of the JWK Set: kty or crv")
@@ -233,82 +234,82 @@ func TestChooseAlgorithm(t *testing.T) {
 		// By the kind alone.
 		{kind: "p256", want: keyset.ES256},
 		{kind: "ed25519", want: keyset.EdDSA},
-		{kind: "rsa2048", code: exitUsage},
-		{kind: "oct32", code: exitUsage},
-		{kind: "p384", code: exitRefused},
-		{kind: "x25519", code: exitRefused},
+		{kind: "rsa2048", code: tool.ExitUsage},
+		{kind: "oct32", code: tool.ExitUsage},
+		{kind: "p384", code: tool.ExitRefused},
+		{kind: "x25519", code: tool.ExitRefused},
 
 		// With the flag.
 		{kind: "p256", flag: keyset.ES256, want: keyset.ES256},
 		{kind: "p256", flag: keyset.ECDHESA256KW, want: keyset.ECDHESA256KW},
-		{kind: "p256", flag: keyset.EdDSA, code: exitUsage},
-		{kind: "p256", flag: keyset.Direct, code: exitUsage},
+		{kind: "p256", flag: keyset.EdDSA, code: tool.ExitUsage},
+		{kind: "p256", flag: keyset.Direct, code: tool.ExitUsage},
 		{kind: "ed25519", flag: keyset.EdDSA, want: keyset.EdDSA},
-		{kind: "ed25519", flag: keyset.ES256, code: exitUsage},
+		{kind: "ed25519", flag: keyset.ES256, code: tool.ExitUsage},
 		{kind: "rsa2048", flag: keyset.PS256, want: keyset.PS256},
 		{kind: "rsa2048", flag: keyset.RS256, want: keyset.RS256},
-		{kind: "rsa2048", flag: keyset.HS256, code: exitUsage}, // the classic confusion
+		{kind: "rsa2048", flag: keyset.HS256, code: tool.ExitUsage}, // the classic confusion
 		{kind: "oct32", flag: keyset.HS256, want: keyset.HS256},
 		{kind: "oct32", flag: keyset.Direct, want: keyset.Direct},
 		{kind: "oct32", flag: keyset.A256KW, want: keyset.A256KW},
-		{kind: "oct32", flag: keyset.RS256, code: exitUsage},
-		{kind: "p384", flag: keyset.ES256, code: exitRefused},
+		{kind: "oct32", flag: keyset.RS256, code: tool.ExitUsage},
+		{kind: "p384", flag: keyset.ES256, code: tool.ExitRefused},
 
 		// With the JWK's alg.
 		{kind: "p256", alg: "ES256", want: keyset.ES256},
 		{kind: "p256", alg: "ECDH-ES+A256KW", want: keyset.ECDHESA256KW},
-		{kind: "p256", alg: "ECDH-ES", code: exitRefused},
-		{kind: "p256", alg: "ES384", code: exitRefused},
-		{kind: "p256", alg: "es256", code: exitRefused},
-		{kind: "p256", alg: "none", code: exitRefused},
-		{kind: "p256", alg: "HS256", code: exitRefused},
+		{kind: "p256", alg: "ECDH-ES", code: tool.ExitRefused},
+		{kind: "p256", alg: "ES384", code: tool.ExitRefused},
+		{kind: "p256", alg: "es256", code: tool.ExitRefused},
+		{kind: "p256", alg: "none", code: tool.ExitRefused},
+		{kind: "p256", alg: "HS256", code: tool.ExitRefused},
 		{kind: "p256", alg: "ES256", flag: keyset.ES256, want: keyset.ES256},
-		{kind: "p256", alg: "ES256", flag: keyset.ECDHESA256KW, code: exitUsage},
+		{kind: "p256", alg: "ES256", flag: keyset.ECDHESA256KW, code: tool.ExitUsage},
 		{kind: "ed25519", alg: "EdDSA", want: keyset.EdDSA},
 		{kind: "ed25519", alg: "Ed25519", want: keyset.EdDSA},
-		{kind: "ed25519", alg: "Ed448", code: exitRefused},
+		{kind: "ed25519", alg: "Ed448", code: tool.ExitRefused},
 		{kind: "rsa2048", alg: "RS256", want: keyset.RS256},
 		{kind: "rsa2048", alg: "PS256", want: keyset.PS256},
-		{kind: "rsa2048", alg: "RS256", flag: keyset.PS256, code: exitUsage},
-		{kind: "rsa2048", alg: "RS512", code: exitRefused},
-		{kind: "rsa2048", alg: "RSA-OAEP", code: exitRefused},
-		{kind: "rsa2048", alg: "HS256", code: exitRefused},
+		{kind: "rsa2048", alg: "RS256", flag: keyset.PS256, code: tool.ExitUsage},
+		{kind: "rsa2048", alg: "RS512", code: tool.ExitRefused},
+		{kind: "rsa2048", alg: "RSA-OAEP", code: tool.ExitRefused},
+		{kind: "rsa2048", alg: "HS256", code: tool.ExitRefused},
 		{kind: "oct32", alg: "HS256", want: keyset.HS256},
-		{kind: "oct32", alg: "HS512", code: exitRefused},
+		{kind: "oct32", alg: "HS512", code: tool.ExitRefused},
 		{kind: "oct32", alg: "dir", want: keyset.Direct},
 		{kind: "oct32", alg: "A256GCM", want: keyset.Direct},
 		{kind: "oct32", alg: "A256GCM", flag: keyset.Direct, want: keyset.Direct},
-		{kind: "oct32", alg: "A128GCM", code: exitRefused},
+		{kind: "oct32", alg: "A128GCM", code: tool.ExitRefused},
 		{kind: "oct32", alg: "A256KW", want: keyset.A256KW},
 
 		// With use and key_ops, which narrow it down.
 		{kind: "p256", use: "sig", want: keyset.ES256},
 		{kind: "p256", use: "enc", want: keyset.ECDHESA256KW},
-		{kind: "p256", use: "enc", alg: "ES256", code: exitRefused},
-		{kind: "p256", use: "tls", code: exitRefused},
+		{kind: "p256", use: "enc", alg: "ES256", code: tool.ExitRefused},
+		{kind: "p256", use: "tls", code: tool.ExitRefused},
 		{kind: "p256", ops: []string{"sign"}, want: keyset.ES256},
 		{kind: "p256", ops: []string{"verify", "sign"}, want: keyset.ES256},
 		{kind: "p256", ops: []string{"deriveKey"}, want: keyset.ECDHESA256KW},
 		{kind: "p256", ops: []string{"wrapKey", "unwrapKey"}, want: keyset.ECDHESA256KW},
-		{kind: "p256", ops: []string{"sign", "deriveBits"}, code: exitRefused},
-		{kind: "p256", ops: []string{"deriveBits"}, flag: keyset.ES256, code: exitUsage},
-		{kind: "p256", ops: []string{"frobnicate"}, code: exitRefused},
+		{kind: "p256", ops: []string{"sign", "deriveBits"}, code: tool.ExitRefused},
+		{kind: "p256", ops: []string{"deriveBits"}, flag: keyset.ES256, code: tool.ExitUsage},
+		{kind: "p256", ops: []string{"frobnicate"}, code: tool.ExitRefused},
 		{kind: "p256", use: "sig", ops: []string{"sign"}, want: keyset.ES256},
-		{kind: "p256", use: "enc", ops: []string{"sign"}, code: exitRefused},
-		{kind: "rsa2048", use: "sig", code: exitUsage},
-		{kind: "rsa2048", use: "enc", code: exitRefused},
-		{kind: "rsa2048", ops: []string{"encrypt"}, code: exitRefused},
+		{kind: "p256", use: "enc", ops: []string{"sign"}, code: tool.ExitRefused},
+		{kind: "rsa2048", use: "sig", code: tool.ExitUsage},
+		{kind: "rsa2048", use: "enc", code: tool.ExitRefused},
+		{kind: "rsa2048", ops: []string{"encrypt"}, code: tool.ExitRefused},
 		{kind: "oct32", use: "sig", want: keyset.HS256},
-		{kind: "oct32", use: "enc", code: exitUsage},
+		{kind: "oct32", use: "enc", code: tool.ExitUsage},
 		{kind: "oct32", ops: []string{"sign", "verify"}, want: keyset.HS256},
 		{kind: "oct32", ops: []string{"encrypt", "decrypt"}, want: keyset.Direct},
 		{kind: "oct32", ops: []string{"wrapKey", "unwrapKey"}, want: keyset.A256KW},
 		{kind: "oct32", use: "enc", ops: []string{"decrypt"}, want: keyset.Direct},
-		{kind: "oct32", alg: "dir", ops: []string{"wrapKey"}, code: exitRefused},
+		{kind: "oct32", alg: "dir", ops: []string{"wrapKey"}, code: tool.ExitRefused},
 
 		// What is weak is refused before anybody is asked for an algorithm.
-		{kind: "rsa1024", code: exitRefused},
-		{kind: "text", code: exitRefused},
+		{kind: "rsa1024", code: tool.ExitRefused},
+		{kind: "text", code: tool.ExitRefused},
 	} {
 		in := incoming{raw: raw[row.kind], alg: row.alg, use: row.use, ops: row.ops}
 		got, err := in.chooseAlgorithm(row.flag)
@@ -318,7 +319,7 @@ func TestChooseAlgorithm(t *testing.T) {
 			continue
 		}
 		require.Error(t, err, "%+v", row)
-		require.Equal(t, row.code, exitCode(err), "%+v: %v", row, err)
+		require.Equal(t, row.code, tool.ExitCode(err), "%+v: %v", row, err)
 	}
 }
 
@@ -383,7 +384,7 @@ func TestCandidate(t *testing.T) {
 		c, err := in.candidate(&importFlags{alg: row.alg, verifyOnly: row.verifyOnly, external: row.external})
 		if row.wantErr != "" {
 			require.ErrorContains(t, err, row.wantErr, "%+v", row)
-			require.Equal(t, exitRefused, exitCode(err), "%+v", row)
+			require.Equal(t, tool.ExitRefused, tool.ExitCode(err), "%+v", row)
 			continue
 		}
 		require.NoError(t, err, "%+v", row)
@@ -401,8 +402,8 @@ func TestRefuseTwice(t *testing.T) {
 	s, u := &candidate{incoming: incoming{raw: []byte("s")}}, &candidate{incoming: incoming{raw: []byte("u")}}
 	require.NoError(t, refuseTwice(nil))
 	require.NoError(t, refuseTwice([]*candidate{a, b, s, u}))
-	require.Equal(t, exitRefused, exitCode(refuseTwice([]*candidate{a, b, a})))
-	require.Equal(t, exitRefused, exitCode(refuseTwice([]*candidate{s, u, {incoming: incoming{raw: []byte("s")}, id: "other"}})))
+	require.Equal(t, tool.ExitRefused, tool.ExitCode(refuseTwice([]*candidate{a, b, a})))
+	require.Equal(t, tool.ExitRefused, tool.ExitCode(refuseTwice([]*candidate{s, u, {incoming: incoming{raw: []byte("s")}, id: "other"}})))
 }
 
 // A new file's first keys have the dates that keygen init gives.
@@ -486,7 +487,7 @@ func TestOpenJWE(t *testing.T) {
 			}
 			token, err := sealText([]byte(text), alg, enc, secret, 1000)
 			require.NoError(t, err, "%s %s", alg, enc)
-			require.True(t, isJWE(token))
+			require.True(t, keyset.IsEncrypted(token))
 			got, err := openJWE(token, file)
 			require.NoError(t, err, "%s %s", alg, enc)
 			require.Equal(t, text, string(got))
@@ -498,13 +499,13 @@ func TestOpenJWE(t *testing.T) {
 			} else {
 				_, err = openJWE(token, keyset.File{Passphrase: wrong})
 			}
-			require.Equal(t, exitDamaged, exitCode(err), "%s %s: %v", alg, enc, err)
+			require.Equal(t, tool.ExitDamaged, tool.ExitCode(err), "%s %s: %v", alg, enc, err)
 			other := keyset.File{Key: bytes.Repeat([]byte{7}, 32)}
 			if file.Key != nil {
 				other = keyset.File{Passphrase: passphrase}
 			}
 			_, err = openJWE(token, other)
-			require.Equal(t, exitUsage, exitCode(err), "%s %s: %v", alg, enc, err)
+			require.Equal(t, tool.ExitUsage, tool.ExitCode(err), "%s %s: %v", alg, enc, err)
 			token[len(token)-3] ^= 1
 			_, err = openJWE(token, file)
 			require.Error(t, err, "%s %s", alg, enc)
@@ -519,7 +520,7 @@ func TestIsJWE(t *testing.T) {
 		"a.b.c.d.e": true, "....": true, "aA0-_.b..d.e": true,
 		"": false, "a.b.c": false, "a.b.c.d.e.f": false, "a.b.c.d.e=": false, "a.b.c.d.\ne": false, "{}....": false, "a.b.c.d.é": false,
 	} {
-		require.Equal(t, want, isJWE([]byte(in)), in)
+		require.Equal(t, want, keyset.IsEncrypted([]byte(in)), in)
 	}
 }
 
@@ -557,7 +558,7 @@ func TestReadSource(t *testing.T) {
 		dir:                           "is a directory",
 		filepath.Join(dir, "missing"): "no such file",
 	} {
-		data, err := (&tool{}).readSource(path)
+		data, err := readSource(new(tool.Tool), path)
 		if want == "" {
 			require.NoError(t, err)
 			require.Len(t, data, maxSource)
@@ -566,48 +567,16 @@ func TestReadSource(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	for in, want := range map[string]string{"": "standard input is empty", " \n\t": "standard input is empty", strings.Repeat("x", maxSource+1): "standard input is larger"} {
-		_, err := (&tool{stdin: strings.NewReader(in)}).readSource("-")
+		_, err := readSource((&tool.Tool{Stdin: strings.NewReader(in)}), "-")
 		require.ErrorContains(t, err, want)
 	}
-	_, err := (&tool{stdin: failing{}}).readSource("-")
+	_, err := readSource((&tool.Tool{Stdin: failing{}}), "-")
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
-
-func TestOnlyOnce(t *testing.T) {
-	require.NoError(t, onlyOnce())
-	require.NoError(t, onlyOnce(false, true, false))
-	require.Equal(t, exitUsage, exitCode(onlyOnce(true, false, true)))
-	require.True(t, (&secretFlags{passphraseFile: "-"}).standardInput())
-	require.True(t, (&secretFlags{keyFile: "-"}).standardInput())
-	require.False(t, (&secretFlags{passphraseFile: "x", passphraseEnv: "-"}).standardInput())
-}
-
-// A passphrase is typed twice, on a terminal alone.
-func TestAskNewNeedsTerminal(t *testing.T) {
-	var stderr bytes.Buffer
-	_, err := (&tool{stdin: strings.NewReader("correct horse\ncorrect horse\n"), stderr: &stderr}).askNew()
-	require.Equal(t, exitUsage, exitCode(err))
-	require.ErrorContains(t, err, "--new-passphrase-file")
-	require.Empty(t, stderr.String(), "nobody is asked")
-}
-
-// What the help promises is there: each command has an example, and says what it does at length.
-func TestProtectHelp(t *testing.T) {
-	root := (&tool{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}).root()
-	for _, name := range []string{"export", "import", "encrypt", "decrypt", "rewrap", "thumbprint"} {
-		cmd, _, err := root.Find([]string{name})
-		require.NoError(t, err)
-		require.NotEmpty(t, cmd.Example, name)
-		require.Greater(t, len(cmd.Long), 200, name)
-		for line := range strings.Lines(cmd.Long + "\n" + cmd.Example) {
-			require.LessOrEqual(t, len(strings.TrimSuffix(line, "\n")), 80, "%s: %s", name, line)
-		}
-	}
-}
 
 // FuzzImport: whatever the file holds, it is refused, or comes in as a key that is good for its algorithm.
 func FuzzImport(f *testing.F) {
@@ -631,7 +600,7 @@ func FuzzImport(f *testing.F) {
 	}
 	f.Add([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), "")
 	f.Fuzz(func(t *testing.T, data []byte, word string) {
-		if token := bytes.TrimSpace(data); isJWE(token) {
+		if token := bytes.TrimSpace(data); keyset.IsEncrypted(token) {
 			text, err := openJWE(token, keyset.File{Key: kek}) // no passphrase: some of them take seconds
 			if err != nil {
 				return

@@ -12,6 +12,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwe"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
@@ -22,15 +23,6 @@ const (
 	minImportIterations = 1_000
 	maxImportIterations = 10_000_000
 )
-
-// isJWE reports whether text has the form of a compact JWE (RFC 7516, Section
-// 7.1): five segments of base64url. Neither JSON nor PEM ever has it.
-func isJWE(text []byte) bool {
-	other := func(r rune) bool {
-		return (r < 'a' || 'z' < r) && (r < 'A' || 'Z' < r) && (r < '0' || '9' < r) && r != '-' && r != '_' && r != '.'
-	}
-	return bytes.Count(text, []byte(".")) == 4 && bytes.IndexFunc(text, other) < 0
-}
 
 // A jweHeader is what counts of the header of an encrypted JWK or JWK Set.
 type jweHeader struct {
@@ -50,7 +42,7 @@ func openJWE(token []byte, secret keyset.File) ([]byte, error) {
 	}
 	text, err := decryptJWE(token, alg, key)
 	if err != nil {
-		return nil, refuse(exitDamaged, "wrong passphrase or key, or the file is damaged")
+		return nil, tool.Refuse(tool.ExitDamaged, "wrong passphrase or key, or the file is damaged")
 	}
 	return text, nil
 }
@@ -110,15 +102,15 @@ func (h *jweHeader) keyFor(secret keyset.File) (alg jwa.KeyEncryptionAlgorithm, 
 	case !known || contentSize == 0 || size == 0 && !passphrase:
 		return alg, nil, fmt.Errorf("it is encrypted with alg %q and enc %q; what can be read: PBES2-*, A128KW, A192KW, A256KW and dir, with A*GCM or A*CBC-HS*", h.alg, h.enc)
 	case passphrase && secret.Passphrase == nil:
-		return alg, nil, refuse(exitUsage, "it is encrypted under a passphrase, and a key was given; use --import-passphrase-file or the like")
+		return alg, nil, tool.Refuse(tool.ExitUsage, "it is encrypted under a passphrase, and a key was given; use --import-passphrase-file or the like")
 	case passphrase:
 		return alg, secret.Passphrase, nil
 	case secret.Key == nil:
-		return alg, nil, refuse(exitUsage, "it is encrypted under a key, and a passphrase was given; use --import-kek-file or the like")
+		return alg, nil, tool.Refuse(tool.ExitUsage, "it is encrypted under a key, and a passphrase was given; use --import-kek-file or the like")
 	}
 	key = decoded(secret.Key, size)
 	if len(key) != size {
-		return alg, nil, refuse(exitUsage, "the key to decrypt it with must have %d bytes, raw, as hex or as base64", size)
+		return alg, nil, tool.Refuse(tool.ExitUsage, "the key to decrypt it with must have %d bytes, raw, as hex or as base64", size)
 	}
 	return alg, key, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
@@ -40,9 +41,9 @@ func parseJWKs(text []byte, kid string) ([]incoming, error) {
 	}
 	switch {
 	case len(all) == 0 && kid != "":
-		return nil, refuse(exitNotFound, "no key has the kid %q", kid)
+		return nil, tool.Refuse(tool.ExitNotFound, "no key has the kid %q", kid)
 	case len(all) > 1 && kid != "":
-		return nil, refuse(exitRefused, "%d keys have the kid %q", len(all), kid)
+		return nil, tool.Refuse(tool.ExitRefused, "%d keys have the kid %q", len(all), kid)
 	}
 	return all, nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
@@ -36,12 +37,12 @@ type candidate struct {
 }
 
 // candidates reads the keys to import, and checks each.
-func (t *tool) candidates(path string, o *importFlags) ([]*candidate, error) {
-	data, err := t.readSource(path)
+func candidates(t *tool.Tool, path string, o *importFlags) ([]*candidate, error) {
+	data, err := readSource(t, path)
 	if err != nil {
 		return nil, err
 	}
-	text, err := t.decryptSource(path, data, o)
+	text, err := decryptSource(t, path, data, o)
 	var list []incoming
 	if err == nil {
 		list, err = parseIncoming(text, o.kid)
@@ -63,7 +64,7 @@ func (t *tool) candidates(path string, o *importFlags) ([]*candidate, error) {
 // candidate checks a key: whether it may be imported, and for what.
 func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	if in.revoked {
-		return nil, refuse(exitRefused, "it was revoked")
+		return nil, tool.Refuse(tool.ExitRefused, "it was revoked")
 	}
 	alg, err := in.chooseAlgorithm(keyset.Algorithm(o.alg))
 	if err != nil {
@@ -71,7 +72,7 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	}
 	k, err := keyset.Import(alg, in.raw, keyset.Dates{})
 	if err != nil {
-		return nil, refuse(exitRefused, "%w", err)
+		return nil, tool.Refuse(tool.ExitRefused, "%w", err)
 	}
 	c := &candidate{incoming: in, algorithm: alg, private: k.HasPrivate()}
 	if !alg.Symmetric() {
@@ -79,9 +80,9 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	}
 	switch {
 	case c.private && o.external:
-		return nil, refuse(exitRefused, "--external is for the public half of a key in a KMS, and this is the private one")
+		return nil, tool.Refuse(tool.ExitRefused, "--external is for the public half of a key in a KMS, and this is the private one")
 	case !c.private && !o.external && !o.verifyOnly:
-		return nil, refuse(exitRefused, "it is a public key, and can't sign; add --verify-only if it is that of another system, or --external if the private half is in a KMS that the application signs with")
+		return nil, tool.Refuse(tool.ExitRefused, "it is a public key, and can't sign; add --verify-only if it is that of another system, or --external if the private half is in a KMS that the application signs with")
 	case c.private && o.verifyOnly && alg.Use() == keyset.Signature && k.Public() != nil:
 		c.raw, c.private, c.left = k.Public(), false, true // what never signs needs no private half
 	}
@@ -102,27 +103,27 @@ func (c *candidate) make(d keyset.Dates) (*keyset.Key, error) {
 func (in *incoming) chooseAlgorithm(flag keyset.Algorithm) (keyset.Algorithm, error) {
 	fit := fitting(in.raw)
 	if len(fit) == 0 {
-		return "", refuse(exitRefused, "it is %s, and what can be used is: P-256, Ed25519, RSA, and secrets of 32 bytes", kindOf(in.raw))
+		return "", tool.Refuse(tool.ExitRefused, "it is %s, and what can be used is: P-256, Ed25519, RSA, and secrets of 32 bytes", kindOf(in.raw))
 	}
 	if in.alg != "" {
 		fit = keep(fit, func(a keyset.Algorithm) bool { return a == meantBy(in.alg) })
 	}
 	fit = keep(fit, func(a keyset.Algorithm) bool { return (in.use == "" || in.use == string(a.Use())) && in.allows(a) })
 	if len(fit) == 0 {
-		return "", refuse(exitRefused, "it is %s, and alg %q, use %q and key_ops %q of the JWK leave no algorithm that is known here", kindOf(in.raw), in.alg, in.use, in.ops)
+		return "", tool.Refuse(tool.ExitRefused, "it is %s, and alg %q, use %q and key_ops %q of the JWK leave no algorithm that is known here", kindOf(in.raw), in.alg, in.use, in.ops)
 	}
 	switch {
 	case flag != "" && !slices.Contains(fit, flag):
-		return "", refuse(exitUsage, "--alg %s contradicts the key, which is %s for %s", flag, kindOf(in.raw), names(fit))
+		return "", tool.Refuse(tool.ExitUsage, "--alg %s contradicts the key, which is %s for %s", flag, kindOf(in.raw), names(fit))
 	case flag != "":
 		return flag, nil
 	case len(fit) == 1 || fit[0] == keyset.ES256:
 		return fit[0], nil
 	}
 	if _, err := keyset.Import(fit[0], in.raw, keyset.Dates{}); err != nil { // what is no good for one is for none
-		return "", refuse(exitRefused, "%w", err)
+		return "", tool.Refuse(tool.ExitRefused, "%w", err)
 	}
-	return "", refuse(exitUsage, "it is %s, and may be for several algorithms; say for which with --alg: %s", kindOf(in.raw), names(fit))
+	return "", tool.Refuse(tool.ExitUsage, "it is %s, and may be for several algorithms; say for which with --alg: %s", kindOf(in.raw), names(fit))
 }
 
 // meantBy is the algorithm that alg stands for here: some programs write enc in place of dir.
@@ -214,7 +215,7 @@ func (c *candidate) same(other *candidate) bool {
 func refuseTwice(all []*candidate) error {
 	for i, c := range all {
 		if j := slices.IndexFunc(all[:i], c.same); j >= 0 {
-			return refuse(exitRefused, "%s and %s are the same key", all[j].where, c.where)
+			return tool.Refuse(tool.ExitRefused, "%s and %s are the same key", all[j].where, c.where)
 		}
 	}
 	return nil
@@ -230,15 +231,15 @@ func refuseKnown(all []*candidate, set *keyset.Set, file keyset.File) error {
 	for _, c := range all {
 		if secret, ok := c.raw.([]byte); ok {
 			if id, there := secrets[string(secret)]; there {
-				return refuse(exitRefused, "%s is in the key file already: key %s", c.where, id)
+				return tool.Refuse(tool.ExitRefused, "%s is in the key file already: key %s", c.where, id)
 			}
 			continue
 		}
 		if set.Key(c.id) != nil {
-			return refuse(exitRefused, "%s is in the key file already: key %s", c.where, c.id)
+			return tool.Refuse(tool.ExitRefused, "%s is in the key file already: key %s", c.where, c.id)
 		}
 		if slices.ContainsFunc(set.Pruned(), func(k *keyset.Key) bool { return k.ID() == c.id }) {
-			return refuse(exitRefused, "%s was in the key file, and was pruned: key %s; it can't come back", c.where, c.id)
+			return tool.Refuse(tool.ExitRefused, "%s was in the key file, and was pruned: key %s; it can't come back", c.where, c.id)
 		}
 	}
 	return nil
@@ -249,7 +250,7 @@ func secretsOf(all []*candidate, file keyset.File) (map[string]string, error) {
 	if !slices.ContainsFunc(all, func(c *candidate) bool { return c.algorithm.Symmetric() }) {
 		return nil, nil
 	}
-	texts, err := privateJWKs(file)
+	texts, err := tool.PrivateJWKs(file)
 	if err != nil {
 		return nil, err
 	}
@@ -278,20 +279,20 @@ type imported struct {
 }
 
 // tell says what has become of a key.
-func (t *tool) tell(c *candidate, k *keyset.Key) imported {
+func tell(t *tool.Tool, c *candidate, k *keyset.Key) imported {
 	d := k.Dates()
-	r := imported{ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.now).String(), PublishAt: date(d.PublishAt), SignFrom: date(d.SignFrom)}
+	r := imported{ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.Now).String(), PublishAt: tool.Date(d.PublishAt), SignFrom: tool.Date(d.SignFrom)}
 	does := map[keyset.Use]string{keyset.Signature: "sign", keyset.Encryption: "encrypt"}[k.Use()]
-	life := fmt.Sprintf("%ss from %s until %s", does, date(d.SignFrom), date(d.SignUntil))
+	life := fmt.Sprintf("%ss from %s until %s", does, tool.Date(d.SignFrom), tool.Date(d.SignUntil))
 	if !d.SignUntil.After(d.SignFrom) {
-		life = fmt.Sprintf("never %ss; its tokens are accepted until %s", does, date(d.VerifyUntil))
+		life = fmt.Sprintf("never %ss; its tokens are accepted until %s", does, tool.Date(d.VerifyUntil))
 	}
-	t.note("key %s (%s %s, %s): %s; %s", r.ID, r.Use, r.Algorithm, c.where, r.State, life)
+	t.Note("key %s (%s %s, %s): %s; %s", r.ID, r.Use, r.Algorithm, c.where, r.State, life)
 	switch {
 	case c.left:
-		t.note("its private half stays out of the file: it never signs")
+		t.Note("its private half stays out of the file: it never signs")
 	case !c.private && d.SignUntil.After(d.SignFrom):
-		t.note("its private half is in a KMS: the application must give it as a crypto.Signer; bring the next key in before this one has ended")
+		t.Note("its private half is in a KMS: the application must give it as a crypto.Signer; bring the next key in before this one has ended")
 	}
 	if c.kid != "" && c.kid != r.ID {
 		r.Was = c.kid
@@ -299,7 +300,7 @@ func (t *tool) tell(c *candidate, k *keyset.Key) imported {
 		if k.Algorithm().Symmetric() {
 			why = "which is random"
 		}
-		t.note("its kid %q is replaced by %s, %s; tokens that name the old one are not accepted", c.kid, r.ID, why)
+		t.Note("its kid %q is replaced by %s, %s; tokens that name the old one are not accepted", c.kid, r.ID, why)
 	}
 	return r
 }

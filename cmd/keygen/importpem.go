@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
 // parsePEM reads the keys of a PEM file (RFC 7468), in their order. It skips what is no block, as "openssl pkey -text"
@@ -45,7 +47,7 @@ func blockName(kind string) string {
 	if len(kind) > most {
 		kind = strings.ToValidUTF8(kind[:most], "") + "..."
 	}
-	return cell(kind)
+	return tool.Cell(kind)
 }
 
 func parseBlock(block *pem.Block) (any, error) {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
@@ -19,10 +20,10 @@ import (
 const maxSource = 1 << 20
 
 // readSource reads a file with keys, or with - standard input.
-func (t *tool) readSource(path string) ([]byte, error) {
-	in := t.stdin
+func readSource(t *tool.Tool, path string) ([]byte, error) {
+	in := t.Stdin
 	if secret.IsContent(path) {
-		return nil, errContent
+		return nil, tool.RefuseContent()
 	}
 	if path != "-" {
 		// A named pipe must not make us wait for a writer.
@@ -56,22 +57,22 @@ func sourceName(path string) string {
 }
 
 // decryptSource decrypts what readSource returned, if it is encrypted.
-func (t *tool) decryptSource(path string, data []byte, o *importFlags) (text []byte, err error) {
-	given, token := o.secret.given(), bytes.TrimSpace(data)
-	if o.encrypted = isJWE(token); !o.encrypted {
+func decryptSource(t *tool.Tool, path string, data []byte, o *importFlags) (text []byte, err error) {
+	given, token := o.secret.Given(), bytes.TrimSpace(data)
+	if o.encrypted = keyset.IsEncrypted(token); !o.encrypted {
 		if len(given) > 0 {
-			return nil, refuse(exitUsage, "%s is no encrypted JWK; leave out %s", sourceName(path), given[0])
+			return nil, tool.Refuse(tool.ExitUsage, "%s is no encrypted JWK; leave out %s", sourceName(path), given[0])
 		}
 		return data, nil
 	}
 	var secret keyset.File
 	switch {
 	case len(given) > 0:
-		err = o.secret.read(t, &secret)
-	case path == "-" || !isTerminal(t.stdin):
-		err = refuse(exitUsage, "it is encrypted; use --import-passphrase-file, --import-kek-file or the like")
+		err = o.secret.Read(t, &secret)
+	case path == "-" || !tool.IsTerminal(t.Stdin):
+		err = tool.Refuse(tool.ExitUsage, "it is encrypted; use --import-passphrase-file, --import-kek-file or the like")
 	default:
-		secret.Passphrase, err = t.ask("passphrase of " + path)
+		secret.Passphrase, err = t.Ask("passphrase of " + path)
 	}
 	if err == nil {
 		text, err = openJWE(token, secret)
@@ -87,7 +88,7 @@ func parseIncoming(data []byte, kid string) ([]incoming, error) {
 	case bytes.Contains(text, []byte("-----BEGIN ")) && kid == "":
 		return parsePEM(text)
 	case bytes.Contains(text, []byte("-----BEGIN ")):
-		return nil, refuse(exitUsage, "--kid is for a JWK Set; keys in PEM have none")
+		return nil, tool.Refuse(tool.ExitUsage, "--kid is for a JWK Set; keys in PEM have none")
 	case bytes.HasPrefix(text, []byte("{")):
 		return parseJWKs(text, kid)
 	}
@@ -124,14 +125,14 @@ func explainSource(text []byte) error {
 }
 
 // warnSource says what a file that private keys came from is now: a copy of them in the clear.
-func (t *tool) warnSource(path string, all []*candidate) {
+func warnSource(t *tool.Tool, path string, all []*candidate) {
 	private := slices.ContainsFunc(all, func(c *candidate) bool { return c.private || c.left })
 	info, err := os.Stat(path)
-	if t.dryRun || !private || path == "-" || err != nil || !info.Mode().IsRegular() {
+	if t.DryRun || !private || path == "-" || err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	t.note("%s holds the private keys still; remove it, and its copies", path)
+	t.Note("%s holds the private keys still; remove it, and its copies", path)
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		t.note("WARNING: others can read %s (mode %04o): whoever did can sign with its keys", path, mode)
+		t.Note("WARNING: others can read %s (mode %04o): whoever did can sign with its keys", path, mode)
 	}
 }

@@ -3,23 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-const defaultLockTimeout = 10 * time.Second
-
-func (t *tool) initCommand() *cobra.Command {
+func initCommand(t *tool.Tool) *cobra.Command {
 	var profile, signAlg, encAlg string
 	var policy policyFlags
-	var secret secretFlags
+	var secret tool.SecretFlags
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a key file with new keys",
@@ -37,15 +32,15 @@ The policy says how long tokens live and how fast news of keys travels; see
   keygen init --profile web --rotation-period 90d --peak-rate 100
   keygen init --sign-alg EdDSA --enc-alg A256KW
   keygen init --new-passphrase-file passphrase.txt`,
-		Args: noArgs,
+		Args: tool.NoArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&profile, "profile", "service", "service or web")
 	f.StringVar(&signAlg, "sign-alg", "", "in place of the profile's: ES256, EdDSA, PS256, RS256, HS256")
 	f.StringVar(&encAlg, "enc-alg", "", "in place of the profile's: dir, A256KW, ECDH-ES+A256KW, or none (then clients can read their tokens)")
 	policy.add(f)
-	secret.add(f, "new-")
-	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+	secret.Add(f, "new-")
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
 		if err := policy.refuseZero(f, "for the default"); err != nil {
 			return err
 		}
@@ -53,15 +48,15 @@ The policy says how long tokens live and how fast news of keys travels; see
 		if err != nil {
 			return err
 		}
-		set, err := rotation.New(policy.apply(keyset.Policy{}, f), t.now, algs...)
+		set, err := rotation.New(policy.apply(keyset.Policy{}, f), t.Now, algs...)
 		if err != nil {
-			return refuse(exitRefused, "%w", err)
+			return tool.Refuse(tool.ExitRefused, "%w", err)
 		}
-		file := keyset.File{Path: t.path()}
-		if err := secret.read(t, &file); err != nil {
+		file := keyset.File{Path: t.Path()}
+		if err := secret.Read(t, &file); err != nil {
 			return err
 		}
-		return t.create(ctx, file, set)
+		return create(t, ctx, file, set)
 	})
 	return cmd
 }
@@ -74,7 +69,7 @@ func profileAlgorithms(profile string, signAlg, encAlg keyset.Algorithm) ([]keys
 	case "web":
 		sign = keyset.HS256
 	default:
-		return nil, refuse(exitUsage, "--profile %q: use service or web", profile)
+		return nil, tool.Refuse(tool.ExitUsage, "--profile %q: use service or web", profile)
 	}
 	if signAlg != "" {
 		sign = signAlg
@@ -83,75 +78,34 @@ func profileAlgorithms(profile string, signAlg, encAlg keyset.Algorithm) ([]keys
 		enc = encAlg
 	}
 	if sign.Use() != keyset.Signature {
-		return nil, refuse(exitUsage, "--sign-alg %q: use ES256, EdDSA, PS256, RS256 or HS256", string(sign))
+		return nil, tool.Refuse(tool.ExitUsage, "--sign-alg %q: use ES256, EdDSA, PS256, RS256 or HS256", string(sign))
 	}
 	if enc == "none" {
 		return []keyset.Algorithm{sign}, nil
 	}
 	if enc.Use() != keyset.Encryption {
-		return nil, refuse(exitUsage, "--enc-alg %q: use dir, A256KW, ECDH-ES+A256KW or none", string(enc))
+		return nil, tool.Refuse(tool.ExitUsage, "--enc-alg %q: use dir, A256KW, ECDH-ES+A256KW or none", string(enc))
 	}
 	return []keyset.Algorithm{sign, enc}, nil
 }
 
-// checkNew refuses a path that is taken, or in a directory that is not there, for a dry run too.
-func checkNew(path string) error {
-	info, err := os.Lstat(path)
-	_, broken := os.Stat(path)
-	switch {
-	case err == nil && info.IsDir():
-		return refuse(exitRefused, "%s is a directory; name the file in it", path)
-	case err == nil && errors.Is(broken, fs.ErrNotExist):
-		return refuse(exitRefused, "%s is a link that leads nowhere; name the file itself, or remove the link", path)
-	case err == nil:
-		return refuse(exitRefused, "there is a key file already, and it was not touched; choose another path, or remove %s yourself", path)
-	}
-	dir := filepath.Dir(path)
-	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
-		return refuse(exitNotFound, "there is no directory %s; make it first, as the user of the application: mkdir -m 700 %s", dir, dir)
-	}
-	return nil
-}
-
 // create writes a new key file and lists what is in it.
-func (t *tool) create(ctx context.Context, file keyset.File, set *keyset.Set) error {
-	if err := errors.Join(checkNew(file.Path), t.mayWrite()); err != nil {
+func create(t *tool.Tool, ctx context.Context, file keyset.File, set *keyset.Set) error {
+	if err := errors.Join(tool.CheckNew(file.Path), t.MayWrite()); err != nil {
 		return err
 	}
-	t.warnDirectories(file.Path)
-	if !t.dryRun {
-		ctx, cancel := t.lockContext(ctx)
+	t.WarnDirectories(file.Path)
+	if !t.DryRun {
+		ctx, cancel := t.LockContext(ctx)
 		defer cancel()
 		if err := file.Create(ctx, set); err != nil {
 			return err
 		}
-		t.note("wrote %s (mode 0600); keep it secret, and back it up", file.Path)
-		t.noteSecret(file)
+		t.Note("wrote %s (mode 0600); keep it secret, and back it up", file.Path)
+		t.NoteSecret(file)
 	} else {
-		t.note("such keys would be made; nothing was written")
+		t.Note("such keys would be made; nothing was written")
 	}
-	t.adviseAlgorithms(set)
-	return t.list(set)
-}
-
-func (t *tool) adviseAlgorithms(set *keyset.Set) {
-	encrypts := false
-	for _, k := range set.Keys() {
-		if k.Algorithm() == keyset.HS256 && k.State(t.now) == keyset.Active {
-			t.note("an HS256 key has no public half: no other service can verify tokens")
-		}
-		encrypts = encrypts || k.Use() == keyset.Encryption
-	}
-	if !encrypts {
-		t.note("without an encryption key, clients can read what is in their session tokens")
-	}
-	if t.dryRun {
-		return
-	}
-	t.note("run keygen rotate --if-due every day, or let the application do it (keys.rotate in its config)")
-}
-
-// lockContext ends when waiting for the lock of the key file should.
-func (t *tool) lockContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, t.lockTimeout)
+	t.AdviseAlgorithms(set)
+	return t.List(set)
 }

@@ -14,23 +14,24 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
-func (t *tool) jwksCommand() *cobra.Command {
+func jwksCommand(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jwks",
 		Short: "See what verifiers see of the keys",
 		Long:  "Jwks looks at a published JWK Set (RFC 7517, Section 5): see keygen jwks check.",
 		RunE:  func(*cobra.Command, []string) error { return errors.New("use jwks check URL") },
 	}
-	cmd.AddCommand(t.jwksCheckCommand())
+	cmd.AddCommand(jwksCheckCommand(t))
 	return cmd
 }
 
-func (t *tool) jwksCheckCommand() *cobra.Command {
-	c := &jwksCheck{tool: t, polls: 5, every: time.Second, timeout: 10 * time.Second, sleep: sleep}
+func jwksCheckCommand(t *tool.Tool) *cobra.Command {
+	c := &jwksCheck{Tool: t, polls: 5, every: time.Second, timeout: 10 * time.Second, sleep: sleep}
 	cmd := &cobra.Command{
 		Use:   "check URL",
 		Short: "Compare a live JWK Set with the key file",
@@ -50,21 +51,21 @@ Exit codes: 0 all is well, 1 nothing could be fetched, 3 a problem, 8 the set ha
 no keys.`,
 		Example: `  keygen jwks check https://app.example/.well-known/jwks.json
   keygen jwks check --polls 20 --every 500ms --json http://localhost:8080/jwks`,
-		Args: one("the URL of a JWK Set"),
+		Args: tool.One("the URL of a JWK Set"),
 	}
 	f := cmd.Flags()
 	f.IntVar(&c.polls, "polls", c.polls, "how often to fetch")
-	f.Var((*duration)(&c.every), "every", "how long to wait between fetches")
-	f.Var((*duration)(&c.timeout), "timeout", "of one fetch")
+	f.Var((*tool.Duration)(&c.every), "every", "how long to wait between fetches")
+	f.Var((*tool.Duration)(&c.timeout), "timeout", "of one fetch")
 	f.BoolVar(&c.insecure, "insecure-http", false, "accept http to another host: whoever is in between can change the answer")
-	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error { return c.run(ctx, args[0]) })
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error { return c.run(ctx, args[0]) })
 	return cmd
 }
 
 // A jwksCheck looks at one URL.
 type jwksCheck struct {
-	*tool
-	findings
+	*tool.Tool
+	tool.Findings
 
 	polls          int
 	every, timeout time.Duration
@@ -101,17 +102,17 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 	c.url, err = url.Parse(rawURL)
 	switch {
 	case err != nil || !weburl.HasHost(c.url) || c.url.Scheme != "http" && c.url.Scheme != "https":
-		return refuse(exitUsage, "this is no URL to fetch; write it like https://app.example/.well-known/jwks.json")
+		return tool.Refuse(tool.ExitUsage, "this is no URL to fetch; write it like https://app.example/.well-known/jwks.json")
 	case c.url.User != nil || c.url.Fragment != "":
-		return refuse(exitUsage, "the URL of a JWK Set has no user, no password and no fragment")
+		return tool.Refuse(tool.ExitUsage, "the URL of a JWK Set has no user, no password and no fragment")
 	case c.url.Scheme == "http" && !weburl.IsLocal(c.url) && !c.insecure:
-		return refuse(exitUsage, "%s is not https: whoever can change the answer can forge every token; --insecure-http looks all the same", rawURL)
+		return tool.Refuse(tool.ExitUsage, "%s is not https: whoever can change the answer can forge every token; --insecure-http looks all the same", rawURL)
 	case c.polls < 1 || c.polls > 100:
-		return refuse(exitUsage, "--polls %d: between 1 and 100", c.polls)
+		return tool.Refuse(tool.ExitUsage, "--polls %d: between 1 and 100", c.polls)
 	case c.every > time.Hour:
-		return refuse(exitUsage, "--every %v: at most 1h", c.every)
+		return tool.Refuse(tool.ExitUsage, "--every %v: at most 1h", c.every)
 	case c.timeout == 0 || c.timeout > time.Minute:
-		return refuse(exitUsage, "--timeout %v: must be more than 0, and at most 1m", c.timeout)
+		return tool.Refuse(tool.ExitUsage, "--timeout %v: must be more than 0, and at most 1m", c.timeout)
 	}
 	c.began = time.Now()
 	return nil
@@ -119,17 +120,17 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 
 // compareWith returns the keys of the key file, or nil if none was named and there is none.
 func (c *jwksCheck) compareWith() (*keyset.Set, error) {
-	if c.keyset == "" && os.Getenv("CLOAKROOM_KEYSET") == "" {
-		if _, err := os.Lstat(c.path()); errors.Is(err, fs.ErrNotExist) {
-			c.note("no key file to compare with; name it with --keyset")
+	if c.Keyset == "" && os.Getenv("CLOAKROOM_KEYSET") == "" {
+		if _, err := os.Lstat(c.Path()); errors.Is(err, fs.ErrNotExist) {
+			c.Note("no key file to compare with; name it with --keyset")
 			return nil, nil
 		}
 	}
-	return c.read()
+	return c.Read()
 }
 
 // clock is the time now, as the command sees it: that of --at, going on.
-func (c *jwksCheck) clock() time.Time { return c.now.Add(time.Since(c.began)) }
+func (c *jwksCheck) clock() time.Time { return c.Now.Add(time.Since(c.began)) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

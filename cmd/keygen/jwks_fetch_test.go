@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
@@ -43,13 +44,13 @@ func TestJWKSDate(t *testing.T) {
 		severity string
 		text     string
 	}{
-		{"same", func(now time.Time) []string { return []string{"Date: " + now.UTC().Format(http.TimeFormat)} }, fine, "the clocks differ by at most"},
-		{"ahead", func(now time.Time) []string { return []string{"Date: " + now.Add(long).UTC().Format(http.TimeFormat)} }, problem, "ahead of this one: one of them is wrong, and clock_skew of the policy is 1m"},
-		{"behind", func(now time.Time) []string { return []string{"Date: " + now.Add(-long).UTC().Format(http.TimeFormat)} }, problem, "behind this one"},
+		{"same", func(now time.Time) []string { return []string{"Date: " + now.UTC().Format(http.TimeFormat)} }, tool.OK, "the clocks differ by at most"},
+		{"ahead", func(now time.Time) []string { return []string{"Date: " + now.Add(long).UTC().Format(http.TimeFormat)} }, tool.Problem, "ahead of this one: one of them is wrong, and clock_skew of the policy is 1m"},
+		{"behind", func(now time.Time) []string { return []string{"Date: " + now.Add(-long).UTC().Format(http.TimeFormat)} }, tool.Problem, "behind this one"},
 		{"old answer", func(now time.Time) []string {
 			return []string{"Date: " + now.Add(-long).UTC().Format(http.TimeFormat), "Age: 86400"}
-		}, fine, "the clocks differ by at most"},
-		{"none", func(time.Time) []string { return []string{"Date: -"} }, warning, "no Date"},
+		}, tool.OK, "the clocks differ by at most"},
+		{"none", func(time.Time) []string { return []string{"Date: -"} }, tool.Warning, "no Date"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStand(t)
@@ -61,7 +62,7 @@ func TestJWKSDate(t *testing.T) {
 			require.NoError(t, keyset.File{Path: s.path}.Create(t.Context(), set))
 			got := s.look(startServer(t, answerWith(s.body(), tt.headers(s.now)...)))
 			require.Contains(t, got.find("date", tt.severity), tt.text, "%v", got.Findings)
-			require.Equal(t, tt.severity == problem, got.code == exitRefused)
+			require.Equal(t, tt.severity == tool.Problem, got.code == tool.ExitRefused)
 		})
 	}
 }
@@ -79,21 +80,21 @@ func TestJWKSRedirects(t *testing.T) {
 	t.Cleanup(server.Close)
 
 	got := s.look(server.URL + "/jwks.json")
-	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Equal(t, tool.ExitOK, got.code, got.stderr)
 	require.Equal(t, []string{server.URL + "/next", server.URL + "/last"}, got.Polls[0].Redirects)
-	require.Contains(t, got.find("redirect", warning), "the URL leads to "+server.URL+"/next, and there to "+server.URL+"/last")
+	require.Contains(t, got.find("redirect", tool.Warning), "the URL leads to "+server.URL+"/next, and there to "+server.URL+"/last")
 	got = s.look(server.URL + "/loop")
-	require.Equal(t, exitRefused, got.code)
-	require.Contains(t, got.find("polls", problem), "too many redirects")
+	require.Equal(t, tool.ExitRefused, got.code)
+	require.Contains(t, got.find("polls", tool.Problem), "too many redirects")
 	require.Len(t, got.Polls[0].Redirects, 6)
 	got = s.look(server.URL + "/away")
-	require.Equal(t, exitRefused, got.code)
-	require.Contains(t, got.find("polls", problem), "redirect to another host, which verifiers refuse: 127.0.0.1:")
+	require.Equal(t, tool.ExitRefused, got.code)
+	require.Contains(t, got.find("polls", tool.Problem), "redirect to another host, which verifiers refuse: 127.0.0.1:")
 
 	shout := strings.ToUpper(strings.Replace(server.Listener.Addr().String(), "127.0.0.1", "localhost", 1))
 	mux.Handle("/shout", http.RedirectHandler("http://"+shout+"/last", http.StatusFound))
 	got = s.look("http://" + strings.ToLower(shout) + "/shout")
-	require.Equal(t, exitOK, got.code, "the same host in capitals: %s", got.stderr)
+	require.Equal(t, tool.ExitOK, got.code, "the same host in capitals: %s", got.stderr)
 
 	// From https, nothing leads back to http, on the same host and port either.
 	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -105,10 +106,10 @@ func TestJWKSRedirects(t *testing.T) {
 	}))
 	t.Cleanup(secure.Close)
 	s.base = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
-	require.Equal(t, exitOK, s.look(secure.URL+"/").code)
+	require.Equal(t, tool.ExitOK, s.look(secure.URL+"/").code)
 	got = s.look(secure.URL + "/down")
-	require.Equal(t, exitRefused, got.code)
-	require.Contains(t, got.find("polls", problem), "redirect from https to http")
+	require.Equal(t, tool.ExitRefused, got.code)
+	require.Contains(t, got.find("polls", tool.Problem), "redirect from https to http")
 }
 
 // A network that fails is told from a server that does.
@@ -117,9 +118,9 @@ func TestJWKSNetwork(t *testing.T) {
 	server := httptest.NewServer(answerStatus(200))
 	server.Close()
 	got := s.look(server.URL)
-	require.Equal(t, exitError, got.code)
+	require.Equal(t, tool.ExitError, got.code)
 	require.Contains(t, got.stderr, "nothing could be fetched")
-	require.Contains(t, got.find("polls", problem), "4 of 4 failed")
+	require.Contains(t, got.find("polls", tool.Problem), "4 of 4 failed")
 	require.Empty(t, got.Keys)
 
 	hang := func(before func(http.ResponseWriter)) http.Handler {
@@ -132,7 +133,7 @@ func TestJWKSNetwork(t *testing.T) {
 	s.args = []string{"hurry"}
 	slow := hang(func(w http.ResponseWriter) { _, _ = w.Write([]byte(`{"keys":[`)) })
 	got = s.look(startServer(t, slow))
-	require.Equal(t, exitError, got.code, "a body that never ends")
+	require.Equal(t, tool.ExitError, got.code, "a body that never ends")
 	require.Contains(t, got.stderr, "deadline exceeded")
 	s.args = nil
 	cut := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -142,9 +143,9 @@ func TestJWKSNetwork(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	got = s.look(startServer(t, inTurn(s.instance(), cut)))
-	require.Equal(t, exitRefused, got.code, "one that is up is enough to see that the other is not")
-	require.Contains(t, got.find("polls", problem), "2 of 4 failed: unexpected EOF")
-	require.Equal(t, exitError, s.look("https://127.0.0.1:1/").code)
+	require.Equal(t, tool.ExitRefused, got.code, "one that is up is enough to see that the other is not")
+	require.Contains(t, got.find("polls", tool.Problem), "2 of 4 failed: unexpected EOF")
+	require.Equal(t, tool.ExitError, s.look("https://127.0.0.1:1/").code)
 }
 
 // Who waits can be interrupted.
@@ -153,8 +154,7 @@ func TestJWKSInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("interrupted")
 	var stdout, stderr bytes.Buffer
-	c := &jwksCheck{tool: &tool{stdout: &stdout, stderr: &stderr, keyset: s.path, now: s.now}, polls: 3, timeout: time.Second, every: time.Hour}
-	c.secret.passphraseFD, c.secret.keyFD = noFD, noFD
+	c := &jwksCheck{Tool: &tool.Tool{Stdout: &stdout, Stderr: &stderr, Keyset: s.path, Now: s.now}, polls: 3, timeout: time.Second, every: time.Hour}
 	c.sleep = func(ctx context.Context, d time.Duration) error {
 		cancel(why)
 		return sleep(ctx, d) // an hour, if it did not listen

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
@@ -66,14 +67,14 @@ func (c *jwksCheck) judgePolls() {
 		}
 	}
 	for _, text := range order {
-		c.add(problem, "polls", "%d of %d failed: %s", texts[text], len(c.answers), text)
+		c.Add(tool.Problem, "polls", "%d of %d failed: %s", texts[text], len(c.answers), text)
 	}
 	if len(order) == 0 {
-		c.add(fine, "polls", "answers: %d, addresses: %d", len(c.answers), len(addresses))
+		c.Add(tool.OK, "polls", "answers: %d, addresses: %d", len(c.answers), len(addresses))
 	}
 	for _, a := range c.answers {
 		if len(a.redirects) > 0 {
-			c.add(warning, "redirect", "the URL leads to %s: not all verifiers follow; name the last URL", strings.Join(a.redirects, ", and there to "))
+			c.Add(tool.Warning, "redirect", "the URL leads to %s: not all verifiers follow; name the last URL", strings.Join(a.redirects, ", and there to "))
 			return
 		}
 	}
@@ -91,7 +92,7 @@ func (c *jwksCheck) judgeMembers(good []*answer) {
 			for _, remark := range m.remarks() {
 				if text := name + ": " + remark; !said[text] {
 					said[text] = true
-					c.add(warning, "keys", "%s", text)
+					c.Add(tool.Warning, "keys", "%s", text)
 				}
 			}
 		}
@@ -113,13 +114,13 @@ func (c *jwksCheck) judgeAgreement(good []*answer) {
 	switch {
 	case len(sets) > 1:
 		for i, set := range sets {
-			sets[i] = fmt.Sprintf("%d times %s", count[set], dash(set))
+			sets[i] = fmt.Sprintf("%d times %s", count[set], tool.Dash(set))
 		}
-		c.add(problem, "agreement", "the answers have different keys: %s; instances have different key files, or a cache on the way has an old answer", strings.Join(sets, "; "))
+		c.Add(tool.Problem, "agreement", "the answers have different keys: %s; instances have different key files, or a cache on the way has an old answer", strings.Join(sets, "; "))
 	case len(etags) > 1:
-		c.add(warning, "agreement", "the same keys come with %d ETags: verifiers fetch again what they have", len(etags))
+		c.Add(tool.Warning, "agreement", "the same keys come with %d ETags: verifiers fetch again what they have", len(etags))
 	default:
-		c.add(fine, "agreement", "all answers have the same keys: %s", dash(sets[0]))
+		c.Add(tool.OK, "agreement", "all answers have the same keys: %s", tool.Dash(sets[0]))
 	}
 }
 
@@ -139,11 +140,11 @@ func (c *jwksCheck) judgeHeaders(good []*answer) {
 	media, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
 	switch media {
 	case "application/jwk-set+json", "application/json":
-		c.add(fine, "content_type", "%s", media)
+		c.Add(tool.OK, "content_type", "%s", media)
 	case "":
-		c.add(warning, "content_type", "none: it should be application/jwk-set+json")
+		c.Add(tool.Warning, "content_type", "none: it should be application/jwk-set+json")
 	default:
-		c.add(warning, "content_type", "%s: it should be application/jwk-set+json", media)
+		c.Add(tool.Warning, "content_type", "%s: it should be application/jwk-set+json", media)
 	}
 }
 
@@ -155,24 +156,24 @@ func (c *jwksCheck) judgeRevalidation(ctx context.Context) {
 	}
 	etag := good[len(good)-1].header.Get("ETag")
 	if etag == "" {
-		c.add(warning, "etag", "none: verifiers transfer the whole set each time")
+		c.Add(tool.Warning, "etag", "none: verifiers transfer the whole set each time")
 		return
 	}
 	switch a := c.fetch(ctx, etag); {
 	case a.err != nil:
-		c.add(warning, "etag", "asked again with If-None-Match: %v", a.err)
+		c.Add(tool.Warning, "etag", "asked again with If-None-Match: %v", a.err)
 	case a.status == http.StatusNotModified:
-		c.add(fine, "etag", "an unchanged set is answered with 304")
+		c.Add(tool.OK, "etag", "an unchanged set is answered with 304")
 	case a.header.Get("ETag") != etag:
-		c.add(fine, "etag", "not tried: the next answer has another ETag")
+		c.Add(tool.OK, "etag", "not tried: the next answer has another ETag")
 	default:
-		c.add(warning, "etag", "If-None-Match with the same ETag is answered with 200, not with 304")
+		c.Add(tool.Warning, "etag", "If-None-Match with the same ETag is answered with 200, not with 304")
 	}
 }
 
 // judgeDate compares the clocks: that of the server says when keys change, that of the verifier, which is here, too.
 func (c *jwksCheck) judgeDate(good []*answer) {
-	if c.at != "" {
+	if c.At != "" {
 		return // then the clock here is made up
 	}
 	most, known := time.Duration(0), false
@@ -189,11 +190,11 @@ func (c *jwksCheck) judgeDate(good []*answer) {
 	allowed := c.policy().ClockSkew
 	switch {
 	case !known:
-		c.add(warning, "date", "the answers have no Date: the clocks can't be compared")
+		c.Add(tool.Warning, "date", "the answers have no Date: the clocks can't be compared")
 	case most.Abs() > allowed:
-		c.add(problem, "date", "the clock of the server is %s %s this one: one of them is wrong, and clock_skew of the policy is %s", span.Format(most.Abs()), side(most), span.Format(allowed))
+		c.Add(tool.Problem, "date", "the clock of the server is %s %s this one: one of them is wrong, and clock_skew of the policy is %s", span.Format(most.Abs()), side(most), span.Format(allowed))
 	default:
-		c.add(fine, "date", "the clocks differ by at most %s", span.Format(max(most.Abs(), time.Second)))
+		c.Add(tool.OK, "date", "the clocks differ by at most %s", span.Format(max(most.Abs(), time.Second)))
 	}
 }
 
@@ -224,15 +225,15 @@ func (c *jwksCheck) judgeLife(good []*answer) time.Duration {
 	life := span.Format(worst.life)
 	switch {
 	case !worst.known:
-		c.add(warning, "cache_life", "the answers do not say: each verifier keeps them as it likes, some for 12 hours; send Cache-Control: public, max-age=600")
+		c.Add(tool.Warning, "cache_life", "the answers do not say: each verifier keeps them as it likes, some for 12 hours; send Cache-Control: public, max-age=600")
 	case c.set == nil:
-		c.add(fine, "cache_life", "verifiers keep an answer for up to %s (%s)", life, worst.why)
+		c.Add(tool.OK, "cache_life", "verifiers keep an answer for up to %s (%s)", life, worst.why)
 	case worst.life > allowed:
-		c.add(problem, "cache_life", "verifiers keep an answer for up to %s (%s), and cache_life of the policy is %s: a new key may sign before they know it; run: keygen policy --cache-life %s, or let the answers live shorter", life, worst.why, span.Format(allowed), life)
+		c.Add(tool.Problem, "cache_life", "verifiers keep an answer for up to %s (%s), and cache_life of the policy is %s: a new key may sign before they know it; run: keygen policy --cache-life %s, or let the answers live shorter", life, worst.why, span.Format(allowed), life)
 	case worst.noStore:
-		c.add(warning, "cache_life", "no-store or no-cache: verifiers fetch the set for each token, or pass the header over")
+		c.Add(tool.Warning, "cache_life", "no-store or no-cache: verifiers fetch the set for each token, or pass the header over")
 	default:
-		c.add(fine, "cache_life", "verifiers keep an answer for up to %s (%s); cache_life of the policy is %s", life, worst.why, span.Format(allowed))
+		c.Add(tool.OK, "cache_life", "verifiers keep an answer for up to %s (%s); cache_life of the policy is %s", life, worst.why, span.Format(allowed))
 	}
 	return worst.life
 }
@@ -264,20 +265,20 @@ type comparison struct {
 }
 
 func (f *comparison) compare(list []servedKey) []servedKey {
-	now := f.check.now
+	now := f.check.Now
 	known := append(f.check.set.Keys(), f.check.set.Pruned()...)
 	for i := range list {
 		s := &list[i]
 		at := slices.IndexFunc(known, func(k *keyset.Key) bool { return k.ID() == s.ID })
 		if at < 0 {
 			s.State, s.Expected = "unknown", new(bool)
-			f.check.add(problem, "keys", "key %s is served (in %d of %d), and is not in the key file: whoever has its private half can make tokens that verifiers accept", s.ID, s.Served, len(f.answers))
+			f.check.Add(tool.Problem, "keys", "key %s is served (in %d of %d), and is not in the key file: whoever has its private half can make tokens that verifiers accept", s.ID, s.Served, len(f.answers))
 			continue
 		}
 		f.judgeServed(s, known[at], now)
 	}
 	for _, k := range f.check.set.Keys() {
-		if !published(k, now) {
+		if !k.Published(now) {
 			continue
 		}
 		at := slices.IndexFunc(list, func(s servedKey) bool { return s.ID == k.ID() })
@@ -293,28 +294,22 @@ func (f *comparison) compare(list []servedKey) []servedKey {
 	return list
 }
 
-// published reports whether a key is in Set.PublicSet.
-func published(k *keyset.Key, now time.Time) bool {
-	s := k.State(now)
-	return k.Public() != nil && k.Use() == keyset.Signature && (s == keyset.Pending || s == keyset.Active || s == keyset.Retiring)
-}
-
 // judgeServed judges a key that was served and is, or was, in the key file.
 func (f *comparison) judgeServed(s *servedKey, k *keyset.Key, now time.Time) {
-	expected := published(k, now)
+	expected := k.Published(now)
 	s.State, s.Expected = k.State(now).String(), &expected
 	if at, reason, revoked := k.Revoked(); revoked {
-		f.check.add(problem, "keys", "key %s was revoked at %s (%q), and is served still (in %d of %d): its tokens are accepted; it should be gone everywhere by %s",
-			k.ID(), date(at), reason, s.Served, len(f.answers), date(at.Add(f.reach)))
+		f.check.Add(tool.Problem, "keys", "key %s was revoked at %s (%q), and is served still (in %d of %d): its tokens are accepted; it should be gone everywhere by %s",
+			k.ID(), tool.Date(at), reason, s.Served, len(f.answers), tool.Date(at.Add(f.reach)))
 		return
 	}
 	if !expected {
-		f.check.add(warning, "keys", "key %s is %s, and is served all the same (in %d of %d): an instance has not read the key file, or its clock is wrong", k.ID(), s.State, s.Served, len(f.answers))
+		f.check.Add(tool.Warning, "keys", "key %s is %s, and is served all the same (in %d of %d): an instance has not read the key file, or its clock is wrong", k.ID(), s.State, s.Served, len(f.answers))
 		return
 	}
 	for _, a := range f.answers {
 		if other := a.keys[k.ID()]; other != nil && (other.Algorithm() != k.Algorithm() || !equal(other.Public(), k.Public())) {
-			f.check.add(problem, "keys", "key %s is served as another key than that of the key file, under the same ID (%s): verifiers refuse its tokens, and accept somebody else's", k.ID(), other.Algorithm())
+			f.check.Add(tool.Problem, "keys", "key %s is served as another key than that of the key file, under the same ID (%s): verifiers refuse its tokens, and accept somebody else's", k.ID(), other.Algorithm())
 			return
 		}
 	}
@@ -331,13 +326,13 @@ func (f *comparison) judgeMissing(k *keyset.Key, missing int, now time.Time) {
 	due := k.Dates().PublishAt.Add(f.reach)
 	switch state := k.State(now); {
 	case state == keyset.Active:
-		f.check.add(problem, "keys", "key %s signs, and is not served (%s): verifiers refuse its tokens", k.ID(), in)
+		f.check.Add(tool.Problem, "keys", "key %s signs, and is not served (%s): verifiers refuse its tokens", k.ID(), in)
 	case state == keyset.Retiring:
-		f.check.add(problem, "keys", "key %s is retiring, and is not served (%s): verifiers refuse tokens of it that have not expired", k.ID(), in)
+		f.check.Add(tool.Problem, "keys", "key %s is retiring, and is not served (%s): verifiers refuse tokens of it that have not expired", k.ID(), in)
 	case now.Before(due):
-		f.check.add(warning, "keys", "key %s is pending, and is not served yet (%s): the key file reaches everybody by %s", k.ID(), in, date(due))
+		f.check.Add(tool.Warning, "keys", "key %s is pending, and is not served yet (%s): the key file reaches everybody by %s", k.ID(), in, tool.Date(due))
 	default:
-		f.check.add(problem, "keys", "key %s is pending, and is not served (%s), though it was to be since %s: verifiers will refuse its tokens when it signs, from %s on", k.ID(), in, date(k.Dates().PublishAt), date(k.Dates().SignFrom))
+		f.check.Add(tool.Problem, "keys", "key %s is pending, and is not served (%s), though it was to be since %s: verifiers will refuse its tokens when it signs, from %s on", k.ID(), in, tool.Date(k.Dates().PublishAt), tool.Date(k.Dates().SignFrom))
 	}
 }
 
@@ -367,30 +362,30 @@ func (a *answer) row() pollRow {
 }
 
 func (c *jwksCheck) report(list []servedKey) error {
-	if c.format == "json" {
+	if c.Format == "json" {
 		polls := []pollRow{}
 		for _, a := range c.answers {
 			polls = append(polls, a.row())
 		}
-		out := map[string]any{"url": c.url.String(), "polls": polls, "keys": list, "findings": c.findings}
+		out := map[string]any{"url": c.url.String(), "polls": polls, "keys": list, "findings": c.Findings}
 		if c.set != nil {
-			out["keyset"] = c.path()
+			out["keyset"] = c.Path()
 		}
-		return c.printJSON(out)
+		return c.PrintJSON(out)
 	}
 	if len(list) > 0 {
 		if err := c.printKeys(list); err != nil {
 			return err
 		}
 	}
-	return c.print(c.tool)
+	return c.Print(c.Tool)
 }
 
 func (c *jwksCheck) printKeys(list []servedKey) error {
-	w := newTable(c.stdout)
-	w.row("KID", "ALG", "STATE", "SERVED")
+	w := tool.NewTable(c.Stdout)
+	w.Row("KID", "ALG", "STATE", "SERVED")
 	for _, s := range list {
-		w.row(s.ID, s.Algorithm, dash(s.State), fmt.Sprintf("%d of %d", s.Served, len(c.good())))
+		w.Row(s.ID, s.Algorithm, tool.Dash(s.State), fmt.Sprintf("%d of %d", s.Served, len(c.good())))
 	}
 	fmt.Fprintln(w)
 	return w.Flush()
@@ -399,17 +394,17 @@ func (c *jwksCheck) printKeys(list []servedKey) error {
 func (c *jwksCheck) verdict(list []servedKey) error {
 	network := !slices.ContainsFunc(c.answers, func(a *answer) bool { return !a.network })
 	served := slices.ContainsFunc(list, func(s servedKey) bool { return s.Served > 0 })
-	problems, warnings := c.count(problem), c.count(warning)
+	problems, warnings := c.Count(tool.Problem), c.Count(tool.Warning)
 	switch {
 	case c.leaks():
-		return refuse(exitRefused, "PRIVATE KEYS ARE SERVED")
+		return tool.Refuse(tool.ExitRefused, "PRIVATE KEYS ARE SERVED")
 	case network:
-		return refuse(exitError, "nothing could be fetched: %v", c.answers[0].err)
+		return tool.Refuse(tool.ExitError, "nothing could be fetched: %v", c.answers[0].err)
 	case len(c.good()) > 0 && !served:
-		return refuse(exitNotFound, "the set has no keys that verify")
+		return tool.Refuse(tool.ExitNotFound, "the set has no keys that verify")
 	case problems > 0:
-		return refuse(exitRefused, "problems: %d, warnings: %d", problems, warnings)
+		return tool.Refuse(tool.ExitRefused, "problems: %d, warnings: %d", problems, warnings)
 	}
-	c.note("no problem; warnings: %d", warnings)
+	c.Note("no problem; warnings: %d", warnings)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -73,11 +74,11 @@ func (s *stand) body() string {
 
 // A sighting is what keygen jwks check --json says.
 type sighting struct {
-	URL      string      `json:"url"`
-	Keyset   string      `json:"keyset"`
-	Polls    []pollRow   `json:"polls"`
-	Keys     []servedKey `json:"keys"`
-	Findings findings    `json:"findings"`
+	URL      string        `json:"url"`
+	Keyset   string        `json:"keyset"`
+	Polls    []pollRow     `json:"polls"`
+	Keys     []servedKey   `json:"keys"`
+	Findings tool.Findings `json:"findings"`
 
 	code           int
 	stdout, stderr string
@@ -87,9 +88,8 @@ type sighting struct {
 func (s *stand) look(url string) *sighting {
 	s.t.Helper()
 	var stdout, stderr bytes.Buffer
-	tl := &tool{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, keyset: s.path, format: "json", now: s.now, at: "made up"}
-	tl.secret.passphraseFD, tl.secret.keyFD = noFD, noFD
-	c := &jwksCheck{tool: tl, polls: 4, every: time.Minute, timeout: 5 * time.Second, base: s.base}
+	tl := &tool.Tool{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Keyset: s.path, Format: "json", Now: s.now, At: "made up"}
+	c := &jwksCheck{Tool: tl, polls: 4, every: time.Minute, timeout: 5 * time.Second, base: s.base}
 	c.sleep = func(_ context.Context, d time.Duration) error {
 		s.pauses = append(s.pauses, d)
 		return nil
@@ -97,18 +97,18 @@ func (s *stand) look(url string) *sighting {
 	for _, arg := range s.args {
 		switch arg {
 		case "no file":
-			tl.keyset = ""
+			tl.Keyset = ""
 			s.t.Chdir(s.t.TempDir())
 			s.t.Setenv("CLOAKROOM_KEYSET", "")
 		case "clock":
-			tl.at = ""
+			tl.At = ""
 		case "hurry":
 			c.timeout = 20 * time.Millisecond
 		}
 	}
 	out := new(sighting)
 	if err := c.run(s.t.Context(), url); err != nil {
-		out.code = exitCode(err)
+		out.code = tool.ExitCode(err)
 		fmt.Fprintln(&stderr, err)
 	}
 	out.stdout, out.stderr = stdout.String(), stderr.String()
@@ -167,7 +167,7 @@ func TestJWKSGood(t *testing.T) {
 	s := newStand(t)
 	url := startServer(t, s.instance())
 	got := s.look(url)
-	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Equal(t, tool.ExitOK, got.code, got.stderr)
 	require.Equal(t, []time.Duration{time.Minute, time.Minute, time.Minute}, s.pauses, "between four polls")
 	require.Equal(t, url, got.URL)
 	require.Equal(t, s.path, got.Keyset)
@@ -180,12 +180,12 @@ func TestJWKSGood(t *testing.T) {
 		require.True(t, *k.Expected)
 		require.Equal(t, s.set.Key(k.ID).State(s.now).String(), k.State)
 	}
-	require.Zero(t, got.Findings.count(problem))
-	require.Zero(t, got.Findings.count(warning), "%v", got.Findings)
-	require.Equal(t, "answers: 4, addresses: 1", got.find("polls", fine))
-	require.Equal(t, "an unchanged set is answered with 304", got.find("etag", fine))
-	require.Equal(t, "application/jwk-set+json", got.find("content_type", fine))
-	require.Equal(t, "verifiers keep an answer for up to 10m (max-age); cache_life of the policy is 1h", got.find("cache_life", fine))
+	require.Zero(t, got.Findings.Count(tool.Problem))
+	require.Zero(t, got.Findings.Count(tool.Warning), "%v", got.Findings)
+	require.Equal(t, "answers: 4, addresses: 1", got.find("polls", tool.OK))
+	require.Equal(t, "an unchanged set is answered with 304", got.find("etag", tool.OK))
+	require.Equal(t, "application/jwk-set+json", got.find("content_type", tool.OK))
+	require.Equal(t, "verifiers keep an answer for up to 10m (max-age); cache_life of the policy is 1h", got.find("cache_life", tool.OK))
 	require.Empty(t, got.find("date", ""), "the clock of --at is made up")
 }
 
@@ -213,51 +213,51 @@ func TestJWKSAnswers(t *testing.T) {
 		text     string
 	}{
 		{"plain", answerWith(good), 0, "keys", "", ""},
-		{"private member", answerWith(first(func(m map[string]any) { m["d"] = "c2VjcmV0" })), exitRefused, "private_key", problem, "is served with its PRIVATE half (d)"},
-		{"private member of RSA", answerWith(another(`{"kty":"RSA","kid":"x y","n":"AQ","e":"AQAB","dp":"AQ","p":"AQ"}`)), exitRefused, "private_key", problem, `ALARM: key "x y" is served with its PRIVATE half (p, dp): everybody can make tokens; take the set down, and revoke it`},
-		{"symmetric", answerWith(another(`{"kty":"oct","kid":"hmac","k":"c2VjcmV0"}`)), exitRefused, "private_key", problem, "(k)"},
-		{"post-quantum private", answerWith(another(`{"kty":"AKP","kid":"pq","alg":"ML-DSA-44","pub":"AQ","priv":"AQ"}`)), exitRefused, "private_key", problem, "(priv)"},
-		{"unknown kty", answerWith(another(`{"kty":"AKP","kid":"pq","alg":"ML-DSA-44","pub":"AQ","use":"sig"}`)), 0, "keys", warning, `key "pq": kty "AKP": some verifiers refuse the whole set because of it`},
-		{"weak", answerWith(another(`{"kty":"RSA","kid":"weak","n":"AQ","e":"AQAB","use":"sig","alg":"RS256"}`)), 0, "keys", warning, `key "weak": verifiers of this module pass it over: RSA key of 1 bits: at least 2048 are needed`},
-		{"small order", answerWith(another(`{"kty":"OKP","crv":"Ed25519","kid":"null","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","use":"sig","alg":"EdDSA"}`)), 0, "keys", warning, `key "null": verifiers of this module pass it over: the Ed25519 public key is a point of small order`},
-		{"large exponent", answerWith(another(`{"kty":"RSA","kid":"e","n":"` + strings.Repeat("_", 400) + `","e":"gAAAAQ","use":"sig","alg":"RS256"}`)), 0, "keys", warning, `key "e": verifiers of this module pass it over: RSA exponent must be odd and at least 65537, and at most 2147483647`},
-		{"kid with a slash", answerWith(another(`{"kty":"EC","crv":"P-256","kid":"a/b","x":"AQ","y":"AQ","use":"sig","alg":"ES256"}`)), 0, "keys", warning, `key "a/b": verifiers of this module pass it over: its kid has more than 128 characters, or others`},
-		{"no kid", answerWith(another(`{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ","use":"sig","alg":"ES256"}`)), 0, "keys", warning, "key number 3: no kid: tokens can't name it"},
-		{"no alg, no use", answerWith(first(func(m map[string]any) { delete(m, "alg"); delete(m, "use") })), 0, "keys", warning, "no alg: verifiers have to guess, or believe the token"},
-		{"without use", answerWith(first(func(m map[string]any) { delete(m, "use") })), 0, "keys", warning, "use is not sig"},
-		{"number for a kid", answerWith(another(`{"kty":"EC","kid":5,"use":"sig","alg":"ES256"}`)), 0, "keys", warning, "key number 3: no kid"},
-		{"twice", answerWith(another(strings.TrimSuffix(strings.TrimPrefix(good, `{"keys":[`), "]}"))), exitRefused, "polls", problem, "4 of 4 failed: verifiers refuse the set: key number 3 has the kid of another one"},
-		{"repeated member", answerWith(strings.Replace(good, `{"keys":`, `{"keys":[],"keys":`, 1)), exitRefused, "polls", problem, "verifiers refuse the set: not strict JSON"},
-		{"no keys", answerWith(`{"keys":[]}`), exitNotFound, "agreement", fine, "the same keys: -"},
-		{"no key of use", answerWith(`{"keys":[{"kty":"EC","kid":"x","use":"enc"}]}`), exitNotFound, "keys", warning, "use is not sig"},
-		{"null", answerWith(`{"keys":null}`), exitRefused, "polls", problem, "verifiers refuse the set"},
-		{"no set", answerWith(`{"key":1}`), exitRefused, "polls", problem, "no keys member"},
-		{"no objects", answerWith(`{"keys":[1]}`), exitRefused, "polls", problem, "the answer is no JWK Set: it comes as application/jwk-set+json"},
-		{"HTML", answerWith("<html>", "Content-Type: -"), exitRefused, "polls", problem, "the answer is no JWK Set: it has no Content-Type"},
-		{"empty", answerWith(""), exitRefused, "polls", problem, "no JWK Set"},
-		{"500", answerStatus(500), exitRefused, "polls", problem, "4 of 4 failed: the server answered 500"},
-		{"304 unasked", answerStatus(304), exitRefused, "polls", problem, "the server answered 304"},
-		{"404 of one", inTurn(answerWith(good), answerWith(good), answerWith(good), answerStatus(404)), exitRefused, "polls", problem, "1 of 4 failed: the server answered 404"},
-		{"huge", answerWith(good + strings.Repeat(" ", 1<<20)), exitRefused, "polls", problem, "larger than 1 MiB"},
-		{"as large as it may be", answerWith(good + strings.Repeat(" ", 1<<20-len(good))), 0, "polls", fine, ""},
+		{"private member", answerWith(first(func(m map[string]any) { m["d"] = "c2VjcmV0" })), tool.ExitRefused, "private_key", tool.Problem, "is served with its PRIVATE half (d)"},
+		{"private member of RSA", answerWith(another(`{"kty":"RSA","kid":"x y","n":"AQ","e":"AQAB","dp":"AQ","p":"AQ"}`)), tool.ExitRefused, "private_key", tool.Problem, `ALARM: key "x y" is served with its PRIVATE half (p, dp): everybody can make tokens; take the set down, and revoke it`},
+		{"symmetric", answerWith(another(`{"kty":"oct","kid":"hmac","k":"c2VjcmV0"}`)), tool.ExitRefused, "private_key", tool.Problem, "(k)"},
+		{"post-quantum private", answerWith(another(`{"kty":"AKP","kid":"pq","alg":"ML-DSA-44","pub":"AQ","priv":"AQ"}`)), tool.ExitRefused, "private_key", tool.Problem, "(priv)"},
+		{"unknown kty", answerWith(another(`{"kty":"AKP","kid":"pq","alg":"ML-DSA-44","pub":"AQ","use":"sig"}`)), 0, "keys", tool.Warning, `key "pq": kty "AKP": some verifiers refuse the whole set because of it`},
+		{"weak", answerWith(another(`{"kty":"RSA","kid":"weak","n":"AQ","e":"AQAB","use":"sig","alg":"RS256"}`)), 0, "keys", tool.Warning, `key "weak": verifiers of this module pass it over: RSA key of 1 bits: at least 2048 are needed`},
+		{"small order", answerWith(another(`{"kty":"OKP","crv":"Ed25519","kid":"null","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","use":"sig","alg":"EdDSA"}`)), 0, "keys", tool.Warning, `key "null": verifiers of this module pass it over: the Ed25519 public key is a point of small order`},
+		{"large exponent", answerWith(another(`{"kty":"RSA","kid":"e","n":"` + strings.Repeat("_", 400) + `","e":"gAAAAQ","use":"sig","alg":"RS256"}`)), 0, "keys", tool.Warning, `key "e": verifiers of this module pass it over: RSA exponent must be odd and at least 65537, and at most 2147483647`},
+		{"kid with a slash", answerWith(another(`{"kty":"EC","crv":"P-256","kid":"a/b","x":"AQ","y":"AQ","use":"sig","alg":"ES256"}`)), 0, "keys", tool.Warning, `key "a/b": verifiers of this module pass it over: its kid has more than 128 characters, or others`},
+		{"no kid", answerWith(another(`{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ","use":"sig","alg":"ES256"}`)), 0, "keys", tool.Warning, "key number 3: no kid: tokens can't name it"},
+		{"no alg, no use", answerWith(first(func(m map[string]any) { delete(m, "alg"); delete(m, "use") })), 0, "keys", tool.Warning, "no alg: verifiers have to guess, or believe the token"},
+		{"without use", answerWith(first(func(m map[string]any) { delete(m, "use") })), 0, "keys", tool.Warning, "use is not sig"},
+		{"number for a kid", answerWith(another(`{"kty":"EC","kid":5,"use":"sig","alg":"ES256"}`)), 0, "keys", tool.Warning, "key number 3: no kid"},
+		{"twice", answerWith(another(strings.TrimSuffix(strings.TrimPrefix(good, `{"keys":[`), "]}"))), tool.ExitRefused, "polls", tool.Problem, "4 of 4 failed: verifiers refuse the set: key number 3 has the kid of another one"},
+		{"repeated member", answerWith(strings.Replace(good, `{"keys":`, `{"keys":[],"keys":`, 1)), tool.ExitRefused, "polls", tool.Problem, "verifiers refuse the set: not strict JSON"},
+		{"no keys", answerWith(`{"keys":[]}`), tool.ExitNotFound, "agreement", tool.OK, "the same keys: -"},
+		{"no key of use", answerWith(`{"keys":[{"kty":"EC","kid":"x","use":"enc"}]}`), tool.ExitNotFound, "keys", tool.Warning, "use is not sig"},
+		{"null", answerWith(`{"keys":null}`), tool.ExitRefused, "polls", tool.Problem, "verifiers refuse the set"},
+		{"no set", answerWith(`{"key":1}`), tool.ExitRefused, "polls", tool.Problem, "no keys member"},
+		{"no objects", answerWith(`{"keys":[1]}`), tool.ExitRefused, "polls", tool.Problem, "the answer is no JWK Set: it comes as application/jwk-set+json"},
+		{"HTML", answerWith("<html>", "Content-Type: -"), tool.ExitRefused, "polls", tool.Problem, "the answer is no JWK Set: it has no Content-Type"},
+		{"empty", answerWith(""), tool.ExitRefused, "polls", tool.Problem, "no JWK Set"},
+		{"500", answerStatus(500), tool.ExitRefused, "polls", tool.Problem, "4 of 4 failed: the server answered 500"},
+		{"304 unasked", answerStatus(304), tool.ExitRefused, "polls", tool.Problem, "the server answered 304"},
+		{"404 of one", inTurn(answerWith(good), answerWith(good), answerWith(good), answerStatus(404)), tool.ExitRefused, "polls", tool.Problem, "1 of 4 failed: the server answered 404"},
+		{"huge", answerWith(good + strings.Repeat(" ", 1<<20)), tool.ExitRefused, "polls", tool.Problem, "larger than 1 MiB"},
+		{"as large as it may be", answerWith(good + strings.Repeat(" ", 1<<20-len(good))), 0, "polls", tool.OK, ""},
 
-		{"content type", answerWith(good, "Content-Type: -", "Content-Type: text/html; charset=utf-8"), 0, "content_type", warning, "text/html: it should be application/jwk-set+json"},
-		{"JSON", answerWith(good, "Content-Type: -", "Content-Type: application/json;charset=utf-8"), 0, "content_type", fine, "application/json"},
-		{"no content type", answerWith(good, "Content-Type: -"), 0, "content_type", warning, "none: it should be"},
-		{"no ETag", answerWith(good), 0, "etag", warning, "none: verifiers transfer the whole set"},
-		{"no 304", answerWith(good, `ETag: "x"`), 0, "etag", warning, "is answered with 200, not with 304"},
-		{"ETag in turn", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "2"`)), 0, "etag", fine, "the next answer has another ETag"},
-		{"ETags differ", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "2"`)), 0, "agreement", warning, "the same keys come with 2 ETags"},
-		{"then 500", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerStatus(500)), 0, "etag", warning, "asked again with If-None-Match: the server answered 500"},
+		{"content type", answerWith(good, "Content-Type: -", "Content-Type: text/html; charset=utf-8"), 0, "content_type", tool.Warning, "text/html: it should be application/jwk-set+json"},
+		{"JSON", answerWith(good, "Content-Type: -", "Content-Type: application/json;charset=utf-8"), 0, "content_type", tool.OK, "application/json"},
+		{"no content type", answerWith(good, "Content-Type: -"), 0, "content_type", tool.Warning, "none: it should be"},
+		{"no ETag", answerWith(good), 0, "etag", tool.Warning, "none: verifiers transfer the whole set"},
+		{"no 304", answerWith(good, `ETag: "x"`), 0, "etag", tool.Warning, "is answered with 200, not with 304"},
+		{"ETag in turn", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "2"`)), 0, "etag", tool.OK, "the next answer has another ETag"},
+		{"ETags differ", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "2"`)), 0, "agreement", tool.Warning, "the same keys come with 2 ETags"},
+		{"then 500", inTurn(answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerWith(good, `ETag: "1"`), answerStatus(500)), 0, "etag", tool.Warning, "asked again with If-None-Match: the server answered 500"},
 
-		{"no caching said", answerWith(good), 0, "cache_life", warning, "the answers do not say"},
-		{"too long", answerWith(good, "Cache-Control: max-age=7200"), exitRefused, "cache_life", problem, "verifiers keep an answer for up to 2h (max-age), and cache_life of the policy is 1h: a new key may sign before they know it; run: keygen policy --cache-life 2h, or"},
-		{"one too long", inTurn(answerWith(good, "Cache-Control: max-age=600"), answerWith(good, "Cache-Control: max-age=3601")), exitRefused, "cache_life", problem, "up to 1h0m1s"},
-		{"one says nothing", inTurn(answerWith(good, "Cache-Control: max-age=600"), answerWith(good)), 0, "cache_life", warning, "do not say"},
-		{"as long as allowed", answerWith(good, "Cache-Control: max-age=3600"), 0, "cache_life", fine, "up to 1h (max-age)"},
-		{"stale", answerWith(good, "Cache-Control: max-age=600, stale-while-revalidate=60, stale-if-error=86400"), exitRefused, "cache_life", problem, "up to 1d10m (max-age and stale-while-revalidate or stale-if-error)"},
-		{"shared cache", answerWith(good, "Cache-Control: max-age=600, s-maxage=3600", "Age: 12"), exitRefused, "cache_life", problem, "up to 1h10m (max-age and a cache on the way)"},
-		{"no-store", answerWith(good, "Cache-Control: no-store, max-age=7200"), 0, "cache_life", warning, "for each token"},
+		{"no caching said", answerWith(good), 0, "cache_life", tool.Warning, "the answers do not say"},
+		{"too long", answerWith(good, "Cache-Control: max-age=7200"), tool.ExitRefused, "cache_life", tool.Problem, "verifiers keep an answer for up to 2h (max-age), and cache_life of the policy is 1h: a new key may sign before they know it; run: keygen policy --cache-life 2h, or"},
+		{"one too long", inTurn(answerWith(good, "Cache-Control: max-age=600"), answerWith(good, "Cache-Control: max-age=3601")), tool.ExitRefused, "cache_life", tool.Problem, "up to 1h0m1s"},
+		{"one says nothing", inTurn(answerWith(good, "Cache-Control: max-age=600"), answerWith(good)), 0, "cache_life", tool.Warning, "do not say"},
+		{"as long as allowed", answerWith(good, "Cache-Control: max-age=3600"), 0, "cache_life", tool.OK, "up to 1h (max-age)"},
+		{"stale", answerWith(good, "Cache-Control: max-age=600, stale-while-revalidate=60, stale-if-error=86400"), tool.ExitRefused, "cache_life", tool.Problem, "up to 1d10m (max-age and stale-while-revalidate or stale-if-error)"},
+		{"shared cache", answerWith(good, "Cache-Control: max-age=600, s-maxage=3600", "Age: 12"), tool.ExitRefused, "cache_life", tool.Problem, "up to 1h10m (max-age and a cache on the way)"},
+		{"no-store", answerWith(good, "Cache-Control: no-store, max-age=7200"), 0, "cache_life", tool.Warning, "for each token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := *s
@@ -265,8 +265,8 @@ func TestJWKSAnswers(t *testing.T) {
 			got := s.look(startServer(t, tt.handler))
 			require.Equal(t, tt.code, got.code, "%s\n%v", got.stderr, got.Findings)
 			require.Contains(t, got.find(tt.check, tt.severity), tt.text)
-			if tt.severity == problem {
-				require.NotEmpty(t, got.find(tt.check, problem))
+			if tt.severity == tool.Problem {
+				require.NotEmpty(t, got.find(tt.check, tool.Problem))
 			}
 			require.NotContains(t, got.stdout, "c2VjcmV0", "private members are not repeated")
 		})
@@ -279,10 +279,10 @@ func TestJWKSLeakOfOurOwn(t *testing.T) {
 	kid := s.kids()[0]
 	body := strings.Replace(s.body(), `"kid":"`+kid+`"`, `"kid":"`+kid+`","d":"c2VjcmV0"`, 1)
 	got := s.look(startServer(t, inTurn(answerWith(s.body()), answerWith(s.body()), answerWith(body), answerStatus(500))))
-	require.Equal(t, exitRefused, got.code)
-	require.Contains(t, got.find("private_key", problem), "run: keygen revoke "+kid+" --reason key_compromise")
+	require.Equal(t, tool.ExitRefused, got.code)
+	require.Contains(t, got.find("private_key", tool.Problem), "run: keygen revoke "+kid+" --reason key_compromise")
 	require.Contains(t, got.stderr, "PRIVATE KEYS ARE SERVED")
-	require.Contains(t, got.find("polls", problem), "1 of 4 failed: verifiers refuse the set: key number 1: private or symmetric key in a public set")
+	require.Contains(t, got.find("polls", tool.Problem), "1 of 4 failed: verifiers refuse the set: key number 1: private or symmetric key in a public set")
 }
 
 // Two instances, of which one has not read the new key file.
@@ -294,9 +294,9 @@ func TestJWKSInstancesDiffer(t *testing.T) {
 	revoked := s.kids()[0]
 	s.set = set
 	got := s.look(startServer(t, inTurn(old, s.instance())))
-	require.Equal(t, exitRefused, got.code)
-	require.Contains(t, got.find("agreement", problem), "the answers have different keys: 2 times ")
-	require.Contains(t, got.find("keys", problem), "key "+revoked+" was revoked at 2026-05-01T11:00:00Z (\"test\"), and is served still (in 2 of 4): its tokens are accepted")
+	require.Equal(t, tool.ExitRefused, got.code)
+	require.Contains(t, got.find("agreement", tool.Problem), "the answers have different keys: 2 times ")
+	require.Contains(t, got.find("keys", tool.Problem), "key "+revoked+" was revoked at 2026-05-01T11:00:00Z (\"test\"), and is served still (in 2 of 4): its tokens are accepted")
 	for _, k := range got.Keys {
 		if k.ID == revoked {
 			require.Equal(t, "revoked", k.State)
@@ -321,16 +321,16 @@ func TestJWKSAgainstTheFile(t *testing.T) {
 		severity string // of what is said of this key; "" for nothing
 		text     string
 	}{
-		{"active, missing", dates(-9*day, -8*day, 20*day, 25*day), false, problem, "signs, and is not served (missing in 4 of 4): verifiers refuse its tokens"},
+		{"active, missing", dates(-9*day, -8*day, 20*day, 25*day), false, tool.Problem, "signs, and is not served (missing in 4 of 4): verifiers refuse its tokens"},
 		{"active", dates(-9*day, -8*day, 20*day, 25*day), true, "", ""},
-		{"retiring, missing", dates(-40*day, -38*day, -day, day), false, problem, "is retiring, and is not served (missing in 4 of 4)"},
+		{"retiring, missing", dates(-40*day, -38*day, -day, day), false, tool.Problem, "is retiring, and is not served (missing in 4 of 4)"},
 		{"retiring", dates(-40*day, -38*day, -day, day), true, "", ""},
-		{"pending, missing", dates(-day, day, 20*day, 25*day), false, problem, "is pending, and is not served (missing in 4 of 4), though it was to be since 2026-04-30T12:00:00Z"},
-		{"pending, on its way", dates(-5*time.Minute, day, 20*day, 25*day), false, warning, "is pending, and is not served yet (missing in 4 of 4): the key file reaches everybody by 2026-05-01T12:03:30Z"},
+		{"pending, missing", dates(-day, day, 20*day, 25*day), false, tool.Problem, "is pending, and is not served (missing in 4 of 4), though it was to be since 2026-04-30T12:00:00Z"},
+		{"pending, on its way", dates(-5*time.Minute, day, 20*day, 25*day), false, tool.Warning, "is pending, and is not served yet (missing in 4 of 4): the key file reaches everybody by 2026-05-01T12:03:30Z"},
 		{"pending", dates(-day, day, 20*day, 25*day), true, "", ""},
-		{"staged", dates(day, 2*day, 20*day, 25*day), true, warning, "is staged, and is served all the same (in 4 of 4)"},
+		{"staged", dates(day, 2*day, 20*day, 25*day), true, tool.Warning, "is staged, and is served all the same (in 4 of 4)"},
 		{"staged, missing", dates(day, 2*day, 20*day, 25*day), false, "", ""},
-		{"expired", dates(-40*day, -38*day, -8*day, -day), true, warning, "is expired, and is served all the same"},
+		{"expired", dates(-40*day, -38*day, -8*day, -day), true, tool.Warning, "is expired, and is served all the same"},
 		{"expired, missing", dates(-40*day, -38*day, -8*day, -day), false, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -352,7 +352,7 @@ func TestJWKSAgainstTheFile(t *testing.T) {
 				require.Contains(t, said, "key "+k.ID())
 				require.NotEmpty(t, got.find("keys", tt.severity))
 			}
-			require.Equal(t, tt.severity == problem, got.code == exitRefused, got.stderr)
+			require.Equal(t, tt.severity == tool.Problem, got.code == tool.ExitRefused, got.stderr)
 			for _, row := range got.Keys {
 				if row.ID == k.ID() {
 					require.Equal(t, tt.served, row.Served == 4)
@@ -373,18 +373,18 @@ func TestJWKSStrangers(t *testing.T) {
 	s := newStand(t)
 	other := newStand(t)
 	got := s.look(startServer(t, inTurn(s.instance(), other.instance())))
-	require.Equal(t, exitRefused, got.code)
+	require.Equal(t, tool.ExitRefused, got.code)
 	for _, kid := range other.kids() {
-		require.Contains(t, got.find("keys", problem), "key "+kid+" is served (in 2 of 4), and is not in the key file: whoever has its private half can make tokens")
+		require.Contains(t, got.find("keys", tool.Problem), "key "+kid+" is served (in 2 of 4), and is not in the key file: whoever has its private half can make tokens")
 	}
-	require.Contains(t, got.find("keys", problem), "key "+s.kids()[0]+" signs, and is not served (missing in 2 of 4)")
+	require.Contains(t, got.find("keys", tool.Problem), "key "+s.kids()[0]+" signs, and is not served (missing in 2 of 4)")
 
 	// Another key under an ID of ours.
 	kid := s.kids()[0]
 	forged := strings.ReplaceAll(publicOf(t, other.set.Keys()[0]), other.kids()[0], kid)
 	got = s.look(startServer(t, answerWith(forged)))
-	require.Equal(t, exitRefused, got.code)
-	require.Contains(t, got.find("keys", problem), "key "+kid+" is served as another key than that of the key file, under the same ID (ES256)")
+	require.Equal(t, tool.ExitRefused, got.code)
+	require.Contains(t, got.find("keys", tool.Problem), "key "+kid+" is served as another key than that of the key file, under the same ID (ES256)")
 
 	// A key that was pruned is remembered, and no stranger.
 	require.NoError(t, s.set.Revoke(kid, s.now, "x"))
@@ -395,8 +395,8 @@ func TestJWKSStrangers(t *testing.T) {
 		return set.Prune(kid, s.now)
 	})
 	got = s.look(startServer(t, answerWith(publicOf(t, s.set.Key(kid)))))
-	require.Contains(t, got.find("keys", problem), "key "+kid+" was revoked at")
-	require.NotContains(t, got.find("keys", problem), "key "+kid+" is served (in")
+	require.Contains(t, got.find("keys", tool.Problem), "key "+kid+" was revoked at")
+	require.NotContains(t, got.find("keys", tool.Problem), "key "+kid+" is served (in")
 }
 
 // Without a key file there is nothing to compare with, and the rest is said.
@@ -404,13 +404,13 @@ func TestJWKSWithoutAFile(t *testing.T) {
 	s := newStand(t)
 	s.args = []string{"no file"}
 	got := s.look(startServer(t, answerWith(s.body(), "Cache-Control: max-age=7200")))
-	require.Equal(t, exitOK, got.code, got.stderr)
+	require.Equal(t, tool.ExitOK, got.code, got.stderr)
 	require.Contains(t, got.stderr, "no key file to compare with; name it with --keyset")
 	require.Empty(t, got.Keyset)
 	require.Len(t, got.Keys, 2)
 	require.Nil(t, got.Keys[0].Expected)
-	require.Equal(t, "verifiers keep an answer for up to 2h (max-age)", got.find("cache_life", fine))
+	require.Equal(t, "verifiers keep an answer for up to 2h (max-age)", got.find("cache_life", tool.OK))
 	s = newStand(t)
 	s.path += ".missing"
-	require.Equal(t, exitNotFound, s.look("http://localhost:1/").code, "a file that is named must be there")
+	require.Equal(t, tool.ExitNotFound, s.look("http://localhost:1/").code, "a file that is named must be there")
 }

@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -33,67 +32,82 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
-	"github.com/cloakroom-go/cloakroom/internal/rotation"
-	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
-
-// The exit codes, as documented above.
-const (
-	exitOK       = 0
-	exitError    = 1
-	exitUsage    = 2
-	exitRefused  = 3
-	exitDamaged  = 4
-	exitLocked   = 5
-	exitToken    = 6
-	exitExpired  = 7
-	exitNotFound = 8
-	exitDue      = 10
-)
-
-// An exit is an error with the code to end with.
-type exit struct {
-	code int
-	err  error
-}
-
-func (e *exit) Error() string { return e.err.Error() }
-func (e *exit) Unwrap() error { return e.err }
-
-func refuse(code int, format string, args ...any) error {
-	return &exit{code, fmt.Errorf(format, args...)}
-}
 
 // run is main with its surroundings as arguments. It returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	t := &tool{stdin: stdin, stdout: stdout, stderr: stderr, lockTimeout: defaultLockTimeout}
-	root := t.root()
+	t, help := tool.New(stdin, stdout, stderr), &witness{Writer: stdout}
+	root := root(t, help)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	if t.help.err != nil {
-		err, t.ran = t.help.err, true
+	if help.err != nil {
+		err, t.Ran = help.err, true
 	}
 	if err == nil {
-		return exitOK
+		return tool.ExitOK
 	}
-	say(stderr, strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n\t", "\n  ")) // as cobra lists similar commands
-	if errors.Is(err, keyset.ErrUnsafeFile) && !t.groupRead {
+	tool.Say(stderr, strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n\t", "\n  ")) // as cobra lists similar commands
+	if errors.Is(err, keyset.ErrUnsafeFile) && !t.GroupRead {
 		fmt.Fprintln(stderr, "If it is a mounted secret of mode 0440, add --insecure-group-readable to read it.")
 	}
 	var flag *pflag.NotExistError
 	if errors.As(err, &flag) && flag.GetSpecifiedShortnames() != "" {
 		fmt.Fprintln(stderr, "Write \"-- KID\" behind all flags if a key ID begins with a dash.")
 	}
-	if !t.ran {
+	if !t.Ran {
 		fmt.Fprintln(stderr, helpHint(cmd))
-		return exitUsage
+		return tool.ExitUsage
 	}
-	return exitCode(err)
+	return tool.ExitCode(err)
+}
+
+const rootHelp = `Keygen makes, rotates and revokes the keys of a Cloakroom application.
+
+  keygen init                    make a key file
+  keygen rotate --if-due         keep it in rotation: from cron, as often as you like
+  keygen plan                    see what is going to happen
+  keygen check                   see whether all is well
+  keygen revoke KID              in an emergency
+
+Data goes to standard output, everything else to standard error. Exit codes:
+0 done, 1 input, output or internal error, 2 wrong usage, 3 refused (by the
+timing: the text says when it is safe; or the file exists, or others can read
+it), 4 key file damaged or wrong passphrase, 5 key file locked: try again,
+6 token no good, 7 token expired, 8 no such key or a file is missing,
+10 something is due, or differs.`
+
+// root is the command that has all others. cobra writes help to out.
+func root(t *tool.Tool, out io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "keygen",
+		Short:         "Make, rotate and revoke the keys of a Cloakroom application",
+		Long:          rootHelp,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(t.Stdin)
+	root.SetOut(out)
+	root.SetErr(t.Stderr)
+	t.AddFlags(root.PersistentFlags())
+	root.AddCommand(
+		initCommand(t), addCommand(t), rotateCommand(t), promoteCommand(t), retireCommand(t), revokeCommand(t), pruneCommand(t), policyCommand(t),
+		listCommand(t), showCommand(t), planCommand(t), checkCommand(t), diffCommand(t),
+		exportCommand(t), importCommand(t), encryptCommand(t), decryptCommand(t), rewrapCommand(t), thumbprintCommand(t),
+		tokenCommand(t), doctorCommand(t), jwksCommand(t), versionCommand(t),
+	)
+	offerChoices(root)
+	_ = root.RegisterFlagCompletionFunc("format", completeFormat) // fails without the flag
+	root.SetHelpCommand(helpCommand())
+	root.SetVersionTemplate(versionLine())
+	root.SetFlagErrorFunc(tool.HideValue)
+	return root
 }
 
 // helpHint says where to read how a command is used.
@@ -101,22 +115,5 @@ func helpHint(cmd *cobra.Command) string {
 	if !cmd.HasParent() || cmd.Name() == "help" {
 		return "Run \"keygen help\" for the commands."
 	}
-	return fmt.Sprintf("Run \"keygen help %s\" for its usage.", called(cmd))
-}
-
-func exitCode(err error) int {
-	var e *exit
-	switch {
-	case errors.As(err, &e):
-		return e.code
-	case errors.Is(err, keyset.ErrUnsafeFile), errors.Is(err, secret.ErrUnsafe), errors.Is(err, fs.ErrExist), errors.Is(err, rotation.ErrRefused):
-		return exitRefused
-	case errors.Is(err, keyset.ErrInvalidFile):
-		return exitDamaged
-	case errors.Is(err, keyset.ErrLocked):
-		return exitLocked
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, keyset.ErrUnknownKey):
-		return exitNotFound
-	}
-	return exitError
+	return fmt.Sprintf("Run \"keygen help %s\" for its usage.", tool.Called(cmd))
 }

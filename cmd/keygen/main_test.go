@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -22,6 +21,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -222,20 +222,9 @@ func signType(k *keys.Key, typ string, claims map[string]any) string {
 
 func TestRunWithoutFiles(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"version"}, strings.NewReader(""), &stdout, &stderr))
+	require.Equal(t, tool.ExitOK, run([]string{"version"}, strings.NewReader(""), &stdout, &stderr))
 	require.Contains(t, stdout.String(), "keygen ")
 	require.Empty(t, stderr.String())
-}
-
-func TestPrintJSONEscapes(t *testing.T) {
-	var out bytes.Buffer
-	tl := &tool{stdout: &out}
-	in := "a\u009b31m\u202e\U000e0041é😀\x7f"
-	require.NoError(t, tl.printJSON(map[string]json.RawMessage{"x": json.RawMessage(`"` + in + `"`)}))
-	require.Contains(t, out.String(), `"a\u009b31m\u202e\udb40\udc41é😀\u007f"`)
-	var back map[string]string
-	require.NoError(t, json.Unmarshal(out.Bytes(), &back))
-	require.Equal(t, in, back["x"])
 }
 
 // A private key shows on a terminal only with the long flag.
@@ -247,57 +236,30 @@ func TestExportToTerminal(t *testing.T) {
 	defer terminal.Close()
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var discard, stderr bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
 	export := func(args ...string) int {
 		stderr.Reset()
 		return run(append([]string{"export", "--keyset", path}, args...), nil, terminal, &stderr)
 	}
-	require.Equal(t, exitRefused, export("--private"))
+	require.Equal(t, tool.ExitRefused, export("--private"))
 	require.Contains(t, stderr.String(), "would show a private key on the terminal")
-	require.Equal(t, exitRefused, export("--private", "--format", "pem"))
-	require.Equal(t, exitOK, export(), "public keys are no secret")
-	require.Equal(t, exitOK, export("--private", "--i-understand-this-prints-a-private-key"))
+	require.Equal(t, tool.ExitRefused, export("--private", "--format", "pem"))
+	require.Equal(t, tool.ExitOK, export(), "public keys are no secret")
+	require.Equal(t, tool.ExitOK, export("--private", "--i-understand-this-prints-a-private-key"))
 }
 
 // Colours are for terminals, unless somebody says otherwise.
-func TestColours(t *testing.T) {
+func TestColoursOfCommands(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var discard, stderr bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
-	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skip("no pseudo-terminals here")
-	}
-	defer terminal.Close()
-	for _, row := range []struct {
-		noColor, flag      string
-		onTerminal, inFile bool
-	}{
-		{"", "auto", true, false}, {"1", "auto", false, false}, {"", "always", true, true}, {"1", "always", true, true}, {"", "never", false, false},
-	} {
-		t.Setenv("NO_COLOR", row.noColor)
-		for out, want := range map[io.Writer]bool{terminal: row.onTerminal, io.Discard: row.inFile} {
-			require.Equal(t, want, (&tool{stdout: out, color: row.flag}).colored(), "%+v", row)
-		}
-	}
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
 	t.Setenv("NO_COLOR", "")
 	for flag, want := range map[string]bool{"always": true, "never": false} {
 		for _, command := range []string{"list", "plan"} {
 			discard.Reset()
-			require.Equal(t, exitOK, run([]string{command, "--keyset", path, "--color", flag}, nil, &discard, &stderr))
+			require.Equal(t, tool.ExitOK, run([]string{command, "--keyset", path, "--color", flag}, nil, &discard, &stderr))
 			require.Equal(t, want, strings.Contains(discard.String(), "\x1b["), "%s %s", command, flag)
 		}
-	}
-}
-
-// Who waits for another keygen waits as long as he says.
-func TestLockTimeout(t *testing.T) {
-	for _, d := range []time.Duration{time.Second, time.Hour} {
-		ctx, cancel := (&tool{lockTimeout: d}).lockContext(t.Context())
-		defer cancel()
-		deadline, ok := ctx.Deadline()
-		require.True(t, ok)
-		require.WithinDuration(t, time.Now().Add(d), deadline, 30*time.Second)
 	}
 }
 
@@ -305,13 +267,13 @@ func TestLockTimeout(t *testing.T) {
 func TestExportWarns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var discard, stderr bytes.Buffer
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path}, nil, &discard, &stderr))
 	for mode, warned := range map[fs.FileMode]bool{0o644: true, 0o600: false} {
 		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 		require.NoError(t, err)
 		require.NoError(t, out.Chmod(mode))
 		stderr.Reset()
-		require.Equal(t, exitOK, run([]string{"export", "--private", "--keyset", path}, nil, out, &stderr))
+		require.Equal(t, tool.ExitOK, run([]string{"export", "--private", "--keyset", path}, nil, out, &stderr))
 		require.Equal(t, warned, strings.Contains(stderr.String(), "others can read"))
 		require.NoError(t, out.Close())
 	}

@@ -10,13 +10,14 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/internal/timeline"
 )
 
-func (t *tool) planCommand() *cobra.Command {
+func planCommand(t *tool.Tool) *cobra.Command {
 	var from, until string
 	cmd := &cobra.Command{
 		Use:   "plan",
@@ -29,62 +30,62 @@ With --format svg or html it draws a picture, with the reasons on hover.`,
 		Example: `  keygen plan --until 90d
   keygen plan --format svg > plan.svg
   keygen plan --at 2027-01-01 --format json`,
-		Args: noArgs,
+		Args: tool.NoArgs,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default as much before now as a quarter of what is to come")
 	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
-	cmd.RunE = t.do(pictures(), func(context.Context, []string) error {
-		set, err := t.read()
+	cmd.RunE = t.Do(tool.Pictures(), func(context.Context, []string) error {
+		set, err := t.Read()
 		if err != nil {
 			return err
 		}
-		begin, end, err := t.window(from, until)
+		begin, end, err := window(t, from, until)
 		if err != nil {
 			return err
 		}
-		plan, err := rotation.Plan(set, t.now, begin, end)
+		plan, err := rotation.Plan(set, t.Now, begin, end)
 		if err != nil {
 			return err
 		}
-		return t.draw(set, plan)
+		return draw(t, set, plan)
 	})
 	return cmd
 }
 
 // window is the time that a plan is about.
-func (t *tool) window(from, until string) (begin, end time.Time, err error) {
+func window(t *tool.Tool, from, until string) (begin, end time.Time, err error) {
 	if d, err := span.Parse(until); err == nil {
-		end = t.now.Add(d)
-	} else if end, err = parseTime(until, t.now); err != nil {
-		return begin, end, refuse(exitUsage, "--until: %w", err)
+		end = t.Now.Add(d)
+	} else if end, err = tool.ParseTime(until, t.Now); err != nil {
+		return begin, end, tool.Refuse(tool.ExitUsage, "--until: %w", err)
 	}
-	begin = t.now.Add(-end.Sub(t.now) / 4)
+	begin = t.Now.Add(-end.Sub(t.Now) / 4)
 	if from != "" {
-		if begin, err = parseTime(from, t.now); err != nil {
-			return begin, end, refuse(exitUsage, "--from: %w", err)
+		if begin, err = tool.ParseTime(from, t.Now); err != nil {
+			return begin, end, tool.Refuse(tool.ExitUsage, "--from: %w", err)
 		}
 	}
 	if !end.After(begin) {
-		return begin, end, refuse(exitUsage, "--until is not after --from")
+		return begin, end, tool.Refuse(tool.ExitUsage, "--until is not after --from")
 	}
 	return begin.Truncate(time.Second), end, nil
 }
 
-func (t *tool) draw(set *keyset.Set, plan *rotation.Timeline) error {
-	switch t.format {
+func draw(t *tool.Tool, set *keyset.Set, plan *rotation.Timeline) error {
+	switch t.Format {
 	case "svg":
-		return timeline.SVG(t.stdout, plan)
+		return timeline.SVG(t.Stdout, plan)
 	case "html":
-		return timeline.HTML(t.stdout, plan)
+		return timeline.HTML(t.Stdout, plan)
 	case "json":
-		return t.printJSON(planJSON(t.path(), set, plan))
+		return t.PrintJSON(planJSON(t.Path(), set, plan))
 	}
-	return timeline.Text(t.stdout, plan, timeline.TextOptions{Width: t.width(), Color: t.colored()})
+	return timeline.Text(t.Stdout, plan, timeline.TextOptions{Width: width(t), Color: t.Colored()})
 }
 
 // width is that of the terminal; 100 for a file.
-func (t *tool) width() int {
-	if f, ok := t.stdout.(*os.File); ok {
+func width(t *tool.Tool) int {
+	if f, ok := t.Stdout.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 			return min(max(w, 40), 200)
 		}
@@ -114,12 +115,12 @@ func planJSON(path string, set *keyset.Set, plan *rotation.Timeline) any {
 		if e.From != 0 {
 			from = e.From.String()
 		}
-		events = append(events, planEvent{date(e.At), e.ID, e.Use, algs[e.ID], from, e.To.String(), e.Planned, e.Reason})
+		events = append(events, planEvent{tool.Date(e.At), e.ID, e.Use, algs[e.ID], from, e.To.String(), e.Planned, e.Reason})
 	}
-	return map[string]any{"keyset": path, "generation": set.Generation(), "now": date(plan.Now), "from": date(plan.From), "until": date(plan.Until), "events": events}
+	return map[string]any{"keyset": path, "generation": set.Generation(), "now": tool.Date(plan.Now), "from": tool.Date(plan.From), "until": tool.Date(plan.Until), "events": events}
 }
 
-func (t *tool) checkCommand() *cobra.Command {
+func checkCommand(t *tool.Tool) *cobra.Command {
 	var dueToo, strict bool
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -133,24 +134,24 @@ do, and nothing is wrong. With --strict a warning is an error.`,
 		Example: `  keygen check --strict
   keygen check --due || keygen rotate --if-due
   keygen check --at +45d`,
-		Args: noArgs,
+		Args: tool.NoArgs,
 	}
 	cmd.Flags().BoolVar(&dueToo, "due", false, "exit with 10 if something is due")
 	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
-	cmd.RunE = t.do(tables(), func(context.Context, []string) error {
-		set, err := t.read()
+	cmd.RunE = t.Do(tool.Tables(), func(context.Context, []string) error {
+		set, err := t.Read()
 		if err != nil {
 			return err
 		}
-		return t.check(set, dueToo, strict)
+		return check(t, set, dueToo, strict)
 	})
 	return cmd
 }
 
-func (t *tool) check(set *keyset.Set, dueToo, strict bool) error {
-	findings := rotation.Inspect(set, t.now)
-	next := rotation.NextDue(set, t.now)
-	if err := t.printFindings(findings, next); err != nil {
+func check(t *tool.Tool, set *keyset.Set, dueToo, strict bool) error {
+	findings := rotation.Inspect(set, t.Now)
+	next := rotation.NextDue(set, t.Now)
+	if err := printFindings(t, findings, next); err != nil {
 		return err
 	}
 	count := make(map[rotation.Severity]int)
@@ -163,32 +164,32 @@ func (t *tool) check(set *keyset.Set, dueToo, strict bool) error {
 	}
 	switch {
 	case wrong > 0:
-		return refuse(exitRefused, "%d of %d findings must be seen to", wrong, len(findings))
+		return tool.Refuse(tool.ExitRefused, "%d of %d findings must be seen to", wrong, len(findings))
 	case dueToo && count[rotation.Due] > 0:
-		return due("something is due; run: keygen rotate --if-due")
+		return tool.Due("something is due; run: keygen rotate --if-due")
 	}
 	return nil
 }
 
-func (t *tool) printFindings(findings []rotation.Finding, next time.Time) error {
-	if t.format == "json" {
+func printFindings(t *tool.Tool, findings []rotation.Finding, next time.Time) error {
+	if t.Format == "json" {
 		if findings == nil {
 			findings = []rotation.Finding{}
 		}
-		return t.printJSON(map[string]any{"keyset": t.path(), "findings": findings, "next_due": date(next)})
+		return t.PrintJSON(map[string]any{"keyset": t.Path(), "findings": findings, "next_due": tool.Date(next)})
 	}
 	if len(findings) == 0 {
-		_, err := fmt.Fprintf(t.stdout, "all is well; something is due at %s\n", dash(date(next)))
+		_, err := fmt.Fprintf(t.Stdout, "all is well; something is due at %s\n", tool.Dash(tool.Date(next)))
 		return err
 	}
-	w := newTable(t.stdout)
+	w := tool.NewTable(t.Stdout)
 	for _, f := range findings {
-		w.row(f.Severity, f.Text)
+		w.Row(f.Severity, f.Text)
 	}
 	return w.Flush()
 }
 
-func (t *tool) diffCommand() *cobra.Command {
+func diffCommand(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff FILE [FILE]",
 		Short: "Say how two key files differ",
@@ -198,17 +199,17 @@ exits with 10 if they differ. The same secret opens both.`,
 		Example: `  keygen diff keys.json.bak
   keygen diff staging.json production.json --json`,
 		Args: oneOrTwo,
-		RunE: t.do(tables(), func(_ context.Context, args []string) error {
+		RunE: t.Do(tool.Tables(), func(_ context.Context, args []string) error {
 			if slices.Contains(args, "-") {
-				return refuse(exitUsage, notStandardInput)
+				return tool.Refuse(tool.ExitUsage, tool.NotStandardInput)
 			}
-			file, err := t.file()
+			file, err := t.File()
 			if err != nil {
 				return err
 			}
 			paths := append(args, file.Path)[:2]
-			t.warnDirectories(paths[0])
-			t.warnDirectories(paths[1])
+			t.WarnDirectories(paths[0])
+			t.WarnDirectories(paths[1])
 			file.Path = paths[0]
 			before, err := file.Read()
 			if err != nil {
@@ -219,25 +220,33 @@ exits with 10 if they differ. The same secret opens both.`,
 			if err != nil {
 				return err
 			}
-			return t.diff(paths, before, after)
+			return diff(t, paths, before, after)
 		}),
 	}
 }
 
-func (t *tool) diff(paths []string, before, after *keyset.Set) error {
+func diff(t *tool.Tool, paths []string, before, after *keyset.Set) error {
 	changes := rotation.Diff(before, after)
-	if t.format == "json" {
+	if t.Format == "json" {
 		if changes == nil {
 			changes = []rotation.Change{}
 		}
-		if err := t.printJSON(map[string]any{"was": paths[0], "is": paths[1], "changes": changes}); err != nil {
+		if err := t.PrintJSON(map[string]any{"was": paths[0], "is": paths[1], "changes": changes}); err != nil {
 			return err
 		}
-	} else if err := t.printTable(changes); err != nil {
+	} else if err := t.PrintTable(changes); err != nil {
 		return err
 	}
 	if len(changes) > 0 {
-		return due("%s and %s differ in %d points", paths[0], paths[1], len(changes))
+		return tool.Due("%s and %s differ in %d points", paths[0], paths[1], len(changes))
+	}
+	return nil
+}
+
+// oneOrTwo is for diff.
+func oneOrTwo(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 || len(args) > 2 {
+		return fmt.Errorf("%s needs one key file or two, and there are %d", tool.Called(cmd), len(args))
 	}
 	return nil
 }

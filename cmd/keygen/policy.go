@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/span"
@@ -38,7 +39,7 @@ func (v *policyFlags) add(f *pflag.FlagSet) {
 		{"grace", "that a key goes on signing when its successor fails to appear"},
 		{"rotation-period", "that a key signs"},
 	} {
-		f.Var((*duration)(d[flag[0]]), flag[0], flag[1])
+		f.Var((*tool.Duration)(d[flag[0]]), flag[0], flag[1])
 	}
 	f.IntVar(&v.p.PeakRate, "peak-rate", v.p.PeakRate, "tokens encrypted in a second, by all instances together")
 }
@@ -51,7 +52,7 @@ func (v *policyFlags) refuseZero(f *pflag.FlagSet, without string) error {
 	f.Visit(func(flag *pflag.Flag) {
 		d := durations[flag.Name]
 		if d != nil && *d == 0 || flag.Name == "peak-rate" && v.p.PeakRate == 0 {
-			errs = append(errs, refuse(exitUsage, "--%s can't be 0; leave it out %s", flag.Name, without))
+			errs = append(errs, tool.Refuse(tool.ExitUsage, "--%s can't be 0; leave it out %s", flag.Name, without))
 		}
 	})
 	return errors.Join(errs...)
@@ -82,7 +83,7 @@ func (v *policyFlags) changed(f *pflag.FlagSet) bool {
 	return f.Changed("peak-rate")
 }
 
-func (t *tool) policyCommand() *cobra.Command {
+func policyCommand(t *tool.Tool) *cobra.Command {
 	var policy policyFlags
 	cmd := &cobra.Command{
 		Use:   "policy",
@@ -102,28 +103,28 @@ as that rejects no token. What follows:
 		Example: `  keygen policy
   keygen policy --token-life 30d --rotation-period 90d --peak-rate 100
   keygen policy --cache-life 12h --dry-run`,
-		Args: noArgs,
+		Args: tool.NoArgs,
 	}
 	f := cmd.Flags()
 	policy.add(f)
-	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
 		if err := policy.refuseZero(f, "to change nothing"); err != nil {
 			return err
 		}
-		set, err := t.read()
+		set, err := t.Read()
 		if err != nil {
 			return err
 		}
 		changes := []rotation.Change{}
 		if policy.changed(f) {
-			before, after, err := t.try(ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
+			before, after, err := try(t, ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
 			if err != nil {
 				return err
 			}
 			set, changes = after, append(changes, rotation.Diff(before, after)...)
-			t.noteChanges(changes, after)
+			t.NoteChanges(changes, after)
 		}
-		return t.showPolicy(set, changes)
+		return showPolicy(t, set, changes)
 	})
 	return cmd
 }
@@ -167,28 +168,28 @@ func inSeconds(p keyset.Policy) map[string]int64 {
 	return fields
 }
 
-func (t *tool) showPolicy(set *keyset.Set, changes []rotation.Change) error {
+func showPolicy(t *tool.Tool, set *keyset.Set, changes []rotation.Change) error {
 	p := set.Policy()
-	if t.format == "json" {
+	if t.Format == "json" {
 		fields := make(map[string]string)
 		for _, f := range p.Fields() {
 			fields[f[0]] = f[1]
 		}
-		return t.printJSON(map[string]any{"keyset": t.path(), "generation": set.Generation(), "dry_run": t.dryRun, "changes": changes, "policy": fields, "policy_seconds": inSeconds(p), "derived": derive(p)})
+		return t.PrintJSON(map[string]any{"keyset": t.Path(), "generation": set.Generation(), "dry_run": t.DryRun, "changes": changes, "policy": fields, "policy_seconds": inSeconds(p), "derived": derive(p)})
 	}
 	if len(changes) > 0 {
-		if err := t.printTable(changes); err != nil {
+		if err := t.PrintTable(changes); err != nil {
 			return err
 		}
-		fmt.Fprintln(t.stdout)
+		fmt.Fprintln(t.Stdout)
 	}
-	w := newTable(t.stdout)
+	w := tool.NewTable(t.Stdout)
 	for _, f := range p.Fields() {
-		w.row(f[0], f[1])
+		w.Row(f[0], f[1])
 	}
 	fmt.Fprintln(w)
 	for _, d := range derive(p) {
-		w.row(d.Name, d.Value, d.Formula)
+		w.Row(d.Name, d.Value, d.Formula)
 	}
 	return w.Flush()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
@@ -25,7 +26,7 @@ func TestDeepTokensArePrintedInBounds(t *testing.T) {
 		token := segment(`{"alg":"ES256","typ":"JWT"}`) + "." + segment(`{"a":`+strings.Repeat("[", depth)+strings.Repeat("]", depth)+`}`) + "." + segment("signature")
 		for _, format := range []string{"json", "table"} {
 			var stdout, stderr bytes.Buffer
-			require.Equal(t, exitOK, run([]string{"token", "decode", "--format", format}, strings.NewReader(token), &stdout, &stderr), "%s", &stderr)
+			require.Equal(t, tool.ExitOK, run([]string{"token", "decode", "--format", format}, strings.NewReader(token), &stdout, &stderr), "%s", &stderr)
 			require.Less(t, stdout.Len(), 2*len(token)+1000)
 			require.Equal(t, depth, strings.Count(stdout.String(), "["))
 			if format == "json" {
@@ -34,7 +35,7 @@ func TestDeepTokensArePrintedInBounds(t *testing.T) {
 		}
 	}
 	var stderr bytes.Buffer
-	require.Equal(t, exitToken, run([]string{"token", "decode"}, strings.NewReader(strings.Repeat("x", 1<<20)), new(bytes.Buffer), &stderr))
+	require.Equal(t, tool.ExitToken, run([]string{"token", "decode"}, strings.NewReader(strings.Repeat("x", 1<<20)), new(bytes.Buffer), &stderr))
 	require.Contains(t, stderr.String(), "longer than 64 KiB")
 }
 
@@ -82,7 +83,7 @@ func TestWhatOthersWroteIsEscaped(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		code := run(args, strings.NewReader(""), &stdout, &stderr)
 		if args[0] == "list" && args[len(args)-1] == odd {
-			require.Equal(t, exitOK, code, "%s", &stderr)
+			require.Equal(t, tool.ExitOK, code, "%s", &stderr)
 		}
 		for _, r := range stdout.String() + stderr.String() {
 			require.True(t, r == '\n' || unicode.IsPrint(r) || r == '\t' && args[0] == "__complete", "%q: %q", args, stdout.String()+stderr.String())
@@ -94,7 +95,7 @@ func TestWhatOthersWroteIsEscaped(t *testing.T) {
 
 // Whoever can write to the directory can replace the keys: each command that trusts them, or makes them, says so.
 func TestCommandsWarnOfOpenDirectories(t *testing.T) {
-	if !hasModes {
+	if !tool.HasModes {
 		t.Skip("this system has no modes")
 	}
 	dir := t.TempDir()

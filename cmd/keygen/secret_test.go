@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
 // pipe returns a file descriptor, for keygen to close, from which a secret can be read once.
@@ -35,7 +37,7 @@ func TestSecretsFromEverywhere(t *testing.T) {
 		keygen := func(args ...string) {
 			t.Helper()
 			var stdout, stderr bytes.Buffer
-			require.Equal(t, exitOK, run(append(args, "--keyset", path), strings.NewReader(""), &stdout, &stderr), "%s", &stderr)
+			require.Equal(t, tool.ExitOK, run(append(args, "--keyset", path), strings.NewReader(""), &stdout, &stderr), "%s", &stderr)
 		}
 		file := filepath.Join(t.TempDir(), "secret")
 		require.NoError(t, os.WriteFile(file, secret, 0o600))
@@ -48,7 +50,7 @@ func TestSecretsFromEverywhere(t *testing.T) {
 		keygen("list", "--"+kind+"-file", file)
 		require.NoError(t, os.Chmod(file, 0o644))
 		var stderr bytes.Buffer
-		require.Equal(t, exitRefused, run([]string{"list", "--keyset", path, "--" + kind + "-file", file}, nil, new(bytes.Buffer), &stderr), "as the application")
+		require.Equal(t, tool.ExitRefused, run([]string{"list", "--keyset", path, "--" + kind + "-file", file}, nil, new(bytes.Buffer), &stderr), "as the application")
 		require.Contains(t, stderr.String(), "others can use "+file+" (mode 0644); run: chmod 600")
 		require.NoError(t, os.Chmod(file, 0o640))
 		keygen("list", "--"+kind+"-file", file)
@@ -62,7 +64,7 @@ func TestSecretsFromEverywhere(t *testing.T) {
 // number belongs.
 func TestSecretsInPlaceOfNames(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "keys.json")
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", key}, nil, new(bytes.Buffer), new(bytes.Buffer)))
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", key}, nil, new(bytes.Buffer), new(bytes.Buffer)))
 	text, err := os.ReadFile(key)
 	require.NoError(t, err)
 	secrets := []string{"hunter2hunter2", "B8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "/8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "CORRECTHORSE", "-5"}
@@ -70,7 +72,7 @@ func TestSecretsInPlaceOfNames(t *testing.T) {
 	refused := func(secret string, args ...string) {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		require.NotEqual(t, exitOK, run(args, strings.NewReader(""), &stdout, &stderr))
+		require.NotEqual(t, tool.ExitOK, run(args, strings.NewReader(""), &stdout, &stderr))
 		require.NotContains(t, stdout.String()+stderr.String(), strings.TrimSpace(secret), "%q", args)
 		require.NotContains(t, stdout.String()+stderr.String(), "hunter2", "%q", args)
 	}

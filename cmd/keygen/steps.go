@@ -5,119 +5,64 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
 // try takes a step, or, with --dry-run, only finds out what it would do.
-func (t *tool) try(ctx context.Context, step rotation.Step) (before, after *keyset.Set, err error) {
-	if err := t.mayWrite(); err != nil {
+func try(t *tool.Tool, ctx context.Context, step rotation.Step) (before, after *keyset.Set, err error) {
+	if err := t.MayWrite(); err != nil {
 		return nil, nil, err
 	}
-	file, err := t.file()
+	file, err := t.File()
 	if err != nil {
 		return nil, nil, err
 	}
-	if t.dryRun {
+	if t.DryRun {
 		if before, err = file.Read(); err != nil {
 			return nil, nil, err
 		}
-		after, err = step.Try(before, t.now)
+		after, err = step.Try(before, t.Now)
 		return before, after, err
 	}
-	ctx, cancel := t.lockContext(ctx)
+	ctx, cancel := t.LockContext(ctx)
 	defer cancel()
-	return step.Apply(ctx, file, t.now)
+	return step.Apply(ctx, file, t.Now)
 }
 
 // take takes a step and prints what it has changed, or would change.
-func (t *tool) take(ctx context.Context, step rotation.Step, extra map[string]any) error {
-	before, after, err := t.try(ctx, step)
+func take(t *tool.Tool, ctx context.Context, step rotation.Step, extra map[string]any) error {
+	before, after, err := try(t, ctx, step)
 	if err != nil {
 		return err
 	}
-	return t.printChanges(before, after, extra)
+	return t.PrintChanges(before, after, extra)
 }
 
 // force is take, with --force if that was given: then it says what the step would be refused for without.
-func (t *tool) force(ctx context.Context, step rotation.Step, force bool) error {
+func takeOrForce(t *tool.Tool, ctx context.Context, step rotation.Step, force bool) error {
 	if !force {
-		return t.take(ctx, step, nil)
+		return take(t, ctx, step, nil)
 	}
-	set, err := t.read()
+	set, err := t.Read()
 	if err != nil {
 		return err
 	}
-	_, refused := step.Try(set, t.now)
-	if err := t.take(ctx, step.Force(), nil); err != nil || refused == nil {
+	_, refused := step.Try(set, t.Now)
+	if err := take(t, ctx, step.Force(), nil); err != nil || refused == nil {
 		return err
 	}
-	t.note("WARNING: without --force this would have been %v", strings.TrimPrefix(refused.Error(), "rotation: "))
+	t.Note("WARNING: without --force this would have been %v", strings.TrimPrefix(refused.Error(), "rotation: "))
 	return nil
 }
 
-func (t *tool) printChanges(before, after *keyset.Set, extra map[string]any) error {
-	changes := rotation.Diff(before, after)
-	t.noteChanges(changes, after)
-	if t.format == "json" {
-		if changes == nil {
-			changes = []rotation.Change{}
-		}
-		out := map[string]any{"keyset": t.path(), "generation": after.Generation(), "dry_run": t.dryRun, "changes": changes}
-		for name, v := range extra {
-			out[name] = v
-		}
-		return t.printJSON(out)
-	}
-	return t.printTable(changes)
-}
-
-func (t *tool) noteChanges(changes []rotation.Change, after *keyset.Set) {
-	switch {
-	case len(changes) == 0:
-		t.note("nothing is to be done")
-	case t.dryRun:
-		t.note("this would be done; nothing was changed")
-	default:
-		t.note("wrote %s, generation %d; instances go by it after %s", t.path(), after.Generation(), reach(after))
-	}
-}
-
-func (t *tool) printTable(changes []rotation.Change) error {
-	if len(changes) == 0 {
-		return nil
-	}
-	w := newTable(t.stdout)
-	w.row("KID", "USE", "ALG", "CHANGE", "WAS", "IS")
-	for _, c := range condense(changes) {
-		w.row(dash(c.ID), dash(string(c.Use)), dash(string(c.Algorithm)), c.What, dash(c.Was), dash(c.Is))
-	}
-	return w.Flush()
-}
-
-// condense puts the dates of each key that was made into one line.
-func condense(changes []rotation.Change) (lines []rotation.Change) {
-	for i := 0; i < len(changes); i++ {
-		c := changes[i]
-		if c.What != "made" {
-			lines = append(lines, c)
-			continue
-		}
-		words := map[string]string{"publish_at": "published from ", "sign_from": "signs from ", "sign_until": "until ", "verify_until": "verifies until "}
-		var said []string
-		for ; i+1 < len(changes) && changes[i+1].ID == c.ID; i++ {
-			said = append(said, words[changes[i+1].What]+changes[i+1].Is)
-		}
-		c.Is = strings.Join(said, ", ")
-		lines = append(lines, c)
-	}
-	return lines
-}
-
-func (t *tool) addCommand() *cobra.Command {
+func addCommand(t *tool.Tool) *cobra.Command {
 	var alg, publishAt string
 	cmd := &cobra.Command{
 		Use:   "add --alg ALG",
@@ -130,27 +75,27 @@ key sign earlier: keygen promote.
 ` + changeExits,
 		Example: `  keygen add --alg EdDSA
   keygen add --alg dir --publish-at 2027-01-01`,
-		Args: noArgs,
+		Args: tool.NoArgs,
 	}
 	cmd.Flags().StringVar(&alg, "alg", "", "ES256, EdDSA, PS256, RS256, HS256; dir, A256KW, ECDH-ES+A256KW (required)")
 	cmd.Flags().StringVar(&publishAt, "publish-at", "", "`time` at which it becomes known; default now")
-	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
 		if keyset.Algorithm(alg).Use() == "" {
-			return refuse(exitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", alg)
+			return tool.Refuse(tool.ExitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", alg)
 		}
-		at, err := parseTime(publishAt, t.now)
+		at, err := tool.ParseTime(publishAt, t.Now)
 		if err != nil {
-			return refuse(exitUsage, "--publish-at: %w", err)
+			return tool.Refuse(tool.ExitUsage, "--publish-at: %w", err)
 		}
-		if at.Before(t.now) {
-			return refuse(exitUsage, "--publish-at %s has passed; leave it out to publish now", date(at))
+		if at.Before(t.Now) {
+			return tool.Refuse(tool.ExitUsage, "--publish-at %s has passed; leave it out to publish now", tool.Date(at))
 		}
-		return t.take(ctx, rotation.Add(keyset.Algorithm(alg), rotation.AddOptions{PublishAt: at}), nil)
+		return take(t, ctx, rotation.Add(keyset.Algorithm(alg), rotation.AddOptions{PublishAt: at}), nil)
 	})
 	return cmd
 }
 
-func (t *tool) rotateCommand() *cobra.Command {
+func rotateCommand(t *tool.Tool) *cobra.Command {
 	var ifDue, force bool
 	var use string
 	cmd := &cobra.Command{
@@ -176,43 +121,43 @@ set refuse its tokens for some time.
 		Example: `  keygen rotate --if-due
   keygen rotate --use enc
   keygen rotate --dry-run --at +30d`,
-		Args: noArgs,
+		Args: tool.NoArgs,
 	}
 	cmd.Flags().BoolVar(&ifDue, "if-due", false, "do only what is due")
 	cmd.Flags().StringVar(&use, "use", "", "only the keys of this use: sig or enc")
 	forceFlag(cmd, &force)
-	cmd.RunE = t.do(tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
 		step := rotation.Rotate(keyset.Use(use))
 		switch {
 		case use != "" && use != string(keyset.Signature) && use != string(keyset.Encryption):
-			return refuse(exitUsage, "--use %q: use sig or enc", use)
+			return tool.Refuse(tool.ExitUsage, "--use %q: use sig or enc", use)
 		case ifDue && (use != "" || force):
-			return refuse(exitUsage, "--if-due goes without --use and --force")
+			return tool.Refuse(tool.ExitUsage, "--if-due goes without --use and --force")
 		case ifDue:
-			return t.ifDue(ctx)
+			return takeDue(t, ctx)
 		}
-		return t.force(ctx, step, force)
+		return takeOrForce(t, ctx, step, force)
 	})
 	return cmd
 }
 
 // ifDue does what is due. What it can't mend, such as a key that has to be made in a KMS, must not look like success to cron.
-func (t *tool) ifDue(ctx context.Context) error {
-	before, after, err := t.try(ctx, rotation.IfDue())
+func takeDue(t *tool.Tool, ctx context.Context) error {
+	before, after, err := try(t, ctx, rotation.IfDue())
 	if err != nil {
 		return err
 	}
-	if err := t.printChanges(before, after, nil); err != nil {
+	if err := t.PrintChanges(before, after, nil); err != nil {
 		return err
 	}
 	var wrong []string
-	for _, f := range rotation.Inspect(after, t.now) {
+	for _, f := range rotation.Inspect(after, t.Now) {
 		if f.Severity == rotation.Error {
-			wrong = append(wrong, cell(f.Text))
+			wrong = append(wrong, tool.Cell(f.Text))
 		}
 	}
 	if len(wrong) > 0 {
-		return refuse(exitRefused, "what was due is done, and this is not: %s", strings.Join(wrong, "; "))
+		return tool.Refuse(tool.ExitRefused, "what was due is done, and this is not: %s", strings.Join(wrong, "; "))
 	}
 	return nil
 }
@@ -221,54 +166,41 @@ func forceFlag(cmd *cobra.Command, force *bool) {
 	cmd.Flags().BoolVar(force, "force", false, "go on although valid tokens may be rejected for some time")
 }
 
-func (t *tool) promoteCommand() *cobra.Command {
-	return t.stepOnKey("promote KID", "Let a pending key sign now", `Promote lets a key sign now that was to sign later; the others wait after it. The
+func promoteCommand(t *tool.Tool) *cobra.Command {
+	return stepOnKey(t, "promote KID", "Let a pending key sign now", `Promote lets a key sign now that was to sign later; the others wait after it. The
 key that signed so far goes on verifying. It is refused as long as the key may
 not be known everywhere; the text says when it is safe.`, rotation.Promote)
 }
 
-func (t *tool) retireCommand() *cobra.Command {
-	return t.stepOnKey("retire KID", "Let a key sign no more", `Retire lets a key sign no more from now on. Its standby signs instead, and what
+func retireCommand(t *tool.Tool) *cobra.Command {
+	return stepOnKey(t, "retire KID", "Let a key sign no more", `Retire lets a key sign no more from now on. Its standby signs instead, and what
 the key has signed stays good until it expires. A key that has not signed yet is
 withdrawn. If tokens of the key must not be trusted any more: keygen revoke.`, rotation.Retire)
 }
 
 // stepOnKey is a command that takes a step on one key.
-func (t *tool) stepOnKey(usage, short, long string, step func(id string) rotation.Step) *cobra.Command {
+func stepOnKey(t *tool.Tool, usage, short, long string, step func(id string) rotation.Step) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use:   usage,
 		Short: short,
 		Long:  long + "\n\nThe first 6 characters of a key ID are enough. Write \"-- KID\" if the ID\nbegins with a dash.\n\n" + changeExits,
-		Args:  oneKID,
+		Args:  tool.OneKID,
 
-		ValidArgsFunction: t.completeKID,
+		ValidArgsFunction: t.CompleteKID,
 	}
 	forceFlag(cmd, &force)
-	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
-		id, err := t.kid(args[0])
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
+		id, err := t.KeyID(args[0])
 		if err != nil {
 			return err
 		}
-		return t.force(ctx, step(id), force)
+		return takeOrForce(t, ctx, step(id), force)
 	})
 	return cmd
 }
 
-// kid is the ID of the key that an argument means.
-func (t *tool) kid(arg string) (string, error) {
-	set, err := t.read()
-	if err != nil {
-		return "", err
-	}
-	k, err := pick(set, arg)
-	if err != nil {
-		return "", err
-	}
-	return k.ID(), nil
-}
-
-func (t *tool) pruneCommand() *cobra.Command {
+func pruneCommand(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "prune",
 		Short: "Remove keys that have expired or were revoked",
@@ -277,12 +209,12 @@ of signature keys that sign no more. A note of each key stays, so that its ID is
 not used again and its tokens can be explained.
 
 ` + changeExits,
-		Args: noArgs,
-		RunE: t.do(tables(), func(ctx context.Context, _ []string) error { return t.take(ctx, rotation.Prune(), nil) }),
+		Args: tool.NoArgs,
+		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error { return take(t, ctx, rotation.Prune(), nil) }),
 	}
 }
 
-func (t *tool) revokeCommand() *cobra.Command {
+func revokeCommand(t *tool.Tool) *cobra.Command {
 	var all, fresh bool
 	var reason string
 	cmd := &cobra.Command{
@@ -310,28 +242,28 @@ dash.
 		Example: `  keygen revoke --dry-run KID
   keygen revoke KID --reason key_compromise
   keygen revoke --all --reason "backup stolen"`,
-		ValidArgsFunction: t.completeKIDs,
+		ValidArgsFunction: t.CompleteKIDs,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every key")
 	cmd.Flags().BoolVar(&fresh, "force-refetch", false, "let a key sign that was never published")
 	cmd.Flags().StringVar(&reason, "reason", "unspecified", "why, for people")
-	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
 		if err := checkReason(reason); err != nil {
 			return err
 		}
 		switch {
 		case all && len(args) > 0:
-			return refuse(exitUsage, "either key IDs or --all, not both")
+			return tool.Refuse(tool.ExitUsage, "either key IDs or --all, not both")
 		case !all && len(args) == 0:
-			return refuse(exitUsage, "revoke needs the IDs of keys, or --all; see keygen list")
+			return tool.Refuse(tool.ExitUsage, "revoke needs the IDs of keys, or --all; see keygen list")
 		}
-		return t.revoke(ctx, args, all, rotation.RevokeOptions{Reason: reason, Fresh: fresh})
+		return revoke(t, ctx, args, all, rotation.RevokeOptions{Reason: reason, Fresh: fresh})
 	})
 	return cmd
 }
 
-func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.RevokeOptions) error {
-	set, err := t.read()
+func revoke(t *tool.Tool, ctx context.Context, args []string, all bool, o rotation.RevokeOptions) error {
+	set, err := t.Read()
 	if err != nil {
 		return err
 	}
@@ -341,7 +273,7 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 		var ids []string
 		chosen = nil
 		for _, arg := range args {
-			k, err := pick(set, arg)
+			k, err := tool.Pick(set, arg)
 			if err != nil {
 				return err
 			}
@@ -349,17 +281,17 @@ func (t *tool) revoke(ctx context.Context, args []string, all bool, o rotation.R
 		}
 		step, other = rotation.Revoke(o, ids...), rotation.Revoke(rotation.RevokeOptions{}, ids...)
 	}
-	before, after, err := t.try(ctx, step)
+	before, after, err := try(t, ctx, step)
 	if err != nil {
 		return err
 	}
 	alg := mostExposed(chosen)
-	published := t.publishedSince(before, other, alg.Use())
-	report := rotation.Exposures(before.Rules(), alg, published, t.now)
-	if err := t.printChanges(before, after, map[string]any{"exposure": report}); err != nil || t.format == "json" {
+	published := publishedSince(t, before, other, alg.Use())
+	report := rotation.Exposures(before.Rules(), alg, published, t.Now)
+	if err := t.PrintChanges(before, after, map[string]any{"exposure": report}); err != nil || t.Format == "json" {
 		return err
 	}
-	return t.printExposures(report, o.Fresh, !published.IsZero() && !all)
+	return printExposures(t, report, o.Fresh, !published.IsZero() && !all)
 }
 
 // mostExposed is the algorithm of a key that others verify with, if there is one among those that were chosen.
@@ -374,12 +306,12 @@ func mostExposed(chosen []*keyset.Key) (alg keyset.Algorithm) {
 
 // publishedSince returns when the key that signs, or encrypts, after step was
 // published; the zero time if the key did not exist before.
-func (t *tool) publishedSince(before *keyset.Set, step rotation.Step, use keyset.Use) time.Time {
-	after, err := step.Try(before, t.now)
+func publishedSince(t *tool.Tool, before *keyset.Set, step rotation.Step, use keyset.Use) time.Time {
+	after, err := step.Try(before, t.Now)
 	if err != nil {
 		return time.Time{}
 	}
-	k, _ := after.Signs(use, t.now)
+	k, _ := after.Signs(use, t.Now)
 	if k == nil || before.Key(k.ID()) == nil {
 		return time.Time{}
 	}
@@ -395,36 +327,43 @@ func (t *tool) publishedSince(before *keyset.Set, step rotation.Step, use keyset
 
 // printExposures prints what was chosen, or, before that, both ways to choose from. Without a key that is known already, all ways
 // are that of a fresh one; where the step has left the one that signs alone, it is the known one.
-func (t *tool) printExposures(report []rotation.Exposure, fresh, known bool) error {
+func printExposures(t *tool.Tool, report []rotation.Exposure, fresh, known bool) error {
 	standby := func(e rotation.Exposure) rotation.Exposed { return e.Standby }
 	forced := func(e rotation.Exposure) rotation.Exposed { return e.Fresh }
 	switch {
-	case t.dryRun && (known || fresh) && len(report) > 1:
-		if err := t.printExposure("If the standby takes over:", report, standby); err != nil {
+	case t.DryRun && (known || fresh) && len(report) > 1:
+		if err := printExposure(t, "If the standby takes over:", report, standby); err != nil {
 			return err
 		}
-		return t.printExposure("With --force-refetch:", report, forced)
+		return printExposure(t, "With --force-refetch:", report, forced)
 	case fresh, !known:
-		return t.printExposure("", report, forced)
+		return printExposure(t, "", report, forced)
 	}
-	return t.printExposure("", report, standby)
+	return printExposure(t, "", report, standby)
 }
 
-func (t *tool) printExposure(title string, report []rotation.Exposure, of func(rotation.Exposure) rotation.Exposed) error {
-	fmt.Fprintln(t.stdout)
+func printExposure(t *tool.Tool, title string, report []rotation.Exposure, of func(rotation.Exposure) rotation.Exposed) error {
+	fmt.Fprintln(t.Stdout)
 	if title != "" {
-		fmt.Fprintln(t.stdout, title)
+		fmt.Fprintln(t.Stdout, title)
 	}
-	w := newTable(t.stdout)
-	w.row("VERIFIER", "TRUSTS THE REVOKED KEY FOR", "REFUSES NEW TOKENS FOR", "BECAUSE")
+	w := tool.NewTable(t.Stdout)
+	w.Row("VERIFIER", "TRUSTS THE REVOKED KEY FOR", "REFUSES NEW TOKENS FOR", "BECAUSE")
 	for _, e := range report {
 		x := of(e)
-		w.row(e.Verifier, x.Trusts, x.Refuses, x.Why)
+		w.Row(e.Verifier, x.Trusts, x.Refuses, x.Why)
 	}
 	return w.Flush()
 }
 
-// due is the error that stands for exit code 10.
-func due(format string, args ...any) error {
-	return &exit{exitDue, fmt.Errorf(format, args...)}
+// maxReason is how long package keys lets a reason be, in bytes.
+const maxReason = 200
+
+// checkReason refuses a reason that package keys would refuse, before anything is read or asked for.
+func checkReason(reason string) error {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }
+	if len(reason) > maxReason || !utf8.ValidString(reason) || strings.IndexFunc(reason, odd) >= 0 {
+		return tool.Refuse(tool.ExitUsage, "--reason must be text of at most %d bytes", maxReason)
+	}
+	return nil
 }

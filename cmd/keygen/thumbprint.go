@@ -11,10 +11,11 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-func (t *tool) thumbprintCommand() *cobra.Command {
+func thumbprintCommand(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "thumbprint [KID|FILE|-]",
 		Short: "Print the RFC 7638 thumbprint of a key",
@@ -27,18 +28,24 @@ A file of that name wins over a key; - is standard input. Symmetric keys are
 left out, or refused: their thumbprint would be a hash of the secret.`,
 		Example: `  keygen thumbprint signing.pem
   curl -s https://app.example/.well-known/jwks.json | keygen thumbprint -`,
-		Args:              atMostOne,
-		ValidArgsFunction: t.completeKIDOrFile,
-		RunE: t.do(tables(), func(_ context.Context, args []string) error {
-			list, err := t.thumbprints(args)
+		Args: tool.AtMostOne,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			ids, directive := t.CompleteKID(cmd, args, begun)
+			if len(args) == 0 {
+				directive = cobra.ShellCompDirectiveDefault // a file does too
+			}
+			return ids, directive
+		},
+		RunE: t.Do(tool.Tables(), func(_ context.Context, args []string) error {
+			list, err := thumbprints(t, args)
 			if err != nil {
 				return err
 			}
-			if t.format == "json" {
-				return t.printJSON(map[string]any{"thumbprints": list})
+			if t.Format == "json" {
+				return t.PrintJSON(map[string]any{"thumbprints": list})
 			}
 			for _, p := range list {
-				if _, err := fmt.Fprintln(t.stdout, p.Thumbprint); err != nil {
+				if _, err := fmt.Fprintln(t.Stdout, p.Thumbprint); err != nil {
 					return err
 				}
 			}
@@ -55,8 +62,8 @@ type thumbprint struct {
 }
 
 // thumbprints returns those that args ask for.
-func (t *tool) thumbprints(args []string) ([]thumbprint, error) {
-	all, err := t.keysToPrint(args)
+func thumbprints(t *tool.Tool, args []string) ([]thumbprint, error) {
+	all, err := keysToPrint(t, args)
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +72,9 @@ func (t *tool) thumbprints(args []string) ([]thumbprint, error) {
 		if _, symmetric := in.raw.([]byte); symmetric {
 			const why = "is symmetric: its thumbprint would be a hash of the secret"
 			if len(all) == 1 {
-				return nil, refuse(exitRefused, "%s %s", in.where, why)
+				return nil, tool.Refuse(tool.ExitRefused, "%s %s", in.where, why)
 			}
-			t.note("left out: %s %s", in.where, why)
+			t.Note("left out: %s %s", in.where, why)
 			continue
 		}
 		p, err := thumbprintOf(in)
@@ -77,25 +84,25 @@ func (t *tool) thumbprints(args []string) ([]thumbprint, error) {
 		list = append(list, p)
 	}
 	if list == nil {
-		return nil, refuse(exitRefused, "there are symmetric keys only")
+		return nil, tool.Refuse(tool.ExitRefused, "there are symmetric keys only")
 	}
 	return list, nil
 }
 
 // keysToPrint reads the keys of a file, or of the key file.
-func (t *tool) keysToPrint(args []string) (all []incoming, err error) {
+func keysToPrint(t *tool.Tool, args []string) (all []incoming, err error) {
 	if len(args) == 1 {
 		if _, err := os.Stat(args[0]); err == nil || args[0] == "-" {
-			return t.incomingOf(args[0])
+			return incomingOf(t, args[0])
 		}
 	}
-	set, err := t.read()
+	set, err := t.Read()
 	if err != nil {
 		return nil, err
 	}
 	chosen := set.Keys()
 	if len(args) == 1 {
-		k, err := find(set, args[0])
+		k, err := tool.Find(set, args[0])
 		if err != nil {
 			return nil, err
 		}
@@ -111,13 +118,13 @@ func (t *tool) keysToPrint(args []string) (all []incoming, err error) {
 	return all, nil
 }
 
-func (t *tool) incomingOf(path string) ([]incoming, error) {
-	data, err := t.readSource(path)
+func incomingOf(t *tool.Tool, path string) ([]incoming, error) {
+	data, err := readSource(t, path)
 	if err != nil {
 		return nil, err
 	}
-	if isJWE(bytes.TrimSpace(data)) {
-		return nil, refuse(exitUsage, "%s is encrypted; if it is a key file, name it with --keyset", sourceName(path))
+	if keyset.IsEncrypted(bytes.TrimSpace(data)) {
+		return nil, tool.Refuse(tool.ExitUsage, "%s is encrypted; if it is a key file, name it with --keyset", sourceName(path))
 	}
 	all, err := parseIncoming(data, "")
 	if err != nil {

@@ -13,13 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/diagnose"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-func (t *tool) tokenCommand() *cobra.Command {
+func tokenCommand(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Look into a token",
@@ -28,11 +29,11 @@ func (t *tool) tokenCommand() *cobra.Command {
 			return errors.New("use token decode or token explain")
 		},
 	}
-	cmd.AddCommand(t.decodeCommand(), t.explainCommand())
+	cmd.AddCommand(decodeCommand(t), explainCommand(t))
 	return cmd
 }
 
-func (t *tool) decodeCommand() *cobra.Command {
+func decodeCommand(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "decode [FILE]",
 		Short: "Print what a token says, verified or not",
@@ -48,12 +49,12 @@ Exit codes: 0 printed, 4 or 8 the key file is needed and can't be read, 6 this i
 no JWT, or it can't be decrypted.`,
 		Example: `  keygen token decode token.txt
   keygen token decode < token.txt`,
-		Args: atMostOne,
-		RunE: t.do(texts(), func(ctx context.Context, args []string) error { return t.decode(ctx, args) }),
+		Args: tool.AtMostOne,
+		RunE: t.Do(tool.Texts(), func(ctx context.Context, args []string) error { return decode(t, ctx, args) }),
 	}
 }
 
-func (t *tool) explainCommand() *cobra.Command {
+func explainCommand(t *tool.Tool) *cobra.Command {
 	var want diagnose.Want
 	var quiet bool
 	cmd := &cobra.Command{
@@ -80,28 +81,28 @@ not valid yet, and is good otherwise.`,
   keygen token explain token.txt --audience https://billing.example --issuer https://app.example
   keygen token explain --at 2026-11-24T03:00:00Z --json < token.txt
   keygen token explain --quiet token.txt && echo good`,
-		Args: atMostOne,
+		Args: tool.AtMostOne,
 	}
 	f := cmd.Flags()
 	f.StringVar(&want.Audience, "audience", "", "the `name` that aud must be")
 	f.StringVar(&want.Issuer, "issuer", "", "the `name` that iss must be")
-	f.Var((*duration)(&want.Leeway), "leeway", "how far clocks may be off, at most 5m (default: what verifiers grant)")
+	f.Var((*tool.Duration)(&want.Leeway), "leeway", "how far clocks may be off, at most 5m (default: what verifiers grant)")
 	f.BoolVar(&quiet, "quiet", false, "print no checks: the exit code says whether the token is good")
-	cmd.RunE = t.do(tables(), func(ctx context.Context, args []string) error {
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
 		switch {
 		case want.Leeway > claims.MaxLeeway:
-			return refuse(exitUsage, "--leeway %v: no verifier grants more than %s", want.Leeway, span.Format(claims.MaxLeeway))
+			return tool.Refuse(tool.ExitUsage, "--leeway %v: no verifier grants more than %s", want.Leeway, span.Format(claims.MaxLeeway))
 		case want.Leeway == 0 && f.Changed("leeway"):
 			want.Leeway = -1 // none, where 0 means the usual one
 		}
-		d, err := t.diagnose(ctx, args, want)
+		d, err := examine(t, ctx, args, want)
 		if err == nil && !quiet {
-			err = t.printDiagnosis(d)
+			err = printDiagnosis(t, d)
 		}
 		if err != nil {
 			return err
 		}
-		return t.conclude(d)
+		return conclude(t, d)
 	})
 	return cmd
 }
@@ -116,15 +117,15 @@ const maxToken = 64 << 10
 
 // readToken returns the token that is in the file that the command line names,
 // or on standard input.
-func (t *tool) readToken(args []string) (string, error) {
+func readToken(t *tool.Tool, args []string) (string, error) {
 	name := "-"
 	if len(args) > 0 {
 		name = args[0]
 	}
-	if err := onlyOnce(name == "-", t.secret.standardInput()); err != nil {
+	if err := tool.OnlyOnce(name == "-", t.Secret.StandardInput()); err != nil {
 		return "", err
 	}
-	in := t.stdin
+	in := t.Stdin
 	if name != "-" {
 		f, err := openToken(name)
 		if err != nil {
@@ -132,8 +133,8 @@ func (t *tool) readToken(args []string) (string, error) {
 		}
 		defer f.Close()
 		in = f
-	} else if isTerminal(t.stdin) {
-		t.note("paste the token, and end with a line break and Ctrl-D")
+	} else if tool.IsTerminal(t.Stdin) {
+		t.Note("paste the token, and end with a line break and Ctrl-D")
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxToken+1))
 	if err != nil {
@@ -142,9 +143,9 @@ func (t *tool) readToken(args []string) (string, error) {
 	token := strings.TrimSpace(string(text))
 	switch {
 	case len(text) > maxToken:
-		return "", refuse(exitToken, "this is no token: it is longer than 64 KiB")
+		return "", tool.Refuse(tool.ExitToken, "this is no token: it is longer than 64 KiB")
 	case token == "":
-		return "", refuse(exitToken, "there is no token: the input is empty")
+		return "", tool.Refuse(tool.ExitToken, "there is no token: the input is empty")
 	}
 	return token, nil
 }
@@ -157,7 +158,7 @@ func openToken(name string) (*os.File, error) {
 		return f, nil
 	}
 	if isOpaque(name) || strings.Count(name, ".") >= 2 && !strings.ContainsAny(name, "/ ") {
-		return nil, refuse(exitUsage, "the argument is the name of a file, and there is none; if it was a token, other "+
+		return nil, tool.Refuse(tool.ExitUsage, "the argument is the name of a file, and there is none; if it was a token, other "+
 			"users of this machine could see it: end its session, and give tokens on standard input")
 	}
 	var why *fs.PathError
@@ -166,10 +167,10 @@ func openToken(name string) (*os.File, error) {
 }
 
 // readJWT is readToken for what can only be a token.
-func (t *tool) readJWT(args []string) (string, error) {
-	text, err := t.readToken(args)
+func readJWT(t *tool.Tool, args []string) (string, error) {
+	text, err := readToken(t, args)
 	if err == nil && isOpaque(text) {
-		err = refuse(exitToken, isOpaqueText)
+		err = tool.Refuse(tool.ExitToken, isOpaqueText)
 	}
 	return text, err
 }
@@ -188,38 +189,38 @@ type contents struct {
 	Claims     json.RawMessage `json:"claims,omitempty"`
 }
 
-func (t *tool) decode(ctx context.Context, args []string) error {
-	text, err := t.readJWT(args)
+func decode(t *tool.Tool, ctx context.Context, args []string) error {
+	text, err := readJWT(t, args)
 	if err != nil {
 		return err
 	}
 	var ring *keys.Ring
 	if strings.Count(text, ".") == 4 { // it can't be decrypted without
-		if ring, err = t.ring(); err != nil {
+		if ring, err = t.Ring(); err != nil {
 			return err
 		}
 	}
-	d := diagnose.Token(ctx, ring, text, diagnose.Want{}, t.now)
+	d := diagnose.Token(ctx, ring, text, diagnose.Want{}, t.Now)
 	c := contents{d.Encryption, d.Header, d.Claims}
 	if c.Encryption == nil && c.Header == nil {
 		if c = foreignJWT(text); c.Header == nil {
-			return refuse(exitToken, "this is no JWT: %s", d.Problem())
+			return tool.Refuse(tool.ExitToken, "this is no JWT: %s", d.Problem())
 		}
 	}
-	t.note("NOTHING WAS VERIFIED: anybody may have made this token. To check it: keygen token explain")
-	t.noteForeign(d)
-	if err := t.printContents(c); err != nil {
+	t.Note("NOTHING WAS VERIFIED: anybody may have made this token. To check it: keygen token explain")
+	noteForeign(t, d)
+	if err := printContents(t, c); err != nil {
 		return err
 	}
 	if c.Header == nil {
-		return refuse(exitToken, "can't be decrypted with the keys in %s: %s%s", t.path(), d.Problem(), otherKeys(d))
+		return tool.Refuse(tool.ExitToken, "can't be decrypted with the keys in %s: %s%s", t.Path(), d.Problem(), otherKeys(d))
 	}
 	return nil
 }
 
 // diagnose examines the token of the command line.
-func (t *tool) diagnose(ctx context.Context, args []string, want diagnose.Want) (*diagnose.Diagnosis, error) {
-	text, err := t.readToken(args)
+func examine(t *tool.Tool, ctx context.Context, args []string, want diagnose.Want) (*diagnose.Diagnosis, error) {
+	text, err := readToken(t, args)
 	if err != nil {
 		return nil, err
 	}
@@ -227,28 +228,28 @@ func (t *tool) diagnose(ctx context.Context, args []string, want diagnose.Want) 
 		form := diagnose.Check{Name: "form", Result: diagnose.Failed, Text: isOpaqueText}
 		return &diagnose.Diagnosis{Verdict: diagnose.Bad, Kind: "unknown", Checks: []diagnose.Check{form}}, nil
 	}
-	ring, err := t.ring()
+	ring, err := t.Ring()
 	if err != nil {
 		return nil, err
 	}
-	return diagnose.Token(ctx, ring, text, want, t.now), nil
+	return diagnose.Token(ctx, ring, text, want, t.Now), nil
 }
 
 // conclude returns an error if the token is no good.
-func (t *tool) conclude(d *diagnose.Diagnosis) error {
+func conclude(t *tool.Tool, d *diagnose.Diagnosis) error {
 	var failed []string
 	for _, c := range d.Checks {
 		if c.Result == diagnose.Failed {
-			failed = append(failed, words(c.Name))
+			failed = append(failed, tool.Words(c.Name))
 		}
 	}
 	switch d.Verdict {
 	case diagnose.Bad:
-		return refuse(exitToken, "the token is no good: %s%s", strings.Join(failed, ", "), otherKeys(d))
+		return tool.Refuse(tool.ExitToken, "the token is no good: %s%s", strings.Join(failed, ", "), otherKeys(d))
 	case diagnose.OutOfTime:
-		return refuse(exitExpired, "the token is good but for its time: %s", strings.Join(failed, ", "))
+		return tool.Refuse(tool.ExitExpired, "the token is good but for its time: %s", strings.Join(failed, ", "))
 	}
-	t.note("the token is good: a verifier with these keys accepts it now")
+	t.Note("the token is good: a verifier with these keys accepts it now")
 	return nil
 }
 
@@ -265,46 +266,43 @@ func otherKeys(d *diagnose.Diagnosis) string {
 }
 
 // printDiagnosis prints the checks of d.
-func (t *tool) printDiagnosis(d *diagnose.Diagnosis) error {
-	if t.format == "json" {
-		return t.printJSON(d)
+func printDiagnosis(t *tool.Tool, d *diagnose.Diagnosis) error {
+	if t.Format == "json" {
+		return t.PrintJSON(d)
 	}
-	return t.tabulate(d)
+	return tabulate(t, d)
 }
 
 // tabulate prints the checks of d. Those that were not made come at the end, by
 // their reasons.
-func (t *tool) tabulate(d *diagnose.Diagnosis) error {
+func tabulate(t *tool.Tool, d *diagnose.Diagnosis) error {
 	kind := d.Kind + " token"
 	if d.Kind == "unknown" {
 		kind = "token of an unknown kind"
 	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s: %s\n\n", kind, d.Verdict)
-	w := newTable(&out)
-	w.row("CHECK", "VERDICT", "WHY")
+	w := tool.NewTable(&out)
+	w.Row("CHECK", "VERDICT", "WHY")
 	var reasons []string
 	skipped := make(map[string][]string)
 	for _, c := range d.Checks {
 		if c.Result != diagnose.Skipped {
-			w.row(words(c.Name), c.Result, c.Text)
+			w.Row(tool.Words(c.Name), c.Result, c.Text)
 			continue
 		}
 		if skipped[c.Text] == nil {
 			reasons = append(reasons, c.Text)
 		}
-		skipped[c.Text] = append(skipped[c.Text], words(c.Name))
+		skipped[c.Text] = append(skipped[c.Text], tool.Words(c.Name))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(&out)
 	for _, reason := range reasons {
-		fmt.Fprintf(&out, "not checked: %s: %s\n", strings.Join(skipped[reason], ", "), cell(reason))
+		fmt.Fprintf(&out, "not checked: %s: %s\n", strings.Join(skipped[reason], ", "), tool.Cell(reason))
 	}
-	_, err := out.WriteTo(t.stdout)
+	_, err := out.WriteTo(t.Stdout)
 	return err
 }
-
-// words is the name of a check for people.
-func words(name string) string { return strings.ReplaceAll(name, "_", " ") }

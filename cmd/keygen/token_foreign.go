@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/diagnose"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
@@ -31,12 +32,12 @@ func foreignJWT(text string) contents {
 
 // noteForeign says why no verifier of this module accepts a token, whatever its
 // keys are.
-func (t *tool) noteForeign(d *diagnose.Diagnosis) {
+func noteForeign(t *tool.Tool, d *diagnose.Diagnosis) {
 	for _, c := range d.Checks {
 		switch c.Name {
 		case "form", "inner_form", "type", "claims":
 			if c.Result == diagnose.Failed {
-				t.note("no verifier of this module accepts it, whatever its keys are: %s: %s", words(c.Name), c.Text)
+				t.Note("no verifier of this module accepts it, whatever its keys are: %s: %s", tool.Words(c.Name), c.Text)
 				return
 			}
 		}

@@ -4,18 +4,19 @@ import (
 	"bytes"
 	"encoding/json"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
 // printContents prints what a token says, as JSON or as a table.
-func (t *tool) printContents(c contents) error {
-	if t.format == "json" {
-		return t.printJSON(c)
+func printContents(t *tool.Tool, c contents) error {
+	if t.Format == "json" {
+		return t.PrintJSON(c)
 	}
-	w := newTable(t.stdout)
-	w.row("SECTION", "NAME", "VALUE")
+	w := tool.NewTable(t.Stdout)
+	w.Row("SECTION", "NAME", "VALUE")
 	for _, r := range c.rows() {
-		w.row(r[0], r[1], r[2])
+		w.Row(r[0], r[1], r[2])
 	}
 	return w.Flush()
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/token"
@@ -22,7 +23,7 @@ import (
 // of a service token, and token.Carrier of a session token.
 func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
-	require.Equal(t, exitOK, run([]string{"init", "--keyset", path, "--at", "-3d", "--write-at"}, nil, io.Discard,
+	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path, "--at", "-3d", "--write-at"}, nil, io.Discard,
 		io.Discard))
 	ring, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
@@ -45,7 +46,7 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 			"token", "explain", "--quiet", "--keyset", path, "--issuer", "app", "--audience", audience, "--at",
 			now.Format(time.RFC3339),
 		}, strings.NewReader(text), io.Discard, new(bytes.Buffer))
-		require.Equal(t, accepted, got == exitOK, "exit code %d of %v", got, about)
+		require.Equal(t, accepted, got == tool.ExitOK, "exit code %d of %v", got, about)
 		seen[got]++
 	}
 	for i, change := range changedClaims(now) {
@@ -72,9 +73,9 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 			require.Error(t, err)
 		}
 	}
-	require.Greater(t, seen[exitOK], 5)
-	require.Greater(t, seen[exitToken], 20)
-	require.Greater(t, seen[exitExpired], 5)
+	require.Greater(t, seen[tool.ExitOK], 5)
+	require.Greater(t, seen[tool.ExitToken], 20)
+	require.Greater(t, seen[tool.ExitExpired], 5)
 }
 
 func changed(claims, change map[string]any) map[string]any {

@@ -7,20 +7,22 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
-func (t *tool) versionCommand() *cobra.Command {
+func versionCommand(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArgs,
+		Args:  tool.NoArgs,
 	}
-	cmd.RunE = t.do(tables(), func(context.Context, []string) error {
+	cmd.RunE = t.Do(tool.Tables(), func(context.Context, []string) error {
 		v := version()
-		if t.format == "json" {
-			return t.printJSON(map[string]string{"version": v, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+		if t.Format == "json" {
+			return t.PrintJSON(map[string]string{"version": v, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 		}
-		_, err := fmt.Fprint(t.stdout, versionLine())
+		_, err := fmt.Fprint(t.Stdout, versionLine())
 		return err
 	})
 	return cmd

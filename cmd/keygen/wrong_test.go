@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
@@ -79,29 +80,29 @@ func TestWrongFiles(t *testing.T) {
 		code       int
 		spoil      func(t *testing.T, path string)
 	}{
-		{"missing", "make one with: keygen init", exitNotFound, func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
-		{"empty", "the file is empty", exitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 0)) }},
-		{"truncated", "restore it from a backup", exitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 700)) }},
-		{"1 GB", "larger than 1 MiB", exitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 1<<30)) }},
-		{"directory", "is a directory", exitDamaged, func(t *testing.T, path string) {
+		{"missing", "make one with: keygen init", tool.ExitNotFound, func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
+		{"empty", "the file is empty", tool.ExitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 0)) }},
+		{"truncated", "restore it from a backup", tool.ExitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 700)) }},
+		{"1 GB", "larger than 1 MiB", tool.ExitDamaged, func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 1<<30)) }},
+		{"directory", "is a directory", tool.ExitDamaged, func(t *testing.T, path string) {
 			require.NoError(t, os.Remove(path))
 			require.NoError(t, os.Mkdir(path, 0o700))
 		}},
-		{"FIFO", "not a regular file", exitDamaged, func(t *testing.T, path string) {
+		{"FIFO", "not a regular file", tool.ExitDamaged, func(t *testing.T, path string) {
 			require.NoError(t, os.Remove(path))
 			require.NoError(t, syscall.Mkfifo(path, 0o600))
 		}},
-		{"others can read it", "chmod 600", exitRefused, func(t *testing.T, path string) { require.NoError(t, os.Chmod(path, 0o640)) }},
-		{"another owner", "belongs to user 12345", exitRefused, func(t *testing.T, path string) {
+		{"others can read it", "chmod 600", tool.ExitRefused, func(t *testing.T, path string) { require.NoError(t, os.Chmod(path, 0o640)) }},
+		{"another owner", "belongs to user 12345", tool.ExitRefused, func(t *testing.T, path string) {
 			if os.Geteuid() != 0 {
 				t.Skip("only root can give a file away")
 			}
 			require.NoError(t, os.Chown(path, 12345, -1))
 		}},
-		{"a PEM file", "keygen import", exitDamaged, func(t *testing.T, path string) {
+		{"a PEM file", "keygen import", tool.ExitDamaged, func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, []byte("-----BEGIN PRIVATE KEY-----\n"), 0o600))
 		}},
-		{"a link that leads nowhere", "", exitNotFound, func(t *testing.T, path string) {
+		{"a link that leads nowhere", "", tool.ExitNotFound, func(t *testing.T, path string) {
 			require.NoError(t, os.Remove(path))
 			require.NoError(t, os.Symlink("nowhere", path))
 		}},
@@ -124,7 +125,7 @@ func TestFlippedBytes(t *testing.T) {
 		bad[i] ^= 1 << (i % 7)
 		require.NoError(t, os.WriteFile(b.path, bad, 0o600))
 		var stdout, stderr bytes.Buffer
-		require.Equal(t, exitDamaged, run([]string{"rotate", "--keyset", b.path}, nil, &stdout, &stderr), "byte %d: %s", i, &stderr)
+		require.Equal(t, tool.ExitDamaged, run([]string{"rotate", "--keyset", b.path}, nil, &stdout, &stderr), "byte %d: %s", i, &stderr)
 		now, err := os.ReadFile(b.path)
 		require.NoError(t, err)
 		require.Equal(t, bad, now)
@@ -148,15 +149,15 @@ func TestWrongSecrets(t *testing.T) {
 		code       int
 		flags      []string
 	}{
-		{"another key", "wrong passphrase or key, or the file is damaged", exitDamaged, []string{"--kek-file", secret("kek", other)}},
-		{"a short key", "--kek-file: this is no key of 32 bytes: give it raw, or as base64 or hexadecimal text", exitUsage, []string{"--kek-file", secret("kek", kek[:31])}},
-		{"a passphrase", "", exitDamaged, []string{"--passphrase-file", secret("p", []byte("correct horse battery"))}},
-		{"none, and no terminal", "a passphrase or a key is needed", exitUsage, nil},
-		{"no such file", "no such file", exitNotFound, []string{"--kek-file", filepath.Join(t.TempDir(), "none")}},
-		{"no such variable", "--kek-env: the environment variable that it names is not set; ", exitError, []string{"--kek-env", "hunter2hunter2"}},
-		{"no such variable either", "--passphrase-env: the environment variable that it names is not set; ", exitError, []string{"--passphrase-env", "hunter2hunter2"}},
-		{"two", "contradict each other", exitUsage, []string{"--kek-env", "A", "--passphrase-env", "B"}},
-		{"a descriptor that is not open", "", exitError, []string{"--kek-fd", "99"}},
+		{"another key", "wrong passphrase or key, or the file is damaged", tool.ExitDamaged, []string{"--kek-file", secret("kek", other)}},
+		{"a short key", "--kek-file: this is no key of 32 bytes: give it raw, or as base64 or hexadecimal text", tool.ExitUsage, []string{"--kek-file", secret("kek", kek[:31])}},
+		{"a passphrase", "", tool.ExitDamaged, []string{"--passphrase-file", secret("p", []byte("correct horse battery"))}},
+		{"none, and no terminal", "a passphrase or a key is needed", tool.ExitUsage, nil},
+		{"no such file", "no such file", tool.ExitNotFound, []string{"--kek-file", filepath.Join(t.TempDir(), "none")}},
+		{"no such variable", "--kek-env: the environment variable that it names is not set; ", tool.ExitError, []string{"--kek-env", "hunter2hunter2"}},
+		{"no such variable either", "--passphrase-env: the environment variable that it names is not set; ", tool.ExitError, []string{"--passphrase-env", "hunter2hunter2"}},
+		{"two", "contradict each other", tool.ExitUsage, []string{"--kek-env", "A", "--passphrase-env", "B"}},
+		{"a descriptor that is not open", "", tool.ExitError, []string{"--kek-fd", "99"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b.secret = row.flags
@@ -164,7 +165,7 @@ func TestWrongSecrets(t *testing.T) {
 		})
 	}
 	b.secret = []string{"--kek-file", secret("kek", kek)}
-	require.Equal(t, exitOK, run(append([]string{"rotate", "--keyset", b.path}, b.secret...), nil, new(bytes.Buffer), new(bytes.Buffer)))
+	require.Equal(t, tool.ExitOK, run(append([]string{"rotate", "--keyset", b.path}, b.secret...), nil, new(bytes.Buffer), new(bytes.Buffer)))
 	plain := newBench(t, keyset.File{}, b.secret...)
-	plain.refuses(t, exitDamaged, "the file is not encrypted")
+	plain.refuses(t, tool.ExitDamaged, "the file is not encrypted")
 }

@@ -62,7 +62,7 @@ func (p protection) encrypt(text []byte) ([]byte, error) {
 // decrypt is the reverse of encrypt, for a file of bounded size. The caller says
 // which file it is, and wraps ErrInvalidFile.
 func (p protection) decrypt(data []byte) ([]byte, error) {
-	if !isEncrypted(data) {
+	if !IsEncrypted(data) {
 		return nil, errNotOpened
 	}
 	if !p.given() {
@@ -132,9 +132,9 @@ func recoverPanics(f func() ([]byte, error)) (out []byte, err error) {
 	return f()
 }
 
-// isEncrypted reports whether a key file has the form of a compact JWE: five
+// IsEncrypted reports whether a key file has the form of a compact JWE: five
 // segments of base64url. JSON never has it.
-func isEncrypted(data []byte) bool {
+func IsEncrypted(data []byte) bool {
 	token := trimEnd(data)
 	other := func(r rune) bool {
 		return (r < 'a' || 'z' < r) && (r < 'A' || 'Z' < r) && (r < '0' || '9' < r) && r != '-' && r != '_' && r != '.'

@@ -2,7 +2,6 @@ package keyset
 
 // What only tests call from outside.
 var (
-	IsEncrypted   = isEncrypted
 	RecoverPanics = recoverPanics
 	Attach        = attach
 )

@@ -146,7 +146,7 @@ func (f File) decrypt(data []byte) ([]byte, error) {
 // Encrypted reports whether the file is encrypted. It needs no passphrase and no key.
 func (f File) Encrypted() (bool, error) {
 	data, _, err := f.readSafely()
-	return err == nil && isEncrypted(data), err
+	return err == nil && IsEncrypted(data), err
 }
 
 func (f File) protection() protection { return protection{f.Passphrase, rawKey(f.Key)} }
@@ -165,7 +165,7 @@ func (f File) open(data []byte) ([]byte, error) {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, errors.New("the file is empty; restore it from a backup")
-	case isEncrypted(data):
+	case IsEncrypted(data):
 		return under.decrypt(data)
 	case under.given():
 		// Whoever can write the file, but doesn't know the secret, could put keys of his own there.

@@ -154,7 +154,7 @@ func (f File) dropUnsafePrevious(s *Set, raw []byte) error {
 		return nil // there is none, or it is not ours
 	}
 	previous, err := kept.parse(data)
-	if readable := isEncrypted(raw) && !isEncrypted(data); readable || err == nil && revokes(previous, s) {
+	if readable := IsEncrypted(raw) && !IsEncrypted(data); readable || err == nil && revokes(previous, s) {
 		return durable.RemovePrevious(f.Path)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package main
+package tool
 
 import (
 	"encoding/json"
@@ -33,28 +33,29 @@ func escape(out *strings.Builder, r rune, plain bool) {
 	}
 }
 
-// cell returns text as one printable line: its author must not be able to begin
+// Cell returns text as one printable line: its author must not be able to begin
 // another one.
-func cell(text string) string { return strings.ReplaceAll(printable(text), "\n", `\u000a`) }
+func Cell(text string) string { return strings.ReplaceAll(printable(text), "\n", `\u000a`) }
 
-// say says text to people, each line with the name of the program before it.
-func say(w io.Writer, text string) {
+// Say says text to people, each line with the name of the program before it.
+func Say(w io.Writer, text string) {
 	fmt.Fprintln(w, "keygen:", strings.ReplaceAll(printable(text), "\n", "\nkeygen: "))
 }
 
-// note says something to people.
-func (t *tool) note(format string, args ...any) { say(t.stderr, fmt.Sprintf(format, args...)) }
+// Note says something to people.
+func (t *Tool) Note(format string, args ...any) { Say(t.Stderr, fmt.Sprintf(format, args...)) }
 
 // A table has its columns aligned when it is printed.
 type table struct{ *tabwriter.Writer }
 
-func newTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
+// NewTable returns a table that is printed on w.
+func NewTable(w io.Writer) table { return table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)} }
 
 // A painted cell is printed as it is. It is never text from outside.
 type painted string
 
-// row adds a row of strings, which are escaped, and painted cells.
-func (t table) row(cells ...any) {
+// Row adds a row of strings, which are escaped, and painted cells.
+func (t table) Row(cells ...any) {
 	for i, c := range cells {
 		if i > 0 {
 			fmt.Fprint(t, "\t")
@@ -63,7 +64,7 @@ func (t table) row(cells ...any) {
 			fmt.Fprint(t, string(p))
 			continue
 		}
-		fmt.Fprint(t, cell(fmt.Sprint(c)))
+		fmt.Fprint(t, Cell(fmt.Sprint(c)))
 	}
 	fmt.Fprintln(t)
 }
@@ -71,10 +72,10 @@ func (t table) row(cells ...any) {
 // maxIndented is how deep JSON may be nested that is indented. Ours is flatter.
 const maxIndented = 16
 
-// printJSON prints v, with everything escaped that could steer a terminal: a
+// PrintJSON prints v, with everything escaped that could steer a terminal: a
 // token holds what strangers wrote. What is nested deep comes in one line:
 // indented, it would be a thousand times as long.
-func (t *tool) printJSON(v any) error {
+func (t *Tool) PrintJSON(v any) error {
 	text, err := json.Marshal(v)
 	if err == nil && nesting(text) <= maxIndented {
 		text, err = json.MarshalIndent(v, "", "  ")
@@ -86,7 +87,7 @@ func (t *tool) printJSON(v any) error {
 	for _, r := range string(text) {
 		escape(&out, r, r == '\n' || unicode.IsPrint(r))
 	}
-	_, err = fmt.Fprintln(t.stdout, out.String())
+	_, err = fmt.Fprintln(t.Stdout, out.String())
 	return err
 }
 
@@ -108,3 +109,6 @@ func nesting(text []byte) (deepest int) {
 	}
 	return deepest
 }
+
+// Words is the name of a check for people.
+func Words(name string) string { return strings.ReplaceAll(name, "_", " ") }

@@ -1,0 +1,110 @@
+package tool
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/span"
+)
+
+// A KeyRow is what is shown of a key.
+type KeyRow struct {
+	ID          string           `json:"kid"`
+	Use         keyset.Use       `json:"use"`
+	Algorithm   keyset.Algorithm `json:"alg"`
+	State       string           `json:"state"`
+	InUse       bool             `json:"in_use"`  // it signs or encrypts new tokens now
+	Private     bool             `json:"private"` // the file has its private half
+	Pruned      bool             `json:"pruned,omitempty"`
+	Created     string           `json:"created,omitempty"`
+	PublishAt   string           `json:"publish_at,omitempty"`
+	SignFrom    string           `json:"sign_from,omitempty"`
+	SignUntil   string           `json:"sign_until,omitempty"`
+	VerifyUntil string           `json:"verify_until,omitempty"`
+	RevokedAt   string           `json:"revoked_at,omitempty"`
+	Reason      string           `json:"revocation_reason,omitempty"`
+	JWK         json.RawMessage  `json:"jwk,omitempty"`
+}
+
+// InUse returns the IDs of the keys that sign and encrypt now.
+func InUse(set *keyset.Set, now time.Time) map[string]bool {
+	used := make(map[string]bool)
+	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
+		if k, _ := set.Signs(use, now); k != nil {
+			used[k.ID()] = true
+		}
+	}
+	return used
+}
+
+// RowOf describes a key of set; used is what InUse returned.
+func RowOf(k *keyset.Key, set *keyset.Set, used map[string]bool, now time.Time) KeyRow {
+	d := k.Dates()
+	r := KeyRow{
+		ID: k.ID(), Use: k.Use(), Algorithm: k.Algorithm(), State: k.State(now).String(),
+		InUse: used[k.ID()], Private: k.HasPrivate(), Pruned: set.Key(k.ID()) == nil,
+		Created: Date(d.Created), PublishAt: Date(d.PublishAt), SignFrom: Date(d.SignFrom),
+		SignUntil: Date(d.SignUntil), VerifyUntil: Date(d.VerifyUntil),
+	}
+	if at, reason, ok := k.Revoked(); ok {
+		r.RevokedAt, r.Reason = Date(at), reason
+	}
+	return r
+}
+
+// Date prints an instant; the zero time as "".
+func Date(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// reach says how long it takes until every instance has read a written file.
+func reach(set *keyset.Set) string { return span.Format(set.Policy().Spread()) }
+
+// List prints the keys of set.
+func (t *Tool) List(set *keyset.Set) error { return t.ListKeys(set, set.Keys()) }
+
+// ListKeys prints some keys of set, and pruned ones.
+func (t *Tool) ListKeys(set *keyset.Set, all []*keyset.Key) error {
+	used := InUse(set, t.Now)
+	list := []KeyRow{}
+	for _, k := range all {
+		list = append(list, RowOf(k, set, used, t.Now))
+	}
+	if t.Format == "json" {
+		return t.PrintJSON(map[string]any{"keyset": t.Path(), "generation": set.Generation(), "keys": list})
+	}
+	w := NewTable(t.Stdout)
+	w.Row("KID", "USE", "ALG", t.paint("STATE"), "IN USE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL")
+	for _, r := range list {
+		u := "no"
+		if r.InUse {
+			u = "yes"
+		}
+		w.Row(r.ID, r.Use, r.Algorithm, t.paint(r.State), u, Dash(r.SignFrom), Dash(r.SignUntil), Dash(r.VerifyUntil))
+	}
+	return w.Flush()
+}
+
+// paint colours the name of a state. All colours take the same number of bytes,
+// because tabwriter aligns columns by bytes.
+func (t *Tool) paint(state string) painted {
+	if !t.Colored() {
+		return painted(state)
+	}
+	code := map[string]string{
+		"active": "32", "pending": "36", "retiring": "33", "revoked": "31", "expired": "90", "staged": "90", "STATE": "01",
+	}[state]
+	return painted("\x1b[" + code + "m" + state + "\x1b[0m")
+}
+
+// Dash returns s, or "-" for nothing.
+func Dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
