@@ -1,6 +1,6 @@
 package token_test
 
-//lint:file-ignore SA1019 recovering a key from two signatures takes curve arithmetic, which is deprecated for honest uses
+//lint:file-ignore SA1019 recovers a key by curve arithmetic
 
 import (
 	"crypto"
