@@ -142,7 +142,7 @@ func (x *exchange) panicked() {
 
 // begun reports whether the response has begun, so that the client can't be
 // given another credential.
-func (x *exchange) begun() bool { return x.control.State().Phase > session.BeforeHeader }
+func (x *exchange) begun() bool { return x.control.Phase() > session.BeforeHeader }
 
 // maxSettles is how often a session is saved before the first byte, if other
 // goroutines of the request go on changing it meanwhile.

@@ -359,7 +359,7 @@ func (x *exchange) check(ctx context.Context, now session.State) error {
 func (x *exchange) touchDue(now *session.State) bool {
 	return x.kept.rec != nil && x.outcome.is == lives && !now.Passive &&
 		x.m.c.Now().Sub(x.kept.rec.SeenAt) >= x.m.c.Policy.TouchEvery &&
-		(now.Phase == session.BeforeHeader || x.inPlace())
+		(!x.begun() || x.inPlace())
 }
 
 // touch records activity. It never fails a request: at worst the session ends

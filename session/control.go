@@ -48,7 +48,6 @@ const (
 
 // A State is what a middleware needs to know of a [Session], all of one moment.
 type State struct {
-	Phase     Phase   // how far the request has come
 	Kept      *Record // as it is kept; nil if it is kept nowhere
 	Destroyed bool    // by Destroy: no Login can follow
 
@@ -66,6 +65,13 @@ type State struct {
 	Pending Changes
 }
 
+// Phase returns how far the request has come.
+func (c Control) Phase() Phase {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.s.phase
+}
+
 // State returns what is to be saved.
 func (c Control) State() State {
 	s := c.s
@@ -73,7 +79,7 @@ func (c Control) State() State {
 	defer s.mu.Unlock()
 	n := len(s.ops)
 	return State{
-		Phase: s.phase, Kept: s.base, Destroyed: s.end == destroyed, Left: s.over, Passive: s.passive,
+		Kept: s.base, Destroyed: s.end == destroyed, Left: s.over, Passive: s.passive,
 		Pending: Changes{ops: s.ops[:n:n], policy: s.o.Policy, now: s.o.Now, passive: s.passive, over: s.over},
 	}
 }
