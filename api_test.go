@@ -91,6 +91,22 @@ func TestNoThirdPartyTypes(t *testing.T) {
 	}
 }
 
+// Users can't import an internal package, so they could not write down its
+// types, nor find out what these can do. A type may be defined by one, as in
+// "type Key keyset.Key": its methods are those of the public package.
+func TestNoInternalTypes(t *testing.T) {
+	for _, p := range packages(t) {
+		if !p.isAPI() {
+			continue
+		}
+		for _, e := range exports(p.files) {
+			for _, name := range internalTypes(e) {
+				t.Errorf("%s: %s mentions %s", p.fset.Position(e.pos), e.name, name)
+			}
+		}
+	}
+}
+
 // An export is one exported name: a constant, variable, function, type, method
 // or field.
 type export struct {
@@ -103,6 +119,7 @@ type export struct {
 	isField    bool // also a method of an interface
 	isTop      bool // neither method nor field
 	isEnum     bool // a constant of a type of the same package
+	isDefined  bool // a type that another type defines
 }
 
 func exportedNames(files []*ast.File) []string {
@@ -241,6 +258,7 @@ func typeExports(decl *ast.GenDecl, spec *ast.TypeSpec) []export {
 	default:
 		e.types = []ast.Expr{typ}
 		e.line = head + " " + typeString(typ)
+		e.isDefined = !spec.Assign.IsValid()
 		if spec.Assign.IsValid() {
 			e.line = head + " = " + typeString(typ)
 		}
@@ -336,29 +354,45 @@ func bareFields(fields *ast.FieldList) *ast.FieldList {
 
 // thirdParty returns the names in exprs that come from other people's modules.
 func thirdParty(f *ast.File, exprs []ast.Expr) []string {
-	trusted := map[string]bool{} // by the name that the file knows the package by
+	return mentioned(f, exprs, func(imported string) bool { return !isOurs(imported) && !isStandard(imported) })
+}
+
+// internalTypes returns the names in the signature of e that come from internal
+// packages of ours.
+func internalTypes(e export) []string {
+	if e.isDefined {
+		return nil
+	}
+	return mentioned(e.file, e.types, func(imported string) bool {
+		return isOurs(imported) && strings.Contains(imported, "/internal/")
+	})
+}
+
+// mentioned returns the names in exprs that come from unwanted packages.
+func mentioned(f *ast.File, exprs []ast.Expr, unwanted func(imported string) bool) []string {
+	wanted := map[string]bool{} // by the name that the file knows the package by
 	for i, imported := range imports(f) {
 		name := regexp.MustCompile(`/v[0-9]+$`).ReplaceAllString(imported, "")
 		name = path.Base(name)
 		if f.Imports[i].Name != nil {
 			name = f.Imports[i].Name.Name
 		}
-		trusted[name] = isOurs(imported) || isStandard(imported)
+		wanted[name] = !unwanted(imported)
 	}
-	var foreign []string
+	var found []string
 	for _, e := range exprs {
 		ast.Inspect(e, func(n ast.Node) bool {
 			sel, ok := n.(*ast.SelectorExpr)
 			if !ok {
 				return true
 			}
-			if x, ok := sel.X.(*ast.Ident); ok && !trusted[x.Name] {
-				foreign = append(foreign, x.Name+"."+sel.Sel.Name)
+			if x, ok := sel.X.(*ast.Ident); ok && !wanted[x.Name] {
+				found = append(found, x.Name+"."+sel.Sel.Name)
 			}
 			return true
 		})
 	}
-	return foreign
+	return found
 }
 
 // The tests above, tried on what they must find.
@@ -435,6 +469,22 @@ func Read(d yaml.Decoder) {}
 		"Store", "Map", "Key.Get", "Config.Run", "Read",
 	}, undocumented)
 	require.Equal(t, []string{"jwk.Set", "jwt.Token", "yaml.Decoder"}, foreign)
+
+	_, f = parse(t, `package p
+import ("`+modulePath+`/internal/keyset"; "`+modulePath+`/keys")
+type Key keyset.Key
+type Same = keyset.Key
+type Config struct { Key keyset.Key; Ring *keys.Ring }
+var ErrX = keyset.ErrX
+func New(c []*keyset.Key) (map[string]keys.Ring, func(keyset.Set), error) { return nil, nil, keyset.ErrX }
+func (k *Key) Inner() *keyset.Key { return nil }
+func (k *Key) inner() *keyset.Key { return nil }
+`)
+	var internal []string
+	for _, e := range exports([]*ast.File{f}) {
+		internal = append(internal, internalTypes(e)...)
+	}
+	require.Equal(t, []string{"keyset.Key", "keyset.Key", "keyset.Key", "keyset.Set", "keyset.Key"}, internal)
 	require.Equal(t, []string{"A", "ErrX", "Kind", "Alias", "Key", "Config", "Store", "New", "Map", "Read"},
 		exportedNames(files))
 }

@@ -58,7 +58,7 @@ func TestBuildModes(t *testing.T) {
 			require.Equal(t, "alice", subjectOf(t, app, cookie))
 			require.Equal(t, row.hasStore, app.Store != nil)
 			require.Equal(t, row.issuing, app.Issuer != nil)
-			require.Len(t, app.Keys.Keys(), len(row.algorithms))
+			require.Len(t, app.Keys.Set().Keys(), len(row.algorithms))
 			require.NoError(t, app.Revocations.EndSubject(t.Context(), "alice"))
 			require.Empty(t, subjectOf(t, app, cookie))
 		})

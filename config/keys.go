@@ -72,8 +72,8 @@ func (b *builder) readKeys() {
 	}
 	b.checkSigners(ring)
 	if b.writesTokens() {
-		b.life = b.honoured(ring.Policy())
-		for _, m := range b.contradictions(ring.Policy(), "keygen policy") {
+		b.life = b.honoured(ring.Set().Policy())
+		for _, m := range b.contradictions(ring.Set().Policy(), "keygen policy") {
 			b.fail(m.path, m.err)
 		}
 	}

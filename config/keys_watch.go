@@ -66,7 +66,7 @@ func (b *builder) tellNews(ctx context.Context, was, is keys.Health) {
 // allows what the config says. The application goes on: sessions that end early
 // are better than none.
 func (b *builder) tellPolicy(ctx context.Context, told string) (now string) {
-	for _, m := range b.contradictions(b.app.Keys.Policy(), "keygen policy") {
+	for _, m := range b.contradictions(b.app.Keys.Set().Policy(), "keygen policy") {
 		now += fmt.Sprintf("%s %v\n", fieldLabel(m.path), m.err)
 	}
 	if now != told && now != "" {

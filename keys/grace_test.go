@@ -112,7 +112,7 @@ func newest(t testing.TB, r *keys.Ring, use keyset.Use, now time.Time) string {
 	if k != nil {
 		require.NoError(t, err)
 		require.EqualValues(t, use, k.Use())
-	} else if _, sealed := r.SealedSince(now); use == keyset.Signature || sealed {
+	} else if _, sealed := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, now); use == keyset.Signature || sealed {
 		require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 	}
 	return idOf(k)

@@ -49,7 +49,7 @@ func TestKeyFileMountedAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, keyset.File{Path: outside}.Update(t.Context(), addOne(t)))
 	require.NoError(t, r.Reload())
-	require.Len(t, r.Keys(), 1, "the container keeps the old file")
+	require.Len(t, r.Set().Keys(), 1, "the container keeps the old file")
 	text, err := json.Marshal(r.Health(t0))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "is mounted as a single file, so that this process keeps the one that was there at its start")

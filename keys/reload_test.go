@@ -21,11 +21,11 @@ func TestReload(t *testing.T) {
 	path := create(t, a)
 	r, err := keys.OpenRing(keys.File{Path: path})
 	require.NoError(t, err)
-	require.Len(t, r.Keys(), 1)
+	require.Len(t, r.Set().Keys(), 1)
 	require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.Add(b) }))
-	require.Len(t, r.Keys(), 1)
+	require.Len(t, r.Set().Keys(), 1)
 	require.NoError(t, r.Reload())
-	require.Len(t, r.Keys(), 2)
+	require.Len(t, r.Set().Keys(), 2)
 }
 
 // Whatever is wrong with the new file, all the old keys stay.
@@ -62,7 +62,7 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 			} else {
 				require.ErrorContains(t, err, tt.want)
 			}
-			require.Len(t, r.Keys(), 2)
+			require.Len(t, r.Set().Keys(), 2)
 			k, err := r.Signer(t0)
 			require.NoError(t, err)
 			require.Equal(t, sig.ID(), k.ID())
@@ -70,7 +70,7 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 	}
 	require.NoError(t, os.Remove(path))
 	require.ErrorIs(t, r.Reload(), os.ErrNotExist)
-	require.Len(t, r.Keys(), 2)
+	require.Len(t, r.Set().Keys(), 2)
 }
 
 // A restored backup would bring revoked keys back to life.
@@ -108,7 +108,7 @@ func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	require.NoError(t, err)
 	again, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
-	require.Len(t, again.Keys(), 2)
+	require.Len(t, again.Set().Keys(), 2)
 }
 
 // What a ring knows of its file outlives other keys that are put in its place for a while.
@@ -153,11 +153,11 @@ func TestReloadKeepsTheCount(t *testing.T) {
 	require.NoError(t, r.Reload())
 	after, err := r.Sealer(t0)
 	require.NoError(t, err)
-	_, err = after.Seal([]byte("x"), "")
+	_, err = (*keyset.Key)(after).Seal([]byte("x"), "")
 	require.NoError(t, err)
-	_, err = after.Seal([]byte("x"), "")
+	_, err = (*keyset.Key)(after).Seal([]byte("x"), "")
 	require.ErrorIs(t, err, keyset.ErrExhausted)
-	_, err = before.Seal([]byte("x"), "")
+	_, err = (*keyset.Key)(before).Seal([]byte("x"), "")
 	require.ErrorIs(t, err, keyset.ErrExhausted, "who still has the old key counts too")
 }
 
@@ -173,14 +173,14 @@ func TestReloadRefusesTheKeptFile(t *testing.T) {
 	err = r.Reload()
 	require.ErrorIs(t, err, keyset.ErrInvalidFile)
 	require.ErrorContains(t, err, "has generation 1, and 2 is in force; restart if you want to go back")
-	require.Len(t, r.Keys(), 2)
+	require.Len(t, r.Set().Keys(), 2)
 	h := r.Health(t0)
 	require.EqualValues(t, 2, h.Generation)
 	require.Len(t, h.Problems, 1)
 	require.ErrorIs(t, h.Problems[0], keyset.ErrInvalidFile)
 	again, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
-	require.Len(t, again.Keys(), 1)
+	require.Len(t, again.Set().Keys(), 1)
 }
 
 // The count of tokens survives whatever else changes in the file.
@@ -192,16 +192,16 @@ func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
 	for i := range 4 {
 		sealer, err := r.Sealer(at(0))
 		require.NoError(t, err)
-		require.EqualValues(t, i, sealer.Uses())
-		_, err = sealer.Seal([]byte("x"), "")
+		require.EqualValues(t, i, (*keyset.Key)(sealer).Uses())
+		_, err = (*keyset.Key)(sealer).Seal([]byte("x"), "")
 		require.NoError(t, err)
 		require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error {
 			return s.SetDates(k.ID(), keyset.Dates{SignUntil: at(10 + i)}, at(0))
 		}))
 		require.NoError(t, r.Reload())
 	}
-	require.NoError(t, r.Replace(r.Keys()...))
-	require.EqualValues(t, 4, r.Keys()[0].Uses())
+	require.NoError(t, r.Replace(r.Set().Keys()...))
+	require.EqualValues(t, 4, (*keyset.Key)(r.Set().Keys()[0]).Uses())
 }
 
 // A token of another instance that was faster to read the new file.
@@ -283,12 +283,12 @@ func (p *publisher) spoilUnseen(t testing.TB) (before fs.FileInfo) {
 // Invented IDs use up the looks, but make nobody read a file that has not changed.
 func TestUnknownKeyReadsNoUnchangedFile(t *testing.T) {
 	p := newPublisher(t)
-	before := p.r.Keys()[0]
+	before := p.r.Set().Keys()[0]
 	info := p.spoilUnseen(t)
 	for i := range 50 {
 		require.False(t, p.finds(t, strings.Repeat("x", i), t0.Add(time.Duration(i)*time.Minute)))
 	}
-	require.Same(t, before, p.r.Keys()[0])
+	require.Same(t, before, p.r.Set().Keys()[0])
 	require.Empty(t, p.r.Health(t0).Problems, "nobody has read it")
 	later := info.ModTime().Add(time.Nanosecond * 1000)
 	require.NoError(t, os.Chtimes(p.f.Path, later, later))
@@ -308,7 +308,7 @@ func TestKnownKeyDoesNotReload(t *testing.T) {
 		_, err := p.r.Key(t.Context(), id, at(9))
 		require.ErrorIs(t, err, want)
 	}
-	require.Len(t, p.r.Keys(), 3)
+	require.Len(t, p.r.Set().Keys(), 3)
 }
 
 func TestUnknownKeyConcurrently(t *testing.T) {
@@ -347,7 +347,7 @@ func TestUnknownKeyAndBrokenFile(t *testing.T) {
 			now = now.Add(time.Hour)
 			require.NoError(t, spoil(p.f.Path))
 			require.False(t, p.finds(t, "x", now))
-			require.Len(t, p.r.Keys(), 1)
+			require.Len(t, p.r.Set().Keys(), 1)
 			h := p.r.Health(now)
 			require.Len(t, h.Problems, 1)
 			require.ErrorContains(t, h.Problems[0], "keys: the key file could not be read again; generation 1 stays in force: keys: ")
@@ -369,12 +369,12 @@ func TestUnknownKeyAndBrokenFile(t *testing.T) {
 // Keys that Replace has taken out don't come back because somebody names one.
 func TestUnknownKeyAfterReplace(t *testing.T) {
 	p := newPublisher(t)
-	old, other := p.r.Keys()[0].ID(), generate(t, keyset.EdDSA)
+	old, other := p.r.Set().Keys()[0].ID(), generate(t, keyset.EdDSA)
 	require.NoError(t, replace(p.r, other))
 	for i := range 10 {
 		require.False(t, p.finds(t, old, t0.Add(time.Duration(i)*time.Hour)))
 	}
-	require.Equal(t, []string{other.ID()}, ids(p.r.Keys()))
+	require.Equal(t, []string{other.ID()}, ids(p.r.Set().Keys()))
 	require.NoError(t, p.r.Reload())
 	require.True(t, p.finds(t, old, t0))
 }
@@ -386,7 +386,7 @@ func TestUnknownKeyRefusesAnEarlierGeneration(t *testing.T) {
 	require.NoError(t, p.r.Reload())
 	require.NoError(t, os.Rename(p.f.Path+".bak", p.f.Path))
 	require.False(t, p.finds(t, "x", t0))
-	require.Len(t, p.r.Keys(), 2)
+	require.Len(t, p.r.Set().Keys(), 2)
 	require.ErrorContains(t, p.r.Health(t0).Problems[0], "has generation 1, and 2 is in force")
 }
 

@@ -69,7 +69,7 @@ func (r *Ring) Replace(keys ...*Key) error {
 // install swaps the snapshot. The caller holds r.mu.
 func (r *Ring) install(s *keyset.Set, info fs.FileInfo) error {
 	old := r.load()
-	set, err := s.Map(func(k *keyset.Key) (*keyset.Key, error) {
+	set, err := s.Settled().Map(func(k *keyset.Key) (*keyset.Key, error) {
 		if before := old.byID[k.ID()]; before != nil && !before.Same(k) {
 			return nil, fmt.Errorf("keys: key %s was exchanged for another with the same ID; make a new key instead", k.ID())
 		}

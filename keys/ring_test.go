@@ -24,11 +24,11 @@ func TestZeroRing(t *testing.T) {
 	k, err := r.Sealer(t0)
 	require.NoError(t, err)
 	require.Nil(t, k)
-	_, ever := r.SealedSince(t0)
+	_, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, t0)
 	require.False(t, ever)
 	_, err = r.Key(t.Context(), "k", t0)
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)
-	require.Empty(t, r.Keys())
+	require.Empty(t, r.Set().Keys())
 	require.ErrorContains(t, r.Reload(), "no key file")
 	w := get(r.Handler(), nil)
 	require.Equal(t, http.StatusServiceUnavailable, w.Code, "an empty set would say that nothing is to be trusted")
@@ -122,11 +122,11 @@ func TestRingSealer(t *testing.T) {
 		got, err := r.Sealer(tt.now)
 		require.Equal(t, idOf(tt.want), idOf(got))
 		require.Equal(t, tt.want == nil && tt.ever, errors.Is(err, keyset.ErrNoActiveKey), "%v", err)
-		since, ever := r.SealedSince(tt.now)
+		since, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, tt.now)
 		require.Equal(t, tt.ever, ever)
 		require.Equal(t, tt.since, since)
 	}
-	since, ever := newRing(t, sig, generate(t, keyset.Direct)).SealedSince(t0)
+	since, ever := (*keyset.Set)(newRing(t, sig, generate(t, keyset.Direct)).Set()).UsedSince(keyset.Encryption, t0)
 	require.True(t, ever)
 	require.Zero(t, since, "a key without dates has always been in use")
 }
@@ -143,11 +143,11 @@ func TestRevokedKeys(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 	_, err = r.Sealer(at(2))
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
-	_, ever := r.SealedSince(at(2))
+	_, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(2))
 	require.True(t, ever, "a revoked key was in use")
 	keys.SetClock(r, func() time.Time { return at(2) })
 	require.JSONEq(t, `{"keys":[]}`, get(r.Handler(), nil).Body.String())
-	when, reason, revoked := r.Keys()[0].Revoked()
+	when, reason, revoked := r.Set().Keys()[0].Revoked()
 	require.True(t, revoked)
 	require.Equal(t, "key_compromise", reason)
 	require.Equal(t, time.Unix(4102444800, 0).UTC(), when, "in the future, and revoked all the same")
@@ -185,9 +185,9 @@ func TestReplace(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	r := newRing(t, a)
 	require.Error(t, replace(r, b, b))
-	require.Equal(t, a.ID(), r.Keys()[0].ID())
+	require.Equal(t, a.ID(), r.Set().Keys()[0].ID())
 	require.NoError(t, replace(r, b))
-	require.Equal(t, b.ID(), r.Keys()[0].ID())
+	require.Equal(t, b.ID(), r.Set().Keys()[0].ID())
 }
 
 func TestRingIsSafeForConcurrentUse(t *testing.T) {
@@ -220,15 +220,15 @@ func TestRingIsSafeForConcurrentUse(t *testing.T) {
 func TestTokensUntil(t *testing.T) {
 	k, open := generate(t, keyset.EdDSA, life(0)), generate(t, keyset.Direct)
 	require.Equal(t, at(5), k.TokensUntil(), "outside of a ring")
-	require.Equal(t, at(5), newRing(t, k).Keys()[0].TokensUntil(), "without a policy")
+	require.Equal(t, at(5), (*keyset.Key)(newRing(t, k).Set().Keys()[0]).TokensUntil(), "without a policy")
 	s := newSet(t, k, open)
 	r := openSet(t, s)
-	require.Equal(t, at(5).Add(-2*time.Minute), r.Keys()[0].TokensUntil(), "leeway and clock skew before")
-	require.Zero(t, r.Keys()[1].TokensUntil(), "a key without an end")
+	require.Equal(t, at(5).Add(-2*time.Minute), (*keyset.Key)(r.Set().Keys()[0]).TokensUntil(), "leeway and clock skew before")
+	require.Zero(t, (*keyset.Key)(r.Set().Keys()[1]).TokensUntil(), "a key without an end")
 	require.Equal(t, at(5), k.TokensUntil(), "keys are immutable")
 	signer, err := r.Signer(at(2))
 	require.NoError(t, err)
-	require.Equal(t, at(5).Add(-2*time.Minute), signer.TokensUntil())
+	require.Equal(t, at(5).Add(-2*time.Minute), (*keyset.Key)(signer).TokensUntil())
 
 	path := filepath.Join(t.TempDir(), "keys.json")
 	for i, skew := range []time.Duration{0, 5 * time.Second, time.Minute} {
@@ -238,9 +238,9 @@ func TestTokensUntil(t *testing.T) {
 		if skew == 0 {
 			skew = time.Minute // the default
 		}
-		require.Equal(t, at(5).Add(-90*time.Second-skew), r.Keys()[0].TokensUntil())
-		require.NoError(t, r.Replace(r.Keys()...))
-		require.Equal(t, at(5), r.Keys()[0].TokensUntil(), "their policy has gone")
+		require.Equal(t, at(5).Add(-90*time.Second-skew), (*keyset.Key)(r.Set().Keys()[0]).TokensUntil())
+		require.NoError(t, r.Replace(r.Set().Keys()...))
+		require.Equal(t, at(5), (*keyset.Key)(r.Set().Keys()[0]).TokensUntil(), "their policy has gone")
 	}
 }
 
@@ -268,8 +268,8 @@ func TestPrunedKeysInARing(t *testing.T) {
 			keys.SetClock(r, func() time.Time { return at(hour) })
 			require.Equal(t, 1, strings.Count(get(r.Handler(), nil).Body.String(), `"kid"`))
 		}
-		require.Equal(t, []string{live.ID()}, ids(r.Keys()))
-		since, ever := r.SealedSince(at(2))
+		require.Equal(t, []string{live.ID()}, ids(r.Set().Keys()))
+		since, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(2))
 		require.True(t, ever, "it encrypted")
 		require.Equal(t, at(2), since)
 		_, err = r.Sealer(at(2))
@@ -285,13 +285,13 @@ func TestSealedSinceSkipsKeysThatNeverSeal(t *testing.T) {
 		k, err := r.Sealer(at(hour))
 		require.NoError(t, err)
 		require.Nil(t, k)
-		_, ever := r.SealedSince(at(hour))
+		_, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(hour))
 		require.False(t, ever)
 		require.Empty(t, r.Health(at(hour)).Problems)
 	}
 	_, err := r.Key(t.Context(), never.ID(), at(2))
 	require.NoError(t, err, "it decrypts")
-	since, ever := newRing(t, never, generate(t, keyset.Direct, life(2))).SealedSince(at(3))
+	since, ever := (*keyset.Set)(newRing(t, never, generate(t, keyset.Direct, life(2))).Set()).UsedSince(keyset.Encryption, at(3))
 	require.True(t, ever)
 	require.Equal(t, at(3), since)
 }
@@ -315,7 +315,7 @@ func BenchmarkRing(b *testing.B) {
 	})
 	b.Run("SealedSince", func(b *testing.B) {
 		for b.Loop() {
-			_, _ = r.SealedSince(at(3))
+			_, _ = (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(3))
 		}
 	})
 }
@@ -325,19 +325,19 @@ func TestRingSet(t *testing.T) {
 	f := rich(t, keyset.File{})
 	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
-	s, k := (*keyset.Set)(r.Set()).Clone(), (*keyset.Key)(r.Keys()[0])
+	s, k := (*keyset.Set)(r.Set()).Clone(), (*keyset.Key)(r.Set().Keys()[0])
 	require.Equal(t, ids((*keyset.Set)(r.Set()).Keys()), ids(s.Keys()))
 	require.Equal(t, ids((*keyset.Set)(r.Set()).Pruned()), ids(s.Pruned()))
 	require.Len(t, s.Pruned(), 1)
-	require.Equal(t, r.Policy(), keys.Policy(s.Policy()))
+	require.Equal(t, r.Set().Policy(), keys.Policy(s.Policy()))
 	require.EqualValues(t, 1, s.Generation())
 
 	require.NoError(t, s.SetDates(k.ID(), keyset.Dates{Created: at(0), PublishAt: at(1), SignFrom: at(2), SignUntil: at(3), VerifyUntil: at(8)}, at(2)))
 	require.Equal(t, at(8), s.Key(k.ID()).TokensUntil(), "of the new dates")
 	require.NoError(t, s.Revoke(k.ID(), at(2), ""))
 	require.NoError(t, s.Prune(k.ID(), at(2)))
-	r.Pruned()[0] = nil
-	require.Same(t, k, (*keyset.Key)(r.Keys()[0]))
-	require.NotNil(t, r.Pruned()[0])
+	(*keyset.Set)(r.Set()).Pruned()[0] = nil
+	require.Same(t, k, (*keyset.Key)(r.Set().Keys()[0]))
+	require.NotNil(t, (*keyset.Set)(r.Set()).Pruned()[0])
 	require.Empty(t, new(keys.Ring).Set().Keys())
 }

@@ -69,10 +69,10 @@ func TestWatch(t *testing.T) {
 		w := watch(t, p.r, time.Minute)
 		p.add(t)
 		sleep(time.Minute - 1)
-		require.Len(t, p.r.Keys(), 1, "no look before its time")
+		require.Len(t, p.r.Set().Keys(), 1, "no look before its time")
 		sleep(1)
 		require.Empty(t, w.reports())
-		require.Len(t, p.r.Keys(), 2)
+		require.Len(t, p.r.Set().Keys(), 2)
 
 		good, err := os.ReadFile(p.f.Path)
 		require.NoError(t, err)
@@ -82,13 +82,13 @@ func TestWatch(t *testing.T) {
 			told := w.reports()
 			require.Len(t, told, 1, "each attempt")
 			require.ErrorIs(t, told[0], keyset.ErrInvalidFile)
-			require.Len(t, p.r.Keys(), 2)
+			require.Len(t, p.r.Set().Keys(), 2)
 		}
 		require.NoError(t, os.WriteFile(p.f.Path, good, 0o600))
 		p.add(t)
 		sleep(time.Minute)
 		require.Empty(t, w.reports())
-		require.Len(t, p.r.Keys(), 3)
+		require.Len(t, p.r.Set().Keys(), 3)
 		w.stop(t)
 		require.NoError(t, os.Remove(p.f.Path))
 		sleep(time.Hour)
@@ -107,12 +107,12 @@ func TestWatch(t *testing.T) {
 func TestWatchReadsNoUnchangedFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPublisher(t)
-		k := p.r.Keys()[0]
+		k := p.r.Set().Keys()[0]
 		w := watch(t, p.r, time.Minute)
 		p.spoilUnseen(t)
 		sleep(time.Hour)
 		require.Empty(t, w.reports())
-		require.Same(t, k, p.r.Keys()[0])
+		require.Same(t, k, p.r.Set().Keys()[0])
 		require.Equal(t, time.Now(), p.r.Health(time.Now()).SeenAt, "a look that finds no change is one")
 		w.stop(t)
 	})
@@ -263,7 +263,7 @@ func TestWatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.Direct)
 		r := openRing(t, k, generate(t, keyset.EdDSA))
-		keys.SetUses(r, r.Keys()[0].ID(), keyset.MaxSeals/2)
+		keys.SetUses(r, r.Set().Keys()[0].ID(), keyset.MaxSeals/2)
 		began, hang, ended := time.Now(), make(chan bool), make(chan error)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { ended <- r.Watch(ctx, time.Minute, func(error) { <-hang }) }()
@@ -326,15 +326,15 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 func TestWatchWarnsOfExhaustion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := openRing(t, generate(t, keyset.Direct), generate(t, keyset.A256KW), generate(t, keyset.ES256))
-		k := r.Keys()[0]
-		keys.SetUses(r, r.Keys()[1].ID(), keyset.MaxSeals) // has a fresh key for each token
+		k := r.Set().Keys()[0]
+		keys.SetUses(r, r.Set().Keys()[1].ID(), keyset.MaxSeals) // has a fresh key for each token
 		w := watch(t, r, time.Minute)
 		for range 2 {
 			keys.SetUses(r, k.ID(), keyset.MaxSeals/2-1)
 			sleep(time.Hour)
 			require.Empty(t, w.reports())
 			require.Empty(t, r.Health(time.Now()).Problems)
-			_, err := k.Seal([]byte("x"), "")
+			_, err := (*keyset.Key)(k).Seal([]byte("x"), "")
 			require.NoError(t, err, "it still encrypts")
 			sleep(time.Hour)
 			told := w.reports()

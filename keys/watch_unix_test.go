@@ -73,7 +73,7 @@ func TestWatchSeesAMountedSecretChange(t *testing.T) {
 		require.NoError(t, err)
 		w := watch(t, r, 30*time.Second)
 		sleep(time.Minute)
-		require.Equal(t, []string{a.ID()}, ids(r.Keys()))
+		require.Equal(t, []string{a.ID()}, ids(r.Set().Keys()))
 
 		before := stat(t, f.Path)
 		m.swap(t, "..2026_2", newSet(t, b), 2)
@@ -81,7 +81,7 @@ func TestWatchSeesAMountedSecretChange(t *testing.T) {
 		require.Equal(t, before.ModTime(), stat(t, f.Path).ModTime())
 		sleep(30 * time.Second)
 		require.Empty(t, w.reports())
-		require.Equal(t, []string{b.ID()}, ids(r.Keys()))
+		require.Equal(t, []string{b.ID()}, ids(r.Set().Keys()))
 
 		require.NoError(t, os.Remove(filepath.Join(m.dir, "..data")))
 		sleep(30 * time.Second)
@@ -91,7 +91,7 @@ func TestWatchSeesAMountedSecretChange(t *testing.T) {
 		m.swap(t, "..2026_3", newSet(t, a, b), 3)
 		sleep(30 * time.Second)
 		require.Empty(t, w.reports())
-		require.Len(t, r.Keys(), 2)
+		require.Len(t, r.Set().Keys(), 2)
 		w.stop(t)
 	})
 }

@@ -150,7 +150,7 @@ func TestKit(t *testing.T) {
 	kit.Clock.Advance(time.Millisecond)
 	subject, _ = seen(t, kit, kit.Cookie(sessiontest.Session{Subject: "alice"}))
 	require.Equal(t, "alice", subject)
-	require.Len(t, kit.Keys.Keys(), 2)
+	require.Len(t, kit.Keys.Set().Keys(), 2)
 }
 
 // The kit takes any carrier.

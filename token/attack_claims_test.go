@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -31,7 +32,7 @@ func genuine(t testing.TB, ring *keys.Ring, now time.Time, typ string, claims ma
 		return b64(text)
 	}
 	input := part(map[string]any{"alg": key.Algorithm(), "kid": key.ID(), "typ": typ}) + "." + part(claims)
-	signature, err := key.Sign(input)
+	signature, err := (*keyset.Key)(key).Sign(input)
 	require.NoError(t, err)
 	signed := input + "." + b64(signature)
 	sealer, err := ring.Sealer(now)
@@ -39,7 +40,7 @@ func genuine(t testing.TB, ring *keys.Ring, now time.Time, typ string, claims ma
 	if sealer == nil || typ != "cloakroom+jwt" {
 		return signed
 	}
-	sealed, err := sealer.Seal([]byte(signed), "JWT")
+	sealed, err := (*keyset.Key)(sealer).Seal([]byte(signed), "JWT")
 	require.NoError(t, err)
 	return sealed
 }

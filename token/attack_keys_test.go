@@ -30,6 +30,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
@@ -328,11 +329,11 @@ func TestAttackKeyDowngrade(t *testing.T) {
 	require.NoError(t, err)
 	ring, err := keys.NewRing(public...)
 	require.NoError(t, err)
-	for _, key := range ring.Keys() {
-		assert.False(t, key.HasPrivate())
-		_, err := key.Sign("x")
+	for _, key := range ring.Set().Keys() {
+		assert.False(t, (*keyset.Key)(key).HasPrivate())
+		_, err := (*keyset.Key)(key).Sign("x")
 		assert.Error(t, err)
-		_, err = key.Seal([]byte("x"), "JWT")
+		_, err = (*keyset.Key)(key).Seal([]byte("x"), "JWT")
 		assert.Error(t, err)
 	}
 	_, err = ring.Signer(time.Now())

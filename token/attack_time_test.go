@@ -55,14 +55,14 @@ func TestAttackRemembered(t *testing.T) {
 	for _, s := range newSettings(t, keys.ES256, keys.Direct, "") {
 		seen := s.good()
 		require.NoError(t, s.open(seen))
-		both := openRing(t, s.both).Keys()
+		both := openRing(t, s.both).Set().Keys()
 		if s.name == "signed" {
 			require.NoError(t, s.ring.Replace(both...)) // the encryption key is older than the token
 			s.refusal = s.send("AAAA..AAAA.AAAA.AAAA")
 			s.must0(t, []string{seen, s.good()})
 			continue
 		}
-		require.NoError(t, s.ring.Replace(newRing(t, s.world.Now).Keys()...))
+		require.NoError(t, s.ring.Replace(newRing(t, s.world.Now).Set().Keys()...))
 		s.must0(t, []string{seen, s.good()})
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
-	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -106,9 +106,9 @@ func (c CarrierConfig) validate() error {
 	}
 	errs = append(errs, checkName("CarrierConfig.Issuer", c.Issuer, true),
 		checkName("CarrierConfig.Audience", c.Audience, false))
-	if c.MaxLength < 0 || c.MaxLength > jose.MaxLength {
+	if c.MaxLength < 0 || c.MaxLength > keyset.MaxToken {
 		errs = append(errs, fault.Errorf("token: CarrierConfig.MaxLength",
-			"is %d: must be between 0 and %d", c.MaxLength, jose.MaxLength))
+			"is %d: must be between 0 and %d", c.MaxLength, keyset.MaxToken))
 	}
 	if c.MemoryBytes < 0 {
 		errs = append(errs, fault.Errorf("token: CarrierConfig.MemoryBytes", "is %d: must not be negative", c.MemoryBytes))

@@ -176,7 +176,7 @@ func TestReopenLooksAtTheKeys(t *testing.T) {
 	rec, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
 	stranger := b.another(t)
-	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Keys()...))
+	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Set().Keys()...))
 	for name, carrier := range map[string]*token.Carrier{"remembered": b.Carrier, "not remembered": stranger} {
 		_, _, err = carrier.Reopen(t.Context(), credential, rec)
 		assert.ErrorIs(t, err, session.UnknownKey, name)
@@ -235,7 +235,7 @@ func TestRevokedKeyIsNotTrustedFromMemory(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = b.Open(t.Context(), credential)
 	require.NoError(t, err)
-	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Keys()...))
+	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Set().Keys()...))
 	for range 2 {
 		_, _, err = b.Open(t.Context(), credential)
 		assert.ErrorIs(t, err, session.UnknownKey)
@@ -246,7 +246,7 @@ func TestSignedOnly(t *testing.T) {
 	b := newBench(t, keys.ES256)
 	before, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
-	signers := b.ring.Keys()
+	signers := b.ring.Set().Keys()
 
 	from := start.Add(time.Minute)
 	sealer, err := keys.Generate(keys.Direct, keys.Dates{Created: start, PublishAt: from, SignFrom: from})

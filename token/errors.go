@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -21,9 +22,16 @@ func checkName(field, name string, required bool) error {
 	return nil
 }
 
-func malformed(err error) error { return fmt.Errorf("%w: %w", err, session.Malformed) }
-
-func forged(err error) error { return fmt.Errorf("%w: %w", err, session.Forged) }
+// refused says why a token failed a check.
+func refused(at keyset.Check, err error) error {
+	switch at {
+	case keyset.CheckForm, keyset.CheckInnerForm:
+		return fmt.Errorf("%w: %w", err, session.Malformed)
+	case keyset.CheckEncryptionKey, keyset.CheckKey:
+		return keyError(err)
+	}
+	return fmt.Errorf("%w: %w", err, session.Forged)
+}
 
 func badClaims(err error) error {
 	return fmt.Errorf("token: bad claims: %w: %w", fault.Inner(err), session.Forged)

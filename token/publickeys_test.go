@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/diagnose"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
@@ -79,7 +80,7 @@ func TestEd25519IsEdDSA(t *testing.T) {
 	require.NoError(t, err)
 	signed := func(key *keys.Key, alg, typ string, claims map[string]any) string {
 		input := encodePart(t, map[string]any{"alg": alg, "kid": key.ID(), "typ": typ}) + "." + encodePart(t, claims)
-		signature, err := key.Sign(input)
+		signature, err := (*keyset.Key)(key).Sign(input)
 		require.NoError(t, err)
 		return input + "." + base64.RawURLEncoding.EncodeToString(signature)
 	}
@@ -132,7 +133,7 @@ func TestSessionTokenWithEd25519(t *testing.T) {
 		payload
 	key, err := b.ring.Signer(b.now)
 	require.NoError(t, err)
-	signature, err := key.Sign(input)
+	signature, err := (*keyset.Key)(key).Sign(input)
 	require.NoError(t, err)
 	rec, _, err := b.Open(t.Context(), input+"."+base64.RawURLEncoding.EncodeToString(signature))
 	require.NoError(t, err)

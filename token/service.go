@@ -12,6 +12,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/instant"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -48,7 +49,7 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	errs := []error{checkName("IssuerConfig.Issuer", c.Issuer, true)}
 	if c.Ring == nil {
 		errs = append(errs, fault.Errorf("token: IssuerConfig.Ring", "is required"))
-	} else if key, err := c.Ring.Signer(c.Now()); err == nil && key.Algorithm().Symmetric() {
+	} else if key, err := inner(c.Ring.Signer(c.Now())); err == nil && key.Algorithm().Symmetric() {
 		errs = append(errs, symmetric(key))
 	}
 	if c.Lifetime < 0 || c.Lifetime > claims.MaxServiceLife {
@@ -75,7 +76,7 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 		return "", fmt.Errorf("token: a service token needs a subject, and nobody is logged in: %w", session.BadValue)
 	}
 	now := i.c.Now()
-	key, err := i.c.Ring.Signer(now)
+	key, err := inner(i.c.Ring.Signer(now))
 	if err != nil {
 		return "", unavailable("sign a service token", err)
 	}
@@ -95,10 +96,14 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 		ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject,
 		AuthenticatedAt: caller.AuthenticatedAt, SeenAt: now, IdleDeadline: expires,
 	}}
-	return sign(key, signingInput(key, claims.Service, &says))
+	token, err := key.Unsigned(claims.Service.Typ(), says.Encode(claims.Service)).Sign()
+	if err != nil {
+		return "", unavailable("sign a token", err)
+	}
+	return token, nil
 }
 
-func symmetric(key *keys.Key) error {
+func symmetric(key *keyset.Key) error {
 	return fmt.Errorf("token: the signing key is symmetric (%s), so whoever verifies a service token could also make "+
 		"one; make a key file with an ES256 key: keygen init", key.Algorithm())
 }

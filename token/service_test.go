@@ -178,7 +178,7 @@ func TestIssueRefuses(t *testing.T) {
 		Lifetime: time.Hour})
 	assert.ErrorContains(t, err, "symmetric")
 	assert.ErrorContains(t, err, "Lifetime")
-	require.NoError(t, b.ring.Replace(newRing(t, b.clock, keys.HS256).Keys()...))
+	require.NoError(t, b.ring.Replace(newRing(t, b.clock, keys.HS256).Set().Keys()...))
 	_, err = issuer.Issue(b.of(record(nil)), "orders")
 	assert.ErrorIs(t, err, session.Unavailable, "also when the ring changes later")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/reqcopy"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -69,7 +70,15 @@ var (
 // A Verifier accepts service tokens, and nothing else.
 type Verifier struct {
 	c    VerifierConfig
+	keys keyset.Finder
 	want claims.Want // without Now
+}
+
+// setKeys finds the keys of a KeySet.
+type setKeys struct{ set KeySet }
+
+func (s setKeys) FindKey(ctx context.Context, kid string, now time.Time) (*keyset.Key, error) {
+	return inner(s.set.Key(ctx, kid, now))
 }
 
 // A Caller is the user that a service token identifies.
@@ -103,7 +112,8 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 		c.Now = time.Now
 	}
 	early, late := claims.Leeway(claims.Service, c.Leeway, 0)
-	return &Verifier{c, claims.Want{Issuer: c.Issuer, Audience: c.Audience, Early: early, Late: late}}, nil
+	want := claims.Want{Issuer: c.Issuer, Audience: c.Audience, Early: early, Late: late}
+	return &Verifier{c, setKeys{c.Keys}, want}, nil
 }
 
 // Verify returns the user that token identifies. An error wraps a
@@ -112,14 +122,11 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	want := v.want
 	want.Now = v.c.Now()
-	frame, key, err := findSigner(ctx, v.c.Keys, token, claims.Service, want.Now)
-	if err != nil {
-		return nil, err
+	r := keyset.Reading{Token: token, Typ: claims.Service.Typ(), Signed: true, Keys: v.keys, Now: want.Now}
+	if at, err := r.Verify(ctx); err != nil {
+		return nil, refused(at, err)
 	}
-	if err := key.Verify(frame.SigningInput, frame.Signature); err != nil {
-		return nil, forged(err)
-	}
-	c, err := claims.Decode(frame.Payload, claims.Service)
+	c, err := claims.Decode(r.Frame.Payload, claims.Service)
 	if err != nil {
 		return nil, badClaims(err)
 	}

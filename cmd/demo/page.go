@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -161,10 +162,10 @@ func (d *demo) keys(now time.Time) []keyView {
 	signer, _ := ring.Signer(now) // without one, none is marked
 	sealer, _ := ring.Sealer(now)
 	var all []keyView
-	for _, k := range ring.Keys() {
+	for _, k := range ring.Set().Keys() {
 		dates := k.Dates()
 		v := keyView{
-			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: does(k, now), Encrypts: k.Use() == keys.Encryption, Uses: k.Uses(),
+			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: does(k, now), Encrypts: k.Use() == keys.Encryption, Uses: (*keyset.Key)(k).Uses(),
 			From: at(dates.SignFrom, now), Until: at(dates.SignUntil, now), End: at(dates.VerifyUntil, now),
 		}
 		if k.Algorithm() == keys.Direct {

@@ -194,7 +194,7 @@ func mint() {
 		panic(err)
 	}
 	maps.Copy(claims, map[string]any{"lin": "bGluZWFnZTE", "ver": 1, "crt": iat, "dl": exp.Unix(), "data": struct{}{}})
-	text, err := sealer.Seal([]byte(signType(signer, "cloakroom+jwt", claims)), "JWT")
+	text, err := (*keyset.Key)(sealer).Seal([]byte(signType(signer, "cloakroom+jwt", claims)), "JWT")
 	if err != nil {
 		panic(err)
 	}
@@ -213,7 +213,7 @@ func signType(k *keys.Key, typ string, claims map[string]any) string {
 	header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":%q}`, k.Algorithm(), k.ID(), typ)
 	b64 := base64.RawURLEncoding.EncodeToString
 	input := b64([]byte(header)) + "." + b64(payload)
-	signature, err := k.Sign(input)
+	signature, err := (*keyset.Key)(k).Sign(input)
 	if err != nil {
 		panic(err)
 	}

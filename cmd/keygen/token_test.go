@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/token"
@@ -64,7 +65,7 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 			"dl": now.Add(time.Hour).Unix(), "data": struct{}{},
 		})
 		inner := signType(signer, "cloakroom+jwt", changed(claims, change))
-		sealed, err := sealer.Seal([]byte(inner), "JWT")
+		sealed, err := (*keyset.Key)(sealer).Seal([]byte(inner), "JWT")
 		require.NoError(t, err)
 		for _, text := range []string{sealed, inner, sealed[:len(sealed)-4] + "AAAA", inner[:len(inner)-4] + "AAAA"} {
 			rec, _, err := carrier.Open(t.Context(), text)

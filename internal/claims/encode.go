@@ -8,15 +8,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Header returns the header of a signed token.
-func Header(alg, kid string, kind Kind) []byte {
-	e := encoder{dst: make([]byte, 0, 160)}
-	e.string("alg", alg)
-	e.string("kid", kid)
-	e.string("typ", kind.Typ())
-	return append(e.dst, '}')
-}
-
 // Encode returns the claims as a token of that kind has them: without white
 // space, in the order of the table.
 func (c *Claims) Encode(kind Kind) []byte {

@@ -129,7 +129,7 @@ func (x *examiner) lifetime(ok bool, broken error) (Result, string) {
 		return Warning, text + fmt.Sprintf(", and token_life of the policy is %s: "+
 			"keys may stop verifying while the token lives", span.Format(most))
 	case x.outlives():
-		return Warning, text + fmt.Sprintf(", but the key verifies no token after %s", stamp(x.signer.key.TokensUntil()))
+		return Warning, text + fmt.Sprintf(", but the key verifies no token after %s", stamp(x.token.Signer.TokensUntil()))
 	case most > 0:
 		return Passed, text + fmt.Sprintf("; token_life of the policy is %s", span.Format(most))
 	}
@@ -138,7 +138,7 @@ func (x *examiner) lifetime(ok bool, broken error) (Result, string) {
 
 // outlives reports whether the token lives longer than its key verifies.
 func (x *examiner) outlives() bool {
-	k := x.signer.key
+	k := x.token.Signer
 	return k != nil && !k.TokensUntil().IsZero() && x.claims.ExpiresAt().After(k.TokensUntil())
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -100,7 +101,8 @@ func Token(ctx context.Context, ring *keys.Ring, token string, want Want, now ti
 	if ring == nil {
 		ring = &keys.Ring{}
 	}
-	x := &examiner{ring: ring, policy: ring.Policy(), want: want, now: now, d: &Diagnosis{Kind: "unknown"}}
+	policy := keyset.Policy(ring.Set().Policy())
+	x := &examiner{ring: ring, policy: policy, want: want, now: now, d: &Diagnosis{Kind: "unknown"}}
 	x.skew, _ = claims.Leeway(claims.Session, 0, x.policy.ClockSkew)
 	x.read(ctx, token)
 	x.measureBy()
@@ -112,63 +114,40 @@ func Token(ctx context.Context, ring *keys.Ring, token string, want Want, now ti
 // An examiner first reads as much of a token as can be read, and then reports.
 type examiner struct {
 	ring   *keys.Ring
-	policy keys.Policy
+	policy keyset.Policy
 	want   Want
 	now    time.Time
 	skew   time.Duration // how far the clocks of instances may differ
 	d      *Diagnosis
 
-	formErr  error     // why it is no token
-	outer    *jose.JWE // nil if it is signed only
-	sealer   keyRef    // of outer
-	openErr  error     // why outer can't be opened
-	innerErr error     // why what is in outer is no token
-	frame    *jose.JWS // nil if it can't be read, then the first of the errors says why
-	signer   keyRef    // of frame
-	kind     claims.Kind
-	claims   *claims.Claims // nil if they can't be read
-	badly    error          // why
-	size     int            // of the member data, in bytes
-	measure  claims.Want    // for the rules on claims
-}
-
-// A keyRef is the key that the kid of a header resolved to.
-type keyRef struct {
-	kid    string
-	key    *keys.Key // nil if there is none
-	err    error     // why verifiers don't trust it
-	pruned bool
+	token   keyset.Reading
+	kind    claims.Kind
+	claims  *claims.Claims // nil if they can't be read
+	badly   error          // why
+	size    int            // of the member data, in bytes
+	measure claims.Want    // for the rules on claims
 }
 
 func (x *examiner) read(ctx context.Context, token string) {
-	inner := token
-	if strings.Count(token, ".") == 4 {
-		if x.outer, x.formErr = jose.ParseJWE(token); x.formErr != nil {
-			return
-		}
+	x.token = keyset.Reading{Token: token, Keys: x, Now: x.now}
+	x.token.Examine(ctx)
+	if x.token.Outer != nil {
 		x.d.Encryption = header(token)
-		x.sealer = x.find(ctx, x.outer.Header.Kid)
-		if x.sealer.key == nil {
-			x.openErr = keys.ErrUnknownKey
-			return
-		}
-		// Also with a key that nobody trusts any more: what is in it may say why.
-		var plain []byte
-		if plain, x.openErr = x.sealer.key.Open(x.outer); x.openErr != nil {
-			return
-		}
-		inner = string(plain)
 	}
-	frame, err := jose.ParseJWS(inner)
-	switch {
-	case err != nil && x.outer != nil:
-		x.innerErr = err
-	case err != nil:
-		x.formErr = err
-	default:
-		x.d.Header = header(inner)
-		x.readFrame(ctx, frame)
+	if x.token.Frame != nil {
+		x.d.Header = header(x.token.Inner)
+		x.readClaims(x.token.Frame)
 	}
+}
+
+// FindKey finds also keys that verifiers don't accept any more: what their
+// tokens say may tell why.
+func (x *examiner) FindKey(ctx context.Context, kid string, now time.Time) (*keyset.Key, error) {
+	k, err := x.ring.Key(ctx, kid, now)
+	if k == nil {
+		return (*keyset.Set)(x.ring.Set()).Any(kid), err
+	}
+	return (*keyset.Key)(k), err
 }
 
 // header returns the header of a token that has been parsed.
@@ -181,9 +160,7 @@ func header(token string) json.RawMessage {
 	return text
 }
 
-func (x *examiner) readFrame(ctx context.Context, frame *jose.JWS) {
-	x.frame = frame
-	x.signer = x.find(ctx, frame.Header.Kid)
+func (x *examiner) readClaims(frame *jose.JWS) {
 	if json.Valid(frame.Payload) {
 		x.d.Claims = frame.Payload
 	}
@@ -210,37 +187,17 @@ func (x *examiner) readFrame(ctx context.Context, frame *jose.JWS) {
 // measureBy sets what the rules on claims compare with.
 func (x *examiner) measureBy() {
 	early, late := claims.Leeway(x.kind, x.want.Leeway, x.policy.ClockSkew)
-	since, sealing := x.ring.SealedSince(x.now)
+	since, sealing := (*keyset.Set)(x.ring.Set()).UsedSince(keyset.Encryption, x.now)
 	x.measure = claims.Want{
 		Issuer: x.want.Issuer, Audience: x.want.Audience, Now: x.now, Early: early, Late: late,
-		Encrypted: x.outer != nil, Sealing: sealing, SealedSince: since,
+		Encrypted: x.token.Outer != nil, Sealing: sealing, SealedSince: since,
 	}
-}
-
-// find looks for a key, also among those that verifiers don't accept any more.
-func (x *examiner) find(ctx context.Context, kid string) keyRef {
-	n := keyRef{kid: kid}
-	n.key, n.err = x.ring.Key(ctx, kid, x.now)
-	if n.err == nil {
-		return n
-	}
-	for _, k := range x.ring.Keys() {
-		if k.ID() == kid {
-			n.key = k
-		}
-	}
-	for _, k := range x.ring.Pruned() {
-		if k.ID() == kid {
-			n.key, n.pruned = k, true
-		}
-	}
-	return n
 }
 
 // report makes the checks in the order in which package token makes them.
 func (x *examiner) report(token string) {
 	x.add("form", "", func() (Result, string) { return x.form(token) })
-	if x.outer != nil {
+	if x.token.Outer != nil {
 		x.add("encryption_key", "", x.encryptionKey)
 		x.add("encryption_algorithm", "", x.encryptionAlgorithm)
 		x.add("decryption", "", x.decryption)
@@ -270,7 +227,7 @@ func (x *examiner) reportClaims(unread string) {
 		kind = claims.Service // which has the rules that both have
 	}
 	for _, r := range claims.Rules(kind) {
-		if r.Name == "encryption" && x.outer != nil {
+		if r.Name == "encryption" && x.token.Outer != nil {
 			continue
 		}
 		x.add(r.Name, unread, func() (Result, string) { return x.rule(r) })
@@ -294,7 +251,7 @@ func (x *examiner) add(name, blocked string, check func() (Result, string)) {
 // sealedReason says why what is in the encryption can't be looked at; "" if it
 // can.
 func (x *examiner) sealedReason() string {
-	if x.openErr != nil {
+	if x.token.Inner == "" {
 		return "the token can't be decrypted"
 	}
 	return ""
@@ -302,12 +259,13 @@ func (x *examiner) sealedReason() string {
 
 // unread says why the header of the signed token is not known; "" if it is.
 func (x *examiner) unread() string {
+	_, err := x.token.Result(keyset.CheckForm)
 	switch {
-	case x.formErr != nil:
+	case err != nil:
 		return "the form is no token's"
-	case x.openErr != nil:
+	case x.token.Inner == "":
 		return x.sealedReason()
-	case x.innerErr != nil:
+	case x.token.Frame == nil:
 		return "there is no signed token in the encryption"
 	}
 	return ""

@@ -6,18 +6,21 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 func (x *examiner) form(token string) (Result, string) {
-	switch {
-	case x.formErr != nil:
-		return Failed, bare(x.formErr) + hint(token)
-	case x.outer == nil:
+	_, formErr := x.token.Result(keyset.CheckForm)
+	_, contentErr := x.token.Result(keyset.CheckContent)
+	switch outer := x.token.Outer; {
+	case formErr != nil:
+		return Failed, bare(formErr) + hint(token)
+	case outer == nil:
 		return Passed, fmt.Sprintf("a signed token of %d characters", len(token))
-	case x.outer.Header.Cty != "JWT":
-		return Failed, fmt.Sprintf(`the cty of the encryption is %q, and must be "JWT"`, x.outer.Header.Cty)
-	case x.outer.Header.Typ != "":
-		return Failed, fmt.Sprintf("the encryption has the typ %q, and must have none", x.outer.Header.Typ)
+	case contentErr != nil && outer.Header.Typ != "":
+		return Failed, fmt.Sprintf("the encryption has the typ %q, and must have none", outer.Header.Typ)
+	case contentErr != nil:
+		return Failed, fmt.Sprintf(`the cty of the encryption is %q, and must be "JWT"`, outer.Header.Cty)
 	}
 	return Passed, fmt.Sprintf("an encrypted token of %d characters", len(token))
 }
@@ -52,17 +55,17 @@ func hint(token string) string {
 }
 
 func (x *examiner) encryptionKey() (Result, string) {
-	x.d.EncryptionKeyID = x.sealer.kid
-	x.d.EncryptionKeyStateNow, x.d.EncryptionKeyStateIssued = x.states(x.sealer)
-	return x.key(x.sealer)
+	x.d.EncryptionKeyID = x.token.Outer.Header.Kid
+	x.d.EncryptionKeyStateNow, x.d.EncryptionKeyStateIssued = x.states(x.token.Sealer)
+	return x.key(x.d.EncryptionKeyID, x.token.Sealer, keyset.CheckEncryptionKey)
 }
 
 func (x *examiner) encryptionAlgorithm() (Result, string) {
-	h, k := x.outer.Header, x.sealer.key
-	switch {
-	case k == nil:
+	h, k := x.token.Outer.Header, x.token.Sealer
+	switch made, err := x.token.Result(keyset.CheckEncryptionAlgorithm); {
+	case !made:
 		return Skipped, "the key is not known"
-	case k.Matches(&h) != nil:
+	case err != nil:
 		return Failed, fmt.Sprintf("the header says alg %s and enc %s, and the key is for %s: what counts is the key",
 			h.Alg, h.Enc, k.Algorithm())
 	}
@@ -70,14 +73,14 @@ func (x *examiner) encryptionAlgorithm() (Result, string) {
 }
 
 func (x *examiner) decryption() (Result, string) {
-	k := x.sealer.key
-	switch {
-	case x.openErr == nil:
-		return Passed, "the key opens it"
+	k := x.token.Sealer
+	switch made, err := x.token.Result(keyset.CheckDecryption); {
 	case k == nil:
 		return Skipped, "the key is not known"
-	case k.Matches(&x.outer.Header) != nil:
+	case !made:
 		return Skipped, "it is not made for this key"
+	case err == nil:
+		return Passed, "the key opens it"
 	case !k.HasPrivate():
 		return Failed, "only its owner can open it: the private half of the key is not here"
 	}
@@ -85,21 +88,21 @@ func (x *examiner) decryption() (Result, string) {
 }
 
 func (x *examiner) innerForm() (Result, string) {
-	if x.innerErr != nil {
-		return Failed, bare(x.innerErr)
+	if _, err := x.token.Result(keyset.CheckInnerForm); err != nil {
+		return Failed, bare(err)
 	}
 	return Passed, "a signed token"
 }
 
 func (x *examiner) typ() (Result, string) {
-	h := x.frame.Header
-	switch {
+	h := x.token.Frame.Header
+	switch _, err := x.token.Result(keyset.CheckType); {
 	case x.d.Kind == "unknown":
 		return Failed, fmt.Sprintf("typ is %q: neither a session token (%s) nor a service token (%s)",
 			h.Typ, claims.Session.Typ(), claims.Service.Typ())
-	case h.Cty != "":
+	case err != nil:
 		return Failed, fmt.Sprintf("the header has the cty %q, and must have none", h.Cty)
-	case x.d.Kind == "service" && x.outer != nil:
+	case x.d.Kind == "service" && x.token.Outer != nil:
 		return Failed, "a service token, which is never encrypted"
 	case x.d.Kind == "service":
 		return Passed, "a service token"
@@ -108,32 +111,33 @@ func (x *examiner) typ() (Result, string) {
 }
 
 func (x *examiner) signatureKey() (Result, string) {
-	x.d.KeyID = x.signer.kid
-	x.d.KeyStateNow, x.d.KeyStateIssued = x.states(x.signer)
-	return x.key(x.signer)
+	x.d.KeyID = x.token.Frame.Header.Kid
+	x.d.KeyStateNow, x.d.KeyStateIssued = x.states(x.token.Signer)
+	return x.key(x.d.KeyID, x.token.Signer, keyset.CheckKey)
 }
 
 func (x *examiner) algorithm() (Result, string) {
-	h, k := x.frame.Header, x.signer.key
-	switch {
-	case k == nil:
+	alg := x.token.Frame.Header.Alg
+	switch made, err := x.token.Result(keyset.CheckAlgorithm); {
+	case !made:
 		return Skipped, "the key is not known"
-	case string(k.Algorithm()) != h.Alg:
-		return Failed, fmt.Sprintf("the header says %s, and the key is for %s: what counts is the key", h.Alg, k.Algorithm())
+	case err != nil:
+		return Failed, fmt.Sprintf("the header says %s, and the key is for %s: what counts is the key",
+			alg, x.token.Signer.Algorithm())
 	}
-	return Passed, h.Alg + ", as the key"
+	return Passed, alg + ", as the key"
 }
 
 func (x *examiner) signature() (Result, string) {
-	k := x.signer.key
-	switch {
-	case k == nil:
+	known, badAlgorithm := x.token.Result(keyset.CheckAlgorithm)
+	switch made, err := x.token.Result(keyset.CheckSignature); {
+	case !known:
 		return Skipped, "the key is not known"
-	case string(k.Algorithm()) != x.frame.Header.Alg:
+	case badAlgorithm != nil:
 		return Skipped, "the algorithm is not the key's"
-	case !k.HasPrivate() && k.Public() == nil:
+	case !made:
 		return Skipped, "only a note is left of the key"
-	case k.Verify(x.frame.SigningInput, x.frame.Signature) != nil:
+	case err != nil:
 		return Failed, "it was not made with this key: the token was altered or forged"
 	}
 	return Passed, "made with this key"

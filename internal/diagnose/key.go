@@ -5,83 +5,84 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // states returns the states of a key now and at iat, in words; "" for what
 // can't be told.
-func (x *examiner) states(n keyRef) (now, issued string) {
-	if n.key == nil {
+func (x *examiner) states(k *keyset.Key) (now, issued string) {
+	if k == nil {
 		return "unknown", ""
 	}
 	if x.claims != nil {
-		issued = stateAt(n.key, x.claims.IssuedAt()).String()
+		issued = stateAt(k, x.claims.IssuedAt()).String()
 	}
-	return n.key.State(x.now).String(), issued
+	return k.State(x.now).String(), issued
 }
 
 // stateAt is the state that a key had at an instant. Key.State says that a
 // revoked key was never good; here it counts what instances knew then.
-func stateAt(k *keys.Key, at time.Time) keys.State {
+func stateAt(k *keyset.Key, at time.Time) keyset.State {
 	if revoked, _, ok := k.Revoked(); ok && !at.Before(revoked) {
-		return keys.Revoked
+		return keyset.Revoked
 	}
 	return k.Dates().State(at)
 }
 
 // key says whether verifiers trust a key, and whether it should have made the
 // token.
-func (x *examiner) key(n keyRef) (Result, string) {
-	if n.key == nil {
+func (x *examiner) key(kid string, k *keyset.Key, check keyset.Check) (Result, string) {
+	_, err := x.token.Result(check)
+	if k == nil {
 		return Failed, fmt.Sprintf("there is no key %s here: the token is of another application, or of keys that were "+
-			"replaced", n.kid)
+			"replaced", kid)
 	}
-	result, issued := x.whenIssued(n)
-	d := n.key.Dates()
-	text := fmt.Sprintf("key %s (%s) is %s", n.kid, n.key.Algorithm(), n.key.State(x.now))
+	result, issued := x.whenIssued(k)
+	d := k.Dates()
+	text := fmt.Sprintf("key %s (%s) is %s", kid, k.Algorithm(), k.State(x.now))
 	switch {
-	case errors.Is(n.err, keys.ErrKeyRevoked):
-		at, reason, _ := n.key.Revoked()
-		text = fmt.Sprintf("key %s (%s) was revoked %s, reason %q", n.kid, n.key.Algorithm(), x.when(at), reason)
-	case n.key.State(x.now) == keys.Expired:
-		text = fmt.Sprintf("key %s (%s) expired %s", n.kid, n.key.Algorithm(), x.when(d.VerifyUntil))
-	case n.key.State(x.now) == keys.Staged:
+	case errors.Is(err, keyset.ErrKeyRevoked):
+		at, reason, _ := k.Revoked()
+		text = fmt.Sprintf("key %s (%s) was revoked %s, reason %q", kid, k.Algorithm(), x.when(at), reason)
+	case k.State(x.now) == keyset.Expired:
+		text = fmt.Sprintf("key %s (%s) expired %s", kid, k.Algorithm(), x.when(d.VerifyUntil))
+	case k.State(x.now) == keyset.Staged:
 		text += fmt.Sprintf(", and known to verifiers only from %s on", stamp(d.PublishAt))
 	}
-	if n.pruned {
+	if k.IsPruned() {
 		text += ", and was pruned"
 	}
-	if n.err != nil {
+	if err != nil {
 		result = Failed
 	}
 	return result, text + issued
 }
 
 // whenIssued says what the key was when the token was issued, if that is known.
-func (x *examiner) whenIssued(n keyRef) (Result, string) {
+func (x *examiner) whenIssued(k *keyset.Key) (Result, string) {
 	if x.claims == nil {
 		return Passed, ""
 	}
-	d, iat := n.key.Dates(), x.claims.IssuedAt()
-	state := stateAt(n.key, iat)
+	d, iat := k.Dates(), x.claims.IssuedAt()
+	state := stateAt(k, iat)
 	told := fmt.Sprintf("; the token was issued at %s, when the key was %s", stamp(iat), state)
 	switch state {
-	case keys.Active:
+	case keyset.Active:
 		return Passed, "; it was active when the token was issued, at " + stamp(iat)
-	case keys.Staged, keys.Pending:
+	case keyset.Staged, keyset.Pending:
 		if d.SignFrom.Sub(iat) <= x.policy.ClockSkew {
 			return Passed, told + fmt.Sprintf(": it became active %s later, which clocks may differ by",
 				roughly(d.SignFrom.Sub(iat)))
 		}
 		return Warning, told + fmt.Sprintf(" still: it signs only from %s on; the clock of who issued it is ahead, or the "+
 			"key file there is another", stamp(d.SignFrom))
-	case keys.Retiring:
+	case keyset.Retiring:
 		if iat.Before(d.SignUntil.Add(x.policy.Grace + x.policy.ClockSkew)) {
 			return Passed, told + ", in its grace"
 		}
 		return Warning, told + fmt.Sprintf(" already: it signed until %s; who issued it has not read the key file since",
 			stamp(d.SignUntil))
-	case keys.Revoked:
+	case keyset.Revoked:
 		return Warning, told + " already: who issued it had not heard, or has stolen it"
 	}
 	return Warning, told + " already"

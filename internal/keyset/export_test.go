@@ -3,6 +3,8 @@ package keyset
 import (
 	"context"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
 // SetUses makes k believe that it has sealed n tokens.
@@ -13,6 +15,9 @@ var IsROCA = isROCA
 
 // CheckRSA is for keys that the generator of this Go version refuses to make.
 var CheckRSA = checkRSA
+
+// Matches compares a token's header with the key.
+func (k *Key) Matches(h *jose.Header) error { return k.matches(h) }
 
 // What only tests compare with.
 var (

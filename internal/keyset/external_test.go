@@ -320,9 +320,9 @@ func TestExternalConcurrently(t *testing.T) {
 					return
 				}
 				input := fmt.Sprintf("%d.%d", w, i)
-				signature, err := signer.Sign(input)
+				signature, err := (*keyset.Key)(signer).Sign(input)
 				if err == nil {
-					err = signer.Verify(input, signature)
+					err = (*keyset.Key)(signer).Verify(input, signature)
 				}
 				if err != nil {
 					t.Error(err)
@@ -395,7 +395,7 @@ func TestAttachLeavesOtherKeysAlone(t *testing.T) {
 	sealer, err := keyset.Import(keyset.ECDHESA256KW, private, keyset.Dates{})
 	require.NoError(t, err)
 	ring := newRing(t, sealer)
-	for _, k := range []*keyset.Key{sealer, (*keyset.Key)(ring.Keys()[0]), one(t, keyset.HS256), one(t, keyset.Direct), one(t, keyset.ES256)} {
+	for _, k := range []*keyset.Key{sealer, (*keyset.Key)(ring.Set().Keys()[0]), one(t, keyset.HS256), one(t, keyset.Direct), one(t, keyset.ES256)} {
 		same, err := keyset.Attach(k, signers)
 		require.NoError(t, err)
 		require.Same(t, k, same)

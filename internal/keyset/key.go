@@ -71,6 +71,9 @@ func (k *Key) Revoked() (at time.Time, reason string, revoked bool) {
 // IsRevoked reports whether the key was revoked.
 func (k *Key) IsRevoked() bool { return k.revoked != nil }
 
+// IsPruned reports whether only a note is left of the key.
+func (k *Key) IsPruned() bool { return k.husk() }
+
 // State is the key's state at the time now.
 func (k *Key) State(now time.Time) State { return stateAt(k.dates, k.revoked != nil, now) }
 
@@ -86,9 +89,9 @@ func (k *Key) Erased() bool { return k.gone }
 // *rsa.PublicKey; nil for a symmetric key.
 func (k *Key) Public() crypto.PublicKey { return k.public }
 
-// Matches compares a token's header with the key: kid, alg and, for
+// matches compares a token's header with the key: kid, alg and, for
 // encryption, enc must be the key's own (RFC 8725, Section 3.1).
-func (k *Key) Matches(h *jose.Header) error {
+func (k *Key) matches(h *jose.Header) error {
 	enc := ""
 	if k.Use() == Encryption {
 		enc = jose.A256GCM

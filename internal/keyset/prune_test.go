@@ -186,7 +186,7 @@ func TestPrunedKeepsTheFirstSealer(t *testing.T) {
 			require.NoError(t, f.Create(t.Context(), s))
 			r, err := keys.OpenRing(keys.File(f))
 			require.NoError(t, err)
-			since, ever := r.SealedSince(at(30))
+			since, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(30))
 			require.True(t, ever)
 			require.Equal(t, at(10), since)
 		})

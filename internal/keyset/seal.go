@@ -78,7 +78,7 @@ func (k *Key) Open(token *jose.JWE) ([]byte, error) {
 	if k.Use() != Encryption || k.private == nil {
 		return nil, fmt.Errorf("%w: key %s can't decrypt", errWrongKey, k.id)
 	}
-	if err := k.Matches(&token.Header); err != nil {
+	if err := k.matches(&token.Header); err != nil {
 		return nil, err
 	}
 	var plaintext []byte

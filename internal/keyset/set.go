@@ -32,7 +32,7 @@ type Set struct {
 	keys       []*Key
 	pruned     []*Key // without material, the eldest first
 	rules      Rules
-	bare       bool // no policy: there is no grace, and clocks agree
+	settled    bool // the rules are as they are: zeros don't stand for defaults
 	generation int64
 	changed    bool // write it even if it is the same
 }
@@ -53,7 +53,7 @@ func NewSet(keys ...*Key) (*Set, error) {
 func NewBareSet(keys ...*Key) (*Set, error) {
 	s, err := NewSet(keys...)
 	if err == nil {
-		s.bare = true
+		s.settled = true // there is no grace, and clocks agree
 	}
 	return s, err
 }
@@ -68,6 +68,14 @@ func (s *Set) Pruned() []*Key { return slices.Clone(s.pruned) }
 // Key returns the key with this ID, or nil.
 func (s *Set) Key(id string) *Key { return find(s.keys, id) }
 
+// Any returns the key with this ID, also if it was pruned, or nil.
+func (s *Set) Any(id string) *Key {
+	if k := s.Key(id); k != nil {
+		return k
+	}
+	return find(s.pruned, id)
+}
+
 // Generation is how often the file was written. A Ring refuses to go back.
 func (s *Set) Generation() int64 { return s.generation }
 
@@ -78,10 +86,17 @@ func (s *Set) Policy() Policy { return s.Rules().Policy }
 // Rules returns the policy, and what is remembered of the one before it.
 func (s *Set) Rules() Rules {
 	r := s.rules
-	if !s.bare {
+	if !s.settled {
 		r.Policy = r.WithDefaults()
 	}
 	return r
+}
+
+// Settled returns a copy of the set with the defaults of its policy filled in.
+func (s *Set) Settled() *Set {
+	c := s.Clone()
+	c.rules, c.settled = s.Rules(), true
+	return c
 }
 
 // SetPolicy replaces the policy, if p is valid, and forgets the one before it.

@@ -266,7 +266,7 @@ func TestSetRoundTrip(t *testing.T) {
 	requirePrivateSet(t, s, private)
 	r, err := keys.OpenRing(keys.File(f))
 	require.NoError(t, err)
-	require.Equal(t, keys.Policy(back.Policy()), r.Policy())
+	require.Equal(t, keys.Policy(back.Policy()), r.Set().Policy())
 	require.EqualValues(t, 1, r.Health(at(0)).Generation)
 	again := (*keyset.Set)(r.Set())
 	require.Equal(t, ids(s.Keys()), ids(again.Keys()))

@@ -103,7 +103,7 @@ func (w *world) needTokens(before *keyset.Set, now time.Time) {
 				continue
 			}
 			exp := at.Add(p.TokenLife)
-			if last := k.TokensUntil(); !last.IsZero() && exp.After(last) {
+			if last := (*keyset.Key)(k).TokensUntil(); !last.IsZero() && exp.After(last) {
 				exp = last
 			}
 			if need := exp.Add(p.Leeway + p.ClockSkew); need.After(w.needed[k.ID()]) {

@@ -353,7 +353,7 @@ func (s *sharp) sign(r *instance) {
 	require.NoError(s, err, "%s", after(s.now))
 	s.signers[signer.ID()], s.sealers[sealer.ID()] = true, true
 	exp := now.Add(sharpPolicy().TokenLife)
-	for _, last := range []time.Time{signer.TokensUntil(), sealer.TokensUntil()} {
+	for _, last := range []time.Time{(*keyset.Key)(signer).TokensUntil(), (*keyset.Key)(sealer).TokensUntil()} {
 		if exp.After(last) {
 			exp = last
 		}
@@ -361,7 +361,7 @@ func (s *sharp) sign(r *instance) {
 	require.Greater(s, exp.Sub(now), time.Minute, "a token that hardly lives, at %s", after(s.now))
 	token := virtual{signer.ID(), sealer.ID(), exp.Truncate(time.Second), nil}
 	if r.tokens++; r.tokens%200 == 0 {
-		token.signature, err = signer.Sign(virtualInput)
+		token.signature, err = (*keyset.Key)(signer).Sign(virtualInput)
 		require.NoError(s, err)
 	}
 	s.count["tokens"]++

@@ -372,14 +372,14 @@ func (s *simulation) sign(t *testing.T, r *replica) {
 		s.signers = append(s.signers, signer.ID())
 	}
 	tk := simToken{kid: signer.ID(), seal: sealer.ID(), exp: now.Add(simPolicy().TokenLife)}
-	for _, end := range []time.Time{signer.TokensUntil(), sealer.TokensUntil()} {
+	for _, end := range []time.Time{(*keyset.Key)(signer).TokensUntil(), (*keyset.Key)(sealer).TokensUntil()} {
 		if end.Before(tk.exp) {
 			tk.exp = end
 		}
 	}
 	require.Greater(t, tk.exp.Sub(now), simPolicy().TokenLife/2, "a token that hardly lives")
 	if s.rnd.IntN(500) == 0 {
-		tk.signed, err = signer.Sign(simInput)
+		tk.signed, err = (*keyset.Key)(signer).Sign(simInput)
 		require.NoError(t, err)
 	}
 	s.tokensSigned++

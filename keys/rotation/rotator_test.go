@@ -104,7 +104,7 @@ func TestRotator(t *testing.T) {
 		require.Empty(t, errs)
 		require.Len(t, changes, 1)
 		require.Len(t, changes[0], 10, "two new keys")
-		require.Len(t, ring.Keys(), 6)
+		require.Len(t, ring.Set().Keys(), 6)
 		require.EqualValues(t, 2, ring.Health(time.Now()).Generation)
 		time.Sleep(time.Hour - 1)
 		m.quiet(t)
@@ -347,7 +347,7 @@ func TestRotatorLeavesARestoredBackupAlone(t *testing.T) {
 		require.ErrorContains(t, err, "has generation 1, and 2 is in force")
 	}
 	require.EqualValues(t, 1, generation(t, f))
-	require.Len(t, ring.Keys(), 3)
+	require.Len(t, ring.Set().Keys(), 3)
 }
 
 // Callbacks and the ring are optional, and so is a life of its own.
