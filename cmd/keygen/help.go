@@ -10,23 +10,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
-// changeExits is part of the help of commands that change keys.
-const changeExits = `Exit codes: 0 done, 3 refused, such as by the timing (the text has the earliest
-safe instant), 5 another process has locked the key file: try again, 8 no such
-key, or no key file.`
-
-// newIDs is part of the help of commands of which a dry run makes keys.
-const newIDs = `A dry run makes keys too, and forgets them: the IDs of new keys are not those of
-the real run.`
-
-// emergency is part of the help of revoke.
-const emergency = `In an emergency:
-
-  keygen token explain FILE      with which key a forged token was signed
-  keygen revoke --dry-run KID    the effect, and how long it is trusted still
-  keygen revoke KID --reason key_compromise
-  keygen jwks check URL          whether all instances have taken the key down`
-
 // A witness remembers the first write that failed: of what cobra prints, it does not ask whether it was printed.
 type witness struct {
 	io.Writer

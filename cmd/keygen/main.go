@@ -32,6 +32,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/doctor"
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/jwkscheck"
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/look"
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/steps"
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tokens"
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
@@ -97,10 +102,10 @@ func root(t *tool.Tool, out io.Writer) *cobra.Command {
 	root.SetErr(t.Stderr)
 	t.AddFlags(root.PersistentFlags())
 	root.AddCommand(
-		initCommand(t), addCommand(t), rotateCommand(t), promoteCommand(t), retireCommand(t), revokeCommand(t), pruneCommand(t), policyCommand(t),
-		listCommand(t), showCommand(t), planCommand(t), checkCommand(t), diffCommand(t),
-		exportCommand(t), importCommand(t), encryptCommand(t), decryptCommand(t), rewrapCommand(t), thumbprintCommand(t),
-		tokenCommand(t), doctorCommand(t), jwksCommand(t), versionCommand(t),
+		steps.Init(t), steps.Add(t), steps.Rotate(t), steps.Promote(t), steps.Retire(t), steps.Revoke(t), steps.Prune(t), steps.Policy(t),
+		look.List(t), look.Show(t), look.Plan(t), look.Check(t), look.Diff(t),
+		look.Export(t), importCommand(t), steps.Encrypt(t), steps.Decrypt(t), steps.Rewrap(t), thumbprintCommand(t),
+		tokens.Command(t), doctor.Command(t), jwkscheck.Command(t), versionCommand(t),
 	)
 	offerChoices(root)
 	_ = root.RegisterFlagCompletionFunc("format", completeFormat) // fails without the flag

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package main
+package doctor
 
 // mayWrite can't tell: only trying does.
 func mayWrite(string) error { return nil }

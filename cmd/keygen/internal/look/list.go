@@ -1,4 +1,6 @@
-package main
+// Package look has the commands of keygen that show keys and change nothing:
+// [List], [Show], [Plan], [Check], [Diff] and [Export].
+package look
 
 import (
 	"context"
@@ -11,7 +13,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-func listCommand(t *tool.Tool) *cobra.Command {
+// List returns keygen list.
+func List(t *tool.Tool) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -41,7 +44,8 @@ which that changes:
 	return cmd
 }
 
-func showCommand(t *tool.Tool) *cobra.Command {
+// Show returns keygen show.
+func Show(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show KID",
 		Short: "Show one key, without its private half",

@@ -1,4 +1,4 @@
-package main
+package steps
 
 import (
 	"bytes"
@@ -12,7 +12,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-func encryptCommand(t *tool.Tool) *cobra.Command {
+// Encrypt returns keygen encrypt.
+func Encrypt(t *tool.Tool) *cobra.Command {
 	var next tool.SecretFlags
 	cmd := &cobra.Command{
 		Use:   "encrypt",
@@ -57,7 +58,8 @@ func encrypt(t *tool.Tool, ctx context.Context, flags *tool.SecretFlags) error {
 	return protect(t, ctx, file, next)
 }
 
-func decryptCommand(t *tool.Tool) *cobra.Command {
+// Decrypt returns keygen decrypt.
+func Decrypt(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "decrypt",
 		Short: "Write the key file in the clear",
@@ -79,7 +81,8 @@ To move the keys to another machine, copy the key file as it is.`,
 	}
 }
 
-func rewrapCommand(t *tool.Tool) *cobra.Command {
+// Rewrap returns keygen rewrap.
+func Rewrap(t *tool.Tool) *cobra.Command {
 	var next tool.SecretFlags
 	var same bool
 	cmd := &cobra.Command{

@@ -1,4 +1,4 @@
-package main
+package steps
 
 import (
 	"context"
@@ -11,7 +11,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-func initCommand(t *tool.Tool) *cobra.Command {
+// Init returns keygen init.
+func Init(t *tool.Tool) *cobra.Command {
 	var profile, signAlg, encAlg string
 	var policy policyFlags
 	var secret tool.SecretFlags

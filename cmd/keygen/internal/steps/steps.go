@@ -1,4 +1,7 @@
-package main
+// Package steps has the commands of keygen that make or change a key file, except
+// import: [Init]; the steps of package rotation, from [Add] to [Prune]; [Policy];
+// and [Encrypt], [Decrypt] and [Rewrap]. Each takes --dry-run.
+package steps
 
 import (
 	"context"
@@ -62,7 +65,8 @@ func takeOrForce(t *tool.Tool, ctx context.Context, step rotation.Step, force bo
 	return nil
 }
 
-func addCommand(t *tool.Tool) *cobra.Command {
+// Add returns keygen add.
+func Add(t *tool.Tool) *cobra.Command {
 	var alg, publishAt string
 	cmd := &cobra.Command{
 		Use:   "add --alg ALG",
@@ -95,7 +99,8 @@ key sign earlier: keygen promote.
 	return cmd
 }
 
-func rotateCommand(t *tool.Tool) *cobra.Command {
+// Rotate returns keygen rotate.
+func Rotate(t *tool.Tool) *cobra.Command {
 	var ifDue, force bool
 	var use string
 	cmd := &cobra.Command{
@@ -166,13 +171,15 @@ func forceFlag(cmd *cobra.Command, force *bool) {
 	cmd.Flags().BoolVar(force, "force", false, "go on although valid tokens may be rejected for some time")
 }
 
-func promoteCommand(t *tool.Tool) *cobra.Command {
+// Promote returns keygen promote.
+func Promote(t *tool.Tool) *cobra.Command {
 	return stepOnKey(t, "promote KID", "Let a pending key sign now", `Promote lets a key sign now that was to sign later; the others wait after it. The
 key that signed so far goes on verifying. It is refused as long as the key may
 not be known everywhere; the text says when it is safe.`, rotation.Promote)
 }
 
-func retireCommand(t *tool.Tool) *cobra.Command {
+// Retire returns keygen retire.
+func Retire(t *tool.Tool) *cobra.Command {
 	return stepOnKey(t, "retire KID", "Let a key sign no more", `Retire lets a key sign no more from now on. Its standby signs instead, and what
 the key has signed stays good until it expires. A key that has not signed yet is
 withdrawn. If tokens of the key must not be trusted any more: keygen revoke.`, rotation.Retire)
@@ -200,7 +207,8 @@ func stepOnKey(t *tool.Tool, usage, short, long string, step func(id string) rot
 	return cmd
 }
 
-func pruneCommand(t *tool.Tool) *cobra.Command {
+// Prune returns keygen prune.
+func Prune(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "prune",
 		Short: "Remove keys that have expired or were revoked",
@@ -214,7 +222,8 @@ not used again and its tokens can be explained.
 	}
 }
 
-func revokeCommand(t *tool.Tool) *cobra.Command {
+// Revoke returns keygen revoke.
+func Revoke(t *tool.Tool) *cobra.Command {
 	var all, fresh bool
 	var reason string
 	cmd := &cobra.Command{
@@ -367,3 +376,20 @@ func checkReason(reason string) error {
 	}
 	return nil
 }
+
+// changeExits is part of the help of commands that change keys.
+const changeExits = `Exit codes: 0 done, 3 refused, such as by the timing (the text has the earliest
+safe instant), 5 another process has locked the key file: try again, 8 no such
+key, or no key file.`
+
+// newIDs is part of the help of commands of which a dry run makes keys.
+const newIDs = `A dry run makes keys too, and forgets them: the IDs of new keys are not those of
+the real run.`
+
+// emergency is part of the help of revoke.
+const emergency = `In an emergency:
+
+  keygen token explain FILE      with which key a forged token was signed
+  keygen revoke --dry-run KID    the effect, and how long it is trusted still
+  keygen revoke KID --reason key_compromise
+  keygen jwks check URL          whether all instances have taken the key down`

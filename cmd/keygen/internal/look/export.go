@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -16,7 +16,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-func exportCommand(t *tool.Tool) *cobra.Command {
+// Export returns keygen export.
+func Export(t *tool.Tool) *cobra.Command {
 	var private, understood bool
 	cmd := &cobra.Command{
 		Use:   "export [KID]",

@@ -1,4 +1,4 @@
-package main
+package look
 
 import (
 	"context"
@@ -17,7 +17,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/timeline"
 )
 
-func planCommand(t *tool.Tool) *cobra.Command {
+// Plan returns keygen plan.
+func Plan(t *tool.Tool) *cobra.Command {
 	var from, until string
 	cmd := &cobra.Command{
 		Use:   "plan",
@@ -120,7 +121,8 @@ func planJSON(path string, set *keyset.Set, plan *rotation.Timeline) any {
 	return map[string]any{"keyset": path, "generation": set.Generation(), "now": tool.Date(plan.Now), "from": tool.Date(plan.From), "until": tool.Date(plan.Until), "events": events}
 }
 
-func checkCommand(t *tool.Tool) *cobra.Command {
+// Check returns keygen check.
+func Check(t *tool.Tool) *cobra.Command {
 	var dueToo, strict bool
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -189,7 +191,8 @@ func printFindings(t *tool.Tool, findings []rotation.Finding, next time.Time) er
 	return w.Flush()
 }
 
-func diffCommand(t *tool.Tool) *cobra.Command {
+// Diff returns keygen diff.
+func Diff(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff FILE [FILE]",
 		Short: "Say how two key files differ",

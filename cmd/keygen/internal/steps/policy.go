@@ -1,4 +1,4 @@
-package main
+package steps
 
 import (
 	"context"
@@ -83,7 +83,8 @@ func (v *policyFlags) changed(f *pflag.FlagSet) bool {
 	return f.Changed("peak-rate")
 }
 
-func policyCommand(t *tool.Tool) *cobra.Command {
+// Policy returns keygen policy.
+func Policy(t *tool.Tool) *cobra.Command {
 	var policy policyFlags
 	cmd := &cobra.Command{
 		Use:   "policy",

@@ -1,4 +1,6 @@
-package main
+// Package doctor is keygen doctor: it looks for what is wrong around a key file.
+// [Command] makes the command.
+package doctor
 
 import (
 	"context"
@@ -15,7 +17,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-func doctorCommand(t *tool.Tool) *cobra.Command {
+// Command returns keygen doctor.
+func Command(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong around the key file",

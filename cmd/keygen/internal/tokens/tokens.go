@@ -1,4 +1,6 @@
-package main
+// Package tokens is keygen token: it decodes and explains tokens. [Command] makes
+// the command. No error and no output repeats a token.
+package tokens
 
 import (
 	"bytes"
@@ -20,7 +22,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-func tokenCommand(t *tool.Tool) *cobra.Command {
+// Command returns keygen token, with its subcommands.
+func Command(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Look into a token",

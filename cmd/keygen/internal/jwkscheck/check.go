@@ -1,4 +1,6 @@
-package main
+// Package jwkscheck is keygen jwks check: it compares the JWK Set that a server
+// publishes with the key file. [Command] makes the command.
+package jwkscheck
 
 import (
 	"context"
@@ -19,7 +21,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
-func jwksCommand(t *tool.Tool) *cobra.Command {
+// Command returns keygen jwks, with its subcommand.
+func Command(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jwks",
 		Short: "See what verifiers see of the keys",

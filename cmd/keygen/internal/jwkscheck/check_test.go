@@ -1,4 +1,4 @@
-package main
+package jwkscheck
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
@@ -364,9 +365,14 @@ func TestJWKSAgainstTheFile(t *testing.T) {
 
 // publicOf is a JWK Set of a key's public half, whatever its state.
 func publicOf(t *testing.T, k *keyset.Key) string {
-	jwk, err := publicJWK(k)
+	public, err := jwk.Import(k.Public())
 	require.NoError(t, err)
-	return `{"keys":[` + string(jwk) + `]}`
+	for name, value := range map[string]string{"kid": k.ID(), "alg": string(k.Algorithm()), "use": string(k.Use())} {
+		require.NoError(t, public.Set(name, value))
+	}
+	text, err := json.Marshal(public)
+	require.NoError(t, err)
+	return `{"keys":[` + string(text) + `]}`
 }
 
 func TestJWKSStrangers(t *testing.T) {
