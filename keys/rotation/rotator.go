@@ -10,41 +10,61 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
+const (
+	// defaultEvery bounds how late the Rotator sees a change by another
+	// process. Reading the file is cheap, so it can be short.
+	defaultEvery = 10 * time.Minute
+
+	// defaultLockTimeout is far longer than a write of the file, so it ends
+	// only when another process hangs with the lock.
+	defaultLockTimeout = 10 * time.Second
+
+	// minWait keeps a step that stays due, and so does nothing, from spinning.
+	minWait = time.Second
+)
+
 // A Rotator keeps the keys of a file in rotation from within an application: it
-// takes the step IfDue whenever something is due. Several processes that share the file may each have one: the lock
-// of the file lets one of them write, and the others find that nothing is left to do. Processes that only read the file,
-// such as a mounted secret, must not have one.
+// takes the step [IfDue] whenever something is due. Several processes that
+// share the file may each run one: the lock of the file lets one of them write,
+// and the others then find nothing left to do. A process that can only read the
+// file, such as a mounted secret, must not run one.
 type Rotator struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// File is the key file. Required.
 	File keys.File
 
-	// Ring is told of each change at once; others find it when they look. What it refuses of the file, such as a backup that was
-	// restored, is not rotated. May be nil.
+	// Ring reloads the file as soon as this Rotator has changed it; other Rings
+	// see the change at their next reload. A file that Ring refuses, such as a
+	// restored backup, is not rotated. May be nil.
 	Ring *keys.Ring
 
-	// Every is how often the file is looked at, since others may have changed it. 0 means every 10 minutes.
+	// Every is how often to read the file, which other processes may have
+	// changed. 0 means every 10 minutes.
 	Every time.Duration
 
-	// LockTimeout is how long to wait for another process that writes. 0 means 10 seconds.
+	// LockTimeout is how long to wait while another process holds the lock of
+	// the file. 0 means 10 seconds.
 	LockTimeout time.Duration
 
-	// Rotated is called after each change with what has changed, for people. May be
-	// nil.
+	// Rotated is called after each change, with a text for people about each
+	// difference. May be nil.
 	Rotated func(changes []string)
 
-	// Report is called when it could not be done. It is tried again the next time. May be nil.
+	// Report is called when a rotation fails. The next one tries again. May be
+	// nil.
 	Report func(error)
 
-	// Recovered is called when it could be done again, after Report. May be nil.
+	// Recovered is called when a rotation succeeds after one that failed. May
+	// be nil.
 	Recovered func()
 
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
 
-// Run rotates until ctx ends, and returns the cause of its end. It begins at once.
+// Run rotates until ctx ends, and returns the cause of that. It looks at the
+// file first, and then waits.
 func (r *Rotator) Run(ctx context.Context) error {
 	if r.File.Path == "" {
 		return errors.New("rotation: Rotator.File is required: the key file to keep in rotation")
@@ -52,7 +72,7 @@ func (r *Rotator) Run(ctx context.Context) error {
 	for failed := false; ; {
 		next, err := r.Rotate(ctx)
 		if ctx.Err() == nil {
-			r.tell(failed, err)
+			r.notify(failed, err)
 			failed = err != nil
 		}
 		timer := time.NewTimer(r.wait(next))
@@ -65,8 +85,9 @@ func (r *Rotator) Run(ctx context.Context) error {
 	}
 }
 
-// tell reports err, or that there is none any more.
-func (r *Rotator) tell(failed bool, err error) {
+// notify calls Report if there is an error, and Recovered if there is none for
+// the first time after one.
+func (r *Rotator) notify(failed bool, err error) {
 	switch {
 	case err != nil && r.Report != nil:
 		r.Report(err)
@@ -75,19 +96,20 @@ func (r *Rotator) tell(failed bool, err error) {
 	}
 }
 
-// wait is how long to sleep if something is due at next.
+// wait returns how long to sleep when something is due at next.
 func (r *Rotator) wait(next time.Time) time.Duration {
 	every := r.Every
 	if every <= 0 {
-		every = 10 * time.Minute
+		every = defaultEvery
 	}
 	if next.IsZero() {
 		return every
 	}
-	return min(every, max(time.Second, next.Sub(r.now())))
+	return min(every, max(minWait, next.Sub(r.now())))
 }
 
-// Rotate does what is due now, and returns when something is due next, zero if that is not known.
+// Rotate does what is due now. It returns when something will be due next, or
+// zero if the plan knows of nothing.
 func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
 	set, err := r.read()
 	if err != nil {
@@ -95,11 +117,11 @@ func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
 	}
 	now := r.now()
 	if next := rotation.NextDue(set, now); next.After(now) || next.IsZero() {
-		return next, nil // without the lock
+		return next, nil // writers don't have to wait for a look
 	}
 	timeout := r.LockTimeout
 	if timeout <= 0 {
-		timeout = 10 * time.Second
+		timeout = defaultLockTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -110,11 +132,12 @@ func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
 	if r.Ring != nil {
 		err = r.Ring.Reload()
 	}
-	r.report(rotation.Diff(before, after))
+	r.reportChanges(rotation.Diff(before, after))
 	return rotation.NextDue(after, now), err
 }
 
-func (r *Rotator) report(changes []rotation.Change) {
+// reportChanges tells Rotated what has changed, if anything has.
+func (r *Rotator) reportChanges(changes []rotation.Change) {
 	if len(changes) == 0 || r.Rotated == nil {
 		return
 	}
@@ -125,7 +148,9 @@ func (r *Rotator) report(changes []rotation.Change) {
 	r.Rotated(texts)
 }
 
-// read returns what is in the file, if the ring puts it in force.
+// read returns the keys of the file. With a Ring it returns an error if the
+// Ring refuses the file: rotating a restored backup would raise its generation
+// until the Ring takes it for a newer file.
 func (r *Rotator) read() (*keyset.Set, error) {
 	if r.Ring == nil {
 		return keyset.File(r.File).Read()

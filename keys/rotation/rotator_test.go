@@ -90,7 +90,8 @@ func generation(t testing.TB, f keyset.File) int64 {
 	return set.Generation()
 }
 
-// The keys change when they are due, to the second, and the process that did it goes by them at once.
+// The keys change in the second in which they are due, and the process that
+// changed them uses the new ones immediately.
 func TestRotator(t *testing.T) {
 	bubble(t, func(t *testing.T, f keyset.File) {
 		ring, err := keys.OpenRing(keys.File(f))
@@ -157,7 +158,8 @@ func TestRotatorFollowsTheFile(t *testing.T) {
 		time.Sleep(time.Minute)
 		set, err := f.Read()
 		require.NoError(t, err)
-		_, _, err = steps.SetPolicy(with(func(p *keyset.Policy) { p.RotationPeriod = 2 * time.Hour })).Apply(t.Context(), f, time.Now())
+		shorter := with(func(p *keyset.Policy) { p.RotationPeriod = 2 * time.Hour })
+		_, _, err = steps.SetPolicy(shorter).Apply(t.Context(), f, time.Now())
 		require.NoError(t, err)
 		time.Sleep(2 * time.Hour) // the first key ends a minute before
 		changes, errs := m.news()
@@ -276,7 +278,7 @@ func TestRotatorWithoutALock(t *testing.T) {
 	})
 }
 
-// A directory that can't be written, for those to whom its mode means something.
+// A directory that can't be written. Root can write it whatever its mode.
 func TestRotatorReadOnlyDirectory(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("nothing is read-only to root; TestRotatorWithoutALock is much the same")
@@ -298,7 +300,8 @@ func TestRotatorReadOnlyDirectory(t *testing.T) {
 	})
 }
 
-// A process that was asleep for long recovers at once, and cleans up a second later.
+// A process that was suspended for long recovers immediately, and cleans up a
+// second later.
 func TestRotatorAfterALongTime(t *testing.T) {
 	bubble(t, func(t *testing.T, f keyset.File) {
 		time.Sleep(365 * day)
@@ -314,7 +317,8 @@ func TestRotatorAfterALongTime(t *testing.T) {
 	})
 }
 
-// A ring that has no file can't follow: that is said, and nothing is rotated behind its back.
+// A Ring without a file can't reload: the Rotator reports it, and rotates
+// nothing, because the Ring would go on with the old keys.
 func TestRotatorWithAnotherRing(t *testing.T) {
 	bubble(t, func(t *testing.T, f keyset.File) {
 		ring, err := keys.NewRing()
@@ -330,7 +334,8 @@ func TestRotatorWithAnotherRing(t *testing.T) {
 	})
 }
 
-// A backup was restored. The ring refuses it; if it were rotated, its generation would grow until the ring takes it for a later file.
+// A backup was restored, and the Ring refuses it. Rotating it would raise its
+// generation until the Ring takes it for a newer file.
 func TestRotatorLeavesARestoredBackupAlone(t *testing.T) {
 	f := place(t, open(t, keyset.ES256))
 	now := zero().Add(month)
@@ -374,7 +379,8 @@ func TestRotatorRotate(t *testing.T) {
 	require.Equal(t, errShutDown, r.Run(ctx))
 	_, err = new(rotation.Rotator).Rotate(t.Context())
 	require.ErrorContains(t, err, "File.Path is required")
-	require.EqualError(t, new(rotation.Rotator).Run(t.Context()), "rotation: Rotator.File is required: the key file to keep in rotation")
+	require.EqualError(t, new(rotation.Rotator).Run(t.Context()),
+		"rotation: Rotator.File is required: the key file to keep in rotation")
 }
 
 // That the keys can be rotated again is told once, after what was reported.
@@ -383,7 +389,11 @@ func TestRotatorRecovers(t *testing.T) {
 		good, err := os.ReadFile(f.Path)
 		require.NoError(t, err)
 		var told []string
-		r := rotation.Rotator{File: keys.File(f), Report: func(error) { told = append(told, "failed") }, Recovered: func() { told = append(told, "recovered") }}
+		r := rotation.Rotator{
+			File:      keys.File(f),
+			Report:    func(error) { told = append(told, "failed") },
+			Recovered: func() { told = append(told, "recovered") },
+		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		ended := make(chan error)
 		go func() { ended <- r.Run(ctx) }()
