@@ -33,6 +33,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/doctor"
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/importing"
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/jwkscheck"
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/look"
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/steps"
@@ -104,7 +105,7 @@ func root(t *tool.Tool, out io.Writer) *cobra.Command {
 	root.AddCommand(
 		steps.Init(t), steps.Add(t), steps.Rotate(t), steps.Promote(t), steps.Retire(t), steps.Revoke(t), steps.Prune(t), steps.Policy(t),
 		look.List(t), look.Show(t), look.Plan(t), look.Check(t), look.Diff(t),
-		look.Export(t), importCommand(t), steps.Encrypt(t), steps.Decrypt(t), steps.Rewrap(t), thumbprintCommand(t),
+		look.Export(t), importing.Command(t), steps.Encrypt(t), steps.Decrypt(t), steps.Rewrap(t), importing.Thumbprint(t),
 		tokens.Command(t), doctor.Command(t), jwkscheck.Command(t), versionCommand(t),
 	)
 	offerChoices(root)

@@ -1,4 +1,4 @@
-package main
+package importing
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/keytest"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
@@ -17,7 +18,7 @@ func TestOpenJWERefusesTagsOfAnotherSize(t *testing.T) {
 	secret := bytes.Repeat([]byte{7}, 32)
 	file := keyset.File{Key: secret}
 	for _, enc := range []string{"A128GCM", "A192GCM", "A256GCM", "A128CBC-HS256"} {
-		token, err := sealText([]byte(`{"kty":"oct","k":"AAAA"}`), "A256KW", enc, secret, 1000)
+		token, err := keytest.Seal([]byte(`{"kty":"oct","k":"AAAA"}`), "A256KW", enc, secret, 1000)
 		require.NoError(t, err)
 		segments := strings.Split(string(token), ".")
 		ciphertext, err := base64.RawURLEncoding.DecodeString(segments[3])

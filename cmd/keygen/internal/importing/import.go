@@ -1,4 +1,6 @@
-package main
+// Package importing reads keys that other programs made: PEM, JWK and encrypted
+// JWK. [Command] is keygen import, and [Thumbprint] prints RFC 7638 thumbprints.
+package importing
 
 import (
 	"context"
@@ -63,7 +65,8 @@ there already, or by the timing (the text has the earliest safe instant), 4 the
 passphrase or key for a file is wrong, 5 another process has locked the key
 file: try again, 8 no such kid, or a file is missing.`
 
-func importCommand(t *tool.Tool) *cobra.Command {
+// Command returns keygen import.
+func Command(t *tool.Tool) *cobra.Command {
 	var o importFlags
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",

@@ -1,4 +1,4 @@
-package main
+package importing
 
 import (
 	"bytes"
@@ -15,7 +15,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-func thumbprintCommand(t *tool.Tool) *cobra.Command {
+// Thumbprint returns keygen thumbprint.
+func Thumbprint(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "thumbprint [KID|FILE|-]",
 		Short: "Print the RFC 7638 thumbprint of a key",

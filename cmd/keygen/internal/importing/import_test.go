@@ -1,4 +1,4 @@
-package main
+package importing
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/keytest"
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
@@ -30,12 +31,12 @@ import (
 // aKey is a key of a kind in a form, and its public half.
 func aKey(t testing.TB, kind, form string, members ...string) (private, public []byte) {
 	t.Helper()
-	k, p, err := generateKind(kind)
+	k, p, err := keytest.Generate(kind)
 	require.NoError(t, err)
-	private, err = encodeKey(form, k, members)
+	private, err = keytest.Encode(form, k, members)
 	require.NoError(t, err)
 	if p != nil {
-		public, err = encodeKey(form, p, members)
+		public, err = keytest.Encode(form, p, members)
 		require.NoError(t, err)
 	}
 	return private, public
@@ -112,7 +113,7 @@ func TestParseIncomingRefuses(t *testing.T) {
 	ec, _ := aKey(t, "p256", "pkcs8")
 	der, _ := aKey(t, "p256", "der")
 	cert, _ := aKey(t, "p256", "cert")
-	sealed, err := sealText([]byte("x"), "A256KW", "A256GCM", bytes.Repeat([]byte{1}, 32), 1)
+	sealed, err := keytest.Seal([]byte("x"), "A256KW", "A256GCM", bytes.Repeat([]byte{1}, 32), 1)
 	require.NoError(t, err)
 	block := func(kind string) string {
 		return "-----BEGIN " + kind + "-----\nAAAA\n-----END " + kind + "-----\n"
@@ -221,7 +222,7 @@ func TestChooseAlgorithm(t *testing.T) {
 	raw := make(map[string]any)
 	for _, kind := range []string{"p256", "p384", "ed25519", "x25519", "rsa2048", "rsa1024", "oct32", "text"} {
 		var err error
-		raw[kind], _, err = generateKind(kind)
+		raw[kind], _, err = keytest.Generate(kind)
 		require.NoError(t, err)
 	}
 	for _, row := range []struct {
@@ -328,7 +329,7 @@ func TestFitting(t *testing.T) {
 	all := []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.PS256, keyset.RS256, keyset.HS256, keyset.Direct, keyset.A256KW, keyset.ECDHESA256KW}
 	fit := make(map[keyset.Algorithm]bool)
 	for _, kind := range []string{"p256", "p384", "ed25519", "x25519", "rsa2048", "oct32"} {
-		private, public, err := generateKind(kind)
+		private, public, err := keytest.Generate(kind)
 		require.NoError(t, err)
 		if public != nil {
 			require.Equal(t, fitting(private), fitting(public))
@@ -375,7 +376,7 @@ func TestCandidate(t *testing.T) {
 		{kind: "oct32", alg: "dir", verifyOnly: true, wantPrivate: true},
 		{kind: "text", alg: "HS256", wantErr: "the key is text"},
 	} {
-		private, public, err := generateKind(row.kind)
+		private, public, err := keytest.Generate(row.kind)
 		require.NoError(t, err)
 		in := incoming{raw: private}
 		if row.public {
@@ -409,9 +410,9 @@ func TestRefuseTwice(t *testing.T) {
 // A new file's first keys have the dates that keygen init gives.
 func TestFirstKeys(t *testing.T) {
 	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
-	private, _, err := generateKind("p256")
+	private, _, err := keytest.Generate("p256")
 	require.NoError(t, err)
-	secret, _, err := generateKind("oct32")
+	secret, _, err := keytest.Generate("oct32")
 	require.NoError(t, err)
 	got, err := firstKeys([]*candidate{
 		{incoming: incoming{raw: private}, algorithm: keyset.ES256, private: true},
@@ -485,7 +486,7 @@ func TestOpenJWE(t *testing.T) {
 				secret = bytes.Repeat([]byte{7}, n)
 				file = keyset.File{Key: secret}
 			}
-			token, err := sealText([]byte(text), alg, enc, secret, 1000)
+			token, err := keytest.Seal([]byte(text), alg, enc, secret, 1000)
 			require.NoError(t, err, "%s %s", alg, enc)
 			require.True(t, keyset.IsEncrypted(token))
 			got, err := openJWE(token, file)
@@ -594,7 +595,7 @@ func FuzzImport(f *testing.F) {
 	kek := bytes.Repeat([]byte{7}, 32)
 	private, _ := aKey(f, "p256", "jwk")
 	for _, alg := range []string{"A256KW", "dir"} {
-		token, err := sealText(private, alg, "A256GCM", kek, 1)
+		token, err := keytest.Seal(private, alg, "A256GCM", kek, 1)
 		require.NoError(f, err)
 		f.Add(token, "")
 	}

@@ -1,4 +1,4 @@
-package main
+package importing
 
 import (
 	"encoding/json"
