@@ -25,8 +25,8 @@ func ExampleOpenRing() {
 // Who only verifies needs no key file: the public keys come from the issuer.
 func ExampleNewRemote() {
 	set, err := keys.NewRemote(keys.RemoteConfig{
-		URL:    "https://app.example/.well-known/jwks.json",
-		Report: func(err error) { log.Print(err) },
+		URL:       "https://app.example/.well-known/jwks.json",
+		OnProblem: func(err error) { log.Print(err) },
 	})
 	if err != nil {
 		log.Fatal(err)

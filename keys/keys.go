@@ -187,7 +187,7 @@ func Import(alg Algorithm, key any, d Dates) (*Key, error) {
 // an object, a private or symmetric key, the same kid twice, or more than 100
 // keys. If it is in order and no key of it can be used, as of {"keys":[]}, the
 // error is [ErrUnknownKey] and says why the first key is left out, as those of
-// [RemoteConfig].Report do.
+// [RemoteConfig].OnProblem do.
 //
 // A new RSA modulus takes 3 milliseconds for 2048 bits and 150 for 8192.
 func ParsePublicSet(data []byte) ([]*Key, error) {

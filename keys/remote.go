@@ -49,12 +49,12 @@ type RemoteConfig struct {
 
 	Transport http.RoundTripper // if nil, one like http.DefaultTransport
 
-	// Report is called after each fetch that failed. It is also called after a
+	// OnProblem is called after each fetch that failed. It is also called after a
 	// fetch that succeeded, once for each key that is left out of the set, and was
 	// not left out of the set before it for the same reason. For such a key the
 	// error wraps one that has the method LeftOut() (kid string, reason error). If
 	// nil, nobody hears of it.
-	Report func(error)
+	OnProblem func(error)
 
 	// InsecureAllowHTTP accepts an http URL on another host: whoever can change
 	// the answer can forge every token.
@@ -258,11 +258,11 @@ func (r *Remote) run(f *fetch, now time.Time, force bool) {
 	r.mu.Unlock()
 	f.err = err
 	close(f.done)
-	if r.cfg.Report == nil {
+	if r.cfg.OnProblem == nil {
 		return
 	}
 	for _, err := range news {
-		r.cfg.Report(err)
+		r.cfg.OnProblem(err)
 	}
 }
 

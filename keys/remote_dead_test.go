@@ -132,7 +132,7 @@ func testDeadConnection(t *testing.T, wrap func(http.RoundTripper) http.RoundTri
 	failed := make(chan error, 10)
 	r, err := keys.NewRemote(keys.RemoteConfig{
 		URL: "https://" + proxy.Addr().String() + path, Transport: wrap(base), Timeout: 2 * time.Second,
-		Report: func(err error) { failed <- err },
+		OnProblem: func(err error) { failed <- err },
 	})
 	require.NoError(t, err)
 	_, err = r.Key(t.Context(), k.ID(), t0)

@@ -49,7 +49,7 @@ func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 		fetches++
 		fmt.Fprint(w, body)
 	}, func(c *keys.RemoteConfig) {
-		c.Report = func(err error) {
+		c.OnProblem = func(err error) {
 			kid, _ := leftOut(t, err)
 			require.True(t, kid == "" || strings.Contains(err.Error(), "key "+kid+" of"))
 			reports = append(reports, err.Error())
@@ -216,7 +216,7 @@ func TestRemoteWithoutAUsableKeyIsUnavailable(t *testing.T) {
 func TestErrorsOfRemoteLackTheQuery(t *testing.T) {
 	var reported error
 	r := overTheNet(t, "https://a.example/jwks?token=hunter2", nil, func(c *keys.RemoteConfig) {
-		c.Report = func(err error) { reported = err }
+		c.OnProblem = func(err error) { reported = err }
 		c.Transport = transport(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/moved" {
 				return nil, errors.New("it is down")
@@ -255,7 +255,7 @@ func TestConstantSignatureVerifiesNothing(t *testing.T) {
 	entry := keyText(t, get(newRing(t, good).Handler(), nil).Body.String())
 	s := newIssuer(t, answer(200, `{"keys":[`+entry+`,`+jwk+`]}`))
 	reports := make(chan error, 10)
-	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.Report = func(err error) { reports <- err } })
+	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.OnProblem = func(err error) { reports <- err } })
 	_, err := r.Key(t.Context(), "hollow", t0)
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	require.EqualError(t, <-reports, "keys: fetch key set: key hollow of the set is left out: the Ed25519 public key is a point of small order: anybody can sign for it")

@@ -159,7 +159,7 @@ func TestRemoteBoundsFetches(t *testing.T) {
 func TestRemoteBoundsFetchesInAnOutage(t *testing.T) {
 	s := newIssuer(t, answer(500, ""))
 	reports := make(chan error, 10)
-	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.Report = func(err error) { reports <- err } })
+	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.OnProblem = func(err error) { reports <- err } })
 	for range 100 {
 		_, err := r.Key(t.Context(), "k", t0)
 		require.ErrorIs(t, err, keys.ErrUnavailable)
@@ -237,7 +237,7 @@ func TestRemoteIsNotFooledAfterAnOutage(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP)
 	failed := make(chan error, 1)
-	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.Report = func(err error) { failed <- err } })
+	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.OnProblem = func(err error) { failed <- err } })
 	_, err := r.Key(t.Context(), a.ID(), t0)
 	require.NoError(t, err)
 	s.serve(answer(500, ""))

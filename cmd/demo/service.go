@@ -26,7 +26,7 @@ func newService(appURL, issuer string, cert *certificate, log *slog.Logger) (*se
 	remote, err := keys.NewRemote(keys.RemoteConfig{
 		URL:       appURL + "/.well-known/jwks.json",
 		Transport: cert.transport(),
-		Report:    func(err error) { log.Error("orders service: public keys", "error", err) },
+		OnProblem: func(err error) { log.Error("orders service: public keys", "error", err) },
 		// Both servers are this process, whatever its host is called.
 		InsecureAllowHTTP: strings.HasPrefix(appURL, "http:"),
 	})

@@ -153,7 +153,7 @@ func (f File) protection() protection { return protection{f.Passphrase, rawKey(f
 
 // rawKey returns the 32 bytes that key stands for, or key itself if it stands for none.
 func rawKey(key []byte) []byte {
-	if raw, ok := secret.Key(key); ok {
+	if raw, ok := secret.Key(key, secret.KeySize); ok {
 		return raw
 	}
 	return key

@@ -173,7 +173,7 @@ func (s *Set) SetDates(id string, d Dates, now time.Time) error {
 // Revoke says that a key is not to be trusted any more, for the tokens that it has signed either.
 // There is no way back. The private half is erased; of a symmetric key nothing stays but a note, as if pruned.
 func (s *Set) Revoke(id string, at time.Time, reason string) error {
-	if err := checkReason(reason); err != nil {
+	if err := CheckReason(reason); err != nil {
 		return err
 	}
 	if !writable(at) {
@@ -265,11 +265,13 @@ func (s *Set) Map(f func(*Key) (*Key, error)) (*Set, error) {
 	return c, nil
 }
 
-const maxReason = 200 // bytes
+// MaxReason is how long the reason of a revocation may be, in bytes.
+const MaxReason = 200
 
-func checkReason(reason string) error {
-	if len(reason) > maxReason || !isText([]byte(reason)) {
-		return fmt.Errorf("keys: the reason must be text of at most %d bytes", maxReason)
+// CheckReason refuses what can't be the reason of a revocation.
+func CheckReason(reason string) error {
+	if len(reason) > MaxReason || !isText([]byte(reason)) {
+		return fmt.Errorf("keys: the reason must be text of at most %d bytes", MaxReason)
 	}
 	return nil
 }

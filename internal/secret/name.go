@@ -21,7 +21,7 @@ func Path(path string) string {
 // cases and digits could be base64 with a slash in it.
 func isPath(text string) bool {
 	rooted := filepath.IsAbs(text) || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../")
-	if _, isKey := decoded([]byte(text)); !rooted || isKey {
+	if _, isKey := decoded([]byte(text), KeySize); !rooted || isKey {
 		return false
 	}
 	plain := regexp.MustCompile(`^[A-Za-z0-9._: -]*$`)

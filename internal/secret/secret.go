@@ -92,23 +92,23 @@ func Unnamed(path string, err error) error {
 		"since it may be the secret itself: %w", at.Op, at.Err)
 }
 
-// Key returns the key of 32 bytes in text: raw, or as hexadecimal or base64
+// Key returns the key of size bytes in text: raw, or as hexadecimal or base64
 // text with white space around it. ok is false if text is not such a key.
-func Key(text []byte) (key []byte, ok bool) {
-	if len(text) == KeySize {
+func Key(text []byte, size int) (key []byte, ok bool) {
+	if len(text) == size {
 		return text, true
 	}
-	return decoded(text)
+	return decoded(text, size)
 }
 
 // decoded returns the key in hexadecimal or base64 text.
-func decoded(text []byte) (key []byte, ok bool) {
+func decoded(text []byte, size int) (key []byte, ok bool) {
 	trimmed := string(bytes.TrimSpace(text))
 	for _, decode := range [...]func(string) ([]byte, error){
 		hex.DecodeString, base64.StdEncoding.Strict().DecodeString, base64.RawStdEncoding.Strict().DecodeString,
 		base64.URLEncoding.Strict().DecodeString, base64.RawURLEncoding.Strict().DecodeString,
 	} {
-		if key, err := decode(trimmed); err == nil && len(key) == KeySize {
+		if key, err := decode(trimmed); err == nil && len(key) == size {
 			return key, true
 		}
 	}

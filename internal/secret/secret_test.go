@@ -29,7 +29,7 @@ func TestKey(t *testing.T) {
 		raw[:31]: false, raw + "\n": false, url[:42]: false, std + "==": false, std[:42] + "d=": false,
 		"0x" + hex.EncodeToString([]byte(raw)): false, "hunter2": false, "": false,
 	} {
-		key, ok := secret.Key([]byte(text))
+		key, ok := secret.Key([]byte(text), secret.KeySize)
 		require.Equal(t, want, ok, "%q", text)
 		if want {
 			require.Equal(t, raw, string(key))

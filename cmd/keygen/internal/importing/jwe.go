@@ -1,12 +1,8 @@
 package importing
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
@@ -15,6 +11,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
 // How often PBKDF2 may be iterated in a file to import: at least as RFC 7518, Section 4.8.1.2,
@@ -92,8 +89,9 @@ func (h *jweHeader) member(name string, value []byte) (err error) {
 	return err
 }
 
-// keyFor returns what the library needs, or says why secret is of no use.
-func (h *jweHeader) keyFor(secret keyset.File) (alg jwa.KeyEncryptionAlgorithm, key []byte, err error) {
+// keyFor returns what the library needs, or says why the passphrase or the key
+// of under is of no use.
+func (h *jweHeader) keyFor(under keyset.File) (alg jwa.KeyEncryptionAlgorithm, key []byte, err error) {
 	alg, known := jwa.LookupKeyEncryptionAlgorithm(h.alg)
 	contentSize := map[string]int{"A128GCM": 16, "A192GCM": 24, "A256GCM": 32, "A128CBC-HS256": 32, "A192CBC-HS384": 48, "A256CBC-HS512": 64}[h.enc]
 	size := map[string]int{"A128KW": 16, "A192KW": 24, "A256KW": 32, "dir": contentSize}[h.alg]
@@ -101,34 +99,16 @@ func (h *jweHeader) keyFor(secret keyset.File) (alg jwa.KeyEncryptionAlgorithm, 
 	switch {
 	case !known || contentSize == 0 || size == 0 && !passphrase:
 		return alg, nil, fmt.Errorf("it is encrypted with alg %q and enc %q; what can be read: PBES2-*, A128KW, A192KW, A256KW and dir, with A*GCM or A*CBC-HS*", h.alg, h.enc)
-	case passphrase && secret.Passphrase == nil:
+	case passphrase && under.Passphrase == nil:
 		return alg, nil, tool.Refuse(tool.ExitUsage, "it is encrypted under a passphrase, and a key was given; use --import-passphrase-file or the like")
 	case passphrase:
-		return alg, secret.Passphrase, nil
-	case secret.Key == nil:
+		return alg, under.Passphrase, nil
+	case under.Key == nil:
 		return alg, nil, tool.Refuse(tool.ExitUsage, "it is encrypted under a key, and a passphrase was given; use --import-kek-file or the like")
 	}
-	key = decoded(secret.Key, size)
-	if len(key) != size {
+	key, ok := secret.Key(under.Key, size)
+	if !ok {
 		return alg, nil, tool.Refuse(tool.ExitUsage, "the key to decrypt it with must have %d bytes, raw, as hex or as base64", size)
 	}
 	return alg, key, nil
-}
-
-// decoded returns the key of size bytes that text stands for, or text itself.
-func decoded(text []byte, size int) []byte {
-	if len(text) == size {
-		return text
-	}
-	trimmed := strings.TrimRight(string(bytes.TrimSpace(text)), "=")
-	decoders := [...]func(string) ([]byte, error){hex.DecodeString, base64.RawStdEncoding.DecodeString, base64.RawURLEncoding.DecodeString}
-	i := slices.IndexFunc(decoders[:], func(decode func(string) ([]byte, error)) bool {
-		key, err := decode(trimmed)
-		return err == nil && len(key) == size
-	})
-	if i < 0 {
-		return text
-	}
-	key, _ := decoders[i](trimmed) // which worked a moment ago
-	return key
 }

@@ -284,14 +284,14 @@ func tell(t *tool.Tool, c *candidate, k *keyset.Key) imported {
 	r := imported{ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.Now).String(), PublishAt: tool.Date(d.PublishAt), SignFrom: tool.Date(d.SignFrom)}
 	does := map[keyset.Use]string{keyset.Signature: "sign", keyset.Encryption: "encrypt"}[k.Use()]
 	life := fmt.Sprintf("%ss from %s until %s", does, tool.Date(d.SignFrom), tool.Date(d.SignUntil))
-	if !d.SignUntil.After(d.SignFrom) {
+	if !d.Signs() {
 		life = fmt.Sprintf("never %ss; its tokens are accepted until %s", does, tool.Date(d.VerifyUntil))
 	}
 	t.Note("key %s (%s %s, %s): %s; %s", r.ID, r.Use, r.Algorithm, c.where, r.State, life)
 	switch {
 	case c.left:
 		t.Note("its private half stays out of the file: it never signs")
-	case !c.private && d.SignUntil.After(d.SignFrom):
+	case !c.private && d.Signs():
 		t.Note("its private half is in a KMS: the application must give it as a crypto.Signer; bring the next key in before this one has ended")
 	}
 	if c.kid != "" && c.kid != r.ID {

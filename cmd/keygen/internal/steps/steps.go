@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -365,14 +363,10 @@ func printExposure(t *tool.Tool, title string, report []rotation.Exposure, of fu
 	return w.Flush()
 }
 
-// maxReason is how long package keys lets a reason be, in bytes.
-const maxReason = 200
-
-// checkReason refuses a reason that package keys would refuse, before anything is read or asked for.
+// checkReason refuses what package keyset would refuse, as wrong usage.
 func checkReason(reason string) error {
-	odd := func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }
-	if len(reason) > maxReason || !utf8.ValidString(reason) || strings.IndexFunc(reason, odd) >= 0 {
-		return tool.Refuse(tool.ExitUsage, "--reason must be text of at most %d bytes", maxReason)
+	if keyset.CheckReason(reason) != nil {
+		return tool.Refuse(tool.ExitUsage, "--reason must be text of at most %d bytes", keyset.MaxReason)
 	}
 	return nil
 }

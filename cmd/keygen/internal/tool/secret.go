@@ -141,7 +141,7 @@ func (s *SecretFlags) Read(t *Tool, f *keyset.File) (err error) {
 	if f.Key == nil || s.prefix == "import-" { // a file to import says how long its key is
 		return nil
 	}
-	if _, ok := secret.Key(f.Key); !ok {
+	if _, ok := secret.Key(f.Key, secret.KeySize); !ok {
 		return Refuse(ExitUsage, "%s: this is no key of %d bytes: give it raw, or as base64 or hexadecimal text",
 			names[0], secret.KeySize)
 	}
