@@ -34,8 +34,8 @@ test: needs
 	$(GO) -C tools build -o "$$summary/summary" ./summary; \
 	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; \
 	{ \
-		for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -json $$race -shuffle=on ./...; done; \
-		echo "== simulations"; $(GO) test -json -run '^TestSimulation' ./internal/rotation; \
+		for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -json $$race -shuffle=on -timeout 30m ./...; done; \
+		echo "== simulations"; $(GO) test -json -timeout 30m -run '^TestSimulation' ./internal/rotation; \
 		echo "== counts"; cat $$report; \
 	} | "$$summary/summary" "$$summary/skipped"; \
 	skipped=$$(cat "$$summary/skipped"); [ -n "$$race" ] || skipped="the race detector (no C compiler)$${skipped:+; $$skipped}"; \
