@@ -271,7 +271,7 @@ func (b *book) revoke(all []*record, o RevokeOptions) {
 				continue
 			}
 			if idle && r.dates.Signs() {
-				b.withdraw(r) // by its dates, tokens would be expected to be encrypted soon: Ring.SealedSince
+				b.withdraw(r) // by its dates, tokens would be expected to be encrypted soon: Set.UsedSince
 			}
 			r.revoked, r.reason, r.at, touched = true, o.Reason, b.now, true
 		}
