@@ -4,159 +4,172 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// maxChain bounds how many keys of a use wait to sign, with those that have to be made before one that is published late.
-const maxChain = 20
+// maxWaiting bounds how many keys of a use wait to sign, so that fillGap does
+// not fill the file with keys when the next one is published years from now.
+const maxWaiting = 20
 
-// end lets a key sign until t. A key that was published under a policy with longer
-// tokens goes on verifying for as long as these need: it may have signed some.
-func (b *book) end(r *record, t time.Time) {
-	verify := b.policy.VerifyOnly()
-	if was := r.was; !was.VerifyUntil.IsZero() && b.known(r) {
+// signUntil makes k stop signing at t, and stop verifying when its last token
+// has expired. A key that was published under a policy with longer tokens keeps
+// its longer time: it may have signed some of them.
+func (st *planState) signUntil(k *keyState, t time.Time) {
+	verify := st.policy.VerifyOnly()
+	if was := k.was; !was.VerifyUntil.IsZero() && st.wasPublished(k) {
 		verify = max(verify, was.VerifyUntil.Sub(was.SignUntil))
 	}
-	r.dates.SignUntil, r.dates.VerifyUntil = t, t.Add(verify)
-	if b.over(r) {
-		r.dates.VerifyUntil = latest(r.dates.VerifyUntil, r.was.VerifyUntil)
+	k.dates.SignUntil, k.dates.VerifyUntil = t, t.Add(verify)
+	if st.mayHaveEnded(k) {
+		k.dates.VerifyUntil = instant.Latest(k.dates.VerifyUntil, k.was.VerifyUntil)
 	}
 }
 
-// over reports whether the key may have ceased to sign already by another clock, so that its tokens must not be counted
-// from an earlier instant now.
-func (b *book) over(r *record) bool {
-	return !r.was.SignUntil.IsZero() && !r.was.SignUntil.After(b.now.Add(b.policy.ClockSkew))
+// mayHaveEnded reports whether k may have stopped signing already by a clock
+// that is ahead. Its tokens then count from that instant, so its trust must not
+// end earlier than planned.
+func (st *planState) mayHaveEnded(k *keyState) bool {
+	return !k.was.SignUntil.IsZero() && !k.was.SignUntil.After(st.now.Add(st.policy.ClockSkew))
 }
 
-// arrange lets the keys of a use sign one after the other: current until t,
-// then each of next for a rotation period. What is published too late for that begins later, and
-// the one before it goes on until then, or a new one signs in between.
-func (b *book) arrange(current *record, next []*record, t time.Time) {
+// schedule makes the keys of a use sign one after the other: current until t,
+// then each of next for a rotation period. A key that is published too late
+// begins later; until then the one before it goes on, or a new key signs in
+// between.
+func (st *planState) schedule(current *keyState, next []*keyState, t time.Time) {
 	for i := 0; i < len(next); i++ {
 		if i > 0 {
-			next = b.bridge(next, i, next[i-1].alg, t)
-			t = latest(t, b.safe(next[i]))
+			next = st.fillGap(next, i, next[i-1].alg, t)
+			t = instant.Latest(t, st.safeFrom(next[i]))
 		}
-		r := next[i]
+		k := next[i]
 		if current != nil {
-			b.end(current, t)
+			st.signUntil(current, t)
 		}
-		if r.dates.PublishAt.After(b.now) {
-			r.dates.PublishAt = earliest(r.dates.PublishAt, t)
+		if k.dates.PublishAt.After(st.now) {
+			k.dates.PublishAt = instant.Earliest(k.dates.PublishAt, t)
 		}
-		t = latest(t, r.dates.PublishAt)
-		r.dates.SignFrom = t
-		t = t.Add(b.policy.RotationPeriod)
-		b.end(r, t)
-		current = r
+		t = instant.Latest(t, k.dates.PublishAt)
+		k.dates.SignFrom = t
+		t = t.Add(st.policy.RotationPeriod)
+		st.signUntil(k, t)
+		current = k
 	}
 }
 
-// bridge puts a new key before next[i], if that one is published so late that it can't sign from t on, and a new one can
-// sooner: else the key before it would have to go on for long. What was published a moment ago, by another clock, is not late.
-func (b *book) bridge(next []*record, i int, alg keyset.Algorithm, t time.Time) []*record {
-	ready := latest(t, latest(b.policy.SafeFrom(alg, b.now), b.policy.SafeFrom(next[i].alg, b.now)).Add(b.policy.ClockSkew))
-	if b.outside[alg.Use()] || len(next) >= maxChain || !b.safe(next[i]).After(ready) {
+// fillGap inserts a new key before next[i] if that one is published too late to
+// sign from t on and a new key can sign sooner. Otherwise the key before it
+// would have to sign for too long. The clock_skew is added because a key that
+// another clock has just published is not late.
+func (st *planState) fillGap(next []*keyState, i int, alg keyset.Algorithm, t time.Time) []*keyState {
+	known := instant.Latest(st.policy.SafeFrom(alg, st.now), st.policy.SafeFrom(next[i].alg, st.now))
+	ready := instant.Latest(t, known.Add(st.policy.ClockSkew))
+	if st.external[alg.Use()] || len(next) >= maxWaiting || !st.safeFrom(next[i]).After(ready) {
 		return next
 	}
-	return slices.Insert(next, i, b.add(alg, b.now))
+	return slices.Insert(next, i, st.add(alg, st.now))
 }
 
-// ensure sees to it that a key of the use signs and that a standby is published
-// to follow it. It changes nothing if that is so, if nobody has asked for a key of this use, or if the next one has to be made
-// in a KMS.
-func (b *book) ensure(use keyset.Use) {
-	current, next := b.chain(use)
-	b.settle(use, current)
+// ensureSigner makes sure that a key of the use signs, and that a standby is
+// published to follow it. It changes nothing if both are so, if nobody has
+// asked for a key of this use, or if the next key has to be created in a KMS.
+func (st *planState) ensureSigner(use keyset.Use) {
+	current, next := st.successors(use)
+	st.endOthers(use, current)
 	switch {
-	case b.linked(use, current, next), len(next) == 0 && b.outside[use]:
+	case st.isScheduled(use, current, next), len(next) == 0 && st.external[use]:
 		return
 	case len(next) == 0:
-		next = append(next, b.add(b.algorithm(use), b.now))
+		next = append(next, st.add(st.algorithm(use), st.now))
 	}
 	switch {
 	case current == nil:
-		b.startFirst(use, next)
+		st.startFirst(use, next)
 	case current.open():
-		b.lineUp(current, next, current.dates.SignFrom.Add(b.policy.RotationPeriod))
+		st.handOver(current, next, current.dates.SignFrom.Add(st.policy.RotationPeriod))
 	default:
-		b.lineUp(current, next, current.dates.SignUntil)
+		st.handOver(current, next, current.dates.SignUntil)
 	}
 }
 
-// settle ends the active keys of a use other than the current one. Files from elsewhere have some; a Ring lets only the
-// newest sign.
-func (b *book) settle(use keyset.Use, current *record) {
-	for _, r := range b.records {
-		if r != current && r.use() == use && !r.pruned && r.dates.Signs() && r.state(b.now) == keyset.Active {
-			b.end(r, b.now)
+// endOthers ends the active keys of a use except the current one. Imported
+// files can have several; a Ring uses only the newest.
+func (st *planState) endOthers(use keyset.Use, current *keyState) {
+	for _, k := range st.keys {
+		if k != current && k.use() == use && !k.pruned && k.dates.Signs() && k.state(st.now) == keyset.Active {
+			st.signUntil(k, st.now)
 		}
 	}
 }
 
-// linked reports whether nothing is to be arranged: each key hands over to the next, or nobody has asked for any.
-func (b *book) linked(use keyset.Use, current *record, next []*record) bool {
+// isScheduled reports whether nothing is left to schedule: each key hands over
+// to the next, or nobody has asked for a key.
+func (st *planState) isScheduled(use keyset.Use, current *keyState, next []*keyState) bool {
 	if len(next) == 0 {
-		return current == nil && b.newest(use) == nil
+		return current == nil && st.newest(use) == nil
 	}
-	for i, r := range next {
+	for i, k := range next {
 		if i > 0 {
 			current = next[i-1]
 		}
-		if current != nil && !current.dates.SignUntil.Equal(r.dates.SignFrom) {
+		if current != nil && !current.dates.SignUntil.Equal(k.dates.SignFrom) {
 			return false
 		}
-		if current == nil && (!b.idle(use) || r.dates.SignFrom.Before(b.safe(r))) {
+		if current == nil && (!st.idle(use) || k.dates.SignFrom.Before(st.safeFrom(k))) {
 			return false
 		}
 	}
 	return true
 }
 
-// lineUp lets current sign until end, or until the first of next may follow it.
-func (b *book) lineUp(current *record, next []*record, end time.Time) {
-	next = b.bridge(next, 0, current.alg, end)
-	t := latest(end, b.safe(next[0]), b.now)
-	b.arrange(current, b.stock(next, t), t)
+// handOver makes current sign until end, or longer if the first of next isn't
+// known everywhere by then.
+func (st *planState) handOver(current *keyState, next []*keyState, end time.Time) {
+	next = st.fillGap(next, 0, current.alg, end)
+	t := instant.Latest(end, st.safeFrom(next[0]), st.now)
+	st.schedule(current, st.addStandby(next, t), t)
 }
 
-// stock adds a standby to next, if the only one there signs from t on, which is now.
-func (b *book) stock(next []*record, t time.Time) []*record {
-	if alg := next[0].alg; len(next) == 1 && !t.After(b.now) && !b.outside[alg.Use()] {
-		next = append(next, b.add(alg, b.now))
+// addStandby adds a standby to next if the only key in it signs now (t).
+func (st *planState) addStandby(next []*keyState, t time.Time) []*keyState {
+	if alg := next[0].alg; len(next) == 1 && !t.After(st.now) && !st.external[alg.Use()] {
+		next = append(next, st.add(alg, st.now))
 	}
 	return next
 }
 
 // startFirst makes the first waiting key active when none is. It does so
-// immediately, except for encryption: an application that has never had a key to
-// encrypt with can wait until everybody knows the first one.
-func (b *book) startFirst(use keyset.Use, next []*record) {
-	for _, r := range next {
-		if r.dates.Created.After(b.now) { // by a clock that was ahead: its dates mean nothing
-			r.dates.PublishAt = earliest(r.dates.PublishAt, b.now)
+// immediately, except for encryption: an application that has never had a key
+// to encrypt with can wait until everybody knows the first one.
+func (st *planState) startFirst(use keyset.Use, next []*keyState) {
+	for _, k := range next {
+		if k.dates.Created.After(st.now) { // a clock was ahead, so its dates mean nothing
+			k.dates.PublishAt = instant.Earliest(k.dates.PublishAt, st.now)
 		}
 	}
-	last := b.last(use)
-	t := b.since() // waiting would help nobody
+	last := st.inGrace(use)
+	t := st.backdated() // nothing signs, so waiting would reject every token
 	switch {
-	case b.idle(use):
-		t = latest(b.safe(next[0]), b.now)
-	case last != nil: // it goes on until then
-		next = b.bridge(next, 0, last.alg, b.graceEnd(last))
-		t = earliest(latest(b.safe(next[0]), b.now), b.graceEnd(last))
+	case st.idle(use):
+		t = instant.Latest(st.safeFrom(next[0]), st.now)
+	case last != nil: // last signs in its grace, so the next may wait as long
+		next = st.fillGap(next, 0, last.alg, st.graceEnd(last))
+		t = instant.Earliest(instant.Latest(st.safeFrom(next[0]), st.now), st.graceEnd(last))
 	}
-	if r := next[0]; r.planned && t.Before(b.safe(r)) {
-		r.dates.PublishAt = earliest(r.dates.PublishAt, b.since())
+	if k := next[0]; k.planned && t.Before(st.safeFrom(k)) {
+		k.dates.PublishAt = instant.Earliest(k.dates.PublishAt, st.backdated())
 	}
-	b.arrange(nil, b.stock(next, t), t)
+	st.schedule(nil, st.addStandby(next, t), t)
 }
 
-// since returns when a key is published that signs immediately: a clock_skew ago,
-// because instances whose clock is behind must sign and verify with it too.
-func (b *book) since() time.Time { return b.now.Add(-b.policy.ClockSkew) }
+// backdated returns when to publish a key that signs immediately: a clock_skew
+// ago, because instances whose clock is behind must sign and verify with it
+// too.
+func (st *planState) backdated() time.Time { return st.now.Add(-st.policy.ClockSkew) }
 
-// idle reports whether the application needs no key of this use, because it does
-// not encrypt yet.
-func (b *book) idle(use keyset.Use) bool { return use == keyset.Encryption && b.newest(use) == nil }
+// idle reports whether the application needs no key of this use, because it
+// does not encrypt yet.
+func (st *planState) idle(use keyset.Use) bool {
+	return use == keyset.Encryption && st.newest(use) == nil
+}

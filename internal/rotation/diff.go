@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -12,12 +13,16 @@ type Change struct {
 	ID        string           `json:"kid,omitempty"` // "" for the policy
 	Use       keyset.Use       `json:"use,omitempty"` // "" for the policy
 	Algorithm keyset.Algorithm `json:"alg,omitempty"` // "" for the policy
-	What      string           `json:"what"`          // "made", "revoked", "erased", "pruned", "removed", or the name of a date or of a member of the policy
-	Was       string           `json:"was,omitempty"` // instants in RFC 3339; "" for none
-	Is        string           `json:"is,omitempty"`  // likewise; the reason of a revocation
+
+	// What is "made", "revoked", "erased", "pruned", "removed", or the name of a
+	// date or of a member of the policy.
+	What string `json:"what"`
+
+	Was string `json:"was,omitempty"` // an instant in RFC 3339, or ""
+	Is  string `json:"is,omitempty"`  // likewise, or the reason of a revocation
 }
 
-// String says it in words.
+// String returns the change in words.
 func (c Change) String() string {
 	who := "the policy"
 	if c.ID != "" {
@@ -29,17 +34,11 @@ func (c Change) String() string {
 	case c.Was == "":
 		return fmt.Sprintf("%s: %s %s", who, c.What, c.Is)
 	}
-	return fmt.Sprintf("%s: %s %s, was %s", who, c.What, or(c.Is, "none"), c.Was)
+	return fmt.Sprintf("%s: %s %s, was %s", who, c.What, cmp.Or(c.Is, "none"), c.Was)
 }
 
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
-// Diff lists what differs, in the order of the keys: those of before first.
+// Diff returns the differences in the order of the keys: first those of before,
+// then new ones.
 func Diff(before, after *keyset.Set) []Change {
 	changes := diffPolicy(before.Policy(), after.Policy())
 	for _, k := range before.Keys() {
@@ -59,8 +58,7 @@ func change(k *keyset.Key, what, was, is string) Change {
 }
 
 func diffKey(k *keyset.Key, after *keyset.Set) (changes []Change) {
-	now := after.Key(k.ID())
-	pruned := false
+	now, pruned := after.Key(k.ID()), false
 	for _, p := range after.Pruned() {
 		if p.ID() == k.ID() {
 			now, pruned = p, true
@@ -111,6 +109,7 @@ func diffPolicy(was, is keyset.Policy) (changes []Change) {
 	return changes
 }
 
+// date returns t in RFC 3339, or "" if it is zero.
 func date(t time.Time) string {
 	if t.IsZero() {
 		return ""

@@ -7,8 +7,8 @@ import (
 )
 
 // Events returns the changes of state from t.From to t.Until, both included, in
-// order of time. At the same time they come in the order of the rows, and
-// several changes of one key in that of its spans.
+// order of time. Changes at the same time come in the order of the rows, and
+// those of one key in the order of its spans.
 func (t *Timeline) Events() []Event {
 	var events []Event
 	for _, row := range t.Rows {
@@ -23,7 +23,9 @@ func (r *Row) events(t *Timeline) []Event {
 	var before keyset.State
 	for _, s := range r.Spans {
 		if !s.From.Before(t.From) && !s.From.After(t.Until) {
-			events = append(events, Event{At: s.From, ID: r.ID, Use: r.Use, From: before, To: s.State, Planned: r.Planned, Reason: s.Reason})
+			events = append(events, Event{
+				At: s.From, ID: r.ID, Use: r.Use, From: before, To: s.State, Planned: r.Planned, Reason: s.Reason,
+			})
 		}
 		before = s.State
 	}

@@ -7,42 +7,52 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// An Exposure says how long one kind of verifier goes on trusting a key that
-// is revoked, and how long it refuses new tokens, with each of the two strategies of Revoke.
+// An Exposure says how long one kind of verifier still trusts a key after its
+// revocation, and how long it refuses new tokens, for both strategies of
+// Revoke.
 type Exposure struct {
 	Verifier string  `json:"verifier"` // the kind, for people
-	Standby  Exposed `json:"standby"`  // the key that was published already signs next
+	Standby  Exposed `json:"standby"`  // the published standby signs next
 	Fresh    Exposed `json:"fresh"`    // RevokeOptions.Fresh
 }
 
-// Exposed is what happens to one kind of verifier.
+// Exposed is what one strategy means for one kind of verifier.
 type Exposed struct {
 	Trusts  string `json:"trusts"`  // for how long it accepts tokens of the revoked key
 	Refuses string `json:"refuses"` // for how long it refuses tokens of the new key
-	Why     string `json:"why"`     // what about it makes it so
+	Why     string `json:"why"`     // which behaviour of the verifier causes it
 }
 
 const forever = "without end"
 
-// unknownEvery bounds how often keys.Remote and a Ring look for a key that they don't know.
+// unknownEvery is how often keys.Remote and a Ring look for an unknown key at
+// most.
 const unknownEvery = 30 * time.Second
 
-// A kind of verifier.
-type kind struct {
-	name    string
-	standby time.Duration // for which it trusts a revoked key when the standby signs; 0 means for ever
-	fresh   time.Duration // likewise when a key signs that nobody knows, and for which it refuses that one
-	why     string
-	whyNew  string
+// A verifierKind is how one kind of verifier caches keys.
+type verifierKind struct {
+	name string
+
+	// standby is for how long it trusts a revoked key when the standby signs; 0
+	// means without end.
+	standby time.Duration
+
+	// fresh is for how long it trusts a revoked key, and refuses the new one,
+	// when a key signs that nobody knows.
+	fresh time.Duration
+
+	why, whyFresh string // for people
 }
 
-// Exposures returns, for each kind of verifier, what a revocation of a key with this algorithm means
-// under the policy at the time now, if the standby was published at an instant; zero stands for one that is made now. The figures
-// for other libraries are the defaults of their current versions, for verifiers that tokens come to all the time: what has
-// no tokens to judge may fetch the set only with the next one.
+// Exposures returns, for each kind of verifier, what the revocation of a key
+// with this algorithm means under the policy at the time now. The standby was
+// published at the instant published; zero means that it is created now.
 //
-// A verifier may fetch the old set from an instance that has not read the file yet, so all of them wait
-// for the spread of the policy besides.
+// The figures for other libraries are the defaults of their current versions,
+// for verifiers that receive tokens all the time. A verifier without tokens may
+// fetch the set only with the next one. It may get the old set from an instance
+// that has not read the file yet, so each figure includes the spread of the
+// policy.
 func Exposures(p keyset.Rules, alg keyset.Algorithm, published, now time.Time) (all []Exposure) {
 	p.Policy = p.WithDefaults()
 	known := time.Duration(0)
@@ -53,17 +63,18 @@ func Exposures(p keyset.Rules, alg keyset.Algorithm, published, now time.Time) (
 	if alg.Use() != keyset.Signature || alg.Symmetric() {
 		return all
 	}
-	for _, k := range others(p.SafeFrom(keyset.ES256, now).Sub(now) - p.Spread()) { // cache_life, and for a while after a change more
+	cacheLife := p.SafeFrom(keyset.ES256, now).Sub(now) - p.Spread() // longer than p.CacheLife for a while after a change
+	for _, k := range otherVerifiers(cacheLife) {
 		all = append(all, k.exposure(p.Spread(), known))
 	}
 	return all
 }
 
-func (k *kind) exposure(spread, known time.Duration) Exposure {
+func (k *verifierKind) exposure(spread, known time.Duration) Exposure {
 	fresh := spread + k.fresh
 	e := Exposure{
 		k.name, Exposed{span.Format(spread + k.standby), span.Format(max(0, fresh-known)), k.why},
-		Exposed{span.Format(fresh), span.Format(fresh), k.whyNew},
+		Exposed{span.Format(fresh), span.Format(fresh), k.whyFresh},
 	}
 	if k.standby == 0 {
 		e.Standby.Trusts = forever
@@ -73,19 +84,26 @@ func (k *kind) exposure(spread, known time.Duration) Exposure {
 
 func ownInstances(p keyset.Rules, known time.Duration) Exposure {
 	trusts, refuses := span.Format(p.Spread()), p.DistributionLag+min(p.ReloadInterval, unknownEvery)
+	why := "distribution_lag + reload_interval + clock_skew, until they have read the file; " +
+		"one that can't read it signs for " + span.Format(p.Grace-p.DistributionLag) +
+		" and verifies until it can, or is stopped"
 	return Exposure{
 		"instances of this application",
-		Exposed{trusts, span.Format(max(0, refuses-known)), "distribution_lag + reload_interval + clock_skew, until they have read the file; one that can't read it signs for " + span.Format(p.Grace-p.DistributionLag) + " and verifies until it can, or is stopped"},
-		Exposed{trusts, span.Format(refuses), "an instance that meets the new key looks for the file at once, at most every 30s; it has to have arrived there"},
+		Exposed{trusts, span.Format(max(0, refuses-known)), why},
+		Exposed{trusts, span.Format(refuses), "an instance that meets the new key looks for the file at once, " +
+			"at most every 30s; it has to have arrived there"},
 	}
 }
 
-func others(cacheLife time.Duration) []kind {
+// otherVerifiers returns the verifiers that are not instances of the
+// application.
+func otherVerifiers(cacheLife time.Duration) []verifierKind {
 	slow := max(15*time.Minute, cacheLife)
-	return []kind{
+	return []verifierKind{
 		{
 			"keys.Remote and token.Verifier (this module)", 11 * time.Minute, unknownEvery,
-			"refreshes with the first token after the max-age of 10m, and after a minute more no token is judged before; during an outage trusts the old set for RemoteConfig.MaxAge, 24h by default",
+			"refreshes with the first token after the max-age of 10m, and after a minute more no token is judged before; " +
+				"during an outage trusts the old set for RemoteConfig.MaxAge, 24h by default",
 			"the first new token makes it fetch the set, at most every 30s, until all instances serve the new one",
 		},
 		{
@@ -98,7 +116,8 @@ func others(cacheLife time.Duration) []kind {
 		},
 		{
 			"jwx jwk.Cache (Go)", slow, slow,
-			"refreshes after max-age, but not before 15m; v3 as late as 30d, if the set says so", "does not fetch at an unknown key",
+			"refreshes after max-age, but not before 15m; v3 as late as 30d, if the set says so",
+			"does not fetch at an unknown key",
 		},
 		{
 			"ConfigurationManager (.NET)", 12 * time.Hour, 5 * time.Minute,

@@ -121,7 +121,7 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"a gap", "error sig2 no key of use sig signs from 2026-01-05T23:59:59Z to 2026-01-06T00:00:00Z, save in its grace",
+			"a gap", "error sig2 no key of use sig signs from 2026-01-05T23:59:59Z to 2026-01-06T00:00:00Z, except in its grace",
 			func(t *testing.T) (*desk, time.Duration) {
 				return two(t, span4(-day, -day, 5*day-time.Second), span4(0, 5*day, 9*day)), 0
 			},

@@ -6,67 +6,75 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// maxSteps bounds a plan, and with it the keys that it has.
+// maxSteps bounds the handovers of a plan: with a rotation period of a day it
+// reaches five years.
 const maxSteps = 2000
 
-// Plan returns the lives of the keys of s from the instant from to until, with
-// those that will be made if IfDue is taken whenever something is due from now on.
+// Plan returns the lives of the keys of s between from and until. It includes
+// the keys that will be created if IfDue is taken whenever something is due
+// from now on.
 func Plan(s *keyset.Set, now, from, until time.Time) (*Timeline, error) {
 	if !until.After(from) {
 		return nil, errors.New("rotation: a plan must end after it begins")
 	}
-	b := read(s, now)
+	st := newPlanState(s, now)
 	for range maxSteps {
-		for _, use := range b.uses() {
-			b.ensure(use)
+		for _, use := range st.uses() {
+			st.ensureSigner(use)
 		}
-		next := b.nextHandover()
+		next := st.nextHandover()
 		if next.IsZero() || next.After(until) {
-			return b.timeline(now, from, until), nil
+			return st.timeline(now, from, until), nil
 		}
-		b.now, b.made = next, next
-		for _, r := range b.records {
-			r.was = r.dates
+		st.now, st.created = next, next
+		for _, k := range st.keys {
+			k.was = k.dates
 		}
 	}
-	return nil, fmt.Errorf("rotation: a plan until %s would have more than %d steps; choose a nearer end", stamp(until), maxSteps)
+	return nil, fmt.Errorf("rotation: a plan until %s would have more than %d steps; choose a nearer end",
+		stamp(until), maxSteps)
 }
 
-// nextHandover is when the next key begins to sign, and a standby is due.
-func (b *book) nextHandover() (next time.Time) {
-	for _, r := range b.records {
-		if t := r.dates.SignFrom; !r.pruned && !r.revoked && t.After(b.now) && (next.IsZero() || t.Before(next)) {
+// nextHandover returns when the next key begins to sign, and so needs a
+// standby.
+func (st *planState) nextHandover() (next time.Time) {
+	for _, k := range st.keys {
+		if t := k.dates.SignFrom; !k.pruned && !k.revoked && t.After(st.now) && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}
 	return next
 }
 
-// NextDue is when IfDue next has something to do; zero if never. It is now if it has something to do already.
+// NextDue returns when IfDue next has something to do. That is now if something
+// is due already, and zero if nothing ever will be.
 func NextDue(s *keyset.Set, now time.Time) (next time.Time) {
-	if b := read(s, now); b.due() {
+	if st := newPlanState(s, now); st.due() {
 		return now
 	}
-	for _, t := range read(s, now).turns() {
-		if read(s, t).due() {
+	for _, t := range newPlanState(s, now).turningPoints() {
+		if newPlanState(s, t).due() {
 			return t
 		}
 	}
 	return time.Time{}
 }
 
-// turns lists the instants to come at which something may fall due, in their order.
-func (b *book) turns() (all []time.Time) {
-	for _, r := range b.records {
-		if r.pruned {
+// turningPoints returns, in order, the future instants at which something may
+// become due.
+func (st *planState) turningPoints() (all []time.Time) {
+	for _, k := range st.keys {
+		if k.pruned {
 			continue
 		}
-		for _, t := range [...]time.Time{r.dates.SignFrom, r.dates.SignFrom.Add(b.policy.ClockSkew), r.dates.SignUntil, b.graceEnd(r), r.dates.VerifyUntil} {
-			if t.After(b.now) {
+		d, takenOver := k.dates, k.dates.SignFrom.Add(st.policy.ClockSkew)
+		for _, t := range [...]time.Time{d.SignFrom, takenOver, d.SignUntil, st.graceEnd(k), d.VerifyUntil} {
+			if t.After(st.now) {
 				all = append(all, t)
 			}
 		}
@@ -75,111 +83,115 @@ func (b *book) turns() (all []time.Time) {
 	return slices.CompactFunc(all, time.Time.Equal)
 }
 
-// graceEnd is when a key ceases to sign even if its successor is missing; zero for never.
-func (b *book) graceEnd(r *record) time.Time {
-	if r.open() {
+// graceEnd returns when a key stops signing even if its successor is missing,
+// or zero for never.
+func (st *planState) graceEnd(k *keyState) time.Time {
+	if k.open() {
 		return time.Time{}
 	}
-	end := r.dates.SignUntil.Add(b.policy.Grace)
-	if verify := r.dates.VerifyUntil; !verify.IsZero() {
-		end = earliest(end, verify) // the grace was shorter when it ended
+	end := k.dates.SignUntil.Add(st.policy.Grace)
+	if verify := k.dates.VerifyUntil; !verify.IsZero() {
+		end = instant.Earliest(end, verify) // the policy had a shorter grace when the key ended
 	}
 	return end
 }
 
-// due does what IfDue does, and reports whether that is anything.
-func (b *book) due() bool {
-	b.ifDue()
-	return b.changes()
+// due does what IfDue does, and reports whether that changed anything.
+func (st *planState) due() bool {
+	st.ifDue()
+	return st.hasChanges()
 }
 
-func (b *book) timeline(now, from, until time.Time) *Timeline {
+func (st *planState) timeline(now, from, until time.Time) *Timeline {
 	t := &Timeline{Now: now, From: from, Until: until}
-	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
-		all := slices.DeleteFunc(b.usesOf(use), func(r *record) bool { return !r.within(from, until) })
-		slices.SortStableFunc(all, func(x, y *record) int { return x.dates.SignFrom.Compare(y.dates.SignFrom) })
-		for _, r := range all {
-			t.Rows = append(t.Rows, Row{ID: r.id, Use: use, Algorithm: r.alg, Planned: r.planned, Spans: b.spans(r)})
+	for _, use := range bothUses() {
+		all := slices.DeleteFunc(st.keysOf(use), func(k *keyState) bool { return !k.within(from, until) })
+		slices.SortStableFunc(all, func(x, y *keyState) int { return x.dates.SignFrom.Compare(y.dates.SignFrom) })
+		for _, k := range all {
+			t.Rows = append(t.Rows, Row{ID: k.id, Use: use, Algorithm: k.alg, Planned: k.planned, Spans: st.spans(k)})
 		}
 	}
 	return t
 }
 
-// within reports whether anything of the key's life is in the window. What is
-// left of keys that were pruned is not, and of those that ended before neither.
-func (r *record) within(from, until time.Time) bool {
-	born := earliest(r.dates.Created, r.dates.PublishAt)
-	end := r.dates.VerifyUntil
-	if r.revoked {
-		end = r.at
+// within reports whether any of the key's life is in the window. A pruned key
+// counts like any other, with the dates of the note that is left of it.
+func (k *keyState) within(from, until time.Time) bool {
+	born := instant.Earliest(k.dates.Created, k.dates.PublishAt)
+	end := k.dates.VerifyUntil
+	if k.revoked {
+		end = k.revokedAt
 	}
 	return !born.After(until) && (end.IsZero() || !end.Before(from))
 }
 
-// spans returns the states of a key one after the other, each with its reason.
-func (b *book) spans(r *record) []Span {
-	d, p := r.dates, b.policy
+// spans returns the states of a key in order, each with its reason.
+func (st *planState) spans(k *keyState) []Span {
+	d, p := k.dates, st.policy
 	begin := d.Created
 	if begin.IsZero() || d.PublishAt.Before(begin) {
 		begin = d.PublishAt
 	}
+	lead := "must be known for " + span.Format(p.Lead(k.alg)) + " before it "
 	all := []Span{
 		{keyset.Staged, begin, d.PublishAt, "made; to be published later"},
-		{keyset.Pending, d.PublishAt, d.SignFrom, "published; must be known for " + span.Format(p.Lead(r.alg)) + " before it signs"},
-		{keyset.Active, d.SignFrom, d.SignUntil, b.activeReason(r)},
-		{keyset.Retiring, d.SignUntil, d.VerifyUntil, b.retiringReason(r)},
+		{keyset.Pending, d.PublishAt, d.SignFrom, "published; " + lead + "signs"},
+		{keyset.Active, d.SignFrom, d.SignUntil, st.activeReason(k)},
+		{keyset.Retiring, d.SignUntil, d.VerifyUntil, st.retiringReason(k)},
 		{keyset.Expired, d.VerifyUntil, time.Time{}, "the tokens that it signed have expired"},
 	}
-	if r.use() == keyset.Encryption {
-		all[1].Reason = "published to all instances; must be known for " + span.Format(p.Lead(r.alg)) + " before it encrypts"
+	if k.use() == keyset.Encryption {
+		all[1].Reason = "published to all instances; " + lead + "encrypts"
 		all[4].Reason = "the tokens that it encrypted have expired"
 	}
-	if r.open() {
+	if k.open() {
 		all = all[:3]
 	}
-	return cut(all, r)
+	return cut(all, k)
 }
 
-// cut leaves out the spans that take no time, and those after a revocation.
-func cut(all []Span, r *record) (spans []Span) {
+// cut drops the spans that take no time, and those after a revocation.
+func cut(all []Span, k *keyState) (spans []Span) {
 	for _, s := range all {
 		last := s.State == keyset.Expired || s.Until.IsZero()
 		if !last && !s.Until.After(s.From) {
 			continue
 		}
-		if r.revoked && (last || s.Until.After(r.at)) {
-			if s.From.Before(r.at) {
-				s.Until = r.at
+		if k.revoked && (last || s.Until.After(k.revokedAt)) {
+			if s.From.Before(k.revokedAt) {
+				s.Until = k.revokedAt
 				spans = append(spans, s)
 			}
 			reason := "revoked"
-			if r.reason != "" {
-				reason += ": " + r.reason
+			if k.reason != "" {
+				reason += ": " + k.reason
 			}
-			return append(spans, Span{State: keyset.Revoked, From: r.at, Reason: reason})
+			return append(spans, Span{State: keyset.Revoked, From: k.revokedAt, Reason: reason})
 		}
 		spans = append(spans, s)
 	}
 	return spans
 }
 
-func (b *book) activeReason(r *record) string {
-	verb := map[keyset.Use]string{keyset.Signature: "signs", keyset.Encryption: "encrypts"}[r.use()]
-	for _, other := range b.usesOf(r.use()) {
-		if other != r && other.dates.Signs() && !other.revoked && !other.open() && other.dates.SignUntil.Equal(r.dates.SignFrom) {
-			return fmt.Sprintf("%s in place of %s, for a rotation period of %s", verb, other.id, span.Format(b.policy.RotationPeriod))
+func (st *planState) activeReason(k *keyState) string {
+	verb := map[keyset.Use]string{keyset.Signature: "signs", keyset.Encryption: "encrypts"}[k.use()]
+	for _, other := range st.keysOf(k.use()) {
+		signs := other != k && other.dates.Signs() && !other.revoked
+		if signs && !other.open() && other.dates.SignUntil.Equal(k.dates.SignFrom) {
+			period := span.Format(st.policy.RotationPeriod)
+			return fmt.Sprintf("%s in place of %s, for a rotation period of %s", verb, other.id, period)
 		}
 	}
 	return verb
 }
 
-func (b *book) retiringReason(r *record) string {
-	if !r.dates.Signs() {
+func (st *planState) retiringReason(k *keyState) string {
+	if !k.dates.Signs() {
 		return "withdrawn before it signed"
 	}
-	p, words := b.policy, "signs no more; verifies"
-	if r.use() == keyset.Encryption {
+	words := "signs no more; verifies"
+	if k.use() == keyset.Encryption {
 		words = "encrypts no more; decrypts"
 	}
-	return words + fmt.Sprintf(" for token_life %s + leeway %s + clock_skew %s + grace %s = %s", span.Format(p.TokenLife), span.Format(p.Leeway), span.Format(p.ClockSkew), span.Format(p.Grace), span.Format(p.VerifyOnly()))
+	return words + " for " + verifyFormula(st.policy)
 }

@@ -7,39 +7,43 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// A Step is something that is done to the keys of a file. The functions that
-// return one say what it does; nothing happens before Try or Apply. Errors that wrap [ErrRefused] say why the
-// step would do harm; keyset.ErrUnknownKey says that there is no such key.
+// A Step is one change to the keys of a file, such as a rotation or a
+// revocation. The function that returns it only describes it; Try or Apply
+// carries it out. Errors that wrap [ErrRefused] say what harm the step would
+// do; keyset.ErrUnknownKey means that no key has the ID.
 type Step struct {
-	do        func(*book) error
+	do        func(*planState) error
 	force     bool
-	emergency bool // it is to be done whatever the clock shows
+	emergency bool // a wrong clock must not prevent it
 }
 
-// Force returns the step as one that goes on where tokens may be rejected
-// although they are valid, because a key is not known everywhere yet, or no key signs. All else stays refused.
+// Force returns the step as one that may make verifiers reject valid tokens,
+// because a key is not known everywhere yet, or no key signs. Everything else
+// is still refused.
 func (s Step) Force() Step { s.force = true; return s }
 
-// Try returns what the step would make of the set, which it leaves alone.
+// Try returns what the step would make of the set, and leaves the set
+// unchanged.
 func (s Step) Try(before *keyset.Set, now time.Time) (after *keyset.Set, err error) {
 	if s.do == nil {
 		return nil, errors.New("rotation: the zero Step does nothing")
 	}
-	b := read(before, now)
-	if err := s.do(b); err != nil {
+	st := newPlanState(before, now)
+	if err := s.do(st); err != nil {
 		return nil, err
 	}
 	after = before.Clone()
-	if b.changed {
-		if err := after.SetRules(b.policy); err != nil {
+	if st.policyChanged {
+		if err := after.SetRules(st.policy); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
-	if err := b.write(after); err != nil {
+	if err := st.write(after); err != nil {
 		return nil, err
 	}
 	if err := check(before, after, now, s); err != nil {
@@ -48,14 +52,15 @@ func (s Step) Try(before *keyset.Set, now time.Time) (after *keyset.Set, err err
 	return after, nil
 }
 
-// Apply takes the step on the keys of a file, under its lock, which it waits for until ctx ends. It
-// returns the keys as they were and as they are.
+// Apply takes the step on the keys of a file. It holds the lock of the file
+// meanwhile, and waits for the lock until ctx ends. It returns the keys as they
+// were and as they are.
 func (s Step) Apply(ctx context.Context, f keyset.File, now time.Time) (before, after *keyset.Set, err error) {
 	err = f.Update(ctx, func(set *keyset.Set) error {
 		before = set.Clone()
 		after, err = s.Try(set, now)
 		if err == nil {
-			*set, after = *after, set // set gets its generation when it is written
+			*set, after = *after, set // writing gives set its generation, and after is to show it
 		}
 		return err
 	})
@@ -65,9 +70,9 @@ func (s Step) Apply(ctx context.Context, f keyset.File, now time.Time) (before, 
 	return before, after, nil
 }
 
-// New returns the keys of a new file: for each algorithm a key that signs, or
-// encrypts, at once, and a standby that follows it. Without algorithms it takes
-// the default of each use.
+// New returns the keys of a new file: for each algorithm one key that signs or
+// encrypts immediately, and a standby that follows it. Without algorithms it
+// uses the default of each use.
 func New(p keyset.Policy, now time.Time, algs ...keyset.Algorithm) (*keyset.Set, error) {
 	s := new(keyset.Set)
 	if err := s.SetPolicy(p); err != nil {
@@ -76,14 +81,14 @@ func New(p keyset.Policy, now time.Time, algs ...keyset.Algorithm) (*keyset.Set,
 	if len(algs) == 0 {
 		algs = []keyset.Algorithm{keyset.Signature.Default(), keyset.Encryption.Default()}
 	}
-	b := read(s, now)
+	st := newPlanState(s, now)
 	for _, alg := range algs {
 		if alg.Use() == "" {
 			return nil, fmt.Errorf("rotation: unknown algorithm %q", string(alg))
 		}
-		b.arrange(nil, []*record{b.add(alg, b.since()), b.add(alg, b.now)}, b.since())
+		st.schedule(nil, []*keyState{st.add(alg, st.backdated()), st.add(alg, st.now)}, st.backdated())
 	}
-	if err := b.write(s); err != nil {
+	if err := st.write(s); err != nil {
 		return nil, err
 	}
 	if err := check(nil, s, now, Step{}); err != nil {
@@ -92,297 +97,313 @@ func New(p keyset.Policy, now time.Time, algs ...keyset.Algorithm) (*keyset.Set,
 	return s, nil
 }
 
-// IfDue does what the plan says and time has made necessary, and nothing else: it publishes a standby
-// where there is none, replaces a key whose time is over, erases the private halves of signature keys that no longer
-// sign, and prunes keys that have expired. Take it as often as you like. Where the keys live in a KMS, it makes none: Inspect says
-// when the next one has to be brought in.
+// IfDue does what is due, and nothing else: it publishes a standby where none
+// is, replaces a key that has reached its end, erases the private halves of
+// signature keys that no longer sign, and prunes keys that have expired. It is
+// safe to take at any time, however often. Where the keys live in a KMS it
+// creates none, because only the KMS can; Inspect says when the next one is
+// needed.
 func IfDue() Step {
-	return Step{do: func(b *book) error { b.ifDue(); return nil }}
+	return Step{do: func(st *planState) error { st.ifDue(); return nil }}
 }
 
-func (b *book) ifDue() {
-	b.markOutages()
-	for _, use := range b.uses() {
-		b.ensure(use)
+func (st *planState) ifDue() {
+	st.markOutages()
+	for _, use := range st.uses() {
+		st.ensureSigner(use)
 	}
-	b.clean()
+	st.cleanUp()
 }
 
-// changes reports whether anything is to be written.
-func (b *book) changes() bool {
-	return b.changed || slices.ContainsFunc(b.records, func(r *record) bool {
-		return r.planned || r.erase || r.prune || !sameDates(r.was, r.dates)
+// hasChanges reports whether the step has anything to write.
+func (st *planState) hasChanges() bool {
+	return st.policyChanged || slices.ContainsFunc(st.keys, func(k *keyState) bool {
+		return k.planned || k.erase || k.prune || !sameDates(k.was, k.dates)
 	})
 }
 
-// Rotate lets the standby sign now, ahead of the plan, and publishes the next one. An empty use
-// stands for both. Without a standby, one is published, and signs as soon as it may.
+// Rotate makes the standby sign now, ahead of the plan, and publishes the next
+// standby. An empty use means both uses. If there is no standby, Rotate
+// publishes one, which signs as soon as everybody knows it.
 func Rotate(use keyset.Use) Step {
-	return Step{do: func(b *book) error {
-		uses := b.uses()
+	return Step{do: func(st *planState) error {
+		uses := st.uses()
 		if use != "" {
 			uses = []keyset.Use{use}
 		}
-		b.markOutages()
+		st.markOutages()
 		for _, use := range uses {
-			if err := b.rotate(use); err != nil {
+			if err := st.rotate(use); err != nil {
 				return err
 			}
 		}
-		b.clean()
+		st.cleanUp()
 		return nil
 	}}
 }
 
-func (b *book) rotate(use keyset.Use) error {
-	current, next := b.chain(use)
+func (st *planState) rotate(use keyset.Use) error {
+	current, next := st.successors(use)
 	switch {
-	case current == nil && b.algorithm(use) == "":
+	case current == nil && st.algorithm(use) == "":
 		return fmt.Errorf("rotation: there is no key for use %q; add one first: keygen add", string(use))
-	case len(next) == 0 && b.outside[use]:
-		return notHere(use)
-	case current == nil && !b.idle(use): // a recovery
+	case len(next) == 0 && st.external[use]:
+		return refuseExternal(use)
+	case current == nil && !st.idle(use): // ensureSigner recovers
 	case len(next) == 0:
-		r := b.add(b.algorithm(use), b.now)
-		b.arrange(current, []*record{r}, b.safe(r)) // as soon as it may
+		k := st.add(st.algorithm(use), st.now)
+		st.schedule(current, []*keyState{k}, st.safeFrom(k)) // as soon as everybody knows it
 		return nil
 	default:
-		b.arrange(current, next, b.now)
+		st.schedule(current, next, st.now)
 	}
-	b.ensure(use)
+	st.ensureSigner(use)
 	return nil
 }
 
-// Promote lets a key sign now that was to sign later.
+// Promote makes a key sign now that was to sign later.
 func Promote(id string) Step {
-	return Step{do: func(b *book) error {
-		r, err := b.find(id)
+	return Step{do: func(st *planState) error {
+		k, err := st.find(id)
 		if err != nil {
 			return err
 		}
-		if s := r.state(b.now); s != keyset.Pending {
+		if s := k.state(st.now); s != keyset.Pending {
 			return fmt.Errorf("%w: key %s is %s: only a pending key can be promoted", ErrRefused, id, s)
 		}
-		b.promote(r, b.now)
-		b.ensure(r.use())
+		st.promote(k, st.now)
+		st.ensureSigner(k.use())
 		return nil
 	}}
 }
 
-// promote lets r sign from t on, and the others that wait after it.
-func (b *book) promote(r *record, t time.Time) {
-	current, next := b.chain(r.use())
-	order := []*record{r}
+// promote makes k sign from t on, and the other waiting keys after it.
+func (st *planState) promote(k *keyState, t time.Time) {
+	current, next := st.successors(k.use())
+	order := []*keyState{k}
 	for _, other := range next {
-		if other != r {
+		if other != k {
 			order = append(order, other)
 		}
 	}
-	b.arrange(current, order, t)
+	st.schedule(current, order, t)
 }
 
-// Retire lets a key sign no more from now on. Its successor signs instead; what it has signed stays
-// good. A key that has not signed yet is withdrawn.
+// Retire makes a key stop signing now. Its successor signs instead, and the
+// tokens that it signed stay valid. A key that has not signed yet is withdrawn.
 func Retire(id string) Step {
-	return Step{do: func(b *book) error {
-		r, err := b.find(id)
+	return Step{do: func(st *planState) error {
+		k, err := st.find(id)
 		if err != nil {
 			return err
 		}
-		current, next := b.chain(r.use())
-		switch s := r.state(b.now); {
+		current, next := st.successors(k.use())
+		switch s := k.state(st.now); {
 		case s == keyset.Pending || s == keyset.Staged:
-			b.withdraw(r)
-		case r != current:
+			st.withdraw(k)
+		case k != current:
 			return fmt.Errorf("%w: key %s is %s, and signs nothing any more", ErrRefused, id, s)
 		default:
 			if len(next) == 0 {
-				next = append(next, b.add(r.alg, b.now))
+				next = append(next, st.add(k.alg, st.now))
 			}
-			b.arrange(r, next, b.now)
+			st.schedule(k, next, st.now)
 		}
-		b.ensure(r.use())
+		st.ensureSigner(k.use())
 		return nil
 	}}
 }
 
-// withdraw takes a key back that has not begun to sign. If it was published, it verifies on: an instance that has not
-// heard of it may still begin.
-func (b *book) withdraw(r *record) {
-	r.dates.PublishAt = earliest(r.dates.PublishAt, b.now)
-	r.dates.SignFrom = b.now
-	if b.known(r) {
-		b.end(r, b.now)
+// withdraw ends a key that has not begun to sign. A published key goes on
+// verifying for a while, because an instance that has not read this step may
+// still begin to sign with it.
+func (st *planState) withdraw(k *keyState) {
+	k.dates.PublishAt = instant.Earliest(k.dates.PublishAt, st.now)
+	k.dates.SignFrom = st.now
+	if st.wasPublished(k) {
+		st.signUntil(k, st.now)
 		return
 	}
-	r.dates.SignUntil, r.dates.VerifyUntil = b.now, b.now
+	k.dates.SignUntil, k.dates.VerifyUntil = st.now, st.now
 }
 
-// RevokeOptions are those of Revoke.
+// RevokeOptions are the options of [Revoke].
 type RevokeOptions struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	Reason string // for people, such as key_compromise; at most 200 bytes
 
-	// Fresh lets a key sign that was never published, in place of the standby. Verifiers that ask for
-	// a key set only when they meet an unknown key forget the revoked key with the first new token; those that ask only
-	// every so often refuse new tokens until then. See [Exposure].
+	// Fresh makes a new key sign, which was never published, instead of the
+	// standby. Verifiers that fetch the key set only when they meet an unknown
+	// key forget the revoked key with the first new token. Verifiers that fetch
+	// it only at intervals refuse new tokens until then. See [Exposure].
 	Fresh bool
 }
 
-// Revoke says that keys are not to be trusted any more, for what they have signed either: sessions in such
-// tokens are over. If one of them signs, its standby signs at once. A key that is made in its place has its algorithm, even
-// where another was to follow one day: an emergency is no time to change what verifiers expect.
+// Revoke ends all trust in keys, also for what they have already signed:
+// sessions in such tokens are over. If one of the keys signs, its standby takes
+// over immediately. A key that has to be created for that has the algorithm of
+// the revoked one, even where the plan changes the algorithm later: an
+// emergency is no time to change what verifiers expect.
 func Revoke(o RevokeOptions, ids ...string) Step {
-	return Step{emergency: true, do: func(b *book) error {
+	return Step{emergency: true, do: func(st *planState) error {
 		if len(ids) == 0 {
 			return errors.New("rotation: Revoke needs the ID of a key")
 		}
-		var all []*record
+		var all []*keyState
 		for _, id := range ids {
-			r, err := b.find(id)
+			k, err := st.find(id)
 			if err != nil {
 				return err
 			}
-			if r.revoked || slices.Contains(all, r) {
+			if k.revoked || slices.Contains(all, k) {
 				return fmt.Errorf("%w: key %s was revoked already", ErrRefused, id)
 			}
-			all = append(all, r)
+			all = append(all, k)
 		}
-		b.revoke(all, o)
+		st.revoke(all, o)
 		return nil
 	}}
 }
 
-// RevokeAll revokes every key: the file itself has leaked. Everybody is logged out.
+// RevokeAll revokes every key, because the file itself has leaked. It logs
+// everybody out.
 func RevokeAll(reason string) Step {
-	return Step{emergency: true, do: func(b *book) error {
-		b.revoke(slices.DeleteFunc(slices.Clone(b.records), func(r *record) bool { return r.pruned || r.revoked }), RevokeOptions{Reason: reason})
+	return Step{emergency: true, do: func(st *planState) error {
+		trusted := slices.DeleteFunc(slices.Clone(st.keys), func(k *keyState) bool { return k.pruned || k.revoked })
+		st.revoke(trusted, RevokeOptions{Reason: reason})
 		return nil
 	}}
 }
 
-// revoke revokes keys, and sees to it that others of their uses sign.
-func (b *book) revoke(all []*record, o RevokeOptions) {
-	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
-		alg, signer, idle, touched := b.algorithm(use), b.signer(use), b.idle(use), false
-		for _, r := range all {
-			if r.use() != use {
+// revoke revokes keys, and makes others of their uses sign.
+func (st *planState) revoke(all []*keyState, o RevokeOptions) {
+	for _, use := range bothUses() {
+		alg, signer, idle, touched := st.algorithm(use), st.signer(use), st.idle(use), false
+		for _, k := range all {
+			if k.use() != use {
 				continue
 			}
-			if idle && r.dates.Signs() {
-				b.withdraw(r) // by its dates, tokens would be expected to be encrypted soon: Set.UsedSince
+			if idle && k.dates.Signs() {
+				st.withdraw(k) // or Set.UsedSince would demand encrypted tokens from its SignFrom on
 			}
-			r.revoked, r.reason, r.at, touched = true, o.Reason, b.now, true
+			k.revoked, k.reason, k.revokedAt, touched = true, o.Reason, st.now, true
 		}
 		if signer != nil && signer.revoked {
 			alg = signer.alg
 		}
 		if touched && alg != "" {
-			b.replace(use, alg, signer, o.Fresh)
+			st.replace(use, alg, signer, o.Fresh)
 		}
 	}
 }
 
-// replace lets a key sign in place of signer, if that one was revoked.
-func (b *book) replace(use keyset.Use, alg keyset.Algorithm, signer *record, fresh bool) {
-	current, next := b.chain(use)
+// replace makes a key sign in place of signer, if the step has revoked that
+// one.
+func (st *planState) replace(use keyset.Use, alg keyset.Algorithm, signer *keyState, fresh bool) {
+	current, next := st.successors(use)
 	switch {
-	case b.idle(use): // nothing was encrypted yet: the next key must be known everywhere first
+	case st.idle(use): // nothing is encrypted yet, so the next key can wait until everybody knows it
 		if len(next) == 0 {
-			r := b.add(alg, b.now)
-			b.arrange(nil, []*record{r}, b.safe(r))
+			k := st.add(alg, st.now)
+			st.schedule(nil, []*keyState{k}, st.safeFrom(k))
 		}
 		return
 	case current != nil || signer == nil || !signer.revoked:
-		b.ensure(use)
+		st.ensureSigner(use)
 		return
-	case !fresh && len(next) == 0 && b.outside[use]:
-		return // the next one can't be made here; whether that may be, check tells
+	case !fresh && len(next) == 0 && st.external[use]:
+		return // the next key can't be created here; check decides whether the use may go without
 	}
-	if fresh || len(next) == 0 || next[0].state(b.now) == keyset.Staged && !b.outside[use] {
-		next = append([]*record{b.add(alg, b.since())}, next...)
+	if fresh || len(next) == 0 || next[0].state(st.now) == keyset.Staged && !st.external[use] {
+		next = append([]*keyState{st.add(alg, st.backdated())}, next...)
 	}
-	from := b.since()
-	if last := b.last(use); last != nil {
-		from = latest(from, last.dates.SignUntil) // by a clock that is behind, it signs until then
+	from := st.backdated()
+	if last := st.inGrace(use); last != nil {
+		from = instant.Latest(from, last.dates.SignUntil) // an instance whose clock is behind still signs with it
 	}
-	b.arrange(nil, next, from)
-	b.ensure(use)
+	st.schedule(nil, next, from)
+	st.ensureSigner(use)
 }
 
-// SetPolicy gives the keys another policy. Dates that are to come follow it, as far as
-// that rejects no token. A cache life that is made shorter takes effect when the caches that were filled before have expired.
+// SetPolicy gives the keys another policy. Dates in the future follow it as far
+// as that rejects no token. A shorter cache_life takes effect only when the
+// caches that were filled before have expired.
 func SetPolicy(p keyset.Policy) Step {
-	return Step{do: func(b *book) error {
+	return Step{do: func(st *planState) error {
 		if err := p.Validate(); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		p = p.WithDefaults()
-		rules := p.Succeeding(b.policy, b.now)
-		if lead := rules.SafeFrom(keyset.ES256, b.made).Sub(b.made); p.RotationPeriod < lead {
-			return fmt.Errorf("%w: rotation_period %s is shorter than the lead of %s, which keys have as long as caches that were filled under the cache_life of %s live; change cache_life first; earliest safe: %s",
-				ErrRefused, span.Format(p.RotationPeriod), span.Format(lead), span.Format(b.policy.CacheLife), stamp(b.made.Add(lead-p.RotationPeriod)))
+		rules := p.Succeeding(st.policy, st.now)
+		if lead := rules.SafeFrom(keyset.ES256, st.created).Sub(st.created); p.RotationPeriod < lead {
+			return fmt.Errorf("%w: rotation_period %s is shorter than the lead of %s, which keys have as long as "+
+				"caches that were filled under the cache_life of %s live; change cache_life first; earliest safe: %s", ErrRefused,
+				span.Format(p.RotationPeriod), span.Format(lead), span.Format(st.policy.CacheLife),
+				stamp(st.created.Add(lead-p.RotationPeriod)))
 		}
-		if slices.Equal(p.Fields(), b.policy.Fields()) {
-			rules = b.policy // what it remembers of slow caches is no change
+		if slices.Equal(p.Fields(), st.policy.Fields()) {
+			rules = st.policy // otherwise the note about slow caches would count as a change
 		}
-		b.policy, b.changed = rules, true
-		for _, use := range b.uses() {
-			b.ensure(use)
-			current, next := b.chain(use)
+		st.policy, st.policyChanged = rules, true
+		for _, use := range st.uses() {
+			st.ensureSigner(use)
+			current, next := st.successors(use)
 			if current == nil || len(next) == 0 {
 				continue
 			}
-			b.lineUp(current, next, latest(current.dates.SignFrom.Add(b.policy.RotationPeriod), b.now))
+			st.handOver(current, next, instant.Latest(current.dates.SignFrom.Add(st.policy.RotationPeriod), st.now))
 		}
 		return nil
 	}}
 }
 
-// Prune removes the keys that have expired or were revoked; a note of each stays. It also erases private
-// halves that are needed no more.
+// Prune removes the keys that have expired or were revoked, and keeps a note of
+// each. It also erases private halves that are no longer needed.
 func Prune() Step {
-	return Step{do: func(b *book) error {
-		b.clean()
-		for _, r := range b.records {
-			r.prune = r.prune || r.revoked && !r.pruned
+	return Step{do: func(st *planState) error {
+		st.cleanUp()
+		for _, k := range st.keys {
+			k.prune = k.prune || k.revoked && !k.pruned
 		}
 		return nil
 	}}
 }
 
-// silent reports whether no key of this use signs, nor is going to.
-func (b *book) silent(use keyset.Use) bool {
-	current, next := b.chain(use)
+// hasNoSigner reports whether no key of this use signs now or later.
+func (st *planState) hasNoSigner(use keyset.Use) bool {
+	current, next := st.successors(use)
 	return current == nil && len(next) == 0
 }
 
-// markOutages records the uses that have no signing key. A step that recovers
+// markOutages keys the uses that have no signing key. A step that recovers
 // from an outage doesn't clean up as well: the clock may be wrong, and what has
 // been pruned is gone.
-func (b *book) markOutages() {
-	for _, use := range b.uses() {
-		b.outages[use] = b.signer(use) == nil && !b.idle(use)
+func (st *planState) markOutages() {
+	for _, use := range st.uses() {
+		st.outages[use] = st.signer(use) == nil && !st.idle(use)
 	}
 }
 
-// takenOver reports whether a key of this use signs by every clock.
-func (b *book) takenOver(use keyset.Use) bool {
-	current, _ := b.chain(use)
-	return current != nil && !current.dates.SignFrom.After(b.since())
+// takenOver reports whether a key of this use signs by every clock that is at
+// most a clock_skew wrong.
+func (st *planState) takenOver(use keyset.Use) bool {
+	current, _ := st.successors(use)
+	return current != nil && !current.dates.SignFrom.After(st.backdated())
 }
 
-// clean erases private halves that sign no more, also not in their grace, and
-// prunes what has expired.
-func (b *book) clean() {
-	for _, r := range b.records {
-		if r.pruned || r.planned || b.outages[r.use()] || r == b.newest(r.use()) && b.silent(r.use()) {
-			continue // what is left of the last one says where the next one is to be made, see isExternal
+// cleanUp erases private halves that no longer sign, even in their grace, and
+// prunes keys that have expired.
+func (st *planState) cleanUp() {
+	for _, k := range st.keys {
+		// The last key of a use stays, because it says where to create the next
+		// one, see isExternal.
+		isLast := k == st.newest(k.use()) && st.hasNoSigner(k.use())
+		if k.pruned || k.planned || st.outages[k.use()] || isLast {
+			continue
 		}
-		over := !r.open() && !b.now.Before(b.graceEnd(r)) && b.takenOver(r.use())
-		ended := !r.dates.VerifyUntil.IsZero() && !b.now.Before(r.dates.VerifyUntil)
-		r.erase = over && r.private && r.use() == keyset.Signature && !r.alg.Symmetric()
-		r.prune = ended
+		over := !k.open() && !st.now.Before(st.graceEnd(k)) && st.takenOver(k.use())
+		k.erase = over && k.private && k.use() == keyset.Signature && !k.alg.Symmetric()
+		k.prune = !k.dates.VerifyUntil.IsZero() && !st.now.Before(k.dates.VerifyUntil)
 	}
 }

@@ -6,28 +6,28 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// A Timeline is the lives of keys side by side, with what is to come if
+// A Timeline shows the lives of keys side by side, and what will happen if
 // rotation goes on as planned. Package timeline draws it.
 type Timeline struct {
-	Now         time.Time // the instant that divides what was from what is planned
-	From, Until time.Time // the window; spans may begin before and end after it
+	Now         time.Time // divides the past from the plan
+	From, Until time.Time // the window; spans may reach beyond it
 	Rows        []Row     // signature keys first; within a use, in the order in which they sign
 }
 
 // A Row is the life of one key.
 type Row struct {
-	ID        string           // kid; of a key that is only planned, "sig+1", "enc+2" and so on
+	ID        string           // the kid; for a planned key "sig+1", "enc+2" and so on
 	Use       keyset.Use       // what the key is for
-	Algorithm keyset.Algorithm // what it is for alone
+	Algorithm keyset.Algorithm // the only one that the key is used with
 	Planned   bool             // the key does not exist yet
-	Spans     []Span           // in order, without gaps; the first begins when the key was, or will be, made
+	Spans     []Span           // in order, without gaps; the first begins when the key is created
 }
 
 // A Span is the time that a key spends in one state.
 type Span struct {
-	State       keyset.State // what the key may do meanwhile
+	State       keyset.State // what the key may do during the span
 	From, Until time.Time    // Until is zero if the span has no end
-	Reason      string       // why the key comes into this state at From, for people
+	Reason      string       // why the key enters this state at From, for people
 }
 
 // An Event is a change of a key's state.
@@ -35,7 +35,7 @@ type Event struct {
 	At       time.Time    // when it happens
 	ID       string       // as in Row
 	Use      keyset.Use   // as in Row
-	From, To keyset.State // From is 0 when the key is made
+	From, To keyset.State // From is 0 when the key is created
 	Planned  bool         // the key does not exist yet
 	Reason   string       // as in Span
 }
