@@ -23,7 +23,7 @@ const (
 	week = 7 * day
 )
 
-// steps returns what ticks can be apart, the shortest first.
+// steps returns the distances that ticks can have, the shortest first.
 func steps() [29]step {
 	const hms, hm, month, year = 8, 6, 4, 4
 	return [...]step{
@@ -32,12 +32,13 @@ func steps() [29]step {
 		{1 * 3600, 0, hm}, {2 * 3600, 0, hm}, {3 * 3600, 0, hm}, {6 * 3600, 0, hm}, {12 * 3600, 0, hm},
 		{day, 0, hm}, {2 * day, 0, hm}, {week, 0, hm}, {2 * week, 0, hm},
 		{0, 1, month}, {0, 2, month}, {0, 3, month}, {0, 6, month},
-		{0, 12, year}, {0, 24, year}, {0, 60, year}, {0, 120, year}, {0, 240, year}, {0, 600, year}, {0, 1200, year}, {0, 6000, year},
+		{0, 12, year}, {0, 24, year}, {0, 60, year}, {0, 120, year}, {0, 240, year}, {0, 600, year}, {0, 1200, year},
+		{0, 6000, year},
 	}
 }
 
-// ticks divides the window as finely as the labels allow. room is how wide a
-// label of so many characters is, with the space around it.
+// ticks divides the window as finely as the labels allow. room returns the
+// width of a label with so many characters, including the space around it.
 func (c *chart) ticks(width float64, room func(chars int) float64) []tick {
 	all := steps()
 	for i, s := range all {
@@ -48,7 +49,7 @@ func (c *chart) ticks(width float64, room func(chars int) float64) []tick {
 		if i == 0 || len(list) > 1 {
 			return list
 		}
-		// One date says little. Of the finer ones, some may fit.
+		// One date says little; some of the finer ones may fit.
 		finer := all[i-1]
 		n := math.Ceil(room(finer.chars) / (finer.shortest() / seconds(c.From, c.Until) * width))
 		if some := every(finer.ticks(c.From, c.Until), int(n)); len(some) > len(list) {
@@ -67,12 +68,13 @@ func every(list []tick, n int) (some []tick) {
 	return some
 }
 
-// shortest is the least distance of two ticks, in seconds.
+// shortest returns the shortest distance between two ticks, in seconds.
 func (s step) shortest() float64 {
 	return float64(s.seconds + s.months*28*day)
 }
 
-// ticks returns the ticks of a window. In one that has none, its beginning has a label.
+// ticks returns the ticks of a window. If it contains none, its beginning gets
+// a label.
 func (s step) ticks(from, until time.Time) []tick {
 	var list []tick
 	for at := s.first(from); !at.After(until); at = s.next(at) {
@@ -84,7 +86,7 @@ func (s step) ticks(from, until time.Time) []tick {
 	return list
 }
 
-// first is the first tick at or after t. Weeks begin on Monday.
+// first returns the first tick at or after t. Weeks begin on Monday.
 func (s step) first(t time.Time) time.Time {
 	if s.months > 0 {
 		y, m, _ := t.Date()
@@ -99,7 +101,7 @@ func (s step) first(t time.Time) time.Time {
 	if s.seconds >= week {
 		monday = 4 * day // 5 January 1970
 	}
-	past := (t.Unix() - monday) % s.seconds // before 1970 less than 0, so that the tick is after t
+	past := (t.Unix() - monday) % s.seconds // negative before 1970, so that the tick is after t
 	at := time.Unix(t.Unix()-past, 0).UTC()
 	if at.Before(t) {
 		at = s.next(at)
@@ -118,8 +120,8 @@ func (s step) next(t time.Time) time.Time {
 	return time.Unix(t.Unix()+s.seconds, 0).UTC()
 }
 
-// label is short: what is above it, the day of an hour or the year of a month,
-// is said where it begins.
+// label returns a short label. Only the first hour of a day shows the day, and
+// only the first month of a year the year.
 func (s step) label(t time.Time) string {
 	switch {
 	case s.months >= 12, s.months > 0 && t.Month() == time.January:

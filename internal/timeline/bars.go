@@ -10,11 +10,11 @@ import (
 // A bar is a span, or the part of it that is in the window, with its place.
 type bar struct {
 	span   rotation.Span
-	x0, x1 float64 // 0 to 1 at first; place turns them into what is drawn
+	x0, x1 float64 // from 0 to 1; place scales them to the width
 }
 
-// bars returns what of a key's life is between two instants. Spans of no length
-// are not to be seen: they are events alone.
+// bars returns the part of a key's life that is between two instants. Spans of
+// no length are left out: only the list of events shows them.
 func bars(r *rotation.Row, from, until time.Time) []bar {
 	var list []bar
 	window := seconds(from, until)
@@ -33,9 +33,10 @@ func bars(r *rotation.Row, from, until time.Time) []bar {
 	return list
 }
 
-// place scales bars to width. A span that is too short to be seen is given the
-// width least at the cost of its neighbours: how two keys overlap for an hour is
-// why people look at a chart of 90 days. Bars for which there is no room are left out.
+// place scales bars to width. A span that is too short to be seen gets the
+// width least at the cost of its neighbours, because people look at a chart of
+// 90 days to see how two keys overlap for an hour. Bars for which there is no
+// room are left out.
 func place(list []bar, width, least float64, whole bool) []bar {
 	for i := range list {
 		list[i].x0, list[i].x1 = list[i].x0*width, list[i].x1*width

@@ -7,7 +7,8 @@ import (
 	"strconv"
 )
 
-// An element of a picture. encoding/xml quotes what is in it.
+// An element is a part of a picture. encoding/xml quotes its attributes and
+// texts.
 type element struct {
 	XMLName  xml.Name
 	Attrs    []xml.Attr `xml:",any,attr"`
@@ -15,14 +16,15 @@ type element struct {
 	Children []*element
 }
 
-// el makes an element; attrs are names and values in turn, the values strings or numbers.
+// el returns an element. attrs are names and values in turn; a value is a
+// string or a number.
 func el(name string, attrs ...any) *element {
 	e := &element{XMLName: xml.Name{Local: name}}
 	e.set(attrs...)
 	return e
 }
 
-// set adds attributes, or gives those that are there another value.
+// set adds attributes, or changes existing ones.
 func (e *element) set(attrs ...any) {
 	for i := 0; i+1 < len(attrs); i += 2 {
 		name := xml.Name{Local: fmt.Sprint(attrs[i])}
@@ -54,7 +56,7 @@ func (e *element) text(s string) *element {
 	return e
 }
 
-// title adds what is shown on hover.
+// title adds a text that is shown on hover.
 func (e *element) title(s string) *element {
 	return e.add(el("title").text(s))
 }

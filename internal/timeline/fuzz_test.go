@@ -16,7 +16,8 @@ import (
 )
 
 // Whatever the texts and the instants are: it is refused, or drawn in all forms
-// without a character that steers, as XML that can be read and within the width.
+// without a character that steers, as XML that can be read and within the
+// width.
 func FuzzDraw(f *testing.F) {
 	for _, text := range attacks() {
 		f.Add(text, text, int64(0), int64(90*24*3600), int64(30*24*3600), int64(-5), int64(1000), 80)

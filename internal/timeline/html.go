@@ -14,7 +14,7 @@ import (
 //go:embed page.html
 var pageText string
 
-// A page is what the template shows.
+// A page is the data of the template.
 type page struct {
 	Picture      template.HTML
 	Keys, Period string
@@ -22,7 +22,7 @@ type page struct {
 	Past, Future []change
 }
 
-// A change is one line of a table.
+// A change is a line of the table.
 type change struct {
 	At        moment
 	ID, Short string
@@ -35,8 +35,9 @@ type change struct {
 // A moment is an instant for people and for machines.
 type moment struct{ Text, Exact string }
 
-// HTML writes t as one page: the picture of [SVG] without its title, and the changes of state with
-// their reasons as a table, what has been apart from what is to come.
+// HTML writes t as one page: the picture of [SVG] without its title, and a
+// table of the changes of state with their reasons, the past ones apart from
+// the planned ones.
 func HTML(w io.Writer, t *rotation.Timeline) error {
 	c, err := newChart(t)
 	if err != nil {

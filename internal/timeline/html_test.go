@@ -66,7 +66,8 @@ func TestHTMLIsSelfContained(t *testing.T) {
 	}
 }
 
-// The picture in the page is that of SVG, but for its title: the page has its own.
+// The picture in the page is that of SVG, but for its title: the page has its
+// own.
 func TestHTMLHasThePicture(t *testing.T) {
 	for _, s := range append(samples(), odd()...) {
 		page := pageOf(t, s.tl)

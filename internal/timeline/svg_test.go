@@ -101,7 +101,8 @@ func TestSVGLabelsFit(t *testing.T) {
 	}
 }
 
-// What SVG 1.1 knows, and we need: no scripts, no styles, nothing from elsewhere.
+// What SVG 1.1 knows, and we need: no scripts, no styles, nothing from
+// elsewhere.
 func allowed() map[string][]string {
 	return map[string][]string{
 		"svg":     {"xmlns", "version", "class", "role", "width", "height", "viewBox", "font-family", "font-size"},
@@ -292,7 +293,8 @@ func TestSVGWithoutALine(t *testing.T) {
 // wide is more than what text of so many characters takes in any usual font.
 func wide(text string, size float64) float64 { return float64(len([]rune(text))) * size * 0.6 }
 
-// No two dates on an axis touch, whatever the window is, and there are enough of them.
+// No two dates on an axis touch, whatever the window is, and there are enough
+// of them.
 func TestSVGAxisIsReadable(t *testing.T) {
 	tl := web()
 	for _, window := range windows() {
@@ -503,7 +505,8 @@ func TestSVGContrast(t *testing.T) {
 }
 
 // Who can't tell colours apart sees lightness: full bars of states that follow
-// each other differ in it, the thin ones in their shape, the revoked in its hatch.
+// each other differ in it, the thin ones in their shape, the revoked in its
+// hatch.
 func TestSVGStatesDifferWithoutColour(t *testing.T) {
 	shape := func(s keyset.State) *node {
 		tl := single()

@@ -13,7 +13,8 @@ func (p *painter) keys() {
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		if i == 0 || r.Use != p.Rows[i-1].Use {
-			p.rows = append(p.rows, el("text", "class", "tl-ink", "x", margin, "y", p.y+20, "font-weight", 600, "fill", ink).text(useName(r.Use)))
+			p.rows = append(p.rows,
+				el("text", "class", "tl-ink", "x", margin, "y", p.y+20, "font-weight", 600, "fill", ink).text(useName(r.Use)))
 			p.y += groupHeight
 		}
 		p.rows = append(p.rows, p.row(r))
@@ -25,7 +26,8 @@ func (p *painter) keys() {
 func (p *painter) row(r *rotation.Row) *element {
 	mid := p.y + rowHeight/2
 	g := el("g", "class", "tl-row").add(el("g").title(r.ID).add(
-		el("text", "class", "tl-ink", "x", margin, "y", mid-1, "font-family", mono, "font-size", 13, "fill", ink).text(p.short[r.ID]),
+		el("text", "class", "tl-ink", "x", margin, "y", mid-1, "font-family", mono, "font-size", 13,
+			"fill", ink).text(p.short[r.ID]),
 		el("text", "class", "tl-dim", "x", margin, "y", mid+13, "font-size", 11, "fill", dim).text(kind(r)),
 	))
 	for _, b := range place(bars(r, p.From, p.Until), chartWidth, leastBar, false) {
@@ -44,10 +46,10 @@ func kind(r *rotation.Row) string {
 
 // bar draws one span, with its name if there is room.
 func (p *painter) bar(r *rotation.Row, b bar, mid float64) *element {
-	x, width := chartLeft+b.x0, b.x1-b.x0-1 // a gap parts it from the next
+	x, width := chartLeft+b.x0, b.x1-b.x0-1 // the 1 is a gap before the next bar
 	g := el("g", "class", "tl-bar").title(hover(r, b.span))
 	shape := swatch(b.span.State, r.Planned, x, mid, width)
-	if r.Planned { // it is transparent, and the grid behind it would show
+	if r.Planned { // it is transparent, so cover the grid behind it
 		under := swatch(b.span.State, false, x, mid, width)
 		under.set("class", "tl-under", "fill", card, "stroke", "none")
 		g.add(under)
@@ -101,7 +103,8 @@ func swatch(s keyset.State, planned bool, x, mid, width float64) *element {
 	if s == keyset.Revoked {
 		fill = "url(#tl-hatch)"
 	}
-	shape := el("rect", "class", "tl-fill tl-"+s.String(), "x", x+0.5, "y", mid-height/2+0.5, "width", width-1, "height", height-1, "rx", min(2.5, (width-1)/2), "fill", fill, "stroke", l.edge)
+	shape := el("rect", "class", "tl-fill tl-"+s.String(), "x", x+0.5, "y", mid-height/2+0.5, "width", width-1,
+		"height", height-1, "rx", min(2.5, (width-1)/2), "fill", fill, "stroke", l.edge)
 	if planned {
 		shape.set("fill-opacity", 0.35, "stroke-dasharray", "4 3")
 	}
@@ -142,7 +145,8 @@ func (p *painter) legend() []*element {
 		}
 		x := margin + float64(i%columns)*(pageWidth-2*margin)/float64(max(columns, 6))
 		if i < len(states) {
-			all = append(all, p.entry(x, swatch(states[i], false, x, p.y+16, 24), states[i].String(), lookOf(states[i]).meaning)...)
+			s := states[i]
+			all = append(all, p.entry(x, swatch(s, false, x, p.y+16, 24), s.String(), lookOf(s).meaning)...)
 		} else {
 			all = append(all, p.entry(x, swatch(keyset.Active, true, x, p.y+16, 24), "planned", "not made yet")...)
 		}

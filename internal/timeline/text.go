@@ -12,26 +12,28 @@ import (
 // TextOptions says what the terminal can show.
 type TextOptions struct {
 	Width int  // columns; 0 means 80. Less than 40 counts as 40, more than 400 as 400.
-	Color bool // with ANSI colours; the chart can be read without
+	Color bool // use ANSI colours; the chart is readable without them
 }
 
-// Columns that a chart needs beside its labels. If there are fewer, the labels
-// stand in lines of their own.
+// The columns that a chart needs beside its labels. If there are fewer, the
+// labels get their own lines.
 const minChart = 20
 
 // Longest alg and use that a label has room for. Those that exist are shorter.
 const maxAlg, maxUse = 14, 4
 
-// In the list of events: what is below the head, and the columns for a reason beside it.
+// In the list of events: what is below the head, and the columns for a reason
+// beside it.
 const (
 	arrow     = " → "
 	under     = "      "
 	minReason = 40
 )
 
-// Text writes t as a bar chart for a terminal in UTF-8: one row a key, one
-// character a state, and below it the changes of state with their reasons, what
-// has been apart from what is to come. No line is longer than the width.
+// Text writes t as a bar chart for a terminal in UTF-8: a row for each key, a
+// character for each state, and below it the changes of state with their
+// reasons, the past ones apart from the planned ones. No line is longer than
+// the width.
 func Text(w io.Writer, t *rotation.Timeline, o TextOptions) error {
 	c, err := newChart(t)
 	if err != nil {
@@ -106,7 +108,7 @@ func (p *printer) measure() {
 	if p.present() {
 		p.left = int(p.at(p.Now)*float64(p.wide-1) + 0.5)
 	}
-	// What has just begun, and what is about to end, has a column.
+	// A state that has just begun or is about to end gets a column too.
 	if p.present() && p.Now.After(p.From) {
 		p.left = max(p.left, 1)
 	}
@@ -266,8 +268,8 @@ func (p *printer) legend() {
 	p.flow(items, colored)
 }
 
-// flow writes items side by side, in as many lines as it takes. shown is items
-// with colours, which take no columns.
+// flow writes items side by side, in as many lines as they need. shown is the
+// items with colours, which take no columns.
 func (p *printer) flow(items, shown []string) {
 	line, used := "", 0
 	for i, item := range items {

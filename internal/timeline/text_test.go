@@ -146,7 +146,8 @@ func TestTextWithoutALine(t *testing.T) {
 }
 
 // Just before and just after an instant at which a state changes, the chart
-// shows the state on the right side of the line, however many columns there are.
+// shows the state on the right side of the line, however many columns there
+// are.
 func TestTextRoundingNeverMovesAChangeAcrossNow(t *testing.T) {
 	for _, offset := range []time.Duration{-aDay, -time.Second, 0, time.Second, aDay} {
 		for width := 60; width < 120; width++ {

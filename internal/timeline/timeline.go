@@ -1,5 +1,5 @@
-// Package timeline draws the lives of keys: one row a key, one colour a state,
-// a line at today, and why and when each state begins.
+// Package timeline draws the lives of keys: a row for each key, a colour for
+// each state, a line at today, and when and why each state begins.
 //
 // Use [Text] for a terminal, [SVG] for a picture in documentation or in a page
 // of your own, and [HTML] for a page to open or to send. The pictures have no
@@ -7,11 +7,11 @@
 // they work as files and under a strict Content-Security-Policy. All times are
 // UTC, and the same timeline gives the same bytes.
 //
-// Key IDs and reasons come from files. What can't be printed is shown as an
-// escape sequence, and the rest is quoted for the format, so that no text can
-// steer a terminal, forge a line or add an element. Refused is a timeline that
-// can't be drawn: without Now, with a window that has no length, with spans out
-// of order, with a state that is not known.
+// Key IDs and reasons come from files. Characters that can't be printed are
+// shown as escape sequences, and the rest is quoted for the format, so that no
+// text can control a terminal, forge a line or add an element. A timeline that
+// can't be drawn is an error: one without Now, with an empty window, with spans
+// out of order, or with an unknown state.
 package timeline
 
 import (
@@ -23,16 +23,19 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// maxYears is how long a window may be. Beyond, dates have more digits than there is room for.
+// maxYears bounds the window. In a longer one, the years have more digits than
+// a label has room for.
 const maxYears = 1000
 
-// manyRows is how many rows a chart has before its dates stand above them too.
+// manyRows is from how many rows on the dates stand above the chart too,
+// because the lower ones may be off the screen.
 const manyRows = 20
 
-// A chart is a timeline that has passed check, in UTC, with texts that can be shown anywhere.
+// A chart is a timeline that has passed check. Its times are in UTC, and its
+// texts are safe in every format.
 type chart struct {
 	*rotation.Timeline
-	short map[string]string // beginning of a key's ID, by the ID
+	short map[string]string // the beginning of each key ID, by the ID
 }
 
 func newChart(t *rotation.Timeline) (*chart, error) {
@@ -47,7 +50,8 @@ func newChart(t *rotation.Timeline) (*chart, error) {
 }
 
 func cleanRow(r rotation.Row) rotation.Row {
-	// What identifies a key is shown in ASCII: letters that look alike would make two keys look like one.
+	// Names are shown in ASCII: with letters that look alike, two keys could
+	// look like one.
 	r.ID, r.Use, r.Algorithm = ascii(r.ID), keyset.Use(ascii(string(r.Use))), keyset.Algorithm(ascii(string(r.Algorithm)))
 	spans := make([]rotation.Span, len(r.Spans))
 	for i, s := range r.Spans {
@@ -67,9 +71,11 @@ func check(t *rotation.Timeline) error {
 	case t.Now.IsZero() || t.From.IsZero() || t.Until.IsZero():
 		return errors.New("timeline: Timeline.Now, From and Until are required")
 	case !t.Until.After(t.From):
-		return fmt.Errorf("timeline: Timeline.Until must be after From, but is %s, and From %s", instant(t.Until), instant(t.From))
+		return fmt.Errorf("timeline: Timeline.Until must be after From, but is %s, and From %s",
+			instant(t.Until), instant(t.From))
 	case t.From.UTC().Year() < 1 || t.Until.UTC().Year() > 9999 || t.Until.After(t.From.AddDate(maxYears, 0, 0)):
-		return fmt.Errorf("timeline: Timeline.From and Until must be in the years 1 to 9999, and at most %d years apart", maxYears)
+		return fmt.Errorf("timeline: Timeline.From and Until must be in the years 1 to 9999, and at most %d years apart",
+			maxYears)
 	}
 	var errs []error
 	for i := range t.Rows {
@@ -94,20 +100,23 @@ func checkRow(r *rotation.Row) error {
 	return nil
 }
 
-// present reports whether now is within the window, so that there is a line to draw.
+// present reports whether now is in the window, so that there is a line to
+// draw.
 func (c *chart) present() bool { return !c.Now.Before(c.From) && !c.Now.After(c.Until) }
 
-// at returns where in the window t is: 0 at its beginning, 1 at its end.
+// at returns the place of t in the window: 0 at its beginning, 1 at its end.
 func (c *chart) at(t time.Time) float64 {
 	return seconds(c.From, t) / seconds(c.From, c.Until)
 }
 
-// seconds from one instant to another. A time.Duration would overflow after 292 years.
+// seconds returns the time between two instants. A time.Duration would overflow
+// after 292 years.
 func seconds(from, until time.Time) float64 {
 	return float64(until.Unix()-from.Unix()) + float64(until.Nanosecond()-from.Nanosecond())/1e9
 }
 
-// states returns which states are seen in the window, in the order of a key's life.
+// states returns the states in the window, in the order of a key's life, and
+// whether any key in it is planned.
 func (c *chart) states() (seen []keyset.State, planned bool) {
 	var in [keyset.Revoked + 1]bool
 	for i := range c.Rows {
@@ -124,7 +133,7 @@ func (c *chart) states() (seen []keyset.State, planned bool) {
 	return seen, planned
 }
 
-// history parts the events into those that have been and those to come.
+// history splits the events into past and future ones.
 func (c *chart) history() (past, future []rotation.Event) {
 	events := c.Events()
 	for i, e := range events {

@@ -242,7 +242,8 @@ func TestRefusedNil(t *testing.T) {
 	}
 }
 
-// All rows are checked, and what a file has put into an ID can't steer the terminal through an error.
+// All rows are checked, and what a file has put into an ID can't steer the
+// terminal through an error.
 func TestRefusedReportsEveryRow(t *testing.T) {
 	tl := web()
 	tl.Rows[1].Spans[0].State, tl.Rows[2].Spans[0].State = 0, 0
@@ -351,7 +352,8 @@ func crowd(tl *rotation.Timeline) {
 	tl.Rows[0].Spans = spans
 }
 
-// hostile has in every text what somebody may put there who wants to break out of it.
+// hostile has in every text what somebody may put there who wants to break out
+// of it.
 func hostile() *rotation.Timeline {
 	tl := web()
 	for i, text := range attacks() {

@@ -13,11 +13,12 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// Lengths of a shortened key ID, in characters: more of it only where two keys begin alike.
+// Lengths of a shortened key ID, in characters: more of it only where two keys
+// begin alike.
 const minShort, maxShort = 8, 16
 
-// printable shows what can't be printed as Go would write it in a string: \x1b, \u202e.
-// That is also what XML does not allow.
+// printable shows what can't be printed as Go would write it in a string: \x1b,
+// \u202e. That is also what XML does not allow.
 func printable(s string) string { return escape(s, unicode.IsPrint) }
 
 // ascii is printable for names: all but ASCII is escaped.
@@ -43,7 +44,8 @@ func escape(s string, plain func(rune) bool) string {
 	return b.String()
 }
 
-// shortIDs returns for each ID as much of its beginning as tells it from the others.
+// shortIDs returns for each ID as much of its beginning as tells it from the
+// others.
 func shortIDs(rows []rotation.Row) map[string]string {
 	var ids []string
 	for _, r := range rows {
@@ -100,7 +102,8 @@ func length(s string) (n int) {
 	return n
 }
 
-// wrap breaks s into lines of at most width columns, between words where it can.
+// wrap breaks s into lines of at most width columns, between words where it
+// can.
 func wrap(s string, width int) []string {
 	var lines []string
 	line := ""
