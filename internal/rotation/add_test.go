@@ -37,13 +37,16 @@ func TestAddChangesTheAlgorithm(t *testing.T) {
 	require.Equal(t, "sig5 HS256 89d23h59m 119d23h59m 149d23h59m 150d1h16m", d.lives()[1])
 }
 
-// Every verifier fetches all of them. One that is withdrawn makes room when it has expired. Others don't see the rest.
+// Every verifier fetches all of them. One that is withdrawn makes room when it
+// has expired. Others don't see the rest.
 func TestAddNoMoreThanEight(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct)
 	for range 6 {
 		d.take(add(keyset.EdDSA), day)
 	}
-	d.refuse(add(keyset.EdDSA), day, "there are 8 keys in the JWK Set already, and every verifier has to fetch them; earliest safe: 2026-01-31T01:16:00Z, when the first of them expires")
+	d.refuse(add(keyset.EdDSA), day,
+		"there are 8 keys in the JWK Set already, and every verifier has to fetch them; earliest safe: "+
+			"2026-01-31T01:16:00Z, when the first of them expires")
 	d.refuse(rotation.Add(keyset.ES256, rotation.AddOptions{VerifyOnly: true}).Force(), day)
 	for range 8 {
 		d.take(add(keyset.A256KW), day).take(rotation.Add(keyset.HS256, rotation.AddOptions{VerifyOnly: true}), day)
@@ -56,7 +59,8 @@ func TestAddNoMoreThanEight(t *testing.T) {
 	d.take(add(keyset.EdDSA), day+verifyOnly)
 }
 
-// Where tokens live so long that eight keys are listed all the time, there is room for one that is added.
+// Where tokens live so long that eight keys are listed all the time, there is
+// room for one that is added.
 func TestAddToAFullSet(t *testing.T) {
 	p := with(func(p *keyset.Policy) { p.TokenLife = 5 * month })
 	require.Equal(t, 8, p.Listed())
@@ -68,7 +72,8 @@ func TestAddToAFullSet(t *testing.T) {
 
 const year = 365 * day
 
-// Tokens are signed alone until every instance knows the first key that encrypts; nothing makes it begin before.
+// Tokens are signed alone until every instance knows the first key that
+// encrypts; nothing makes it begin before.
 func TestAddEncryptionLater(t *testing.T) {
 	d := open(t, keyset.ES256).take(add(keyset.Direct), day)
 	sig1, sig2 := "sig1 ES256 -1m -1m 29d23h59m 30d1h16m", "sig2 ES256 0s 29d23h59m 59d23h59m 60d1h16m"
@@ -79,10 +84,13 @@ func TestAddEncryptionLater(t *testing.T) {
 	d.idle(rotation.IfDue(), day+spread-time.Second)
 	require.Equal(t, "sig1 none", d.signers(day+spread-1))
 	require.Equal(t, "sig1 enc1", d.signers(day+spread))
-	for _, early := range []rotation.Step{rotation.Rotate(keyset.Encryption), rotation.Rotate(""), rotation.Promote(d.id("enc1"))} {
-		d.refuse(early, day+spread-time.Second, "reload_interval 30s + clock_skew 1m = 3m30s; earliest safe: 2026-01-02T00:03:30Z")
+	for _, early := range []rotation.Step{rotation.Rotate(keyset.Encryption), rotation.Rotate(""),
+		rotation.Promote(d.id("enc1"))} {
+		d.refuse(early, day+spread-time.Second,
+			"reload_interval 30s + clock_skew 1m = 3m30s; earliest safe: 2026-01-02T00:03:30Z")
 	}
-	d.take(rotation.IfDue(), day+spread).want(sig1, sig2, "enc1 dir 1d 1d3m30s 31d3m30s 31d1h20m30s", "enc2 dir 1d3m30s 31d3m30s 61d3m30s 61d1h20m30s")
+	d.take(rotation.IfDue(), day+spread).want(sig1, sig2, "enc1 dir 1d 1d3m30s 31d3m30s 31d1h20m30s",
+		"enc2 dir 1d3m30s 31d3m30s 61d3m30s 61d1h20m30s")
 
 	d = open(t, keyset.ES256).take(add(keyset.Direct), day)
 	d.take(rotation.Promote(d.id("enc1")).Force(), day+time.Minute)
@@ -90,7 +98,8 @@ func TestAddEncryptionLater(t *testing.T) {
 	require.Equal(t, "enc2 dir 1d1m 31d1m 61d1m 61d1h18m", d.lives()[3])
 }
 
-// The first key that encrypts is withdrawn before it begins: nothing is encrypted, and nothing is missing.
+// The first key that encrypts is withdrawn before it begins: nothing is
+// encrypted, and nothing is missing.
 func TestAddEncryptionAndWithdrawIt(t *testing.T) {
 	d := open(t, keyset.ES256).take(add(keyset.Direct), day)
 	d.take(rotation.Retire(d.id("enc1")), day+time.Minute)
@@ -109,17 +118,21 @@ func TestAddStaged(t *testing.T) {
 	d.take(rotation.Add(keyset.HS256, rotation.AddOptions{PublishAt: zero()}), day)
 	require.Equal(t, "sig4 HS256 1d 89d23h59m 119d23h59m 120d1h16m", d.lives()[3], "an instant that has passed is now")
 	d.take(rotation.Rotate(""), 2*day) // those that wait move up
-	require.Equal(t, []string{"sig2 HS256 0s 2d 32d 32d1h17m", "sig3 HS256 10d 32d 62d 62d1h17m", "sig4 HS256 1d 62d 92d 92d1h17m"}, d.lives()[1:])
+	require.Equal(t, []string{"sig2 HS256 0s 2d 32d 32d1h17m", "sig3 HS256 10d 32d 62d 62d1h17m",
+		"sig4 HS256 1d 62d 92d 92d1h17m"}, d.lives()[1:])
 }
 
-// The key before one that is published late goes on until then, up to twice its time.
+// The key before one that is published late goes on until then, up to twice its
+// time.
 func TestAddStagedLate(t *testing.T) {
 	const last = 3*month - time.Minute - lead
 	at := func(at time.Duration) rotation.Step {
 		return rotation.Add(keyset.ES256, rotation.AddOptions{PublishAt: zero().Add(at)})
 	}
 	d := open(t, keyset.ES256)
-	d.refuse(at(last+time.Second), 0, "key sig2 signs until 2026-03-01T23:59:00Z, and would have to go on until 2026-03-31T23:59:01Z", "publish its successor at 2026-03-01T22:55:30Z at the latest")
+	d.refuse(at(last+time.Second), 0,
+		"key sig2 signs until 2026-03-01T23:59:00Z, and would have to go on until 2026-03-31T23:59:01Z", "publish its "+
+			"successor at 2026-03-01T22:55:30Z at the latest")
 	d.take(at(last), 0).want(
 		"sig1 ES256 -1m -1m 29d23h59m 30d1h16m",
 		"sig2 ES256 0s 29d23h59m 89d23h59m 90d1h16m",
@@ -135,7 +148,8 @@ func TestAddToAnOpenKey(t *testing.T) {
 	d.take(add(keyset.EdDSA), 0).want("sig1 ES256 - - 1h3m30s 2h20m30s", "sig2 EdDSA 0s 1h3m30s 30d1h3m30s 30d2h20m30s")
 }
 
-// Tokens of another system are accepted until they have ended. Its key never signs, and is not the model of the next.
+// Tokens of another system are accepted until they have ended. Its key never
+// signs, and is not the model of the next.
 func TestAddVerifyOnly(t *testing.T) {
 	d := legacy(t, generate(t, keyset.ES256, keyset.Dates{SignFrom: zero().Add(-40 * day)}))
 	d.take(rotation.Add(keyset.EdDSA, rotation.AddOptions{VerifyOnly: true, Make: public(t, keyset.EdDSA)}), 0)
@@ -167,18 +181,24 @@ func TestAddMake(t *testing.T) {
 	require.EqualError(t, err, "the vault is closed")
 	require.NotErrorIs(t, err, rotation.ErrRefused)
 	from := zero().Add(2*month - time.Minute)
-	require.Equal(t, keyset.Dates{Created: zero().Add(time.Hour), PublishAt: zero().Add(time.Hour), SignFrom: from, SignUntil: from.Add(month), VerifyUntil: from.Add(month + verifyOnly)}, given)
-	_, err = d.try(rotation.Add(keyset.ES256, rotation.AddOptions{Make: func(keyset.Dates) (*keyset.Key, error) { return nil, nil }}), 0)
+	require.Equal(t, keyset.Dates{Created: zero().Add(time.Hour), PublishAt: zero().Add(time.Hour), SignFrom: from,
+		SignUntil: from.Add(month), VerifyUntil: from.Add(month + verifyOnly)}, given)
+	_, err = d.try(rotation.Add(keyset.ES256,
+		rotation.AddOptions{Make: func(keyset.Dates) (*keyset.Key, error) { return nil, nil }}), 0)
 	require.ErrorContains(t, err, "not a key")
 	_, err = d.try(add("none"), 0)
 	require.EqualError(t, err, `rotation: unknown algorithm "none"`)
 
 	k := generate(t, keyset.Direct, keyset.Dates{})
-	d.take(rotation.Add(keyset.Direct, rotation.AddOptions{Make: func(dates keyset.Dates) (*keyset.Key, error) { return keyset.Generate(k.Algorithm(), dates) }}), 0)
+	d.take(rotation.Add(keyset.Direct, rotation.AddOptions{Make: func(dates keyset.Dates) (*keyset.Key,
+		error) {
+		return keyset.Generate(k.Algorithm(), dates)
+	}}), 0)
 	require.Equal(t, "enc1 dir 0s 3m30s 30d3m30s 30d1h20m30s", d.lives()[2])
 }
 
-// The keys of a KMS: the next one is made there, and no key in the file takes its place, whatever happens.
+// The keys of a KMS: the next one is made there, and no key in the file takes
+// its place, whatever happens.
 func TestExternalKeys(t *testing.T) {
 	external := func(t *testing.T, d keyset.Dates) *keyset.Key {
 		k, err := public(t, keyset.ES256)(d)
@@ -189,11 +209,14 @@ func TestExternalKeys(t *testing.T) {
 	make := func(t *testing.T) *desk {
 		return legacy(t, external(t, keyset.Dates{SignUntil: until, VerifyUntil: until.Add(verifyOnly)}))
 	}
-	said := "the private keys of use sig are not in the file: make the next one where they are, and bring its public half in: keygen import"
-	for at, when := range map[time.Duration]string{0: "it signs", 10 * day: "it is in its grace", 10*day + time.Hour: "it signs no more", 11 * day: "it has expired"} {
+	said := "the private keys of use sig are not in the file: make the next one where they are, and bring its public " +
+		"half in: keygen import"
+	for at, when := range map[time.Duration]string{0: "it signs", 10 * day: "it is in its grace",
+		10*day + time.Hour: "it signs no more", 11 * day: "it has expired"} {
 		d := make(t)
 		d.idle(rotation.IfDue(), at)
-		require.Contains(t, strings.Join(d.findings(at), "\n"), "make the next one where the private keys are, and bring its public half in: keygen import --external", when)
+		require.Contains(t, strings.Join(d.findings(at), "\n"),
+			"make the next one where the private keys are, and bring its public half in: keygen import --external", when)
 		plan, err := rotation.Plan(d.set, zero().Add(at), zero(), zero().Add(12*day))
 		require.NoError(t, err)
 		require.Len(t, plan.Rows, 1, "nobody plans what he can't make")
@@ -204,7 +227,8 @@ func TestExternalKeys(t *testing.T) {
 	}
 	d := make(t)
 	d.refuse(rotation.Retire(d.id("sig1")).Force(), 0, said)
-	d.refuse(revoke(d, "sig1"), 0, "no key of use sig would sign any more; make a successor where the private keys are", "keygen import, which may sign after its lead of 1h3m30s; earliest safe: 2026-01-01T01:03:30Z")
+	d.refuse(revoke(d, "sig1"), 0, "no key of use sig would sign any more; make a successor where the private keys are",
+		"keygen import, which may sign after its lead of 1h3m30s; earliest safe: 2026-01-01T01:03:30Z")
 	d.refuse(revokeWith(d, true, "sig1").Force(), 0, said)
 	d.refuse(rotation.RevokeAll(""), 0, "no key of use sig would sign any more")
 	d.take(rotation.RevokeAll("").Force(), 0).want("sig1 ES256 - - 10d 10d1h17m revoked")
@@ -216,16 +240,21 @@ func TestExternalKeys(t *testing.T) {
 	d.want("sig1 ES256 - - 10d 10d1h17m public", "sig2 ES256 0s 10d 40d 40d1h17m public")
 	d.idle(rotation.IfDue(), 0)
 	d.idle(rotation.IfDue(), 10*day)
-	require.Contains(t, d.findings(13*day), "warning sig2 key sig2 has had no standby for 3d: make the next one where the private keys are, and bring its public half in: keygen import --external; it signs until 2026-02-10T00:00:00Z")
+	require.Contains(t, d.findings(13*day),
+		"warning sig2 key sig2 has had no standby for 3d: make the next one where the private keys are, and bring its "+
+			"public half in: keygen import --external; it signs until 2026-02-10T00:00:00Z")
 	d.take(rotation.IfDue(), 10*day+time.Hour) // the first one is pruned in time
 	emergency := newDesk(t, d.set)
-	emergency.take(revoke(emergency, "sig1"), day).want("sig1 ES256 - - 10d 10d1h17m revoked", "sig2 ES256 0s 23h59m 30d23h59m 31d1h16m public")
-	d.take(rotation.Promote(d.id("sig2")), day).want("sig1 ES256 - - 1d 1d1h17m public", "sig2 ES256 0s 1d 31d 31d1h17m public")
+	emergency.take(revoke(emergency, "sig1"), day).want("sig1 ES256 - - 10d 10d1h17m revoked",
+		"sig2 ES256 0s 23h59m 30d23h59m 31d1h16m public")
+	d.take(rotation.Promote(d.id("sig2")), day).want("sig1 ES256 - - 1d 1d1h17m public",
+		"sig2 ES256 0s 1d 31d 31d1h17m public")
 	d.take(next(), day).take(rotation.Retire(d.id("sig2")), 2*day)
 	require.Equal(t, "sig3 ES256 1d 2d 32d 32d1h17m public", d.lives()[2])
 }
 
-// Nor does one take the place of a key that was revoked there; of one that was in the file, it does.
+// Nor does one take the place of a key that was revoked there; of one that was
+// in the file, it does.
 func TestExternalKeysAreRevoked(t *testing.T) {
 	k, err := public(t, keyset.ES256)(keyset.Dates{SignUntil: zero().Add(10 * day), VerifyUntil: zero().Add(11 * day)})
 	require.NoError(t, err)

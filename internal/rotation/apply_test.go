@@ -82,7 +82,8 @@ func TestApplyLocked(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Steps that are taken at once have the effects of all, in one order or another.
+// Steps that are taken at once have the effects of all, in one order or
+// another.
 func TestApplyRace(t *testing.T) {
 	f := place(t, open(t, keyset.EdDSA).set)
 	algs := []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.HS256, keyset.ES256, keyset.HS256}
@@ -133,7 +134,8 @@ func TestApplyIfDueRace(t *testing.T) {
 	require.EqualValues(t, 2, set.Generation())
 }
 
-// A set that is given is not changed by what becomes of the one that is returned.
+// A set that is given is not changed by what becomes of the one that is
+// returned.
 func TestTryLeavesTheSetAlone(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct).take(rotation.Rotate(""), day)
 	text := func() string { return strings.Join(d.lives(), "\n") }
@@ -151,11 +153,13 @@ func TestTryLeavesTheSetAlone(t *testing.T) {
 	}
 }
 
-// everyStep is a step of each kind that changes something a while after a rotation.
+// everyStep is a step of each kind that changes something a while after a
+// rotation.
 func everyStep(d *desk) map[string]rotation.Step {
 	return map[string]rotation.Step{
 		"if due": rotation.IfDue(), "rotate": rotation.Rotate(""), "promote": rotation.Promote(d.id("sig3")), "retire": rotation.Retire(d.id("sig2")),
-		"revoke": revoke(d, "sig2", "enc2"), "revoke all": rotation.RevokeAll("x"), "add": add(keyset.EdDSA), "prune": rotation.Prune(),
+		"revoke": revoke(d, "sig2",
+			"enc2"), "revoke all": rotation.RevokeAll("x"), "add": add(keyset.EdDSA), "prune": rotation.Prune(),
 		"policy": policy(func(p *keyset.Policy) { p.RotationPeriod = 9 * day }),
 	}
 }

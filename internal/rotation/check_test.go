@@ -18,8 +18,10 @@ func made(alg keyset.Algorithm, edit func(d *keyset.Dates)) rotation.Step {
 	}})
 }
 
-// Whoever computes the dates, a key that would reject a valid token or be trusted too long is not written. Force lifts
-// what only rejects tokens for a while. Each number is off by one second, and with the one beside it the key is taken.
+// Whoever computes the dates, a key that would reject a valid token or be
+// trusted too long is not written. Force lifts what only rejects tokens for a
+// while. Each number is off by one second, and with the one beside it the key
+// is taken.
 func TestCheckKey(t *testing.T) {
 	need := "token_life 15m + leeway 1m + clock_skew 1m + grace 1h = 1h17m"
 	for _, row := range []struct {
@@ -73,13 +75,15 @@ func never(d *keyset.Dates, verify time.Duration) {
 	d.SignFrom, d.SignUntil, d.VerifyUntil = d.PublishAt, d.PublishAt, d.PublishAt.Add(verify)
 }
 
-// What is claimed to be published since yesterday is known to nobody if it comes into the file now.
+// What is claimed to be published since yesterday is known to nobody if it
+// comes into the file now.
 func TestCheckLeadOfANewKey(t *testing.T) {
 	d := open(t, keyset.ES256)
 	d.refuseNew(made(keyset.Direct, func(d *keyset.Dates) {
 		d.PublishAt, d.SignFrom = d.PublishAt.Add(-time.Hour), d.SignFrom.Add(-time.Second)
 	}), day,
-		"key enc1 would sign from 2026-01-02T00:03:29Z, and is published only since 2026-01-02T00:00:00Z", "clock_skew 1m = 3m30s; earliest safe: 2026-01-02T00:03:30Z")
+		"key enc1 would sign from 2026-01-02T00:03:29Z, and is published only since 2026-01-02T00:00:00Z", "clock_skew 1m = "+
+			"3m30s; earliest safe: 2026-01-02T00:03:30Z")
 	d.take(made(keyset.Direct, func(d *keyset.Dates) { d.PublishAt = d.PublishAt.Add(-time.Hour) }), day)
 }
 
@@ -93,10 +97,12 @@ func TestCheckSaysEverything(t *testing.T) {
 // A standby that is published later is known that much later.
 func TestCheckLeadOfAStagedKey(t *testing.T) {
 	from := func(publish, sign, until time.Duration) keyset.Dates {
-		return keyset.Dates{PublishAt: zero().Add(publish), SignFrom: zero().Add(sign), SignUntil: zero().Add(until), VerifyUntil: zero().Add(until + verifyOnly)}
+		return keyset.Dates{PublishAt: zero().Add(publish), SignFrom: zero().Add(sign), SignUntil: zero().Add(until),
+			VerifyUntil: zero().Add(until + verifyOnly)}
 	}
 	staged := func() *desk {
-		return legacy(t, generate(t, keyset.ES256, from(-day, -day, 10*day)), generate(t, keyset.ES256, from(5*day, 10*day, 40*day)))
+		return legacy(t, generate(t, keyset.ES256, from(-day, -day, 10*day)),
+			generate(t, keyset.ES256, from(5*day, 10*day, 40*day)))
 	}
 	for name, step := range map[string]func(d *desk) rotation.Step{
 		"rotate": func(*desk) rotation.Step { return rotation.Rotate("") },
@@ -110,17 +116,20 @@ func TestCheckLeadOfAStagedKey(t *testing.T) {
 	}
 }
 
-// A key that signs, however long already, may go on until its successor is known, whatever that one's algorithm.
+// A key that signs, however long already, may go on until its successor is
+// known, whatever that one's algorithm.
 func TestCheckTrustOfTheKeyThatSigns(t *testing.T) {
 	p := with(func(p *keyset.Policy) { p.RotationPeriod = 2 * time.Hour })
 	old := func() *desk {
-		d := legacy(t, generate(t, keyset.HS256, keyset.Dates{SignFrom: zero().Add(-20 * day), SignUntil: zero().Add(10 * time.Minute), VerifyUntil: zero().Add(10*time.Minute + verifyOnly)}))
+		d := legacy(t, generate(t, keyset.HS256, keyset.Dates{SignFrom: zero().Add(-20 * day),
+			SignUntil: zero().Add(10 * time.Minute), VerifyUntil: zero().Add(10*time.Minute + verifyOnly)}))
 		require.NoError(t, d.set.SetPolicy(p))
 		return d
 	}
 	old().take(add(keyset.ES256), 0).want("sig1 HS256 - -20d 1h3m30s 2h20m30s", "sig2 ES256 0s 1h3m30s 3h3m30s 4h20m30s")
 	d := old()
-	d.refuse(rotation.Add(keyset.ES256, rotation.AddOptions{PublishAt: zero().Add(61 * time.Second)}), 0, "key sig1 would sign for 20d1h4m31s, and 2 * rotation_period = 4h is the most")
+	d.refuse(rotation.Add(keyset.ES256, rotation.AddOptions{PublishAt: zero().Add(61 * time.Second)}), 0,
+		"key sig1 would sign for 20d1h4m31s, and 2 * rotation_period = 4h is the most")
 	d = openWith(t, p, keyset.ES256)
 	for at := time.Duration(0); at < day; at += time.Hour { // whoever withdraws every standby keeps the first key for ever
 		_, next, _ := chain(d.set, at)
@@ -130,7 +139,8 @@ func TestCheckTrustOfTheKeyThatSigns(t *testing.T) {
 	require.NotContains(t, d.signers(2*day), "sig1")
 }
 
-// chain returns the signature key that is active at an instant after zero, and the one that comes next.
+// chain returns the signature key that is active at an instant after zero, and
+// the one that comes next.
 func chain(s *keyset.Set, at time.Duration) (current, next *keyset.Key, ok bool) {
 	for _, k := range s.Keys() {
 		switch state := k.State(zero().Add(at)); {
@@ -144,16 +154,19 @@ func chain(s *keyset.Set, at time.Duration) (current, next *keyset.Key, ok bool)
 	return current, next, current != nil && next != nil
 }
 
-// No more tokens under one AES-GCM key than it is good for, by its own time to sign; nothing lifts that.
+// No more tokens under one AES-GCM key than it is good for, by its own time to
+// sign; nothing lifts that.
 func TestCheckRate(t *testing.T) {
-	const most = 49*day + 16*time.Hour + time.Minute + 47*time.Second // 2^31 tokens at 500 a second, less the grace and the skew
+	// 2^31 tokens at 500 a second, less the grace and the skew
+	const most = 49*day + 16*time.Hour + time.Minute + 47*time.Second
 	staged := func(at time.Duration) rotation.Step {
 		return rotation.Add(keyset.Direct, rotation.AddOptions{PublishAt: zero().Add(at)})
 	}
 	last := month - time.Minute + most - spread
 	d := open(t, keyset.HS256, keyset.Direct)
 	for _, step := range []rotation.Step{staged(last + time.Second), staged(last + time.Second).Force()} {
-		d.refuse(step, 0, "peak_rate * (rotation_period + grace + clock_skew) = 500 * 49d17h2m48s = 2.1e+09 tokens under one key, and 2^31 are allowed")
+		d.refuse(step, 0, "peak_rate * (rotation_period + grace + clock_skew) = 500 * 49d17h2m48s = 2.1e+09 tokens under "+
+			"one key, and 2^31 are allowed")
 	}
 	d.take(staged(last), 0)
 	require.Equal(t, "enc2 dir 0s 29d23h59m 79d16h0m47s 79d17h17m47s", d.lives()[3])
@@ -165,7 +178,8 @@ func TestCheckRate(t *testing.T) {
 	d.take(add(keyset.A256KW), day)
 }
 
-// A file whose rate is too high already stays of use: it may be rotated, and the rate lowered.
+// A file whose rate is too high already stays of use: it may be rotated, and
+// the rate lowered.
 func TestCheckRateOfAnOldFile(t *testing.T) {
 	d := legacy(t, generate(t, keyset.HS256, keyset.Dates{}), generate(t, keyset.Direct, keyset.Dates{}))
 	require.NoError(t, d.set.SetPolicy(with(func(p *keyset.Policy) { p.PeakRate = 5000 })))
@@ -176,10 +190,13 @@ func TestCheckRateOfAnOldFile(t *testing.T) {
 	d.refuse(policy(func(p *keyset.Policy) { p.PeakRate = 4000 }), 10*day, "4000 * 30d1h1m")
 }
 
-// Of the keys of other uses a step changes nothing, and what was wrong before is not its business.
+// Of the keys of other uses a step changes nothing, and what was wrong before
+// is not its business.
 func TestCheckLeavesTheRestAlone(t *testing.T) {
-	wrong := keyset.Dates{PublishAt: zero(), SignFrom: zero().Add(time.Minute), SignUntil: zero().Add(9 * month), VerifyUntil: zero().Add(10 * month)}
-	d := legacy(t, generate(t, keyset.EdDSA, keyset.Dates{}), generate(t, keyset.HS256, wrong), generate(t, keyset.Direct, keyset.Dates{}))
+	wrong := keyset.Dates{PublishAt: zero(), SignFrom: zero().Add(time.Minute), SignUntil: zero().Add(9 * month),
+		VerifyUntil: zero().Add(10 * month)}
+	d := legacy(t, generate(t, keyset.EdDSA, keyset.Dates{}), generate(t, keyset.HS256, wrong),
+		generate(t, keyset.Direct, keyset.Dates{}))
 	d.take(rotation.Rotate(keyset.Encryption), 0)
 	require.Equal(t, []string{"sig1 EdDSA - - - -", "sig2 HS256 0s 1m 270d 300d"}, d.lives()[:2])
 }

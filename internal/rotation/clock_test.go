@@ -11,7 +11,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// An emergency is an emergency, whatever a clock that was ahead has made; and what it has made can be got rid of one by one.
+// An emergency is an emergency, whatever a clock that was ahead has made; and
+// what it has made can be got rid of one by one.
 func TestRevokeAfterAClockThatWasAhead(t *testing.T) {
 	ahead := func() *desk {
 		d := open(t, keyset.ES256).take(rotation.IfDue(), 71*day) // in force: sig1, then sig2
@@ -30,14 +31,16 @@ func TestRevokeAfterAClockThatWasAhead(t *testing.T) {
 	require.NotContains(t, d.signers(100*day), "error")
 }
 
-// One run by a clock that is far ahead does harm: it erases, makes or prunes what is in force by every other clock. The
-// next one by a clock that is right sees to it that some key signs, and then nothing is left to do.
+// One run by a clock that is far ahead does harm: it erases, makes or prunes
+// what is in force by every other clock. The next one by a clock that is right
+// sees to it that some key signs, and then nothing is left to do.
 func TestIfDueRecoversFromAClockThatWasAhead(t *testing.T) {
 	shortGrace := with(func(p *keyset.Policy) { p.Grace = p.Spread() + p.ReloadInterval })
 	for name, p := range map[string]keyset.Policy{"example": example(), "short grace": shortGrace, "default": {}} {
 		for _, alg := range []keyset.Algorithm{keyset.EdDSA, keyset.HS256} {
 			for _, early := range []time.Duration{time.Minute, 30 * time.Minute, 25 * day} {
-				for _, ahead := range []time.Duration{5 * time.Minute, 91*time.Minute + time.Second, 12 * time.Hour, 40 * day, 400 * day} {
+				for _, ahead := range []time.Duration{5 * time.Minute, 91*time.Minute + time.Second, 12 * time.Hour, 40 * day,
+					400 * day} {
 					t.Run(fmt.Sprint(name, alg, early, ahead), func(t *testing.T) {
 						d := openWith(t, p, alg, keyset.Direct)
 						now := month - early

@@ -72,7 +72,8 @@ func TestDiffOfPolicy(t *testing.T) {
 		return all
 	}
 	require.Equal(t, []string{"the policy: token_life 15m, was 1d"}, list(keyset.Policy{}, example()))
-	require.Equal(t, []string{"the policy: token_life 1d, was 15m", "the policy: rotation_period 9d, was 30d", "the policy: peak_rate 7/s, was 500/s"}, list(example(), keyset.Policy{RotationPeriod: 9 * day, PeakRate: 7}))
+	require.Equal(t, []string{"the policy: token_life 1d, was 15m", "the policy: rotation_period 9d, was 30d",
+		"the policy: peak_rate 7/s, was 500/s"}, list(example(), keyset.Policy{RotationPeriod: 9 * day, PeakRate: 7}))
 	require.Empty(t, list(keyset.Policy{}, keyset.Policy{}.WithDefaults()))
 	d := open(t, keyset.HS256)
 	require.Equal(t, []string{
@@ -84,7 +85,8 @@ func TestDiffOfPolicy(t *testing.T) {
 
 // Sets that have nothing to do with each other, and keys without dates.
 func TestDiffOfOtherSets(t *testing.T) {
-	d := legacy(t, generate(t, keyset.EdDSA, keyset.Dates{}), generate(t, keyset.A256KW, keyset.Dates{Created: zero(), SignUntil: zero().Add(day)}))
+	d := legacy(t, generate(t, keyset.EdDSA, keyset.Dates{}),
+		generate(t, keyset.A256KW, keyset.Dates{Created: zero(), SignUntil: zero().Add(day)}))
 	empty := new(keyset.Set)
 	require.NoError(t, empty.SetPolicy(example()))
 	list := func(before, after *keyset.Set) (all []string) {
@@ -94,7 +96,8 @@ func TestDiffOfOtherSets(t *testing.T) {
 		return all
 	}
 	require.Equal(t, []string{"key sig1 (sig EdDSA): removed", "key enc1 (enc A256KW): removed"}, list(d.set, empty))
-	require.Equal(t, []string{"key sig1 (sig EdDSA): made", "key enc1 (enc A256KW): made", "key enc1 (enc A256KW): sign_until 2026-01-02T00:00:00Z"}, list(empty, d.set))
+	require.Equal(t, []string{"key sig1 (sig EdDSA): made", "key enc1 (enc A256KW): made",
+		"key enc1 (enc A256KW): sign_until 2026-01-02T00:00:00Z"}, list(empty, d.set))
 	other := d.set.Clone()
 	require.NoError(t, other.SetDates(d.id("enc1"), keyset.Dates{Created: zero()}, zero()))
 	require.Equal(t, []string{"key enc1 (enc A256KW): sign_until none, was 2026-01-02T00:00:00Z"}, list(d.set, other))
@@ -103,10 +106,12 @@ func TestDiffOfOtherSets(t *testing.T) {
 // A reason is for people, and comes from people.
 func TestChangeString(t *testing.T) {
 	for want, c := range map[string]rotation.Change{
-		"the policy: grace 2h, was 1h":            {What: "grace", Was: "1h", Is: "2h"},
-		"key k (sig ES256): made":                 {ID: "k", Use: keyset.Signature, Algorithm: keyset.ES256, What: "made"},
-		"key k (enc dir): revoked leaked":         {ID: "k", Use: keyset.Encryption, Algorithm: keyset.Direct, What: "revoked", Is: "leaked"},
-		"key k (enc dir): sign_until none, was x": {ID: "k", Use: keyset.Encryption, Algorithm: keyset.Direct, What: "sign_until", Was: "x"},
+		"the policy: grace 2h, was 1h": {What: "grace", Was: "1h", Is: "2h"},
+		"key k (sig ES256): made":      {ID: "k", Use: keyset.Signature, Algorithm: keyset.ES256, What: "made"},
+		"key k (enc dir): revoked leaked": {ID: "k", Use: keyset.Encryption, Algorithm: keyset.Direct,
+			What: "revoked", Is: "leaked"},
+		"key k (enc dir): sign_until none, was x": {ID: "k", Use: keyset.Encryption, Algorithm: keyset.Direct,
+			What: "sign_until", Was: "x"},
 	} {
 		require.Equal(t, want, c.String())
 	}

@@ -38,7 +38,8 @@ func TestEventsWithinTheWindow(t *testing.T) {
 		rotation.Span{State: keyset.Active, From: on(10), Until: on(20), Reason: "signs"},
 		rotation.Span{State: keyset.Retiring, From: on(20), Reason: "superseded"},
 	)
-	made, published, signs, retires := "1 a sig unknown>staged made", "5 a sig staged>pending published", "10 a sig pending>active signs", "20 a sig active>retiring superseded"
+	made, published, signs, retires := "1 a sig unknown>staged made", "5 a sig staged>pending published", "10 a sig "+
+		"pending>active signs", "20 a sig active>retiring superseded"
 	for _, row := range []struct {
 		name        string
 		from, until time.Time
@@ -72,7 +73,8 @@ func TestEventsInOrder(t *testing.T) {
 		return r
 	}
 	tl := &rotation.Timeline{From: on(1), Until: on(31), Rows: []rotation.Row{
-		at("z", keyset.Signature, 4, 9), at("b", keyset.Signature, 9), at("sig+1", keyset.Signature, 12), at("a", keyset.Encryption, 2, 9, 9, 9),
+		at("z", keyset.Signature, 4, 9), at("b", keyset.Signature, 9), at("sig+1", keyset.Signature, 12), at("a",
+			keyset.Encryption, 2, 9, 9, 9),
 	}}
 	require.Equal(t, []string{
 		"2 a enc unknown>pending ",
@@ -93,7 +95,8 @@ func TestEventsOfNothing(t *testing.T) {
 
 func TestEventsLeavesTheTimelineAlone(t *testing.T) {
 	tl := &rotation.Timeline{From: on(1), Until: on(31), Rows: []rotation.Row{
-		sigRow("b", rotation.Span{State: keyset.Active, From: on(9)}), sigRow("a", rotation.Span{State: keyset.Active, From: on(2)}),
+		sigRow("b", rotation.Span{State: keyset.Active, From: on(9)}), sigRow("a",
+			rotation.Span{State: keyset.Active, From: on(2)}),
 	}}
 	first := eventsOf(tl)
 	require.Equal(t, first, eventsOf(tl))

@@ -13,12 +13,14 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// Every figure has the spread in it, since the old set may be fetched from an instance that has not read the file yet. The
-// simulation holds them against what happens.
+// Every figure has the spread in it, since the old set may be fetched from an
+// instance that has not read the file yet. The simulation holds them against
+// what happens.
 func TestExposures(t *testing.T) {
 	listed := func(p keyset.Policy, alg keyset.Algorithm, known time.Duration) (all []string) {
 		for _, e := range rotation.Exposures(keyset.Rules{Policy: p}, alg, zero().Add(-known), zero()) {
-			all = append(all, fmt.Sprintf("%s: standby %s %s, fresh %s %s", e.Verifier, e.Standby.Trusts, e.Standby.Refuses, e.Fresh.Trusts, e.Fresh.Refuses))
+			all = append(all, fmt.Sprintf("%s: standby %s %s, fresh %s %s", e.Verifier, e.Standby.Trusts, e.Standby.Refuses,
+				e.Fresh.Trusts, e.Fresh.Refuses))
 		}
 		return all
 	}
@@ -38,8 +40,10 @@ func TestExposures(t *testing.T) {
 		require.Equal(t, want, list(keyset.Policy{}, alg), "the defaults are the same here")
 	}
 	for _, alg := range []keyset.Algorithm{keyset.HS256, keyset.Direct, keyset.A256KW, keyset.ECDHESA256KW} {
-		require.Equal(t, []string{"instances of this application: standby 3m30s 0s, fresh 3m30s 2m30s"}, list(example(), alg), "nobody else has it")
-		require.Equal(t, []string{"instances of this application: standby 3m30s 2m, fresh 3m30s 2m30s"}, listed(example(), alg, 30*time.Second))
+		require.Equal(t, []string{"instances of this application: standby 3m30s 0s, fresh 3m30s 2m30s"},
+			list(example(), alg), "nobody else has it")
+		require.Equal(t, []string{"instances of this application: standby 3m30s 2m, fresh 3m30s 2m30s"},
+			listed(example(), alg, 30*time.Second))
 	}
 	require.Equal(t, []string{ // a standby that is young
 		"instances of this application: standby 3m30s 0s, fresh 3m30s 2m30s",
@@ -51,9 +55,11 @@ func TestExposures(t *testing.T) {
 		"go-oidc, zitadel/oidc (Go): standby without end 0s, fresh 3m30s 3m30s",
 		"any other that caches the JWK Set: standby 1h3m30s 59m30s, fresh 1h3m30s 1h3m30s",
 	}, listed(example(), keyset.ES256, 4*time.Minute))
-	slow := list(with(func(p *keyset.Policy) { p.CacheLife, p.ReloadInterval = 12*time.Minute, time.Minute }), keyset.ES256)
+	slow := list(with(func(p *keyset.Policy) { p.CacheLife, p.ReloadInterval = 12*time.Minute, time.Minute }),
+		keyset.ES256)
 	require.Equal(t, "instances of this application: standby 4m 0s, fresh 4m 2m30s", slow[0])
-	require.Equal(t, "jwx jwk.Cache (Go): standby 19m 3m, fresh 19m 19m", slow[4], "never before a quarter of an hour, which is more than cache_life")
+	require.Equal(t, "jwx jwk.Cache (Go): standby 19m 3m, fresh 19m 19m", slow[4],
+		"never before a quarter of an hour, which is more than cache_life")
 	require.Equal(t, "any other that caches the JWK Set: standby 16m 0s, fresh 16m 16m", slow[7])
 }
 
@@ -84,8 +90,10 @@ func TestExposuresAreDurations(t *testing.T) {
 			}
 		}
 	}
-	text, err := json.Marshal(rotation.Exposures(keyset.Rules{Policy: keyset.Policy{}}, keyset.Direct, zero(), zero().Add(time.Hour))[0])
+	text, err := json.Marshal(rotation.Exposures(keyset.Rules{Policy: keyset.Policy{}}, keyset.Direct, zero(),
+		zero().Add(time.Hour))[0])
 	require.NoError(t, err)
-	require.Contains(t, string(text), `"verifier":"instances of this application","standby":{"trusts":"3m30s","refuses":"0s","why":`)
+	require.Contains(t, string(text),
+		`"verifier":"instances of this application","standby":{"trusts":"3m30s","refuses":"0s","why":`)
 	require.Contains(t, string(text), `"fresh":{"trusts":"3m30s","refuses":"2m30s","why":`)
 }

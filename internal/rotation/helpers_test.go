@@ -28,7 +28,8 @@ const (
 
 // example is a policy whose numbers are easy to follow by hand.
 func example() keyset.Policy {
-	return keyset.Policy{TokenLife: 15 * time.Minute, Leeway: time.Minute, ClockSkew: time.Minute, DistributionLag: 2 * time.Minute, ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour, RotationPeriod: month, PeakRate: 500}
+	return keyset.Policy{TokenLife: 15 * time.Minute, Leeway: time.Minute, ClockSkew: time.Minute,
+		DistributionLag: 2 * time.Minute, ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour, RotationPeriod: month, PeakRate: 500}
 }
 
 // with is the example with changes.
@@ -41,8 +42,8 @@ func with(edit func(p *keyset.Policy)) keyset.Policy {
 // zero is when the keys of most tests are made.
 func zero() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// A desk is where an operator takes steps, one after the other. It names the keys in the order in which it meets
-// them: sig1, sig2, enc1 and so on.
+// A desk is where an operator takes steps, one after the other. It names the
+// keys in the order in which it meets them: sig1, sig2, enc1 and so on.
 type desk struct {
 	testing.TB
 	set   *keyset.Set
@@ -69,7 +70,8 @@ func openWith(t testing.TB, p keyset.Policy, algs ...keyset.Algorithm) *desk {
 	return newDesk(t, set)
 }
 
-// legacy is a desk with keys that were not made by rotation, under the policy of the example.
+// legacy is a desk with keys that were not made by rotation, under the policy
+// of the example.
 func legacy(t testing.TB, list ...*keyset.Key) *desk {
 	t.Helper()
 	set, err := keyset.NewSet(list...)
@@ -114,7 +116,8 @@ func (d *desk) plain(text string) string {
 	return text
 }
 
-// try tries a step at an instant after zero, and sees to it that the set is left alone.
+// try tries a step at an instant after zero, and sees to it that the set is
+// left alone.
 func (d *desk) try(s rotation.Step, at time.Duration) (*keyset.Set, error) {
 	d.Helper()
 	before := d.set.Clone()
@@ -142,7 +145,8 @@ func (d *desk) idle(s rotation.Step, at time.Duration) {
 	require.Empty(d, rotation.Diff(d.set, after))
 }
 
-// refuse says that a step is refused, with these parts in the text of the error.
+// refuse says that a step is refused, with these parts in the text of the
+// error.
 func (d *desk) refuse(s rotation.Step, at time.Duration, parts ...string) {
 	d.Helper()
 	_, err := d.try(s, at)
@@ -152,7 +156,8 @@ func (d *desk) refuse(s rotation.Step, at time.Duration, parts ...string) {
 	}
 }
 
-// refuseNew is refuse for a step that makes a key: its kid is given the name that it would have.
+// refuseNew is refuse for a step that makes a key: its kid is given the name
+// that it would have.
 func (d *desk) refuseNew(s rotation.Step, at time.Duration, parts ...string) {
 	d.Helper()
 	_, err := d.try(s, at)
@@ -166,16 +171,19 @@ func (d *desk) refuseNew(s rotation.Step, at time.Duration, parts ...string) {
 	}
 }
 
-// newKid puts a name in place of what is no name, if a key of this use is looked for.
+// newKid puts a name in place of what is no name, if a key of this use is
+// looked for.
 func newKid(use keyset.Use, n int, text string, parts []string) string {
 	name := fmt.Sprintf("%s%d", use, n)
 	if !strings.Contains(strings.Join(parts, " "), name) {
 		return text
 	}
-	return regexp.MustCompile(`\b(key|keys|and) ([A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{43})( |:|,)`).ReplaceAllString(text, "$1 "+name+"$3")
+	return regexp.MustCompile(`\b(key|keys|and) ([A-Za-z0-9_-]{22}|[A-Za-z0-9_-]{43})( |:|,)`).ReplaceAllString(text,
+		"$1 "+name+"$3")
 }
 
-// safeFrom says that a step is taken from this instant on: a second earlier, it is refused with this instant.
+// safeFrom says that a step is taken from this instant on: a second earlier, it
+// is refused with this instant.
 func (d *desk) safeFrom(s rotation.Step, at time.Duration, formula ...string) *desk {
 	d.Helper()
 	safe := "earliest safe: " + zero().Add(at).Format(time.RFC3339)
@@ -183,7 +191,8 @@ func (d *desk) safeFrom(s rotation.Step, at time.Duration, formula ...string) *d
 	return d.take(s, at)
 }
 
-// due takes IfDue at each instant at which something is due, between two instants after zero.
+// due takes IfDue at each instant at which something is due, between two
+// instants after zero.
 func (d *desk) due(from, until time.Duration) *desk {
 	d.Helper()
 	for now := zero().Add(from); ; {
@@ -196,8 +205,8 @@ func (d *desk) due(from, until time.Duration) *desk {
 	}
 }
 
-// lives returns "name alg publish_at sign_from sign_until verify_until" for each key, with the instants as
-// times after zero, and what has become of it.
+// lives returns "name alg publish_at sign_from sign_until verify_until" for
+// each key, with the instants as times after zero, and what has become of it.
 func (d *desk) lives() []string {
 	var all []string
 	for _, k := range d.set.Keys() {
@@ -235,7 +244,8 @@ func (d *desk) want(lives ...string) {
 	require.Equal(d, lives, d.lives())
 }
 
-// signers returns who signs and who encrypts at an instant after zero, according to a ring with the keys.
+// signers returns who signs and who encrypts at an instant after zero,
+// according to a ring with the keys.
 func (d *desk) signers(at time.Duration) string {
 	d.Helper()
 	r, err := (*keys.Set)(d.set).Ring()

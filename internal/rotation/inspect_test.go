@@ -12,7 +12,8 @@ import (
 
 // span4 is dates by times after zero, with the verify-only time of the example.
 func span4(publish, sign, until time.Duration) keyset.Dates {
-	return keyset.Dates{PublishAt: zero().Add(publish), SignFrom: zero().Add(sign), SignUntil: zero().Add(until), VerifyUntil: zero().Add(until + verifyOnly)}
+	return keyset.Dates{PublishAt: zero().Add(publish), SignFrom: zero().Add(sign), SignUntil: zero().Add(until),
+		VerifyUntil: zero().Add(until + verifyOnly)}
 }
 
 // Each finding, with a set that shows it, and one beside it that does not.
@@ -45,12 +46,14 @@ func TestInspect(t *testing.T) {
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256).take(add(keyset.Direct), 0), 0 },
 		},
 		{
-			"in the grace", "error sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, because its successor is missing; run: keygen rotate",
+			"in the grace", "error sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, because its successor is " +
+				"missing; run: keygen rotate",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end - time.Second },
 		},
 		{
-			"in the grace, with a successor", "warning sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, when key sig3 takes over: rotation was late",
+			"in the grace, with a successor", "warning sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, when key " +
+				"sig3 takes over: rotation was late",
 			func(t *testing.T) (*desk, time.Duration) {
 				return open(t, keyset.ES256).take(rotation.IfDue(), end+time.Minute), end + time.Minute
 			},
@@ -66,26 +69,30 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"without a standby, too late", "error sig1 key sig1 signs until 2026-01-01T01:03:30Z, and nothing can follow it in time; run keygen rotate --if-due, which lets it go on until its successor is known",
+			"without a standby, too late", "error sig1 key sig1 signs until 2026-01-01T01:03:30Z, and nothing can follow it in " +
+				"time; run keygen rotate --if-due, which lets it go on until its successor is known",
 			func(t *testing.T) (*desk, time.Duration) { return one(t, keyset.ES256, span4(-day, -day, lead)), 0 },
 			func(t *testing.T) (*desk, time.Duration) {
 				return one(t, keyset.ES256, span4(-day, -day, lead)), -time.Second
 			},
 		},
 		{
-			"without a standby for long", "warning sig2 key sig2 has had no standby for 2d1s: keygen rotate --if-due seems not to run; it signs until 2026-03-01T23:59:00Z",
+			"without a standby for long", "warning sig2 key sig2 has had no standby for 2d1s: keygen rotate --if-due seems not " +
+				"to run; it signs until 2026-03-01T23:59:00Z",
 			func(t *testing.T) (*desk, time.Duration) {
 				return open(t, keyset.ES256), month - time.Minute + 2*day + time.Second
 			},
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), month - time.Minute + 2*day },
 		},
 		{
-			"without a standby, high time", "error sig2 key sig2 signs until 2026-03-01T23:59:00Z, and no standby is there to follow it; run: keygen rotate --if-due",
+			"without a standby, high time", "error sig2 key sig2 signs until 2026-03-01T23:59:00Z, and no standby is there to " +
+				"follow it; run: keygen rotate --if-due",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end - 3*day },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end - 3*day - time.Second },
 		},
 		{
-			"signs too early", "warning sig2 key sig2 signs already, and is sure to be known everywhere only at 2026-01-01T01:03:30Z: some verifiers may reject its tokens until then",
+			"signs too early", "warning sig2 key sig2 signs already, and is sure to be known everywhere only at " +
+				"2026-01-01T01:03:30Z: some verifiers may reject its tokens until then",
 			func(t *testing.T) (*desk, time.Duration) {
 				return open(t, keyset.ES256).take(rotation.Rotate("").Force(), time.Minute), lead - time.Second
 			},
@@ -130,7 +137,9 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"AES-GCM", "error enc1 keys: policy: peak_rate * (rotation_period + grace + clock_skew) = 829 * 30d1h1m = 2.2e+09 tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 29d22h33m10s, or use A256KW, which has a fresh key for each token",
+			"AES-GCM", "error enc1 keys: policy: peak_rate * (rotation_period + grace + clock_skew) = 829 * 30d1h1m = 2.2e+09 " +
+				"tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 29d22h33m10s, or " +
+				"use A256KW, which has a fresh key for each token",
 			func(t *testing.T) (*desk, time.Duration) {
 				d := open(t, keyset.ES256, keyset.Direct)
 				require.NoError(t, d.set.SetPolicy(with(func(p *keyset.Policy) { p.PeakRate = 829 })))
@@ -143,12 +152,14 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"a clock that is wrong", "error sig2 key sig2 has a creation time in the future (2026-01-01T00:00:00Z): the clock of this machine, or of the one that made it, is wrong",
+			"a clock that is wrong", "error sig2 key sig2 has a creation time in the future (2026-01-01T00:00:00Z): the clock " +
+				"of this machine, or of the one that made it, is wrong",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), -time.Minute - time.Second },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), -time.Minute },
 		},
 		{
-			"a standby that is young", "warning sig2 key sig2 signs from 2026-01-01T01:03:29Z, and is sure to be known everywhere only at 2026-01-01T01:03:30Z: some verifiers may reject its first tokens",
+			"a standby that is young", "warning sig2 key sig2 signs from 2026-01-01T01:03:29Z, and is sure to be known " +
+				"everywhere only at 2026-01-01T01:03:30Z: some verifiers may reject its first tokens",
 			func(t *testing.T) (*desk, time.Duration) {
 				return two(t, span4(-day, -day, lead-time.Second), span4(0, lead-time.Second, 9*day)), 0
 			},
@@ -157,14 +168,16 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"trusted for ever", "warning sig2 key sig2 is trusted for ever; 1h17m is enough; run: keygen revoke sig2, when its tokens have expired",
+			"trusted for ever", "warning sig2 key sig2 is trusted for ever; 1h17m is enough; run: keygen revoke sig2, when its " +
+				"tokens have expired",
 			func(t *testing.T) (*desk, time.Duration) {
 				return two(t, keyset.Dates{}, keyset.Dates{SignUntil: zero()}), 0
 			},
 			func(t *testing.T) (*desk, time.Duration) { return two(t, keyset.Dates{}, span4(-day, -day, 0)), 0 },
 		},
 		{
-			"a key in a KMS", "warning sig1 the private half of key sig1 is not in the file: the application must have it as a crypto.Signer",
+			"a key in a KMS", "warning sig1 the private half of key sig1 is not in the file: the application must have it as a " +
+				"crypto.Signer",
 			func(t *testing.T) (*desk, time.Duration) {
 				k, err := public(t, keyset.ES256)(span4(-day, -day, 5*day))
 				require.NoError(t, err)
@@ -216,9 +229,11 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// Findings come in this order: each use, each key in the order of the file, what is due.
+// Findings come in this order: each use, each key in the order of the file,
+// what is due.
 func TestInspectInOrder(t *testing.T) {
-	d := legacy(t, generate(t, keyset.Direct, keyset.Dates{}), generate(t, keyset.EdDSA, keyset.Dates{SignUntil: zero()}), generate(t, keyset.EdDSA, keyset.Dates{}))
+	d := legacy(t, generate(t, keyset.Direct, keyset.Dates{}),
+		generate(t, keyset.EdDSA, keyset.Dates{SignUntil: zero()}), generate(t, keyset.EdDSA, keyset.Dates{}))
 	want := []string{
 		"warning sig2 key sig2 has no end; run keygen rotate --if-due to give it one",
 		"warning enc1 key enc1 has no end; run keygen rotate --if-due to give it one",
@@ -231,5 +246,6 @@ func TestInspectInOrder(t *testing.T) {
 	for range 3 {
 		require.Equal(t, want, d.findings(0))
 	}
-	require.Equal(t, []string{"error - there is no key to sign with; run: keygen add --alg ES256"}, newDesk(t, new(keyset.Set)).findings(0))
+	require.Equal(t, []string{"error - there is no key to sign with; run: keygen add --alg ES256"},
+		newDesk(t, new(keyset.Set)).findings(0))
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// Nobody came since the file was made. What IfDue makes of it, by when it is taken: the key that signs goes on until its
-// successor is known; in its grace, that one takes over at the end of it at the latest; after it, at once.
+// Nobody came since the file was made. What IfDue makes of it, by when it is
+// taken: the key that signs goes on until its successor is known; in its grace,
+// that one takes over at the end of it at the latest; after it, at once.
 func TestIfDueLate(t *testing.T) {
 	const end = 2*month - time.Minute // of sig2, the standby
 	long := func(p *keyset.Policy) { p.Grace = 2 * time.Hour }
@@ -55,24 +56,29 @@ func TestIfDueLate(t *testing.T) {
 	}
 }
 
-// After the grace a standby is made too; before it, the next one is due when the successor begins.
+// After the grace a standby is made too; before it, the next one is due when
+// the successor begins.
 func TestIfDueLateCounts(t *testing.T) {
 	const end = 2*month - time.Minute
-	for at, want := range map[time.Duration]int{end - lead: 3, end - 1: 3, end: 3, end + time.Hour - time.Second: 3, end + time.Hour: 4} {
+	for at, want := range map[time.Duration]int{end - lead: 3, end - 1: 3, end: 3, end + time.Hour - time.Second: 3,
+		end + time.Hour: 4} {
 		d := open(t, keyset.ES256)
 		d.take(rotation.IfDue(), at)
 		require.Equal(t, want, d.count[keyset.Signature])
 	}
 }
 
-// Someone who rotates in the grace gets what IfDue does, and a successor that is appointed can't be hurried.
+// Someone who rotates in the grace gets what IfDue does, and a successor that
+// is appointed can't be hurried.
 func TestStepsInTheGrace(t *testing.T) {
 	const now = 2*month - time.Minute + 10*time.Minute
 	d := open(t, keyset.HS256, keyset.Direct).take(rotation.Rotate(""), now)
-	require.Equal(t, []string{"sig3 HS256 60d9m 60d12m30s 90d12m30s 90d1h29m30s", "enc3 dir 60d9m 60d12m30s 90d12m30s 90d1h29m30s"}, d.lives()[2:4])
+	require.Equal(t, []string{"sig3 HS256 60d9m 60d12m30s 90d12m30s 90d1h29m30s",
+		"enc3 dir 60d9m 60d12m30s 90d12m30s 90d1h29m30s"}, d.lives()[2:4])
 	require.Equal(t, "sig2 enc2", d.signers(now))
 	d.refuse(rotation.Promote(d.id("sig3")), now+spread-time.Second, "earliest safe: 2026-03-02T00:12:30Z")
-	require.Equal(t, []string{"warning sig2 key sig2 goes on in its grace until 2026-03-02T00:12:30Z, when key sig3 takes over: rotation was late"}, d.findings(now)[:1])
+	require.Equal(t, []string{"warning sig2 key sig2 goes on in its grace until 2026-03-02T00:12:30Z, when key sig3 " +
+		"takes over: rotation was late"}, d.findings(now)[:1])
 	d.refuse(rotation.Retire(d.id("sig2")), now, "key sig2 is retiring")
 	d.take(rotation.Retire(d.id("sig3")), now+time.Minute) // it is replaced
 	require.Contains(t, d.lives(), "sig4 HS256 60d10m 60d13m30s 90d13m30s 90d1h30m30s")
@@ -99,7 +105,8 @@ func TestOldFile(t *testing.T) {
 	require.Equal(t, "sig3 enc3", d.signers(31*day))
 }
 
-// Two keys without an end: the one that a Ring takes goes on, and the other one, which signs no more, gets an end.
+// Two keys without an end: the one that a Ring takes goes on, and the other
+// one, which signs no more, gets an end.
 func TestOldFileWithTwoKeys(t *testing.T) {
 	at := func(days int) keyset.Dates { return keyset.Dates{SignFrom: zero().AddDate(0, 0, -days)} }
 	d := legacy(t, generate(t, keyset.EdDSA, at(9)), generate(t, keyset.ES256, at(3)), generate(t, keyset.EdDSA, at(7)))
@@ -128,7 +135,8 @@ func TestStepsOnAnOldFileWithTwoKeys(t *testing.T) {
 	require.Equal(t, []string{"sig1 EdDSA - - - - revoked", "sig2 EdDSA - -1d 29d 29d1h17m"}, d.lives()[:2])
 }
 
-// A standby that was appointed too early or too late in an edited file is brought in line.
+// A standby that was appointed too early or too late in an edited file is
+// brought in line.
 func TestIfDueMendsGapsAndOverlaps(t *testing.T) {
 	end := zero().Add(10 * day)
 	for _, row := range []struct {
@@ -137,22 +145,24 @@ func TestIfDueMendsGapsAndOverlaps(t *testing.T) {
 	}{{9 * day, "sig2 EdDSA 0s 10d 40d 40d1h17m"}, {11 * day, "sig2 EdDSA 0s 10d 40d 40d1h17m"}} {
 		from := zero().Add(row.from)
 		d := legacy(t, generate(t, keyset.EdDSA, keyset.Dates{SignUntil: end, VerifyUntil: end.Add(verifyOnly)}),
-			generate(t, keyset.EdDSA, keyset.Dates{PublishAt: zero(), SignFrom: from, SignUntil: from.Add(month), VerifyUntil: from.Add(month + verifyOnly)}))
+			generate(t, keyset.EdDSA, keyset.Dates{PublishAt: zero(), SignFrom: from, SignUntil: from.Add(month),
+				VerifyUntil: from.Add(month + verifyOnly)}))
 		require.Error(t, errorsOf(d, 0))
 		d.take(rotation.IfDue(), 0).want("sig1 EdDSA - - 10d 10d1h17m", row.want)
 		require.NoError(t, errorsOf(d, 0))
 	}
 }
 
-// A clock that is set back by no more than the skew does no harm. One that is further back is refused, as long as
-// there is something to lose.
+// A clock that is set back by no more than the skew does no harm. One that is
+// further back is refused, as long as there is something to lose.
 func TestClockSetBack(t *testing.T) {
 	const now = 10 * day
 	d := open(t, keyset.ES256, keyset.Direct).take(rotation.Rotate(""), now)
 	back := newDesk(t, d.set)
 	back.take(rotation.Retire(back.id("sig2")), now-time.Minute) // it signs already where the clock is right
 	require.Equal(t, "sig2 ES256 0s 9d23h59m 9d23h59m 10d1h16m", back.lives()[1])
-	require.Equal(t, "sig1 ES256 -1m -1m 10d1h3m30s 10d2h20m30s", back.lives()[0], "it goes on until the next one is known")
+	require.Equal(t, "sig1 ES256 -1m -1m 10d1h3m30s 10d2h20m30s", back.lives()[0],
+		"it goes on until the next one is known")
 
 	late := now - time.Minute - time.Second
 	for name, step := range map[string]rotation.Step{
@@ -161,7 +171,8 @@ func TestClockSetBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t, d.set)
-			d.refuse(step, late, "has a creation time in the future (2026-01-11T00:00:00Z): the clock of this machine, or of the one that made it, is more than the clock_skew of 1m wrong", "earliest safe: 2026-01-10T23:59:00Z")
+			d.refuse(step, late, "has a creation time in the future (2026-01-11T00:00:00Z): the clock of this machine, or of "+
+				"the one that made it, is more than the clock_skew of 1m wrong", "earliest safe: 2026-01-10T23:59:00Z")
 			d.refuse(step.Force(), late, "has a creation time in the future (2026-01-11T00:00:00Z)")
 		})
 	}
@@ -185,7 +196,8 @@ func TestYear9999(t *testing.T) {
 	require.ErrorContains(t, err, "after 9999")
 
 	handover := set.Keys()[1].Dates().SignFrom
-	for _, step := range []rotation.Step{rotation.IfDue(), rotation.Rotate(""), rotation.IfDue().Force(), rotation.RevokeAll("")} {
+	for _, step := range []rotation.Step{rotation.IfDue(), rotation.Rotate(""), rotation.IfDue().Force(),
+		rotation.RevokeAll("")} {
 		after, err := step.Try(set, handover)
 		require.Nil(t, after)
 		require.ErrorContains(t, err, "after 9999")

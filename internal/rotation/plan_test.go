@@ -14,8 +14,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// plan returns "at name from>to reason" for each event of a plan between two instants after zero, by name. Keys that are
-// only planned have the names that they will have.
+// plan returns "at name from>to reason" for each event of a plan between two
+// instants after zero, by name. Keys that are only planned have the names that
+// they will have.
 func (d *desk) plan(from, until time.Duration) []string {
 	d.Helper()
 	before := d.set.Clone()
@@ -41,7 +42,8 @@ func plannedName() *regexp.Regexp { return regexp.MustCompile(`\b(sig|enc)\+\d+\
 // What a plan says is what happens if IfDue is taken whenever something is due.
 func TestPlanComesTrue(t *testing.T) {
 	between := func(publish, sign, until time.Duration) keyset.Dates {
-		return keyset.Dates{PublishAt: zero().Add(publish), SignFrom: zero().Add(sign), SignUntil: zero().Add(until), VerifyUntil: zero().Add(until + verifyOnly)}
+		return keyset.Dates{PublishAt: zero().Add(publish), SignFrom: zero().Add(sign), SignUntil: zero().Add(until),
+			VerifyUntil: zero().Add(until + verifyOnly)}
 	}
 	for name, set := range map[string]func(t *testing.T) *desk{
 		"new": func(t *testing.T) *desk { return open(t, keyset.ES256, keyset.Direct) },
@@ -56,7 +58,8 @@ func TestPlanComesTrue(t *testing.T) {
 		},
 		"encryption later": func(t *testing.T) *desk { return open(t, keyset.ES256).take(add(keyset.A256KW), 0) },
 		"staged": func(t *testing.T) *desk {
-			return open(t, keyset.ES256).take(rotation.Add(keyset.EdDSA, rotation.AddOptions{PublishAt: zero().Add(70 * day)}), 0)
+			return open(t, keyset.ES256).take(rotation.Add(keyset.EdDSA, rotation.AddOptions{PublishAt: zero().Add(70 * day)}),
+				0)
 		},
 		"withdrawn": func(t *testing.T) *desk { d := open(t, keyset.ES256); return d.take(rotation.Retire(d.id("sig2")), 0) },
 		"revoked": func(t *testing.T) *desk {
@@ -64,13 +67,15 @@ func TestPlanComesTrue(t *testing.T) {
 			return d.take(revoke(d, "sig1", "enc2"), 0)
 		},
 		"verify only": func(t *testing.T) *desk {
-			return open(t, keyset.ES256).take(rotation.Add(keyset.EdDSA, rotation.AddOptions{VerifyOnly: true, PublishAt: zero().Add(day)}), 0)
+			return open(t, keyset.ES256).take(rotation.Add(keyset.EdDSA,
+				rotation.AddOptions{VerifyOnly: true, PublishAt: zero().Add(day)}), 0)
 		},
 		"old file": func(t *testing.T) *desk {
 			return legacy(t, generate(t, keyset.ES256, keyset.Dates{}), generate(t, keyset.Direct, keyset.Dates{}))
 		},
 		"two that sign": func(t *testing.T) *desk {
-			return legacy(t, generate(t, keyset.ES256, keyset.Dates{}), generate(t, keyset.EdDSA, keyset.Dates{SignFrom: zero().Add(-day)}))
+			return legacy(t, generate(t, keyset.ES256, keyset.Dates{}),
+				generate(t, keyset.EdDSA, keyset.Dates{SignFrom: zero().Add(-day)}))
 		},
 		"no standby": func(t *testing.T) *desk { return legacy(t, generate(t, keyset.EdDSA, between(-day, -day, 5*day))) },
 		"no standby, late": func(t *testing.T) *desk {
@@ -79,9 +84,13 @@ func TestPlanComesTrue(t *testing.T) {
 		"in the grace": func(t *testing.T) *desk {
 			return legacy(t, generate(t, keyset.HS256, between(-day, -day, -time.Minute)))
 		},
-		"after the grace": func(t *testing.T) *desk { return legacy(t, generate(t, keyset.EdDSA, between(-day, -day, -time.Hour))) },
+		"after the grace": func(t *testing.T) *desk {
+			return legacy(t,
+				generate(t, keyset.EdDSA, between(-day, -day, -time.Hour)))
+		},
 		"staged late": func(t *testing.T) *desk {
-			return legacy(t, generate(t, keyset.EdDSA, between(-day, -day, 5*day)), generate(t, keyset.EdDSA, between(200*day, 210*day, 240*day)))
+			return legacy(t, generate(t, keyset.EdDSA, between(-day, -day, 5*day)),
+				generate(t, keyset.EdDSA, between(200*day, 210*day, 240*day)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +121,8 @@ func (d *desk) history(from, until time.Duration) []string {
 }
 
 func TestPlan(t *testing.T) {
-	waits, retires, expires := "must be known for 1h3m30s before it signs", "signs no more; verifies for token_life 15m + leeway 1m + clock_skew 1m + grace 1h = 1h17m", "the tokens that it signed have expired"
+	waits, retires, expires := "must be known for 1h3m30s before it signs", "signs no more; verifies for token_life 15m "+
+		"+ leeway 1m + clock_skew 1m + grace 1h = 1h17m", "the tokens that it signed have expired"
 	require.Equal(t, []string{
 		"-1m sig1 unknown>active signs",
 		"0s sig2 unknown>pending published; " + waits,
@@ -126,7 +136,8 @@ func TestPlan(t *testing.T) {
 		"0s enc1 unknown>pending " + sealed,
 		"3m30s enc1 pending>active encrypts",
 		"3m30s enc2 unknown>pending " + sealed,
-		"30d3m30s enc1 active>retiring encrypts no more; decrypts for token_life 15m + leeway 1m + clock_skew 1m + grace 1h = 1h17m",
+		"30d3m30s enc1 active>retiring encrypts no more; decrypts for token_life 15m + leeway 1m + clock_skew 1m + grace 1h " +
+			"= 1h17m",
 		"30d3m30s enc2 pending>active encrypts in place of enc1, for a rotation period of 30d",
 		"30d3m30s enc3 unknown>pending " + sealed,
 		"30d1h20m30s enc1 retiring>expired the tokens that it encrypted have expired",
@@ -158,14 +169,15 @@ func only(lines []string, part string) (some []string) {
 	return some
 }
 
-// Rows come in the order in which keys sign, signature keys first; what has ended before the window, or begins after it,
-// has none.
+// Rows come in the order in which keys sign, signature keys first; what has
+// ended before the window, or begins after it, has none.
 func TestPlanRows(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct).due(0, 31*day)
 	rows := func(from, until time.Duration) (ids []string) {
 		tl, err := rotation.Plan(d.set, zero().Add(31*day), zero().Add(from), zero().Add(until))
 		require.NoError(t, err)
-		require.Equal(t, []time.Time{zero().Add(31 * day), zero().Add(from), zero().Add(until)}, []time.Time{tl.Now, tl.From, tl.Until})
+		require.Equal(t, []time.Time{zero().Add(31 * day), zero().Add(from), zero().Add(until)},
+			[]time.Time{tl.Now, tl.From, tl.Until})
 		for _, r := range tl.Rows {
 			ids = append(ids, d.plain(r.ID))
 			require.Equal(t, strings.HasPrefix(r.ID, string(r.Use)+"+"), r.Planned)
@@ -193,7 +205,8 @@ func TestPlanRefuses(t *testing.T) {
 	_, err := rotation.Plan(set, zero(), zero(), zero().Add(1990*lead))
 	require.NoError(t, err)
 	_, err = rotation.Plan(set, zero(), zero(), zero().Add(2010*lead))
-	require.EqualError(t, err, "rotation: a plan until 2026-03-30T15:15:00Z would have more than 2000 steps; choose a nearer end")
+	require.EqualError(t, err,
+		"rotation: a plan until 2026-03-30T15:15:00Z would have more than 2000 steps; choose a nearer end")
 	tl, err := rotation.Plan(new(keyset.Set), zero(), zero(), zero().Add(1000*month))
 	require.NoError(t, err)
 	require.Empty(t, tl.Rows)
@@ -234,6 +247,7 @@ func TestNextDue(t *testing.T) {
 	require.Equal(t, "1s", next(d, time.Second), "something is due now")
 	require.Equal(t, zero().Add(time.Millisecond), rotation.NextDue(d.set, zero().Add(time.Millisecond)))
 	require.Equal(t, "never", next(newDesk(t, new(keyset.Set)), 0))
-	d = newDesk(t, new(keyset.Set)).take(rotation.Add(keyset.Direct, rotation.AddOptions{VerifyOnly: true, PublishAt: zero().Add(day)}), 0)
+	d = newDesk(t, new(keyset.Set)).take(rotation.Add(keyset.Direct,
+		rotation.AddOptions{VerifyOnly: true, PublishAt: zero().Add(day)}), 0)
 	require.Equal(t, "2d1h2m", next(d, 0), "by the policy of a file without one")
 }

@@ -28,8 +28,10 @@ func scale(n int) int {
 	return n
 }
 
-// Whatever steps operators take, in whatever order and at whatever time, on machines whose clocks differ by up to the
-// clock_skew: what is accepted keeps the rules (oracle_test.go), what is refused changes nothing, and what is safe is not refused.
+// Whatever steps operators take, in whatever order and at whatever time, on
+// machines whose clocks differ by up to the clock_skew: what is accepted keeps
+// the rules (oracle_test.go), what is refused changes nothing, and what is safe
+// is not refused.
 func TestSoakRandomSteps(t *testing.T) {
 	first, total := *seedFlag, make(map[string]int)
 	for n := range uint64(scale(150)) {
@@ -40,7 +42,8 @@ func TestSoakRandomSteps(t *testing.T) {
 		}
 	}
 	t.Logf("seeds %d to %d: %v", first, first+uint64(scale(150))-1, total)
-	for _, what := range []string{"if due", "rotate", "promote", "retire", "revoke", "fresh", "revoke all", "add", "policy", "prune"} {
+	for _, what := range []string{"if due", "rotate", "promote", "retire", "revoke", "fresh", "revoke all", "add",
+		"policy", "prune"} {
 		require.NotZero(t, total[what], what)
 	}
 	for _, what := range []string{"rotate", "promote", "retire", "add", "policy"} {
@@ -99,7 +102,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 func (w *world) live(seed uint64, steps int) {
 	defer func() {
 		if w.Failed() {
-			w.Logf("seed %d, policy %v:\n%s", seed, w.set.Policy().Fields(), newDesk(w, w.set).plain(strings.Join(append(w.diary, newDesk(w, w.set).lives()...), "\n")))
+			w.Logf("seed %d, policy %v:\n%s", seed, w.set.Policy().Fields(),
+				newDesk(w, w.set).plain(strings.Join(append(w.diary, newDesk(w, w.set).lives()...), "\n")))
 		}
 	}()
 	for range steps {
@@ -122,23 +126,27 @@ func (w *world) note(format string, args ...any) {
 	w.diary = append(w.diary, fmt.Sprintf("%s %s", after(w.now), fmt.Sprintf(format, args...)))
 }
 
-// policy is a random one that does not contradict itself. Clocks don't change their habits.
+// policy is a random one that does not contradict itself. Clocks don't change
+// their habits.
 func (w *world) policy(skew time.Duration) keyset.Policy {
 	for {
 		p := keyset.Policy{
-			TokenLife: time.Minute + w.upTo(time.Hour<<w.rng.IntN(8)), Leeway: time.Second + w.upTo(5*time.Minute), ClockSkew: skew,
+			TokenLife: time.Minute + w.upTo(time.Hour<<w.rng.IntN(8)), Leeway: time.Second +
+				w.upTo(5*time.Minute), ClockSkew: skew,
 			DistributionLag: time.Second + w.upTo(10*time.Minute), ReloadInterval: time.Second + w.upTo(5*time.Minute),
 			CacheLife: 10*time.Minute + w.upTo(3*time.Hour), PeakRate: 1 + w.rng.IntN(2000),
 		}
 		p.Grace = p.DistributionLag + p.ReloadInterval + p.ClockSkew + w.upTo(time.Hour<<w.rng.IntN(4))
-		p.RotationPeriod = p.DistributionLag + p.ReloadInterval + p.ClockSkew + p.CacheLife + w.upTo(time.Hour<<w.rng.IntN(10))
+		p.RotationPeriod = p.DistributionLag + p.ReloadInterval + p.ClockSkew + p.CacheLife +
+			w.upTo(time.Hour<<w.rng.IntN(10))
 		if p.Validate() == nil && p.CheckRate() == nil {
 			return p
 		}
 	}
 }
 
-// wait lets time pass: a little, until a date of a key, a second before or after it, or for long.
+// wait lets time pass: a little, until a date of a key, a second before or
+// after it, or for long.
 func (w *world) wait() {
 	p := w.set.Policy()
 	switch w.rng.IntN(10) {
@@ -164,7 +172,8 @@ func (w *world) wait() {
 	}
 }
 
-// dates lists the instants at which something happens to the keys of a set, in their order.
+// dates lists the instants at which something happens to the keys of a set, in
+// their order.
 func dates(s *keyset.Set) (all []time.Time) {
 	grace := s.Policy().Grace
 	for _, k := range s.Keys() {

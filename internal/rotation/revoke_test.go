@@ -22,7 +22,8 @@ func revokeWith(d *desk, fresh bool, names ...string) rotation.Step {
 	return rotation.Revoke(rotation.RevokeOptions{Reason: "key_compromise", Fresh: fresh}, ids...)
 }
 
-// The standby signs at once, also on instances whose clock is behind, and a new standby is there.
+// The standby signs at once, also on instances whose clock is behind, and a new
+// standby is there.
 func TestRevoke(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct)
 	d.take(revoke(d, "sig1"), 10*day).want(
@@ -85,7 +86,8 @@ func TestRevokeOthers(t *testing.T) {
 	)
 }
 
-// The standby is revoked when the key before it is about to end: that one goes on until a new standby is known.
+// The standby is revoked when the key before it is about to end: that one goes
+// on until a new standby is known.
 func TestRevokeTheStandbyLate(t *testing.T) {
 	d := open(t, keyset.ES256)
 	d.take(revoke(d, "sig2"), 29*day+23*time.Hour).want(
@@ -113,7 +115,8 @@ func TestRevokeSeveral(t *testing.T) {
 	require.ErrorContains(t, err, "at most 200 bytes")
 }
 
-// A key of another algorithm that everybody knows already signs early. What is made in a hurry is like the key that it replaces.
+// A key of another algorithm that everybody knows already signs early. What is
+// made in a hurry is like the key that it replaces.
 func TestRevokeWhileTheAlgorithmChanges(t *testing.T) {
 	algorithms := func(d *desk, step rotation.Step) string {
 		d.take(step, day)
@@ -137,7 +140,8 @@ func TestRevokeWhileTheAlgorithmChanges(t *testing.T) {
 func TestRevokeDownToTheNextAlgorithm(t *testing.T) {
 	d := open(t, keyset.ES256).take(rotation.Add(keyset.EdDSA, rotation.AddOptions{}), 0)
 	d.take(revoke(d, "sig1", "sig2"), day)
-	require.Equal(t, []string{"sig3 EdDSA 0s 23h59m 30d23h59m 31d1h16m", "sig4 EdDSA 1d 30d23h59m 60d23h59m 61d1h16m"}, d.lives()[2:])
+	require.Equal(t, []string{"sig3 EdDSA 0s 23h59m 30d23h59m 31d1h16m", "sig4 EdDSA 1d 30d23h59m 60d23h59m 61d1h16m"},
+		d.lives()[2:])
 }
 
 func TestRevokeAll(t *testing.T) {
@@ -154,8 +158,10 @@ func TestRevokeAll(t *testing.T) {
 	)
 	require.Equal(t, "sig4 enc4", d.signers(10*day-time.Minute))
 	require.Equal(t, []string{
-		"warning sig4 key sig4 signs already, and is sure to be known everywhere only at 2026-01-11T01:03:30Z: some verifiers may reject its tokens until then",
-		"warning enc4 key enc4 signs already, and is sure to be known everywhere only at 2026-01-11T00:03:30Z: some verifiers may reject its tokens until then",
+		"warning sig4 key sig4 signs already, and is sure to be known everywhere only at 2026-01-11T01:03:30Z: some " +
+			"verifiers may reject its tokens until then",
+		"warning enc4 key enc4 signs already, and is sure to be known everywhere only at 2026-01-11T00:03:30Z: some " +
+			"verifiers may reject its tokens until then",
 		"due sig1 key sig1 has expired; it should be pruned",
 	}, d.findings(10*day))
 	require.Equal(t, []string{"due sig1 key sig1 has expired; it should be pruned"}, d.findings(10*day+lead))
@@ -174,7 +180,8 @@ func TestRevokeAllOfNothing(t *testing.T) {
 	d.idle(rotation.Rotate(""), 0)
 }
 
-// Nothing was encrypted yet: the key that follows the first one must be known everywhere before it begins.
+// Nothing was encrypted yet: the key that follows the first one must be known
+// everywhere before it begins.
 func TestRevokeTheFirstEncryptionKeyBeforeItBegins(t *testing.T) {
 	d := open(t, keyset.HS256).take(rotation.Add(keyset.A256KW, rotation.AddOptions{}), 0)
 	d.take(revokeWith(d, true, "enc1"), time.Minute)
@@ -188,7 +195,8 @@ func TestRevokeTheFirstEncryptionKeyBeforeItBegins(t *testing.T) {
 	)
 }
 
-// While the last key goes on in its grace, another that is revoked changes nothing for it.
+// While the last key goes on in its grace, another that is revoked changes
+// nothing for it.
 func TestRevokeInTheGrace(t *testing.T) {
 	const end = 2*month - time.Minute // of sig2; nobody came before
 	late := func() *desk {
@@ -206,5 +214,6 @@ func TestRevokeInTheGrace(t *testing.T) {
 	require.Equal(t, []string{sig2, sig3 + " revoked", "sig4 ES256 60d18m 60d59m 90d59m 130d2h1m"}, d.lives()[1:])
 	d = late()
 	d.take(revoke(d, "sig2"), end+20*time.Minute) // the one that signs
-	require.Equal(t, []string{"sig3 ES256 60d8m 60d18m 90d18m 130d1h20m", "sig4 ES256 60d19m 90d18m 120d18m 160d1h20m"}, d.lives()[2:])
+	require.Equal(t, []string{"sig3 ES256 60d8m 60d18m 90d18m 130d1h20m", "sig4 ES256 60d19m 90d18m 120d18m 160d1h20m"},
+		d.lives()[2:])
 }

@@ -12,7 +12,8 @@ import (
 
 func policy(edit func(p *keyset.Policy)) rotation.Step { return rotation.SetPolicy(with(edit)) }
 
-// Each row is one change at one instant, and what becomes of the two keys of a new file and of a third one, if any.
+// Each row is one change at one instant, and what becomes of the two keys of a
+// new file and of a third one, if any.
 func TestSetPolicy(t *testing.T) {
 	sig1, sig2 := "sig1 ES256 -1m -1m 29d23h59m 30d1h16m", "sig2 ES256 0s 29d23h59m 59d23h59m 60d1h16m"
 	for _, row := range []struct {
@@ -43,14 +44,16 @@ func TestSetPolicy(t *testing.T) {
 	}
 }
 
-// A key verifies for as long as the longest tokens need that it may have signed, however often the policy changes. One
-// that is published later is not concerned.
+// A key verifies for as long as the longest tokens need that it may have
+// signed, however often the policy changes. One that is published later is not
+// concerned.
 func TestSetPolicyUpAndDown(t *testing.T) {
 	life := func(life time.Duration) rotation.Step {
 		return policy(func(p *keyset.Policy) { p.TokenLife = life })
 	}
 	d := open(t, keyset.ES256).take(life(2*day), day).take(life(time.Minute), 2*day)
-	d.want("sig1 ES256 -1m -1m 29d23h59m 32d1h1m", "sig2 ES256 0s 29d23h59m 59d23h59m 62d1h1m") // whoever has not heard may sign with either
+	// whoever has not heard may sign with either
+	d.want("sig1 ES256 -1m -1m 29d23h59m 32d1h1m", "sig2 ES256 0s 29d23h59m 59d23h59m 62d1h1m")
 	d.take(rotation.Rotate(""), 3*day)
 	require.Equal(t, "sig3 ES256 3d 33d 63d 63d1h3m", d.lives()[2])
 	d.take(life(day), 3*day+time.Hour).want(
@@ -69,11 +72,15 @@ func TestSetPolicyRefuses(t *testing.T) {
 		step rotation.Step
 		text string
 	}{
-		"grace":  {policy(func(p *keyset.Policy) { p.Grace = spread + p.ReloadInterval - time.Second }), "keys: policy: grace 3m59s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m"},
-		"period": {policy(func(p *keyset.Policy) { p.RotationPeriod = lead - time.Second }), "rotation_period 1h3m29s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = 1h3m30s"},
+		"grace": {policy(func(p *keyset.Policy) { p.Grace = spread + p.ReloadInterval - time.Second }),
+			"keys: policy: grace 3m59s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m"},
+		"period": {policy(func(p *keyset.Policy) { p.RotationPeriod = lead - time.Second }),
+			"rotation_period 1h3m29s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = " +
+				"1h3m30s"},
 		"units":  {policy(func(p *keyset.Policy) { p.Leeway = time.Millisecond }), "leeway must be whole seconds"},
 		"tokens": {policy(func(p *keyset.Policy) { p.TokenLife = 300 * day }), "keys would be published, and 8 are allowed"},
-		"rate":   {rate, "peak_rate * (rotation_period + grace + clock_skew) = 829 * 30d1h1m = 2.2e+09 tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 29d22h33m"},
+		"rate": {rate, "peak_rate * (rotation_period + grace + clock_skew) = 829 * 30d1h1m = 2.2e+09 tokens under one " +
+			"key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 29d22h33m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d.refuse(row.step, day, row.text)
@@ -85,12 +92,15 @@ func TestSetPolicyRefuses(t *testing.T) {
 	d.take(rate, day)
 }
 
-// Verifiers have filled their caches by the old policy: what they don't know yet, they may not know for long.
+// Verifiers have filled their caches by the old policy: what they don't know
+// yet, they may not know for long.
 func TestSetPolicyWithAShorterCacheLife(t *testing.T) {
 	slow := with(func(p *keyset.Policy) { p.CacheLife = 12 * time.Hour })
 	fast := func() rotation.Step { return policy(func(p *keyset.Policy) { p.CacheLife = 10 * time.Minute }) }
-	const slowLead, fastLead, emptied = spread + 12*time.Hour, spread + 10*time.Minute, 14*time.Hour + time.Minute // 2h + 12h + clock_skew
-	text := "cache_life 10m = 13m30s, and caches that were filled before cache_life was made shorter may not have expired yet"
+	// 2h + 12h + clock_skew
+	const slowLead, fastLead, emptied = spread + 12*time.Hour, spread + 10*time.Minute, 14*time.Hour + time.Minute
+	text := "cache_life 10m = 13m30s, and caches that were filled before cache_life was made shorter may not have " +
+		"expired yet"
 	d := openWith(t, slow, keyset.ES256).take(fast(), 2*time.Hour)
 	d.safeFrom(rotation.Rotate(""), slowLead, text)                // the standby was published at zero
 	d.safeFrom(rotation.Rotate(""), emptied, text)                 // the next one was just now
@@ -111,10 +121,12 @@ func TestSetPolicyWithAShorterCacheLife(t *testing.T) {
 
 	both := policy(func(p *keyset.Policy) { p.CacheLife, p.RotationPeriod = 10*time.Minute, 2*time.Hour })
 	d = openWith(t, slow, keyset.ES256).take(fast(), 0)
-	d.safeFrom(both, 12*time.Hour+time.Minute-2*time.Hour, "rotation_period 2h is shorter than the lead of", "change cache_life first")
+	d.safeFrom(both, 12*time.Hour+time.Minute-2*time.Hour, "rotation_period 2h is shorter than the lead of",
+		"change cache_life first")
 }
 
-// The first key that encrypts is still to begin: it waits for the lead of the new policy.
+// The first key that encrypts is still to begin: it waits for the lead of the
+// new policy.
 func TestSetPolicyBeforeEncryptionBegins(t *testing.T) {
 	d := open(t, keyset.ES256).take(add(keyset.Direct), 0)
 	d.take(policy(func(p *keyset.Policy) { p.DistributionLag = 12 * time.Minute }), time.Minute)

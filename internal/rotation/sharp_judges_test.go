@@ -12,7 +12,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// A judge is somebody who verifies: an instance, or a service of others with a cache of the JWK Set.
+// A judge is somebody who verifies: an instance, or a service of others with a
+// cache of the JWK Set.
 type judge struct {
 	s       *sharp
 	name    string // as in the exposure report
@@ -34,7 +35,8 @@ func (j *judge) clock() clock {
 	return j.own
 }
 
-// trusts returns the key that a token was signed with, if it is accepted; instances look at what encrypts it, too.
+// trusts returns the key that a token was signed with, if it is accepted;
+// instances look at what encrypts it, too.
 func (j *judge) trusts(kid, seal string) *keyset.Key {
 	now := j.clock().read()
 	switch {
@@ -117,7 +119,8 @@ func (s *sharp) newJudges() {
 	add("go-oidc, zitadel/oidc (Go)", -1, 0)
 }
 
-// fillUnlucky fills a cache from the last replica that has not read the new file yet, right before it does.
+// fillUnlucky fills a cache from the last replica that has not read the new
+// file yet, right before it does.
 func (s *sharp) fillUnlucky(slowest *instance) {
 	for _, j := range s.parties {
 		if j.name == unlucky {

@@ -23,7 +23,8 @@ func (s *sharp) exposure(j *judge, use keyset.Use, fresh bool) rotation.Exposed 
 		name = "any other that caches the JWK Set"
 	}
 	alg := map[keyset.Use]keyset.Algorithm{keyset.Signature: keyset.EdDSA, keyset.Encryption: keyset.Direct}[use]
-	for _, e := range rotation.Exposures(keyset.Rules{Policy: sharpPolicy()}, alg, s.now.Add(-sharpPolicy().Lead(alg)), s.now) {
+	for _, e := range rotation.Exposures(keyset.Rules{Policy: sharpPolicy()}, alg, s.now.Add(-sharpPolicy().Lead(alg)),
+		s.now) {
 		switch {
 		case e.Verifier != name:
 		case fresh:
@@ -42,8 +43,9 @@ func (s *sharp) span(text string) time.Duration {
 	return d
 }
 
-// excused reports whether a verifier may refuse a token: one of a key that was revoked, or of one that nobody could know, for
-// as long as the report says. It notes what happens until then.
+// excused reports whether a verifier may refuse a token: one of a key that was
+// revoked, or of one that nobody could know, for as long as the report says. It
+// notes what happens until then.
 func (s *sharp) excused(j *judge, token virtual, trusted bool) bool {
 	for _, kid := range [...]string{token.kid, token.seal} {
 		if at, ok := s.revoked[kid]; ok {
@@ -77,7 +79,8 @@ func (s *sharp) note(what string, j *judge, since time.Time) {
 	s.worst[what] = max(s.worst[what], s.now.Sub(since))
 }
 
-// revoke revokes what signs or encrypts, as soon as a standby is known everywhere: the report takes that for granted.
+// revoke revokes what signs or encrypts, as soon as a standby is known
+// everywhere: the report takes that for granted.
 func (s *sharp) revoke(n int) {
 	if !s.now.Before(s.stop) {
 		return
@@ -124,7 +127,8 @@ func (s *sharp) ready(use keyset.Use) bool {
 	return false
 }
 
-// expectEnd holds what a verifier trusts against the report, at the instant at which it says that the trust ends.
+// expectEnd holds what a verifier trusts against the report, at the instant at
+// which it says that the trust ends.
 func (s *sharp) expectEnd(j *judge, id string, use keyset.Use, fresh bool) {
 	if use == keyset.Encryption && j.replica == nil {
 		return // others don't have the key
@@ -146,8 +150,9 @@ func (s *sharp) busy(until time.Time) {
 	}
 }
 
-// Keys are revoked when it hurts most, the one half with their standby in their place and the other half with a key that nobody
-// knows: nobody trusts a revoked key, or refuses new tokens, for longer than the report says.
+// Keys are revoked when it hurts most, the one half with their standby in their
+// place and the other half with a key that nobody knows: nobody trusts a
+// revoked key, or refuses new tokens, for longer than the report says.
 func TestSimulationSoakSharpRevocations(t *testing.T) {
 	total, worst := make(map[string]int), make(map[string]time.Duration)
 	for n := range uint64(scale(least(10, 1))) {

@@ -45,7 +45,8 @@ func TestNewBetweenSeconds(t *testing.T) {
 	newDesk(t, set).want("sig1 EdDSA -1m -1m 29d23h59m 30d1h16m", "sig2 EdDSA 0s 29d23h59m 59d23h59m 60d1h16m")
 }
 
-// The standby has its lead, although the first key began a little earlier than now.
+// The standby has its lead, although the first key began a little earlier than
+// now.
 func TestNewWithTheShortestPeriod(t *testing.T) {
 	d := openWith(t, with(func(p *keyset.Policy) { p.RotationPeriod = lead }), keyset.EdDSA)
 	d.want("sig1 EdDSA -1m -1m 1h3m30s 2h20m30s", "sig2 EdDSA 0s 1h3m30s 2h7m 3h24m")
@@ -74,7 +75,8 @@ func TestNewRefuses(t *testing.T) {
 	require.NoError(t, err, "a fresh key for each token")
 }
 
-// A standby takes over by its date; what is due then, and what later, is done once.
+// A standby takes over by its date; what is due then, and what later, is done
+// once.
 func TestIfDue(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct)
 	const handover = month - time.Minute
@@ -104,7 +106,8 @@ func TestIfDue(t *testing.T) {
 	)
 }
 
-// A year of a daily cron: keys come and go at the same pace, and both uses in step.
+// A year of a daily cron: keys come and go at the same pace, and both uses in
+// step.
 func TestIfDueForAYear(t *testing.T) {
 	d := open(t, keyset.EdDSA, keyset.Direct)
 	for at := time.Duration(0); at < 365*day; at += day {
@@ -117,7 +120,8 @@ func TestIfDueForAYear(t *testing.T) {
 
 func TestRotate(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct)
-	d.safeFrom(rotation.Rotate(""), lead, "distribution_lag 2m + reload_interval 30s + clock_skew 1m + cache_life 1h = 1h3m30s")
+	d.safeFrom(rotation.Rotate(""), lead,
+		"distribution_lag 2m + reload_interval 30s + clock_skew 1m + cache_life 1h = 1h3m30s")
 	d.want(
 		"sig1 ES256 -1m -1m 1h3m30s 2h20m30s",
 		"sig2 ES256 0s 1h3m30s 30d1h3m30s 30d2h20m30s",
@@ -131,7 +135,8 @@ func TestRotate(t *testing.T) {
 
 func TestRotateOneUse(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct)
-	d.safeFrom(rotation.Rotate(keyset.Encryption), spread, "it needs distribution_lag 2m + reload_interval 30s + clock_skew 1m = 3m30s")
+	d.safeFrom(rotation.Rotate(keyset.Encryption), spread,
+		"it needs distribution_lag 2m + reload_interval 30s + clock_skew 1m = 3m30s")
 	require.Equal(t, "sig1 enc2", d.signers(spread))
 	require.Equal(t, "sig1 ES256 -1m -1m 29d23h59m 30d1h16m", d.lives()[0])
 	d.safeFrom(rotation.Rotate(keyset.Signature), lead)
@@ -156,7 +161,8 @@ func TestRotateHS256(t *testing.T) {
 
 // Without a standby, one is published, and signs as soon as it may.
 func TestRotateWithoutAStandby(t *testing.T) {
-	d := legacy(t, generate(t, keyset.ES256, keyset.Dates{SignUntil: zero().Add(20 * day), VerifyUntil: zero().Add(21 * day)}))
+	d := legacy(t, generate(t, keyset.ES256,
+		keyset.Dates{SignUntil: zero().Add(20 * day), VerifyUntil: zero().Add(21 * day)}))
 	d.take(rotation.Rotate(""), 0).want(
 		"sig1 ES256 - - 1h3m30s 1d1h3m30s", // it may have signed tokens that live for a day
 		"sig2 ES256 0s 1h3m30s 30d1h3m30s 30d2h20m30s",
@@ -221,7 +227,8 @@ func TestRetireWithoutAStandby(t *testing.T) {
 	)
 }
 
-// A key that was published verifies on when it is withdrawn: an instance that has not heard of it may still begin to sign.
+// A key that was published verifies on when it is withdrawn: an instance that
+// has not heard of it may still begin to sign.
 func TestRetirePending(t *testing.T) {
 	d := open(t, keyset.ES256)
 	d.take(rotation.Retire(d.id("sig2")), day).want(
@@ -289,8 +296,10 @@ func TestStepsAndUnknownKeys(t *testing.T) {
 	d := open(t, keyset.ES256).take(rotation.Rotate(""), lead).due(0, 2*day)
 	pruned := d.id("sig1")
 	for name, step := range map[string]rotation.Step{
-		"promote": rotation.Promote("x"), "retire": rotation.Retire(""), "revoke": rotation.Revoke(rotation.RevokeOptions{}, d.id("sig2"), "x"),
-		"promote pruned": rotation.Promote(pruned), "retire pruned": rotation.Retire(pruned), "revoke pruned": rotation.Revoke(rotation.RevokeOptions{}, pruned),
+		"promote": rotation.Promote("x"), "retire": rotation.Retire(""), "revoke": rotation.Revoke(rotation.RevokeOptions{},
+			d.id("sig2"), "x"),
+		"promote pruned": rotation.Promote(pruned), "retire pruned": rotation.Retire(pruned), "revoke " +
+			"pruned": rotation.Revoke(rotation.RevokeOptions{}, pruned),
 	} {
 		_, err := d.try(step.Force(), 3*day)
 		require.ErrorIs(t, err, keyset.ErrUnknownKey, name)

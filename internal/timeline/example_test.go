@@ -13,10 +13,11 @@ import (
 func ExampleText() {
 	day := func(d int) time.Time { return time.Date(2026, time.March, d, 0, 0, 0, 0, time.UTC) }
 	plan := &rotation.Timeline{Now: day(10), From: day(2), Until: day(30), Rows: []rotation.Row{
-		{ID: "k3JpX0QaTt0u8bVnBqk6nE9hGJfTPpIv2mqBqYw1b3c", Use: keyset.Signature, Algorithm: keyset.ES256, Spans: []rotation.Span{
-			{State: keyset.Active, From: day(1), Until: day(16)},
-			{State: keyset.Retiring, From: day(16), Reason: "sig+1 signs"},
-		}},
+		{ID: "k3JpX0QaTt0u8bVnBqk6nE9hGJfTPpIv2mqBqYw1b3c", Use: keyset.Signature, Algorithm: keyset.ES256,
+			Spans: []rotation.Span{
+				{State: keyset.Active, From: day(1), Until: day(16)},
+				{State: keyset.Retiring, From: day(16), Reason: "sig+1 signs"},
+			}},
 		{ID: "sig+1", Use: keyset.Signature, Algorithm: keyset.ES256, Planned: true, Spans: []rotation.Span{
 			{State: keyset.Pending, From: day(14), Until: day(16), Reason: "published 2 days before it signs"},
 			{State: keyset.Active, From: day(16), Reason: "the key before it has signed for 15 days"},

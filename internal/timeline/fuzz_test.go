@@ -26,12 +26,13 @@ func FuzzDraw(f *testing.F) {
 	f.Add("a", "b", int64(253402300799), int64(1), int64(7), int64(1), int64(1), 400)
 	f.Fuzz(func(t *testing.T, id, reason string, from, window, now, begin, length int64, width int) {
 		start := time.Unix(from, 0)
-		tl := &rotation.Timeline{Now: time.Unix(from+now, 0), From: start, Until: time.Unix(from+window, 0), Rows: []rotation.Row{{
-			ID: id, Use: keyset.Use(reason), Algorithm: keyset.Algorithm(id), Planned: begin%2 == 0, Spans: []rotation.Span{
-				{State: keyset.Pending, From: time.Unix(from+begin, 0), Until: time.Unix(from+begin+length, 0), Reason: reason},
-				{State: keyset.Active, From: time.Unix(from+begin+length, 0), Reason: reason},
-			},
-		}}}
+		tl := &rotation.Timeline{Now: time.Unix(from+now, 0), From: start, Until: time.Unix(from+window, 0),
+			Rows: []rotation.Row{{
+				ID: id, Use: keyset.Use(reason), Algorithm: keyset.Algorithm(id), Planned: begin%2 == 0, Spans: []rotation.Span{
+					{State: keyset.Pending, From: time.Unix(from+begin, 0), Until: time.Unix(from+begin+length, 0), Reason: reason},
+					{State: keyset.Active, From: time.Unix(from+begin+length, 0), Reason: reason},
+				},
+			}}}
 		if timeline.SVG(io.Discard, tl) != nil {
 			for _, form := range forms() {
 				require.Error(t, form.draw(io.Discard, tl), form.name)

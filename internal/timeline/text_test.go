@@ -152,7 +152,8 @@ func TestTextRoundingNeverMovesAChangeAcrossNow(t *testing.T) {
 	for _, offset := range []time.Duration{-aDay, -time.Second, 0, time.Second, aDay} {
 		for width := 60; width < 120; width++ {
 			tl := single()
-			tl.Rows[0].Spans = life(tl.From.Add(-aDay), keyset.Active, "", tl.Now.Add(offset).Sub(tl.From)+aDay, keyset.Retiring, "")
+			tl.Rows[0].Spans = life(tl.From.Add(-aDay), keyset.Active, "", tl.Now.Add(offset).Sub(tl.From)+aDay,
+				keyset.Retiring, "")
 			row := chartOf(t, textOf(t, tl, timeline.TextOptions{Width: width}))[1]
 			before, after, _ := strings.Cut(row, "│")
 			require.Equal(t, offset < 0, strings.Contains(before, "▒"), "%v %s", offset, row)
@@ -283,7 +284,8 @@ func TestTextEvents(t *testing.T) {
 // What happens at this very moment has happened.
 func TestTextEventsAtNow(t *testing.T) {
 	tl := single()
-	tl.Rows[0].Spans = life(tl.From.Add(-1), keyset.Pending, "", tl.Now.Sub(tl.From)+1, keyset.Active, "the moment has come")
+	tl.Rows[0].Spans = life(tl.From.Add(-1), keyset.Pending, "", tl.Now.Sub(tl.From)+1, keyset.Active,
+		"the moment has come")
 	text := textOf(t, tl, timeline.TextOptions{})
 	require.Contains(t, text, "Past (UTC)")
 	require.NotContains(t, text, "To come")
@@ -326,7 +328,8 @@ func TestTextAttacks(t *testing.T) {
 		}
 	}
 	text := textOf(t, hostile(), timeline.TextOptions{Width: 200})
-	for _, want := range []string{`\x1b[31mred\x1b[0m`, `\u009b31m`, `line\nbreak`, `carriage\rreturn`, `nul\x00`, `\u202etxet`, `\u200bzero`, `\xff\xfe`, `\xed\xa0\x80`, `\uffff`} {
+	for _, want := range []string{`\x1b[31mred\x1b[0m`, `\u009b31m`, `line\nbreak`, `carriage\rreturn`, `nul\x00`,
+		`\u202etxet`, `\u200bzero`, `\xff\xfe`, `\xed\xa0\x80`, `\uffff`} {
 		require.Contains(t, text, want)
 	}
 }
@@ -353,7 +356,8 @@ func TestTextAxisIsReadable(t *testing.T) {
 func TestTextTicksAreWhereStatesBegin(t *testing.T) {
 	monday := utc("2026-02-16 00:00")
 	for width := 60; width <= 200; width++ {
-		for _, now := range []time.Time{utc("2025-01-01 00:00"), utc("2026-01-20 09:00"), monday, monday.Add(time.Hour), utc("2026-04-01 09:00")} {
+		for _, now := range []time.Time{utc("2025-01-01 00:00"), utc("2026-01-20 09:00"), monday, monday.Add(time.Hour),
+			utc("2026-04-01 09:00")} {
 			tl := web()
 			tl.Now, tl.Rows = now, single().Rows
 			tl.Rows[0].Spans = []rotation.Span{{State: keyset.Active, From: monday}}

@@ -69,7 +69,8 @@ const (
 // rotated is a life in which each state is as long as in production, in units
 // of a day or less.
 func rotated(made time.Time, unit time.Duration) []rotation.Span {
-	return life(made, keyset.Pending, published, unit, keyset.Active, promoted, 30*unit, keyset.Retiring, replaced, 77*unit/(24*60), keyset.Expired, over)
+	return life(made, keyset.Pending, published, unit, keyset.Active, promoted, 30*unit, keyset.Retiring, replaced,
+		77*unit/(24*60), keyset.Expired, over)
 }
 
 const (
@@ -84,15 +85,16 @@ const (
 // stolen and keys that are planned.
 func web() *rotation.Timeline {
 	now := utc("2026-02-14 09:41")
-	return &rotation.Timeline{Now: now, From: utc("2026-01-15 00:00"), Until: utc("2026-04-15 00:00"), Rows: []rotation.Row{
-		{ID: kidA, Use: keyset.Signature, Algorithm: keyset.ES256, Spans: rotated(utc("2025-12-20 09:00"), aDay)},
-		{ID: kidB, Use: keyset.Signature, Algorithm: keyset.ES256, Spans: life(utc("2026-01-19 09:00"), keyset.Pending, published, aDay, keyset.Active, promoted, 20*aDay, keyset.Revoked, "key_compromise: laptop <stolen> & not found")},
-		{ID: kidC, Use: keyset.Signature, Algorithm: keyset.ES256, Spans: life(utc("2026-02-01 09:00"), keyset.Staged, "imported", 7*aDay, keyset.Pending, published, aDay, keyset.Active, "the key before it was revoked", 30*aDay, keyset.Retiring, replaced, 12*aDay, keyset.Expired, over)},
-		{ID: "sig+1", Use: keyset.Signature, Algorithm: keyset.ES256, Planned: true, Spans: rotated(utc("2026-03-10 09:00"), aDay)},
-		{ID: "sig+2", Use: keyset.Signature, Algorithm: keyset.ES256, Planned: true, Spans: rotated(utc("2026-04-09 09:00"), aDay)},
-		{ID: kidD, Use: keyset.Encryption, Algorithm: keyset.Direct, Spans: life(utc("2026-01-10 12:00"), keyset.Active, "first key", 60*aDay, keyset.Retiring, "sealed 60 days", 14*aDay, keyset.Expired, over)},
-		{ID: "enc+1", Use: keyset.Encryption, Algorithm: keyset.Direct, Planned: true, Spans: life(utc("2026-03-10 12:00"), keyset.Pending, published, aDay, keyset.Active, "the key before it has sealed for 60 days")},
-	}}
+	return &rotation.Timeline{Now: now, From: utc("2026-01-15 00:00"), Until: utc("2026-04-15 00:00"),
+		Rows: []rotation.Row{
+			{ID: kidA, Use: keyset.Signature, Algorithm: keyset.ES256, Spans: rotated(utc("2025-12-20 09:00"), aDay)},
+			{ID: kidB, Use: keyset.Signature, Algorithm: keyset.ES256, Spans: life(utc("2026-01-19 09:00"), keyset.Pending, published, aDay, keyset.Active, promoted, 20*aDay, keyset.Revoked, "key_compromise: laptop <stolen> & not found")},
+			{ID: kidC, Use: keyset.Signature, Algorithm: keyset.ES256, Spans: life(utc("2026-02-01 09:00"), keyset.Staged, "imported", 7*aDay, keyset.Pending, published, aDay, keyset.Active, "the key before it was revoked", 30*aDay, keyset.Retiring, replaced, 12*aDay, keyset.Expired, over)},
+			{ID: "sig+1", Use: keyset.Signature, Algorithm: keyset.ES256, Planned: true, Spans: rotated(utc("2026-03-10 09:00"), aDay)},
+			{ID: "sig+2", Use: keyset.Signature, Algorithm: keyset.ES256, Planned: true, Spans: rotated(utc("2026-04-09 09:00"), aDay)},
+			{ID: kidD, Use: keyset.Encryption, Algorithm: keyset.Direct, Spans: life(utc("2026-01-10 12:00"), keyset.Active, "first key", 60*aDay, keyset.Retiring, "sealed 60 days", 14*aDay, keyset.Expired, over)},
+			{ID: "enc+1", Use: keyset.Encryption, Algorithm: keyset.Direct, Planned: true, Spans: life(utc("2026-03-10 12:00"), keyset.Pending, published, aDay, keyset.Active, "the key before it has sealed for 60 days")},
+		}}
 }
 
 // hours is a rehearsal within three hours.
@@ -125,7 +127,8 @@ func many(n int) *rotation.Timeline {
 	tl.Rows = nil
 	for i := range n {
 		made := tl.From.Add(time.Duration(i) * tl.Until.Sub(tl.From) / time.Duration(n))
-		r := rotation.Row{ID: fmt.Sprintf("%c%d%s", 'a'+i%26, i, kidE), Use: keyset.Signature, Algorithm: keyset.PS256, Spans: rotated(made, aDay/4)}
+		r := rotation.Row{ID: fmt.Sprintf("%c%d%s", 'a'+i%26, i, kidE), Use: keyset.Signature, Algorithm: keyset.PS256,
+			Spans: rotated(made, aDay/4)}
 		if i >= n/2 {
 			r.Use, r.Algorithm = keyset.Encryption, keyset.ECDHESA256KW
 		}
@@ -314,7 +317,8 @@ func odd() []sample {
 		at("before 1970", func(tl *rotation.Timeline) {
 			tl.Now, tl.From, tl.Until = utc("1969-12-20 00:00"), utc("1969-11-30 12:00"), utc("1970-01-10 00:00")
 		}),
-		at("the first years", func(tl *rotation.Timeline) { tl.From, tl.Until = utc("0001-02-01 00:00"), utc("0900-01-01 00:00") }),
+		at("the first years",
+			func(tl *rotation.Timeline) { tl.From, tl.Until = utc("0001-02-01 00:00"), utc("0900-01-01 00:00") }),
 		at("no spans", func(tl *rotation.Timeline) { tl.Rows[0].Spans = nil; tl.Rows[6].Spans = nil }),
 		at("no states at all", func(tl *rotation.Timeline) { tl.Rows = []rotation.Row{{ID: "a"}} }),
 		at("all before", func(tl *rotation.Timeline) {
@@ -328,12 +332,14 @@ func odd() []sample {
 			}
 		}),
 		at("spans of no length", func(tl *rotation.Timeline) {
-			tl.Rows[0].Spans = life(tl.Now, keyset.Staged, "a", time.Duration(0), keyset.Pending, "b", time.Duration(0), keyset.Active, "c")
+			tl.Rows[0].Spans = life(tl.Now, keyset.Staged, "a", time.Duration(0), keyset.Pending, "b", time.Duration(0),
+				keyset.Active, "c")
 		}),
 		at("a gap", func(tl *rotation.Timeline) { tl.Rows[2].Spans = slices.Delete(tl.Rows[2].Spans, 2, 3) }),
 		at("crowded", func(tl *rotation.Timeline) { crowd(tl) }),
 		at("far away", func(tl *rotation.Timeline) {
-			tl.Rows[0].Spans = []rotation.Span{{State: keyset.Active, From: time.Unix(-1<<55, 0), Until: time.Unix(1<<55, 0)}, {State: keyset.Retiring, From: time.Unix(1<<55, 0)}}
+			tl.Rows[0].Spans = []rotation.Span{{State: keyset.Active, From: time.Unix(-1<<55, 0), Until: time.Unix(1<<55, 0)},
+				{State: keyset.Retiring, From: time.Unix(1<<55, 0)}}
 		}),
 		at("long algorithm", func(tl *rotation.Timeline) { tl.Rows[0].Algorithm = keyset.ECDHESA256KW }),
 		at("one ID twice", func(tl *rotation.Timeline) { tl.Rows[1].ID = tl.Rows[0].ID }),
@@ -359,7 +365,8 @@ func hostile() *rotation.Timeline {
 	for i, text := range attacks() {
 		tl.Rows = append(tl.Rows, rotation.Row{
 			ID: fmt.Sprint(i) + text, Use: keyset.Use(text), Algorithm: keyset.Algorithm(text), Planned: i%2 == 0,
-			Spans: []rotation.Span{{State: keyset.Pending, From: tl.Now.Add(-aDay), Until: tl.Now, Reason: text}, {State: keyset.Active, From: tl.Now, Reason: text}},
+			Spans: []rotation.Span{{State: keyset.Pending, From: tl.Now.Add(-aDay), Until: tl.Now, Reason: text},
+				{State: keyset.Active, From: tl.Now, Reason: text}},
 		})
 	}
 	return tl
@@ -369,7 +376,8 @@ func attacks() []string {
 	return []string{
 		`<script>alert(1)</script>`, `</title></svg><img src=x onerror=alert(1)>`, `" onload="alert(1)`, `' onload='alert(1)`, `]]>`, `<!--`, `-->`, `&lt;b&gt;`, `&#0;`, `{{.}}`,
 		"\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u009b31m", "line\nbreak", "carriage\rreturn", "tab\tbed", "nul\x00", "\x7f", "\u202etxet", "\u200bzero", "\u2028line", "\ufeffbom",
-		"\xff\xfe", "\xed\xa0\x80", "\ufffe", "\uffff", "\U0010ffff", "", " ", strings.Repeat("x", 700), strings.Repeat("word ", 100), strings.Repeat("漢字", 60), "e" + strings.Repeat("\u0301", 300),
+		"\xff\xfe", "\xed\xa0\x80", "\ufffe", "\uffff", "\U0010ffff", "", " ",
+		strings.Repeat("x", 700), strings.Repeat("word ", 100), strings.Repeat("漢字", 60), "e" + strings.Repeat("\u0301", 300),
 	}
 }
 
