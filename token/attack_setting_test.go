@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,20 +24,20 @@ import (
 
 // A world is what the settings share: the clock and the revocations.
 type world struct {
-	now  time.Time
+	late atomic.Int64 // what the clock has moved; stores read it in goroutines of their own
 	list *revocation.List
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{now: start}
+	w := new(world)
 	w.list = revocation.NewVolatile(revocation.Config{Now: w.Now})
 	t.Cleanup(func() { w.list.Close() })
 	return w
 }
 
-func (w *world) Now() time.Time { return w.now }
+func (w *world) Now() time.Time { return start.Add(time.Duration(w.late.Load())) }
 
-func (w *world) Advance(d time.Duration) { w.now = w.now.Add(d) }
+func (w *world) Advance(d time.Duration) { w.late.Add(int64(d)) }
 
 // A setting is one place where tokens are accepted. must0 says what happens to
 // all that should not be.
