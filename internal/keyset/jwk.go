@@ -14,6 +14,7 @@ import (
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
@@ -244,14 +245,11 @@ func (f *fileKey) member(name string, value []byte) (err error) {
 
 func seconds(value []byte) (int64, error) {
 	n, err := jose.Int(value)
-	if err == nil && (n <= 0 || n > maxSeconds) {
+	if err == nil && (n <= 0 || n > instant.MaxSecond) {
 		err = errors.New("keys: date outside the years 1970 to 9999")
 	}
 	return n, err
 }
-
-// maxSeconds is the end of the year 9999, the last that RFC 3339 can write.
-const maxSeconds = 253402300799
 
 func parseRevocation(value []byte) (*fileRevocation, error) {
 	r := new(fileRevocation)
@@ -308,14 +306,14 @@ func (f *fileKey) named() error {
 }
 
 func (f *fileKey) dates() Dates {
-	return Dates{instant(f.Created), instant(f.PublishAt), instant(f.SignFrom), instant(f.SignUntil), instant(f.VerifyUntil)}
+	return Dates{fromUnix(f.Created), fromUnix(f.PublishAt), fromUnix(f.SignFrom), fromUnix(f.SignUntil), fromUnix(f.VerifyUntil)}
 }
 
 func (f *fileKey) revocation() *revocation {
 	if f.Revoked == nil {
 		return nil
 	}
-	return &revocation{at: instant(f.Revoked.At), reason: f.Revoked.Reason}
+	return &revocation{at: fromUnix(f.Revoked.At), reason: f.Revoked.Reason}
 }
 
 // husk builds what is left of a key that was pruned.
@@ -355,7 +353,7 @@ func (k *Key) file() (fileKey, error) {
 	return f, nil
 }
 
-func instant(seconds int64) time.Time {
+func fromUnix(seconds int64) time.Time {
 	if seconds == 0 {
 		return time.Time{}
 	}

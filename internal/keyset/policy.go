@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
@@ -119,7 +120,7 @@ func (p Rules) SafeFrom(alg Algorithm, published time.Time) time.Time {
 	if slow.After(p.slow.until) {
 		slow = p.slow.until
 	}
-	return latest(safe, slow)
+	return instant.Latest(safe, slow)
 }
 
 // Succeeding returns p as the policy that takes the place of old at the time now. Making CacheLife shorter does not empty
@@ -129,7 +130,7 @@ func (p Policy) Succeeding(old Rules, now time.Time) Rules {
 	r := Rules{Policy: p}
 	for _, c := range [...]slowCaches{old.slow, {old.CacheLife, now.Add(old.CacheLife + old.ClockSkew).Truncate(time.Second)}} {
 		if c.life > p.WithDefaults().CacheLife && c.until.After(now) {
-			r.slow = slowCaches{max(r.slow.life, c.life), latest(r.slow.until, c.until)}
+			r.slow = slowCaches{max(r.slow.life, c.life), instant.Latest(r.slow.until, c.until)}
 		}
 	}
 	return r
@@ -234,7 +235,7 @@ func (p Rules) file() map[string]int64 {
 func (p *Rules) parse(value []byte) error {
 	err := jose.Object(value, func(name string, value []byte) error {
 		n, err := jose.Int(value)
-		if err != nil || n <= 0 || n > math.MaxInt32 && name != "cache_life_was_until" || n > maxSeconds {
+		if err != nil || n <= 0 || n > math.MaxInt32 && name != "cache_life_was_until" || n > instant.MaxSecond {
 			return fmt.Errorf("policy %s is no positive number", nameOf(name))
 		}
 		switch name {
@@ -245,7 +246,7 @@ func (p *Rules) parse(value []byte) error {
 			p.slow.life = time.Duration(n) * time.Second
 			return nil
 		case "cache_life_was_until":
-			p.slow.until = instant(n)
+			p.slow.until = fromUnix(n)
 			return nil
 		}
 		for _, f := range p.fields() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
@@ -229,7 +230,7 @@ func (s *Set) forget(id string) error {
 	s.pruned = append(s.pruned, &Key{id: k.id, alg: k.alg, dates: k.dates, revoked: k.revoked, gone: k.gone || k.private != nil && !k.External()})
 	if len(s.pruned) > maxPruned {
 		drop := 0
-		if s.pruned[0] == firstUsed(s.pruned, Encryption, time.Unix(maxSeconds, 0)) { // it says since when tokens are encrypted
+		if s.pruned[0] == firstUsed(s.pruned, Encryption, time.Unix(instant.MaxSecond, 0)) { // it says since when tokens are encrypted
 			drop = 1
 		}
 		s.pruned = slices.Delete(s.pruned, drop, drop+1)

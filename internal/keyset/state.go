@@ -3,6 +3,8 @@ package keyset
 import (
 	"errors"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 )
 
 // State is where a key is in its life.
@@ -109,7 +111,7 @@ func (d Dates) passed(i int, now time.Time) bool {
 }
 
 // writable reports whether the file can hold t, see seconds.
-func writable(t time.Time) bool { return t.Unix() > 0 && t.Unix() <= maxSeconds }
+func writable(t time.Time) bool { return t.Unix() > 0 && t.Unix() <= instant.MaxSecond }
 
 // Signs reports whether there is a time at which the key signs. One that was
 // withdrawn before its time has none, nor one that is there to verify the tokens
@@ -147,11 +149,4 @@ func (d Dates) changes(now time.Time) (next time.Time) {
 		}
 	}
 	return next
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
