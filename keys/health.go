@@ -63,7 +63,7 @@ func (r *Ring) problems(now time.Time) (all []error) {
 	if r.single.Load() && s.info != nil {
 		all = append(all, fmt.Errorf("keys: the key file %s is mounted as a single file, so that this process keeps the one that was there at its start, whatever replaces it outside; mount the directory that it is in", r.file.Path))
 	}
-	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
+	for _, use := range keyset.Uses() {
 		if err := s.set.Problem(use, now); err != nil {
 			all = append(all, err)
 		}

@@ -40,6 +40,10 @@ const (
 	Encryption Use = "enc" // seals and opens
 )
 
+// Uses returns both uses, in the order in which plans, steps and tables have
+// them.
+func Uses() [2]Use { return [...]Use{Signature, Encryption} }
+
 // Default is the algorithm that the keys of a new file have for a use: other
 // services can verify signatures with ES256.
 func (u Use) Default() Algorithm {

@@ -104,7 +104,7 @@ func (st *planState) due() bool {
 
 func (st *planState) timeline(now, from, until time.Time) *Timeline {
 	t := &Timeline{Now: now, From: from, Until: until}
-	for _, use := range bothUses() {
+	for _, use := range keyset.Uses() {
 		all := slices.DeleteFunc(st.keysOf(use), func(k *keyState) bool { return !k.within(from, until) })
 		slices.SortStableFunc(all, func(x, y *keyState) int { return x.dates.SignFrom.Compare(y.dates.SignFrom) })
 		for _, k := range all {

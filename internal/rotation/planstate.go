@@ -44,9 +44,6 @@ func (k *keyState) state(now time.Time) keyset.State { return k.Life().State(now
 // open reports whether the key signs without an end.
 func (k *keyState) open() bool { return k.dates.SignUntil.IsZero() }
 
-// bothUses lists both uses in the order in which plans and steps process them.
-func bothUses() [2]keyset.Use { return [...]keyset.Use{keyset.Signature, keyset.Encryption} }
-
 // A planState is the keys of a set at one instant, with the policy, while a
 // step or a plan changes them.
 type planState struct {
@@ -78,7 +75,7 @@ func newPlanState(s *keyset.Set, now time.Time) *planState {
 		k.pruned = true
 		st.keys = append(st.keys, k)
 	}
-	for _, use := range bothUses() {
+	for _, use := range keyset.Uses() {
 		st.external[use] = st.isExternal(use)
 	}
 	return st
@@ -139,7 +136,7 @@ func (st *planState) newest(use keyset.Use) (newest *keyState) {
 // uses returns the uses for which the set has signing keys, or had some. A use
 // that only has keys of another system to verify with gets no keys of its own.
 func (st *planState) uses() (all []keyset.Use) {
-	for _, use := range bothUses() {
+	for _, use := range keyset.Uses() {
 		if current, next := st.successors(use); current != nil || len(next) > 0 || st.newest(use) != nil {
 			all = append(all, use)
 		}

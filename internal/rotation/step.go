@@ -278,7 +278,7 @@ func RevokeAll(reason string) Step {
 
 // revoke revokes keys, and makes others of their uses sign.
 func (st *planState) revoke(all []*keyState, o RevokeOptions) {
-	for _, use := range bothUses() {
+	for _, use := range keyset.Uses() {
 		alg, signer, idle, touched := st.algorithm(use), st.signer(use), st.idle(use), false
 		for _, k := range all {
 			if k.use() != use {

@@ -245,7 +245,7 @@ func firstKeys(all []*candidate, now time.Time) (*keyset.Set, error) {
 		first[use] = c
 	}
 	steps := additions(rest, &importFlags{})
-	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
+	for _, use := range keyset.Uses() {
 		if c := first[use]; count[use] == 1 && c.private { // the standby of a key in a KMS is made there
 			steps = append(steps, rotation.Add(c.algorithm, rotation.AddOptions{}))
 		}

@@ -30,7 +30,7 @@ type KeyRow struct {
 // InUse returns the IDs of the keys that sign and encrypt now.
 func InUse(set *keyset.Set, now time.Time) map[string]bool {
 	used := make(map[string]bool)
-	for _, use := range [...]keyset.Use{keyset.Signature, keyset.Encryption} {
+	for _, use := range keyset.Uses() {
 		if k, _ := set.Signs(use, now); k != nil {
 			used[k.ID()] = true
 		}
