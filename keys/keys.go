@@ -57,7 +57,7 @@ const (
 	ECDHESA256KW Algorithm = "ECDH-ES+A256KW" // as A256KW, wrapped for a P-256 public key
 )
 
-// Use is what a key is for (RFC 7517, Section 4.2).
+// Use is the purpose of a key: to sign or to encrypt (RFC 7517, Section 4.2).
 type Use string
 
 const (

@@ -24,9 +24,9 @@ const (
 )
 
 // Leeway returns how far clocks may be off: early on iat and nbf, late on exp.
-// What is asked for is 0 for the usual: DefaultLeeway for service tokens; for
-// session tokens clockSkew, which is the policy's, on iat and nbf alone. If it
-// is negative there is none.
+// asked is what the caller has configured. If it is 0, a service token gets
+// DefaultLeeway; a session token gets clockSkew, that of the policy, on iat and
+// nbf only. If it is negative, there is no leeway.
 func Leeway(kind Kind, asked, clockSkew time.Duration) (early, late time.Duration) {
 	switch {
 	case asked < 0:
@@ -39,7 +39,7 @@ func Leeway(kind Kind, asked, clockSkew time.Duration) (early, late time.Duratio
 	return max(skew, clockSkew), 0
 }
 
-// Want is what a token is measured by.
+// Want holds the values that the rules compare a token with.
 type Want struct {
 	Issuer, Audience string
 	Now              time.Time

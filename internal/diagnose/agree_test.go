@@ -41,8 +41,8 @@ func (d *desk) diagnose(text, audience string) *diagnose.Diagnosis {
 	return diagnose.Token(d.t.Context(), d.ring, text, diagnose.Want{Issuer: app, Audience: audience}, start)
 }
 
-// agree requires that the diagnosis of a token is what a Carrier and a Verifier
-// say of it. It returns the verdict for the latter.
+// agree requires that the diagnosis of a token agrees with a Carrier and with a
+// Verifier. It returns the verdict of the diagnosis for the Verifier.
 func (d *desk) agree(text string) diagnose.Verdict {
 	d.t.Helper()
 	rec, err := d.open(text)

@@ -157,7 +157,7 @@ func TestContentsOfSession(t *testing.T) {
 	assert.Equal(t, diagnose.OutOfTime, got.Verdict)
 }
 
-// What a token says can be looked at, whoever wrote it.
+// The contents of a token can be read even if its signature is not good.
 func TestContents(t *testing.T) {
 	d := newDesk(t)
 	look := func(text string) *diagnose.Diagnosis {

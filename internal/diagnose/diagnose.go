@@ -66,9 +66,9 @@ type Diagnosis struct {
 	IssuedAt  time.Time `json:"issued_at,omitzero"`  // iat; zero if it could not be read
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // exp; likewise
 
-	// What the token says, whoever wrote it: the headers of the encryption and of
-	// the signature, and the claims with the session's values. Each is nil if it
-	// could not be read.
+	// The headers of the encryption and of the signature, and the claims with the
+	// session's values. They are here even if the signature is not good: then
+	// anybody may have written them. Each is nil if it could not be read.
 	Encryption, Header, Claims json.RawMessage `json:"-"`
 }
 
@@ -82,7 +82,7 @@ func (d *Diagnosis) Problem() string {
 	return ""
 }
 
-// Want is what a verifier wants of a token.
+// Want holds the settings of the verifier that the token is meant for.
 type Want struct {
 	_ [0]func() // no unkeyed literals, no comparison
 

@@ -10,7 +10,7 @@ import (
 // This file has the rules on which key of a use makes new tokens. A ring and the
 // plan of a rotation, whose keys may not exist yet, go by the same.
 
-// A Life is what these rules look at.
+// A Life has the facts about a key that these rules need.
 type Life struct {
 	ID      string
 	Use     Use

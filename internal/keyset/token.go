@@ -17,8 +17,8 @@ const MaxToken = jose.MaxLength
 // contentJWT is the cty of an encrypted token (RFC 7519, Section 5.2).
 const contentJWT = "JWT"
 
-// A Finder finds the key that a token names, if tokens of it are accepted now. It
-// may return a key with an error, which says why they are not.
+// A Finder finds the key that a token names. An error says why tokens of the key
+// are not accepted now; the key may come with it.
 type Finder interface {
 	FindKey(ctx context.Context, kid string, now time.Time) (*Key, error)
 }
@@ -51,7 +51,7 @@ type Reading struct {
 	Token  string
 	Typ    string // of the signed token; "" for any
 	Keys   Finder
-	Signed bool // a token that is encrypted is none
+	Signed bool // refuse tokens that are encrypted
 	Now    time.Time
 
 	// Checking, if set, is called before the signature is checked.

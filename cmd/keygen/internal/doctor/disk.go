@@ -13,8 +13,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 )
 
-// lookDirectories checks who can exchange the file: whoever can write to its
-// directory, or to one above it.
+// lookDirectories checks who can replace the file: everybody who can write to
+// its directory, or to one above it.
 func (d *doctor) lookDirectories() {
 	owner, _ := tool.OwnerOf(d.info)
 	all, err := tool.JudgeDirectories(d.target, owner)

@@ -23,7 +23,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// An entry is a file that somebody else has.
+// An entry is a file with an owner and a mode of the test's choice.
 type entry struct {
 	fs.FileInfo
 	owner int

@@ -185,7 +185,7 @@ func isOpaque(text string) bool { return strings.HasPrefix(text, "cr1_") }
 const isOpaqueText = "this is an opaque credential and no token: a random number that says nothing; its session is " +
 	"on the server"
 
-// contents is what is printed of a token.
+// contents are the parts of a token that keygen token decode prints.
 type contents struct {
 	Encryption json.RawMessage `json:"encryption,omitempty"`
 	Header     json.RawMessage `json:"header,omitempty"`

@@ -8,7 +8,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// A KeyRow is what is shown of a key.
+// A KeyRow describes a key in tables and in JSON.
 type KeyRow struct {
 	ID          string           `json:"kid"`
 	Use         keyset.Use       `json:"use"`

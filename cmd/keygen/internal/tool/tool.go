@@ -1,5 +1,5 @@
-// Package tool is what the commands of keygen share: the flags that all have, the
-// clock, the key file and its secret, exit codes, and how things are printed.
+// Package tool has the parts that the commands of keygen share: the common flags,
+// the clock, the key file and its secret, exit codes, and printing.
 //
 // [New] makes the [Tool] of one run. A command wraps what it does in [Tool.Do],
 // reads the key file with [Tool.Read] or [Tool.File], and returns an error of
