@@ -290,3 +290,26 @@ func (k kms) Public() crypto.PublicKey { return k.public }
 func (kms) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return nil, errors.New("not here")
 }
+
+// All does what its steps do one after the other, or nothing, and OnlyIf sees
+// the keys before them.
+func TestAll(t *testing.T) {
+	d, apart := open(t, keyset.ES256), open(t, keyset.ES256)
+	step := rotation.All(add(keyset.EdDSA), add(keyset.Direct), add(keyset.PS256))
+	d.take(step, 0)
+	apart.take(add(keyset.EdDSA), 0).take(add(keyset.Direct), 0).take(add(keyset.PS256), 0)
+	require.ElementsMatch(t, apart.lives(), d.lives())
+	d.idle(rotation.All(), 0)
+
+	before := len(d.set.Keys())
+	late := errors.New("not now")
+	step = step.OnlyIf(func(set *keyset.Set) error {
+		require.Len(t, set.Keys(), before)
+		return late
+	})
+	_, err := d.try(step, 0)
+	require.ErrorIs(t, err, late)
+	_, err = d.try(rotation.All(add(keyset.EdDSA), rotation.Promote("x")), 0)
+	require.ErrorIs(t, err, keyset.ErrUnknownKey)
+	require.Len(t, d.set.Keys(), before)
+}

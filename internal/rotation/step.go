@@ -18,6 +18,7 @@ import (
 // do; keyset.ErrUnknownKey means that no key has the ID.
 type Step struct {
 	do        func(*planState) error
+	condition func(*keyset.Set) error // if not nil, its error refuses the step
 	force     bool
 	emergency bool // a wrong clock must not prevent it
 }
@@ -27,11 +28,34 @@ type Step struct {
 // is still refused.
 func (s Step) Force() Step { s.force = true; return s }
 
+// OnlyIf returns the step as one that is taken only if condition returns nil
+// for the keys before the step. Apply asks it under the lock of the file.
+func (s Step) OnlyIf(condition func(*keyset.Set) error) Step { s.condition = condition; return s }
+
+// All returns a step that takes several in their order, or none. What comes of
+// them is checked as a whole, so Force and OnlyIf belong on the whole too: those
+// of a part don't count.
+func All(steps ...Step) Step {
+	return Step{do: func(st *planState) error {
+		for _, s := range steps {
+			if err := s.do(st); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}
+
 // Try returns what the step would make of the set, and leaves the set
 // unchanged.
 func (s Step) Try(before *keyset.Set, now time.Time) (after *keyset.Set, err error) {
 	if s.do == nil {
 		return nil, errors.New("rotation: the zero Step does nothing")
+	}
+	if s.condition != nil {
+		if err := s.condition(before); err != nil {
+			return nil, err
+		}
 	}
 	st := newPlanState(before, now)
 	if err := s.do(st); err != nil {

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -150,35 +153,9 @@ func importKeys(t *tool.Tool, ctx context.Context, path string, o *importFlags) 
 
 // importInto adds the keys to the key file.
 func importInto(t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
-	file, err := t.File()
-	if err != nil {
-		return nil, nil, err
-	}
-	add := func(set *keyset.Set) (err error) {
-		before = set.Clone()
-		if err := refuseKnown(all, set, file); err != nil {
-			return err
-		}
-		after, err = takeAll(set, t.Now, additions(all, o))
-		return err
-	}
-	if t.DryRun {
-		set, err := file.Read()
-		if err == nil {
-			err = add(set)
-		}
-		return before, after, hintNew(err)
-	}
-	ctx, cancel := t.LockContext(ctx)
-	defer cancel()
-	err = file.Update(ctx, func(set *keyset.Set) error {
-		err := add(set)
-		if err == nil {
-			*set, after = *after, set // set gets its generation when it is written
-		}
-		return err
-	})
-	return before, after, hintNew(err)
+	step := rotation.All(additions(all, o)...).OnlyIf(func(set *keyset.Set) error { return refuseKnown(t, all, set) })
+	before, after, err = t.Take(ctx, step)
+	return before, after, hintNew(t, err)
 }
 
 // additions are the steps that add the keys, each after those before it.
@@ -187,18 +164,6 @@ func additions(all []*candidate, o *importFlags) (steps []rotation.Step) {
 		steps = append(steps, rotation.Add(c.algorithm, rotation.AddOptions{PublishAt: o.publish, VerifyOnly: o.verifyOnly, Make: c.make}))
 	}
 	return steps
-}
-
-// takeAll takes one step after the other, and returns what they have made of the set.
-func takeAll(set *keyset.Set, now time.Time, steps []rotation.Step) (*keyset.Set, error) {
-	for _, step := range steps {
-		next, err := step.Try(set, now)
-		if err != nil {
-			return nil, err
-		}
-		set = next
-	}
-	return set, nil
 }
 
 // importNew makes the key file.
@@ -224,33 +189,30 @@ func importNew(t *tool.Tool, ctx context.Context, all []*candidate, o *importFla
 	return new(keyset.Set), after, nil
 }
 
-// firstKeys returns the keys of a new file: the first of each use signs since just now, and the others after it.
+// firstKeys returns the keys of a new file: the first of each use signs
+// immediately, and the others follow it. Without another one, that is a new
+// standby, except for a key in a KMS, where its standby has to be made too.
 func firstKeys(all []*candidate, now time.Time) (*keyset.Set, error) {
-	set := new(keyset.Set)
-	first, count := make(map[keyset.Use]*candidate), make(map[keyset.Use]int)
-	var rest []*candidate
-	for _, c := range all {
-		use := c.algorithm.Use()
-		if count[use]++; count[use] > 1 {
-			rest = append(rest, c)
+	set, next := new(keyset.Set), []rotation.Step(nil)
+	for _, use := range keyset.Uses() {
+		ofUse := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return c.algorithm.Use() != use })
+		if len(ofUse) == 0 {
 			continue
 		}
-		k, err := c.make(firstDates(now))
+		first := ofUse[0]
+		k, err := first.make(firstDates(now))
+		if err == nil {
+			err = set.Add(k)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if err := set.Add(k); err != nil {
-			return nil, err
-		}
-		first[use] = c
-	}
-	steps := additions(rest, &importFlags{})
-	for _, use := range keyset.Uses() {
-		if c := first[use]; count[use] == 1 && c.private { // the standby of a key in a KMS is made there
-			steps = append(steps, rotation.Add(c.algorithm, rotation.AddOptions{}))
+		next = append(next, additions(ofUse[1:], &importFlags{})...)
+		if len(ofUse) == 1 && first.private {
+			next = append(next, rotation.Add(first.algorithm, rotation.AddOptions{}))
 		}
 	}
-	return takeAll(set, now, steps)
+	return rotation.All(next...).Try(set, now)
 }
 
 // firstDates are those of a key that has signed elsewhere, or may, and goes on here for a rotation period. As in a
@@ -263,8 +225,8 @@ func firstDates(now time.Time) keyset.Dates {
 }
 
 // hintNew tells somebody who has no key file of --new.
-func hintNew(err error) error {
-	if err == nil || tool.ExitCode(err) != tool.ExitNotFound {
+func hintNew(t *tool.Tool, err error) error {
+	if _, missing := os.Stat(t.Path()); err == nil || !errors.Is(missing, fs.ErrNotExist) {
 		return err
 	}
 	return fmt.Errorf("%w; or make one of these keys: keygen import --new", err)

@@ -221,34 +221,38 @@ func refuseTwice(all []*candidate) error {
 	return nil
 }
 
-// refuseKnown refuses keys that the file has, or had. A secret has another ID each time, so that
-// only the secrets themselves tell: one that is there twice would survive its revocation.
-func refuseKnown(all []*candidate, set *keyset.Set, file keyset.File) error {
-	secrets, err := secretsOf(all, file)
+// refuseKnown refuses keys that the file has, or had.
+func refuseKnown(t *tool.Tool, all []*candidate, set *keyset.Set) error {
+	secrets, err := secretsOf(t, all)
 	if err != nil {
 		return err
 	}
 	for _, c := range all {
+		id := c.id
 		if secret, ok := c.raw.([]byte); ok {
-			if id, there := secrets[string(secret)]; there {
-				return tool.Refuse(tool.ExitRefused, "%s is in the key file already: key %s", c.where, id)
-			}
-			continue
+			id = secrets[string(secret)]
 		}
-		if set.Key(c.id) != nil {
-			return tool.Refuse(tool.ExitRefused, "%s is in the key file already: key %s", c.where, c.id)
+		if set.Key(id) != nil {
+			return tool.Refuse(tool.ExitRefused, "%s is in the key file already: key %s", c.where, id)
 		}
-		if slices.ContainsFunc(set.Pruned(), func(k *keyset.Key) bool { return k.ID() == c.id }) {
-			return tool.Refuse(tool.ExitRefused, "%s was in the key file, and was pruned: key %s; it can't come back", c.where, c.id)
+		if slices.ContainsFunc(set.Pruned(), func(k *keyset.Key) bool { return k.ID() == id }) {
+			return tool.Refuse(tool.ExitRefused, "%s was in the key file, and was pruned: key %s; it can't come back", c.where, id)
 		}
 	}
 	return nil
 }
 
-// secretsOf returns the IDs of the symmetric keys of a file by their secrets, if a candidate is symmetric.
-func secretsOf(all []*candidate, file keyset.File) (map[string]string, error) {
+// secretsOf returns the IDs of the symmetric keys of the key file by their
+// secrets, if a candidate is symmetric. The ID of a secret is another one each
+// time, so only the secrets tell that they are the same, and one that was there
+// twice would survive its revocation.
+func secretsOf(t *tool.Tool, all []*candidate) (map[string]string, error) {
 	if !slices.ContainsFunc(all, func(c *candidate) bool { return c.algorithm.Symmetric() }) {
 		return nil, nil
+	}
+	file, err := t.File()
+	if err != nil {
+		return nil, err
 	}
 	texts, err := tool.PrivateJWKs(file)
 	if err != nil {

@@ -118,7 +118,7 @@ as that rejects no token. What follows:
 		}
 		changes := []rotation.Change{}
 		if policy.changed(f) {
-			before, after, err := try(t, ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
+			before, after, err := t.Take(ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
 			if err != nil {
 				return err
 			}

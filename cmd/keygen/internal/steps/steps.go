@@ -16,30 +16,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// try takes a step, or, with --dry-run, only finds out what it would do.
-func try(t *tool.Tool, ctx context.Context, step rotation.Step) (before, after *keyset.Set, err error) {
-	if err := t.MayWrite(); err != nil {
-		return nil, nil, err
-	}
-	file, err := t.File()
-	if err != nil {
-		return nil, nil, err
-	}
-	if t.DryRun {
-		if before, err = file.Read(); err != nil {
-			return nil, nil, err
-		}
-		after, err = step.Try(before, t.Now)
-		return before, after, err
-	}
-	ctx, cancel := t.LockContext(ctx)
-	defer cancel()
-	return step.Apply(ctx, file, t.Now)
-}
-
 // take takes a step and prints what it has changed, or would change.
 func take(t *tool.Tool, ctx context.Context, step rotation.Step, extra map[string]any) error {
-	before, after, err := try(t, ctx, step)
+	before, after, err := t.Take(ctx, step)
 	if err != nil {
 		return err
 	}
@@ -146,7 +125,7 @@ set refuse its tokens for some time.
 
 // ifDue does what is due. What it can't mend, such as a key that has to be made in a KMS, must not look like success to cron.
 func takeDue(t *tool.Tool, ctx context.Context) error {
-	before, after, err := try(t, ctx, rotation.IfDue())
+	before, after, err := t.Take(ctx, rotation.IfDue())
 	if err != nil {
 		return err
 	}
@@ -288,7 +267,7 @@ func revoke(t *tool.Tool, ctx context.Context, args []string, all bool, o rotati
 		}
 		step, other = rotation.Revoke(o, ids...), rotation.Revoke(rotation.RevokeOptions{}, ids...)
 	}
-	before, after, err := try(t, ctx, step)
+	before, after, err := t.Take(ctx, step)
 	if err != nil {
 		return err
 	}

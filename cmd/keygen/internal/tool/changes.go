@@ -1,11 +1,34 @@
 package tool
 
 import (
+	"context"
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
+
+// Take takes a step on the key file. With --dry-run, it only finds out what the
+// step would do.
+func (t *Tool) Take(ctx context.Context, step rotation.Step) (before, after *keyset.Set, err error) {
+	if err := t.MayWrite(); err != nil {
+		return nil, nil, err
+	}
+	file, err := t.File()
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.DryRun {
+		if before, err = file.Read(); err != nil {
+			return nil, nil, err
+		}
+		after, err = step.Try(before, t.Now)
+		return before, after, err
+	}
+	ctx, cancel := t.LockContext(ctx)
+	defer cancel()
+	return step.Apply(ctx, file, t.Now)
+}
 
 // PrintChanges prints what a step has changed, or would change. JSON has the
 // members of extra too.
