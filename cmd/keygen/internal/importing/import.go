@@ -1,5 +1,6 @@
-// Package importing reads keys that other programs made: PEM, JWK and encrypted
-// JWK. [Command] is keygen import, and [Thumbprint] prints RFC 7638 thumbprints.
+// Package importing reads keys that other programs made: PEM, JWK and
+// encrypted JWK. [Command] is keygen import, and [Thumbprint] prints RFC
+// 7638 thumbprints.
 package importing
 
 import (
@@ -21,6 +22,7 @@ import (
 
 // importFlags are the flags of import.
 type importFlags struct {
+	path                          string // the argument; - is standard input
 	alg, kid, publishAt           string
 	verifyOnly, external, newFile bool
 	secret                        tool.SecretFlags // of the file to import
@@ -90,51 +92,57 @@ func Command(t *tool.Tool) *cobra.Command {
 	f.BoolVar(&o.newFile, "new", false, "make the key file, with these keys as the first")
 	o.secret.Add(f, "import-")
 	o.next.Add(f, "new-")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error { return importKeys(t, ctx, args[0], &o) })
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
+		o.path = args[0]
+		return importKeys(t, ctx, &o)
+	})
 	return cmd
 }
+
+// wrongUse and refuse return the errors for exit codes 2 and 3.
+func wrongUse(format string, args ...any) error { return tool.Refuse(tool.ExitUsage, format, args...) }
+func refuse(format string, args ...any) error   { return tool.Refuse(tool.ExitRefused, format, args...) }
 
 // resolve checks the flags that only make sense together, or not together.
 func (o *importFlags) resolve(t *tool.Tool) (err error) {
 	if o.publish, err = tool.ParseTime(o.publishAt, t.Now); err != nil {
-		return tool.Refuse(tool.ExitUsage, "--publish-at: %w", err)
+		return wrongUse("--publish-at: %w", err)
 	}
 	o.alg = jose.CanonicalAlg(o.alg)
 	current, next := t.Secret.Given(), o.next.Given()
+	const contradict = "%s and %s contradict each other: %s"
 	switch {
 	case o.alg != "" && keyset.Algorithm(o.alg).Use() == "":
-		return tool.Refuse(tool.ExitUsage, "--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt", o.alg)
+		return wrongUse("--alg %q: use ES256, EdDSA, PS256, RS256 or HS256 to sign, "+
+			"dir, A256KW or ECDH-ES+A256KW to encrypt", o.alg)
 	case o.verifyOnly && o.external:
-		return tool.Refuse(tool.ExitUsage, "--verify-only and --external contradict each other: the one never signs, the other does")
+		return wrongUse(contradict, "--verify-only", "--external", "the one never signs, the other does")
 	case o.newFile && o.verifyOnly:
-		return tool.Refuse(tool.ExitUsage, "--new and --verify-only contradict each other: a new key file needs keys that sign")
+		return wrongUse(contradict, "--new", "--verify-only", "a new key file needs keys that sign")
 	case o.newFile && o.publishAt != "":
-		return tool.Refuse(tool.ExitUsage, "--new and --publish-at contradict each other: the first keys sign at once")
+		return wrongUse(contradict, "--new", "--publish-at", "the first keys sign immediately")
 	case o.newFile && len(current) > 0:
-		return tool.Refuse(tool.ExitUsage, "%s is for a key file that is there; use --new-%s", current[0], current[0][2:])
+		return wrongUse("%s is for a key file that is there; use --new-%s", current[0], current[0][2:])
 	case !o.newFile && len(next) > 0:
-		return tool.Refuse(tool.ExitUsage, "%s goes with --new; use --%s for the key file that is there", next[0], next[0][len("--new-"):])
+		return wrongUse("%s goes with --new; use --%s for the key file that is there", next[0], next[0][len("--new-"):])
 	}
-	return nil
+	fromStandardInput := []bool{t.Secret.StandardInput(), o.secret.StandardInput(), o.next.StandardInput()}
+	return tool.OnlyOnce(append(fromStandardInput, o.path == "-")...)
 }
 
-func importKeys(t *tool.Tool, ctx context.Context, path string, o *importFlags) error {
+func importKeys(t *tool.Tool, ctx context.Context, o *importFlags) error {
 	if err := errors.Join(o.resolve(t), t.MayWrite()); err != nil {
 		return err
 	}
-	if err := tool.OnlyOnce(path == "-", t.Secret.StandardInput(), o.secret.StandardInput(), o.next.StandardInput()); err != nil {
-		return err
-	}
-	all, err := candidates(t, path, o)
+	all, err := candidates(t, o)
 	if err != nil {
 		return err
 	}
-	var before, after *keyset.Set
+	bring := importInto
 	if o.newFile {
-		before, after, err = importNew(t, ctx, all, o)
-	} else {
-		before, after, err = importInto(t, ctx, all, o)
+		bring = importNew
 	}
+	before, after, err := bring(t, ctx, all, o)
 	if err != nil {
 		return err
 	}
@@ -146,13 +154,15 @@ func importKeys(t *tool.Tool, ctx context.Context, path string, o *importFlags) 
 		t.AdviseAlgorithms(after)
 	}
 	if !o.encrypted {
-		warnSource(t, path, all)
+		warnSource(t, o.path, all)
 	}
 	return t.PrintChanges(before, after, map[string]any{"imported": told})
 }
 
 // importInto adds the keys to the key file.
-func importInto(t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
+func importInto(
+	t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags,
+) (before, after *keyset.Set, err error) {
 	step := rotation.All(additions(all, o)...).OnlyIf(func(set *keyset.Set) error { return refuseKnown(t, all, set) })
 	before, after, err = t.Take(ctx, step)
 	return before, after, hintNew(t, err)
@@ -161,13 +171,16 @@ func importInto(t *tool.Tool, ctx context.Context, all []*candidate, o *importFl
 // additions are the steps that add the keys, each after those before it.
 func additions(all []*candidate, o *importFlags) (steps []rotation.Step) {
 	for _, c := range all {
-		steps = append(steps, rotation.Add(c.algorithm, rotation.AddOptions{PublishAt: o.publish, VerifyOnly: o.verifyOnly, Make: c.make}))
+		how := rotation.AddOptions{PublishAt: o.publish, VerifyOnly: o.verifyOnly, Make: c.make}
+		steps = append(steps, rotation.Add(c.algorithm, how))
 	}
 	return steps
 }
 
 // importNew makes the key file.
-func importNew(t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags) (before, after *keyset.Set, err error) {
+func importNew(
+	t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags,
+) (before, after *keyset.Set, err error) {
 	file := keyset.File{Path: t.Path()}
 	if err := tool.CheckNew(file.Path); err != nil {
 		return nil, nil, err
@@ -215,16 +228,20 @@ func firstKeys(all []*candidate, now time.Time) (*keyset.Set, error) {
 	return rotation.All(next...).Try(set, now)
 }
 
-// firstDates are those of a key that has signed elsewhere, or may, and goes on here for a rotation period. As in a
-// new file, instances whose clock is behind can sign at once.
+// firstDates returns the dates of a key that may have signed elsewhere, and
+// signs here for a rotation period. It begins a clock_skew ago, as the keys of
+// keygen init do, so that instances whose clock is behind can sign immediately.
 func firstDates(now time.Time) keyset.Dates {
 	p := keyset.Policy{}.WithDefaults()
 	since := now.Add(-p.ClockSkew)
 	until := since.Add(p.RotationPeriod)
-	return keyset.Dates{Created: now, PublishAt: since, SignFrom: since, SignUntil: until, VerifyUntil: until.Add(p.VerifyOnly())}
+	return keyset.Dates{
+		Created: now, PublishAt: since, SignFrom: since, SignUntil: until, VerifyUntil: until.Add(p.VerifyOnly()),
+	}
 }
 
-// hintNew tells somebody who has no key file of --new.
+// hintNew adds to err, for somebody who has no key file yet, that --new
+// makes one.
 func hintNew(t *tool.Tool, err error) error {
 	if _, missing := os.Stat(t.Path()); err == nil || !errors.Is(missing, fs.ErrNotExist) {
 		return err

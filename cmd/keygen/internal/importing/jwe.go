@@ -14,47 +14,52 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
-// How often PBKDF2 may be iterated in a file to import: at least as RFC 7518, Section 4.8.1.2,
-// says, since others choose less than we do, and at most for some seconds.
+// How often PBKDF2 may be iterated for a file to import: at least as often as
+// RFC 7518, Section 4.8.1.2, demands, because others choose less than we do,
+// and at most for some seconds.
 const (
 	minImportIterations = 1_000
 	maxImportIterations = 10_000_000
 )
 
-// A jweHeader is what counts of the header of an encrypted JWK or JWK Set.
-type jweHeader struct {
-	alg, enc   string
-	iterations int64
+// errNotOpened doesn't say which it is: AES can't tell a wrong key from a
+// damaged text.
+var errNotOpened = tool.Refuse(tool.ExitDamaged, "wrong passphrase or key, or the file is damaged")
+
+// recoverAs turns a panic of a library into instead. Both may quote what they
+// were given; instead doesn't.
+func recoverAs(instead error, err *error) {
+	if recover() != nil {
+		*err = instead
+	}
 }
 
-// openJWE decrypts an encrypted JWK or JWK Set (RFC 7517, Section 7) with the passphrase or the key of secret.
-func openJWE(token []byte, secret keyset.File) ([]byte, error) {
+// openJWE decrypts an encrypted JWK or JWK Set (RFC 7517, Section 7) with the
+// passphrase or the key of under.
+func openJWE(token []byte, under keyset.File) (text []byte, err error) {
 	h, err := parseJWEHeader(string(token))
 	if err != nil {
 		return nil, err
 	}
-	alg, key, err := h.keyFor(secret)
+	alg, key, err := h.keyFor(under)
 	if err != nil {
 		return nil, err
 	}
-	text, err := decryptJWE(token, alg, key)
+	defer recoverAs(errNotOpened, &err)
+	text, err = jwe.Decrypt(token, jwe.WithKey(alg, key),
+		jwe.WithMinPBES2Count(minImportIterations), jwe.WithMaxPBES2Count(maxImportIterations))
 	if err != nil {
-		return nil, tool.Refuse(tool.ExitDamaged, "wrong passphrase or key, or the file is damaged")
+		return nil, errNotOpened
 	}
 	return text, nil
 }
 
-// decryptJWE makes an error of a panic in the library.
-func decryptJWE(token []byte, alg jwa.KeyEncryptionAlgorithm, key []byte) (text []byte, err error) {
-	defer func() {
-		if recover() != nil {
-			text, err = nil, errors.New("the library failed")
-		}
-	}()
-	return jwe.Decrypt(token, jwe.WithKey(alg, key), jwe.WithMinPBES2Count(minImportIterations), jwe.WithMaxPBES2Count(maxImportIterations))
-}
+// A jweHeader is what counts of the header of an encrypted JWK or JWK Set.
+type jweHeader struct{ alg, enc string }
 
-// parseJWEHeader checks the framing, so that the library sees nothing unexpected, such as compressed text.
+// parseJWEHeader checks the framing. So the library never sees compressed text,
+// which could grow without bounds, nor a number of iterations that would take
+// hours.
 func parseJWEHeader(token string) (h jweHeader, err error) {
 	for i, segment := range strings.Split(token, ".") {
 		raw, err := jose.Bytes(segment)
@@ -75,8 +80,8 @@ func (h *jweHeader) member(name string, value []byte) (err error) {
 	case "enc":
 		h.enc, err = jose.String(value)
 	case "p2c":
-		h.iterations, err = jose.Int(value)
-		if err == nil && (h.iterations < minImportIterations || h.iterations > maxImportIterations) {
+		var n int64
+		if n, err = jose.Int(value); err == nil && (n < minImportIterations || n > maxImportIterations) {
 			err = fmt.Errorf("it is not between %d and %d", minImportIterations, maxImportIterations)
 		}
 	case "p2s", "cty", "typ", "kid":
@@ -84,31 +89,36 @@ func (h *jweHeader) member(name string, value []byte) (err error) {
 		err = errors.New("not known here")
 	}
 	if err != nil {
-		err = fmt.Errorf("header member %q: %w", name, err)
+		return fmt.Errorf("header member %q: %w", name, err)
 	}
-	return err
+	return nil
 }
 
-// keyFor returns what the library needs, or says why the passphrase or the key
-// of under is of no use.
+// keyFor returns what the library needs to decrypt. It says so if a key was
+// given where a passphrase is needed, or the reverse.
 func (h *jweHeader) keyFor(under keyset.File) (alg jwa.KeyEncryptionAlgorithm, key []byte, err error) {
 	alg, known := jwa.LookupKeyEncryptionAlgorithm(h.alg)
-	contentSize := map[string]int{"A128GCM": 16, "A192GCM": 24, "A256GCM": 32, "A128CBC-HS256": 32, "A192CBC-HS384": 48, "A256CBC-HS512": 64}[h.enc]
-	size := map[string]int{"A128KW": 16, "A192KW": 24, "A256KW": 32, "dir": contentSize}[h.alg]
+	direct := map[string]int{ // sizes of keys in bytes (RFC 7518, Section 5.1)
+		"A128GCM": 16, "A192GCM": 24, "A256GCM": 32, "A128CBC-HS256": 32, "A192CBC-HS384": 48, "A256CBC-HS512": 64,
+	}[h.enc]
+	size := map[string]int{"A128KW": 16, "A192KW": 24, "A256KW": 32, "dir": direct}[h.alg]
 	passphrase := strings.HasPrefix(h.alg, "PBES2-")
 	switch {
-	case !known || contentSize == 0 || size == 0 && !passphrase:
-		return alg, nil, fmt.Errorf("it is encrypted with alg %q and enc %q; what can be read: PBES2-*, A128KW, A192KW, A256KW and dir, with A*GCM or A*CBC-HS*", h.alg, h.enc)
+	case !known || direct == 0 || size == 0 && !passphrase:
+		return alg, nil, fmt.Errorf("it is encrypted with alg %q and enc %q; what can be read: "+
+			"PBES2-*, A128KW, A192KW, A256KW and dir, with A*GCM or A*CBC-HS*", h.alg, h.enc)
 	case passphrase && under.Passphrase == nil:
-		return alg, nil, tool.Refuse(tool.ExitUsage, "it is encrypted under a passphrase, and a key was given; use --import-passphrase-file or the like")
+		return alg, nil, wrongUse("it is encrypted under a passphrase, and a key was given; " +
+			"use --import-passphrase-file or the like")
 	case passphrase:
 		return alg, under.Passphrase, nil
 	case under.Key == nil:
-		return alg, nil, tool.Refuse(tool.ExitUsage, "it is encrypted under a key, and a passphrase was given; use --import-kek-file or the like")
+		return alg, nil, wrongUse("it is encrypted under a key, and a passphrase was given; " +
+			"use --import-kek-file or the like")
 	}
 	key, ok := secret.Key(under.Key, size)
 	if !ok {
-		return alg, nil, tool.Refuse(tool.ExitUsage, "the key to decrypt it with must have %d bytes, raw, as hex or as base64", size)
+		return alg, nil, wrongUse("the key to decrypt it with must have %d bytes, raw, as hex or as base64", size)
 	}
 	return alg, key, nil
 }

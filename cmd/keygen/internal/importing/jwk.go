@@ -11,11 +11,12 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-// maxImported is how many keys one file may have: more than a key file takes.
+// maxImported bounds the keys of one file. A key file takes no more.
 const maxImported = 100
 
-// parseJWKs reads a JWK, or the keys of a JWK Set (RFC 7517) in their order. If kid is
-// not empty, other keys are not even looked at.
+// parseJWKs reads a JWK, or the keys of a JWK Set (RFC 7517) in their order.
+// With a kid, it ignores the other keys, so that one of an unknown kind among
+// them does no harm.
 func parseJWKs(text []byte, kid string) ([]incoming, error) {
 	list, err := splitJWKs(text)
 	if err != nil {
@@ -43,7 +44,7 @@ func parseJWKs(text []byte, kid string) ([]incoming, error) {
 	case len(all) == 0 && kid != "":
 		return nil, tool.Refuse(tool.ExitNotFound, "no key has the kid %q", kid)
 	case len(all) > 1 && kid != "":
-		return nil, tool.Refuse(tool.ExitRefused, "%d keys have the kid %q", len(all), kid)
+		return nil, refuse("%d keys have the kid %q", len(all), kid)
 	}
 	return all, nil
 }
@@ -55,8 +56,9 @@ func splitJWKs(text []byte) (list [][]byte, err error) {
 		return nil, fmt.Errorf("it is no JWK and no JWK Set: %w", err)
 	}
 	switch {
-	case has["ciphertext"] != nil:
-		return nil, errors.New("it is an encrypted JWK in JSON, and only the compact form can be read; decrypt it on the way: jose jwe dec -i FILE -k KEY.jwk | keygen import -")
+	case has["ciphertext"] != nil: // RFC 7516, Section 7.2
+		return nil, errors.New("it is an encrypted JWK in JSON, and only the compact form can be read; " +
+			"decrypt it on the way: jose jwe dec -i FILE -k KEY.jwk | keygen import -")
 	case has["kty"] != nil && has["keys"] == nil:
 		return [][]byte{text}, nil
 	case has["keys"] == nil || has["kty"] != nil:
@@ -75,8 +77,8 @@ func splitJWKs(text []byte) (list [][]byte, err error) {
 	return list, err
 }
 
-// readMembers reads what a JWK says of its key, and returns what is the key itself. Other members
-// mean nothing here (RFC 7517, Section 4), except those that say that the key must not be used.
+// readMembers reads what a JWK says of its key, and returns the members that
+// are the key itself. Others mean nothing here (RFC 7517, Section 4).
 func (in *incoming) readMembers(value []byte) (numbers map[string]json.RawMessage, err error) {
 	numbers = make(map[string]json.RawMessage)
 	err = jose.Object(value, func(name string, value []byte) (err error) {
@@ -89,7 +91,7 @@ func (in *incoming) readMembers(value []byte) (numbers map[string]json.RawMessag
 			in.use, err = jose.String(value)
 		case "key_ops":
 			in.ops, err = jose.Strings(value)
-		case "revoked":
+		case "revoked": // whatever its value is: it is no key to bring back
 			in.revoked = true
 		case "kty", "crv", "x", "y", "n", "e", "d", "p", "q", "dp", "dq", "qi", "oth", "k":
 			numbers[name] = value
@@ -102,14 +104,14 @@ func (in *incoming) readMembers(value []byte) (numbers map[string]json.RawMessag
 	return numbers, err
 }
 
-// parseNumbers returns the key that numbers describe. What the library says of them stays unsaid: it might quote them.
+// errNumbers stands for what the library says of numbers: it might quote them.
+var errNumbers = errors.New("kty or crv is not known, or a number of the key is missing, malformed, " +
+	"out of range or too small: RSA needs 2048 bits")
+
+// parseNumbers returns the key that numbers describe.
 func parseNumbers(numbers map[string]json.RawMessage) (raw any, err error) {
-	defer func() {
-		if recover() != nil {
-			raw, err = nil, errNumbers
-		}
-	}()
-	if numbers["oth"] != nil {
+	defer recoverAs(errNumbers, &err)
+	if numbers["oth"] != nil { // RFC 8017, Section 3.2: the library would leave it out
 		return nil, errors.New("it is an RSA key with more than two primes; make a new one")
 	}
 	text, err := json.Marshal(numbers)
@@ -122,5 +124,3 @@ func parseNumbers(numbers map[string]json.RawMessage) (raw any, err error) {
 	}
 	return raw, nil
 }
-
-var errNumbers = errors.New("kty or crv is not known, or a number of the key is missing, malformed, out of range or too small: RSA needs 2048 bits")

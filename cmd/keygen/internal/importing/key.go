@@ -1,7 +1,7 @@
 package importing
 
 import (
-	"bytes"
+	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -17,9 +17,12 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// An incoming key is one that was read from a file, with what the file says of it. Nothing is checked yet.
+// An incoming key was read from a file, with what the file says of it. Nothing
+// is checked yet.
 type incoming struct {
-	raw   any    // an *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, the public half of one, a []byte, or a kind that is refused
+	// raw is an *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, the public
+	// half of one, a []byte, or of a kind that is refused.
+	raw   any
 	where string // in the file, for people
 
 	kid, alg, use string   // of a JWK; "" if missing
@@ -33,28 +36,22 @@ type candidate struct {
 	algorithm keyset.Algorithm
 	private   bool   // the private half is there
 	left      bool   // the private half was there, and stays out
-	id        string // as it is in the key file; empty for a symmetric key that is not made yet
+	id        string // in the key file; empty for a symmetric key until it is made
 }
 
 // candidates reads the keys to import, and checks each.
-func candidates(t *tool.Tool, path string, o *importFlags) ([]*candidate, error) {
-	data, err := readSource(t, path)
+func candidates(t *tool.Tool, o *importFlags) (all []*candidate, err error) {
+	list, err := readKeys(t, o.path, o.kid, func(token []byte) ([]byte, error) { return o.decrypt(t, token) })
 	if err != nil {
 		return nil, err
 	}
-	text, err := decryptSource(t, path, data, o)
-	var list []incoming
-	if err == nil {
-		list, err = parseIncoming(text, o.kid)
+	if given := o.secret.Given(); len(given) > 0 && !o.encrypted {
+		return nil, wrongUse("%s is no encrypted JWK; leave out %s", sourceName(o.path), given[0])
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", sourceName(path), err)
-	}
-	var all []*candidate
 	for _, in := range list {
 		c, err := in.candidate(o)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", sourceName(path), in.where, err)
+			return nil, fmt.Errorf("%s: %s: %w", sourceName(o.path), in.where, err)
 		}
 		all = append(all, c)
 	}
@@ -64,7 +61,7 @@ func candidates(t *tool.Tool, path string, o *importFlags) ([]*candidate, error)
 // candidate checks a key: whether it may be imported, and for what.
 func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	if in.revoked {
-		return nil, tool.Refuse(tool.ExitRefused, "it was revoked")
+		return nil, refuse("it was revoked")
 	}
 	alg, err := in.chooseAlgorithm(keyset.Algorithm(o.alg))
 	if err != nil {
@@ -72,7 +69,7 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	}
 	k, err := keyset.Import(alg, in.raw, keyset.Dates{})
 	if err != nil {
-		return nil, tool.Refuse(tool.ExitRefused, "%w", err)
+		return nil, refuse("%w", err)
 	}
 	c := &candidate{incoming: in, algorithm: alg, private: k.HasPrivate()}
 	if !alg.Symmetric() {
@@ -80,11 +77,12 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	}
 	switch {
 	case c.private && o.external:
-		return nil, tool.Refuse(tool.ExitRefused, "--external is for the public half of a key in a KMS, and this is the private one")
+		return nil, refuse("--external is for the public half of a key in a KMS, and this is the private one")
 	case !c.private && !o.external && !o.verifyOnly:
-		return nil, tool.Refuse(tool.ExitRefused, "it is a public key, and can't sign; add --verify-only if it is that of another system, or --external if the private half is in a KMS that the application signs with")
+		return nil, refuse("it is a public key, and can't sign; add --verify-only if it is that of another system, " +
+			"or --external if the private half is in a KMS that the application signs with")
 	case c.private && o.verifyOnly && alg.Use() == keyset.Signature && k.Public() != nil:
-		c.raw, c.private, c.left = k.Public(), false, true // what never signs needs no private half
+		c.raw, c.private, c.left = k.Public(), false, true // what never signs can't leak what it has not
 	}
 	return c, nil
 }
@@ -98,35 +96,37 @@ func (c *candidate) make(d keyset.Dates) (*keyset.Key, error) {
 	return k, err
 }
 
-// chooseAlgorithm returns the algorithm that a key is for from now on: what the file says, the flag, the kind of the
-// key, its use and its key_ops must agree (RFC 8725, Section 3.1; RFC 7517, Section 4.3).
+// chooseAlgorithm returns the only algorithm that the key is used with from now
+// on (RFC 8725, Section 3.1). What the file says, the flag, and the kind of the
+// key, its use and its key_ops must agree (RFC 7517, Section 4.3).
 func (in *incoming) chooseAlgorithm(flag keyset.Algorithm) (keyset.Algorithm, error) {
-	fit := fitting(in.raw)
+	kind, fit := kindOf(in.raw)
 	if len(fit) == 0 {
-		return "", tool.Refuse(tool.ExitRefused, "it is %s, and what can be used is: P-256, Ed25519, RSA, and secrets of 32 bytes", kindOf(in.raw))
+		return "", refuse("it is %s, and what can be used is: P-256, Ed25519, RSA, and secrets of 32 bytes", kind)
 	}
-	if in.alg != "" {
-		fit = keep(fit, func(a keyset.Algorithm) bool { return a == meantBy(in.alg) })
-	}
-	fit = keep(fit, func(a keyset.Algorithm) bool { return (in.use == "" || in.use == string(a.Use())) && in.allows(a) })
+	fit = slices.DeleteFunc(fit, func(a keyset.Algorithm) bool {
+		return in.alg != "" && a != meantBy(in.alg) || in.use != "" && in.use != string(a.Use()) || !in.allows(a)
+	})
 	if len(fit) == 0 {
-		return "", tool.Refuse(tool.ExitRefused, "it is %s, and alg %q, use %q and key_ops %q of the JWK leave no algorithm that is known here", kindOf(in.raw), in.alg, in.use, in.ops)
+		return "", refuse("it is %s, and alg %q, use %q and key_ops %q of the JWK leave no algorithm that is known here",
+			kind, in.alg, in.use, in.ops)
 	}
 	switch {
 	case flag != "" && !slices.Contains(fit, flag):
-		return "", tool.Refuse(tool.ExitUsage, "--alg %s contradicts the key, which is %s for %s", flag, kindOf(in.raw), names(fit))
+		return "", wrongUse("--alg %s contradicts the key, which is %s for %s", flag, kind, names(fit))
 	case flag != "":
 		return flag, nil
-	case len(fit) == 1 || fit[0] == keyset.ES256:
+	case len(fit) == 1 || fit[0] == keyset.ES256: // few P-256 keys are for encryption, and those can say so
 		return fit[0], nil
 	}
 	if _, err := keyset.Import(fit[0], in.raw, keyset.Dates{}); err != nil { // what is no good for one is for none
-		return "", tool.Refuse(tool.ExitRefused, "%w", err)
+		return "", refuse("%w", err)
 	}
-	return "", tool.Refuse(tool.ExitUsage, "it is %s, and may be for several algorithms; say for which with --alg: %s", kindOf(in.raw), names(fit))
+	return "", wrongUse("it is %s, and may be for several algorithms; say for which with --alg: %s", kind, names(fit))
 }
 
-// meantBy is the algorithm that alg stands for here: some programs write enc in place of dir.
+// meantBy returns the algorithm that alg stands for: some programs write enc in
+// place of dir.
 func meantBy(alg string) keyset.Algorithm {
 	if alg == jose.A256GCM {
 		return keyset.Direct
@@ -134,30 +134,32 @@ func meantBy(alg string) keyset.Algorithm {
 	return keyset.Algorithm(jose.CanonicalAlg(alg))
 }
 
-// fitting returns the algorithms that a kind of key can be for, the default first.
-func fitting(raw any) []keyset.Algorithm {
-	onCurve := func(c elliptic.Curve) []keyset.Algorithm {
-		if c != elliptic.P256() {
-			return nil
-		}
-		return []keyset.Algorithm{keyset.ES256, keyset.ECDHESA256KW}
+// kindOf names a kind of key for people, and returns the algorithms that it can
+// be for, the default first.
+func kindOf(raw any) (name string, fit []keyset.Algorithm) {
+	if private, ok := raw.(interface{ Public() crypto.PublicKey }); ok {
+		raw = private.Public()
 	}
 	switch k := raw.(type) {
-	case *ecdsa.PrivateKey:
-		return onCurve(k.Curve)
 	case *ecdsa.PublicKey:
-		return onCurve(k.Curve)
-	case ed25519.PrivateKey, ed25519.PublicKey:
-		return []keyset.Algorithm{keyset.EdDSA}
-	case *rsa.PrivateKey, *rsa.PublicKey:
-		return []keyset.Algorithm{keyset.PS256, keyset.RS256}
+		if k.Curve == elliptic.P256() {
+			fit = []keyset.Algorithm{keyset.ES256, keyset.ECDHESA256KW}
+		}
+		return "a " + k.Curve.Params().Name + " key", fit
+	case ed25519.PublicKey:
+		return "an Ed25519 key", []keyset.Algorithm{keyset.EdDSA}
+	case *rsa.PublicKey:
+		return "an RSA key", []keyset.Algorithm{keyset.PS256, keyset.RS256}
+	case *ecdh.PublicKey:
+		return "an X25519 key", nil
 	case []byte:
-		return []keyset.Algorithm{keyset.HS256, keyset.Direct, keyset.A256KW}
+		return "a symmetric key", []keyset.Algorithm{keyset.HS256, keyset.Direct, keyset.A256KW}
 	}
-	return nil
+	return "a key of another kind", nil
 }
 
-// allows reports whether all key_ops are what one does with a key for alg (RFC 7517, Section 4.3).
+// allows reports whether key_ops has nothing but what a key for alg does (RFC
+// 7517, Section 4.3).
 func (in *incoming) allows(alg keyset.Algorithm) bool {
 	ops := []string{"sign", "verify"}
 	switch alg {
@@ -171,29 +173,6 @@ func (in *incoming) allows(alg keyset.Algorithm) bool {
 	return !slices.ContainsFunc(in.ops, func(op string) bool { return !slices.Contains(ops, op) })
 }
 
-// kindOf names a kind of key for people.
-func kindOf(raw any) string {
-	switch k := raw.(type) {
-	case *ecdsa.PrivateKey:
-		return "a " + k.Curve.Params().Name + " key"
-	case *ecdsa.PublicKey:
-		return "a " + k.Curve.Params().Name + " key"
-	case ed25519.PrivateKey, ed25519.PublicKey:
-		return "an Ed25519 key"
-	case *rsa.PrivateKey, *rsa.PublicKey:
-		return "an RSA key"
-	case *ecdh.PrivateKey, *ecdh.PublicKey:
-		return "an X25519 key"
-	case []byte:
-		return "a symmetric key"
-	}
-	return "a key of another kind"
-}
-
-func keep(all []keyset.Algorithm, f func(keyset.Algorithm) bool) []keyset.Algorithm {
-	return slices.DeleteFunc(slices.Clone(all), func(a keyset.Algorithm) bool { return !f(a) })
-}
-
 func names(all []keyset.Algorithm) string {
 	var text []string
 	for _, a := range all {
@@ -202,20 +181,18 @@ func names(all []keyset.Algorithm) string {
 	return strings.Join(text, ", ")
 }
 
-// same reports whether two candidates are the same key. One key has one algorithm for ever.
+// same reports whether two candidates are one key, which can have one algorithm
+// only. Secrets have no ID yet, and are compared themselves.
 func (c *candidate) same(other *candidate) bool {
 	x, symmetric := c.raw.([]byte)
 	y, too := other.raw.([]byte)
-	if symmetric || too {
-		return symmetric && too && bytes.Equal(x, y)
-	}
-	return c.id == other.id
+	return symmetric == too && string(x) == string(y) && (symmetric || c.id == other.id)
 }
 
 func refuseTwice(all []*candidate) error {
 	for i, c := range all {
 		if j := slices.IndexFunc(all[:i], c.same); j >= 0 {
-			return tool.Refuse(tool.ExitRefused, "%s and %s are the same key", all[j].where, c.where)
+			return refuse("%s and %s are the same key", all[j].where, c.where)
 		}
 	}
 	return nil
@@ -233,10 +210,10 @@ func refuseKnown(t *tool.Tool, all []*candidate, set *keyset.Set) error {
 			id = secrets[string(secret)]
 		}
 		if set.Key(id) != nil {
-			return tool.Refuse(tool.ExitRefused, "%s is in the key file already: key %s", c.where, id)
+			return refuse("%s is in the key file already: key %s", c.where, id)
 		}
 		if slices.ContainsFunc(set.Pruned(), func(k *keyset.Key) bool { return k.ID() == id }) {
-			return tool.Refuse(tool.ExitRefused, "%s was in the key file, and was pruned: key %s; it can't come back", c.where, id)
+			return refuse("%s was in the key file, and was pruned: key %s; it can't come back", c.where, id)
 		}
 	}
 	return nil
@@ -271,7 +248,7 @@ func secretsOf(t *tool.Tool, all []*candidate) (map[string]string, error) {
 	return secrets, nil
 }
 
-// imported is what is told of a key.
+// imported is what JSON says of a key.
 type imported struct {
 	ID        string           `json:"kid"`
 	Algorithm keyset.Algorithm `json:"alg"`
@@ -282,10 +259,13 @@ type imported struct {
 	SignFrom  string           `json:"sign_from,omitempty"`
 }
 
-// tell says what has become of a key.
+// tell says what has become of a key, and returns it for JSON.
 func tell(t *tool.Tool, c *candidate, k *keyset.Key) imported {
 	d := k.Dates()
-	r := imported{ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.Now).String(), PublishAt: tool.Date(d.PublishAt), SignFrom: tool.Date(d.SignFrom)}
+	r := imported{
+		ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.Now).String(),
+		PublishAt: tool.Date(d.PublishAt), SignFrom: tool.Date(d.SignFrom),
+	}
 	does := map[keyset.Use]string{keyset.Signature: "sign", keyset.Encryption: "encrypt"}[k.Use()]
 	life := fmt.Sprintf("%ss from %s until %s", does, tool.Date(d.SignFrom), tool.Date(d.SignUntil))
 	if !d.Signs() {
@@ -296,7 +276,8 @@ func tell(t *tool.Tool, c *candidate, k *keyset.Key) imported {
 	case c.left:
 		t.Note("its private half stays out of the file: it never signs")
 	case !c.private && d.Signs():
-		t.Note("its private half is in a KMS: the application must give it as a crypto.Signer; bring the next key in before this one has ended")
+		t.Note("its private half is in a KMS: the application must give it as a crypto.Signer; " +
+			"bring the next key in before this one has ended")
 	}
 	if c.kid != "" && c.kid != r.ID {
 		r.Was = c.kid

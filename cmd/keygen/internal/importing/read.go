@@ -17,6 +17,7 @@ import (
 )
 
 // maxSource is the size of the largest file that keys are read from, in bytes.
+// maxImported RSA keys of 8192 bits take less.
 const maxSource = 1 << 20
 
 // readSource reads a file with keys, or with - standard input.
@@ -56,39 +57,51 @@ func sourceName(path string) string {
 	return path
 }
 
-// decryptSource decrypts what readSource returned, if it is encrypted.
-func decryptSource(t *tool.Tool, path string, data []byte, o *importFlags) (text []byte, err error) {
-	given, token := o.secret.Given(), bytes.TrimSpace(data)
-	if o.encrypted = keyset.IsEncrypted(token); !o.encrypted {
-		if len(given) > 0 {
-			return nil, tool.Refuse(tool.ExitUsage, "%s is no encrypted JWK; leave out %s", sourceName(path), given[0])
-		}
-		return data, nil
+// readKeys reads the keys of a file, in their order; with a kid, the one key of
+// a JWK Set that has it. If the file is encrypted, decrypt opens it.
+func readKeys(t *tool.Tool, path, kid string, decrypt func([]byte) ([]byte, error)) (all []incoming, err error) {
+	data, err := readSource(t, path)
+	if err != nil {
+		return nil, err
 	}
-	var secret keyset.File
-	switch {
-	case len(given) > 0:
-		err = o.secret.Read(t, &secret)
-	case path == "-" || !tool.IsTerminal(t.Stdin):
-		err = tool.Refuse(tool.ExitUsage, "it is encrypted; use --import-passphrase-file, --import-kek-file or the like")
-	default:
-		secret.Passphrase, err = t.Ask("passphrase of " + path)
+	if token := bytes.TrimSpace(data); keyset.IsEncrypted(token) {
+		data, err = decrypt(token)
 	}
 	if err == nil {
-		text, err = openJWE(token, secret)
+		all, err = parseIncoming(data, kid)
 	}
-	return text, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sourceName(path), err)
+	}
+	return all, nil
 }
 
-// parseIncoming reads the keys of a file that is not encrypted, in their order; with a kid,
-// the one key of a JWK Set that has it.
+// decrypt opens the file to import.
+func (o *importFlags) decrypt(t *tool.Tool, token []byte) (text []byte, err error) {
+	var under keyset.File
+	o.encrypted = true
+	switch {
+	case len(o.secret.Given()) > 0:
+		err = o.secret.Read(t, &under)
+	case o.path == "-" || !tool.IsTerminal(t.Stdin):
+		err = wrongUse("it is encrypted; use --import-passphrase-file, --import-kek-file or the like")
+	default:
+		under.Passphrase, err = t.Ask("passphrase of " + o.path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return openJWE(token, under)
+}
+
+// parseIncoming reads the keys of a file that is not encrypted.
 func parseIncoming(data []byte, kid string) ([]incoming, error) {
 	text := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff"))) // a BOM, as Windows writes it
 	switch {
 	case bytes.Contains(text, []byte("-----BEGIN ")) && kid == "":
 		return parsePEM(text)
 	case bytes.Contains(text, []byte("-----BEGIN ")):
-		return nil, tool.Refuse(tool.ExitUsage, "--kid is for a JWK Set; keys in PEM have none")
+		return nil, wrongUse("--kid is for a JWK Set; keys in PEM have none")
 	case bytes.HasPrefix(text, []byte("{")):
 		return parseJWKs(text, kid)
 	}
@@ -102,20 +115,18 @@ var oidPKCS7Data = []byte("\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01")
 // explainSource says what text is instead of keys, and what to do about it.
 func explainSource(text []byte) error {
 	begins := func(prefixes ...string) bool {
-		for _, p := range prefixes {
-			if strings.HasPrefix(string(text), p) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(string(text), p) })
 	}
 	switch {
 	case begins("ssh-", "ecdsa-sha2-", "sk-", "---- BEGIN SSH2"):
-		return errors.New("it is a public key of OpenSSH; turn it into PEM: ssh-keygen -e -m PKCS8 -f FILE | keygen import - --verify-only")
+		return errors.New("it is a public key of OpenSSH; turn it into PEM: " +
+			"ssh-keygen -e -m PKCS8 -f FILE | keygen import - --verify-only")
 	case begins("\xff\xfe", "\xfe\xff"):
-		return errors.New("it is UTF-16, as PowerShell writes it; turn it into UTF-8: iconv -f UTF-16 -t UTF-8 FILE | keygen import -")
+		return errors.New("it is UTF-16, as PowerShell writes it; turn it into UTF-8: " +
+			"iconv -f UTF-16 -t UTF-8 FILE | keygen import -")
 	case begins("\x30") && bytes.Contains(text[:min(len(text), 64)], oidPKCS7Data):
-		return errors.New("it is PKCS #12; take the private key out on the way, so that no file has it in the clear: openssl pkcs12 -in FILE -nocerts -nodes | keygen import -")
+		return errors.New("it is PKCS #12; take the private key out on the way, so that no file has it in the clear: " +
+			"openssl pkcs12 -in FILE -nocerts -nodes | keygen import -")
 	case begins("\x30"):
 		return errors.New("it is binary; if it is DER, turn it into PEM: openssl pkey -inform DER -in FILE | keygen import -")
 	case !utf8.Valid(text) || bytes.ContainsRune(text, 0):
@@ -124,7 +135,8 @@ func explainSource(text []byte) error {
 	return errors.New("it is neither PEM (which has -----BEGIN), nor a JWK or a JWK Set (JSON), nor an encrypted one")
 }
 
-// warnSource says what a file that private keys came from is now: a copy of them in the clear.
+// warnSource says that the file that private keys came from is a copy of them
+// in the clear.
 func warnSource(t *tool.Tool, path string, all []*candidate) {
 	private := slices.ContainsFunc(all, func(c *candidate) bool { return c.private || c.left })
 	info, err := os.Stat(path)

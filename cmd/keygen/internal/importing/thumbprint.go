@@ -1,7 +1,6 @@
 package importing
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"encoding/base64"
@@ -30,12 +29,12 @@ left out, or refused: their thumbprint would be a hash of the secret.`,
 		Example: `  keygen thumbprint signing.pem
   curl -s https://app.example/.well-known/jwks.json | keygen thumbprint -`,
 		Args: tool.AtMostOne,
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			ids, directive := t.CompleteKID(cmd, args, begun)
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) (ids []string, d cobra.ShellCompDirective) {
+			ids, d = t.CompleteKID(cmd, args, begun)
 			if len(args) == 0 {
-				directive = cobra.ShellCompDirectiveDefault // a file does too
+				d = cobra.ShellCompDirectiveDefault // a file does too
 			}
-			return ids, directive
+			return ids, d
 		},
 		RunE: t.Do(tool.Tables(), func(_ context.Context, args []string) error {
 			list, err := thumbprints(t, args)
@@ -73,7 +72,7 @@ func thumbprints(t *tool.Tool, args []string) ([]thumbprint, error) {
 		if _, symmetric := in.raw.([]byte); symmetric {
 			const why = "is symmetric: its thumbprint would be a hash of the secret"
 			if len(all) == 1 {
-				return nil, tool.Refuse(tool.ExitRefused, "%s %s", in.where, why)
+				return nil, refuse("%s %s", in.where, why)
 			}
 			t.Note("left out: %s %s", in.where, why)
 			continue
@@ -85,7 +84,7 @@ func thumbprints(t *tool.Tool, args []string) ([]thumbprint, error) {
 		list = append(list, p)
 	}
 	if list == nil {
-		return nil, tool.Refuse(tool.ExitRefused, "there are symmetric keys only")
+		return nil, refuse("there are symmetric keys only")
 	}
 	return list, nil
 }
@@ -94,7 +93,9 @@ func thumbprints(t *tool.Tool, args []string) ([]thumbprint, error) {
 func keysToPrint(t *tool.Tool, args []string) (all []incoming, err error) {
 	if len(args) == 1 {
 		if _, err := os.Stat(args[0]); err == nil || args[0] == "-" {
-			return incomingOf(t, args[0])
+			return readKeys(t, args[0], "", func([]byte) ([]byte, error) {
+				return nil, wrongUse("it is encrypted; if it is a key file, name it with --keyset")
+			})
 		}
 	}
 	set, err := t.Read()
@@ -115,21 +116,6 @@ func keysToPrint(t *tool.Tool, args []string) (all []incoming, err error) {
 			in.raw = []byte{}
 		}
 		all = append(all, in)
-	}
-	return all, nil
-}
-
-func incomingOf(t *tool.Tool, path string) ([]incoming, error) {
-	data, err := readSource(t, path)
-	if err != nil {
-		return nil, err
-	}
-	if keyset.IsEncrypted(bytes.TrimSpace(data)) {
-		return nil, tool.Refuse(tool.ExitUsage, "%s is encrypted; if it is a key file, name it with --keyset", sourceName(path))
-	}
-	all, err := parseIncoming(data, "")
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", sourceName(path), err)
 	}
 	return all, nil
 }
