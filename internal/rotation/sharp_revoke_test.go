@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/exposure"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/span"
@@ -17,16 +18,16 @@ import (
 )
 
 // exposure is what the report says of a kind of verifier, for a key of a use.
-func (s *sharp) exposure(j *judge, use keyset.Use, fresh bool) rotation.Exposed {
+func (s *sharp) exposure(j *judge, use keyset.Use, fresh bool) exposure.Effect {
 	name := j.name
 	if name == unlucky {
 		name = "any other that caches the JWK Set"
 	}
 	alg := map[keyset.Use]keyset.Algorithm{keyset.Signature: keyset.EdDSA, keyset.Encryption: keyset.Direct}[use]
-	for _, e := range rotation.Exposures(keyset.Rules{Policy: sharpPolicy()}, alg, s.now.Add(-sharpPolicy().Lead(alg)),
+	for _, e := range exposure.Report(keyset.Rules{Policy: sharpPolicy()}, alg, s.now.Add(-sharpPolicy().Lead(alg)),
 		s.now) {
 		switch {
-		case e.Verifier != name:
+		case e.Name != name:
 		case fresh:
 			return e.Fresh
 		default:
@@ -34,7 +35,7 @@ func (s *sharp) exposure(j *judge, use keyset.Use, fresh bool) rotation.Exposed 
 		}
 	}
 	s.Fatalf("the report says nothing of %q", name)
-	return rotation.Exposed{}
+	return exposure.Effect{}
 }
 
 func (s *sharp) span(text string) time.Duration {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/exposure"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/span"
@@ -487,9 +488,10 @@ func (s *simulation) judge(t *testing.T) {
 	s.revoked = ""
 }
 
-func (s *simulation) exposed(t *testing.T, name string) rotation.Exposed {
-	for _, e := range rotation.Exposures(keyset.Rules{Policy: simPolicy()}, keyset.EdDSA, s.revokedAt.Add(-simPolicy().Lead(keyset.EdDSA)), s.revokedAt) {
-		if e.Verifier != name {
+func (s *simulation) exposed(t *testing.T, name string) exposure.Effect {
+	published := s.revokedAt.Add(-simPolicy().Lead(keyset.EdDSA))
+	for _, e := range exposure.Report(keyset.Rules{Policy: simPolicy()}, keyset.EdDSA, published, s.revokedAt) {
+		if e.Name != name {
 			continue
 		}
 		if s.fresh {
@@ -498,7 +500,7 @@ func (s *simulation) exposed(t *testing.T, name string) rotation.Exposed {
 		return e.Standby
 	}
 	t.Fatalf("the report lacks %q", name)
-	return rotation.Exposed{}
+	return exposure.Effect{}
 }
 
 // report prints the counts, and holds the trust in expired keys against what clocks and caches explain.

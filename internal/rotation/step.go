@@ -260,7 +260,8 @@ type RevokeOptions struct {
 	// Fresh makes a new key sign, which was never published, instead of the
 	// standby. Verifiers that fetch the key set only when they meet an unknown
 	// key forget the revoked key with the first new token. Verifiers that fetch
-	// it only at intervals refuse new tokens until then. See [Exposure].
+	// it only at intervals refuse new tokens until then. Package exposure
+	// reports for how long.
 	Fresh bool
 }
 

@@ -1,6 +1,6 @@
 // Package steps has the commands of keygen that make or change a key file, except
 // import: [Init]; the steps of package rotation, from [Add] to [Prune]; [Policy];
-// and [Encrypt], [Decrypt] and [Rewrap]. Each takes --dry-run.
+// and [Encrypt] and [Decrypt]. Each takes --dry-run.
 package steps
 
 import (
@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
+	"github.com/cloakroom-go/cloakroom/internal/exposure"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
@@ -273,7 +274,7 @@ func revoke(t *tool.Tool, ctx context.Context, args []string, all bool, o rotati
 	}
 	alg := mostExposed(chosen)
 	published := publishedSince(t, before, other, alg.Use())
-	report := rotation.Exposures(before.Rules(), alg, published, t.Now)
+	report := exposure.Report(before.Rules(), alg, published, t.Now)
 	if err := t.PrintChanges(before, after, map[string]any{"exposure": report}); err != nil || t.Format == "json" {
 		return err
 	}
@@ -313,9 +314,9 @@ func publishedSince(t *tool.Tool, before *keyset.Set, step rotation.Step, use ke
 
 // printExposures prints what was chosen, or, before that, both ways to choose from. Without a key that is known already, all ways
 // are that of a fresh one; where the step has left the one that signs alone, it is the known one.
-func printExposures(t *tool.Tool, report []rotation.Exposure, fresh, known bool) error {
-	standby := func(e rotation.Exposure) rotation.Exposed { return e.Standby }
-	forced := func(e rotation.Exposure) rotation.Exposed { return e.Fresh }
+func printExposures(t *tool.Tool, report []exposure.Verifier, fresh, known bool) error {
+	standby := func(e exposure.Verifier) exposure.Effect { return e.Standby }
+	forced := func(e exposure.Verifier) exposure.Effect { return e.Fresh }
 	switch {
 	case t.DryRun && (known || fresh) && len(report) > 1:
 		if err := printExposure(t, "If the standby takes over:", report, standby); err != nil {
@@ -328,7 +329,7 @@ func printExposures(t *tool.Tool, report []rotation.Exposure, fresh, known bool)
 	return printExposure(t, "", report, standby)
 }
 
-func printExposure(t *tool.Tool, title string, report []rotation.Exposure, of func(rotation.Exposure) rotation.Exposed) error {
+func printExposure(t *tool.Tool, title string, report []exposure.Verifier, of func(exposure.Verifier) exposure.Effect) error {
 	fmt.Fprintln(t.Stdout)
 	if title != "" {
 		fmt.Fprintln(t.Stdout, title)
@@ -337,7 +338,7 @@ func printExposure(t *tool.Tool, title string, report []rotation.Exposure, of fu
 	w.Row("VERIFIER", "TRUSTS THE REVOKED KEY FOR", "REFUSES NEW TOKENS FOR", "BECAUSE")
 	for _, e := range report {
 		x := of(e)
-		w.Row(e.Verifier, x.Trusts, x.Refuses, x.Why)
+		w.Row(e.Name, x.Trusts, x.Refuses, x.Why)
 	}
 	return w.Flush()
 }

@@ -1,4 +1,4 @@
-package rotation_test
+package exposure_test
 
 import (
 	"encoding/json"
@@ -8,18 +8,35 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/exposure"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
-	"github.com/cloakroom-go/cloakroom/internal/rotation"
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
+func example() keyset.Policy {
+	return keyset.Policy{
+		TokenLife: 15 * time.Minute, Leeway: time.Minute, ClockSkew: time.Minute, DistributionLag: 2 * time.Minute,
+		ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour, RotationPeriod: 30 * 24 * time.Hour,
+		PeakRate: 500,
+	}
+}
+
+// with is the example with changes.
+func with(edit func(p *keyset.Policy)) keyset.Policy {
+	p := example()
+	edit(&p)
+	return p
+}
+
+func zero() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+
 // Every figure has the spread in it, since the old set may be fetched from an
-// instance that has not read the file yet. The simulation holds them against
-// what happens.
-func TestExposures(t *testing.T) {
+// instance that has not read the file yet. The simulations of package rotation
+// hold them against what happens.
+func TestReport(t *testing.T) {
 	listed := func(p keyset.Policy, alg keyset.Algorithm, known time.Duration) (all []string) {
-		for _, e := range rotation.Exposures(keyset.Rules{Policy: p}, alg, zero().Add(-known), zero()) {
-			all = append(all, fmt.Sprintf("%s: standby %s %s, fresh %s %s", e.Verifier, e.Standby.Trusts, e.Standby.Refuses,
+		for _, e := range exposure.Report(keyset.Rules{Policy: p}, alg, zero().Add(-known), zero()) {
+			all = append(all, fmt.Sprintf("%s: standby %s %s, fresh %s %s", e.Name, e.Standby.Trusts, e.Standby.Refuses,
 				e.Fresh.Trusts, e.Fresh.Refuses))
 		}
 		return all
@@ -64,23 +81,23 @@ func TestExposures(t *testing.T) {
 }
 
 // Caches that were filled before cache_life was made shorter are slow still.
-func TestExposuresOfSlowCaches(t *testing.T) {
+func TestReportOfSlowCaches(t *testing.T) {
 	slow := with(func(p *keyset.Policy) { p.CacheLife = 12 * time.Hour })
 	p := with(func(p *keyset.Policy) { p.CacheLife = 10 * time.Minute }).Succeeding(keyset.Rules{Policy: slow}, zero())
-	other := func(at time.Duration) rotation.Exposure {
-		all := rotation.Exposures(p, keyset.ES256, time.Time{}, zero().Add(at))
+	other := func(at time.Duration) exposure.Verifier {
+		all := exposure.Report(p, keyset.ES256, time.Time{}, zero().Add(at))
 		return all[len(all)-1]
 	}
-	require.Equal(t, "any other that caches the JWK Set", other(0).Verifier)
+	require.Equal(t, "any other that caches the JWK Set", other(0).Name)
 	require.Equal(t, "12h1m", other(0).Standby.Trusts)
 	require.Equal(t, "2h1m", other(10*time.Hour).Fresh.Refuses)
 	require.Equal(t, "13m30s", other(13*time.Hour).Standby.Trusts)
 }
 
 // Programs read the figures too.
-func TestExposuresAreDurations(t *testing.T) {
-	for _, e := range rotation.Exposures(keyset.Rules{Policy: keyset.Policy{}}, keyset.ES256, time.Time{}, zero()) {
-		for _, x := range []rotation.Exposed{e.Standby, e.Fresh} {
+func TestReportIsInDurations(t *testing.T) {
+	for _, e := range exposure.Report(keyset.Rules{Policy: keyset.Policy{}}, keyset.ES256, time.Time{}, zero()) {
+		for _, x := range []exposure.Effect{e.Standby, e.Fresh} {
 			require.NotEmpty(t, x.Why)
 			for _, text := range []string{x.Trusts, x.Refuses} {
 				if text != "without end" {
@@ -90,7 +107,7 @@ func TestExposuresAreDurations(t *testing.T) {
 			}
 		}
 	}
-	text, err := json.Marshal(rotation.Exposures(keyset.Rules{Policy: keyset.Policy{}}, keyset.Direct, zero(),
+	text, err := json.Marshal(exposure.Report(keyset.Rules{Policy: keyset.Policy{}}, keyset.Direct, zero(),
 		zero().Add(time.Hour))[0])
 	require.NoError(t, err)
 	require.Contains(t, string(text),
