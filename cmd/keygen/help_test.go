@@ -61,7 +61,7 @@ func TestFailedWritesOfCommands(t *testing.T) {
 	defer server.Close()
 	names := strings.NewReplacer("KID", "-- "+set.Keys()[0].ID(), "NEXT", "-- "+set.Keys()[1].ID(), "OLD", old, "FILE", jwt, "DIR", dir, "URL", server.URL)
 	for _, args := range []string{
-		"version", "list", "list --all --json", "show KID", "plan", "plan --format svg", "plan --format html", "check", "check --at +90d", "diff OLD", "doctor", "policy",
+		"version", "list", "list --all --json", "list KID", "plan", "plan --format svg", "plan --format html", "check", "check --at +90d", "diff OLD", "doctor", "policy",
 		"policy --token-life 1h --dry-run", "export", "export --format pem", "export --format jwk KID", "export --private", "export --private --format pem",
 		"thumbprint", "thumbprint --json", "thumbprint KID", "token decode FILE", "token decode --format table FILE", "token explain FILE", "token explain --json FILE",
 		"add --alg EdDSA --dry-run", "rotate --dry-run", "rotate --if-due --at +40d --dry-run", "promote --dry-run NEXT", "retire --dry-run KID", "revoke --dry-run KID",
@@ -76,7 +76,7 @@ func TestFailedWritesOfCommands(t *testing.T) {
 // What the help promises is there: each command has an example, and says what it does at length.
 func TestProtectHelp(t *testing.T) {
 	root := root(tool.New(strings.NewReader(""), io.Discard, io.Discard), io.Discard)
-	for _, name := range []string{"export", "import", "encrypt", "decrypt", "rewrap", "thumbprint"} {
+	for _, name := range []string{"export", "import", "encrypt", "decrypt", "thumbprint"} {
 		cmd, _, err := root.Find([]string{name})
 		require.NoError(t, err)
 		require.NotEmpty(t, cmd.Example, name)

@@ -104,8 +104,8 @@ func root(t *tool.Tool, out io.Writer) *cobra.Command {
 	t.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		steps.Init(t), steps.Add(t), steps.Rotate(t), steps.Promote(t), steps.Retire(t), steps.Revoke(t), steps.Prune(t), steps.Policy(t),
-		look.List(t), look.Show(t), look.Plan(t), look.Check(t), look.Diff(t),
-		look.Export(t), importing.Command(t), steps.Encrypt(t), steps.Decrypt(t), steps.Rewrap(t), importing.Thumbprint(t),
+		look.List(t), look.Plan(t), look.Check(t), look.Diff(t),
+		look.Export(t), importing.Command(t), steps.Encrypt(t), steps.Decrypt(t), importing.Thumbprint(t),
 		tokens.Command(t), doctor.Command(t), jwkscheck.Command(t), versionCommand(t),
 	)
 	offerChoices(root)

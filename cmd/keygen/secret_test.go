@@ -55,7 +55,7 @@ func TestSecretsFromEverywhere(t *testing.T) {
 		require.NoError(t, os.Chmod(file, 0o640))
 		keygen("list", "--"+kind+"-file", file)
 		keygen("list", "--"+kind+"-env", "KEYGEN_TEST_SECRET")
-		keygen("rewrap", "--"+kind+"-fd", pipe(t, secret), "--new-"+kind+"-fd", pipe(t, secret))
+		keygen("encrypt", "--"+kind+"-fd", pipe(t, secret), "--new-"+kind+"-fd", pipe(t, secret))
 		keygen("rotate", "--if-due", "--"+kind+"-fd", pipe(t, secret))
 	}
 }

@@ -1,5 +1,5 @@
 // Package look has the commands of keygen that show keys and change nothing:
-// [List], [Show], [Plan], [Check], [Diff] and [Export].
+// [List], [Plan], [Check], [Diff] and [Export].
 package look
 
 import (
@@ -17,8 +17,8 @@ import (
 func List(t *tool.Tool) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the keys and their states",
+		Use:   "list [KID]",
+		Short: "List the keys and their states, or show one key",
 		Long: `List shows each key with its use, its algorithm, its state and the instants at
 which that changes:
 
@@ -27,14 +27,25 @@ which that changes:
   active    signs and encrypts too
   retiring  verifies and decrypts
   expired   does nothing any more
-  revoked   does nothing any more, whatever its dates say`,
-		Args: tool.NoArgs,
+  revoked   does nothing any more, whatever its dates say
+
+With a key ID, or the beginning of one, it shows that key, also a pruned one, and
+its public half. Write "list -- KID" if the ID begins with a dash.`,
+		Args:              tool.AtMostOne,
+		ValidArgsFunction: t.CompleteKID,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also what is remembered of keys that were pruned")
-	cmd.RunE = t.Do(tool.Tables(), func(context.Context, []string) error {
+	cmd.RunE = t.Do(tool.Tables(), func(_ context.Context, args []string) error {
 		set, err := t.Read()
 		if err != nil {
 			return err
+		}
+		if len(args) == 1 {
+			k, err := tool.FindIn(append(set.Keys(), set.Pruned()...), args[0])
+			if err != nil {
+				return err
+			}
+			return show(t, set, k)
 		}
 		if all {
 			return t.ListKeys(set, append(set.Keys(), set.Pruned()...))
@@ -42,29 +53,6 @@ which that changes:
 		return t.List(set)
 	})
 	return cmd
-}
-
-// Show returns keygen show.
-func Show(t *tool.Tool) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show KID",
-		Short: "Show one key, without its private half",
-		Long: `Show shows one key, without its private half. The beginning of a key ID is
-enough. Write "show -- KID" if the ID begins with a dash.`,
-		Args:              tool.OneKID,
-		ValidArgsFunction: t.CompleteKID,
-		RunE: t.Do(tool.Tables(), func(_ context.Context, args []string) error {
-			set, err := t.Read()
-			if err != nil {
-				return err
-			}
-			k, err := tool.FindIn(append(set.Keys(), set.Pruned()...), args[0])
-			if err != nil {
-				return err
-			}
-			return show(t, set, k)
-		}),
-	}
 }
 
 func show(t *tool.Tool, set *keyset.Set, k *keyset.Key) error {

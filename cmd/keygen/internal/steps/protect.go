@@ -15,45 +15,70 @@ import (
 // Encrypt returns keygen encrypt.
 func Encrypt(t *tool.Tool) *cobra.Command {
 	var next tool.SecretFlags
+	var same bool
 	cmd := &cobra.Command{
 		Use:   "encrypt",
-		Short: "Encrypt the key file",
+		Short: "Encrypt the key file, or change its passphrase or key",
 		Long: `Encrypt encrypts the key file under a passphrase or a key of 32 bytes, which the
-application and keygen then need to open it. On a terminal it asks for a
-passphrase unless one of the flags says where to find it.
+application and keygen then need to open it. If the file is encrypted already,
+give the present passphrase or key too: --passphrase-file, --kek-file and the
+like. On a terminal it asks for a passphrase that no flag names.
+
+With --same it encrypts under the same passphrase or key, with a new salt and a
+new content key.
 
 The result is a JWE with an encrypted JWK Set (RFC 7517, Appendix C): PBES2-
 HS512+A256KW with 600,000 iterations under a passphrase, A256KW under a key, and
 A256GCM. Whoever loses the passphrase loses the keys.
 
-No copy in the clear stays beside the file: keys.json.bak is removed. What
-backups and snapshots hold is as it was. If somebody may have read them, replace
-the keys: keygen revoke --all.`,
-		Example: `  keygen encrypt
-  keygen encrypt --new-passphrase-file /run/secrets/keygen
-  (umask 077; openssl rand 32 > kek) && keygen encrypt --new-kek-file kek`,
+No copy of the file as it was stays beside it: keys.json.bak is removed. Other
+backups and snapshots are as they were, in the clear or under the old secret. If
+somebody may have read them, replace the keys too: keygen revoke --all.`,
+		Example: `  keygen encrypt --new-passphrase-file /run/secrets/keygen
+  (umask 077; openssl rand 32 > kek) && keygen encrypt --new-kek-file kek
+  keygen encrypt --passphrase-file old --new-kek-env SESSION_KEK
+  keygen encrypt --kek-file kek --same`,
 		Args: tool.NoArgs,
 	}
 	next.Add(cmd.Flags(), "new-")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error { return encrypt(t, ctx, &next) })
+	cmd.Flags().BoolVar(&same, "same", false, "encrypt under the same passphrase or key anew")
+	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+		if given := next.Given(); same && len(given) > 0 {
+			return tool.Refuse(tool.ExitUsage, "--same and %s contradict each other", given[0])
+		}
+		if err := tool.OnlyOnce(t.Secret.StandardInput(), next.StandardInput()); err != nil {
+			return err
+		}
+		return encrypt(t, ctx, &next, same)
+	})
 	return cmd
 }
 
-func encrypt(t *tool.Tool, ctx context.Context, flags *tool.SecretFlags) error {
-	file := keyset.File{Path: t.Path()}
-	t.WarnDirectories(file.Path)
-	switch locked, err := file.Encrypted(); {
-	case err != nil:
-		return err
-	case locked:
-		return tool.Refuse(tool.ExitRefused, "%s is encrypted already; to change what it is encrypted under: keygen rewrap; whether an older one in the clear is beside it: keygen doctor", file.Path)
-	}
-	if given := t.Secret.Given(); len(given) > 0 {
-		return tool.Refuse(tool.ExitUsage, "%s is for a key file that is encrypted already; use --new-%s", given[0], given[0][2:])
-	}
-	next, err := nextFile(t, flags)
+func encrypt(t *tool.Tool, ctx context.Context, flags *tool.SecretFlags, same bool) error {
+	locked, err := isEncrypted(t)
 	if err != nil {
 		return err
+	}
+	given, file := t.Secret.Given(), keyset.File{Path: t.Path()}
+	switch {
+	case !locked && same:
+		return refusePlain(t)
+	case !locked && len(given) > 0:
+		return tool.Refuse(tool.ExitUsage, "%s is for a key file that is encrypted already; use --new-%s",
+			given[0], given[0][2:])
+	case locked && len(given) == 0 && !tool.IsTerminal(t.Stdin):
+		return tool.Refuse(tool.ExitRefused, "%s is encrypted already; to change what opens it, "+
+			"give the present passphrase or key too, with --passphrase-file, --kek-file or the like", t.Path())
+	case locked:
+		if file, err = t.File(); err != nil {
+			return err
+		}
+	}
+	next := keyset.File{Path: file.Path, Passphrase: file.Passphrase, Key: file.Key}
+	if !same {
+		if next, err = nextFile(t, flags); err != nil {
+			return err
+		}
 	}
 	return protect(t, ctx, file, next)
 }
@@ -72,7 +97,14 @@ To move the keys to another machine, copy the key file as it is.`,
 		Example: "  keygen decrypt --passphrase-file /run/secrets/keygen",
 		Args:    tool.NoArgs,
 		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
-			file, err := lockedFile(t)
+			locked, err := isEncrypted(t)
+			switch {
+			case err != nil:
+				return err
+			case !locked:
+				return refusePlain(t)
+			}
+			file, err := t.File()
 			if err != nil {
 				return err
 			}
@@ -81,64 +113,15 @@ To move the keys to another machine, copy the key file as it is.`,
 	}
 }
 
-// Rewrap returns keygen rewrap.
-func Rewrap(t *tool.Tool) *cobra.Command {
-	var next tool.SecretFlags
-	var same bool
-	cmd := &cobra.Command{
-		Use:   "rewrap",
-		Short: "Encrypt the key file under another passphrase or key",
-		Long: `Rewrap changes what the key file is encrypted under: from a passphrase to
-another one, or to a key, or the reverse. It needs the present one, as all
-commands do. On a terminal it asks for a new passphrase unless one of the flags
-says where to find it.
-
-With --same it encrypts under the same passphrase or key, with a new salt and a
-new content key.
-
-The old passphrase opens copies and backups of the file still. If somebody knows
-it who should not, replace the keys too: keygen revoke --all.`,
-		Example: `  keygen rewrap --passphrase-file old --new-passphrase-file new
-  keygen rewrap --passphrase-file old --new-kek-env SESSION_KEK
-  keygen rewrap --kek-file kek --same`,
-		Args: tool.NoArgs,
-	}
-	next.Add(cmd.Flags(), "new-")
-	cmd.Flags().BoolVar(&same, "same", false, "encrypt under the same passphrase or key anew")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error { return rewrap(t, ctx, &next, same) })
-	return cmd
-}
-
-func rewrap(t *tool.Tool, ctx context.Context, flags *tool.SecretFlags, same bool) error {
-	if given := flags.Given(); same && len(given) > 0 {
-		return tool.Refuse(tool.ExitUsage, "--same and %s contradict each other", given[0])
-	}
-	if err := tool.OnlyOnce(t.Secret.StandardInput(), flags.StandardInput()); err != nil {
-		return err
-	}
-	file, err := lockedFile(t)
-	if err != nil {
-		return err
-	}
-	next := keyset.File{Path: file.Path, Passphrase: file.Passphrase, Key: file.Key}
-	if !same {
-		if next, err = nextFile(t, flags); err != nil {
-			return err
-		}
-	}
-	return protect(t, ctx, file, next)
-}
-
-// lockedFile is the key file, which must be encrypted, with its passphrase or key.
-func lockedFile(t *tool.Tool) (keyset.File, error) {
+// isEncrypted reports whether the key file is encrypted. It warns of the
+// directories, as each command does that reads the file.
+func isEncrypted(t *tool.Tool) (bool, error) {
 	t.WarnDirectories(t.Path())
-	switch locked, err := (keyset.File{Path: t.Path()}).Encrypted(); {
-	case err != nil:
-		return keyset.File{}, err
-	case !locked:
-		return keyset.File{}, tool.Refuse(tool.ExitRefused, "%s is not encrypted; to encrypt it: keygen encrypt", t.Path())
-	}
-	return t.File()
+	return keyset.File{Path: t.Path()}.Encrypted()
+}
+
+func refusePlain(t *tool.Tool) error {
+	return tool.Refuse(tool.ExitRefused, "%s is not encrypted; to encrypt it: keygen encrypt", t.Path())
 }
 
 // nextFile is the key file with what it is to be encrypted under: what flags say, or what is asked for.
