@@ -9,30 +9,30 @@ type look struct {
 	glyph string // in a terminal
 	ansi  string // colour of the glyph (SGR, ECMA-48); one of the 16 that terminals let people choose
 
-	fill, edge string // of a bar
-	ink        string // of the text in the bar
+	Fill, Edge string // of a bar
+	Ink        string // of the text in the bar
 	letter     string // used if the name does not fit
 	thin       bool   // the key does nothing in this state
 
-	meaning string // for the legend
+	Meaning string // for the legend
 }
 
 func lookOf(s keyset.State) look {
 	switch s {
 	case keyset.Staged:
-		return look{glyph: "·", ansi: "90", fill: "#ffffff", edge: "#8b949e", thin: true, meaning: "not published yet"}
+		return look{glyph: "·", ansi: "90", Fill: "#ffffff", Edge: "#8b949e", thin: true, Meaning: "not published yet"}
 	case keyset.Pending:
-		return look{glyph: "░", ansi: "36", fill: "#a9d6f5", edge: "#4a8fbf", ink: "#0a3352", letter: "P",
-			meaning: "accepted already"}
+		return look{glyph: "░", ansi: "36", Fill: "#a9d6f5", Edge: "#4a8fbf", Ink: "#0a3352", letter: "P",
+			Meaning: "accepted already"}
 	case keyset.Active:
-		return look{glyph: "█", ansi: "94", fill: "#1f62ab", edge: "#1f62ab", ink: "#ffffff", letter: "A",
-			meaning: "signs or encrypts"}
+		return look{glyph: "█", ansi: "94", Fill: "#1f62ab", Edge: "#1f62ab", Ink: "#ffffff", letter: "A",
+			Meaning: "signs or encrypts"}
 	case keyset.Retiring:
-		return look{glyph: "▒", ansi: "33", fill: "#efa51b", edge: "#b87503", ink: "#2e1d00", letter: "R",
-			meaning: "still accepted"}
+		return look{glyph: "▒", ansi: "33", Fill: "#efa51b", Edge: "#b87503", Ink: "#2e1d00", letter: "R",
+			Meaning: "still accepted"}
 	case keyset.Expired:
-		return look{glyph: "┄", ansi: "90", fill: "#b4bcc5", edge: "#8b949e", thin: true, meaning: "no longer trusted"}
+		return look{glyph: "┄", ansi: "90", Fill: "#b4bcc5", Edge: "#8b949e", thin: true, Meaning: "no longer trusted"}
 	}
-	return look{glyph: "×", ansi: "31", fill: "#b3371d", edge: "#8f2912", ink: "#ffffff", letter: "×",
-		meaning: "withdrawn"}
+	return look{glyph: "×", ansi: "31", Fill: "url(#tl-hatch)", Edge: "#8f2912", Ink: "#ffffff", letter: "×",
+		Meaning: "withdrawn"}
 }

@@ -64,7 +64,7 @@ type printer struct {
 type label struct{ kid, alg, use string }
 
 func (p *printer) print() {
-	for _, line := range wrap("Keys, "+p.period()+" UTC", p.width) {
+	for _, line := range wrap("Keys, "+p.Period()+" UTC", p.width) {
 		p.line(p.paint("1", line))
 	}
 	p.line("")
@@ -73,7 +73,7 @@ func (p *printer) print() {
 		return
 	}
 	p.measure()
-	if len(p.Rows) > manyRows {
+	if p.Many() {
 		p.axis(false)
 	}
 	p.marker()

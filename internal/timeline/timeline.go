@@ -27,10 +27,6 @@ import (
 // a label has room for.
 const maxYears = 1000
 
-// manyRows is from how many rows on the dates stand above the chart too,
-// because the lower ones may be off the screen.
-const manyRows = 20
-
 // A chart is a timeline that has passed check. Its times are in UTC, and its
 // texts are safe in every format.
 type chart struct {
@@ -99,6 +95,10 @@ func checkRow(r *rotation.Row) error {
 	}
 	return nil
 }
+
+// Many reports whether the dates must stand above the chart too, because the
+// lower ones may be off the screen.
+func (c *chart) Many() bool { return len(c.Rows) > 20 }
 
 // present reports whether now is in the window, so that there is a line to
 // draw.

@@ -1,13 +1,11 @@
 package timeline
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
@@ -19,29 +17,14 @@ const minShort, maxShort = 8, 16
 
 // printable shows what can't be printed as Go would write it in a string: \x1b,
 // \u202e. That is also what XML does not allow.
-func printable(s string) string { return escape(s, unicode.IsPrint) }
+func printable(s string) string { return unquoted(strconv.Quote(s)) }
 
 // ascii is printable for names: all but ASCII is escaped.
-func ascii(s string) string {
-	return escape(s, func(r rune) bool { return r < utf8.RuneSelf && unicode.IsPrint(r) })
-}
+func ascii(s string) string { return unquoted(strconv.QuoteToASCII(s)) }
 
-func escape(s string, plain func(rune) bool) string {
-	var b strings.Builder
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case plain(r):
-			b.WriteRune(r)
-		default:
-			quoted := strconv.QuoteToASCII(string(r))
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		s = s[n:]
-	}
-	return b.String()
+// unquoted removes what only marks the end of a string in Go.
+func unquoted(s string) string {
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(s[1 : len(s)-1])
 }
 
 // shortIDs returns for each ID as much of its beginning as tells it from the
@@ -139,14 +122,6 @@ func split(word string, width int) (head, tail string) {
 // instant is the exact form of a date.
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// limit is instant, or none if there is no limit.
-func limit(t time.Time, none string) string {
-	if t.IsZero() {
-		return none
-	}
-	return instant(t)
-}
-
 // brief reports whether the window is so short that hours say more than days.
 func (c *chart) brief() bool { return seconds(c.From, c.Until) <= 48*60*60 }
 
@@ -158,8 +133,8 @@ func (c *chart) layout() string {
 	return "2006-01-02 15:04"
 }
 
-// period says what the window is, as exactly as it must.
-func (c *chart) period() string {
+// Period says what the window is, as exactly as it must.
+func (c *chart) Period() string {
 	layout := time.DateOnly
 	switch {
 	case midnight(c.From) && midnight(c.Until):
@@ -206,10 +181,10 @@ func useName(u keyset.Use) string {
 	return "Other keys"
 }
 
-// count is n with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
+// Keys is how many keys there are, in words.
+func (c *chart) Keys() string {
+	if len(c.Rows) == 1 {
+		return "1 key"
 	}
-	return strconv.Itoa(n) + " " + noun + "s"
+	return strconv.Itoa(len(c.Rows)) + " keys"
 }
