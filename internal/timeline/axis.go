@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -52,20 +53,16 @@ func (c *chart) ticks(width float64, room func(chars int) float64) []tick {
 		// One date says little; some of the finer ones may fit.
 		finer := all[i-1]
 		n := math.Ceil(room(finer.chars) / (finer.shortest() / seconds(c.From, c.Until) * width))
-		if some := every(finer.ticks(c.From, c.Until), int(n)); len(some) > len(list) {
+		var some []tick
+		for group := range slices.Chunk(finer.ticks(c.From, c.Until), int(n)) {
+			some = append(some, group[0])
+		}
+		if len(some) > len(list) {
 			return some
 		}
 		return list
 	}
 	return nil
-}
-
-// every keeps the first of each n ticks.
-func every(list []tick, n int) (some []tick) {
-	for i := 0; i < len(list); i += n {
-		some = append(some, list[i])
-	}
-	return some
 }
 
 // shortest returns the shortest distance between two ticks, in seconds.
@@ -88,29 +85,23 @@ func (s step) ticks(from, until time.Time) []tick {
 
 // first returns the first tick at or after t. Weeks begin on Monday.
 func (s step) first(t time.Time) time.Time {
+	var at time.Time
 	if s.months > 0 {
 		y, m, _ := t.Date()
 		n := int64(y)*12 + int64(m) - 1
-		at := s.month(n - n%s.months)
-		if at.Before(t) {
-			at = s.next(at)
+		n -= n % s.months
+		at = time.Date(int(n/12), time.Month(n%12+1), 1, 0, 0, 0, 0, time.UTC)
+	} else {
+		var monday int64
+		if s.seconds >= week {
+			monday = 4 * day // 5 January 1970
 		}
-		return at
+		at = time.Unix(t.Unix()-(t.Unix()-monday)%s.seconds, 0).UTC() // after t, if t is before 1970
 	}
-	var monday int64
-	if s.seconds >= week {
-		monday = 4 * day // 5 January 1970
-	}
-	past := (t.Unix() - monday) % s.seconds // negative before 1970, so that the tick is after t
-	at := time.Unix(t.Unix()-past, 0).UTC()
 	if at.Before(t) {
 		at = s.next(at)
 	}
 	return at
-}
-
-func (s step) month(n int64) time.Time {
-	return time.Date(int(n/12), time.Month(n%12+1), 1, 0, 0, 0, 0, time.UTC)
 }
 
 func (s step) next(t time.Time) time.Time {

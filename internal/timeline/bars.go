@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
@@ -45,13 +46,7 @@ func place(list []bar, width, least float64, whole bool) []bar {
 		}
 	}
 	spread(list, width, least)
-	shown := list[:0]
-	for _, b := range list {
-		if b.x1-b.x0 > least/2 {
-			shown = append(shown, b)
-		}
-	}
-	return shown
+	return slices.DeleteFunc(list, func(b bar) bool { return b.x1-b.x0 <= least/2 })
 }
 
 // spread pushes bars to the right until each has its least width, then back to

@@ -25,7 +25,6 @@ const maxAlg, maxUse = 14, 4
 // In the list of events: what is below the head, and the columns for a reason
 // beside it.
 const (
-	arrow     = " → "
 	under     = "      "
 	minReason = 40
 )
@@ -54,14 +53,11 @@ type printer struct {
 	out    strings.Builder
 	width  int
 	color  bool
-	labels []label
-	indent int // columns before the chart
-	wide   int // columns of the chart
-	left   int // columns of the chart before the line at now
+	labels []string // beside the bars
+	indent int      // columns before the chart
+	wide   int      // columns of the chart
+	left   int      // columns of the chart before the line at now
 }
-
-// A label is what stands beside a bar.
-type label struct{ kid, alg, use string }
 
 func (p *printer) print() {
 	for _, line := range wrap("Keys, "+p.Period()+" UTC", p.width) {
@@ -91,13 +87,18 @@ func (p *printer) print() {
 // measure decides where the chart begins and how wide it is.
 func (p *printer) measure() {
 	var kid, alg, use int
-	for i := range p.Rows {
-		l := p.label(&p.Rows[i])
-		kid, alg, use = max(kid, length(l.kid)), max(alg, length(l.alg)), max(use, length(l.use))
-		p.labels = append(p.labels, l)
+	labels := make([][3]string, len(p.Rows))
+	for i, r := range p.Rows {
+		l := [...]string{p.name(r.ID, r.Planned), clip(string(r.Algorithm), maxAlg), clip(string(r.Use), maxUse)}
+		kid, alg, use = max(kid, length(l[0])), max(alg, length(l[1])), max(use, length(l[2]))
+		labels[i] = l
 	}
-	for i, l := range p.labels {
-		p.labels[i] = label{pad(l.kid, kid), pad(l.alg, alg), pad(l.use, use)}
+	for i, l := range labels {
+		id, about := pad(l[0], kid)+" ", pad(l[1], alg)+" "+pad(l[2], use)
+		if p.Rows[i].Planned {
+			id, about = "", id+about
+		}
+		p.labels = append(p.labels, id+p.paint("2", about))
 	}
 	p.indent = kid + 1 + alg + 1 + use + 2
 	if p.width-p.indent < minChart {
@@ -105,30 +106,26 @@ func (p *printer) measure() {
 	}
 	p.wide = p.width - p.indent
 	p.left = p.wide
-	if p.present() {
-		p.left = int(p.at(p.Now)*float64(p.wide-1) + 0.5)
+	if !p.present() {
+		return
 	}
+	p.left = int(p.at(p.Now)*float64(p.wide-1) + 0.5)
 	// A state that has just begun or is about to end gets a column too.
-	if p.present() && p.Now.After(p.From) {
+	if p.Now.After(p.From) {
 		p.left = max(p.left, 1)
 	}
-	if p.present() && p.Now.Before(p.Until) {
+	if p.Now.Before(p.Until) {
 		p.left = min(p.left, p.wide-2)
 	}
 }
 
-func (p *printer) label(r *rotation.Row) label {
-	kid := p.short[r.ID]
-	if r.Planned {
-		kid += "*"
-	}
-	return label{kid, clip(string(r.Algorithm), maxAlg), clip(string(r.Use), maxUse)}
-}
+// now stands for the line at now, in a column of states.
+const now = keyset.Revoked + 1
 
 // column returns the state of a key in each column of the chart. The past is
 // left of the line and the future right of it, so that rounding never moves a
 // change to the other side.
-func (p *printer) column(r rotation.Row) []keyset.State {
+func (p *printer) column(r *rotation.Row) []keyset.State {
 	cells := make([]keyset.State, p.wide)
 	fill := func(cells []keyset.State, list []bar) {
 		for _, b := range place(list, float64(len(cells)), 1, true) {
@@ -138,54 +135,41 @@ func (p *printer) column(r rotation.Row) []keyset.State {
 		}
 	}
 	if !p.present() {
-		fill(cells, bars(&r, p.From, p.Until))
+		fill(cells, bars(r, p.From, p.Until))
 		return cells
 	}
-	fill(cells[:p.left], bars(&r, p.From, p.Now))
-	fill(cells[p.left+1:], bars(&r, p.Now, p.Until))
+	fill(cells[:p.left], bars(r, p.From, p.Now))
+	cells[p.left] = now
+	fill(cells[p.left+1:], bars(r, p.Now, p.Until))
 	return cells
 }
 
 // row draws the life of a key.
 func (p *printer) row(i int) {
-	r, l := p.Rows[i], p.labels[i]
-	head := l.kid + " " + p.paint("2", l.alg+" "+l.use)
-	if r.Planned {
-		head = p.paint("2", l.kid+" "+l.alg+" "+l.use)
-	}
+	r, head := &p.Rows[i], p.labels[i]+"  "
 	if p.indent == 0 {
 		p.line(head)
 		head = ""
-	} else {
-		head += "  "
 	}
-	p.line(head + p.cells(r))
-}
-
-// cells returns the chart of a row.
-func (p *printer) cells(r rotation.Row) string {
 	cells := p.column(r)
-	var b strings.Builder
 	for x := 0; x < len(cells); {
-		if p.present() && x == p.left {
-			b.WriteString(p.paint("1", "│"))
-			x++
-			continue
-		}
 		n := 1
-		for x+n < len(cells) && cells[x+n] == cells[x] && !(p.present() && x+n == p.left) {
+		for x+n < len(cells) && cells[x+n] == cells[x] {
 			n++
 		}
-		b.WriteString(p.run(cells[x], n, r.Planned))
+		head += p.run(cells[x], n, r.Planned)
 		x += n
 	}
-	return b.String()
+	p.line(head)
 }
 
 // run draws n columns of one state; 0 is no state.
 func (p *printer) run(s keyset.State, n int, planned bool) string {
-	if s == 0 {
+	switch s {
+	case 0:
 		return strings.Repeat(" ", n)
+	case now:
+		return p.paint("1", "│")
 	}
 	l := lookOf(s)
 	if planned {
@@ -209,9 +193,9 @@ func (p *printer) marker() {
 
 // axis draws the ticks and their labels, below the chart or above it.
 func (p *printer) axis(below bool) {
-	line, tickMark := []rune(strings.Repeat("─", p.wide)), '┬'
-	if !below {
-		tickMark = '┴'
+	line, tickMark := []rune(strings.Repeat("─", p.wide)), '┴'
+	if below {
+		tickMark = '┬'
 	}
 	labels := []rune(strings.Repeat(" ", p.wide))
 	for _, t := range p.ticks(float64(p.wide), func(chars int) float64 { return float64(chars + 2) }) {
@@ -231,12 +215,13 @@ func (p *printer) axis(below bool) {
 		line[p.left] = '┴'
 	}
 	indent := strings.Repeat(" ", p.indent)
-	lines := [...]string{indent + p.paint("2", string(line)), indent + string(labels)}
 	if !below {
-		lines[0], lines[1] = lines[1], lines[0]
+		p.line(indent + string(labels))
 	}
-	p.line(lines[0])
-	p.line(lines[1])
+	p.line(indent + p.paint("2", string(line)))
+	if below {
+		p.line(indent + string(labels))
+	}
 }
 
 // columnOf is where a tick stands: in the column that a state would begin in.
@@ -253,36 +238,29 @@ func (p *printer) columnOf(t tick) int {
 	return p.left + 1 + x(seconds(p.Now, t.at)/seconds(p.Now, p.Until), p.wide-1-p.left)
 }
 
-// legend explains the characters that occur.
+// legend explains the characters that occur, in as many lines as it needs.
 func (p *printer) legend() {
 	states, planned := p.states()
-	var items, colored []string
+	var items []string
 	for _, s := range states {
-		l := lookOf(s)
-		items = append(items, l.glyph+" "+s.String())
-		colored = append(colored, p.paint(l.ansi, l.glyph)+" "+s.String())
+		items = append(items, p.paint(lookOf(s).ansi, lookOf(s).glyph)+" "+s.String())
 	}
 	if planned {
-		items, colored = append(items, "* planned, not made yet"), append(colored, "* planned, not made yet")
+		items = append(items, "* planned, not made yet")
 	}
-	p.flow(items, colored)
-}
-
-// flow writes items side by side, in as many lines as they need. shown is the
-// items with colours, which take no columns.
-func (p *printer) flow(items, shown []string) {
-	line, used := "", 0
-	for i, item := range items {
-		if used > 0 && used+3+length(item) > p.width {
+	line := ""
+	for _, item := range items {
+		switch {
+		case line == "":
+			line = item
+		case length(line+"   "+item) <= p.width:
+			line += "   " + item
+		default:
 			p.line(line)
-			line, used = "", 0
+			line = item
 		}
-		if used > 0 {
-			line, used = line+"   ", used+3
-		}
-		line, used = line+shown[i], used+length(item)
 	}
-	if used > 0 {
+	if line != "" {
 		p.line(line)
 	}
 }
@@ -297,20 +275,20 @@ func (p *printer) events(title string, list []rotation.Event) {
 	p.line(p.paint("1", title) + " (UTC)")
 	kid, change := 0, 0
 	for _, e := range list {
-		kid, change = max(kid, length(p.name(e))), max(change, length(from(e)+arrow+e.To.String()))
+		kid, change = max(kid, length(p.name(e.ID, e.Planned))), max(change, length(p.change(e)))
 	}
 	head := 2 + len(p.layout()) + 2 + kid + 2 + change
 	for _, e := range list {
-		when := "  " + e.At.Format(p.layout()) + "  "
+		when, name := "  "+e.At.Format(p.layout())+"  ", p.name(e.ID, e.Planned)
 		switch {
 		case head+2+minReason <= p.width:
-			p.hang(when+pad(p.name(e), kid)+"  "+p.change(e, change)+"  ", e.Reason, head+2)
+			p.hang(when+pad(name, kid)+"  "+pad(p.change(e), change)+"  ", e.Reason, head+2)
 			continue
 		case head <= p.width:
-			p.line(when + pad(p.name(e), kid) + "  " + p.change(e, 0))
+			p.line(when + pad(name, kid) + "  " + p.change(e))
 		default:
-			p.line(when + p.name(e))
-			p.line(under + p.change(e, 0))
+			p.line(when + name)
+			p.line(under + p.change(e))
 		}
 		if e.Reason != "" {
 			p.hang(under, e.Reason, len(under))
@@ -327,16 +305,15 @@ func (p *printer) hang(head, text string, indent int) {
 }
 
 // name is the ID of a key as the chart has it.
-func (p *printer) name(e rotation.Event) string {
-	if e.Planned {
-		return p.short[e.ID] + "*"
+func (p *printer) name(id string, planned bool) string {
+	if planned {
+		return p.short[id] + "*"
 	}
-	return p.short[e.ID]
+	return p.short[id]
 }
 
-func (p *printer) change(e rotation.Event, width int) string {
-	text := from(e) + arrow + e.To.String()
-	return from(e) + arrow + p.paint(lookOf(e.To).ansi, e.To.String()) + strings.Repeat(" ", max(0, width-length(text)))
+func (p *printer) change(e rotation.Event) string {
+	return from(e) + " → " + p.paint(lookOf(e.To).ansi, e.To.String())
 }
 
 func (p *printer) line(s string) {

@@ -17,6 +17,7 @@ package timeline
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
@@ -48,15 +49,12 @@ func newChart(t *rotation.Timeline) (*chart, error) {
 func cleanRow(r rotation.Row) rotation.Row {
 	// Names are shown in ASCII: with letters that look alike, two keys could
 	// look like one.
-	r.ID, r.Use, r.Algorithm = ascii(r.ID), keyset.Use(ascii(string(r.Use))), keyset.Algorithm(ascii(string(r.Algorithm)))
-	spans := make([]rotation.Span, len(r.Spans))
+	r.ID, r.Use = ascii(r.ID), keyset.Use(ascii(string(r.Use)))
+	r.Algorithm = keyset.Algorithm(ascii(string(r.Algorithm)))
+	r.Spans = slices.Clone(r.Spans) // the caller's stay as they are
 	for i, s := range r.Spans {
-		spans[i] = rotation.Span{State: s.State, From: s.From.UTC(), Reason: printable(s.Reason)}
-		if !s.Until.IsZero() {
-			spans[i].Until = s.Until.UTC()
-		}
+		r.Spans[i] = rotation.Span{State: s.State, From: s.From.UTC(), Until: s.Until.UTC(), Reason: printable(s.Reason)}
 	}
-	r.Spans = spans
 	return r
 }
 
@@ -70,30 +68,35 @@ func check(t *rotation.Timeline) error {
 		return fmt.Errorf("timeline: Timeline.Until must be after From, but is %s, and From %s",
 			instant(t.Until), instant(t.From))
 	case t.From.UTC().Year() < 1 || t.Until.UTC().Year() > 9999 || t.Until.After(t.From.AddDate(maxYears, 0, 0)):
-		return fmt.Errorf("timeline: Timeline.From and Until must be in the years 1 to 9999, and at most %d years apart",
-			maxYears)
+		return fmt.Errorf("timeline: Timeline.From and Until must be in the years 1 to 9999, "+
+			"and at most %d years apart", maxYears)
 	}
 	var errs []error
-	for i := range t.Rows {
-		errs = append(errs, checkRow(&t.Rows[i]))
+	for _, r := range t.Rows {
+		if problem := checkSpans(r.Spans); problem != "" {
+			errs = append(errs, fmt.Errorf("timeline: key %q: %s", r.ID, problem))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-func checkRow(r *rotation.Row) error {
-	for i, s := range r.Spans {
+// checkSpans says what is wrong with the first span that can't be drawn.
+func checkSpans(spans []rotation.Span) string {
+	var before rotation.Span
+	for i, s := range spans {
 		switch {
 		case s.State < keyset.Staged || s.State > keyset.Revoked:
-			return fmt.Errorf("timeline: key %q: span %d has the unknown state %d", r.ID, i+1, s.State)
+			return fmt.Sprintf("span %d has the unknown state %d", i+1, s.State)
 		case !s.Until.IsZero() && s.Until.Before(s.From):
-			return fmt.Errorf("timeline: key %q: span %d (%s) ends before it begins", r.ID, i+1, s.State)
-		case i > 0 && r.Spans[i-1].Until.IsZero():
-			return fmt.Errorf("timeline: key %q: span %d (%s) has no end, and is not the last", r.ID, i, r.Spans[i-1].State)
-		case i > 0 && s.From.Before(r.Spans[i-1].Until):
-			return fmt.Errorf("timeline: key %q: span %d (%s) begins before the span before it ends", r.ID, i+1, s.State)
+			return fmt.Sprintf("span %d (%s) ends before it begins", i+1, s.State)
+		case i > 0 && before.Until.IsZero():
+			return fmt.Sprintf("span %d (%s) has no end, and is not the last", i, before.State)
+		case i > 0 && s.From.Before(before.Until):
+			return fmt.Sprintf("span %d (%s) begins before the span before it ends", i+1, s.State)
 		}
+		before = s
 	}
-	return nil
+	return ""
 }
 
 // Many reports whether the dates must stand above the chart too, because the
@@ -135,11 +138,10 @@ func (c *chart) states() (seen []keyset.State, planned bool) {
 
 // history splits the events into past and future ones.
 func (c *chart) history() (past, future []rotation.Event) {
-	events := c.Events()
-	for i, e := range events {
-		if e.At.After(c.Now) {
-			return events[:i], events[i:]
-		}
+	all := c.Events()
+	i := slices.IndexFunc(all, func(e rotation.Event) bool { return e.At.After(c.Now) })
+	if i < 0 {
+		i = len(all)
 	}
-	return events, nil
+	return all[:i], all[i:]
 }

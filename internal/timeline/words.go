@@ -78,9 +78,16 @@ func columns(r rune) int {
 	return 1
 }
 
+// length is how many columns s takes. Colours take none; no text from a file
+// has an escape character, see printable.
 func length(s string) (n int) {
+	inColor := false
 	for _, r := range s {
-		n += columns(r)
+		inColor = inColor || r == '\x1b'
+		if !inColor {
+			n += columns(r)
+		}
+		inColor = inColor && r != 'm'
 	}
 	return n
 }
