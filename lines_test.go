@@ -19,7 +19,7 @@ var shortLines = []string{
 	"internal/claims", "internal/diagnose", "internal/durable", "internal/fault",
 	"internal/instant", "internal/jose", "internal/reqcopy",
 	"internal/secret", "internal/span", "internal/strict", "internal/weburl",
-	"keys/rotation",
+	"keys/rotation", "middleware",
 }
 
 // Code has at most 120 characters on a line, and comments have 80. A URL can't

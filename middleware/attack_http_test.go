@@ -121,7 +121,8 @@ func TestAttackCookiePrefixes(t *testing.T) {
 			if strings.Contains(line, "%s") {
 				line = fmt.Sprintf(line, evil)
 			}
-			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: app.example\r\nCookie: " + line + "\r\n\r\n")))
+			raw := "GET / HTTP/1.1\r\nHost: app.example\r\nCookie: " + line + "\r\n\r\n"
+			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(raw)))
 			if err != nil {
 				assert.False(t, tt.read, "%s: %v", tt.name, err)
 				continue
@@ -148,8 +149,10 @@ func TestAttackCookieBomb(t *testing.T) {
 		}
 		for name, bomb := range map[string]string{
 			"3001 cookies": small.String(), "180 of 4 KB": large.String(), "180 of 4 KB of the name": named.String(),
-			"1 MB": "x=" + strings.Repeat("y", 1<<20) + "; ", "1 MB of the name": "__Host-session=" + strings.Repeat("y", 1<<20) + "; ",
-			"1 MB of dots": "__Host-session=" + strings.Repeat(".", 1<<20) + "; ", "1 MB of semicolons": strings.Repeat(";", 1<<20),
+			"1 MB":               "x=" + strings.Repeat("y", 1<<20) + "; ",
+			"1 MB of the name":   "__Host-session=" + strings.Repeat("y", 1<<20) + "; ",
+			"1 MB of dots":       "__Host-session=" + strings.Repeat(".", 1<<20) + "; ",
+			"1 MB of semicolons": strings.Repeat(";", 1<<20),
 		} {
 			r := cookies()
 			r.Header["Cookie"] = []string{bomb + "__Host-session=" + alice}
@@ -179,8 +182,10 @@ func TestAttackHeaderTooLarge(t *testing.T) {
 // naughty strings end lines, fields and attributes in HTTP or in a log.
 func naughty() []string {
 	return []string{
-		"a\r\nSet-Cookie: evil=1", "a\nSet-Cookie: evil=1", "a\rb", "a;b", "a; Domain=evil.example", "a; Secure", "a,b", "a b", "a\tb", "a\x00b", "a\x1b[2Jb", "a\"b", "a=b", "a\\b", "\u2028", "\u0085", "é", "\x7f",
-		"a\ntime=2026-01-01 level=ERROR msg=forged", `a","level":"ERROR`, "%0d%0aSet-Cookie:%20evil=1", "a\u560d\u560aSet-Cookie: evil=1",
+		"a\r\nSet-Cookie: evil=1", "a\nSet-Cookie: evil=1", "a\rb", "a;b", "a; Domain=evil.example", "a; Secure",
+		"a,b", "a b", "a\tb", "a\x00b", "a\x1b[2Jb", "a\"b", "a=b", "a\\b", "\u2028", "\u0085", "é", "\x7f",
+		"a\ntime=2026-01-01 level=ERROR msg=forged", `a","level":"ERROR`,
+		"%0d%0aSet-Cookie:%20evil=1", "a\u560d\u560aSet-Cookie: evil=1",
 	}
 }
 
@@ -188,7 +193,8 @@ func TestAttackHeaderInjection(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		for i, evil := range naughty() {
 			var text, object bytes.Buffer
-			asText, asJSON := middleware.LogEvents(slog.New(slog.NewTextHandler(&text, nil))), middleware.LogEvents(slog.New(slog.NewJSONHandler(&object, nil)))
+			asText := middleware.LogEvents(slog.New(slog.NewTextHandler(&text, nil)))
+			asJSON := middleware.LogEvents(slog.New(slog.NewJSONHandler(&object, nil)))
 			var e events
 			m := w.middleware(t, mode, watched(&e))
 			logged := w.middleware(t, mode, func(c *middleware.Config) { c.OnEvent = asText })
@@ -204,7 +210,8 @@ func TestAttackHeaderInjection(t *testing.T) {
 			}
 			credential := ""
 			for _, m := range []*middleware.Middleware{m, logged} {
-				got := serve(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { set(session.From(r.Context())) })), cookies("x\"", evil))
+				h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { set(session.From(r.Context())) })
+				got := serve(m.Handler(h), cookies("x\"", evil))
 				require.Equal(t, http.StatusOK, got.Status, "%d: %s", i, got.Body)
 				require.Len(t, got.Header["Set-Cookie"], 1)
 				cookie, err := http.ParseSetCookie(got.Header["Set-Cookie"][0])
@@ -239,7 +246,11 @@ func TestAttackCookieConfigInjection(t *testing.T) {
 	tokens, _ := newWorld(t).carriers(t)
 	for _, evil := range naughty() {
 		for field, c := range map[string]middleware.Cookie{
-			"name": {Name: "__Host-" + evil}, "plain name": {Name: evil}, "domain": {Name: "s", Domain: evil}, "domain ending": {Name: "s", Domain: "example.com" + evil}, "path": {Name: "s", Path: "/" + evil},
+			"name":          {Name: "__Host-" + evil},
+			"plain name":    {Name: evil},
+			"domain":        {Name: "s", Domain: evil},
+			"domain ending": {Name: "s", Domain: "example.com" + evil},
+			"path":          {Name: "s", Path: "/" + evil},
 		} {
 			m, err := middleware.New(middleware.Config{Carrier: tokens, Cookie: c})
 			if field != "path" || strings.ContainsAny(evil, ";\r\n\t\x00\x1b\x7f\u2028é\u0085") {
@@ -264,13 +275,19 @@ func TestAttackStoreKeys(t *testing.T) {
 	good := begin(t, w.middleware(t, "opaque"), "alice")
 	require.Equal(t, "alice", subjectOf(w.middleware(t, "opaque"), good))
 	secret := good[len("cr1_"):]
-	last := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", secret[42])
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(digits, secret[42])
 	bad := []string{
-		"", "cr1_", secret, "cr0_" + secret, "cr2_" + secret, "CR1_" + secret, "cr1-" + secret, "cr1_" + secret[1:], good + "A", good + "=", good + "\n", good + "\r\nDEL x\r\n", " " + good, "cr1_" + secret[:42],
-		"cr1_" + strings.Repeat("A", 44), "cr1_" + strings.Repeat("A", 1<<20), "cr1_" + strings.Repeat("\x00", 43), "cr1_" + strings.Repeat("\xff", 43), "cr1_" + secret[:20] + "*" + secret[21:], "cr1_" + secret[:20] + "?" + secret[21:],
-		"cr1_" + secret[:20] + ":" + secret[21:], "cr1_" + secret[:20] + " " + secret[21:], "cr1_" + secret[:20] + "\r" + secret[21:], "cr1_" + secret[:20] + "+" + secret[21:], "cr1_" + secret[:20] + "/" + secret[21:], "cr1_" + secret[:20] + "\u212a" + secret[23:],
-		"cr1_" + secret[:42] + "B", "cr1_" + secret[:42] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last^1:][:1], "cr1_../../../../../../../../../../../etc/passwd",
+		"", "cr1_", secret, "cr0_" + secret, "cr2_" + secret, "CR1_" + secret, "cr1-" + secret, "cr1_" + secret[1:],
+		good + "A", good + "=", good + "\n", good + "\r\nDEL x\r\n", " " + good, "cr1_" + secret[:42],
+		"cr1_" + strings.Repeat("A", 44), "cr1_" + strings.Repeat("A", 1<<20), "cr1_" + strings.Repeat("\x00", 43),
+		"cr1_" + strings.Repeat("\xff", 43), "cr1_" + secret[:20] + "\u212a" + secret[23:],
+		"cr1_" + secret[:42] + "B", "cr1_" + secret[:42] + digits[last^1:][:1],
+		"cr1_../../../../../../../../../../../etc/passwd",
 		"cr1_" + fmt.Sprintf("%-43s", "x' OR '1'='1"), `{"$gt":""}`, "*", "session:1", "\x00\x01\x02",
+	}
+	for _, c := range "*?: \r+/" {
+		bad = append(bad, "cr1_"+secret[:20]+string(c)+secret[21:])
 	}
 	store.reads.Store(0)
 	store.writes.Store(0)
@@ -295,7 +312,8 @@ func TestAttackErrorOracle(t *testing.T) {
 		m := w.middleware(t, mode)
 		expired := begin(t, m, "alice")
 		w.Advance(20 * time.Minute)
-		loggedOut, revoked, renewed, living := begin(t, m, "alice"), begin(t, m, "bob"), begin(t, m, "carol"), begin(t, m, "dave")
+		loggedOut, revoked := begin(t, m, "alice"), begin(t, m, "bob")
+		renewed, living := begin(t, m, "carol"), begin(t, m, "dave")
 		visit(m, loggedOut, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		visit(m, renewed, func(s *session.Session) { assert.NoError(t, s.Renew()) })
 		require.NoError(t, w.list.EndSubject(t.Context(), "bob"))
@@ -303,7 +321,9 @@ func TestAttackErrorOracle(t *testing.T) {
 		require.Contains(t, serve(h, cookies(living)).Body, "dave")
 		refusal := serve(h, cookies("x"))
 		for name, credential := range map[string]string{
-			"expired": expired, "logged out": loggedOut, "revoked": revoked, "renewed away": renewed, "unknown": unknownID(), "no token": "AAAA..AAAA.AAAA.AAAA", "bad": living[:len(living)-5] + "AAAA" + living[len(living)-1:],
+			"expired": expired, "logged out": loggedOut, "revoked": revoked, "renewed away": renewed,
+			"unknown": unknownID(), "no token": "AAAA..AAAA.AAAA.AAAA",
+			"bad": living[:len(living)-5] + "AAAA" + living[len(living)-1:],
 		} {
 			for range 2 {
 				got := serve(h, cookies(credential))
@@ -348,7 +368,8 @@ func TestAttackCrossSite(t *testing.T) {
 				r.Header.Set(tt.header[i], tt.header[i+1])
 			}
 			called := false
-			got := serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { called = true; show(w, r) })), r)
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { called = true; show(w, r) })
+			got := serve(m.Handler(h), r)
 			assert.Equal(t, tt.ok, called, "%v", tt)
 			assert.Equal(t, !tt.ok, got.Status == http.StatusForbidden, "%v: %d", tt, got.Status)
 			assert.Equal(t, tt.ok, strings.Contains(got.Body, "alice"), "%v", tt)

@@ -48,7 +48,8 @@ func fillings() []filling {
 		}},
 		{"by Session.Save", func(visit visitor, n int) (int, string) {
 			_, credential := visit("", small)
-			return visit(credential, func(s *session.Session) error { return errors.Join(big(n)(s), s.Save(context.Background())) })
+			save := func(s *session.Session) error { return errors.Join(big(n)(s), s.Save(context.Background())) }
+			return visit(credential, save)
 		}},
 	}
 }
@@ -83,10 +84,13 @@ func TestAttackOversizeCookie(t *testing.T) { findLargest(t, "__Host-session", "
 func TestAttackOversizeCookieOfLongName(t *testing.T) {
 	w := newWorld(t)
 	for length, want := range map[int]int{4096 - 14: 14, 4032: 64, 4096 - 256: 256} {
-		carrier, err := token.NewCarrier(token.CarrierConfig{Ring: w.ring, Issuer: "https://app.example", Revocations: w.list, MaxLength: length})
+		carrier, err := token.NewCarrier(token.CarrierConfig{
+			Ring: w.ring, Issuer: "https://app.example", Revocations: w.list, MaxLength: length,
+		})
 		require.NoError(t, err)
 		for name := 1; name <= 256; name++ {
-			_, err := middleware.New(middleware.Config{Carrier: carrier, Cookie: middleware.Cookie{Name: strings.Repeat("n", name)}})
+			cookie := middleware.Cookie{Name: strings.Repeat("n", name)}
+			_, err := middleware.New(middleware.Config{Carrier: carrier, Cookie: cookie})
 			if name <= want {
 				require.NoError(t, err, "MaxLength %d, name of %d", length, name)
 			} else {
@@ -111,7 +115,8 @@ func findLargest(t *testing.T, names ...string) {
 							return false
 						}
 						require.NotEmpty(t, cookie)
-						require.LessOrEqual(t, len(name)+len(cookie), 4096, "%d bytes of values: browsers drop this cookie without a word", n)
+						require.LessOrEqual(t, len(name)+len(cookie), 4096,
+							"%d bytes of values: browsers drop this cookie without a word", n)
 						return mode == "opaque" || form(cookie) == "token"
 					}
 					low, high := 0, 8192 // fits, and doesn't

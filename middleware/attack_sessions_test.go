@@ -30,7 +30,8 @@ func visit(m *middleware.Middleware, credential string, f func(s *session.Sessio
 		r = cookies()
 	}
 	w := httptest.NewRecorder()
-	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(session.From(r.Context())) })).ServeHTTP(w, r)
+	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(session.From(r.Context())) })
+	m.Handler(h).ServeHTTP(w, r)
 	next = credential
 	for _, c := range w.Result().Cookies() {
 		next = c.Value
@@ -221,7 +222,10 @@ func TestAttackUnknownIDIsNotAdopted(t *testing.T) {
 		store := &countingStore{Store: w.memory}
 		w.store = store
 		m := w.middleware(t, mode)
-		for _, unknown := range []string{unknownID(), unknownID(), "AAAA.AAAA.AAAA", strings.Repeat("A", 43), "cr1_" + base64.RawURLEncoding.EncodeToString(make([]byte, 32))} {
+		zeros := base64.RawURLEncoding.EncodeToString(make([]byte, 32))
+		for _, unknown := range []string{
+			unknownID(), unknownID(), "AAAA.AAAA.AAAA", strings.Repeat("A", 43), "cr1_" + zeros,
+		} {
 			require.Empty(t, subjectOf(m, unknown))
 			require.Zero(t, store.writes.Load())
 			require.Zero(t, w.memory.Len())
@@ -255,7 +259,8 @@ func TestAttackDuplicateCookies(t *testing.T) {
 		old := begin(t, maker, "alice")
 		visit(maker, old, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		_, newer := visit(maker, alice, func(s *session.Session) { assert.NoError(t, s.Set("newer", true)) })
-		forged := alice[:len(alice)-5] + map[bool]string{true: "BBBB", false: "AAAA"}[alice[len(alice)-5] == 'A'] + alice[len(alice)-1:]
+		n := len(alice) - 5
+		forged := alice[:n] + map[bool]string{true: "BBBB", false: "AAAA"}[alice[n] == 'A'] + alice[n+4:]
 		tests := []struct {
 			name    string
 			cookies []string
@@ -295,7 +300,8 @@ func TestAttackDuplicateCookies(t *testing.T) {
 					for _, set := range got.Header["Set-Cookie"] { // none, or the newer of two
 						assert.True(t, strings.HasPrefix(set, "__Host-session="+newer+";"), "%s %s: %s", tt.name, order, set)
 					}
-					assert.Equal(t, tt.name == "older and newer" || mode == "opaque" && tt.subject != "", strings.Contains(got.Body, "newer"), tt.name)
+					shown := tt.name == "older and newer" || mode == "opaque" && tt.subject != ""
+					assert.Equal(t, shown, strings.Contains(got.Body, "newer"), tt.name)
 				}
 				if tt.event == "" {
 					assert.Empty(t, e.kinds(), tt.name)

@@ -176,7 +176,11 @@ func TestAttackPlainRecordInForeignStore(t *testing.T) {
 	dumped := newDumpedStore(plain.memory)
 	local, err := opaque.NewCarrier(opaque.CarrierConfig{Store: inProcess{dumped}, Now: plain.Now})
 	require.NoError(t, err)
-	rec := &session.Record{ID: "x", Version: item.Version, Generation: 1, Subject: "admin", CreatedAt: plain.Now(), AuthenticatedAt: plain.Now(), SeenAt: plain.Now(), IdleDeadline: item.IdleDeadline, Deadline: item.Deadline}
+	rec := &session.Record{
+		ID: "x", Version: item.Version, Generation: 1, Subject: "admin",
+		CreatedAt: plain.Now(), AuthenticatedAt: plain.Now(), SeenAt: plain.Now(),
+		IdleDeadline: item.IdleDeadline, Deadline: item.Deadline,
+	}
 	_, err = local.Issue(t.Context(), rec, "")
 	require.NoError(t, err)
 	_, forged := dumped.item(t, nil)
@@ -255,7 +259,10 @@ func TestAttackStoredDeadlines(t *testing.T) {
 	r := newRobbed(t)
 	credential, key, item := r.begin("alice")
 	sealed := item.Deadline
-	far := []time.Time{{}, time.Unix(0, 0), time.Unix(1, 0), r.w.Now().Add(1000 * time.Hour), time.Unix(253402300800, 0), time.Unix(math.MaxInt64>>2, 0), time.Unix(math.MinInt64>>2, 0)}
+	far := []time.Time{
+		{}, time.Unix(0, 0), time.Unix(1, 0), r.w.Now().Add(1000 * time.Hour),
+		time.Unix(253402300800, 0), time.Unix(math.MaxInt64>>2, 0), time.Unix(math.MinInt64>>2, 0),
+	}
 	for shift := range 62 {
 		far = append(far, time.Unix(item.Deadline.Unix()^1<<shift, 0))
 	}
@@ -311,7 +318,10 @@ func TestAttackStoreDump(t *testing.T) {
 			assert.NotContains(t, text, secret)
 			assert.NotContains(t, key, strings.TrimPrefix(secret, "cr1_"))
 		}
-		for _, credential := range []string{key, "cr1_" + key, text, base64.RawURLEncoding.EncodeToString(item.Data), "cr1_" + base64.RawURLEncoding.EncodeToString(item.Data[:32])} {
+		encode := base64.RawURLEncoding.EncodeToString
+		for _, credential := range []string{
+			key, "cr1_" + key, text, encode(item.Data), "cr1_" + encode(item.Data[:32]),
+		} {
 			assert.Empty(t, subjectOf(r.m, credential))
 		}
 	}

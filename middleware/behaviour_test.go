@@ -9,10 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 const visits session.Key[int] = "visits"
@@ -111,7 +109,8 @@ func valuesComeBack(t *testing.T, _ *world, b *browser) {
 func everyKind(t *testing.T, _ *world, b *browser) {
 	texts := map[string]string{
 		"null": `null`, "true": `true`, "false": `false`, "zero": `0`, "negative": `-17`, "big": `9007199254740993`,
-		"biggest": `18446744073709551615`, "fraction": `0.1`, "small": `1e-9`, "empty": `""`, "text": `"straße 👋 <b> & \\ \" \n"`,
+		"biggest": `18446744073709551615`, "fraction": `0.1`, "small": `1e-9`, "empty": `""`,
+		"text":  `"straße 👋 <b> & \\ \" \n"`,
 		"array": `[1,[2,[3,{}]],null]`, "object": `{"b":1,"a":{"c":[true]}}`, "name with \"quotes\" and ü": `1`,
 	}
 	b.do(func(s *session.Session) {
@@ -432,18 +431,4 @@ func failedSave(t *testing.T, _ *world, b *browser) {
 	assert.Empty(t, got.Header["Set-Cookie"])
 	assert.Empty(t, got.Header["Location"])
 	b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
-}
-
-func loginInRequest(t *testing.T, w *world, b *browser) {
-	protected := middleware.RequireSubject(middleware.RequireConfig{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, session.From(r.Context()).Subject())
-	}))
-	got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) { protected.ServeHTTP(w, r) })
-	require.Equal(t, http.StatusUnauthorized, got.StatusCode)
-	got = b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
-		assert.NoError(t, s.Login("alice"))
-		protected.ServeHTTP(w, r)
-	})
-	require.Equal(t, http.StatusOK, got.StatusCode)
-	require.Equal(t, "alice", got.body)
 }

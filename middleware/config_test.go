@@ -28,7 +28,10 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		Cookie:  middleware.Cookie{Name: "__Host-x", Domain: "example.com", Path: "/app", SameSite: 9},
 	})
 	assert.Nil(t, m)
-	for _, field := range []string{"Config.Carrier", "Config.Accept", "Config.Timeout", "Policy.IdleTimeout", "Cookie.Domain", "Cookie.Path", "Cookie.SameSite"} {
+	for _, field := range []string{
+		"Config.Carrier", "Config.Accept", "Config.Timeout", "Policy.IdleTimeout",
+		"Cookie.Domain", "Cookie.Path", "Cookie.SameSite",
+	} {
 		assert.ErrorContains(t, err, field)
 	}
 }
@@ -74,7 +77,10 @@ func TestCookieConfig(t *testing.T) {
 func TestCookieAttributes(t *testing.T) {
 	w := newWorld(t)
 	m := w.middleware(t, "opaque", func(c *middleware.Config) {
-		c.Cookie = middleware.Cookie{Name: "__Secure-app", Path: "/app", Domain: "example.com", SameSite: http.SameSiteNoneMode, Partitioned: true, Persistent: true}
+		c.Cookie = middleware.Cookie{
+			Name: "__Secure-app", Path: "/app", Domain: "example.com",
+			SameSite: http.SameSiteNoneMode, Partitioned: true, Persistent: true,
+		}
 	})
 	out := httptest.NewRecorder()
 	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +88,8 @@ func TestCookieAttributes(t *testing.T) {
 		w.Header().Set("Vary", "Accept")
 	})).ServeHTTP(out, httptest.NewRequest(http.MethodGet, "/app", nil))
 	got := out.Header().Get("Set-Cookie")
-	assert.Regexp(t, `^__Secure-app=cr1_[\w-]{43}; Path=/app; Domain=example\.com; Max-Age=2592000; HttpOnly; Secure; SameSite=None; Partitioned$`, got)
+	assert.Regexp(t, `^__Secure-app=cr1_[\w-]{43}; Path=/app; Domain=example\.com; Max-Age=2592000; `+
+		`HttpOnly; Secure; SameSite=None; Partitioned$`, got)
 	assert.Equal(t, []string{"Accept", "Cookie"}, out.Header()["Vary"])
 }
 
@@ -157,11 +164,12 @@ func TestOnExpire(t *testing.T) {
 	clock := newClock()
 	var mu sync.Mutex
 	var told []string
-	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{Now: clock.Now, Linger: time.Second, OnExpire: opaque.Expired(func(rec *session.Record) {
+	onExpire := opaque.Expired(func(rec *session.Record) {
 		mu.Lock()
 		defer mu.Unlock()
 		told = append(told, rec.Subject)
-	})})
+	})
+	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{Now: clock.Now, Linger: time.Second, OnExpire: onExpire})
 	require.NoError(t, err)
 	defer memory.Close()
 	w := &world{clock: clock, ring: newRing(t, clock.Now), memory: memory, store: memory}
@@ -210,7 +218,10 @@ func TestEvents(t *testing.T) {
 	b.site.opens(old)
 	b.site.opens("garbage")
 	b.site.opens("cr1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
-	assert.Equal(t, []string{"created", "renewed", "moved", "ended", "refused:not_found", "refused:malformed", "refused:not_found"}, seen.kinds())
+	want := []string{
+		"created", "renewed", "moved", "ended", "refused:not_found", "refused:malformed", "refused:not_found",
+	}
+	assert.Equal(t, want, seen.kinds())
 	assert.Contains(t, log.String(), `level=INFO msg="session renewed"`)
 	assert.Contains(t, log.String(), `level=WARN msg="session refused" session="" subject="" reason=malformed`)
 	assert.Contains(t, log.String(), `level=INFO msg="session refused" session="" subject="" reason=not_found`)
@@ -224,7 +235,8 @@ func TestEvents(t *testing.T) {
 func TestRequireSubject(t *testing.T) {
 	w := newWorld(t)
 	m := w.middleware(t, "stateless")
-	protected := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login?next=1"})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "in") }))
+	in := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "in") })
+	protected := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login?next=1"})(in)
 	tests := []struct {
 		name     string
 		method   string

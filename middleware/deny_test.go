@@ -24,18 +24,20 @@ func (hanging) Get(ctx context.Context, _ string) (opaque.Item, bool, error) {
 	return opaque.Item{}, false, ctx.Err()
 }
 
+type configure = func(*middleware.Config)
+
 // denials are requests that the middleware denies by itself.
 var denials = []struct {
 	status int
 	reason session.Reason
-	send   func(t *testing.T, w *world, mode string, answer func(*middleware.Config)) answer
+	send   func(t *testing.T, w *world, mode string, with configure) answer
 }{
-	{http.StatusForbidden, session.CrossOrigin, func(t *testing.T, w *world, mode string, change func(*middleware.Config)) answer {
-		m := w.middleware(t, mode, change)
+	{http.StatusForbidden, session.CrossOrigin, func(t *testing.T, w *world, mode string, with configure) answer {
+		m := w.middleware(t, mode, with)
 		return serve(m.Handler(http.HandlerFunc(show)), from("POST", "https://app.example/x", "Origin: https://evil.example"))
 	}},
-	{http.StatusConflict, session.Ended, func(t *testing.T, w *world, mode string, change func(*middleware.Config)) answer {
-		m := w.middleware(t, mode, change)
+	{http.StatusConflict, session.Ended, func(t *testing.T, w *world, mode string, with configure) answer {
+		m := w.middleware(t, mode, with)
 		alice := begin(t, m, "alice")
 		return serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			visit(m, alice, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
@@ -43,16 +45,16 @@ var denials = []struct {
 			io.WriteString(w, "the handler's")
 		})), cookies(alice))
 	}},
-	{http.StatusInternalServerError, session.TooLarge, func(t *testing.T, w *world, mode string, change func(*middleware.Config)) answer {
-		m := w.middleware(t, mode, change)
+	{http.StatusInternalServerError, session.TooLarge, func(t *testing.T, w *world, mode string, with configure) answer {
+		m := w.middleware(t, mode, with)
 		return serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.NoError(t, session.From(r.Context()).Set("huge", strings.Repeat("x", 2<<20)))
 			io.WriteString(w, "the handler's")
 		})), cookies())
 	}},
-	{http.StatusServiceUnavailable, session.Unavailable, func(t *testing.T, w *world, mode string, change func(*middleware.Config)) answer {
+	{http.StatusServiceUnavailable, session.Unavailable, func(t *testing.T, w *world, mode string, with configure) answer {
 		w.store = hanging{w.memory}
-		m := w.middleware(t, mode, change, shortTimeout)
+		m := w.middleware(t, mode, with, shortTimeout)
 		return serve(m.Handler(http.HandlerFunc(show)), cookies(unknownID()))
 	}},
 }
@@ -83,7 +85,9 @@ func TestErrorHandler(t *testing.T) {
 // Whatever the reason, the client gets the status and its standard text.
 func TestDenialsGiveNoReason(t *testing.T) {
 	silent := func(http.ResponseWriter, *http.Request, int, error) {}
-	for name, handler := range map[string]func(http.ResponseWriter, *http.Request, int, error){"no ErrorHandler": nil, "an ErrorHandler that writes nothing": silent} {
+	for name, handler := range map[string]func(http.ResponseWriter, *http.Request, int, error){
+		"no ErrorHandler": nil, "an ErrorHandler that writes nothing": silent,
+	} {
 		t.Run(name, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, mode string, w *world) {
 				for _, tt := range denials {

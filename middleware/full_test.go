@@ -13,7 +13,8 @@ import (
 
 // smallStore has w keep at most n sessions.
 func (w *world) smallStore(t *testing.T, n, anonymousPercent int) *opaque.MemoryStore {
-	small, err := opaque.NewMemoryStore(opaque.MemoryConfig{MaxSessions: n, AnonymousPercent: anonymousPercent, Now: w.Now})
+	c := opaque.MemoryConfig{MaxSessions: n, AnonymousPercent: anonymousPercent, Now: w.Now}
+	small, err := opaque.NewMemoryStore(c)
 	require.NoError(t, err)
 	t.Cleanup(func() { small.Close() })
 	w.store = small

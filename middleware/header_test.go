@@ -78,7 +78,8 @@ func TestReplacedResponseKeepsTheNewCookie(t *testing.T) {
 // Caches with a field of their own don't look at Cache-Control.
 func TestFieldsThatOverruleNoStore(t *testing.T) {
 	fields := []string{
-		"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires", "Expires", "Edge-Control", "X-LiteSpeed-Cache-Control",
+		"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires", "Expires",
+		"Edge-Control", "X-LiteSpeed-Cache-Control",
 	}
 	set := func(w http.ResponseWriter) {
 		for _, name := range fields {

@@ -37,7 +37,8 @@ func TestNearlyFullIsReportedOnce(t *testing.T) {
 			credential := grow("", 1000)
 			assert.Empty(t, seen)
 			credential = grow(credential, 1600)
-			figures := fmt.Sprintf("fills %d of the 4096 bytes that a cookie's name and value may have", len("__Host-session"+credential))
+			figures := fmt.Sprintf("fills %d of the 4096 bytes that a cookie's name and value may have",
+				len("__Host-session"+credential))
 			for range 2 {
 				credential = grow(credential, 1600)
 			}

@@ -39,7 +39,8 @@ func TestLogLevels(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var log bytes.Buffer
-		middleware.LogEvents(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))(t.Context(), tt.event)
+		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		middleware.LogEvents(logger)(t.Context(), tt.event)
 		assert.Contains(t, log.String(), "level="+tt.want+" ", tt.event.Kind)
 	}
 }
@@ -60,7 +61,10 @@ func TestExampleOfRefusals(t *testing.T) {
 	onEvent := middleware.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))
 	now := time.Now()
 	for i, path := range []string{"/first", "/second", "/third", "/last"} {
-		onEvent(t.Context(), middleware.Event{Kind: middleware.Refused, Reason: session.Forged, Method: "GET", Path: path, Time: now.Add(time.Duration(i) * time.Second)})
+		at := now.Add(time.Duration(i) * time.Second)
+		onEvent(t.Context(), middleware.Event{
+			Kind: middleware.Refused, Reason: session.Forged, Method: "GET", Path: path, Time: at,
+		})
 	}
 	onEvent(t.Context(), middleware.Event{Kind: middleware.Created, Time: now.Add(time.Minute)})
 	assert.Contains(t, log.String(), "path=/last count=3\n")

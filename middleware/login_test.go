@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -257,7 +258,8 @@ func TestStrictCookieIsNotOverwritten(t *testing.T) {
 		got := site.browser().send(http.MethodGet, write, from("cross-site"))
 		assert.Equal(t, http.StatusConflict, got.StatusCode)
 		assert.Empty(t, got.Header["Set-Cookie"])
-		assert.Equal(t, http.StatusOK, site.browser().send(http.MethodGet, logIn, from("cross-site")).StatusCode, "as from single sign-on")
+		got = site.browser().send(http.MethodGet, logIn, from("cross-site"))
+		assert.Equal(t, http.StatusOK, got.StatusCode, "as from single sign-on")
 		for _, fine := range []string{"none", "same-origin", "same-site"} {
 			assert.Equal(t, http.StatusOK, site.browser().send(http.MethodGet, write, from(fine)).StatusCode, fine)
 		}
@@ -278,7 +280,8 @@ func TestLoginEndsAmbiguity(t *testing.T) {
 				r.AddCookie(&http.Cookie{Name: "__Host-session", Value: c})
 			}
 			rec := httptest.NewRecorder()
-			m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { h(session.From(r.Context())) })).ServeHTTP(rec, r)
+			next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { h(session.From(r.Context())) })
+			m.Handler(next).ServeHTTP(rec, r)
 			return rec.Result()
 		}
 		one := send(func(s *session.Session) { assert.NoError(t, s.Login("alice")) }).Cookies()[0].Value
@@ -343,4 +346,19 @@ func TestRenewalThatIsNotDurable(t *testing.T) {
 			assert.Equal(t, "alice", subject)
 		}
 	}
+}
+
+func loginInRequest(t *testing.T, w *world, b *browser) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, session.From(r.Context()).Subject())
+	})
+	protected := middleware.RequireSubject(middleware.RequireConfig{})(h)
+	got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) { protected.ServeHTTP(w, r) })
+	require.Equal(t, http.StatusUnauthorized, got.StatusCode)
+	got = b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		assert.NoError(t, s.Login("alice"))
+		protected.ServeHTTP(w, r)
+	})
+	require.Equal(t, http.StatusOK, got.StatusCode)
+	require.Equal(t, "alice", got.body)
 }

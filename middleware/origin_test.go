@@ -177,7 +177,8 @@ func TestBearerTokenWithoutCookieFromAnotherOrigin(t *testing.T) {
 		alice := begin(t, m, "alice")
 		h := m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		for _, tt := range tests {
-			r := from("POST", "https://app.example/", append(tt.fields, "Origin: https://spa.example", "Sec-Fetch-Site: cross-site")...)
+			fields := append(tt.fields, "Origin: https://spa.example", "Sec-Fetch-Site: cross-site")
+			r := from("POST", "https://app.example/", fields...)
 			for i, line := range r.Header["Cookie"] {
 				r.Header["Cookie"][i] = strings.ReplaceAll(line, "%s", alice)
 			}

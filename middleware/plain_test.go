@@ -35,11 +35,10 @@ func TestPlainHTTPIsWarnedOf(t *testing.T) {
 		{"IPv4 loopback", "http://127.0.0.1:8080/", []string{"Origin: http://127.0.0.1:8080"}, false},
 		{"IPv6 loopback", "http://[::1]:8080/", []string{"Origin: http://[::1]:8080"}, false},
 	}
-	login := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = session.From(r.Context()).Login("alice") })
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		for _, tt := range tests {
 			var e events
-			h := w.middleware(t, mode, watched(&e)).Handler(login)
+			h := w.middleware(t, mode, watched(&e)).Handler(aliceLogsIn)
 			for range 2 {
 				require.Equal(t, http.StatusOK, serve(h, from("GET", tt.url, tt.fields...)).Status)
 			}
@@ -55,9 +54,12 @@ func TestPlainHTTPIsWarnedOf(t *testing.T) {
 	})
 }
 
+var aliceLogsIn = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	_ = session.From(r.Context()).Login("alice")
+})
+
 func TestNothingIsWarnedOf(t *testing.T) {
 	w := newWorld(t)
-	login := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = session.From(r.Context()).Login("alice") })
 	send := func(h http.Handler, change func(*http.Request)) {
 		r := from("GET", "http://app.example/", "Origin: http://app.example")
 		change(r)
@@ -67,8 +69,10 @@ func TestNothingIsWarnedOf(t *testing.T) {
 	insecure := w.middleware(t, "opaque", watched(&e), func(c *middleware.Config) {
 		c.Cookie.Name, c.Cookie.InsecureAllowHTTP = "session", true
 	})
-	send(insecure.Handler(login), func(*http.Request) {})
-	send(w.middleware(t, "opaque", watched(&e)).Handler(login), func(r *http.Request) { r.TLS = &tls.ConnectionState{} })
+	send(insecure.Handler(aliceLogsIn), func(*http.Request) {})
+	overTLS := func(r *http.Request) { r.TLS = &tls.ConnectionState{} }
+	send(w.middleware(t, "opaque", watched(&e)).Handler(aliceLogsIn), overTLS)
 	send(w.middleware(t, "opaque", watched(&e)).Handler(http.HandlerFunc(show)), func(*http.Request) {})
-	assert.Equal(t, []string{"created", "created"}, e.kinds(), "not with a cookie for plain HTTP, over TLS, or without a cookie")
+	assert.Equal(t, []string{"created", "created"}, e.kinds(),
+		"not with a cookie for plain HTTP, over TLS, or without a cookie")
 }

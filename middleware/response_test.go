@@ -204,7 +204,8 @@ func TestHijack(t *testing.T) {
 			defer conn.Close()
 			io.WriteString(conn, switching)
 			w.Advance(25 * time.Minute)
-			assert.ErrorIs(t, s.Save(context.Background()), session.IdleTimeout, "a long-lived handler learns that the session is over")
+			assert.ErrorIs(t, s.Save(context.Background()), session.IdleTimeout,
+				"a long-lived handler learns that the session is over")
 		})
 		if mode == "opaque" {
 			assert.Equal(t, http.StatusSwitchingProtocols, got.StatusCode)

@@ -13,8 +13,9 @@ import (
 
 // elsewhere leads to another host in some browser, or is no path at all.
 var elsewhere = []string{
-	"//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example", "/\n/evil.example", "/\r\nX: y",
-	"https://evil.example", "https:evil.example", "javascript:alert(1)", "evil.example", "", "?x", "/ /evil.example", "/a\x00b", "/a\\b", "/a\x7f",
+	"//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example", "/\n/evil.example",
+	"/\r\nX: y", "https://evil.example", "https:evil.example", "javascript:alert(1)", "evil.example", "", "?x",
+	"/ /evil.example", "/a\x00b", "/a\\b", "/a\x7f",
 	" //evil.example", "/%2F/evil.example", "/%zz", "/" + strings.Repeat("x", 4096),
 }
 
@@ -40,7 +41,8 @@ func TestRedirectCarriesThePath(t *testing.T) {
 		assert.Equal(t, http.StatusSeeOther, got.Status, tt.name)
 		assert.Equal(t, []string{tt.want}, got.Header["Location"], tt.name)
 	}
-	mounted := http.StripPrefix("/app", middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login", ReturnParam: "next"})(http.HandlerFunc(show)))
+	require := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login", ReturnParam: "next"})
+	mounted := http.StripPrefix("/app", require(http.HandlerFunc(show)))
 	got := serve(m.Handler(mounted), from("GET", "/app/account", "Sec-Fetch-Mode: navigate"))
 	assert.Equal(t, "/login?next=%2Fapp%2Faccount", got.Header.Get("Location"), "what the browser has asked for")
 	byHand := from("GET", "/account?a=1", "Sec-Fetch-Mode: navigate")

@@ -154,7 +154,8 @@ func TestHandshakeAsActivity(t *testing.T) {
 				if !header {
 					io.WriteString(conn, switching)
 				}
-				assert.Equal(t, mode == "opaque" || header, s.ExpiresAt().Equal(w.Now().Add(20*time.Minute)), "%s, WriteHeader %v", mode, header)
+				assert.Equal(t, mode == "opaque" || header, s.ExpiresAt().Equal(w.Now().Add(20*time.Minute)),
+					"%s, WriteHeader %v", mode, header)
 			}, func(r *http.Request) {
 				r.Header.Set("Connection", "Upgrade")
 				r.Header.Set("Upgrade", "websocket")
