@@ -14,7 +14,8 @@ import (
 
 // shortLines lists the packages that keep to the limits of TestShortLines.
 var shortLines = []string{
-	".", "cmd/keygen/internal/importing", "config", "opaque", "opaque/storetest", "revocation", "session",
+	".", "cmd/keygen/internal/importing", "cmd/keygen/internal/jwkscheck",
+	"config", "opaque", "opaque/storetest", "revocation", "session",
 	"sessiontest", "token",
 	"internal/claims", "internal/diagnose", "internal/durable", "internal/fault",
 	"internal/instant", "internal/jose", "internal/reqcopy",

@@ -17,10 +17,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
-const (
-	maxBody      = 1 << 20 // bytes of an answer
-	maxRedirects = 5
-)
+const maxBody = 1 << 20 // bytes of an answer
 
 // get fetches the set once. The time now is when the fetch began: a key that was
 // unpublished meanwhile must not count as seen later than that.
@@ -110,14 +107,8 @@ func freshFor(h http.Header) time.Duration {
 
 // checkRedirect keeps a fetch on the host that the application named (RFC 8725, Section 3.10).
 func checkRedirect(req *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	switch {
-	case len(via) > maxRedirects:
-		return errors.New("too many redirects")
-	case !weburl.SameHost(req.URL, first):
-		return errors.New("redirect to another host")
-	case first.Scheme == "https" && req.URL.Scheme != "https":
-		return errors.New("redirect from https to http")
+	if err := weburl.CheckRedirect(req, via); err != nil {
+		return err
 	}
 	req.Close = true // as in get
 	return nil

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -36,9 +35,11 @@ type material struct {
 	K   string `json:"k,omitempty"`
 }
 
-// privateMembers are those that a public key must not have: RFC 7518, oth of RFC 8017 and priv of RFC 9964 included.
-func isPrivateMember(name string) bool {
-	return slices.Contains([]string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}, name)
+// PrivateMembers returns the names of the members that a public key must not
+// have: RFC 7518, Sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037, Section 2, and priv
+// of RFC 9964.
+func PrivateMembers() []string {
+	return []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 }
 
 // field returns where the member called name goes, or nil.

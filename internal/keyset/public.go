@@ -68,6 +68,9 @@ func (e *leftOutError) Error() string {
 // an error of this package finds it with errors.As.
 func (e *leftOutError) LeftOut() (kid string, reason error) { return e.kid, e.reason }
 
+// Number returns the number of the key in the set, from 1 on.
+func (e *leftOutError) Number() int { return e.number }
+
 // noUsableKey says of a set that it is in order, and of no use.
 type noUsableKey struct{ what string }
 
@@ -212,7 +215,7 @@ func (s *PublicSet) Because(err error) error {
 func parsePublicKey(value []byte) (kid string, k *Key, unusable, err error) {
 	var p publicKey
 	err = jose.Object(value, func(name string, value []byte) error {
-		if isPrivateMember(name) {
+		if slices.Contains(PrivateMembers(), name) {
 			return errors.New("private or symmetric key in a public set")
 		}
 		if err := p.member(name, value); err != nil && unusable == nil {

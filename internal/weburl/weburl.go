@@ -5,6 +5,8 @@
 package weburl
 
 import (
+	"errors"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,6 +45,25 @@ func port(u *url.URL) string {
 		return ""
 	}
 	return u.Port()
+}
+
+// maxRedirects is how many redirects in a row are followed.
+const maxRedirects = 5
+
+// CheckRedirect is the CheckRedirect of clients that fetch key sets. Whoever
+// answers for another host, or over http, could put keys of his own into the
+// set and forge every token.
+func CheckRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	switch {
+	case len(via) > maxRedirects:
+		return errors.New("too many redirects")
+	case !SameHost(req.URL, first):
+		return errors.New("redirect to another host")
+	case first.Scheme == "https" && req.URL.Scheme != "https":
+		return errors.New("redirect from https to http")
+	}
+	return nil
 }
 
 // Shown returns the text of a URL without its user and password, for an error.

@@ -6,12 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +33,10 @@ func Command(t *tool.Tool) *cobra.Command {
 }
 
 func jwksCheckCommand(t *tool.Tool) *cobra.Command {
-	c := &jwksCheck{Tool: t, polls: 5, every: time.Second, timeout: 10 * time.Second, sleep: sleep}
+	c := &jwksCheck{
+		Tool: t, polls: 5, every: time.Second, timeout: 10 * time.Second,
+		sleep: sleep, base: http.DefaultTransport.(*http.Transport),
+	}
 	cmd := &cobra.Command{
 		Use:   "check URL",
 		Short: "Compare a live JWK Set with the key file",
@@ -60,7 +62,8 @@ no keys.`,
 	f.IntVar(&c.polls, "polls", c.polls, "how often to fetch")
 	f.Var((*tool.Duration)(&c.every), "every", "how long to wait between fetches")
 	f.Var((*tool.Duration)(&c.timeout), "timeout", "of one fetch")
-	f.BoolVar(&c.insecure, "insecure-http", false, "accept http to another host: whoever is in between can change the answer")
+	f.BoolVar(&c.insecure, "insecure-http", false,
+		"accept http to another host: whoever is in between can change the answer")
 	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error { return c.run(ctx, args[0]) })
 	return cmd
 }
@@ -74,182 +77,111 @@ type jwksCheck struct {
 	every, timeout time.Duration
 	insecure       bool
 	sleep          func(context.Context, time.Duration) error
-	base           *http.Transport // if nil, http.DefaultTransport; for tests
+	base           *http.Transport
 
 	url     *url.URL
-	began   time.Time   // when tool.now was taken; has a monotonic reading
-	set     *keyset.Set // of the key file; nil if there is none
+	set     *keyset.Set   // of the key file; nil if there is none
+	policy  keyset.Policy // of the key file, or the default
 	answers []*answer
+	good    []*answer // those that verifiers accept
 }
 
-func (c *jwksCheck) run(ctx context.Context, rawURL string) (err error) {
+func (c *jwksCheck) run(ctx context.Context, rawURL string) error {
 	if err := c.prepare(rawURL); err != nil {
 		return err
 	}
-	if c.set, err = c.compareWith(); err != nil {
+	if err := c.readKeyFile(); err != nil {
 		return err
 	}
 	if err := c.poll(ctx); err != nil {
 		return err
 	}
-	r := c.judge()
+	list := c.judge()
 	c.judgeRevalidation(ctx)
-	if err := c.report(r); err != nil {
+	if err := c.report(list); err != nil {
 		return err
 	}
-	return c.verdict(r)
+	return c.verdict(list)
 }
 
 // prepare checks the arguments.
 func (c *jwksCheck) prepare(rawURL string) (err error) {
+	wrong := func(format string, args ...any) error { return tool.Refuse(tool.ExitUsage, format, args...) }
 	c.url, err = url.Parse(rawURL)
 	switch {
 	case err != nil || !weburl.HasHost(c.url) || c.url.Scheme != "http" && c.url.Scheme != "https":
-		return tool.Refuse(tool.ExitUsage, "this is no URL to fetch; write it like https://app.example/.well-known/jwks.json")
+		return wrong("this is no URL to fetch; write it like https://app.example/.well-known/jwks.json")
 	case c.url.User != nil || c.url.Fragment != "":
-		return tool.Refuse(tool.ExitUsage, "the URL of a JWK Set has no user, no password and no fragment")
+		return wrong("the URL of a JWK Set has no user, no password and no fragment")
 	case c.url.Scheme == "http" && !weburl.IsLocal(c.url) && !c.insecure:
-		return tool.Refuse(tool.ExitUsage, "%s is not https: whoever can change the answer can forge every token; --insecure-http looks all the same", rawURL)
+		return wrong("%s is not https: whoever can change the answer can forge every token; "+
+			"--insecure-http looks all the same", rawURL)
 	case c.polls < 1 || c.polls > 100:
-		return tool.Refuse(tool.ExitUsage, "--polls %d: between 1 and 100", c.polls)
+		return wrong("--polls %d: between 1 and 100", c.polls)
 	case c.every > time.Hour:
-		return tool.Refuse(tool.ExitUsage, "--every %v: at most 1h", c.every)
+		return wrong("--every %v: at most 1h", c.every)
 	case c.timeout == 0 || c.timeout > time.Minute:
-		return tool.Refuse(tool.ExitUsage, "--timeout %v: must be more than 0, and at most 1m", c.timeout)
+		return wrong("--timeout %v: must be more than 0, and at most 1m", c.timeout)
 	}
-	c.began = time.Now()
 	return nil
 }
 
-// compareWith returns the keys of the key file, or nil if none was named and there is none.
-func (c *jwksCheck) compareWith() (*keyset.Set, error) {
+// readKeyFile reads the keys to compare with. If no key file was named and
+// there is none, there are none.
+func (c *jwksCheck) readKeyFile() (err error) {
+	c.policy = keyset.Policy{}.WithDefaults()
 	if c.Keyset == "" && os.Getenv("CLOAKROOM_KEYSET") == "" {
 		if _, err := os.Lstat(c.Path()); errors.Is(err, fs.ErrNotExist) {
 			c.Note("no key file to compare with; name it with --keyset")
-			return nil, nil
+			return nil
 		}
 	}
-	return c.Read()
-}
-
-// clock is the time now, as the command sees it: that of --at, going on.
-func (c *jwksCheck) clock() time.Time { return c.Now.Add(time.Since(c.began)) }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if c.set, err = c.Read(); err == nil {
+		c.policy = c.set.Policy()
 	}
+	return err
 }
 
-func (c *jwksCheck) poll(ctx context.Context) error {
-	for n := range c.polls {
-		if n > 0 {
-			if err := c.sleep(ctx, c.every); err != nil {
-				return err
-			}
+func (c *jwksCheck) report(list []servedKey) error {
+	if c.Format == "json" {
+		out := map[string]any{"url": c.url.String(), "polls": c.answers, "keys": list, "findings": c.Findings}
+		if c.set != nil {
+			out["keyset"] = c.Path()
 		}
-		a := c.fetch(ctx, "")
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		return c.PrintJSON(out)
+	}
+	if len(list) > 0 {
+		w := tool.NewTable(c.Stdout)
+		w.Row("KID", "ALG", "STATE", "SERVED")
+		for _, s := range list {
+			w.Row(s.ID, s.Algorithm, tool.Dash(s.State), fmt.Sprintf("%d of %d", s.Served, len(c.good)))
 		}
-		if a.err == nil {
-			a.read()
+		fmt.Fprintln(w)
+		if err := w.Flush(); err != nil {
+			return err
 		}
-		c.answers = append(c.answers, a)
 	}
-	return nil
+	return c.Print(c.Tool)
 }
 
-// Bounds of a fetch: those of keys.Remote.
-const (
-	maxJWKS      = 1 << 20 // bytes
-	maxRedirects = 5
-)
-
-// An answer is what came of one fetch.
-type answer struct {
-	err       error // why there is no answer, or none that verifiers accept
-	network   bool  // err is of the network, not of the server
-	status    int
-	header    http.Header
-	body      []byte
-	at        time.Time // when the header was there
-	address   string    // which instance, or balancer, answered
-	redirects []string
-
-	members []member
-	keys    map[string]*keyset.Key // those that verifiers can use, by kid
-	kids    []string               // of keys, in the order of the set
-}
-
-// A misstep is an answer that verifiers refuse.
-type misstep string
-
-func (m misstep) Error() string { return string(m) }
-
-// fetch fetches the set over a new connection; etag may be "".
-func (c *jwksCheck) fetch(ctx context.Context, etag string) *answer {
-	a := new(answer)
-	if err := c.get(ctx, etag, a); err != nil {
-		a.err = err
-		a.network = !errors.As(err, new(misstep))
-	}
-	return a
-}
-
-func (c *jwksCheck) get(ctx context.Context, etag string, a *answer) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { a.address = i.Conn.RemoteAddr().String() }}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, c.url.String(), nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json;q=0.9")
-	if etag != "" {
-		req.Header.Set("If-None-Match", etag)
-	}
-	resp, err := c.client(a).Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	a.status, a.header, a.at = resp.StatusCode, resp.Header, c.clock()
-	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxJWKS+1))
+// verdict returns the error that gives keygen its exit code. A network that
+// fails is no finding about the server.
+func (c *jwksCheck) verdict(list []servedKey) error {
+	served := slices.ContainsFunc(list, func(s servedKey) bool { return s.Served > 0 })
+	answered := slices.ContainsFunc(c.answers, func(a *answer) bool {
+		return a.err == nil || errors.As(a.err, new(misstep))
+	})
+	problems, warnings := c.Count(tool.Problem), c.Count(tool.Warning)
 	switch {
-	case resp.StatusCode != http.StatusOK && !(etag != "" && resp.StatusCode == http.StatusNotModified):
-		return misstep(fmt.Sprintf("the server answered %d", resp.StatusCode))
-	case err != nil:
-		return err
-	case len(a.body) > maxJWKS:
-		return misstep("the answer is larger than 1 MiB")
+	case len(c.leaked()) > 0:
+		return tool.Refuse(tool.ExitRefused, "PRIVATE KEYS ARE SERVED")
+	case !answered:
+		return tool.Refuse(tool.ExitError, "nothing could be fetched: %v", c.answers[0].err)
+	case len(c.good) > 0 && !served:
+		return tool.Refuse(tool.ExitNotFound, "the set has no keys that verify")
+	case problems > 0:
+		return tool.Refuse(tool.ExitRefused, "problems: %d, warnings: %d", problems, warnings)
 	}
+	c.Note("no problem; warnings: %d", warnings)
 	return nil
-}
-
-// client follows redirects as keys.Remote does, and notes them.
-func (c *jwksCheck) client(a *answer) *http.Client {
-	base := c.base
-	if base == nil {
-		base = http.DefaultTransport.(*http.Transport)
-	}
-	transport := base.Clone()
-	transport.DisableKeepAlives = true
-	return &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
-		a.redirects = append(a.redirects, req.URL.String())
-		switch {
-		case len(via) > maxRedirects:
-			return misstep("too many redirects")
-		case !weburl.SameHost(req.URL, c.url):
-			return misstep("redirect to another host, which verifiers refuse: " + req.URL.Host)
-		case c.url.Scheme == "https" && req.URL.Scheme != "https":
-			return misstep("redirect from https to http, which verifiers refuse")
-		}
-		return nil
-	}}
 }

@@ -22,7 +22,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// A stand is a key file, the instant as of which keygen looks, and what it says.
+// A stand is a key file, the instant as of which keygen looks, and what
+// it says.
 type stand struct {
 	t      *testing.T
 	path   string
@@ -33,9 +34,13 @@ type stand struct {
 	pauses []time.Duration
 }
 
-// newStand has a key file with a key that signs, a standby, and two that encrypt.
+// newStand has a key file with a key that signs, a standby, and two
+// that encrypt.
 func newStand(t *testing.T) *stand {
-	s := &stand{t: t, path: filepath.Join(t.TempDir(), "keys.json"), now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
+	s := &stand{
+		t: t, path: filepath.Join(t.TempDir(), "keys.json"), now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		base: http.DefaultTransport.(*http.Transport),
+	}
 	set, err := rotation.New(keyset.Policy{}, s.now.Add(-48*time.Hour), keyset.ES256, keyset.Direct)
 	require.NoError(t, err)
 	require.NoError(t, keyset.File{Path: s.path}.Create(t.Context(), set))
@@ -77,7 +82,7 @@ func (s *stand) body() string {
 type sighting struct {
 	URL      string        `json:"url"`
 	Keyset   string        `json:"keyset"`
-	Polls    []pollRow     `json:"polls"`
+	Polls    []*answer     `json:"polls"`
 	Keys     []servedKey   `json:"keys"`
 	Findings tool.Findings `json:"findings"`
 
@@ -89,7 +94,10 @@ type sighting struct {
 func (s *stand) look(url string) *sighting {
 	s.t.Helper()
 	var stdout, stderr bytes.Buffer
-	tl := &tool.Tool{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Keyset: s.path, Format: "json", Now: s.now, At: "made up"}
+	tl := &tool.Tool{
+		Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr,
+		Keyset: s.path, Format: "json", Now: s.now, At: "made up",
+	}
 	c := &jwksCheck{Tool: tl, polls: 4, every: time.Minute, timeout: 5 * time.Second, base: s.base}
 	c.sleep = func(_ context.Context, d time.Duration) error {
 		s.pauses = append(s.pauses, d)
@@ -186,7 +194,8 @@ func TestJWKSGood(t *testing.T) {
 	require.Equal(t, "answers: 4, addresses: 1", got.find("polls", tool.OK))
 	require.Equal(t, "an unchanged set is answered with 304", got.find("etag", tool.OK))
 	require.Equal(t, "application/jwk-set+json", got.find("content_type", tool.OK))
-	require.Equal(t, "verifiers keep an answer for up to 10m (max-age); cache_life of the policy is 1h", got.find("cache_life", tool.OK))
+	require.Equal(t, "verifiers keep an answer for up to 10m (max-age); cache_life of the policy is 1h",
+		got.find("cache_life", tool.OK))
 	require.Empty(t, got.find("date", ""), "the clock of --at is made up")
 }
 
@@ -283,21 +292,25 @@ func TestJWKSLeakOfOurOwn(t *testing.T) {
 	require.Equal(t, tool.ExitRefused, got.code)
 	require.Contains(t, got.find("private_key", tool.Problem), "run: keygen revoke "+kid+" --reason key_compromise")
 	require.Contains(t, got.stderr, "PRIVATE KEYS ARE SERVED")
-	require.Contains(t, got.find("polls", tool.Problem), "1 of 4 failed: verifiers refuse the set: key number 1: private or symmetric key in a public set")
+	require.Contains(t, got.find("polls", tool.Problem),
+		"1 of 4 failed: verifiers refuse the set: key number 1: private or symmetric key in a public set")
 }
 
 // Two instances, of which one has not read the new key file.
 func TestJWKSInstancesDiffer(t *testing.T) {
 	s := newStand(t)
 	old := s.instance()
-	_, set, err := rotation.Revoke(rotation.RevokeOptions{Reason: "test"}, s.kids()[0]).Apply(t.Context(), keyset.File{Path: s.path}, s.now.Add(-time.Hour))
-	require.NoError(t, err)
 	revoked := s.kids()[0]
+	revoke := rotation.Revoke(rotation.RevokeOptions{Reason: "test"}, revoked)
+	_, set, err := revoke.Apply(t.Context(), keyset.File{Path: s.path}, s.now.Add(-time.Hour))
+	require.NoError(t, err)
 	s.set = set
 	got := s.look(startServer(t, inTurn(old, s.instance())))
 	require.Equal(t, tool.ExitRefused, got.code)
 	require.Contains(t, got.find("agreement", tool.Problem), "the answers have different keys: 2 times ")
-	require.Contains(t, got.find("keys", tool.Problem), "key "+revoked+" was revoked at 2026-05-01T11:00:00Z (\"test\"), and is served still (in 2 of 4): its tokens are accepted")
+	require.Contains(t, got.find("keys", tool.Problem),
+		"key "+revoked+" was revoked at 2026-05-01T11:00:00Z (\"test\"), and is served still (in 2 of 4): its tokens "+
+			"are accepted")
 	for _, k := range got.Keys {
 		if k.ID == revoked {
 			require.Equal(t, "revoked", k.State)
@@ -307,12 +320,16 @@ func TestJWKSInstancesDiffer(t *testing.T) {
 	}
 }
 
-// Every state of a key that is served and should not be, or the other way round.
+// Every state of a key that is served and should not be, or the other
+// way round.
 func TestJWKSAgainstTheFile(t *testing.T) {
 	day := 24 * time.Hour
 	dates := func(publish, from, until, verify time.Duration) func(now time.Time) keyset.Dates {
 		return func(now time.Time) keyset.Dates {
-			return keyset.Dates{Created: now.Add(publish), PublishAt: now.Add(publish), SignFrom: now.Add(from), SignUntil: now.Add(until), VerifyUntil: now.Add(verify)}
+			return keyset.Dates{
+				Created: now.Add(publish), PublishAt: now.Add(publish), SignFrom: now.Add(from),
+				SignUntil: now.Add(until), VerifyUntil: now.Add(verify),
+			}
 		}
 	}
 	for _, tt := range []struct {
@@ -381,7 +398,8 @@ func TestJWKSStrangers(t *testing.T) {
 	got := s.look(startServer(t, inTurn(s.instance(), other.instance())))
 	require.Equal(t, tool.ExitRefused, got.code)
 	for _, kid := range other.kids() {
-		require.Contains(t, got.find("keys", tool.Problem), "key "+kid+" is served (in 2 of 4), and is not in the key file: whoever has its private half can make tokens")
+		require.Contains(t, got.find("keys", tool.Problem),
+			"key "+kid+" is served (in 2 of 4), and is not in the key file: whoever has its private half can make tokens")
 	}
 	require.Contains(t, got.find("keys", tool.Problem), "key "+s.kids()[0]+" signs, and is not served (missing in 2 of 4)")
 
@@ -390,7 +408,8 @@ func TestJWKSStrangers(t *testing.T) {
 	forged := strings.ReplaceAll(publicOf(t, other.set.Keys()[0]), other.kids()[0], kid)
 	got = s.look(startServer(t, answerWith(forged)))
 	require.Equal(t, tool.ExitRefused, got.code)
-	require.Contains(t, got.find("keys", tool.Problem), "key "+kid+" is served as another key than that of the key file, under the same ID (ES256)")
+	require.Contains(t, got.find("keys", tool.Problem),
+		"key "+kid+" is served as another key than that of the key file, under the same ID (ES256)")
 
 	// A key that was pruned is remembered, and no stranger.
 	require.NoError(t, s.set.Revoke(kid, s.now, "x"))

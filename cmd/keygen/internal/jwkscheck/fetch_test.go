@@ -82,7 +82,8 @@ func TestJWKSRedirects(t *testing.T) {
 	got := s.look(server.URL + "/jwks.json")
 	require.Equal(t, tool.ExitOK, got.code, got.stderr)
 	require.Equal(t, []string{server.URL + "/next", server.URL + "/last"}, got.Polls[0].Redirects)
-	require.Contains(t, got.find("redirect", tool.Warning), "the URL leads to "+server.URL+"/next, and there to "+server.URL+"/last")
+	require.Contains(t, got.find("redirect", tool.Warning),
+		"the URL leads to "+server.URL+"/next, and there to "+server.URL+"/last")
 	got = s.look(server.URL + "/loop")
 	require.Equal(t, tool.ExitRefused, got.code)
 	require.Contains(t, got.find("polls", tool.Problem), "too many redirects")
@@ -105,7 +106,8 @@ func TestJWKSRedirects(t *testing.T) {
 		s.instance().ServeHTTP(w, r)
 	}))
 	t.Cleanup(secure.Close)
-	s.base = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}}
+	trust := secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	s.base = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}}
 	require.Equal(t, tool.ExitOK, s.look(secure.URL+"/").code)
 	got = s.look(secure.URL + "/down")
 	require.Equal(t, tool.ExitRefused, got.code)
@@ -154,7 +156,8 @@ func TestJWKSInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("interrupted")
 	var stdout, stderr bytes.Buffer
-	c := &jwksCheck{Tool: &tool.Tool{Stdout: &stdout, Stderr: &stderr, Keyset: s.path, Now: s.now}, polls: 3, timeout: time.Second, every: time.Hour}
+	tl := &tool.Tool{Stdout: &stdout, Stderr: &stderr, Keyset: s.path, Now: s.now}
+	c := &jwksCheck{Tool: tl, polls: 3, timeout: time.Second, every: time.Hour, base: s.base}
 	c.sleep = func(ctx context.Context, d time.Duration) error {
 		cancel(why)
 		return sleep(ctx, d) // an hour, if it did not listen

@@ -1,6 +1,7 @@
 package jwkscheck
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,64 +16,51 @@ import (
 
 // A member is one key of a served set, as it stands there.
 type member struct {
-	Kid, Kty, Alg, Use string
+	kid, kty, alg, use string
 	leaks              []string // names of private members that it has
 	unusable           error    // why verifiers of this module leave it out; nil if they don't
 }
 
-// read looks at the set as a verifier does, and at each member besides, since a
-// verifier says nothing of what it passes over.
-func (a *answer) read() {
-	var set struct {
+// read looks at the set as a verifier does. It looks at each member itself
+// as well, because a verifier refuses a set with private keys and doesn't
+// name them.
+func (a *answer) read(ctx context.Context) error {
+	var doc struct {
 		Keys []map[string]json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(a.body, &set); err != nil {
-		a.err = misstep("the answer is no JWK Set: " + contentOf(a.header))
-		return
+	if err := json.Unmarshal(a.body, &doc); err != nil {
+		comes := "it has no Content-Type"
+		if t := a.header.Get("Content-Type"); t != "" {
+			comes = "it comes as " + t
+		}
+		return misstep("the answer is no JWK Set: " + comes)
 	}
-	for _, m := range set.Keys {
+	for _, m := range doc.Keys {
 		a.members = append(a.members, readMember(m))
 	}
-	list, err := keyset.ParsePublicSet(a.body)
-	if err != nil && !errors.Is(err, keyset.ErrUnknownKey) {
-		a.err = misstep("verifiers refuse the set: " + strings.TrimPrefix(err.Error(), "keys: "))
-		return
+	set, err := keyset.ReadPublicSet(a.body)
+	if err == nil {
+		err = set.CheckModuli(ctx, make(map[string]error))
+	}
+	if err != nil {
+		return misstep("verifiers refuse the set: " + strings.TrimPrefix(err.Error(), "keys: "))
 	}
 	a.keys = make(map[string]*keyset.Key)
-	for _, k := range list {
+	for _, k := range set.Keys {
 		a.keys[k.ID()] = k
-		a.kids = append(a.kids, k.ID())
+		a.Kids = append(a.Kids, k.ID())
 	}
-	for i, m := range set.Keys {
-		if a.keys[a.members[i].Kid] == nil {
-			a.members[i].unusable = whyUnusable(m)
+	for _, err := range set.LeftOut {
+		var left interface {
+			error
+			Number() int
+			LeftOut() (kid string, reason error)
+		}
+		if errors.As(err, &left) && left.Number() <= len(a.members) {
+			_, a.members[left.Number()-1].unusable = left.LeftOut()
 		}
 	}
-}
-
-// whyUnusable asks about a key alone: of the keys of a larger set that are left
-// out, an error names only the first.
-func whyUnusable(m map[string]json.RawMessage) error {
-	text, err := json.Marshal(map[string]any{"keys": []any{m}})
-	if err == nil {
-		_, err = keyset.ParsePublicSet(text)
-	}
-	var e interface {
-		error
-		LeftOut() (kid string, reason error)
-	}
-	if errors.As(err, &e) {
-		_, reason := e.LeftOut()
-		return reason
-	}
-	return errors.New("they can't verify with it")
-}
-
-func contentOf(h http.Header) string {
-	if t := h.Get("Content-Type"); t != "" {
-		return "it comes as " + t
-	}
-	return "it has no Content-Type"
+	return nil
 }
 
 func readMember(m map[string]json.RawMessage) member {
@@ -80,30 +68,28 @@ func readMember(m map[string]json.RawMessage) member {
 		_ = json.Unmarshal(m[name], &s) // of another type is as good as missing
 		return s
 	}
-	out := member{Kid: text("kid"), Kty: text("kty"), Alg: text("alg"), Use: text("use")}
-	// RFC 7518, Sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037, Section 2, and RFC 9964.
-	for _, name := range [...]string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
-		if _, ok := m[name]; ok {
-			out.leaks = append(out.leaks, name)
-		}
+	lacks := func(name string) bool { _, ok := m[name]; return !ok }
+	return member{
+		kid: text("kid"), kty: text("kty"), alg: text("alg"), use: text("use"),
+		leaks: slices.DeleteFunc(keyset.PrivateMembers(), lacks),
 	}
-	return out
 }
 
-// remarks are what is wrong with a member, though verifiers may pass it over.
+// remarks returns what is wrong with a member, although verifiers may
+// ignore it.
 func (m *member) remarks() (all []string) {
-	if !slices.Contains([]string{"EC", "OKP", "RSA"}, m.Kty) {
-		all = append(all, fmt.Sprintf("kty %q: some verifiers refuse the whole set because of it", m.Kty))
+	if !slices.Contains([]string{"EC", "OKP", "RSA"}, m.kty) {
+		all = append(all, fmt.Sprintf("kty %q: some verifiers refuse the whole set because of it", m.kty))
 	} else if m.unusable != nil {
 		all = append(all, "verifiers of this module pass it over: "+strings.TrimPrefix(m.unusable.Error(), "keys: "))
 	}
-	if m.Kid == "" {
+	if m.kid == "" {
 		all = append(all, "no kid: tokens can't name it")
 	}
-	if m.Alg == "" {
+	if m.alg == "" {
 		all = append(all, "no alg: verifiers have to guess, or believe the token")
 	}
-	if m.Use != "sig" {
+	if m.use != "sig" {
 		all = append(all, "use is not sig")
 	}
 	return all
@@ -117,7 +103,8 @@ type caching struct {
 	why     string // what life is made of, in words
 }
 
-// cachingOf reads Cache-Control and its kin (RFC 9111, Sections 5.1 to 5.3; RFC 5861).
+// cachingOf reads Cache-Control and its kin (RFC 9111, Sections 5.1 to 5.3; RFC
+// 5861).
 func cachingOf(h http.Header) caching {
 	d := directives(h)
 	_, noStore := d["no-store"]
@@ -133,7 +120,9 @@ func cachingOf(h http.Header) caching {
 		}
 	}
 	c.life = fresh
-	if stale := max(orZero(d, "stale-while-revalidate"), orZero(d, "stale-if-error")); stale > 0 {
+	whileRevalidate, _ := seconds(d, "stale-while-revalidate")
+	ifError, _ := seconds(d, "stale-if-error")
+	if stale := max(whileRevalidate, ifError); stale > 0 {
 		c.life += stale
 		c.why += " and stale-while-revalidate or stale-if-error"
 	}
@@ -150,19 +139,12 @@ func cachingOf(h http.Header) caching {
 	return c
 }
 
-func orZero(directives map[string]string, name string) time.Duration {
-	d, _ := seconds(directives, name)
-	return d
-}
-
-// directives returns those of Cache-Control, in lower case. The first of two counts.
+// directives returns those of Cache-Control, in lower case. The first of two
+// counts (RFC 9111, Section 4.2.1).
 func directives(h http.Header) map[string]string {
 	all := make(map[string]string)
 	for d := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(d), "=")
-		if name = strings.ToLower(name); name == "" {
-			continue
-		}
+		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(d)), "=")
 		if _, twice := all[name]; !twice {
 			all[name] = strings.Trim(value, `"`)
 		}
@@ -175,8 +157,5 @@ func seconds(directives map[string]string, name string) (time.Duration, bool) {
 	if errors.Is(err, strconv.ErrRange) {
 		return 1 << 31 * time.Second, true // RFC 9111, Section 1.2.2
 	}
-	if err != nil {
-		return 0, false
-	}
-	return time.Duration(n) * time.Second, true
+	return time.Duration(n) * time.Second, err == nil
 }

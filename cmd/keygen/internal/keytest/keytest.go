@@ -1,5 +1,5 @@
-// Package keytest makes keys in the forms that other programs write, for tests of
-// what keygen imports.
+// Package keytest makes keys in the forms that other programs write, for tests
+// of what keygen imports.
 package keytest
 
 import (
