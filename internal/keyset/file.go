@@ -15,6 +15,10 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
+// MaxWritten is the size of the largest key file that is written, in bytes. It is
+// half of what is read, since a file grows when it is encrypted.
+const MaxWritten = maxFile / 2
+
 // maxFile is the size of the largest key file that is read, in bytes.
 const maxFile = 1 << 20
 

@@ -182,7 +182,7 @@ func (f File) encode(s *Set) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > maxFile/2 {
+	if len(text) > MaxWritten {
 		return nil, fmt.Errorf("keys: %d keys are too many for a key file; prune those that have expired", len(s.keys))
 	}
 	return f.seal(text)

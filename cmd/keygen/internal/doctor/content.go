@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -20,11 +21,11 @@ import (
 func (d *doctor) secretGiven() bool { return len(d.Tool.Secret.Given()) > 0 }
 
 // lookProtection says whether the file is encrypted, and what opens it.
-func (d *doctor) lookProtection() {
+func (d *doctor) lookProtection() tool.Finding {
 	data, err := readStart(d.target)
 	if err != nil {
-		d.Add(tool.Problem, "encryption", "this process (user %d) can't read the file; run it as the file's owner: %v", d.user, err)
-		return
+		return problem("encryption", "this process (user %d) can't read the file; run it as the file's owner: %v",
+			d.user, err)
 	}
 	under := encryptedUnder(data)
 	d.locked = under != ""
@@ -34,12 +35,13 @@ func (d *doctor) lookProtection() {
 	}
 	switch {
 	case !d.locked:
-		d.Add(tool.OK, "encryption", "none: who can read the file, or a backup of it, has the keys; keygen encrypt changes that")
+		return ok("encryption", "none: who can read the file, or a backup of it, has the keys; "+
+			"keygen encrypt changes that")
 	case !d.secretGiven():
-		d.Add(tool.Warning, "encryption", "under %s: every command needs %s; without it the content was not looked at", under, flag)
-	default:
-		d.Add(tool.OK, "encryption", "under %s: every command needs %s", under, flag)
+		return warning("encryption", "under %s: every command needs %s; without it the content was not looked at",
+			under, flag)
 	}
+	return ok("encryption", "under %s: every command needs %s", under, flag)
 }
 
 // readStart reads as much of a file as a key file can have.
@@ -49,11 +51,11 @@ func readStart(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 2*maxKeyFile))
+	return io.ReadAll(io.LimitReader(f, 2*keyset.MaxWritten))
 }
 
 // encryptedUnder says what a key file is encrypted under; "" for nothing. It
-// believes what the header says: this is for the advice alone.
+// believes what the header says: this is only for the advice.
 func encryptedUnder(data []byte) string {
 	data = bytes.TrimSpace(data)
 	if !keyset.IsEncrypted(data) {
@@ -87,22 +89,22 @@ func (d *doctor) lookContent() {
 		return
 	}
 	set, err := d.at(d.Path()).Read()
+	d.damaged = errors.Is(err, keyset.ErrInvalidFile)
 	switch {
 	case errors.Is(err, keyset.ErrUnsafeFile):
-		d.Add(tool.Warning, "content", "not looked at, because the file is not safe")
-	case errors.Is(err, keyset.ErrInvalidFile):
-		d.damaged = true
-		d.Add(tool.Problem, "content", "%v", err)
-	case errors.Is(err, fs.ErrPermission): // said already
+		d.note(warning("content", "not looked at, because the file is not safe"))
+	case errors.Is(err, fs.ErrPermission): // lookProtection said it
 	case err != nil:
-		d.Add(tool.Problem, "content", "%v", err)
+		d.note(problem("content", "%v", err))
 	default:
 		d.set = set
-		d.Add(tool.OK, "content", "generation %d; keys: %d, and notes of %d that were pruned", set.Generation(), len(set.Keys()), len(set.Pruned()))
+		d.note(ok("content", "generation %d; keys: %d, and notes of %d that were pruned",
+			set.Generation(), len(set.Keys()), len(set.Pruned())))
 	}
 }
 
-// lookClock compares the clock with what the file knows. Dates decide which key signs.
+// lookClock compares the clock with what the file knows. Dates decide which key
+// signs.
 func (d *doctor) lookClock() {
 	skew := keyset.Policy{}.WithDefaults().ClockSkew
 	var made time.Time
@@ -115,18 +117,23 @@ func (d *doctor) lookClock() {
 			}
 		}
 	}
-	d.Findings = append(d.Findings, judgeClock(d.Now, skew, d.info.ModTime(), made, id))
+	d.note(judgeClock(d.Now, skew, d.info.ModTime(), made, id))
 }
 
 func judgeClock(now time.Time, skew time.Duration, written, made time.Time, id string) tool.Finding {
 	stamp := now.Format(time.RFC3339)
-	switch {
-	case now.Year() < 2026:
-		return tool.Found(tool.Problem, "clock", "%s: it was never set, or has lost the time", stamp)
-	case made.After(now.Add(skew)):
-		return tool.Found(tool.Problem, "clock", "%s, and key %s was made at %s, %s later: this clock, or that of the machine that made it, is wrong", stamp, id, tool.Date(made), span.Format(made.Sub(now).Truncate(time.Second)))
-	case written.After(now.Add(skew)):
-		return tool.Found(tool.Problem, "clock", "%s, and the file was written at %s, %s later: this clock, or that of the machine that wrote it, is wrong", stamp, tool.Date(written), span.Format(written.Sub(now).Truncate(time.Second)))
+	later := func(at time.Time) string {
+		return fmt.Sprintf("at %s, %s later", tool.Date(at), span.Format(at.Sub(now).Truncate(time.Second)))
 	}
-	return tool.Found(tool.OK, "clock", "%s, after all that the file knows", stamp)
+	switch {
+	case now.Year() < 2026: // no release of this program is older
+		return problem("clock", "%s: it was never set, or has lost the time", stamp)
+	case made.After(now.Add(skew)):
+		return problem("clock", "%s, and key %s was made %s: this clock, or that of the machine that made it, is wrong",
+			stamp, id, later(made))
+	case written.After(now.Add(skew)):
+		return problem("clock", "%s, and the file was written %s: this clock, or that of the machine that wrote it, is wrong",
+			stamp, later(written))
+	}
+	return ok("clock", "%s, after all that the file knows", stamp)
 }

@@ -21,14 +21,14 @@ func (d *doctor) lookDirectories() {
 	for i, f := range all {
 		own := i == 0
 		if own && d.readOnly {
-			f = tool.Found(tool.OK, "directory", "%s: nobody can write to it", filepath.Dir(d.target))
+			f = ok("directory", "%s: nobody can write to it", filepath.Dir(d.target))
 		}
 		if own || f.Severity == tool.Problem {
-			d.Findings = append(d.Findings, f)
+			d.note(f)
 		}
 	}
 	if err != nil {
-		d.Add(tool.Warning, "directory", "it can't be looked at: %v", err)
+		d.note(warning("directory", "it can't be looked at: %v", err))
 	}
 }
 
@@ -51,16 +51,16 @@ func trials() []trial {
 	}
 }
 
-// scratchPrefix begins the name of the directory in which the file system is tried.
+// scratchPrefix begins the name of the directory in which the file system is
+// tried.
 const scratchPrefix = ".keygen-doctor-"
 
 // tryDirectory tries to write beside the file.
 func (d *doctor) tryDirectory(ctx context.Context) {
 	dir := filepath.Dir(d.target)
 	if d.DryRun {
-		err := mayWrite(dir)
-		d.noteWritable(err)
-		d.Findings = append(d.Findings, tool.Found(tool.OK, "file_system", "not tried, because of --dry-run"))
+		d.noteWritable(mayWrite(dir))
+		d.note(ok("file_system", "not tried, because of --dry-run"))
 		return
 	}
 	scratch, err := os.MkdirTemp(dir, scratchPrefix)
@@ -70,13 +70,13 @@ func (d *doctor) tryDirectory(ctx context.Context) {
 	}
 	d.tryFileSystem(ctx, scratch)
 	if err := removeScratch(scratch); err != nil {
-		d.Add(tool.Warning, "file_system", "remove %s yourself: %v", scratch, err)
+		d.note(warning("file_system", "remove %s yourself: %v", scratch, err))
 	}
 }
 
 func (d *doctor) noteWritable(err error) {
 	d.readOnly, d.writable = isReadOnly(err), err == nil && !d.mounted
-	d.Findings = append(d.Findings, judgeWritable(err, d.mounted))
+	d.note(judgeWritable(err, d.mounted))
 }
 
 // removeScratch removes a directory of files. Unlike os.RemoveAll it works where
@@ -93,19 +93,21 @@ func removeScratch(dir string) error {
 func judgeWritable(err error, mounted bool) tool.Finding {
 	switch {
 	case mounted:
-		return tool.Found(tool.OK, "writable", "a change here would be lost, or fails: rotation must happen where the file comes from")
+		return ok("writable", "a change here would be lost, or fails: rotation must happen where the file comes from")
 	case err == nil:
-		return tool.Found(tool.OK, "writable", "this user can write to the directory: rotation can happen here")
+		return ok("writable", "this user can write to the directory: rotation can happen here")
 	case isReadOnly(err):
-		return tool.Found(tool.OK, "writable", "the directory is read-only, which is normal where the application only reads: rotation must happen elsewhere, where the file comes from")
+		return ok("writable", "the directory is read-only, which is normal where the application only reads: "+
+			"rotation must happen elsewhere, where the file comes from")
 	case errors.Is(err, fs.ErrPermission):
-		return tool.Found(tool.Warning, "writable", "this user can't write to the directory: rotation must happen elsewhere, or as another user")
+		return warning("writable", "this user can't write to the directory: rotation must happen elsewhere, "+
+			"or as another user")
 	}
-	return tool.Found(tool.Problem, "writable", "the directory can't be written to: %v", err)
+	return problem("writable", "the directory can't be written to: %v", err)
 }
 
 func (d *doctor) tryFileSystem(ctx context.Context, dir string) {
-	worked := []string{}
+	var worked []string
 	for _, t := range d.trials {
 		if err := t.try(ctx, dir); err != nil {
 			d.Add(t.severity, "file_system", "%s: %v: %s", t.what, err, t.without)
@@ -114,20 +116,18 @@ func (d *doctor) tryFileSystem(ctx context.Context, dir string) {
 		worked = append(worked, t.what)
 	}
 	if len(worked) == len(d.trials) {
-		d.Add(tool.OK, "file_system", "tried: %s", strings.Join(worked, ", "))
+		d.note(ok("file_system", "tried: %s", strings.Join(worked, ", ")))
 	}
 }
 
+// write makes a file as package durable does: with fsync before it is closed.
 func write(path string) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err = f.WriteString("keygen doctor\n"); err != nil {
-		return err
-	}
-	return f.Sync()
+	_, err = f.WriteString("keygen doctor\n")
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func tryFsync(_ context.Context, dir string) error { return write(filepath.Join(dir, "fsync")) }
@@ -188,49 +188,47 @@ func tryMode(_ context.Context, dir string) error {
 }
 
 // lookLock checks the lock file. It is taken for an instant, if it is there.
-func (d *doctor) lookLock(ctx context.Context) {
+func (d *doctor) lookLock(ctx context.Context) tool.Finding {
 	name := d.target + ".lock"
 	info, err := os.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		d.Add(tool.OK, "lock", "no lock file yet: the first change makes one")
-		return
+		return ok("lock", "no lock file yet: the first change makes one")
 	case err != nil:
-		d.Add(tool.Warning, "lock", "it can't be looked at: %v", err)
-		return
+		return warning("lock", "it can't be looked at: %v", err)
 	case !info.Mode().IsRegular():
-		d.Add(tool.Problem, "lock", "%s is no regular file: nobody can lock; remove it", name)
-		return
+		return problem("lock", "%s is no regular file: nobody can lock; remove it", name)
 	}
 	unlock, err := lockAtOnce(ctx, d.target)
 	if err == nil {
 		_ = unlock() // closes the file, which gives it back anyway
 	}
-	d.Findings = append(d.Findings, d.judgeLock(name, info.Mode().Perm(), err))
+	return d.judgeLock(name, info.Mode().Perm(), err)
 }
 
 // judgeLock judges a lock file by its mode, and by what came of taking it.
 func (d *doctor) judgeLock(name string, mode fs.FileMode, err error) tool.Finding {
 	switch {
 	case errors.Is(err, durable.ErrLocked):
-		return tool.Found(tool.Warning, "lock", "held at this moment: another process is changing the key file")
+		return warning("lock", "held at this moment: another process is changing the key file")
 	case err != nil && (isReadOnly(err) || d.mounted):
-		return tool.Found(tool.OK, "lock", "there, and can't be taken here, since the directory is read-only")
+		return ok("lock", "there, and can't be taken here, since the directory is read-only")
 	case err != nil && d.writable:
-		return tool.Found(tool.Problem, "lock", "this user can write to the directory, and can't take the lock, so that the next change fails: %v", err)
+		return problem("lock", "this user can write to the directory, and can't take the lock, "+
+			"so that the next change fails: %v", err)
 	case err != nil:
-		return tool.Found(tool.Warning, "lock", "this user can't take it: %v", err)
+		return warning("lock", "this user can't take it: %v", err)
 	case tool.HasModes && mode&0o077 != 0:
-		return tool.Found(tool.Warning, "lock", "mode %04o: others can hold it, and so stop every change; run: chmod 600 %s", mode, name)
+		return warning("lock", "mode %04o: others can hold it, and so stop every change; run: chmod 600 %s", mode, name)
 	}
-	return tool.Found(tool.OK, "lock", "free")
+	return ok("lock", "free")
 }
 
 // lookLeftovers looks for what crashes left behind.
 func (d *doctor) lookLeftovers() {
 	entries, err := os.ReadDir(filepath.Dir(d.target))
 	if err != nil {
-		d.Add(tool.Warning, "leftovers", "the directory can't be listed: %v", err)
+		d.note(warning("leftovers", "the directory can't be listed: %v", err))
 		return
 	}
 	var keys, scratch []string
@@ -243,17 +241,20 @@ func (d *doctor) lookLeftovers() {
 		}
 	}
 	if keys != nil {
-		d.Add(tool.Warning, "leftovers", "a writer that crashed, or is at work, left %s; such a file holds keys; the next change removes it", strings.Join(keys, ", "))
+		d.note(warning("leftovers", "a writer that crashed, or is at work, left %s; such a file holds keys; "+
+			"the next change removes it", strings.Join(keys, ", ")))
 	}
 	if scratch != nil {
-		d.Add(tool.Warning, "leftovers", "a keygen doctor that was stopped, or is at work, left %s; remove it", strings.Join(scratch, ", "))
+		d.note(warning("leftovers", "a keygen doctor that was stopped, or is at work, left %s; remove it",
+			strings.Join(scratch, ", ")))
 	}
 	if keys == nil && scratch == nil {
-		d.Add(tool.OK, "leftovers", "none")
+		d.note(ok("leftovers", "none"))
 	}
 }
 
-// isTemporary reports whether name is one that package durable makes while it writes base.
+// isTemporary reports whether name is one that package durable makes while it
+// writes base.
 func isTemporary(name, base string) bool {
 	random, ok := strings.CutPrefix(name, "."+base+".")
 	if !ok {

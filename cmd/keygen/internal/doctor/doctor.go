@@ -43,7 +43,20 @@ the passphrase or key for it is wrong, 8 there is no key file.`,
 		Example: `  sudo -u app keygen doctor --keyset /etc/app/keys.json
   keygen doctor --dry-run --json`,
 		Args: tool.NoArgs,
-		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error { return look(t, ctx) }),
+		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+			d := &doctor{
+				Tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint,
+				secret: keyset.File{InsecureGroupReadable: t.GroupRead},
+			}
+			if err := t.Secret.Read(t, &d.secret); err != nil {
+				return err
+			}
+			d.examine(ctx)
+			if err := d.report(); err != nil {
+				return err
+			}
+			return d.verdict()
+		}),
 	}
 }
 
@@ -67,32 +80,34 @@ type doctor struct {
 	missing  bool
 }
 
-func look(t *tool.Tool, ctx context.Context) error {
-	d := &doctor{Tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint, secret: keyset.File{InsecureGroupReadable: t.GroupRead}}
-	if err := t.Secret.Read(t, &d.secret); err != nil {
-		return err
-	}
-	d.examine(ctx)
-	if err := d.report(); err != nil {
-		return err
-	}
-	return d.verdict()
-}
-
 func (d *doctor) examine(ctx context.Context) {
-	d.lookWhich()
+	d.note(d.lookWhich())
 	if !d.lookWhere() {
 		return
 	}
 	d.lookFile()
 	d.tryDirectory(ctx)
 	d.lookDirectories()
-	d.lookLock(ctx)
+	d.note(d.lookLock(ctx))
 	d.lookLeftovers()
-	d.lookProtection()
+	d.note(d.lookProtection())
 	d.lookContent()
 	d.lookBackup()
 	d.lookClock()
+}
+
+func (d *doctor) note(findings ...tool.Finding) { d.Findings = append(d.Findings, findings...) }
+
+func ok(check, format string, args ...any) tool.Finding {
+	return tool.Found(tool.OK, check, format, args...)
+}
+
+func warning(check, format string, args ...any) tool.Finding {
+	return tool.Found(tool.Warning, check, format, args...)
+}
+
+func problem(check, format string, args ...any) tool.Finding {
+	return tool.Found(tool.Problem, check, format, args...)
 }
 
 func (d *doctor) report() error {
@@ -117,7 +132,7 @@ func (d *doctor) verdict() error {
 }
 
 // lookWhich says which file is meant, and why.
-func (d *doctor) lookWhich() {
+func (d *doctor) lookWhich() tool.Finding {
 	path, err := filepath.Abs(d.Path())
 	if err != nil {
 		path = d.Path()
@@ -125,14 +140,13 @@ func (d *doctor) lookWhich() {
 	env := os.Getenv("CLOAKROOM_KEYSET")
 	switch {
 	case d.Keyset != "" && env != "" && env != d.Keyset:
-		d.Add(tool.Warning, "keyset", "%s, from --keyset; without the flag it would be %s, from CLOAKROOM_KEYSET", path, env)
+		return warning("keyset", "%s, from --keyset; without the flag it would be %s, from CLOAKROOM_KEYSET", path, env)
 	case d.Keyset != "":
-		d.Add(tool.OK, "keyset", "%s, from --keyset", path)
+		return ok("keyset", "%s, from --keyset", path)
 	case env != "":
-		d.Add(tool.OK, "keyset", "%s, from CLOAKROOM_KEYSET", path)
-	default:
-		d.Add(tool.OK, "keyset", "%s, since neither --keyset nor CLOAKROOM_KEYSET says otherwise", path)
+		return ok("keyset", "%s, from CLOAKROOM_KEYSET", path)
 	}
+	return ok("keyset", "%s, since neither --keyset nor CLOAKROOM_KEYSET says otherwise", path)
 }
 
 // lookWhere follows links. It reports whether there is a file to look at.
@@ -146,23 +160,21 @@ func (d *doctor) lookWhere() bool {
 		d.info, err = os.Stat(d.target)
 	}
 	isLink := link != nil && link.Mode()&fs.ModeSymlink != 0
+	d.missing = errors.Is(err, fs.ErrNotExist)
+	d.damaged = err == nil && !d.info.Mode().IsRegular()
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && isLink:
-		d.missing = true
-		d.Add(tool.Problem, "file", "a link that leads nowhere: remove it, or bring the file back")
-	case errors.Is(err, fs.ErrNotExist):
-		d.missing = true
-		d.Add(tool.Problem, "file", "there is none; make one with: keygen init --keyset %s", path)
+	case d.missing && isLink:
+		d.note(problem("file", "a link that leads nowhere: remove it, or bring the file back"))
+	case d.missing:
+		d.note(problem("file", "there is none; make one with: keygen init --keyset %s", path))
 	case err != nil:
-		d.Add(tool.Problem, "file", "it can't be looked at: %v", err)
+		d.note(problem("file", "it can't be looked at: %v", err))
 	case d.info.IsDir():
-		d.damaged = true
-		d.Add(tool.Problem, "file", "a directory; name the file in it")
-	case !d.info.Mode().IsRegular():
-		d.damaged = true
-		d.Add(tool.Problem, "file", "neither a regular file nor a link to one")
+		d.note(problem("file", "a directory; name the file in it"))
+	case d.damaged:
+		d.note(problem("file", "neither a regular file nor a link to one"))
 	default:
-		d.lookLink(path, isLink)
+		d.note(d.lookLink(path, isLink))
 		return true
 	}
 	return false
@@ -170,46 +182,48 @@ func (d *doctor) lookWhere() bool {
 
 // lookLink says where the file is. Kubernetes mounts a Secret as links into a
 // directory ..data, which is itself a link that each new Secret swaps.
-func (d *doctor) lookLink(path string, isLink bool) {
+func (d *doctor) lookLink(path string, isLink bool) tool.Finding {
 	to, err := os.Readlink(path)
+	isSecret := strings.HasPrefix(to, "..data"+string(filepath.Separator))
+	isSingle := d.single(d.target)
+	d.mounted = isSingle || isSecret
 	switch {
-	case d.single(d.target):
-		d.mounted = true
-		d.Add(tool.Warning, "file", "%s is mounted as a single file: this system keeps the file that was there at its start, whatever replaces it outside, and nothing can be written here; mount the directory that it is in", d.target)
+	case isSingle:
+		return warning("file", "%s is mounted as a single file: this system keeps the file that was there at its start, "+
+			"whatever replaces it outside, and nothing can be written here; mount the directory that it is in", d.target)
 	case !isLink || err != nil:
-		d.Add(tool.OK, "file", "a regular file")
-	case strings.HasPrefix(to, "..data"+string(filepath.Separator)):
-		d.mounted = true
-		d.Add(tool.OK, "file", "a link to %s, as Kubernetes mounts a Secret, and there to %s; a new Secret swaps the link, and applications that watch the file follow", to, d.target)
-	default:
-		d.Add(tool.OK, "file", "a link to %s; the lock and the backup are beside that file", d.target)
+		return ok("file", "a regular file")
+	case isSecret:
+		return ok("file", "a link to %s, as Kubernetes mounts a Secret, and there to %s; "+
+			"a new Secret swaps the link, and applications that watch the file follow", to, d.target)
 	}
+	return ok("file", "a link to %s; the lock and the backup are beside that file", d.target)
 }
 
 // lookFile checks who can use the file, as keyset.File does.
 func (d *doctor) lookFile() {
-	d.Findings = append(d.Findings, judgeOwner(d.info, d.user), judgeMode(d.Path(), d.info.Mode().Perm(), d.mounted, d.GroupRead))
-	if size := d.info.Size(); size > maxKeyFile/2 {
-		d.Add(tool.Warning, "size", "%d bytes; a key file of more than %d can't be written: keygen prune", size, maxKeyFile)
-	} else {
-		d.Add(tool.OK, "size", "%d bytes", size)
+	d.note(judgeOwner(d.info, d.user), judgeMode(d.Path(), d.info.Mode().Perm(), d.mounted, d.GroupRead))
+	size := d.info.Size()
+	if size > keyset.MaxWritten/2 { // early enough to prune before a change fails
+		d.note(warning("size", "%d bytes; a key file of more than %d can't be written: keygen prune",
+			size, keyset.MaxWritten))
+		return
 	}
+	d.note(ok("size", "%d bytes", size))
 }
 
-// maxKeyFile is the size up to which package keys writes a key file, in bytes.
-const maxKeyFile = 512 << 10
-
 func judgeOwner(info fs.FileInfo, user int) tool.Finding {
-	owner, ok := tool.OwnerOf(info)
+	owner, known := tool.OwnerOf(info)
 	switch {
-	case !ok:
-		return tool.Found(tool.OK, "owner", "this system does not say")
+	case !known:
+		return ok("owner", "this system does not say")
 	case owner == user:
-		return tool.Found(tool.OK, "owner", "user %d, who runs this", owner)
+		return ok("owner", "user %d, who runs this", owner)
 	case owner == 0:
-		return tool.Found(tool.OK, "owner", "root; this runs as user %d", user)
+		return ok("owner", "root; this runs as user %d", user)
 	}
-	return tool.Found(tool.Problem, "owner", "user %d, and this runs as user %d: run it, and the application, as the owner, or chown the file", owner, user)
+	return problem("owner", "user %d, and this runs as user %d: run it, and the application, as the owner, "+
+		"or chown the file", owner, user)
 }
 
 // judgeMode judges the mode of a file; group says that its group may read it.
@@ -221,13 +235,15 @@ func judgeMode(path string, mode fs.FileMode, mounted, group bool) tool.Finding 
 	}
 	switch {
 	case !tool.HasModes:
-		return tool.Found(tool.OK, "mode", "this system has none: see who else can read the file")
+		return ok("mode", "this system has none: see who else can read the file")
 	case others == 0:
-		return tool.Found(tool.OK, "mode", "%04o", mode)
+		return ok("mode", "%04o", mode)
 	case group && others == 0o040:
-		return tool.Found(tool.OK, "mode", "%04o: its group can read it, and sign; --insecure-group-readable accepts that", mode)
+		return ok("mode", "%04o: %s; --insecure-group-readable accepts that", mode, who)
 	case mounted:
-		return tool.Found(tool.Problem, "mode", "%04o: %s; mount the Secret with defaultMode 0400, or with 0440, an fsGroup of the application's own, and keys.insecure_group_readable", mode, who)
+		return problem("mode", "%04o: %s; mount the Secret with defaultMode 0400, or with 0440, "+
+			"an fsGroup of the application's own, and keys.insecure_group_readable", mode, who)
 	}
-	return tool.Found(tool.Problem, "mode", "%04o: %s; run: chmod 600 %s; if somebody has read it, the keys are no secret any more: keygen revoke --all", mode, who, path)
+	return problem("mode", "%04o: %s; run: chmod 600 %s; if somebody has read it, "+
+		"the keys are no secret any more: keygen revoke --all", mode, who, path)
 }
