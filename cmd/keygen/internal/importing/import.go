@@ -186,7 +186,7 @@ func importNew(
 		return nil, nil, err
 	}
 	t.WarnDirectories(file.Path)
-	if err := t.NewSecret(&o.next, &file); err != nil {
+	if err := o.next.Read(t, &file); err != nil {
 		return nil, nil, err
 	}
 	after, err = firstKeys(all, t.Now)

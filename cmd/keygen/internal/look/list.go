@@ -40,29 +40,28 @@ its public half. Write "list -- KID" if the ID begins with a dash.`,
 		if err != nil {
 			return err
 		}
-		if len(args) == 1 {
-			k, err := tool.FindIn(append(set.Keys(), set.Pruned()...), args[0])
-			if err != nil {
-				return err
-			}
-			return show(t, set, k)
+		known := append(set.Keys(), set.Pruned()...)
+		switch {
+		case len(args) == 1:
+			return show(t, set, known, args[0])
+		case all:
+			return t.List(set, known)
 		}
-		if all {
-			return t.ListKeys(set, append(set.Keys(), set.Pruned()...))
-		}
-		return t.List(set)
+		return t.List(set, set.Keys())
 	})
 	return cmd
 }
 
-func show(t *tool.Tool, set *keyset.Set, k *keyset.Key) error {
-	used := tool.InUse(set, t.Now)
-	r := tool.RowOf(k, set, used, t.Now)
-	jwk, err := publicJWK(k)
+// show prints what is known of one key, except its private half.
+func show(t *tool.Tool, set *keyset.Set, known []*keyset.Key, id string) error {
+	k, err := tool.FindIn(known, id)
 	if err != nil {
 		return err
 	}
-	r.JWK = jwk
+	r := tool.RowOf(k, set, t.Now)
+	if r.JWK, err = publicJWK(k); err != nil {
+		return err
+	}
 	if t.Format == "json" {
 		return t.PrintJSON(r)
 	}
@@ -72,11 +71,12 @@ func show(t *tool.Tool, set *keyset.Set, k *keyset.Key) error {
 	}
 	w := tool.NewTable(t.Stdout)
 	for _, line := range [][2]string{
-		{"kid", r.ID}, {"use", string(r.Use)}, {"alg", string(r.Algorithm)}, {"state", r.State}, {"in use", fmt.Sprint(r.InUse)}, {"private half", half},
-		{"created", tool.Dash(r.Created)}, {"published from", tool.Dash(r.PublishAt)}, {"signs from", tool.Dash(r.SignFrom)}, {"signs until", tool.Dash(r.SignUntil)}, {"verifies until", tool.Dash(r.VerifyUntil)},
-		{"revoked", strings.TrimSpace(tool.Dash(r.RevokedAt) + " " + r.Reason)}, {"public key", tool.Dash(string(r.JWK))},
+		{"kid", r.ID}, {"use", string(r.Use)}, {"alg", string(r.Algorithm)}, {"state", r.State},
+		{"in use", fmt.Sprint(r.InUse)}, {"private half", half}, {"created", r.Created}, {"published from", r.PublishAt},
+		{"signs from", r.SignFrom}, {"signs until", r.SignUntil}, {"verifies until", r.VerifyUntil},
+		{"revoked", strings.TrimSpace(r.RevokedAt + " " + r.Reason)}, {"public key", string(r.JWK)},
 	} {
-		w.Row(line[0], line[1])
+		w.Row(line[0], tool.Dash(line[1]))
 	}
 	return w.Flush()
 }

@@ -33,7 +33,7 @@ With --format svg or html it draws a picture, with the reasons on hover.`,
   keygen plan --at 2027-01-01 --format json`,
 		Args: tool.NoArgs,
 	}
-	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default as much before now as a quarter of what is to come")
+	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default a quarter of the rest before now")
 	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
 	cmd.RunE = t.Do(tool.Pictures(), func(context.Context, []string) error {
 		set, err := t.Read()
@@ -79,7 +79,7 @@ func draw(t *tool.Tool, set *keyset.Set, plan *rotation.Timeline) error {
 	case "html":
 		return timeline.HTML(t.Stdout, plan)
 	case "json":
-		return t.PrintJSON(planJSON(t.Path(), set, plan))
+		return t.PrintSet(set, planJSON(plan))
 	}
 	return timeline.Text(t.Stdout, plan, timeline.TextOptions{Width: width(t), Color: t.Colored()})
 }
@@ -105,20 +105,22 @@ type planEvent struct {
 	Reason    string           `json:"reason"`
 }
 
-func planJSON(path string, set *keyset.Set, plan *rotation.Timeline) any {
+func planJSON(plan *rotation.Timeline) map[string]any {
 	events := []planEvent{}
 	algs := make(map[string]keyset.Algorithm)
 	for _, r := range plan.Rows {
 		algs[r.ID] = r.Algorithm
 	}
 	for _, e := range plan.Events() {
-		from := ""
-		if e.From != 0 {
-			from = e.From.String()
+		event := planEvent{tool.Date(e.At), e.ID, e.Use, algs[e.ID], "", e.To.String(), e.Planned, e.Reason}
+		if e.From != 0 { // 0: the key is made then
+			event.From = e.From.String()
 		}
-		events = append(events, planEvent{tool.Date(e.At), e.ID, e.Use, algs[e.ID], from, e.To.String(), e.Planned, e.Reason})
+		events = append(events, event)
 	}
-	return map[string]any{"keyset": path, "generation": set.Generation(), "now": tool.Date(plan.Now), "from": tool.Date(plan.From), "until": tool.Date(plan.Until), "events": events}
+	return map[string]any{
+		"now": tool.Date(plan.Now), "from": tool.Date(plan.From), "until": tool.Date(plan.Until), "events": events,
+	}
 }
 
 // Check returns keygen check.
@@ -168,17 +170,15 @@ func check(t *tool.Tool, set *keyset.Set, dueToo, strict bool) error {
 	case wrong > 0:
 		return tool.Refuse(tool.ExitRefused, "%d of %d findings must be seen to", wrong, len(findings))
 	case dueToo && count[rotation.Due] > 0:
-		return tool.Due("something is due; run: keygen rotate --if-due")
+		return tool.Refuse(tool.ExitDue, "something is due; run: keygen rotate --if-due")
 	}
 	return nil
 }
 
 func printFindings(t *tool.Tool, findings []rotation.Finding, next time.Time) error {
 	if t.Format == "json" {
-		if findings == nil {
-			findings = []rotation.Finding{}
-		}
-		return t.PrintJSON(map[string]any{"keyset": t.Path(), "findings": findings, "next_due": tool.Date(next)})
+		all := append([]rotation.Finding{}, findings...) // [] in JSON, not null
+		return t.PrintJSON(map[string]any{"keyset": t.Path(), "findings": all, "next_due": tool.Date(next)})
 	}
 	if len(findings) == 0 {
 		_, err := fmt.Fprintf(t.Stdout, "all is well; something is due at %s\n", tool.Dash(tool.Date(next)))
@@ -211,37 +211,31 @@ exits with 10 if they differ. The same secret opens both.`,
 				return err
 			}
 			paths := append(args, file.Path)[:2]
-			t.WarnDirectories(paths[0])
-			t.WarnDirectories(paths[1])
-			file.Path = paths[0]
-			before, err := file.Read()
-			if err != nil {
-				return err
+			var sets [2]*keyset.Set
+			for i, path := range paths {
+				t.WarnDirectories(path)
+				file.Path = path
+				if sets[i], err = file.Read(); err != nil {
+					return err
+				}
 			}
-			file.Path = paths[1]
-			after, err := file.Read()
-			if err != nil {
-				return err
-			}
-			return diff(t, paths, before, after)
+			return diff(t, paths, rotation.Diff(sets[0], sets[1]))
 		}),
 	}
 }
 
-func diff(t *tool.Tool, paths []string, before, after *keyset.Set) error {
-	changes := rotation.Diff(before, after)
+func diff(t *tool.Tool, paths []string, changes []rotation.Change) (err error) {
 	if t.Format == "json" {
-		if changes == nil {
-			changes = []rotation.Change{}
-		}
-		if err := t.PrintJSON(map[string]any{"was": paths[0], "is": paths[1], "changes": changes}); err != nil {
-			return err
-		}
-	} else if err := t.PrintTable(changes); err != nil {
+		all := append([]rotation.Change{}, changes...) // [] in JSON, not null
+		err = t.PrintJSON(map[string]any{"was": paths[0], "is": paths[1], "changes": all})
+	} else {
+		err = t.PrintTable(changes)
+	}
+	if err != nil {
 		return err
 	}
 	if len(changes) > 0 {
-		return tool.Due("%s and %s differ in %d points", paths[0], paths[1], len(changes))
+		return tool.Refuse(tool.ExitDue, "%s and %s differ in %d points", paths[0], paths[1], len(changes))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -37,19 +38,21 @@ The policy says how long tokens live and how fast news of keys travels; see
 	}
 	f := cmd.Flags()
 	f.StringVar(&profile, "profile", "service", "service or web")
-	f.StringVar(&signAlg, "sign-alg", "", "in place of the profile's: ES256, EdDSA, PS256, RS256, HS256")
-	f.StringVar(&encAlg, "enc-alg", "", "in place of the profile's: dir, A256KW, ECDH-ES+A256KW, or none (then clients can read their tokens)")
+	f.StringVar(&signAlg, "sign-alg", "", "in place of the profile's: "+signAlgs)
+	f.StringVar(&encAlg, "enc-alg", "",
+		"in place of the profile's: "+encAlgs+", or none (then clients can read their tokens)")
 	policy.add(f)
 	secret.Add(f, "new-")
 	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
-		if err := policy.refuseZero(f, "for the default"); err != nil {
+		p, _, err := policy.apply(keyset.Policy{}, f, "for the default")
+		if err != nil {
 			return err
 		}
 		algs, err := profileAlgorithms(profile, keyset.Algorithm(signAlg), keyset.Algorithm(encAlg))
 		if err != nil {
 			return err
 		}
-		set, err := rotation.New(policy.apply(keyset.Policy{}, f), t.Now, algs...)
+		set, err := rotation.New(p, t.Now, algs...)
 		if err != nil {
 			return tool.Refuse(tool.ExitRefused, "%w", err)
 		}
@@ -64,28 +67,19 @@ The policy says how long tokens live and how fast news of keys travels; see
 
 // profileAlgorithms are those of a profile, except where others are named.
 func profileAlgorithms(profile string, signAlg, encAlg keyset.Algorithm) ([]keyset.Algorithm, error) {
-	sign, enc := keyset.Signature.Default(), keyset.Encryption.Default()
-	switch profile {
-	case "service":
-	case "web":
-		sign = keyset.HS256
-	default:
+	sign, known := map[string]keyset.Algorithm{"service": keyset.Signature.Default(), "web": keyset.HS256}[profile]
+	if !known {
 		return nil, tool.Refuse(tool.ExitUsage, "--profile %q: use service or web", profile)
 	}
-	if signAlg != "" {
-		sign = signAlg
-	}
-	if encAlg != "" {
-		enc = encAlg
-	}
+	sign, enc := cmp.Or(signAlg, sign), cmp.Or(encAlg, keyset.Encryption.Default())
 	if sign.Use() != keyset.Signature {
-		return nil, tool.Refuse(tool.ExitUsage, "--sign-alg %q: use ES256, EdDSA, PS256, RS256 or HS256", string(sign))
+		return nil, tool.Refuse(tool.ExitUsage, "--sign-alg %q: use %s", string(sign), signAlgs)
 	}
 	if enc == "none" {
 		return []keyset.Algorithm{sign}, nil
 	}
 	if enc.Use() != keyset.Encryption {
-		return nil, tool.Refuse(tool.ExitUsage, "--enc-alg %q: use dir, A256KW, ECDH-ES+A256KW or none", string(enc))
+		return nil, tool.Refuse(tool.ExitUsage, "--enc-alg %q: use %s or none", string(enc), encAlgs)
 	}
 	return []keyset.Algorithm{sign, enc}, nil
 }
@@ -108,5 +102,5 @@ func create(t *tool.Tool, ctx context.Context, file keyset.File, set *keyset.Set
 		t.Note("such keys would be made; nothing was written")
 	}
 	t.AdviseAlgorithms(set)
-	return t.List(set)
+	return t.List(set, set.Keys())
 }

@@ -21,8 +21,9 @@ type policyFlags struct{ p keyset.Policy }
 
 func (v *policyFlags) durations() map[string]*time.Duration {
 	return map[string]*time.Duration{
-		"token-life": &v.p.TokenLife, "leeway": &v.p.Leeway, "clock-skew": &v.p.ClockSkew, "distribution-lag": &v.p.DistributionLag,
-		"reload-interval": &v.p.ReloadInterval, "cache-life": &v.p.CacheLife, "grace": &v.p.Grace, "rotation-period": &v.p.RotationPeriod,
+		"token-life": &v.p.TokenLife, "leeway": &v.p.Leeway, "clock-skew": &v.p.ClockSkew,
+		"distribution-lag": &v.p.DistributionLag, "reload-interval": &v.p.ReloadInterval, "cache-life": &v.p.CacheLife,
+		"grace": &v.p.Grace, "rotation-period": &v.p.RotationPeriod,
 	}
 }
 
@@ -44,43 +45,28 @@ func (v *policyFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&v.p.PeakRate, "peak-rate", v.p.PeakRate, "tokens encrypted in a second, by all instances together")
 }
 
-// refuseZero refuses flags that were given as 0. In a policy that means the default, which is not what somebody
-// means who writes --cache-life 0s.
-func (v *policyFlags) refuseZero(f *pflag.FlagSet, without string) error {
-	var errs []error
-	durations := v.durations()
+// apply returns p with the fields that flags name, and whether any does. It
+// refuses flags that were given as 0: in a policy that means the default, which
+// the author of --cache-life 0s did not mean. without says what to do instead.
+func (v *policyFlags) apply(p keyset.Policy, f *pflag.FlagSet, without string) (_ keyset.Policy, changed bool, err error) {
+	to := policyFlags{p: p}
+	given, targets := v.durations(), to.durations()
 	f.Visit(func(flag *pflag.Flag) {
-		d := durations[flag.Name]
-		if d != nil && *d == 0 || flag.Name == "peak-rate" && v.p.PeakRate == 0 {
-			errs = append(errs, tool.Refuse(tool.ExitUsage, "--%s can't be 0; leave it out %s", flag.Name, without))
+		d, isZero := given[flag.Name], v.p.PeakRate == 0
+		switch {
+		case d != nil:
+			*targets[flag.Name], isZero = *d, *d == 0
+		case flag.Name == "peak-rate":
+			to.p.PeakRate = v.p.PeakRate
+		default:
+			return
+		}
+		changed = true
+		if isZero {
+			err = errors.Join(err, tool.Refuse(tool.ExitUsage, "--%s can't be 0; leave it out %s", flag.Name, without))
 		}
 	})
-	return errors.Join(errs...)
-}
-
-// apply returns p with the fields that flags name.
-func (v *policyFlags) apply(p keyset.Policy, f *pflag.FlagSet) keyset.Policy {
-	to := policyFlags{p: p}
-	targets := to.durations()
-	for name, d := range v.durations() {
-		if f.Changed(name) {
-			*targets[name] = *d
-		}
-	}
-	if f.Changed("peak-rate") {
-		to.p.PeakRate = v.p.PeakRate
-	}
-	return to.p
-}
-
-// changed reports whether any of the flags was given.
-func (v *policyFlags) changed(f *pflag.FlagSet) bool {
-	for name := range v.durations() {
-		if f.Changed(name) {
-			return true
-		}
-	}
-	return f.Changed("peak-rate")
+	return to.p, changed, err
 }
 
 // Policy returns keygen policy.
@@ -109,16 +95,17 @@ as that rejects no token. What follows:
 	f := cmd.Flags()
 	policy.add(f)
 	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
-		if err := policy.refuseZero(f, "to change nothing"); err != nil {
-			return err
-		}
 		set, err := t.Read()
 		if err != nil {
 			return err
 		}
-		changes := []rotation.Change{}
-		if policy.changed(f) {
-			before, after, err := t.Take(ctx, rotation.SetPolicy(policy.apply(set.Policy(), f)))
+		p, changed, err := policy.apply(set.Policy(), f, "to change nothing")
+		if err != nil {
+			return err
+		}
+		changes := []rotation.Change{} // [] in JSON, not null
+		if changed {
+			before, after, err := t.Take(ctx, rotation.SetPolicy(p))
 			if err != nil {
 				return err
 			}
@@ -148,11 +135,14 @@ func derive(p keyset.Policy) []derivation {
 		return derivation{name, fmt.Sprintf("%.3g", n), formula, nil, &n}
 	}
 	return []derivation{
-		lasts("lead", p.Lead(keyset.ES256), "distribution_lag + reload_interval + clock_skew + cache_life; of a key that others verify with"),
-		lasts("lead_symmetric", p.Lead(keyset.Direct), "distribution_lag + reload_interval + clock_skew; of all other keys"),
+		lasts("lead", p.Lead(keyset.ES256),
+			"distribution_lag + reload_interval + clock_skew + cache_life; of a key that others verify with"),
+		lasts("lead_symmetric", p.Lead(keyset.Direct),
+			"distribution_lag + reload_interval + clock_skew; of all other keys"),
 		lasts("verify_only", p.VerifyOnly(), "token_life + leeway + clock_skew + grace"),
 		counts("listed", float64(p.Listed()), "2 + ceil(verify_only / rotation_period); at most 8"),
-		counts("gcm_tokens", p.GCMUses(), "peak_rate * (rotation_period + grace + clock_skew); at most 2^31 = 2.15e+09 under one dir key"),
+		counts("gcm_tokens", p.GCMUses(),
+			"peak_rate * (rotation_period + grace + clock_skew); at most 2^31 = 2.15e+09 under one dir key"),
 	}
 }
 
@@ -176,7 +166,9 @@ func showPolicy(t *tool.Tool, set *keyset.Set, changes []rotation.Change) error 
 		for _, f := range p.Fields() {
 			fields[f[0]] = f[1]
 		}
-		return t.PrintJSON(map[string]any{"keyset": t.Path(), "generation": set.Generation(), "dry_run": t.DryRun, "changes": changes, "policy": fields, "policy_seconds": inSeconds(p), "derived": derive(p)})
+		return t.PrintSet(set, map[string]any{
+			"dry_run": t.DryRun, "changes": changes, "policy": fields, "policy_seconds": inSeconds(p), "derived": derive(p),
+		})
 	}
 	if len(changes) > 0 {
 		if err := t.PrintTable(changes); err != nil {

@@ -127,7 +127,7 @@ func refusePlain(t *tool.Tool) error {
 // nextFile is the key file with what it is to be encrypted under: what flags say, or what is asked for.
 func nextFile(t *tool.Tool, flags *tool.SecretFlags) (keyset.File, error) {
 	file := keyset.File{Path: t.Path()}
-	if err := t.NewSecret(flags, &file); err != nil || len(flags.Given()) > 0 {
+	if err := flags.Read(t, &file); err != nil || len(flags.Given()) > 0 {
 		return file, err
 	}
 	var err error
@@ -192,5 +192,5 @@ func printProtection(t *tool.Tool, set *keyset.Set, next keyset.File) error {
 	if t.Format != "json" {
 		return nil
 	}
-	return t.PrintJSON(map[string]any{"keyset": t.Path(), "generation": set.Generation(), "dry_run": t.DryRun, "encrypted_under": tool.ProtectionOf(next)})
+	return t.PrintSet(set, map[string]any{"dry_run": t.DryRun, "encrypted_under": tool.ProtectionOf(next)})
 }

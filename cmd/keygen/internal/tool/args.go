@@ -30,11 +30,6 @@ func One(what string) cobra.PositionalArgs {
 	}
 }
 
-// OneKID is for commands that take the ID of a key.
-func OneKID(cmd *cobra.Command, args []string) error {
-	return One("the ID of a key; see keygen list")(cmd, args)
-}
-
 // AtMostOne is for commands that can do without an argument.
 func AtMostOne(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {

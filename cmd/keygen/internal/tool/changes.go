@@ -2,6 +2,7 @@ package tool
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
@@ -33,17 +34,12 @@ func (t *Tool) Take(ctx context.Context, step rotation.Step) (before, after *key
 // PrintChanges prints what a step has changed, or would change. JSON has the
 // members of extra too.
 func (t *Tool) PrintChanges(before, after *keyset.Set, extra map[string]any) error {
-	changes := rotation.Diff(before, after)
+	changes := append([]rotation.Change{}, rotation.Diff(before, after)...) // [] in JSON, not null
 	t.NoteChanges(changes, after)
 	if t.Format == "json" {
-		if changes == nil {
-			changes = []rotation.Change{}
-		}
-		out := map[string]any{"keyset": t.Path(), "generation": after.Generation(), "dry_run": t.DryRun, "changes": changes}
-		for name, v := range extra {
-			out[name] = v
-		}
-		return t.PrintJSON(out)
+		out := map[string]any{"dry_run": t.DryRun, "changes": changes}
+		maps.Copy(out, extra)
+		return t.PrintSet(after, out)
 	}
 	return t.PrintTable(changes)
 }

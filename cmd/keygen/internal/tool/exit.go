@@ -21,7 +21,7 @@ const (
 	ExitToken    = 6
 	ExitExpired  = 7
 	ExitNotFound = 8
-	exitDue      = 10
+	ExitDue      = 10 // something is due, or differs
 )
 
 // An exit is an error with the code to end with.
@@ -55,9 +55,4 @@ func ExitCode(err error) int {
 		return ExitNotFound
 	}
 	return ExitError
-}
-
-// Due returns the error for exit code 10: something is due, or differs.
-func Due(format string, args ...any) error {
-	return &exit{exitDue, fmt.Errorf(format, args...)}
 }

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"unicode"
 	"unicode/utf16"
+
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
 // printable escapes what could steer a terminal: key IDs, reasons, tokens, key
@@ -15,22 +17,15 @@ import (
 func printable(s string) string {
 	var out strings.Builder
 	for _, r := range s {
-		escape(&out, r, r == '\n' || unicode.IsPrint(r))
+		if r == '\n' || unicode.IsPrint(r) {
+			out.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) { // as JSON escapes it
+			fmt.Fprintf(&out, `\u%04x`, unit)
+		}
 	}
 	return out.String()
-}
-
-// escape writes r as it is if that is plain, else as JSON escapes it.
-func escape(out *strings.Builder, r rune, plain bool) {
-	switch {
-	case plain:
-		out.WriteRune(r)
-	case r < 1<<16:
-		fmt.Fprintf(out, `\u%04x`, r)
-	default:
-		high, low := utf16.EncodeRune(r)
-		fmt.Fprintf(out, `\u%04x\u%04x`, high, low)
-	}
 }
 
 // Cell returns text as one printable line: its author must not be able to begin
@@ -83,12 +78,14 @@ func (t *Tool) PrintJSON(v any) error {
 	if err != nil {
 		return err
 	}
-	var out strings.Builder
-	for _, r := range string(text) {
-		escape(&out, r, r == '\n' || unicode.IsPrint(r))
-	}
-	_, err = fmt.Fprintln(t.Stdout, out.String())
+	_, err = fmt.Fprintln(t.Stdout, printable(string(text)))
 	return err
+}
+
+// PrintSet prints members with those that all outputs about a key file have.
+func (t *Tool) PrintSet(set *keyset.Set, members map[string]any) error {
+	members["keyset"], members["generation"] = t.Path(), set.Generation()
+	return t.PrintJSON(members)
 }
 
 // nesting returns how deep the objects and arrays of valid JSON are nested.

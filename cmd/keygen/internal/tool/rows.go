@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -27,23 +28,13 @@ type KeyRow struct {
 	JWK         json.RawMessage  `json:"jwk,omitempty"`
 }
 
-// InUse returns the IDs of the keys that sign and encrypt now.
-func InUse(set *keyset.Set, now time.Time) map[string]bool {
-	used := make(map[string]bool)
-	for _, use := range keyset.Uses() {
-		if k, _ := set.Signs(use, now); k != nil {
-			used[k.ID()] = true
-		}
-	}
-	return used
-}
-
-// RowOf describes a key of set; used is what InUse returned.
-func RowOf(k *keyset.Key, set *keyset.Set, used map[string]bool, now time.Time) KeyRow {
+// RowOf describes a key of set.
+func RowOf(k *keyset.Key, set *keyset.Set, now time.Time) KeyRow {
 	d := k.Dates()
+	used, _ := set.Signs(k.Use(), now)
 	r := KeyRow{
 		ID: k.ID(), Use: k.Use(), Algorithm: k.Algorithm(), State: k.State(now).String(),
-		InUse: used[k.ID()], Private: k.HasPrivate(), Pruned: set.Key(k.ID()) == nil,
+		InUse: used != nil && used.ID() == k.ID(), Private: k.HasPrivate(), Pruned: set.Key(k.ID()) == nil,
 		Created: Date(d.Created), PublishAt: Date(d.PublishAt), SignFrom: Date(d.SignFrom),
 		SignUntil: Date(d.SignUntil), VerifyUntil: Date(d.VerifyUntil),
 	}
@@ -64,27 +55,20 @@ func Date(t time.Time) string {
 // reach says how long it takes until every instance has read a written file.
 func reach(set *keyset.Set) string { return span.Format(set.Policy().Spread()) }
 
-// List prints the keys of set.
-func (t *Tool) List(set *keyset.Set) error { return t.ListKeys(set, set.Keys()) }
-
-// ListKeys prints some keys of set, and pruned ones.
-func (t *Tool) ListKeys(set *keyset.Set, all []*keyset.Key) error {
-	used := InUse(set, t.Now)
+// List prints keys of set, which may be pruned ones.
+func (t *Tool) List(set *keyset.Set, all []*keyset.Key) error {
 	list := []KeyRow{}
 	for _, k := range all {
-		list = append(list, RowOf(k, set, used, t.Now))
+		list = append(list, RowOf(k, set, t.Now))
 	}
 	if t.Format == "json" {
-		return t.PrintJSON(map[string]any{"keyset": t.Path(), "generation": set.Generation(), "keys": list})
+		return t.PrintSet(set, map[string]any{"keys": list})
 	}
 	w := NewTable(t.Stdout)
 	w.Row("KID", "USE", "ALG", t.paint("STATE"), "IN USE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL")
 	for _, r := range list {
-		u := "no"
-		if r.InUse {
-			u = "yes"
-		}
-		w.Row(r.ID, r.Use, r.Algorithm, t.paint(r.State), u, Dash(r.SignFrom), Dash(r.SignUntil), Dash(r.VerifyUntil))
+		used := map[bool]string{true: "yes", false: "no"}[r.InUse]
+		w.Row(r.ID, r.Use, r.Algorithm, t.paint(r.State), used, Dash(r.SignFrom), Dash(r.SignUntil), Dash(r.VerifyUntil))
 	}
 	return w.Flush()
 }
@@ -102,9 +86,4 @@ func (t *Tool) paint(state string) painted {
 }
 
 // Dash returns s, or "-" for nothing.
-func Dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+func Dash(s string) string { return cmp.Or(s, "-") }

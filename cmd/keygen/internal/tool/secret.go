@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -19,36 +20,50 @@ import (
 // SecretFlags say where the passphrase or the key of an encrypted key file is.
 // The secret is never an argument: other users of the machine can see those.
 type SecretFlags struct {
-	prefix                                         string // of the flags: "", "new-" or "import-"
-	passphraseFile, passphraseEnv, keyFile, keyEnv string
-	passphraseFD, keyFD                            descriptor
+	isImport bool // the flags are about a file to import
+	sources  []*source
 }
 
-// A descriptor is a flag with the number of a file descriptor; the zero value is
-// none. A user may have written the secret in its place, see HideValue.
-type descriptor struct {
-	number uint64
-	given  bool
+// A source is a flag that says where a secret is. A user may have written the
+// secret in its place, see HideValue.
+type source struct {
+	name  string // of the flag
+	from  string // file, env or fd
+	isKey bool   // it is a key, not a passphrase
+	value string // "" if the flag was not given
 }
 
-var _ pflag.Value = (*descriptor)(nil)
+var _ pflag.Value = (*source)(nil)
 
-func (d *descriptor) Type() string { return "int" }
+// Type returns the word for the value in help texts, where usage names none.
+func (s *source) Type() string { return "string" }
 
-func (d *descriptor) String() string {
-	if !d.given {
-		return ""
-	}
-	return strconv.FormatUint(d.number, 10)
-}
+func (s *source) String() string { return s.value }
 
-func (d *descriptor) Set(s string) error {
-	n, err := strconv.ParseUint(s, 10, 16)
-	if err != nil {
+func (s *source) Set(value string) error {
+	if _, err := strconv.ParseUint(value, 10, 16); s.from == "fd" && err != nil {
 		return errors.New("not the number of a file descriptor")
 	}
-	*d = descriptor{n, true}
+	s.value = value
 	return nil
+}
+
+func (s *source) read(t *Tool) ([]byte, error) {
+	switch {
+	case s.from == "env":
+		return secret.Env(s.value)
+	case s.from == "file" && s.value == "-":
+		return secret.Read(t.Stdin)
+	case s.from == "file":
+		return secret.ReadFile(s.value)
+	}
+	number, _ := strconv.ParseUint(s.value, 10, 16) // as Set did
+	f := os.NewFile(uintptr(number), "secret")
+	if f == nil {
+		return nil, fmt.Errorf("%d is no file descriptor", number)
+	}
+	defer f.Close()
+	return secret.Read(f)
 }
 
 // HideValue is cobra's FlagErrorFunc. It leaves a value out of the error if it
@@ -56,7 +71,7 @@ func (d *descriptor) Set(s string) error {
 func HideValue(_ *cobra.Command, err error) error {
 	var wrong *pflag.InvalidValueError
 	if errors.As(err, &wrong) {
-		if _, hide := wrong.GetFlag().Value.(*descriptor); hide {
+		if _, hide := wrong.GetFlag().Value.(*source); hide {
 			return fmt.Errorf("--%s: %w", wrong.GetFlag().Name, wrong.Unwrap())
 		}
 	}
@@ -80,88 +95,70 @@ func (s *SecretFlags) Add(f *pflag.FlagSet, prefix string) {
 	case "new-":
 		what = "to encrypt the key file under"
 	case "import-":
-		what = "of the file to import"
+		what, s.isImport = "of the file to import", true
 	}
-	s.prefix = prefix
-	f.StringVar(&s.passphraseFile, prefix+"passphrase-file", "",
-		"`file` with the passphrase "+what+"; - is standard input")
-	f.StringVar(&s.passphraseEnv, prefix+"passphrase-env", "", "`name` of the environment variable with the passphrase")
-	f.Var(&s.passphraseFD, prefix+"passphrase-fd", "file `descriptor` to read the passphrase from")
-	f.StringVar(&s.keyFile, prefix+"kek-file", "", "`file` with the 32-byte key "+what+", raw or as base64")
-	f.StringVar(&s.keyEnv, prefix+"kek-env", "", "`name` of the environment variable with the 32-byte key, as base64")
-	f.Var(&s.keyFD, prefix+"kek-fd", "file `descriptor` to read the 32-byte key from")
+	for _, row := range [...]struct{ kind, from, usage string }{
+		{"passphrase", "file", "`file` with the passphrase " + what + "; - is standard input"},
+		{"passphrase", "env", "`name` of the environment variable with the passphrase"},
+		{"passphrase", "fd", "file `descriptor` to read the passphrase from"},
+		{"kek", "file", "`file` with the 32-byte key " + what + ", raw or as base64"},
+		{"kek", "env", "`name` of the environment variable with the 32-byte key, as base64"},
+		{"kek", "fd", "file `descriptor` to read the 32-byte key from"},
+	} {
+		source := &source{name: prefix + row.kind + "-" + row.from, from: row.from, isKey: row.kind == "kek"}
+		s.sources = append(s.sources, source)
+		f.Var(source, source.name, row.usage)
+	}
+}
+
+// given returns the sources that were named.
+func (s *SecretFlags) given() (all []*source) {
+	for _, source := range s.sources {
+		if source.value != "" {
+			all = append(all, source)
+		}
+	}
+	return all
 }
 
 // Given returns the flags that were used.
 func (s *SecretFlags) Given() (names []string) {
-	for _, f := range [...]struct {
-		name string
-		used bool
-	}{
-		{"passphrase-file", s.passphraseFile != ""},
-		{"passphrase-env", s.passphraseEnv != ""},
-		{"passphrase-fd", s.passphraseFD.given},
-		{"kek-file", s.keyFile != ""},
-		{"kek-env", s.keyEnv != ""},
-		{"kek-fd", s.keyFD.given},
-	} {
-		if f.used {
-			names = append(names, "--"+s.prefix+f.name)
-		}
+	for _, source := range s.given() {
+		names = append(names, "--"+source.name)
 	}
 	return names
 }
 
-// Read puts the secret into f.
-func (s *SecretFlags) Read(t *Tool, f *keyset.File) (err error) {
-	names := s.Given()
-	if len(names) > 1 {
-		return Refuse(ExitUsage, "%s and %s contradict each other", names[0], names[1])
+// StandardInput reports whether the secret is to come from there.
+func (s *SecretFlags) StandardInput() bool {
+	return slices.ContainsFunc(s.sources, func(f *source) bool { return f.from == "file" && f.value == "-" })
+}
+
+// Read puts the secret into f; nothing if no flag names one.
+func (s *SecretFlags) Read(t *Tool, f *keyset.File) error {
+	f.Passphrase, f.Key = nil, nil
+	given := s.given()
+	switch len(given) {
+	case 0:
+		return nil
+	case 1:
+	default:
+		return Refuse(ExitUsage, "--%s and --%s contradict each other", given[0].name, given[1].name)
 	}
+	text, err := given[0].read(t)
 	switch {
-	case s.passphraseFile != "":
-		f.Passphrase, err = t.readSecret(s.passphraseFile)
-	case s.passphraseEnv != "":
-		f.Passphrase, err = secret.Env(s.passphraseEnv)
-	case s.passphraseFD.given:
-		f.Passphrase, err = s.passphraseFD.read()
-	case s.keyFile != "":
-		f.Key, err = t.readSecret(s.keyFile)
-	case s.keyEnv != "":
-		f.Key, err = secret.Env(s.keyEnv)
-	case s.keyFD.given:
-		f.Key, err = s.keyFD.read()
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", names[0], err)
-	}
-	if f.Passphrase != nil {
-		f.Passphrase = bytes.TrimRight(f.Passphrase, "\r\n") // as editors and echo leave it
-	}
-	if f.Key == nil || s.prefix == "import-" { // a file to import says how long its key is
+	case err != nil:
+		return fmt.Errorf("--%s: %w", given[0].name, err)
+	case !given[0].isKey:
+		f.Passphrase = bytes.TrimRight(text, "\r\n") // as editors and echo leave it
 		return nil
 	}
-	if _, ok := secret.Key(f.Key, secret.KeySize); !ok {
-		return Refuse(ExitUsage, "%s: this is no key of %d bytes: give it raw, or as base64 or hexadecimal text",
-			names[0], secret.KeySize)
+	f.Key = text
+	if _, ok := secret.Key(text, secret.KeySize); !ok && !s.isImport { // a file to import says how long its key is
+		return Refuse(ExitUsage, "--%s: this is no key of %d bytes: give it raw, or as base64 or hexadecimal text",
+			given[0].name, secret.KeySize)
 	}
 	return nil
-}
-
-func (t *Tool) readSecret(path string) ([]byte, error) {
-	if path == "-" {
-		return secret.Read(t.Stdin)
-	}
-	return secret.ReadFile(path)
-}
-
-func (d *descriptor) read() ([]byte, error) {
-	f := os.NewFile(uintptr(d.number), "secret")
-	if f == nil {
-		return nil, fmt.Errorf("%d is no file descriptor", d.number)
-	}
-	defer f.Close()
-	return secret.Read(f)
 }
 
 // Ask asks for a passphrase on the terminal.
@@ -197,12 +194,6 @@ func (t *Tool) Ask(prompt string) ([]byte, error) {
 	return term.ReadPassword(fd)
 }
 
-// NewSecret puts into f what flags say that a file is to be encrypted under; nothing if they say nothing.
-func (t *Tool) NewSecret(flags *SecretFlags, f *keyset.File) error {
-	f.Passphrase, f.Key = nil, nil
-	return flags.Read(t, f)
-}
-
 // AskNew asks for a new passphrase, twice: nobody sees what he types.
 func (t *Tool) AskNew() ([]byte, error) {
 	if !IsTerminal(t.Stdin) {
@@ -225,25 +216,17 @@ func (t *Tool) AskNew() ([]byte, error) {
 
 // OnlyOnce refuses several things that are to come from standard input.
 func OnlyOnce(fromStandardInput ...bool) error {
-	count := 0
-	for _, from := range fromStandardInput {
-		if from {
-			count++
-		}
-	}
-	if count > 1 {
+	if len(slices.DeleteFunc(fromStandardInput, func(from bool) bool { return !from })) > 1 {
 		return Refuse(ExitUsage, "two things can't come from standard input; use a file for one of them")
 	}
 	return nil
 }
 
-// StandardInput reports whether the secret is to come from there.
-func (s *SecretFlags) StandardInput() bool { return s.passphraseFile == "-" || s.keyFile == "-" }
-
-// NoteSecret says what somebody needs who opens a file that is encrypted anew.
+// NoteSecret says what the application needs to open a file that is encrypted
+// anew.
 func (t *Tool) NoteSecret(f keyset.File) {
 	if under := ProtectionOf(f); under != "none" {
-		t.Note("from now on the application needs the %s to open it; keep a copy of the %s in a safe place", under, under)
+		t.Note("from now on the application needs the %[1]s to open it; keep a copy of the %[1]s in a safe place", under)
 	}
 }
 

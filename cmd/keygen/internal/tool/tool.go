@@ -9,6 +9,7 @@
 package tool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -193,13 +194,7 @@ func (d *Duration) Set(s string) error {
 // Path returns the path of the key file: from --keyset, else from the
 // environment, else keys.json.
 func (t *Tool) Path() string {
-	if t.Keyset != "" {
-		return t.Keyset
-	}
-	if path := os.Getenv("CLOAKROOM_KEYSET"); path != "" {
-		return path
-	}
-	return "keys.json"
+	return cmp.Or(t.Keyset, os.Getenv("CLOAKROOM_KEYSET"), "keys.json")
 }
 
 // File returns the key file with its passphrase or key. It asks for a passphrase

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +24,7 @@ func TestPrintJSONEscapes(t *testing.T) {
 	require.Equal(t, in, back["x"])
 }
 
-// Who waits for another keygen waits as long as he says.
+// keygen waits for another one as long as --lock-timeout says.
 func TestLockTimeout(t *testing.T) {
 	for _, d := range []time.Duration{time.Second, time.Hour} {
 		ctx, cancel := (&Tool{lockTimeout: d}).LockContext(t.Context())
@@ -38,12 +39,18 @@ func TestOnlyOnce(t *testing.T) {
 	require.NoError(t, OnlyOnce())
 	require.NoError(t, OnlyOnce(false, true, false))
 	require.Equal(t, ExitUsage, ExitCode(OnlyOnce(true, false, true)))
-	require.True(t, (&SecretFlags{passphraseFile: "-"}).StandardInput())
-	require.True(t, (&SecretFlags{keyFile: "-"}).StandardInput())
-	require.False(t, (&SecretFlags{passphraseFile: "x", passphraseEnv: "-"}).StandardInput())
+	for args, want := range map[string]bool{
+		"--passphrase-file=-": true, "--kek-file=-": true, "--passphrase-file=x --passphrase-env=-": false,
+	} {
+		var secret SecretFlags
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		secret.Add(flags, "")
+		require.NoError(t, flags.Parse(strings.Fields(args)))
+		require.Equal(t, want, secret.StandardInput(), args)
+	}
 }
 
-// A passphrase is typed twice, on a terminal alone.
+// A new passphrase is typed twice, and only on a terminal.
 func TestAskNewNeedsTerminal(t *testing.T) {
 	var stderr bytes.Buffer
 	_, err := (&Tool{Stdin: strings.NewReader("correct horse\ncorrect horse\n"), Stderr: &stderr}).AskNew()
@@ -52,7 +59,7 @@ func TestAskNewNeedsTerminal(t *testing.T) {
 	require.Empty(t, stderr.String(), "nobody is asked")
 }
 
-// Colours are for terminals, unless somebody says otherwise.
+// Colours are for terminals, unless a flag or a variable says otherwise.
 func TestColours(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -63,7 +70,11 @@ func TestColours(t *testing.T) {
 		noColor, flag      string
 		onTerminal, inFile bool
 	}{
-		{"", "auto", true, false}, {"1", "auto", false, false}, {"", "always", true, true}, {"1", "always", true, true}, {"", "never", false, false},
+		{"", "auto", true, false},
+		{"1", "auto", false, false},
+		{"", "always", true, true},
+		{"1", "always", true, true},
+		{"", "never", false, false},
 	} {
 		t.Setenv("NO_COLOR", row.noColor)
 		for out, want := range map[io.Writer]bool{terminal: row.onTerminal, io.Discard: row.inFile} {
