@@ -14,7 +14,7 @@ import (
 
 // shortLines lists the packages that keep to the limits of TestShortLines.
 var shortLines = []string{
-	".", "cmd/keygen/internal/importing", "cmd/keygen/internal/jwkscheck",
+	".", "cmd/demo", "cmd/keygen/internal/importing", "cmd/keygen/internal/jwkscheck", "cmd/keygen/internal/keytest",
 	"config", "opaque", "opaque/storetest", "revocation", "session",
 	"sessiontest", "token",
 	"internal/claims", "internal/diagnose", "internal/durable", "internal/fault",

@@ -165,7 +165,7 @@ var importTable = []importRule{
 	{"cmd/keygen/internal/importing", []string{"cmd/keygen/internal/tool", "internal/jose", "internal/keyset", "internal/rotation", "internal/secret"}},
 	{"cmd/keygen/internal/keytest", nil},
 	{"cmd/keygen", []string{"cmd/keygen/internal/doctor", "cmd/keygen/internal/importing", "cmd/keygen/internal/jwkscheck", "cmd/keygen/internal/look", "cmd/keygen/internal/steps", "cmd/keygen/internal/tokens", "cmd/keygen/internal/tool", "internal/keyset"}},
-	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "keys/rotation", "token", "middleware", "config"}},
+	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "token", "middleware", "config"}},
 	{"tools/summary", nil},
 	{"e2e", nil},
 	{"interop/frameworks/site", []string{"session", "middleware", "config"}},

@@ -16,15 +16,16 @@ func protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "+
+			"base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// wantsPage reports whether the answer is for a person: a browser asks for HTML,
-// or posts a form. Scripts get JSON.
+// wantsPage reports whether the answer is for a person: a browser asks for
+// HTML, or posts a form. Scripts get JSON.
 func wantsPage(r *http.Request) bool {
 	accept, sent := r.Header.Get("Accept"), r.Header.Get("Content-Type")
 	switch {
@@ -36,7 +37,8 @@ func wantsPage(r *http.Request) bool {
 	return strings.HasPrefix(sent, "application/x-www-form-urlencoded") && !strings.HasPrefix(r.URL.Path, "/api/")
 }
 
-// isJSON reports whether a Content-Type, or the first choice of an Accept, is JSON.
+// isJSON reports whether a Content-Type, or the first choice of an Accept,
+// is JSON.
 func isJSON(field string) bool {
 	first, _, _ := strings.Cut(field, ",")
 	kind, _, err := mime.ParseMediaType(first)

@@ -45,10 +45,11 @@ type demo struct {
 	page   *template.Template
 }
 
-// handler returns the whole application. base sends its requests to the service.
+// handler returns the whole application. base sends its requests to
+// the service.
 func (d *demo) handler(base http.RoundTripper) (http.Handler, error) {
 	var err error
-	if d.page, err = parsePage(); err != nil {
+	if d.page, err = template.ParseFS(web, "web/page.html"); err != nil {
 		return nil, err
 	}
 	if d.sessions.Issuer != nil {
@@ -106,8 +107,8 @@ func (d *demo) summary(s *session.Session) summary {
 	rec := s.Snapshot()
 	sum := summary{
 		Mode: d.config.Mode, New: s.IsNew(), Subject: rec.Subject,
-		CreatedAt: instant(rec.CreatedAt), AuthenticatedAt: instant(rec.AuthenticatedAt), ExpiresAt: instant(rec.IdleDeadline),
-		Values: map[string]json.RawMessage{},
+		CreatedAt: instant(rec.CreatedAt), AuthenticatedAt: instant(rec.AuthenticatedAt),
+		ExpiresAt: instant(rec.IdleDeadline), Values: map[string]json.RawMessage{},
 	}
 	if rec.ID != "" {
 		sum.ID = &rec.ID
@@ -122,8 +123,7 @@ func instant(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	t = t.UTC()
-	return &t
+	return new(t.UTC())
 }
 
 // visit counts. Saving here and not at the end makes the answer the number that
@@ -251,24 +251,27 @@ func (d *demo) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
 	d.logout(w, r)
 }
 
-// callOrders asks the service on the visitor's behalf, and passes its answer on.
+// callOrders asks the service on the visitor's behalf, and passes its
+// answer on.
 func (d *demo) callOrders(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case session.From(r.Context()).Subject() == "":
 		d.deny(w, r, http.StatusUnauthorized, "not_logged_in", "The orders service serves people it knows. Log in first.")
 		return
 	case d.orders == nil:
-		d.deny(w, r, http.StatusServiceUnavailable, session.Unavailable.String(), "The key ring has no key that other services could verify with.")
+		d.deny(w, r, http.StatusServiceUnavailable, session.Unavailable.String(),
+			"The key ring has no key that other services could verify with.")
 		return
 	}
 	answer, err := d.askOrders(r)
 	if err != nil {
 		d.log.ErrorContext(r.Context(), "orders service could not be asked", "error", err)
-		d.deny(w, r, http.StatusBadGateway, session.Unavailable.String(), "The orders service can't be reached, or did not accept the call.")
+		d.deny(w, r, http.StatusBadGateway, session.Unavailable.String(),
+			"The orders service can't be reached, or did not accept the call.")
 		return
 	}
 	if wantsPage(r) {
-		d.render(w, r, http.StatusOK, view{Orders: answer})
+		d.render(w, r, http.StatusOK, view{Answer: answer})
 		return
 	}
 	writeJSON(w, http.StatusOK, answer)

@@ -25,7 +25,8 @@ func eachMode(t *testing.T, f func(t *testing.T, mode config.Mode, d *running)) 
 func TestSession(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode config.Mode, d *running) {
 		b := d.browser(t)
-		empty := fmt.Sprintf(`{"mode":%q,"id":null,"new":true,"subject":"","created_at":null,"authenticated_at":null,"expires_at":null,"values":{}}`, mode)
+		empty := fmt.Sprintf(`{"mode":%q,"id":null,"new":true,"subject":"",`+
+			`"created_at":null,"authenticated_at":null,"expires_at":null,"values":{}}`, mode)
 		for range 2 {
 			require.Empty(t, b.want("GET", "/api/session", "", 200, empty).Cookies(), "looking creates nothing")
 		}
@@ -195,7 +196,8 @@ func TestOrders(t *testing.T) {
 	})
 }
 
-// Without -tls all works but for the cookie, which only browsers send in the clear.
+// Without -tls all works but for the cookie, which only browsers send in
+// the clear.
 func TestPlainHTTP(t *testing.T) {
 	d := start(t, "-tls=false", "-keys", newKeyPath(t))
 	require.Regexp(t, `^http://127\.0\.0\.1:[0-9]+$`, d.url)
@@ -226,7 +228,8 @@ func TestPublicKeys(t *testing.T) {
 func TestCrossOrigin(t *testing.T) {
 	d := start(t, "-keys", newKeyPath(t))
 	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
-		got := d.browser(t).send("POST", "/login", "subject=mallory", append(header, "Content-Type", "application/x-www-form-urlencoded")...)
+		header = append(header, "Content-Type", "application/x-www-form-urlencoded")
+		got := d.browser(t).send("POST", "/login", "subject=mallory", header...)
 		require.Equal(t, http.StatusForbidden, got.StatusCode)
 		require.Empty(t, got.Cookies())
 	}

@@ -40,81 +40,56 @@ func (d *demo) token(r *http.Request, now time.Time) *tokenView {
 			Encrypted: e.Encryption != nil, Verified: e.Verdict != diagnose.Bad, Problem: e.Problem(),
 			Used: len(cookie.Name) + len(cookie.Value), Limit: middleware.MaxCookieBytes,
 		}
-		v.add("Envelope", "The header of the encryption (JWE). It is all that others can read of an encrypted token.",
-			e.Encryption, now, headerNote)
-		v.add("Header", "The header of the signature (JWS).", e.Header, now, headerNote)
-		v.add("Claims", "What the signature vouches for.", e.Claims, now, claimNote)
+		for _, part := range []struct {
+			title, lead string
+			object      json.RawMessage
+		}{
+			{"Envelope", "The header of the encryption (JWE): all that others can read of an encrypted token.", e.Encryption},
+			{"Header", "The header of the signature (JWS).", e.Header},
+			{"Claims", "What the signature vouches for.", e.Claims},
+		} {
+			if part.object != nil {
+				v.Layers = append(v.Layers, layer{part.title, part.lead, members(part.object, now)})
+			}
+		}
 		return v
 	}
 	return nil
 }
 
-func (v *tokenView) add(title, lead string, object json.RawMessage, now time.Time,
-	note func(string, json.RawMessage, time.Time) string) {
-	if object != nil {
-		v.Layers = append(v.Layers, layer{Title: title, Lead: lead, Rows: members(object, now, note)})
+// note says what a member of a header, or a claim, means. Their names differ.
+func note(name string, value json.RawMessage, now time.Time) string {
+	switch text := plain(value); {
+	case name == "alg" && text == "dir":
+		return "the key of the ring encrypts directly"
+	case name == "alg" && strings.HasSuffix(text, "A256KW"):
+		return "the key of the ring wraps a fresh key"
+	case name == "typ" && strings.Contains(text, "service"):
+		return "a service token, never taken for a session"
 	}
-}
+	notes := map[string]string{
+		"alg": "how it is signed; compared with the key, never followed",
+		"enc": "how it is encrypted; compared with the key, never followed",
+		"kid": "which key of the ring",
+		"typ": "a session token, never taken for anything else",
+		"cty": "what is inside: a signed token",
 
-// headerNote says what a member of a header means.
-func headerNote(name string, value json.RawMessage, _ time.Time) string {
-	switch name {
-	case "alg":
-		switch plain(value) {
-		case "dir":
-			return "the key of the ring encrypts directly"
-		case "A256KW", "ECDH-ES+A256KW":
-			return "the key of the ring wraps a fresh key"
-		}
-		return "how it is signed; compared with the key, never followed"
-	case "enc":
-		return "how it is encrypted; compared with the key, never followed"
-	case "kid":
-		return "which key of the ring"
-	case "typ":
-		if strings.Contains(plain(value), "service") {
-			return "a service token, never taken for a session"
-		}
-		return "a session token, never taken for anything else"
-	case "cty":
-		return "what is inside: a signed token"
+		"iss":       "the application that issued it",
+		"aud":       "the application that accepts it",
+		"sub":       "who is logged in",
+		"auth_time": "logged in {when}",
+		"sid":       "the session’s public ID; opens nothing",
+		"gen":       "generation: raised by each login, renewal and move",
+		"ver":       "version: raised by each save",
+		"jti":       "this token alone",
+		"iat":       "activity recorded {when}",
+		"exp":       "ends {when}, unless you come back before",
+		"crt":       "session began {when}",
+		"dl":        "ends {when} at the latest",
+		"prs":       "the cookie outlives the browser",
+		"data":      "the session’s values",
 	}
-	return ""
-}
-
-// claimNote says what a claim means.
-func claimNote(name string, value json.RawMessage, now time.Time) string {
-	switch name {
-	case "iss":
-		return "the application that issued it"
-	case "aud":
-		return "the application that accepts it"
-	case "sub":
-		return "who is logged in"
-	case "auth_time":
-		return "logged in " + when(value, now)
-	case "sid":
-		return "the session’s public ID; opens nothing"
-	case "gen":
-		return "generation: raised by each login, renewal and move"
-	case "ver":
-		return "version: raised by each save"
-	case "jti":
-		return "this token alone"
-	case "iat":
-		return "activity recorded " + when(value, now)
-	case "exp":
-		return "ends " + when(value, now) + ", unless you come back before"
-	case "crt":
-		return "session began " + when(value, now)
-	case "dl":
-		return "ends " + when(value, now) + " at the latest"
-	case "prs":
-		return "the cookie outlives the browser"
-	case "data":
-		return "the session’s values"
-	}
-	return ""
+	return strings.ReplaceAll(notes[name], "{when}", when(value, now))
 }
 
 // when describes a NumericDate (RFC 7519, Section 2).

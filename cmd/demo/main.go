@@ -5,19 +5,20 @@
 //
 // needs nothing else: it makes its keys when there are none. Open the page that
 // it names. It can be configured as an application would be: a document that
-// -config names, CLOAKROOM_ variables over it (see package config), and the flags
-// over both. The same application keeps its sessions in tokens, on the server, or
-// in whichever fits, as -mode says; stop it and start it in another mode, and
-// nobody is logged out.
+// -config names, CLOAKROOM_ variables over it (see package config), and the
+// flags over both. The same application keeps its sessions in tokens, on the
+// server, or in whichever fits, as -mode says; stop it and start it in another
+// mode, and nobody is logged out.
 //
-// Cookies are Secure. Browsers, and curl from 7.79 on, send them to 127.0.0.1 over
-// plain HTTP too; for other clients -tls adds a throw-away certificate.
+// Cookies are Secure. Browsers, and curl from 7.79 on, send them to 127.0.0.1
+// over plain HTTP too; for other clients -tls adds a throw-away certificate.
 //
 // It writes these files, which the next start reads again:
 //
-//	demo-keys.json        the keys, in the working directory; or where -keys says.
-//	                      Those of a config or of CLOAKROOM_KEYSET are never made
-//	revocations.journal   what was logged out, beside the keys; or where the config says
+//	demo-keys.json        the keys, in the working directory or where -keys says;
+//	                      those of a config or of CLOAKROOM_KEYSET are never made
+//	revocations.journal   what was logged out, beside the keys or where the
+//	                      config says
 //
 // and beside each an empty one for its lock, with .lock added to its name.
 //
@@ -35,9 +36,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/cloakroom-go/cloakroom/config"
@@ -91,16 +93,17 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { usage(flags) }
-	flags.Func("mode", "`mode` in which sessions are kept: stateless, opaque or auto (default stateless, or what the config says)", o.setMode)
-	flags.StringVar(&o.config, "config", "", "`file` with the config of the sessions, YAML or JSON; CLOAKROOM_ variables lie over it")
+	const orConfig = ", or what the config says)"
+	flags.Func("mode", "`mode` of the sessions: stateless, opaque or auto (default stateless"+orConfig, o.setMode)
+	flags.StringVar(&o.config, "config", "",
+		"`file` with the config of the sessions, YAML or JSON; CLOAKROOM_ variables lie over it")
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` of the application")
 	flags.StringVar(&o.apiAddr, "api-addr", "127.0.0.1:8081", "`address` of the orders service")
-	flags.StringVar(&o.keys, "keys", "", "key `file`, made if it is missing (default "+defaultKeys+", or what the config says)")
-	flags.BoolVar(&o.tls, "tls", false, "serve HTTPS with a throw-away certificate, for clients that send no Secure cookies over HTTP")
-	for _, arg := range args {
-		if arg == "-h" || arg == "-help" || arg == "--help" {
-			flags.SetOutput(stdout)
-		}
+	flags.StringVar(&o.keys, "keys", "", "key `file`, made if it is missing (default "+defaultKeys+orConfig)
+	flags.BoolVar(&o.tls, "tls", false,
+		"serve HTTPS with a throw-away certificate, for clients that send no Secure cookies over HTTP")
+	if slices.ContainsFunc(args, func(arg string) bool { return arg == "-h" || strings.TrimLeft(arg, "-") == "help" }) {
+		flags.SetOutput(stdout)
 	}
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
@@ -114,7 +117,8 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 }
 
 func usage(flags *flag.FlagSet) {
-	fmt.Fprint(flags.Output(), "Usage: demo [flags]\n\nA small application with sessions, and a service that it calls.\n\n")
+	fmt.Fprint(flags.Output(), "Usage: demo [flags]\n\n"+
+		"A small application with sessions, and a service that it calls.\n\n")
 	flags.PrintDefaults()
 }
 
@@ -126,39 +130,23 @@ func (o *options) setMode(mode string) error {
 	return errors.New("must be stateless, opaque or auto")
 }
 
-// sessions returns the config of the application's sessions: flags before the
-// environment, that before the document. It makes the key file if there is none,
-// unless the config names it.
-func (o *options) sessions(ctx context.Context, stderr io.Writer) (config.Config, error) {
-	var c config.Config
+// sessions returns the config of the application's sessions: flags come before
+// the environment, and that before the document. A key file that the config
+// names is left to its operator. Otherwise the demo makes one.
+func (o *options) sessions() (c config.Config, err error) {
 	if o.config != "" {
-		var err error
 		if c, err = config.Load(o.config); err != nil {
 			return c, err
 		}
 	}
-	c, err := config.FromEnv(c, o.environ)
-	if err != nil {
+	if c, err = config.FromEnv(c, o.environ); err != nil {
 		return c, err
 	}
-	if o.mode != "" {
-		c.Mode = o.mode
+	c.Mode = cmp.Or(o.mode, c.Mode, config.Stateless)
+	c.Cookie.Name = cmp.Or(c.Cookie.Name, middleware.DefaultCookieName)
+	c.Issuer = cmp.Or(c.Issuer, "cloakroom")
+	if o.keys != "" || c.Keys.File == "" {
+		c.Keys.File, c.Keys.Rotate, c.Keys.Create = cmp.Or(o.keys, defaultKeys), true, true
 	}
-	if c.Mode == "" {
-		c.Mode = config.Stateless
-	}
-	if c.Cookie.Name == "" {
-		c.Cookie.Name = middleware.DefaultCookieName
-	}
-	if c.Issuer == "" {
-		c.Issuer = "cloakroom"
-	}
-	if o.keys == "" && c.Keys.File != "" {
-		return c, nil
-	}
-	c.Keys.File, c.Keys.Rotate = cmp.Or(o.keys, defaultKeys), true
-	return c, makeKeys(ctx, c.Keys.File, stderr)
+	return c, nil
 }
-
-// logger writes what happens, for people.
-func logger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

@@ -21,10 +21,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
 
-// childVariable makes the test binary the demo itself, so that tests can send it
-// signals.
+// childVariable makes the test binary the demo itself, so that tests can send
+// it signals.
 const childVariable = "DEMO_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -37,7 +39,8 @@ func TestMain(m *testing.M) {
 // patience is how long anything may take before a test gives up.
 const patience = 20 * time.Second
 
-// An output is standard error of a demo. It learns from it when the demo is ready.
+// An output is standard error of a demo. It learns from it when the demo
+// is ready.
 type output struct {
 	mu    sync.Mutex // guards buf and seen
 	buf   bytes.Buffer
@@ -284,14 +287,16 @@ func TestSignals(t *testing.T) {
 	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		c := spawn(t, freePorts()...)
 		require.FileExists(t, filepath.Join(c.Dir, "demo-keys.json"), "the default")
-		require.Contains(t, c.log.String(), "demo: made new keys in demo-keys.json")
+		require.Contains(t, c.log.String(), "made a key file, since there was none")
+		require.Contains(t, c.log.String(), "file=demo-keys.json")
 		browserOf(t, c.url).login("alice") // leaves a connection open
 		require.Less(t, c.signal(t, sig), 5*time.Second)
 		require.Zero(t, c.ProcessState.ExitCode(), c.log)
 	}
 }
 
-// A logout stays one, and a login too, when the process is killed and started anew.
+// A logout stays one, and a login too, when the process is killed and
+// started anew.
 func TestKill(t *testing.T) {
 	keyPath := newKeyPath(t)
 	first := spawn(t, freePorts("-keys", keyPath)...)
@@ -301,7 +306,7 @@ func TestKill(t *testing.T) {
 	first.signal(t, os.Kill)
 
 	second := spawn(t, freePorts("-keys", keyPath)...)
-	require.NotContains(t, second.log.String(), "made new keys")
+	require.NotContains(t, second.log.String(), "made a key file")
 	require.Empty(t, browserOf(t, second.url).use(credential).state().Subject, "logged out before")
 	require.Equal(t, "bob", browserOf(t, second.url).use(bob.credential()).state().Subject, "still logged in")
 }
@@ -347,7 +352,8 @@ func TestUsage(t *testing.T) {
 	var out, log bytes.Buffer
 	require.Equal(t, exitOK, run([]string{"-h"}, &out, &log))
 	require.Contains(t, out.String(), "Usage: demo [flags]")
-	for _, name := range []string{"-mode mode", "-config file", "-addr address", "-api-addr address", "-keys file", "-tls"} {
+	all := []string{"-mode mode", "-config file", "-addr address", "-api-addr address", "-keys file", "-tls"}
+	for _, name := range all {
 		require.Contains(t, out.String(), "  "+name+"\n")
 	}
 	require.Contains(t, out.String(), "(default demo-keys.json, or what the config says)")
@@ -362,7 +368,9 @@ func TestConfigFile(t *testing.T) {
 		return path
 	}
 	own, flagged := newKeyPath(t), newKeyPath(t)
-	require.NoError(t, makeKeys(t.Context(), own, io.Discard))
+	set, err := rotation.New(keys.Policy{}, time.Now())
+	require.NoError(t, err)
+	require.NoError(t, keys.File{Path: own}.Create(t.Context(), set))
 	file := write("mode: auto\nissuer: https://shop.example\nkeys:\n  file: " + own + "\nsession:\n  idle_timeout: 5m\n")
 	for _, row := range []struct {
 		name       string
@@ -395,7 +403,8 @@ func TestConfigFile(t *testing.T) {
 // Flags come before the environment, and that before the config document.
 func TestEnvironment(t *testing.T) {
 	document := filepath.Join(t.TempDir(), "sessions.yaml")
-	require.NoError(t, os.WriteFile(document, []byte("mode: auto\nissuer: of-the-document\nkeys: {file: of-the-document.json}\n"), 0o600))
+	text := "mode: auto\nissuer: of-the-document\nkeys: {file: of-the-document.json}\n"
+	require.NoError(t, os.WriteFile(document, []byte(text), 0o600))
 	flagged := newKeyPath(t)
 	for _, row := range []struct {
 		name     string
@@ -414,13 +423,12 @@ func TestEnvironment(t *testing.T) {
 			o, err := parse(row.args, io.Discard, io.Discard)
 			require.NoError(t, err)
 			o.environ = row.environ
-			c, err := o.sessions(t.Context(), io.Discard)
+			c, err := o.sessions()
 			require.NoError(t, err)
 			require.Equal(t, row.mode, c.Mode)
 			require.Equal(t, row.keys, c.Keys.File)
 			require.Equal(t, row.lifetime, time.Duration(c.Session.Lifetime))
-			_, err = os.Stat(row.keys)
-			require.Equal(t, row.keys == flagged, err == nil, "the keys of a config are made by its operator")
+			require.Equal(t, row.keys == flagged, c.Keys.Create, "the keys of a config are made by its operator")
 		})
 	}
 

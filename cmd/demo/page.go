@@ -19,8 +19,6 @@ import (
 //go:embed web
 var web embed.FS
 
-func parsePage() (*template.Template, error) { return template.ParseFS(web, "web/page.html") }
-
 // static serves what the page looks like.
 func static() http.Handler {
 	files := http.FileServerFS(web)
@@ -34,26 +32,22 @@ func static() http.Handler {
 type view struct {
 	Problem string          // for people; "" for none
 	Reason  string          // for developers
-	Orders  json.RawMessage // what the orders service has answered
+	Answer  json.RawMessage // of the orders service
 }
 
 // A page is what the template shows.
 type page struct {
+	view
+	session.Record
 	Mode           config.Mode
 	Form           string // in which the session is: "token", "opaque", or "" if there is none
 	Headline, Lead string
-	Problem        string
-	Reason         string
 
 	Exists        bool
-	ID            string
-	Subject       string
 	Created       moment
 	Authenticated moment
 	Ends          moment // unless there is another request before
 	Latest        moment
-	Version       uint64
-	Generation    uint64
 	Visits        int
 	Packed        bool
 	Values        []value
@@ -114,13 +108,11 @@ func (d *demo) view(r *http.Request, v view) *page {
 	s := session.From(r.Context())
 	rec := s.Snapshot()
 	p := &page{
-		Mode: d.config.Mode, Problem: v.Problem, Reason: v.Reason,
-		Exists: rec.ID != "", ID: rec.ID, Subject: rec.Subject,
+		view: v, Record: rec, Mode: d.config.Mode, Exists: rec.ID != "",
 		Created: at(rec.CreatedAt, now), Authenticated: at(rec.AuthenticatedAt, now),
 		Ends: at(rec.IdleDeadline, now), Latest: at(rec.Deadline, now),
-		Version: rec.Version, Generation: rec.Generation,
 		Visits: visits.Get(s), Packed: s.Has(string(suitcase)),
-		Keys: d.keys(now), Plan: plan, Orders: members(v.Orders, now, noNote),
+		Keys: d.keys(now), Plan: plan, Orders: members(v.Answer, now),
 		Secure: strings.HasPrefix(d.url, "https:"), URL: d.url, OrdersURL: d.ordersURL,
 	}
 	for name, text := range rec.Values.All() {
@@ -138,22 +130,27 @@ func (d *demo) view(r *http.Request, v view) *page {
 
 // words say in which form the session is.
 func (d *demo) words(p *page) (headline, lead string) {
+	const (
+		ticket = "a random number that says nothing."
+		keeps  = "The server keeps nothing of it."
+		none   = "You have no session yet. "
+	)
 	switch {
 	case p.Form == "token" && p.Token.Encrypted:
-		return "You keep your coat on", "Your session travels with you, in a signed and encrypted token. The server keeps nothing of it."
+		return "You keep your coat on", "Your session travels with you, in a signed and encrypted token. " + keeps
 	case p.Form == "token":
-		return "You keep your coat on", "Your session travels with you, in a signed token. The server keeps nothing of it."
+		return "You keep your coat on", "Your session travels with you, in a signed token. " + keeps
 	case p.Form == "opaque":
-		return "Your coat is checked in", "The server keeps your session. Your cookie is the ticket: a random number that says nothing."
+		return "Your coat is checked in", "The server keeps your session. Your cookie is the ticket: " + ticket
 	}
 	headline = "May we take your coat?"
 	switch d.config.Mode {
 	case config.Opaque:
-		return headline, "You have no session yet. The server will keep it, and you will get a ticket: a random number that says nothing."
+		return headline, none + "The server will keep it, and you will get a ticket: " + ticket
 	case config.Auto:
-		return headline, "You have no session yet. It will travel with you while it fits into a cookie, and be checked in when it doesn’t."
+		return headline, none + "It will travel with you while it fits into a cookie, and be checked in when it doesn’t."
 	}
-	return headline, "You have no session yet. It will travel with you, in a signed token, and the server will keep nothing of it."
+	return headline, none + "It will travel with you, in a signed token. " + keeps
 }
 
 // keys describes the ring.
@@ -165,7 +162,8 @@ func (d *demo) keys(now time.Time) []keyView {
 	for _, k := range ring.Set().Keys() {
 		dates := k.Dates()
 		v := keyView{
-			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: does(k, now), Encrypts: k.Use() == keys.Encryption, Uses: (*keyset.Key)(k).Uses(),
+			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: does(k, now),
+			Now: k == signer || k == sealer, Encrypts: k.Use() == keys.Encryption, Uses: (*keyset.Key)(k).Uses(),
 			From: at(dates.SignFrom, now), Until: at(dates.SignUntil, now), End: at(dates.VerifyUntil, now),
 		}
 		if k.Algorithm() == keys.Direct {
@@ -174,7 +172,6 @@ func (d *demo) keys(now time.Time) []keyView {
 		if when, _, revoked := k.Revoked(); revoked {
 			v.Revoked = at(when, now)
 		}
-		v.Now = k == signer || k == sealer
 		all = append(all, v)
 	}
 	return all
@@ -246,8 +243,9 @@ func characters(n int) string {
 	return text + " characters"
 }
 
-// members returns the members of a JSON object in their order, each with a note.
-func members(object json.RawMessage, now time.Time, note func(name string, value json.RawMessage, now time.Time) string) []row {
+// members returns the members of a JSON object in their order, each with
+// a note.
+func members(object json.RawMessage, now time.Time) []row {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil
@@ -276,5 +274,3 @@ func plain(value json.RawMessage) string {
 	}
 	return string(value)
 }
-
-func noNote(string, json.RawMessage, time.Time) string { return "" }

@@ -42,7 +42,8 @@ func TestPage(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode config.Mode, d *running) {
 		b := d.browser(t)
 		got := b.page("GET", "/")
-		shows(t, got, 200, "May we take your coat?", "Mode <strong>"+string(mode)+"</strong>", "Nobody is logged in", "There is no session.", ">active<", "ES256", "A256GCM")
+		shows(t, got, 200, "May we take your coat?", "Mode <strong>"+string(mode)+"</strong>",
+			"Nobody is logged in", "There is no session.", ">active<", "ES256", "A256GCM")
 		require.Empty(t, got.Cookies(), "looking creates nothing")
 
 		for _, path := range []string{"/api/visits", "/login"} {
@@ -56,7 +57,8 @@ func TestPage(t *testing.T) {
 			require.Contains(t, got.body, "Your coat is checked in")
 			require.NotContains(t, got.body, "taken apart")
 		} else {
-			shows(t, got, 200, "You keep your coat on", "signed and encrypted token", ">verified<", "cloakroom+jwt", "auth_time", `<code>{"visits":1}</code>`)
+			shows(t, got, 200, "You keep your coat on", "signed and encrypted token", ">verified<",
+				"cloakroom+jwt", "auth_time", `<code>{"visits":1}</code>`)
 		}
 		require.NotContains(t, got.body, b.credential(), "the credential is nobody's to see")
 
@@ -118,7 +120,10 @@ func TestPageIsSafe(t *testing.T) {
 func TestStatic(t *testing.T) {
 	d := start(t, "-keys", newKeyPath(t))
 	b := d.browser(t)
-	for path, kind := range map[string]string{"/web/style.css": "text/css; charset=utf-8", "/web/icon.svg": "image/svg+xml"} {
+	for path, kind := range map[string]string{
+		"/web/style.css": "text/css; charset=utf-8",
+		"/web/icon.svg":  "image/svg+xml",
+	} {
 		got := b.send("GET", path, "")
 		require.Equal(t, http.StatusOK, got.StatusCode)
 		require.Equal(t, kind, got.Header.Get("Content-Type"))

@@ -19,46 +19,48 @@ import (
 const shutdownTimeout = 3 * time.Second
 
 // serve runs the application and the service until ctx ends.
-func serve(ctx context.Context, o options, stderr io.Writer) error {
-	log := logger(stderr)
-	c, err := o.sessions(ctx, stderr)
+func serve(ctx context.Context, o options, stderr io.Writer) (err error) {
+	c, err := o.sessions()
 	if err != nil {
 		return err
 	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
 	built, err := c.Build(config.Options{Logger: log})
 	if err != nil {
 		return err
 	}
-	app, err := listen(o.addr)
+	defer func() { err = errors.Join(err, built.Close()) }()
+	app, err := listen(o.addr, "-addr")
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w; choose another with -addr", err), built.Close())
+		return err
 	}
-	api, err := listen(o.apiAddr)
+	defer app.Close() // what a server has closed stays so
+	api, err := listen(o.apiAddr, "-api-addr")
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w; choose another with -api-addr", err), app.Close(), built.Close())
+		return err
 	}
+	defer api.Close()
 	d := &demo{config: c, sessions: built, log: log, now: time.Now}
-	err = d.serve(ctx, app, api, o.tls, stderr)
-	return errors.Join(err, built.Close())
+	return d.serve(ctx, app, api, o.tls, stderr)
 }
 
-// A listener is where a server listens, and under which host clients reach it.
+// A listener is where a server listens, and the host by which clients reach it.
 type listener struct {
 	net.Listener
-	host, port string
+	host string
 }
 
-func listen(addr string) (*listener, error) {
+// listen listens at the address that a flag gives.
+func listen(addr, flag string) (*listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; choose another with %s", err, flag)
 	}
 	host, _, _ := net.SplitHostPort(addr) // net.Listen has taken it
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return &listener{Listener: l, host: host, port: port}, nil
+	return &listener{l, host}, nil
 }
 
 func (l *listener) url(secure bool) string {
@@ -66,27 +68,27 @@ func (l *listener) url(secure bool) string {
 	if secure {
 		scheme = "https"
 	}
-	return scheme + "://" + net.JoinHostPort(l.host, l.port)
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return scheme + "://" + net.JoinHostPort(l.host, port)
 }
 
 // serve runs both servers until ctx ends or one fails.
-func (d *demo) serve(ctx context.Context, app, api *listener, secure bool, stderr io.Writer) error {
+func (d *demo) serve(ctx context.Context, app, api *listener, secure bool, stderr io.Writer) (err error) {
 	var cert *certificate
 	if secure {
-		var err error
 		if cert, err = newCertificate(app.host, api.host); err != nil {
-			return errors.Join(err, app.Close(), api.Close())
+			return err
 		}
 	}
 	d.url, d.ordersURL = app.url(secure), api.url(secure)
 	service, err := newService(d.url, d.config.Issuer, cert, d.log)
 	if err != nil {
-		return errors.Join(err, app.Close(), api.Close())
+		return err
 	}
 	defer service.Close()
 	handler, err := d.handler(cert.transport())
 	if err != nil {
-		return errors.Join(err, app.Close(), api.Close())
+		return err
 	}
 	servers := []*server{newServer(app, handler, cert, d.log), newServer(api, service.handler(), cert, d.log)}
 	failed := make(chan error, len(servers))
@@ -109,19 +111,21 @@ func (d *demo) serve(ctx context.Context, app, api *listener, secure bool, stder
 // announce says that both servers listen, and where to click.
 func (d *demo) announce(stderr io.Writer) {
 	fmt.Fprintf(stderr, "demo: ready on %s\n", d.url)
-	fmt.Fprintf(stderr, "demo: mode %s, keys in %s, orders service on %s\n", d.config.Mode, d.config.Keys.File, d.ordersURL)
+	fmt.Fprintf(stderr, "demo: mode %s, keys in %s, orders service on %s\n",
+		d.config.Mode, d.config.Keys.File, d.ordersURL)
 	fmt.Fprintf(stderr, "demo: open %s/ in a browser; Ctrl-C ends it\n", d.url)
 }
 
 // A server serves until it is stopped.
 type server struct {
-	http   *http.Server
-	l      net.Listener
-	secure bool
+	*http.Server
+	l net.Listener
 }
 
+// newServer returns a server with limits, so that slow clients don't pile up.
+// It serves HTTPS if there is a certificate.
 func newServer(l net.Listener, h http.Handler, cert *certificate, log *slog.Logger) *server {
-	s := &server{l: l, http: &http.Server{
+	s := &server{l: l, Server: &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -131,17 +135,16 @@ func newServer(l net.Listener, h http.Handler, cert *certificate, log *slog.Logg
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 	if cert != nil {
-		s.secure = true
-		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert.server}}
+		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert.server}}
 	}
 	return s
 }
 
 func (s *server) run() (err error) {
-	if s.secure {
-		err = s.http.ServeTLS(s.l, "", "")
+	if s.TLSConfig != nil {
+		err = s.ServeTLS(s.l, "", "")
 	} else {
-		err = s.http.Serve(s.l)
+		err = s.Serve(s.l)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -153,7 +156,7 @@ func (s *server) run() (err error) {
 func (s *server) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
-	if s.http.Shutdown(ctx) != nil {
-		s.http.Close()
+	if s.Shutdown(ctx) != nil {
+		s.Close()
 	}
 }

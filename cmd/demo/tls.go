@@ -50,9 +50,9 @@ func newCertificate(hosts ...string) (*certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &certificate{server: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots: x509.NewCertPool()}
-	c.roots.AddCert(leaf)
-	return c, nil
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return &certificate{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots}, nil
 }
 
 // transport returns what sends requests between the two servers. c may be nil.

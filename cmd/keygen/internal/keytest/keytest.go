@@ -35,7 +35,8 @@ func Seal(text []byte, alg, enc string, secret []byte, p2c int) ([]byte, error) 
 func Generate(kind string) (private, public any, err error) {
 	switch kind {
 	case "p256", "p384":
-		k, err := ecdsa.GenerateKey(map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384()}[kind], rand.Reader)
+		curve := map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384()}[kind]
+		k, err := ecdsa.GenerateKey(curve, rand.Reader)
 		return k, &k.PublicKey, err
 	case "ed25519":
 		public, private, err := ed25519.GenerateKey(rand.Reader)
