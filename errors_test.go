@@ -68,7 +68,7 @@ func TestTextsOfConstructors(t *testing.T) {
 	_, listErr := revocation.Open(revocation.Config{Skew: -1})
 	_, journalErr := revocation.Open(revocation.Config{Path: t.TempDir(), Lifetime: time.Hour})
 	_, remoteErr := keys.NewRemote(keys.RemoteConfig{Timeout: time.Hour, MaxAge: 1})
-	_, ringErr := keys.OpenRing(keys.File{Path: filepath.Join(t.TempDir(), "none")})
+	_, ringErr := keys.OpenRing(keys.RingConfig{File: keys.File{Path: filepath.Join(t.TempDir(), "none")}})
 	_, buildErr := config.Config{Mode: "x", Issuer: "\xff", Cookie: config.CookieConfig{Path: "x"},
 		Timeout: -1}.Build(config.Options{})
 	_, parseErr := config.Parse([]byte("mod: x\nsession: {idle_timeout: 0}\ncross_origin: {trusted: [x]}"))
@@ -86,7 +86,7 @@ func TestTextsAboutKeyFiles(t *testing.T) {
 	for name, content := range map[string]string{"empty": "", "PEM": "-----BEGIN KEY-----", "JSON": "{}", "text": "x"} {
 		path := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
-		_, err := keys.OpenRing(keys.File{Path: path})
+		_, err := keys.OpenRing(keys.RingConfig{File: keys.File{Path: path}})
 		checkText(t, err)
 		c := config.Config{Keys: config.KeysConfig{File: path}}
 		_, err = c.Build(config.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -180,8 +180,9 @@ func TestTextsOfServices(t *testing.T) {
 	set, err := keyset.NewSet((*keyset.Key)(key))
 	require.NoError(t, err)
 	require.NoError(t, keyset.File{Path: path}.Create(t.Context(), set))
-	ring, err := keys.OpenRing(keys.File{Path: path})
+	ring, err := keys.OpenRing(keys.RingConfig{File: keys.File{Path: path}})
 	require.NoError(t, err)
+	defer ring.Close()
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: "other"})
 	require.NoError(t, err)
 	alice := sessiontest.Request(httptest.NewRequest("GET", "/", nil), sessiontest.Session{Subject: "alice"})

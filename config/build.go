@@ -123,7 +123,9 @@ func (c Config) Build(o Options) (*App, error) {
 	if len(b.errs) > 0 {
 		return nil, errors.Join(append(b.errs, b.closeAll())...)
 	}
-	b.watchKeys()
+	if b.file.Path != "" {
+		b.background(b.tellKeys)
+	}
 	b.rotateKeys()
 	b.app.close = sync.OnceValue(b.closeAll)
 	return &b.app, nil

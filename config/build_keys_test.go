@@ -156,7 +156,8 @@ func TestPolicyChangesUnderTheApplication(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := keyFile(t)
 		var log lines
-		app, err := config.Config{Keys: config.KeysConfig{File: path}}.Build(logTo(&log))
+		in := config.KeysConfig{File: path, Reload: config.Duration(30 * time.Second)}
+		app, err := config.Config{Keys: in}.Build(logTo(&log))
 		require.NoError(t, err)
 		defer app.Close()
 		time.Sleep(time.Hour)

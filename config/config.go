@@ -121,8 +121,9 @@ type KeysConfig struct {
 	KEKFile        string `yaml:"kek_file,omitempty" json:"kek_file,omitzero"`             // see PassphraseFile
 	KEKEnv         string `yaml:"kek_env,omitempty" json:"kek_env,omitzero"`               // see PassphraseFile
 
-	// Reload is how often File is looked at for changes. 0 means 30 seconds. The
-	// policy of the keys must allow for it (keygen policy --reload-interval).
+	// Reload is how often to look whether File has changed. 0 means as often as
+	// the policy in it says. A longer time is refused, because a key could sign
+	// before this instance knows it (keygen policy --reload-interval).
 	Reload Duration `yaml:"reload,omitempty" json:"reload,omitzero"`
 
 	// Create makes File if there is none when the application starts, as keygen

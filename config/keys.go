@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +57,7 @@ func (b *builder) readKeys() {
 	if !ok {
 		return
 	}
-	ring, err := keys.OpenRing(file)
+	ring, err := b.openRing(file)
 	if b.Keys.Create && errors.Is(err, fs.ErrNotExist) {
 		ring, err = b.createKeys(file)
 	}
@@ -67,6 +66,7 @@ func (b *builder) readKeys() {
 		return
 	}
 	b.app.Keys, b.file = ring, file
+	b.closers = append(b.closers, ring.Close)
 	if b.Keys.Rotate {
 		b.checkWritable()
 	}
@@ -93,12 +93,21 @@ func (b *builder) checkKeys() {
 	b.fail("keys.file", unable(b.app.Keys, b.now()))
 }
 
+// openRing opens the keys of a file, and follows its changes.
+func (b *builder) openRing(file keys.File) (*keys.Ring, error) {
+	return keys.OpenRing(keys.RingConfig{
+		File:           file,
+		ReloadInterval: max(0, time.Duration(b.Keys.Reload)),
+		OnProblem:      func(err error) { b.o.Logger.Error("something is wrong with the keys", "error", err) },
+		Now:            b.o.Now,
+	})
+}
+
 // keyFile returns the key file with the secret that decrypts it. ok is false if
 // the secret could not be read.
 func (b *builder) keyFile() (f keys.File, ok bool) {
 	f = keys.File{
-		Path: b.Keys.File, Signers: b.o.Signers, Now: b.o.Now,
-		InsecureGroupReadable: b.Keys.InsecureGroupReadable,
+		Path: b.Keys.File, Signers: b.o.Signers, InsecureGroupReadable: b.Keys.InsecureGroupReadable,
 	}
 	for _, s := range [...]struct {
 		path, value string
@@ -182,16 +191,12 @@ func (b *builder) contradictions(p keys.Policy, command string) (all []contradic
 	case b.life.RememberedIdleTimeout > p.TokenLife:
 		tooLong("session.remembered_idle_timeout", life.RememberedIdleTimeout)
 	}
-	if every := b.reloadEvery(); every > p.ReloadInterval {
+	if every := time.Duration(b.Keys.Reload); every > p.ReloadInterval {
 		all = append(all, contradiction{"keys.reload", fmt.Errorf("is %s, and the policy of the keys counts on %s: "+
 			"a key could sign before this instance knows it; run: %s --reload-interval %s",
 			span.Format(every), span.Format(p.ReloadInterval), command, span.Format(every))})
 	}
 	return all
-}
-
-func (b *builder) reloadEvery() time.Duration {
-	return cmp.Or(time.Duration(b.Keys.Reload), keyset.Policy{}.WithDefaults().ReloadInterval)
 }
 
 // explainKeys adds advice to err if too many users can read the key file and

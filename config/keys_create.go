@@ -49,5 +49,5 @@ func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	case !errors.Is(err, fs.ErrExist): // else another instance was faster
 		return nil, err
 	}
-	return keys.OpenRing(file)
+	return b.openRing(file)
 }

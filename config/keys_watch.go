@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -9,30 +10,14 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// watchKeys reads the key file again whenever it has changed, and logs what has
-// changed.
-func (b *builder) watchKeys() {
-	if b.Keys.File == "" {
-		return
-	}
-	b.background(func(ctx context.Context) {
-		_ = b.app.Keys.Watch(ctx, b.reloadEvery(), func(err error) {
-			b.o.Logger.ErrorContext(ctx, "something is wrong with the keys", "error", err)
-		})
-	})
-	b.background(b.tellKeys)
-}
-
 // tellKeys logs changes of the keys, also those that another process makes.
 func (b *builder) tellKeys(ctx context.Context) {
-	ticker := time.NewTicker(b.reloadEvery())
-	defer ticker.Stop()
 	was, contradicts := b.app.Keys.Health(b.now()), ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(cmp.Or(time.Duration(b.Keys.Reload), b.app.Keys.Set().Policy().ReloadInterval)):
 		}
 		is := b.app.Keys.Health(b.now())
 		b.tellNews(ctx, was, is)
@@ -43,7 +28,7 @@ func (b *builder) tellKeys(ctx context.Context) {
 	}
 }
 
-// tellNews logs good news. Bad news comes from Watch.
+// tellNews logs good news. Bad news comes from the ring.
 func (b *builder) tellNews(ctx context.Context, was, is keys.Health) {
 	log := b.o.Logger
 	if is.Generation != was.Generation {

@@ -1,10 +1,8 @@
 package keys_test
 
 import (
-	"context"
 	"log"
 	"net/http"
-	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
 )
@@ -12,17 +10,19 @@ import (
 // An application reads its key file, takes up changes to it, and publishes the
 // public halves for the services that it calls.
 func ExampleOpenRing() {
-	ring, err := keys.OpenRing(keys.File{Path: "keys.json"})
+	ring, err := keys.OpenRing(keys.RingConfig{
+		File:      keys.File{Path: "keys.json"},
+		OnProblem: func(err error) { log.Print(err) },
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	go ring.Watch(ctx, 30*time.Second, func(err error) { log.Print(err) })
+	defer ring.Close()
 	http.Handle("GET /.well-known/jwks.json", ring.Handler())
 }
 
-// Who only verifies needs no key file: the public keys come from the issuer.
+// A service that only verifies needs no key file: the public keys come from the
+// issuer.
 func ExampleNewRemote() {
 	set, err := keys.NewRemote(keys.RemoteConfig{
 		URL:       "https://app.example/.well-known/jwks.json",

@@ -6,7 +6,7 @@ import "time"
 func Unlist(r *Ring) { r.load().published.Store(&publication{body: []byte(`{"keys":[]}`)}) }
 
 // Path is where the ring's file is.
-func (r *Ring) Path() string { return r.file.Path }
+func (r *Ring) Path() string { return r.cfg.File.Path }
 
 // HoldReload makes reloads of r wait until release is called.
 func HoldReload(r *Ring) (release func()) {
@@ -18,7 +18,7 @@ func HoldReload(r *Ring) (release func()) {
 func Settle(r *Remote) { r.wg.Wait() }
 
 // SetClock gives a ring another clock.
-func SetClock(r *Ring, now func() time.Time) { r.file.Now = now }
+func SetClock(r *Ring, now func() time.Time) { r.cfg.Now = now }
 
 // HoldLateLook makes r wait for a look that ends when release is called.
 func HoldLateLook(r *Ring) (release func()) {

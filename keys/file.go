@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"fmt"
-	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
@@ -30,10 +29,6 @@ type File struct {
 	// which the file has only the public half. A signer that fits no key of the file
 	// is not used.
 	Signers []crypto.Signer
-
-	// Now is the clock of a Ring that is opened with this File: of Watch, Health
-	// and Handler. If nil, time.Now. Give it what tokens are made and checked with.
-	Now func() time.Time
 
 	// InsecureGroupReadable accepts a file that its group can read, as Kubernetes
 	// mounts secrets for a process that is not root (mode 0440 with fsGroup).

@@ -17,7 +17,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// openRing opens a ring of a file with the policy of the example: a grace of one hour.
+// openRing opens a ring of a file with the policy of the example, which has a
+// grace of one hour. The ring does not follow the file.
 func openRing(t testing.TB, list ...*keyset.Key) *keys.Ring {
 	t.Helper()
 	return openSet(t, newSet(t, list...))
@@ -25,10 +26,14 @@ func openRing(t testing.TB, list ...*keyset.Key) *keys.Ring {
 
 func openSet(t testing.TB, s *keyset.Set) *keys.Ring {
 	t.Helper()
+	return unfollowed(t, withPolicy(t, s))
+}
+
+// withPolicy writes a file with the policy of the example.
+func withPolicy(t testing.TB, s *keyset.Set) keyset.File {
+	t.Helper()
 	require.NoError(t, s.SetPolicy(example()))
-	r, err := keys.OpenRing(keys.File(place(t, filepath.Join(t.TempDir(), "keys.json"), s, 1)))
-	require.NoError(t, err)
-	return r
+	return place(t, filepath.Join(t.TempDir(), "keys.json"), s, 1)
 }
 
 // place writes a key file of any generation, in a hurry.
@@ -148,8 +153,7 @@ func TestSignerIsListed(t *testing.T) {
 	signed, overran := 0, 0
 	for range 150 {
 		s := randomSet(t, random, pool)
-		r, err := keys.OpenRing(keys.File(place(t, path, s, 1)))
-		require.NoError(t, err)
+		r := unfollowed(t, place(t, path, s, 1))
 		for range 40 {
 			now := t0.Add(time.Duration(random.IntN(14*60)) * time.Minute)
 			if random.IntN(4) > 0 { // just where something changes

@@ -81,8 +81,8 @@ func (s *snapshot) publish(now time.Time) (*publication, error) {
 }
 
 func (r *Ring) now() time.Time {
-	if r.file.Now != nil {
-		return r.file.Now()
+	if r.cfg.Now != nil {
+		return r.cfg.Now()
 	}
 	return time.Now()
 }

@@ -38,7 +38,7 @@ func (h Health) MarshalJSON() ([]byte, error) {
 func (r *Ring) Health(now time.Time) Health {
 	s, _ := r.usable(now)
 	h := Health{Generation: s.set.Generation()}
-	if w := r.watch.Load(); w != nil && s.info != nil {
+	if w := r.seen.Load(); w != nil && s.info != nil {
 		h.SeenAt = w.at
 		if w.failed != nil {
 			h.Problems = append(h.Problems, fmt.Errorf("keys: the key file could not be read again; generation %d stays in force: %w", s.set.Generation(), w.failed))
@@ -61,7 +61,7 @@ func (r *Ring) problems(now time.Time) (all []error) {
 		all = append(all, err)
 	}
 	if r.single.Load() && s.info != nil {
-		all = append(all, fmt.Errorf("keys: the key file %s is mounted as a single file, so that this process keeps the one that was there at its start, whatever replaces it outside; mount the directory that it is in", r.file.Path))
+		all = append(all, fmt.Errorf("keys: the key file %s is mounted as a single file, so that this process keeps the one that was there at its start, whatever replaces it outside; mount the directory that it is in", r.cfg.File.Path))
 	}
 	for _, use := range keyset.Uses() {
 		if err := s.set.Problem(use, now); err != nil {

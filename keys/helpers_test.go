@@ -129,6 +129,15 @@ func newRing(t testing.TB, list ...*keyset.Key) *keys.Ring {
 	return r
 }
 
+// unfollowed opens a ring that does not follow its file.
+func unfollowed(t testing.TB, f keyset.File) *keys.Ring {
+	t.Helper()
+	r, err := keys.OpenRing(keys.RingConfig{File: keys.File(f)})
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	return r
+}
+
 // replace puts other keys in force.
 func replace(r *keys.Ring, list ...*keyset.Key) error { return r.Replace(public(list)...) }
 

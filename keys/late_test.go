@@ -34,11 +34,8 @@ func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 				clock := func() time.Time { return time.Now().Add(stood) }
 				k, enc := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
 				f := place(t, filepath.Join(t.TempDir(), "keys.json"), newSet(t, k, enc), 1)
-				f.Now = clock
-				r, err := keys.OpenRing(keys.File(f))
-				require.NoError(t, err)
-				w := watch(t, r, time.Minute)
-				defer w.stop(t)
+				r := watchBy(t, f, time.Minute, clock)
+				defer r.stop(t)
 				change(t, f, k.ID())
 				stood = 2 * time.Hour
 				got, err := r.Signer(clock())
@@ -67,11 +64,9 @@ func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 // A missing file is looked for at a bounded rate, however many tokens are to be made.
 func TestLateLooksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := openRing(t, generate(t, keyset.EdDSA))
 		later := time.Now().Add(2 * time.Hour)
-		keys.SetClock(r, func() time.Time { return later })
-		w := watch(t, r, time.Minute)
-		defer w.stop(t)
+		r := watchBy(t, withPolicy(t, newSet(t, generate(t, keyset.EdDSA))), time.Minute, func() time.Time { return later })
+		defer r.stop(t)
 		good, err := os.ReadFile(r.Path())
 		require.NoError(t, err)
 		require.NoError(t, os.Remove(r.Path()))
@@ -92,9 +87,8 @@ func TestLateLooksAreBounded(t *testing.T) {
 // Health looks as signing does, before it says anything.
 func TestHealthAfterAStandstill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := openRing(t, generate(t, keyset.EdDSA))
-		w := watch(t, r, time.Minute)
-		defer w.stop(t)
+		r := watch(t, withPolicy(t, newSet(t, generate(t, keyset.EdDSA))), time.Minute)
+		defer r.stop(t)
 		require.NoError(t, keyset.File{Path: r.Path()}.Update(t.Context(), addOne(t)))
 		require.EqualValues(t, 2, r.Health(time.Now().Add(2*time.Hour)).Generation)
 	})
@@ -132,8 +126,7 @@ func TestWhiteSpaceAtTheEndDoesNotCount(t *testing.T) {
 		require.NoError(t, f.Create(t.Context(), newSet(t, k)))
 		good, err := os.ReadFile(f.Path)
 		require.NoError(t, err)
-		r, err := keys.OpenRing(keys.File(f))
-		require.NoError(t, err)
+		r := unfollowed(t, f)
 		bare := good[:len(good)-1]
 		for _, end := range []string{"", "\n", "\r\n", "\n\n\n", " ", "\t\n "} {
 			require.NoError(t, os.WriteFile(f.Path, append(bare[:len(bare):len(bare)], end...), 0o600))
@@ -155,8 +148,7 @@ func TestWhiteSpaceAtTheEndDoesNotCount(t *testing.T) {
 	require.NoError(t, f.Create(t.Context(), newSet(t, k)))
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	require.NoError(t, os.WriteFile(path, crlf(good), 0o600))
 	require.NoError(t, r.Reload(), "an editor of Windows")
 	require.NoError(t, os.WriteFile(path, crlf(good[:len(good)/2]), 0o600))

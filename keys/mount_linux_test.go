@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // A key file that a container got as a single file: the mount stays on the file
@@ -45,8 +44,7 @@ func TestKeyFileMountedAlone(t *testing.T) {
 		t.Skipf("this system does not let the test mount: %v", err)
 	}
 	f := keyset.File{Path: mounted}
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	require.NoError(t, keyset.File{Path: outside}.Update(t.Context(), addOne(t)))
 	require.NoError(t, r.Reload())
 	require.Len(t, r.Set().Keys(), 1, "the container keeps the old file")

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -16,29 +17,98 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// A sighting is what a ring that watches its file knows of it. It is immutable.
-type sighting struct {
-	at     time.Time     // when the file was found to be the one in force
-	failed error         // why the last attempt to read it failed; nil if it didn't
-	every  time.Duration // at which Watch looks; 0 if it is not at work
-	begun  time.Time     // when Watch began
+// RingConfig says which key file a [Ring] follows, and how.
+type RingConfig struct {
+	_ [0]func() // no unkeyed literals, no comparison
+
+	// File is the key file. Required.
+	File File
+
+	// ReloadInterval is how often to look whether the file has changed. 0 means
+	// the ReloadInterval of the policy in the file.
+	ReloadInterval time.Duration
+
+	// OnProblem is called each time the file could not be read again, with the old
+	// keys still in force, and once for each other problem that Health reports. It
+	// must not call Close. If nil, only Health tells of problems.
+	OnProblem func(error)
+
+	// Now is the clock. If nil, time.Now. Give it the clock that tokens are made
+	// and checked with.
+	Now func() time.Time
 }
 
-// OpenRing returns a ring of the keys in a key file. Call Watch to follow its changes.
-func OpenRing(f File) (*Ring, error) {
-	r := &Ring{file: keyset.File(f)}
+// OpenRing returns a ring of the keys in a key file, and reloads the file
+// whenever it has changed. Close the ring when the server has shut down.
+//
+// Until then the ring stops signing and encrypting if it could not read the
+// file for the grace of the policy less its distribution lag: others may no
+// longer trust these keys.
+func OpenRing(cfg RingConfig) (*Ring, error) {
+	if cfg.ReloadInterval < 0 {
+		return nil, errors.New("keys: RingConfig.ReloadInterval must be positive, or 0 for that of the policy in the file")
+	}
+	r := &Ring{cfg: cfg}
 	if err := r.Reload(); err != nil {
 		return nil, err
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.following.Store(true)
+	r.running.Go(func() { r.follow(ctx) })
 	return r, nil
 }
 
-// Reload reads the key file again and puts all of it in force, or, with an
-// error, leaves the keys as they are. It refuses a file of an earlier
-// generation, such as a restored backup, in which revoked keys may come back to life: restart to accept it.
+// Close stops following the key file, and waits for the look that is under way.
+// The keys stay in force. A second Close does nothing.
+func (r *Ring) Close() error {
+	if r.stop != nil {
+		r.following.Store(false)
+		r.stop()
+		r.running.Wait()
+	}
+	return nil
+}
+
+// interval is how often to look at the file.
+func (r *Ring) interval() time.Duration {
+	return cmp.Or(r.cfg.ReloadInterval, r.load().set.Policy().ReloadInterval)
+}
+
+// follow reloads the key file whenever it has changed, until ctx ends.
+func (r *Ring) follow(ctx context.Context) {
+	tell := r.cfg.OnProblem
+	if tell == nil {
+		tell = func(error) {}
+	}
+	told := make(map[string]bool)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(r.interval()):
+		}
+		if err := r.refresh(); err != nil {
+			tell(err)
+		}
+		found := make(map[string]bool)
+		for _, err := range r.problems(r.now()) {
+			if found[err.Error()] = true; !told[err.Error()] {
+				tell(err)
+			}
+		}
+		told = found
+	}
+}
+
+// Reload reads the key file now and puts all of it in force, or, with an error,
+// leaves the keys as they are. It refuses a file of an earlier generation, such
+// as a restored backup, because revoked keys may come back to life in it: restart
+// to accept it.
 func (r *Ring) Reload() error {
-	if r.file.Path == "" {
-		return errors.New("keys: the ring has no key file to reload: OpenRing needs File.Path, and a ring without a file has Replace")
+	if r.cfg.File.Path == "" {
+		return errors.New("keys: the ring has no key file to reload: OpenRing needs File.Path, " +
+			"and a ring without a file has Replace")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,9 +119,11 @@ func (r *Ring) Reload() error {
 
 // reload does what Reload does. The caller holds r.mu.
 func (r *Ring) reload() error {
-	s, info, err := r.file.Open()
+	f := keyset.File(r.cfg.File)
+	s, info, err := f.Open()
 	if errors.Is(err, fs.ErrNotExist) && r.load().info != nil {
-		return fmt.Errorf("keys: the key file %s is gone; restore it%s; instances need a restart only if that is not the latest version; a new file would log everybody out: %w", r.file.Path, r.file.SuchAs(), fs.ErrNotExist)
+		return fmt.Errorf("keys: the key file %s is gone; restore it%s; instances need a restart only if that is not "+
+			"the latest version; a new file would log everybody out: %w", f.Path, f.SuchAs(), fs.ErrNotExist)
 	}
 	if err != nil {
 		return err
@@ -61,13 +133,13 @@ func (r *Ring) reload() error {
 		err = r.past.accepts(s, digest)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s %w", ErrInvalidFile, r.file.Path, err)
+		return fmt.Errorf("%w: %s %w", ErrInvalidFile, f.Path, err)
 	}
 	if err := r.install(s, info); err != nil {
 		return err
 	}
 	r.past.remember(s, digest)
-	r.single.Store(durable.IsMountPoint(r.file.Path))
+	r.single.Store(durable.IsMountPoint(f.Path))
 	return nil
 }
 
@@ -88,28 +160,29 @@ func (h *history) accepts(s *keyset.Set, digest [sha256.Size]byte) error {
 	return nil
 }
 
-// sight notes that the file was looked at.
-func (r *Ring) sight(failed error) {
-	next := r.sighting()
-	next.failed = failed
-	if failed == nil {
-		next.at = r.now().Round(0) // the monotonic clock stands still while the machine sleeps
-	}
-	r.watch.Store(&next)
+// A sighting is what is known of the file since the last look at it. It is
+// immutable.
+type sighting struct {
+	at     time.Time // when the file was last found to be the one in force
+	failed error     // why the last attempt to read it failed; nil if it didn't
 }
 
-func (r *Ring) sighting() sighting {
-	if w := r.watch.Load(); w != nil {
-		return *w
+// sight notes that the file was looked at. The caller holds r.mu.
+func (r *Ring) sight(failed error) {
+	next := sighting{failed: failed}
+	if failed == nil {
+		next.at = r.now().Round(0) // the monotonic clock stands still while the machine sleeps
+	} else if last := r.seen.Load(); last != nil {
+		next.at = last.at
 	}
-	return sighting{}
+	r.seen.Store(&next)
 }
 
 // current reports whether the file is the one that was read. A mounted secret is a link that is
 // swapped: what it leads to counts.
 func (r *Ring) current() bool {
 	read := r.load().info
-	now, err := os.Stat(r.file.Path)
+	now, err := os.Stat(r.cfg.File.Path)
 	return err == nil && read != nil && os.SameFile(read, now) && read.Size() == now.Size() && read.ModTime().Equal(now.ModTime()) && read.Mode() == now.Mode()
 }
 
@@ -160,7 +233,7 @@ func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan st
 		return f.running
 	}
 	replaced := r.load().info == nil // what Replace took out must not come back because somebody names it
-	if r.file.Path == "" || replaced || !needed() || !f.looks.take(now) {
+	if r.cfg.File.Path == "" || replaced || !needed() || !f.looks.take(now) {
 		return nil
 	}
 	done := make(chan struct{})
@@ -179,15 +252,16 @@ func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan st
 // long.
 const maxLateLook = time.Second
 
-// usable returns the snapshot to sign and to encrypt with. If nobody has looked at the file for
-// too long, as when the process stood still, it looks once more before it refuses.
+// usable returns the snapshot to sign and to encrypt with. If nobody has looked
+// at the file for too long, because the process stood still, it looks once more
+// before it refuses.
 func (r *Ring) usable(now time.Time) (*snapshot, error) {
 	s := r.load()
-	err := r.seen(s, now)
+	err := r.outage(s, now)
 	if err == nil {
 		return s, nil
 	}
-	done := r.late.begin(r, now, func() bool { return r.seen(r.load(), now) != nil })
+	done := r.late.begin(r, now, func() bool { return r.outage(r.load(), now) != nil })
 	if done != nil {
 		timer := time.NewTimer(maxLateLook)
 		defer timer.Stop()
@@ -197,77 +271,23 @@ func (r *Ring) usable(now time.Time) (*snapshot, error) {
 		}
 	}
 	s = r.load()
-	return s, r.seen(s, now)
+	return s, r.outage(s, now)
 }
 
-// Watch reloads the key file whenever it has changed, looking every so often
-// until ctx ends. It reports each reload that failed, with the old keys still in
-// force, and tries again the next time; and once each what else Health calls a problem. report may be nil. Watch
-// returns the cause of ctx's end.
-//
-// While Watch is at work, a file that could not be read for the grace of the policy, less its distribution lag, ends signing
-// and encrypting: it may be that others don't trust these keys any more.
-func (r *Ring) Watch(ctx context.Context, every time.Duration, report func(error)) error {
-	if every <= 0 {
-		return errors.New("keys: Watch needs a positive interval")
-	}
-	if report == nil {
-		report = func(error) {}
-	}
-	r.watching(every)
-	defer r.watching(0)
-	told := make(map[string]bool)
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-			if err := r.refresh(); err != nil {
-				report(err)
-			}
-			told = tell(told, r.problems(r.now()), report)
-		}
-	}
-}
-
-// tell reports the problems that were not there the last time.
-func tell(told map[string]bool, problems []error, report func(error)) map[string]bool {
-	now := make(map[string]bool)
-	for _, err := range problems {
-		now[err.Error()] = true
-		if !told[err.Error()] {
-			report(err)
-		}
-	}
-	return now
-}
-
-// watching notes that Watch has begun to look every so often, or, with 0, that it has ended.
-func (r *Ring) watching(every time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	next := r.sighting()
-	next.every, next.begun = every, r.now().Round(0)
-	r.watch.Store(&next)
-}
-
-// seen returns why nothing may be signed, if the file, which is being watched,
+// outage returns why nothing may be signed, if the file is being followed and
 // could not be read for too long.
-func (r *Ring) seen(s *snapshot, now time.Time) error {
-	w := r.watch.Load()
-	if w == nil || w.every == 0 || s.info == nil {
+func (r *Ring) outage(s *snapshot, now time.Time) error {
+	if s.info == nil || !r.following.Load() {
 		return nil
 	}
-	p := s.set.Policy()
-	// What was read may have been replaced elsewhere for as long as the distribution lag. The next look may be far off.
-	since, grace := w.at, max(p.Grace-p.DistributionLag, 2*w.every)
-	if w.failed == nil && w.begun.After(w.at) {
-		since = w.begun // nobody has looked in between
-	}
-	if now.Before(since.Add(grace)) {
+	p, seen := s.set.Policy(), r.seen.Load().at
+	// What was read may have been replaced elsewhere for as long as the
+	// distribution lag. With a long interval, one look that fails is no outage.
+	grace := max(p.Grace-p.DistributionLag, 2*r.interval())
+	if now.Before(seen.Add(grace)) {
 		return nil
 	}
-	return fmt.Errorf("%w: the key file could not be read since %s, longer than grace - distribution_lag = %s: nothing is signed or encrypted until it can; tokens are still verified", ErrUnavailable, w.at.UTC().Format(time.RFC3339), span.Format(grace))
+	return fmt.Errorf("%w: the key file could not be read since %s, longer than grace - distribution_lag = %s: "+
+		"nothing is signed or encrypted until it can; tokens are still verified",
+		ErrUnavailable, seen.UTC().Format(time.RFC3339), span.Format(grace))
 }

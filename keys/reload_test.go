@@ -19,8 +19,7 @@ import (
 func TestReload(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.Direct)
 	path := create(t, a)
-	r, err := keys.OpenRing(keys.File{Path: path})
-	require.NoError(t, err)
+	r := unfollowed(t, keyset.File{Path: path})
 	require.Len(t, r.Set().Keys(), 1)
 	require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.Add(b) }))
 	require.Len(t, r.Set().Keys(), 1)
@@ -51,8 +50,7 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 		{"exchanged secret in place", exchanged, "has generation 1, which is in force with other content"},
 		{"as before", string(good), ""},
 	}
-	r, err := keys.OpenRing(keys.File{Path: path})
-	require.NoError(t, err)
+	r := unfollowed(t, keyset.File{Path: path})
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, []byte(tt.text), 0o600))
@@ -78,8 +76,7 @@ func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
 	path := create(t, generate(t, keyset.ES256))
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
-	r, err := keys.OpenRing(keys.File{Path: revoke(t, path)})
-	require.NoError(t, err)
+	r := unfollowed(t, keyset.File{Path: revoke(t, path)})
 	require.NoError(t, os.WriteFile(path, old, 0o600))
 	require.ErrorContains(t, r.Reload(), "has generation 1, and 2 is in force")
 	_, err = r.Signer(t0)
@@ -92,8 +89,7 @@ func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	f := keyset.File{Path: create(t, a)}
 	add := func(k *keyset.Key) func(*keyset.Set) error { return func(s *keyset.Set) error { return s.Add(k) } }
 	require.NoError(t, f.Update(t.Context(), add(b)))
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	good, err := os.ReadFile(f.Path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(f.Path, []byte(strings.ReplaceAll(unsummed(t, good), "\n", "\r\n")), 0o600))
@@ -106,8 +102,7 @@ func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	require.ErrorContains(t, err, "has generation 2, which is in force with other content")
 	_, err = r.Key(t.Context(), b.ID(), t0)
 	require.NoError(t, err)
-	again, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	again := unfollowed(t, f)
 	require.Len(t, again.Set().Keys(), 2)
 }
 
@@ -124,8 +119,7 @@ func replaceForgetsNothing(t *testing.T, alg keyset.Algorithm) {
 	require.NoError(t, err)
 	f := keyset.File{Path: path}
 	require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error { return s.Revoke(s.Keys()[0].ID(), t0, "") }))
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	now, err := r.Sealer(t0)
 	require.NoError(t, err)
 	keys.SetUses(r, now.ID(), 5)
@@ -145,8 +139,7 @@ func replaceForgetsNothing(t *testing.T, alg keyset.Algorithm) {
 func TestReloadKeepsTheCount(t *testing.T) {
 	k := generate(t, keyset.Direct)
 	path := create(t, k)
-	r, err := keys.OpenRing(keys.File{Path: path})
-	require.NoError(t, err)
+	r := unfollowed(t, keyset.File{Path: path})
 	before, err := r.Sealer(t0)
 	require.NoError(t, err)
 	keys.SetUses(r, before.ID(), keyset.MaxSeals-1)
@@ -166,11 +159,10 @@ func TestReloadRefusesTheKeptFile(t *testing.T) {
 	a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
 	f := keyset.File{Path: create(t, a)}
 	require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error { return s.Add(b) }))
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	require.NoError(t, r.Reload(), "the same generation")
 	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
-	err = r.Reload()
+	err := r.Reload()
 	require.ErrorIs(t, err, keyset.ErrInvalidFile)
 	require.ErrorContains(t, err, "has generation 1, and 2 is in force; restart if you want to go back")
 	require.Len(t, r.Set().Keys(), 2)
@@ -178,8 +170,7 @@ func TestReloadRefusesTheKeptFile(t *testing.T) {
 	require.EqualValues(t, 2, h.Generation)
 	require.Len(t, h.Problems, 1)
 	require.ErrorIs(t, h.Problems[0], keyset.ErrInvalidFile)
-	again, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	again := unfollowed(t, f)
 	require.Len(t, again.Set().Keys(), 1)
 }
 
@@ -187,8 +178,7 @@ func TestReloadRefusesTheKeptFile(t *testing.T) {
 func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
 	k := generate(t, keyset.Direct, keyset.Dates{SignUntil: at(9)})
 	f := keyset.File{Path: create(t, k)}
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	for i := range 4 {
 		sealer, err := r.Sealer(at(0))
 		require.NoError(t, err)
@@ -208,10 +198,9 @@ func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
 func TestUnknownKeyReloads(t *testing.T) {
 	for _, f := range []keyset.File{{}, {Key: random(32)}} {
 		f = rich(t, f)
-		r, err := keys.OpenRing(keys.File(f))
-		require.NoError(t, err)
+		r := unfollowed(t, f)
 		k := generate(t, keyset.EdDSA)
-		_, err = r.Key(t.Context(), k.ID(), t0)
+		_, err := r.Key(t.Context(), k.ID(), t0)
 		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 		require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error { return s.Add(k) }))
 		got, err := r.Key(t.Context(), k.ID(), t0)
@@ -229,8 +218,7 @@ type publisher struct {
 
 func newPublisher(t testing.TB) *publisher {
 	f := keyset.File{Path: create(t, generate(t, keyset.HS256))}
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	return &publisher{f, r}
 }
 
@@ -300,9 +288,7 @@ func TestUnknownKeyReadsNoUnchangedFile(t *testing.T) {
 func TestKnownKeyDoesNotReload(t *testing.T) {
 	expired, staged, live := generate(t, keyset.EdDSA, full()), generate(t, keyset.EdDSA, keyset.Dates{PublishAt: at(100), SignFrom: at(100)}), generate(t, keyset.EdDSA)
 	p := &publisher{f: keyset.File{Path: create(t, expired, staged, live)}}
-	var err error
-	p.r, err = keys.OpenRing(keys.File(p.f))
-	require.NoError(t, err)
+	p.r = unfollowed(t, p.f)
 	p.add(t)
 	for id, want := range map[string]error{expired.ID(): keyset.ErrKeyExpired, staged.ID(): keyset.ErrUnknownKey, live.ID(): nil} {
 		_, err := p.r.Key(t.Context(), id, at(9))

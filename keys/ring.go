@@ -13,21 +13,26 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// Ring is the keys that are in force: what signs, what verifies and what is
-// published, all from one snapshot. The zero Ring is empty: it signs and verifies
-// nothing. A Ring is safe for concurrent use, and must not be copied.
+// A Ring holds the keys in force: the keys that sign, verify and are published,
+// all from one snapshot. The zero Ring is empty: it signs and verifies nothing.
+// A Ring is safe for concurrent use, and must not be copied.
 type Ring struct {
-	file   keyset.File // without a path if the ring has none
-	single atomic.Bool // the file is a mount point itself
-	mu     sync.Mutex  // held by who replaces snap, and guards past
-	past   history
-	forced forcedLook // because of unknown key IDs
-	late   forcedLook // because nobody has looked for long
-	snap   atomic.Pointer[snapshot]
-	watch  atomic.Pointer[sighting]
+	cfg     RingConfig     // zero if the ring has no file
+	stop    func()         // ends follow; nil if the ring has no file
+	running sync.WaitGroup // follow
+
+	following atomic.Bool // whether the file is being followed
+	single    atomic.Bool // the file itself is a mount point
+	mu        sync.Mutex  // held while snap is replaced; guards past
+	past      history
+	forced    forcedLook // because of unknown key IDs
+	late      forcedLook // because nobody has looked for long
+	snap      atomic.Pointer[snapshot]
+	seen      atomic.Pointer[sighting]
 }
 
-// A history is what a ring remembers for as long as it lives, whatever replaces its keys.
+// A history is what a ring remembers for as long as it lives, whatever replaces
+// its keys.
 type history struct {
 	generation int64                     // of the file, the highest that was in force
 	digest     [sha256.Size]byte         // of its content

@@ -38,8 +38,7 @@ func TestZeroRing(t *testing.T) {
 		id := s.Keys()[0].ID()
 		return errors.Join(s.Revoke(id, t0, ""), s.Prune(id, t0))
 	}))
-	pruned, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	pruned := unfollowed(t, f)
 	require.JSONEq(t, `{"keys":[]}`, get(pruned.Handler(), nil).Body.String(), "nothing is to be trusted")
 	w = get(newRing(t, generate(t, keyset.HS256)).Handler(), nil)
 	require.JSONEq(t, `{"keys":[]}`, w.Body.String())
@@ -133,13 +132,12 @@ func TestRingSealer(t *testing.T) {
 
 func TestRevokedKeys(t *testing.T) {
 	sig, enc := generate(t, keyset.ES256, life(0)), generate(t, keyset.Direct, life(0))
-	r, err := keys.OpenRing(keys.File{Path: revoke(t, create(t, sig, enc))})
-	require.NoError(t, err)
+	r := unfollowed(t, keyset.File{Path: revoke(t, create(t, sig, enc))})
 	for _, id := range []string{sig.ID(), enc.ID()} {
-		_, err = r.Key(t.Context(), id, at(2))
+		_, err := r.Key(t.Context(), id, at(2))
 		require.ErrorIs(t, err, keyset.ErrKeyRevoked)
 	}
-	_, err = r.Signer(at(2))
+	_, err := r.Signer(at(2))
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 	_, err = r.Sealer(at(2))
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
@@ -193,8 +191,7 @@ func TestReplace(t *testing.T) {
 func TestRingIsSafeForConcurrentUse(t *testing.T) {
 	a, b := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
 	path := create(t, a, b)
-	r, err := keys.OpenRing(keys.File{Path: path})
-	require.NoError(t, err)
+	r := unfollowed(t, keyset.File{Path: path})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -233,8 +230,7 @@ func TestTokensUntil(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	for i, skew := range []time.Duration{0, 5 * time.Second, time.Minute} {
 		require.NoError(t, s.SetPolicy(keyset.Policy{Leeway: 90 * time.Second, ClockSkew: skew}))
-		r, err := keys.OpenRing(keys.File(place(t, path, s, 1+i)))
-		require.NoError(t, err)
+		r := unfollowed(t, place(t, path, s, 1+i))
 		if skew == 0 {
 			skew = time.Minute // the default
 		}
@@ -248,16 +244,14 @@ func TestTokensUntil(t *testing.T) {
 func TestPrunedKeysInARing(t *testing.T) {
 	gone, bad, secret, live := generate(t, keyset.ES256, full()), generate(t, keyset.EdDSA, full()), generate(t, keyset.Direct, full()), generate(t, keyset.EdDSA)
 	f := keyset.File{Path: create(t, gone, bad, secret, live)}
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
-	_, err = r.Key(t.Context(), gone.ID(), at(2))
+	r := unfollowed(t, f)
+	_, err := r.Key(t.Context(), gone.ID(), at(2))
 	require.NoError(t, err)
 	require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error {
 		return errors.Join(s.Prune(gone.ID(), at(4)), s.Revoke(bad.ID(), at(2), ""), s.Prune(bad.ID(), at(2)), s.Revoke(secret.ID(), at(2), ""))
 	}))
 	require.NoError(t, r.Reload())
-	again, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	again := unfollowed(t, f)
 	for _, r := range []*keys.Ring{r, again} {
 		for hour := -1; hour < 9; hour++ {
 			for id, want := range map[string]error{gone.ID(): keyset.ErrKeyExpired, bad.ID(): keyset.ErrKeyRevoked, secret.ID(): keyset.ErrKeyRevoked, live.ID(): nil} {
@@ -323,8 +317,7 @@ func BenchmarkRing(b *testing.B) {
 // What is in force can be looked at, and changed without harm.
 func TestRingSet(t *testing.T) {
 	f := rich(t, keyset.File{})
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	s, k := (*keyset.Set)(r.Set()).Clone(), (*keyset.Key)(r.Set().Keys()[0])
 	require.Equal(t, ids((*keyset.Set)(r.Set()).Keys()), ids(s.Keys()))
 	require.Equal(t, ids((*keyset.Set)(r.Set()).Pruned()), ids(s.Pruned()))

@@ -1,7 +1,6 @@
 package keys_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,20 +15,26 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// watcher runs Watch inside of a synctest bubble, and keeps what it reports.
+// A watcher is a ring that follows its file inside of a synctest bubble, and
+// what it reports.
 type watcher struct {
-	cancel context.CancelCauseFunc
-	ended  chan error
-	mu     sync.Mutex
-	told   []error
+	*keys.Ring
+	mu   sync.Mutex
+	told []error
 }
 
-var errOver = errors.New("over")
+// watch opens a ring that looks at its file every so often, or, if that is 0, as
+// often as the policy says.
+func watch(t testing.TB, f keyset.File, every time.Duration) *watcher {
+	return watchBy(t, f, every, nil)
+}
 
-func watch(t testing.TB, r *keys.Ring, every time.Duration) *watcher {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	w := &watcher{cancel: cancel, ended: make(chan error, 1)}
-	go func() { w.ended <- r.Watch(ctx, every, w.report) }()
+func watchBy(t testing.TB, f keyset.File, every time.Duration, clock func() time.Time) *watcher {
+	t.Helper()
+	w := new(watcher)
+	r, err := keys.OpenRing(keys.RingConfig{File: keys.File(f), ReloadInterval: every, OnProblem: w.report, Now: clock})
+	require.NoError(t, err)
+	w.Ring = r
 	synctest.Wait()
 	return w
 }
@@ -49,13 +54,14 @@ func (w *watcher) reports() []error {
 	return told
 }
 
+// stop closes the ring, twice.
 func (w *watcher) stop(t testing.TB) {
 	t.Helper()
-	w.cancel(errOver)
-	require.Equal(t, errOver, <-w.ended, "the cause")
+	require.NoError(t, w.Close())
+	require.NoError(t, w.Close())
 }
 
-// sleep waits on the bubble's clock, and until Watch has done what is due then.
+// sleep waits on the bubble's clock, and until the ring has done what is due then.
 func sleep(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -63,16 +69,16 @@ func sleep(d time.Duration) {
 
 func sleepUntil(when time.Time) { sleep(time.Until(when)) }
 
-func TestWatch(t *testing.T) {
+func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPublisher(t)
-		w := watch(t, p.r, time.Minute)
+		w := watch(t, p.f, time.Minute)
 		p.add(t)
 		sleep(time.Minute - 1)
-		require.Len(t, p.r.Set().Keys(), 1, "no look before its time")
+		require.Len(t, w.Set().Keys(), 1, "no look before its time")
 		sleep(1)
 		require.Empty(t, w.reports())
-		require.Len(t, p.r.Set().Keys(), 2)
+		require.Len(t, w.Set().Keys(), 2)
 
 		good, err := os.ReadFile(p.f.Path)
 		require.NoError(t, err)
@@ -82,38 +88,67 @@ func TestWatch(t *testing.T) {
 			told := w.reports()
 			require.Len(t, told, 1, "each attempt")
 			require.ErrorIs(t, told[0], keyset.ErrInvalidFile)
-			require.Len(t, p.r.Set().Keys(), 2)
+			require.Len(t, w.Set().Keys(), 2)
 		}
 		require.NoError(t, os.WriteFile(p.f.Path, good, 0o600))
 		p.add(t)
 		sleep(time.Minute)
 		require.Empty(t, w.reports())
-		require.Len(t, p.r.Set().Keys(), 3)
+		require.Len(t, w.Set().Keys(), 3)
 		w.stop(t)
 		require.NoError(t, os.Remove(p.f.Path))
 		sleep(time.Hour)
-		require.Empty(t, w.reports(), "it has ended")
-
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		require.ErrorIs(t, p.r.Watch(ctx, time.Minute, nil), context.DeadlineExceeded, "report may be nil")
+		require.Empty(t, w.reports(), "it is closed")
+		require.Len(t, w.Set().Keys(), 3, "the keys stay")
 	})
-	for _, every := range []time.Duration{0, -1} {
-		require.ErrorContains(t, newRing(t).Watch(t.Context(), every, nil), "positive interval")
-	}
+	_, err := keys.OpenRing(keys.RingConfig{ReloadInterval: -1})
+	require.ErrorContains(t, err, "ReloadInterval must be positive")
+}
+
+// OnProblem may be nil, and the interval is that of the policy unless another
+// one is given.
+func TestFollowByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPublisher(t)
+		r, err := keys.OpenRing(keys.RingConfig{File: keys.File(p.f)})
+		require.NoError(t, err)
+		look := func(every time.Duration) {
+			t.Helper()
+			p.add(t)
+			n := len(r.Set().Keys())
+			sleep(every - 1)
+			require.Len(t, r.Set().Keys(), n)
+			sleep(1)
+			require.Len(t, r.Set().Keys(), n+1)
+		}
+		look(30 * time.Second)
+		require.NoError(t, p.f.Update(t.Context(), func(s *keyset.Set) error {
+			p := s.Policy()
+			p.ReloadInterval = 5 * time.Minute
+			return s.SetPolicy(p)
+		}))
+		look(30 * time.Second)
+		look(5 * time.Minute)
+		require.NoError(t, os.Remove(p.f.Path))
+		sleep(10 * time.Minute)
+		require.Len(t, r.Health(time.Now()).Problems, 1)
+		require.NoError(t, r.Close())
+	})
+	require.NoError(t, new(keys.Ring).Close())
+	require.NoError(t, newRing(t).Close())
 }
 
 // A file that has not changed is not read: it may be encrypted under a passphrase, which takes time.
 func TestWatchReadsNoUnchangedFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPublisher(t)
-		k := p.r.Set().Keys()[0]
-		w := watch(t, p.r, time.Minute)
+		w := watch(t, p.f, time.Minute)
+		k := w.Set().Keys()[0]
 		p.spoilUnseen(t)
 		sleep(time.Hour)
 		require.Empty(t, w.reports())
-		require.Same(t, k, p.r.Set().Keys()[0])
-		require.Equal(t, time.Now(), p.r.Health(time.Now()).SeenAt, "a look that finds no change is one")
+		require.Same(t, k, w.Set().Keys()[0])
+		require.Equal(t, time.Now(), w.Health(time.Now()).SeenAt, "a look that finds no change is one")
 		w.stop(t)
 	})
 }
@@ -122,11 +157,11 @@ func TestWatchReadsNoUnchangedFile(t *testing.T) {
 func TestWatchEndsSigning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sig, enc := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
-		r := openRing(t, sig, enc)
-		path := r.Path()
-		began := time.Now()
+		f := withPolicy(t, newSet(t, sig, enc))
+		path, began := f.Path, time.Now()
 		minute := func(n int) time.Time { return began.Add(time.Duration(n) * time.Minute) }
-		w := watch(t, r, time.Minute)
+		w := watch(t, f, time.Minute)
+		r := w.Ring
 		sleepUntil(minute(10).Add(30 * time.Second))
 		require.Equal(t, minute(10), r.Health(time.Now()).SeenAt)
 		good, err := os.ReadFile(path)
@@ -186,39 +221,39 @@ func TestWatchEndsSigning(t *testing.T) {
 	})
 }
 
-// Without Watch nobody expects the file to be read.
-func TestNobodyWatches(t *testing.T) {
+// A ring that is closed expects nobody to read its file.
+func TestNobodyFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
-		r := openRing(t, k)
+		f := withPolicy(t, newSet(t, k))
+		closed := unfollowed(t, f)
 		opened := time.Now()
-		signs := func() bool { got, err := r.Signer(time.Now()); return err == nil && got.ID() == k.ID() }
+		signs := func(r *keys.Ring) bool { got, err := r.Signer(time.Now()); return err == nil && got.ID() == k.ID() }
 		sleep(100 * time.Hour)
-		require.True(t, signs())
+		require.True(t, signs(closed))
+		require.Equal(t, opened, closed.Health(time.Now()).SeenAt, "it has not looked since")
 
-		w := watch(t, r, time.Minute) // long after the file was read
-		require.True(t, signs())
-		require.Equal(t, opened, r.Health(time.Now()).SeenAt, "it has not looked yet")
+		w := watch(t, f, time.Minute)
+		require.True(t, signs(w.Ring))
 		sleep(time.Minute)
 		require.Empty(t, w.reports())
 		seen := time.Now()
-		require.Equal(t, seen, r.Health(time.Now()).SeenAt)
-		good, err := os.ReadFile(r.Path())
+		require.Equal(t, seen, w.Health(time.Now()).SeenAt)
+		good, err := os.ReadFile(f.Path)
 		require.NoError(t, err)
-		require.NoError(t, os.Remove(r.Path()))
+		require.NoError(t, os.Remove(f.Path))
 		sleep(10 * time.Hour)
-		require.False(t, signs())
+		require.False(t, signs(w.Ring))
 		w.stop(t)
-		require.True(t, signs(), "it has ended")
-		require.Equal(t, seen, r.Health(time.Now()).SeenAt, "the end is no look")
+		require.True(t, signs(w.Ring), "it is closed")
+		require.Equal(t, seen, w.Health(time.Now()).SeenAt, "the end is no look")
+		require.True(t, signs(closed))
 
+		require.NoError(t, os.WriteFile(f.Path, good, 0o600))
 		sleep(time.Hour)
-		w = watch(t, r, time.Minute)
-		require.False(t, signs(), "it begins anew where it was")
-		require.NoError(t, os.WriteFile(r.Path(), good, 0o600))
-		sleep(time.Minute)
-		require.True(t, signs())
-		w.stop(t)
+		require.NoError(t, w.Reload())
+		require.Equal(t, time.Now(), w.Health(time.Now()).SeenAt)
+		require.True(t, signs(w.Ring))
 	})
 }
 
@@ -226,8 +261,8 @@ func TestNobodyWatches(t *testing.T) {
 func TestWatchLessOftenThanTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
-		r := openRing(t, k)
-		w := watch(t, r, 5*time.Hour)
+		w := watch(t, withPolicy(t, newSet(t, k)), 5*time.Hour)
+		r := w.Ring
 		for range 100 {
 			sleep(19 * time.Minute)
 			require.Equal(t, k.ID(), newest(t, r, keyset.Signature, time.Now()))
@@ -241,8 +276,8 @@ func TestWatchLessOftenThanTheGrace(t *testing.T) {
 func TestWatchSeldomAndFailOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
-		r := openRing(t, k)
-		w := watch(t, r, 5*time.Hour)
+		w := watch(t, withPolicy(t, newSet(t, k)), 5*time.Hour)
+		r := w.Ring
 		good, err := os.ReadFile(r.Path())
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(r.Path(), good[:100], 0o600))
@@ -262,27 +297,28 @@ func TestWatchSeldomAndFailOnce(t *testing.T) {
 func TestWatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.Direct)
-		r := openRing(t, k, generate(t, keyset.EdDSA))
+		began, hang := time.Now(), make(chan bool)
+		r, err := keys.OpenRing(keys.RingConfig{
+			File: keys.File(withPolicy(t, newSet(t, k, generate(t, keyset.EdDSA)))), ReloadInterval: time.Minute,
+			OnProblem: func(error) { <-hang },
+		})
+		require.NoError(t, err)
 		keys.SetUses(r, r.Set().Keys()[0].ID(), keyset.MaxSeals/2)
-		began, hang, ended := time.Now(), make(chan bool), make(chan error)
-		ctx, cancel := context.WithCancel(t.Context())
-		go func() { ended <- r.Watch(ctx, time.Minute, func(error) { <-hang }) }()
 		sleep(10 * time.Minute)
 		ends := began.Add(time.Minute + 58*time.Minute) // the last look, the grace
 		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, ends.Add(-1)))
 		release := keys.HoldLateLook(r)
 		asked := time.Now()
-		_, err := r.Sealer(ends)
+		_, err = r.Sealer(ends)
 		require.ErrorIs(t, err, keys.ErrUnavailable)
 		require.Equal(t, time.Second, time.Since(asked))
 		release()
 		sleepUntil(ends)
-		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, ends), "the file can be read, though Watch does not")
+		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, ends), "the file can be read, though nobody has looked")
 		close(hang)
 		sleep(2 * time.Minute)
 		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, time.Now()))
-		cancel()
-		require.ErrorIs(t, <-ended, context.Canceled)
+		require.NoError(t, r.Close())
 	})
 }
 
@@ -295,8 +331,8 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 			return generate(t, keyset.EdDSA, keyset.Dates{SignFrom: hour(from), SignUntil: hour(from + 1), VerifyUntil: hour(from + 5)})
 		}
 		a, b := key(0), key(3)
-		r := openRing(t, a)
-		w := watch(t, r, 10*time.Minute)
+		w := watch(t, withPolicy(t, newSet(t, a)), 10*time.Minute)
+		r := w.Ring
 		var got []string
 		for range 40 {
 			sleep(10 * time.Minute)
@@ -325,10 +361,11 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 // Long before a key may encrypt no more, somebody is told.
 func TestWatchWarnsOfExhaustion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := openRing(t, generate(t, keyset.Direct), generate(t, keyset.A256KW), generate(t, keyset.ES256))
+		f := withPolicy(t, newSet(t, generate(t, keyset.Direct), generate(t, keyset.A256KW), generate(t, keyset.ES256)))
+		w := watch(t, f, time.Minute)
+		r := w.Ring
 		k := r.Set().Keys()[0]
 		keys.SetUses(r, r.Set().Keys()[1].ID(), keyset.MaxSeals) // has a fresh key for each token
-		w := watch(t, r, time.Minute)
 		for range 2 {
 			keys.SetUses(r, k.ID(), keyset.MaxSeals/2-1)
 			sleep(time.Hour)
@@ -384,10 +421,10 @@ func TestHealth(t *testing.T) {
 
 // An unreadable file is a reason to end when the ring opens, not later.
 func TestOpenRingFails(t *testing.T) {
-	r, err := keys.OpenRing(keys.File{})
+	r, err := keys.OpenRing(keys.RingConfig{})
 	require.ErrorContains(t, err, "OpenRing needs File.Path")
 	require.Nil(t, r)
-	r, err = keys.OpenRing(keys.File{Path: filepath.Join(t.TempDir(), "missing")})
+	r, err = keys.OpenRing(keys.RingConfig{File: keys.File{Path: filepath.Join(t.TempDir(), "missing")}})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.Nil(t, r)
 	k := generate(t, keyset.Direct)

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
-	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // mount is a directory as the kubelet makes it of a secret: keys.json is a link to ..data/keys.json, and
@@ -69,9 +68,7 @@ func TestWatchSeesAMountedSecretChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
 		m, f := newMount(t, newSet(t, a))
-		r, err := keys.OpenRing(keys.File(f))
-		require.NoError(t, err)
-		w := watch(t, r, 30*time.Second)
+		r := watch(t, f, 30*time.Second)
 		sleep(time.Minute)
 		require.Equal(t, []string{a.ID()}, ids(r.Set().Keys()))
 
@@ -80,29 +77,28 @@ func TestWatchSeesAMountedSecretChange(t *testing.T) {
 		require.Equal(t, before.Size(), stat(t, f.Path).Size())
 		require.Equal(t, before.ModTime(), stat(t, f.Path).ModTime())
 		sleep(30 * time.Second)
-		require.Empty(t, w.reports())
+		require.Empty(t, r.reports())
 		require.Equal(t, []string{b.ID()}, ids(r.Set().Keys()))
 
 		require.NoError(t, os.Remove(filepath.Join(m.dir, "..data")))
 		sleep(30 * time.Second)
-		told := w.reports()
+		told := r.reports()
 		require.Len(t, told, 1)
 		require.ErrorIs(t, told[0], os.ErrNotExist)
 		m.swap(t, "..2026_3", newSet(t, a, b), 3)
 		sleep(30 * time.Second)
-		require.Empty(t, w.reports())
+		require.Empty(t, r.reports())
 		require.Len(t, r.Set().Keys(), 2)
-		w.stop(t)
+		r.stop(t)
 	})
 }
 
 func TestUnknownKeySeesAMountedSecretChange(t *testing.T) {
 	a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
 	m, f := newMount(t, newSet(t, a))
-	r, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	r := unfollowed(t, f)
 	m.swap(t, "..2026_2", newSet(t, b), 2)
-	_, err = r.Key(t.Context(), b.ID(), t0)
+	_, err := r.Key(t.Context(), b.ID(), t0)
 	require.NoError(t, err)
 	_, err = r.Key(t.Context(), a.ID(), t0)
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)

@@ -176,7 +176,9 @@ func writeKeys(t testing.TB, entries ...map[string]any) string {
 
 func openRing(t testing.TB, path string) *keys.Ring {
 	t.Helper()
-	ring, err := keys.OpenRing(keys.File{Path: path})
+	set, err := keys.File{Path: path}.Read()
+	require.NoError(t, err)
+	ring, err := set.Ring()
 	require.NoError(t, err)
 	return ring
 }

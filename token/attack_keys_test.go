@@ -314,7 +314,7 @@ func TestAttackKeyDowngrade(t *testing.T) {
 	m := newMaterial(t, time.Now(), keys.ES256, keys.Direct)
 	for _, mode := range []os.FileMode{0o644, 0o640, 0o604, 0o666, 0o660, 0o620, 0o602} {
 		require.NoError(t, os.Chmod(m.both, mode))
-		_, err := keys.OpenRing(keys.File{Path: m.both})
+		_, err := keys.OpenRing(keys.RingConfig{File: keys.File{Path: m.both}})
 		assert.ErrorIs(t, err, keys.ErrUnsafeFile, "%o", mode)
 	}
 	require.NoError(t, os.Chmod(m.both, 0o600))
@@ -352,7 +352,7 @@ func TestAttackWeakSecrets(t *testing.T) {
 	now := start
 	load := func(secret []byte) error {
 		entry, _ := keyEntry(t, secret, keys.HS256, "", now)
-		_, err := keys.OpenRing(keys.File{Path: writeKeys(t, entry)})
+		_, err := keys.File{Path: writeKeys(t, entry)}.Read()
 		return err
 	}
 	require.NoError(t, load(random(32)))

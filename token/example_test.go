@@ -30,10 +30,11 @@ func ExampleVerifier_Handler() {
 // An application that calls such a service. The outgoing request carries the
 // context of the incoming one, so the Transport knows whose session it is.
 func ExampleTransport() {
-	ring, err := keys.OpenRing(keys.File{Path: "keys.json"})
+	ring, err := keys.OpenRing(keys.RingConfig{File: keys.File{Path: "keys.json"}})
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer ring.Close()
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: "https://app.example"})
 	if err != nil {
 		log.Fatal(err)

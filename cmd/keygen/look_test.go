@@ -96,8 +96,11 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 			}))
 			continue
 		}
-		ring, err := keys.OpenRing(keys.File{Path: ts.MkAbs(name), Now: func() time.Time { return at }})
+		ring, err := keys.OpenRing(keys.RingConfig{
+			File: keys.File{Path: ts.MkAbs(name)}, Now: func() time.Time { return at },
+		})
 		ts.Check(err)
+		ts.Defer(func() { _ = ring.Close() })
 		instances = append(instances, ring.Handler())
 	}
 	var next atomic.Int64

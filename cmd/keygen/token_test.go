@@ -26,7 +26,9 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", path, "--at", "-3d", "--write-at"}, nil, io.Discard,
 		io.Discard))
-	ring, err := keys.OpenRing(keys.File{Path: path})
+	set, err := keys.File{Path: path}.Read()
+	require.NoError(t, err)
+	ring, err := set.Ring()
 	require.NoError(t, err)
 	now := time.Now().Truncate(time.Second)
 	signer, err := ring.Signer(now)

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
@@ -39,9 +38,6 @@ type File struct {
 	// Signers hold the private halves of keys that live in a KMS or an HSM: those of which the file has
 	// the public half alone. A signer that fits no key of the file is not used.
 	Signers []crypto.Signer
-
-	// Now is the clock of what is opened with this File. If nil, time.Now.
-	Now func() time.Time
 
 	// InsecureGroupReadable accepts a file that its group can read, as Kubernetes
 	// mounts secrets for a process that is not root (mode 0440 with fsGroup).

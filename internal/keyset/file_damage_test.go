@@ -203,7 +203,7 @@ func TestReadRefusesSecrets(t *testing.T) {
 			text, err := tt.in.InsecurePrivateSet()
 			require.ErrorIs(t, err, keyset.ErrInvalidFile)
 			require.Nil(t, text)
-			_, err = keys.OpenRing(keys.File(tt.in))
+			_, err = keys.OpenRing(keys.RingConfig{File: keys.File(tt.in)})
 			require.ErrorIs(t, err, keyset.ErrInvalidFile)
 			require.ErrorIs(t, tt.in.Update(t.Context(), addOne(t)), keyset.ErrInvalidFile)
 			require.ErrorIs(t, tt.in.Protect(t.Context(), keyset.File{}), keyset.ErrInvalidFile)

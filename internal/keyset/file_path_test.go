@@ -22,7 +22,7 @@ func TestFileContentInPlaceOfThePath(t *testing.T) {
 		f := keyset.File{Path: content}
 		_, read := f.Read()
 		_, encrypted := f.Encrypted()
-		_, ring := keys.OpenRing(keys.File(f))
+		_, ring := keys.OpenRing(keys.RingConfig{File: keys.File(f)})
 		create := f.Create(t.Context(), newSet(t, generate(t, keyset.EdDSA)))
 		update := f.Update(t.Context(), func(*keyset.Set) error { return nil })
 		for _, err := range []error{read, encrypted, ring, create, update, fmt.Errorf("%v %+v %#v", f, f, f)} {

@@ -99,7 +99,7 @@ func TestFileMethodsRefuseFiles(t *testing.T) {
 			change := func(*keyset.Set) error { panic("there are no keys to change") }
 			_, read := f.Read()
 			_, text := f.InsecurePrivateSet()
-			_, ring := keys.OpenRing(keys.File(f))
+			_, ring := keys.OpenRing(keys.RingConfig{File: keys.File(f)})
 			errs := []error{read, text, ring}
 			if !strings.HasPrefix(row.name, "a device") { // whose lock would lie in /dev
 				errs = append(errs, f.Update(t.Context(), change), f.Protect(t.Context(), keyset.File{}))

@@ -184,8 +184,9 @@ func TestPrunedKeepsTheFirstSealer(t *testing.T) {
 			require.Equal(t, last, list[399])
 			f := keyset.File{Path: filepath.Join(t.TempDir(), "keys.json")}
 			require.NoError(t, f.Create(t.Context(), s))
-			r, err := keys.OpenRing(keys.File(f))
+			r, err := keys.OpenRing(keys.RingConfig{File: keys.File(f)})
 			require.NoError(t, err)
+			defer r.Close()
 			since, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(30))
 			require.True(t, ever)
 			require.Equal(t, at(10), since)

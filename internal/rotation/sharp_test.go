@@ -172,8 +172,9 @@ func newSharp(t testing.TB, seed uint64) *sharp {
 	for i := range 3 {
 		r := &instance{clock: s.clock(), path: filepath.Join(filepath.Dir(s.file.Path), fmt.Sprint(i))}
 		require.NoError(t, os.WriteFile(r.path, []byte(content(t, s.file.Path)), 0o600))
-		r.ring, err = keys.OpenRing(keys.File{Path: r.path, Now: r.read})
+		r.ring, err = keys.OpenRing(keys.RingConfig{File: keys.File{Path: r.path}, Now: r.read})
 		require.NoError(t, err)
+		require.NoError(t, r.ring.Close()) // the test itself says when it reloads
 		s.replicas = append(s.replicas, r)
 	}
 	s.newJudges()

@@ -1,7 +1,6 @@
 package rotation_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -206,10 +205,8 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	require.NoError(t, err)
 	require.NoError(t, s.file.Create(t.Context(), set))
 	s.skew = s.offset()
-	ctx, cancel := context.WithCancel(t.Context())
-	s.close = cancel
 	for i := range 3 {
-		s.replicas = append(s.replicas, s.newReplica(t, ctx, filepath.Join(dir, fmt.Sprint("replica", i))))
+		s.replicas = append(s.replicas, s.newReplica(t, filepath.Join(dir, fmt.Sprint("replica", i))))
 	}
 	s.newParties(t)
 	return s
@@ -220,20 +217,22 @@ func (s *simulation) offset() time.Duration {
 	return max(-simSkew, min(simSkew, time.Duration(s.rnd.Int64N(int64(4*simSkew)))-2*simSkew)).Truncate(time.Second)
 }
 
-func (s *simulation) newReplica(t *testing.T, ctx context.Context, path string) *replica {
+func (s *simulation) newReplica(t *testing.T, path string) *replica {
 	r := &replica{name: filepath.Base(path), path: path, skew: s.offset()}
 	s.deliver(t, r)
-	var err error
-	r.ring, err = keys.OpenRing(keys.File{Path: path, Now: r.now})
-	require.NoError(t, err)
-	every := simPolicy().ReloadInterval - time.Duration(s.rnd.IntN(10))*time.Second
-	time.AfterFunc(time.Duration(s.rnd.IntN(30))*time.Second, func() {
-		_ = r.ring.Watch(ctx, every, func(err error) {
+	cfg := keys.RingConfig{
+		File: keys.File{Path: path}, Now: r.now,
+		ReloadInterval: simPolicy().ReloadInterval - time.Duration(s.rnd.IntN(10))*time.Second,
+		OnProblem: func(err error) {
 			if !strings.Contains(err.Error(), "run: keygen rotate --if-due") { // the cron job takes its time
 				t.Errorf("%s: %v", r.name, err)
 			}
-		})
-	})
+		},
+	}
+	time.Sleep(time.Duration(s.rnd.IntN(30)) * time.Second)
+	var err error
+	r.ring, err = keys.OpenRing(cfg)
+	require.NoError(t, err)
 	return r
 }
 
@@ -269,8 +268,12 @@ func (s *simulation) newParties(t *testing.T) {
 	for _, p := range s.parties {
 		p.worst = make(map[bool][2]time.Duration)
 	}
-	stop := s.close
-	s.close = func() { stop(); _ = own.Close() }
+	s.close = func() {
+		for _, r := range s.replicas {
+			_ = r.ring.Close()
+		}
+		_ = own.Close()
+	}
 }
 
 type transport func(*http.Request) (*http.Response, error)

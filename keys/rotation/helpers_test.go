@@ -10,6 +10,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	steps "github.com/cloakroom-go/cloakroom/internal/rotation"
+	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 const (
@@ -43,6 +44,15 @@ func place(t testing.TB, set *keyset.Set) keyset.File {
 	f := keyset.File{Path: filepath.Join(t.TempDir(), "keys.json")}
 	require.NoError(t, f.Create(t.Context(), set.Clone()))
 	return f
+}
+
+// openRing opens a ring that does not follow its file.
+func openRing(t testing.TB, f keyset.File) *keys.Ring {
+	t.Helper()
+	ring, err := keys.OpenRing(keys.RingConfig{File: keys.File(f)})
+	require.NoError(t, err)
+	require.NoError(t, ring.Close())
+	return ring
 }
 
 func content(t testing.TB, path string) string {

@@ -56,22 +56,13 @@ func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error
 // out.
 type Step rotation.Step
 
-// Apply takes the step on the keys of a file. It holds the lock of the file
-// meanwhile, and waits for the lock until ctx ends. An error that wraps
-// [ErrRefused] says what harm the step would do; [keys.ErrUnknownKey] means
-// that no key has the ID.
-func (s Step) Apply(ctx context.Context, f keys.File) error {
-	_, _, err := rotation.Step(s).Apply(ctx, keyset.File(f), clock(f)())
+// Apply takes the step on the keys of a file at the time now. It holds the lock
+// of the file meanwhile, and waits for the lock until ctx ends. An error that
+// wraps [ErrRefused] says what harm the step would do; [keys.ErrUnknownKey]
+// means that no key has the ID.
+func (s Step) Apply(ctx context.Context, f keys.File, now time.Time) error {
+	_, _, err := rotation.Step(s).Apply(ctx, keyset.File(f), now)
 	return err
-}
-
-// clock returns the clock of the file, so that a test that sets it moves the
-// steps as well.
-func clock(f keys.File) func() time.Time {
-	if f.Now != nil {
-		return f.Now
-	}
-	return time.Now
 }
 
 // IfDue does what is due, and nothing else: it publishes a standby where none

@@ -94,8 +94,7 @@ func generation(t testing.TB, f keyset.File) int64 {
 // changed them uses the new ones immediately.
 func TestRotator(t *testing.T) {
 	bubble(t, func(t *testing.T, f keyset.File) {
-		ring, err := keys.OpenRing(keys.File(f))
-		require.NoError(t, err)
+		ring := openRing(t, f)
 		m := start(t, f, ring)
 		time.Sleep(day - time.Minute - 1)
 		m.quiet(t)
@@ -131,8 +130,7 @@ func TestRotatorRace(t *testing.T) {
 	bubble(t, func(t *testing.T, f keyset.File) {
 		var all []*machine
 		for range 5 {
-			ring, err := keys.OpenRing(keys.File(f))
-			require.NoError(t, err)
+			ring := openRing(t, f)
 			all = append(all, start(t, f, ring))
 		}
 		time.Sleep(day)
@@ -341,8 +339,7 @@ func TestRotatorLeavesARestoredBackupAlone(t *testing.T) {
 	now := zero().Add(month)
 	_, _, err := steps.IfDue().Apply(t.Context(), f, now)
 	require.NoError(t, err)
-	ring, err := keys.OpenRing(keys.File(f))
-	require.NoError(t, err)
+	ring := openRing(t, f)
 	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
 	r := rotation.Rotator{File: keys.File(f), Ring: ring, Now: func() time.Time { return now }}
 	for range 2 {

@@ -65,10 +65,11 @@ func (s *stand) change(f func(*keyset.Set) error) {
 
 // instance serves the keys as they are now, as a running application does.
 func (s *stand) instance() http.Handler {
-	f := keyset.File{Path: filepath.Join(s.t.TempDir(), "served.json"), Now: func() time.Time { return s.now }}
+	f := keyset.File{Path: filepath.Join(s.t.TempDir(), "served.json")}
 	require.NoError(s.t, f.Create(s.t.Context(), s.set.Clone()))
-	ring, err := keys.OpenRing(keys.File(f))
+	ring, err := keys.OpenRing(keys.RingConfig{File: keys.File(f), Now: func() time.Time { return s.now }})
 	require.NoError(s.t, err)
+	s.t.Cleanup(func() { _ = ring.Close() })
 	return ring.Handler()
 }
 

@@ -228,13 +228,13 @@ func (t *Tool) Read() (*keyset.Set, error) {
 	return f.Read()
 }
 
-// Ring opens the key file to verify and decrypt with.
+// Ring reads the key file to verify and decrypt with.
 func (t *Tool) Ring() (*keys.Ring, error) {
-	f, err := t.File()
+	set, err := t.Read()
 	if err != nil {
 		return nil, err
 	}
-	return keys.OpenRing(keys.File(f))
+	return (*keys.Set)(set).Ring()
 }
 
 // Colored reports whether to colour standard output.
