@@ -124,9 +124,8 @@ func (c Config) Build(o Options) (*App, error) {
 		return nil, errors.Join(append(b.errs, b.closeAll())...)
 	}
 	if b.file.Path != "" {
-		b.background(b.tellKeys)
+		b.tellKeys()
 	}
-	b.rotateKeys()
 	b.app.close = sync.OnceValue(b.closeAll)
 	return &b.app, nil
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
@@ -81,16 +80,17 @@ func (b *builder) readKeys() {
 
 // checkKeys reports keys that can't keep sessions. First it rotates the keys if
 // the config says so: after a long stop, perhaps none of them may sign. It is
-// the last check, because a start that fails must not change the keys. If the
-// rotation fails, the Rotator reports it.
+// the last check, because a start that fails must not change the keys.
 func (b *builder) checkKeys() {
-	if b.file.Path == "" || !b.writesTokens() || len(b.errs) > 0 && b.Keys.Rotate {
+	if b.file.Path == "" || len(b.errs) > 0 && b.Keys.Rotate {
 		return
 	}
 	if b.Keys.Rotate {
-		_, _ = b.rotator().Rotate(context.Background())
+		b.rotateKeys()
 	}
-	b.fail("keys.file", unable(b.app.Keys, b.now()))
+	if b.writesTokens() {
+		b.fail("keys.file", unable(b.app.Keys, b.now()))
+	}
 }
 
 // openRing opens the keys of a file, and follows its changes.
@@ -252,33 +252,20 @@ func unable(ring *keys.Ring, now time.Time) error {
 	return nil
 }
 
-// rotateKeys keeps the keys in rotation, if the config says so.
+// rotateKeys keeps the keys in rotation.
 func (b *builder) rotateKeys() {
-	if !b.Keys.Rotate {
+	log := b.o.Logger
+	rotator, err := rotation.NewRotator(rotation.RotatorConfig{
+		File: b.file, Ring: b.app.Keys, Now: b.o.Now,
+		OnRotated: func(changes []string) {
+			log.Info("keys were rotated", "changes", len(changes), "generation", b.app.Keys.Health(b.now()).Generation)
+		},
+		OnProblem:   func(err error) { log.Error("keys could not be rotated; it is tried again", "error", err) },
+		OnRecovered: func() { log.Info("keys can be rotated again") },
+	})
+	if err != nil {
+		b.fail("keys.rotate", err)
 		return
 	}
-	b.background(func(ctx context.Context) { _ = b.rotator().Run(ctx) })
-}
-
-func (b *builder) rotator() *rotation.Rotator {
-	return &rotation.Rotator{
-		File: b.file, Ring: b.app.Keys, Now: b.o.Now,
-		Rotated: func(changes []string) {
-			b.o.Logger.Info("keys were rotated", "changes", len(changes), "generation", b.app.Keys.Health(b.now()).Generation)
-		},
-		Report:    func(err error) { b.o.Logger.Error("keys could not be rotated; it is tried again", "error", err) },
-		Recovered: func() { b.o.Logger.Info("keys can be rotated again") },
-	}
-}
-
-// background lets work run until the App is closed.
-func (b *builder) background(work func(ctx context.Context)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var working sync.WaitGroup
-	working.Go(func() { work(ctx) })
-	b.closers = append(b.closers, func() error {
-		cancel()
-		working.Wait()
-		return nil
-	})
+	b.closers = append(b.closers, rotator.Close)
 }

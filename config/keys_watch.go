@@ -5,27 +5,38 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// tellKeys logs changes of the keys, also those that another process makes.
-func (b *builder) tellKeys(ctx context.Context) {
-	was, contradicts := b.app.Keys.Health(b.now()), ""
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(cmp.Or(time.Duration(b.Keys.Reload), b.app.Keys.Set().Policy().ReloadInterval)):
+// tellKeys logs changes of the keys, also those that another process makes,
+// until the App is closed.
+func (b *builder) tellKeys() {
+	ctx, stop := context.WithCancel(context.Background())
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		was, contradicts := b.app.Keys.Health(b.now()), ""
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(cmp.Or(time.Duration(b.Keys.Reload), b.app.Keys.Set().Policy().ReloadInterval)):
+			}
+			is := b.app.Keys.Health(b.now())
+			b.tellNews(ctx, was, is)
+			was = is
+			if b.writesTokens() {
+				contradicts = b.tellPolicy(ctx, contradicts)
+			}
 		}
-		is := b.app.Keys.Health(b.now())
-		b.tellNews(ctx, was, is)
-		was = is
-		if b.writesTokens() {
-			contradicts = b.tellPolicy(ctx, contradicts)
-		}
-	}
+	})
+	b.closers = append(b.closers, func() error {
+		stop()
+		telling.Wait()
+		return nil
+	})
 }
 
 // tellNews logs good news. Bad news comes from the ring.

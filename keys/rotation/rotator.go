@@ -1,8 +1,10 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
@@ -23,20 +25,16 @@ const (
 	minWait = time.Second
 )
 
-// A Rotator keeps the keys of a file in rotation from within an application: it
-// takes the step [IfDue] whenever something is due. Several processes that
-// share the file may each run one: the lock of the file lets one of them write,
-// and the others then find nothing left to do. A process that can only read the
-// file, such as a mounted secret, must not run one.
-type Rotator struct {
+// RotatorConfig says which key file a [Rotator] keeps in rotation, and how.
+type RotatorConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// File is the key file. Required.
 	File keys.File
 
-	// Ring reloads the file as soon as this Rotator has changed it; other Rings
-	// see the change at their next reload. A file that Ring refuses, such as a
-	// restored backup, is not rotated. May be nil.
+	// Ring reloads the file as soon as the Rotator has changed it; other Rings see
+	// the change at their next look. A file that Ring refuses, such as a restored
+	// backup, is not rotated. May be nil.
 	Ring *keys.Ring
 
 	// Every is how often to read the file, which other processes may have
@@ -47,123 +45,135 @@ type Rotator struct {
 	// the file. 0 means 10 seconds.
 	LockTimeout time.Duration
 
-	// Rotated is called after each change, with a text for people about each
+	// OnRotated is called after each change, with a text for people about each
 	// difference. May be nil.
-	Rotated func(changes []string)
+	OnRotated func(changes []string)
 
-	// Report is called when a rotation fails. The next one tries again. May be
+	// OnProblem is called when a rotation fails. The next one tries again. May be
 	// nil.
-	Report func(error)
+	OnProblem func(error)
 
-	// Recovered is called when a rotation succeeds after one that failed. May
+	// OnRecovered is called when a rotation succeeds after one that failed. May
 	// be nil.
-	Recovered func()
+	OnRecovered func()
 
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
 
-// Run rotates until ctx ends, and returns the cause of that. It looks at the
-// file first, and then waits.
-func (r *Rotator) Run(ctx context.Context) error {
-	if r.File.Path == "" {
-		return errors.New("rotation: Rotator.File is required: the key file to keep in rotation")
+// A Rotator keeps the keys of a file in rotation from within an application: it
+// takes the step [IfDue] whenever something is due. Several processes that
+// share the file may each run one: the lock of the file lets one of them write,
+// and the others then find nothing left to do. A process that can only read the
+// file, such as a mounted secret, must not run one.
+type Rotator struct {
+	cfg     RotatorConfig
+	next    time.Time // when something is due, as the last look found; zero if that is not known
+	failed  bool      // the last look
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// NewRotator does what is due now, and then goes on in the background until
+// Close. If the first look at the file fails, OnProblem tells of it, as with any
+// other: the error is about cfg alone.
+func NewRotator(cfg RotatorConfig) (*Rotator, error) {
+	switch {
+	case cfg.File.Path == "":
+		return nil, errors.New("rotation: RotatorConfig.File is required: the key file to keep in rotation")
+	case cfg.Every < 0 || cfg.LockTimeout < 0:
+		return nil, errors.New("rotation: RotatorConfig.Every and LockTimeout must not be negative")
 	}
-	for failed := false; ; {
-		next, err := r.Rotate(ctx)
-		if ctx.Err() == nil {
-			r.notify(failed, err)
-			failed = err != nil
+	cfg.Every = cmp.Or(cfg.Every, defaultEvery)
+	cfg.LockTimeout = cmp.Or(cfg.LockTimeout, defaultLockTimeout)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	r := &Rotator{cfg: cfg}
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	r.look(ctx)
+	r.running.Go(func() { r.run(ctx) })
+	return r, nil
+}
+
+// Close stops rotating, and waits for a rotation that is under way.
+func (r *Rotator) Close() error {
+	r.stop()
+	r.running.Wait()
+	return nil
+}
+
+// run looks again and again until ctx ends.
+func (r *Rotator) run(ctx context.Context) {
+	for {
+		wait := r.cfg.Every
+		if !r.next.IsZero() {
+			wait = min(wait, max(minWait, r.next.Sub(r.cfg.Now())))
 		}
-		timer := time.NewTimer(r.wait(next))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-timer.C:
+			return
+		case <-time.After(wait):
+			r.look(ctx)
 		}
 	}
 }
 
-// notify calls Report if there is an error, and Recovered if there is none for
-// the first time after one.
-func (r *Rotator) notify(failed bool, err error) {
+// look does what is due, and tells how it went.
+func (r *Rotator) look(ctx context.Context) {
+	var err error
+	if r.next, err = r.rotate(ctx); ctx.Err() != nil {
+		return // Close, not the file, is why it failed
+	}
 	switch {
-	case err != nil && r.Report != nil:
-		r.Report(err)
-	case err == nil && failed && r.Recovered != nil:
-		r.Recovered()
+	case err != nil && r.cfg.OnProblem != nil:
+		r.cfg.OnProblem(err)
+	case err == nil && r.failed && r.cfg.OnRecovered != nil:
+		r.cfg.OnRecovered()
 	}
+	r.failed = err != nil
 }
 
-// wait returns how long to sleep when something is due at next.
-func (r *Rotator) wait(next time.Time) time.Duration {
-	every := r.Every
-	if every <= 0 {
-		every = defaultEvery
-	}
-	if next.IsZero() {
-		return every
-	}
-	return min(every, max(minWait, next.Sub(r.now())))
-}
-
-// Rotate does what is due now. It returns when something will be due next, or
+// rotate does what is due now. It returns when something will be due next, or
 // zero if the plan knows of nothing.
-func (r *Rotator) Rotate(ctx context.Context) (next time.Time, err error) {
+func (r *Rotator) rotate(ctx context.Context) (next time.Time, err error) {
 	set, err := r.read()
 	if err != nil {
 		return time.Time{}, err
 	}
-	now := r.now()
+	now := r.cfg.Now()
 	if next := rotation.NextDue(set, now); next.After(now) || next.IsZero() {
 		return next, nil // writers don't have to wait for a look
 	}
-	timeout := r.LockTimeout
-	if timeout <= 0 {
-		timeout = defaultLockTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.LockTimeout)
 	defer cancel()
-	before, after, err := rotation.IfDue().Apply(ctx, keyset.File(r.File), now)
+	before, after, err := rotation.IfDue().Apply(ctx, keyset.File(r.cfg.File), now)
 	if err != nil {
 		return time.Time{}, err
 	}
-	if r.Ring != nil {
-		err = r.Ring.Reload()
+	if r.cfg.Ring != nil {
+		err = r.cfg.Ring.Reload()
 	}
-	r.reportChanges(rotation.Diff(before, after))
+	var changes []string
+	for _, c := range rotation.Diff(before, after) {
+		changes = append(changes, c.String())
+	}
+	if len(changes) > 0 && r.cfg.OnRotated != nil {
+		r.cfg.OnRotated(changes)
+	}
 	return rotation.NextDue(after, now), err
-}
-
-// reportChanges tells Rotated what has changed, if anything has.
-func (r *Rotator) reportChanges(changes []rotation.Change) {
-	if len(changes) == 0 || r.Rotated == nil {
-		return
-	}
-	var texts []string
-	for _, c := range changes {
-		texts = append(texts, c.String())
-	}
-	r.Rotated(texts)
 }
 
 // read returns the keys of the file. With a Ring it returns an error if the
 // Ring refuses the file: rotating a restored backup would raise its generation
 // until the Ring takes it for a newer file.
 func (r *Rotator) read() (*keyset.Set, error) {
-	if r.Ring == nil {
-		return keyset.File(r.File).Read()
+	if r.cfg.Ring == nil {
+		return keyset.File(r.cfg.File).Read()
 	}
-	if err := r.Ring.Reload(); err != nil {
+	if err := r.cfg.Ring.Reload(); err != nil {
 		return nil, err
 	}
-	return (*keyset.Set)(r.Ring.Set()), nil
-}
-
-func (r *Rotator) now() time.Time {
-	if r.Now != nil {
-		return r.Now()
-	}
-	return time.Now()
+	return (*keyset.Set)(r.cfg.Ring.Set()), nil
 }

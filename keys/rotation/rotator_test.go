@@ -1,8 +1,6 @@
 package rotation_test
 
 import (
-	"context"
-	"errors"
 	"os"
 	"slices"
 	"sync"
@@ -20,32 +18,31 @@ import (
 
 // A machine is a process with a Rotator, inside of a synctest bubble.
 type machine struct {
-	rotator rotation.Rotator
-	cancel  context.CancelCauseFunc
-	ended   chan error
+	rotator *rotation.Rotator
+	ring    *keys.Ring
 	mu      sync.Mutex // guards what follows
 	changes [][]string
 	errs    []error
 }
 
-var errShutDown = errors.New("shut down")
-
 func start(t testing.TB, f keyset.File, ring *keys.Ring) *machine { return startWith(t, f, ring, 0) }
 
 func startWith(t testing.TB, f keyset.File, ring *keys.Ring, lockTimeout time.Duration) *machine {
-	ctx, cancel := context.WithCancelCause(t.Context())
-	m := &machine{cancel: cancel, ended: make(chan error, 1)}
-	m.rotator = rotation.Rotator{File: keys.File(f), Ring: ring, LockTimeout: lockTimeout, Rotated: func(c []string) {
+	m := &machine{ring: ring}
+	cfg := rotation.RotatorConfig{File: keys.File(f), Ring: ring, LockTimeout: lockTimeout}
+	cfg.OnRotated = func(c []string) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.changes = append(m.changes, c)
-	}, Report: func(err error) {
+	}
+	cfg.OnProblem = func(err error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.errs = append(m.errs, err)
-	}}
-	go func() { m.ended <- m.rotator.Run(ctx) }()
-	synctest.Wait()
+	}
+	var err error
+	m.rotator, err = rotation.NewRotator(cfg)
+	require.NoError(t, err)
 	return m
 }
 
@@ -61,8 +58,8 @@ func (m *machine) news() (changes [][]string, errs []error) {
 
 func (m *machine) stop(t testing.TB) {
 	t.Helper()
-	m.cancel(errShutDown)
-	require.Equal(t, errShutDown, <-m.ended, "the cause")
+	require.NoError(t, m.rotator.Close())
+	require.NoError(t, m.rotator.Close(), "again")
 }
 
 // quiet says that nothing was told.
@@ -143,7 +140,7 @@ func TestRotatorRace(t *testing.T) {
 		require.Equal(t, 1, wrote)
 		require.EqualValues(t, 2, generation(t, f))
 		for _, m := range all {
-			require.NoError(t, m.rotator.Ring.Reload())
+			require.NoError(t, m.ring.Reload())
 			m.stop(t)
 		}
 	})
@@ -341,10 +338,9 @@ func TestRotatorLeavesARestoredBackupAlone(t *testing.T) {
 	require.NoError(t, err)
 	ring := openRing(t, f)
 	require.NoError(t, os.Rename(f.Path+".bak", f.Path))
-	r := rotation.Rotator{File: keys.File(f), Ring: ring, Now: func() time.Time { return now }}
 	for range 2 {
 		now = now.Add(month)
-		_, err = r.Rotate(t.Context())
+		_, err = look(t, rotation.RotatorConfig{File: keys.File(f), Ring: ring, Now: func() time.Time { return now }})
 		require.ErrorIs(t, err, keyset.ErrInvalidFile)
 		require.ErrorContains(t, err, "has generation 1, and 2 is in force")
 	}
@@ -352,32 +348,47 @@ func TestRotatorLeavesARestoredBackupAlone(t *testing.T) {
 	require.Len(t, ring.Set().Keys(), 3)
 }
 
-// Callbacks and the ring are optional, and so is a life of its own.
-func TestRotatorRotate(t *testing.T) {
+// look starts a Rotator, and closes it after its first look.
+func look(t testing.TB, cfg rotation.RotatorConfig) (next time.Time, err error) {
+	t.Helper()
+	cfg.OnProblem = func(e error) { err = e }
+	r, failed := rotation.NewRotator(cfg)
+	require.NoError(t, failed)
+	require.NoError(t, r.Close())
+	return r.Next(), err
+}
+
+// Hooks and the ring are optional. NewRotator does what is due before it
+// returns.
+func TestNewRotator(t *testing.T) {
 	f := place(t, open(t, keyset.ES256))
 	now := zero()
-	r := rotation.Rotator{File: keys.File(f), Now: func() time.Time { return now }}
-	next, err := r.Rotate(t.Context())
+	cfg := rotation.RotatorConfig{File: keys.File(f), Now: func() time.Time { return now }}
+	next, err := look(t, cfg)
 	require.NoError(t, err)
 	require.Equal(t, zero().Add(month-time.Minute), next)
 	now = next.Add(-time.Second)
-	again, err := r.Rotate(t.Context())
+	again, err := look(t, cfg)
 	require.NoError(t, err)
 	require.Equal(t, next, again)
 	require.EqualValues(t, 1, generation(t, f))
 	now = next
-	again, err = r.Rotate(t.Context())
+	again, err = look(t, cfg)
 	require.NoError(t, err)
 	require.Equal(t, next.Add(time.Hour), again, "a private half is to be erased")
 	require.EqualValues(t, 2, generation(t, f))
 
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errShutDown)
-	require.Equal(t, errShutDown, r.Run(ctx))
-	_, err = new(rotation.Rotator).Rotate(t.Context())
-	require.ErrorContains(t, err, "File.Path is required")
-	require.EqualError(t, new(rotation.Rotator).Run(t.Context()),
-		"rotation: Rotator.File is required: the key file to keep in rotation")
+	require.NoError(t, os.WriteFile(f.Path, []byte("{"), 0o600))
+	r, err := rotation.NewRotator(cfg)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	for want, cfg := range map[string]rotation.RotatorConfig{
+		"rotation: RotatorConfig.File is required: the key file to keep in rotation": {},
+		"rotation: RotatorConfig.Every and LockTimeout must not be negative":         {File: keys.File(f), Every: -1},
+	} {
+		_, err := rotation.NewRotator(cfg)
+		require.EqualError(t, err, want)
+	}
 }
 
 // That the keys can be rotated again is told once, after what was reported.
@@ -386,22 +397,19 @@ func TestRotatorRecovers(t *testing.T) {
 		good, err := os.ReadFile(f.Path)
 		require.NoError(t, err)
 		var told []string
-		r := rotation.Rotator{
-			File:      keys.File(f),
-			Report:    func(error) { told = append(told, "failed") },
-			Recovered: func() { told = append(told, "recovered") },
-		}
-		ctx, cancel := context.WithCancelCause(t.Context())
-		ended := make(chan error)
-		go func() { ended <- r.Run(ctx) }()
+		r, err := rotation.NewRotator(rotation.RotatorConfig{
+			File:        keys.File(f),
+			OnProblem:   func(error) { told = append(told, "failed") },
+			OnRecovered: func() { told = append(told, "recovered") },
+		})
+		require.NoError(t, err)
 		for _, content := range [][]byte{[]byte("{"), good, good} {
 			time.Sleep(15 * time.Minute)
 			synctest.Wait()
 			require.NoError(t, os.WriteFile(f.Path, content, 0o600))
 		}
 		time.Sleep(15 * time.Minute)
-		cancel(errShutDown)
-		require.Equal(t, errShutDown, <-ended)
+		require.NoError(t, r.Close())
 		require.Equal(t, []string{"failed", "recovered"}, slices.Compact(told))
 	})
 }
