@@ -186,7 +186,7 @@ func (b *builder) openRevocations() {
 		IdleTimeout:    longest.RememberedIdleTimeout,
 		MaxEntries:     b.Revocations.MaxEntries,
 		Skew:           max(0, time.Duration(b.Revocations.Skew)),
-		Report:         func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
+		OnProblem:      func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
 		OnEnd:          b.allEnded,
 		Now:            b.o.Now,
 	}

@@ -315,7 +315,7 @@ func TestRoomForAnonymousSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := make(chan error, 10)
 		l := revocation.NewVolatile(revocation.Config{
-			Lifetime: lifetime, MaxEntries: 10_000, Report: func(err error) { told <- err },
+			Lifetime: lifetime, MaxEntries: 10_000, OnProblem: func(err error) { told <- err },
 		})
 		n := 0
 		end := func(more int) {

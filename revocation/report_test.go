@@ -24,7 +24,7 @@ func TestReportOncePerOutage(t *testing.T) {
 			Path:     filepath.Join(dir, "revocations"),
 			Lifetime: lifetime,
 			Now:      newClock().Now,
-			Report: func(err error) {
+			OnProblem: func(err error) {
 				l.EndSession(t.Context(), until("reported", 0, start.Add(lifetime))) // may be called from here
 				reports <- err
 			},
@@ -65,9 +65,9 @@ func TestCloseWaitsForReports(t *testing.T) {
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		reported := 0
 		l, err := revocation.Open(revocation.Config{
-			Path:     filepath.Join(dir, "revocations"),
-			Lifetime: lifetime,
-			Report:   func(error) { time.Sleep(time.Minute); reported++ },
+			Path:      filepath.Join(dir, "revocations"),
+			Lifetime:  lifetime,
+			OnProblem: func(error) { time.Sleep(time.Minute); reported++ },
 		})
 		require.NoError(t, err)
 		require.NoError(t, os.RemoveAll(dir))

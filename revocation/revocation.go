@@ -87,7 +87,7 @@ type Config struct {
 	// later end too. 0 means that there is one clock.
 	Skew time.Duration
 
-	// Report gets what an operator should know:
+	// OnProblem gets what an operator should know:
 	//
 	//   - The journal can't be written: once in each outage. New ends are in force
 	//     all the same, and the list tries again; but after a restart before it
@@ -96,10 +96,10 @@ type Config struct {
 	//     list notices it with the next end, and writes the journal anew.
 	//   - The list is 90 % full: each time it becomes so.
 	//
-	// Report is called in a goroutine of its own, with no lock held. Close waits
-	// for it, so it must not call Close. If nil, only the callers of the methods
-	// that end something see an outage, by the error.
-	Report func(error)
+	// OnProblem is called in a goroutine of its own, with no lock held. Close
+	// waits for it, so it must not call Close. If nil, only the callers of the
+	// methods that end something see an outage, by the error.
+	OnProblem func(error)
 
 	// OnEnd is called when EndSubject or EndOthers has ended the sessions of a
 	// subject, and with the subject "" when EndAll has ended all sessions. err is
@@ -205,7 +205,7 @@ func newList(cfg Config) *List {
 		skew:       max(cfg.Skew, 0),
 		maxEntries: entries,
 		now:        cfg.Now,
-		reports:    &reports{f: cfg.Report},
+		reports:    &reports{f: cfg.OnProblem},
 		onEnd:      cfg.OnEnd,
 		sessions:   newTable(entries / anonymousShare),
 		tags:       new(filter),

@@ -58,7 +58,7 @@ func TestChangedJournalIsRepaired(t *testing.T) {
 				c, path := newClock(), journalPath(t)
 				told := make(chan error, 10)
 				l, err := revocation.Open(revocation.Config{
-					Path: path, Lifetime: lifetime, Now: c.Now, Report: func(err error) { told <- err },
+					Path: path, Lifetime: lifetime, Now: c.Now, OnProblem: func(err error) { told <- err },
 				})
 				require.NoError(t, err)
 				for i := range 5 {

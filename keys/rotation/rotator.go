@@ -75,8 +75,8 @@ type Rotator struct {
 }
 
 // NewRotator does what is due now, and then goes on in the background until
-// Close. If the first look at the file fails, OnProblem tells of it, as with any
-// other: the error is about cfg alone.
+// Close. If the first rotation fails, OnProblem gets the error, as for any
+// other. The error of NewRotator is only about cfg.
 func NewRotator(cfg RotatorConfig) (*Rotator, error) {
 	switch {
 	case cfg.File.Path == "":
