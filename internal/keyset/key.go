@@ -120,6 +120,9 @@ func (k *Key) Trusted(now time.Time) error {
 	return ErrUnknownKey // staged: nobody should know it yet
 }
 
+// WithDates returns the key with other dates.
+func (k *Key) WithDates(d Dates) (*Key, error) { return k.with(d, k.revoked) }
+
 // with returns a copy of k with other dates and another revocation.
 func (k *Key) with(d Dates, r *revocation) (*Key, error) {
 	if err := d.check(); err != nil {
@@ -144,16 +147,18 @@ func (k *Key) InRing(p Policy, seals *atomic.Uint64) *Key {
 // Same reports whether two keys with one ID are one key. A private half may have
 // been erased meanwhile.
 func (k *Key) Same(other *Key) bool {
-	if k.alg != other.alg {
-		return false
-	}
-	if k.husk() || other.husk() {
-		return true
-	}
+	return k.alg == other.alg && (k.husk() || other.husk() || k.SameMaterial(other))
+}
+
+// SameMaterial reports whether two keys differ at most in their IDs, algorithms
+// and dates. A private half may be missing in one of them.
+func (k *Key) SameMaterial(other *Key) bool {
 	if k.public != nil {
 		return k.public.(interface{ Equal(crypto.PublicKey) bool }).Equal(other.public)
 	}
-	return subtle.ConstantTimeCompare(k.private.([]byte), other.private.([]byte)) == 1
+	x, _ := k.private.([]byte)
+	y, symmetric := other.private.([]byte)
+	return symmetric && subtle.ConstantTimeCompare(x, y) == 1
 }
 
 // husk reports whether only a note is left of the key.

@@ -148,7 +148,7 @@ func importKeys(t *tool.Tool, ctx context.Context, o *importFlags) error {
 	}
 	told := []imported{}
 	for _, c := range all {
-		told = append(told, tell(t, c, after.Key(c.id)))
+		told = append(told, tell(t, c, after.Key(c.key.ID())))
 	}
 	if o.newFile {
 		t.AdviseAlgorithms(after)
@@ -163,7 +163,7 @@ func importKeys(t *tool.Tool, ctx context.Context, o *importFlags) error {
 func importInto(
 	t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags,
 ) (before, after *keyset.Set, err error) {
-	step := rotation.All(additions(all, o)...).OnlyIf(func(set *keyset.Set) error { return refuseKnown(t, all, set) })
+	step := rotation.All(additions(all, o)...).OnlyIf(func(set *keyset.Set) error { return refuseKnown(all, set) })
 	before, after, err = t.Take(ctx, step)
 	return before, after, hintNew(t, err)
 }
@@ -171,8 +171,8 @@ func importInto(
 // additions are the steps that add the keys, each after those before it.
 func additions(all []*candidate, o *importFlags) (steps []rotation.Step) {
 	for _, c := range all {
-		how := rotation.AddOptions{PublishAt: o.publish, VerifyOnly: o.verifyOnly, Make: c.make}
-		steps = append(steps, rotation.Add(c.algorithm, how))
+		how := rotation.AddOptions{PublishAt: o.publish, VerifyOnly: o.verifyOnly, Make: c.key.WithDates}
+		steps = append(steps, rotation.Add(c.key.Algorithm(), how))
 	}
 	return steps
 }
@@ -208,12 +208,12 @@ func importNew(
 func firstKeys(all []*candidate, now time.Time) (*keyset.Set, error) {
 	set, next := new(keyset.Set), []rotation.Step(nil)
 	for _, use := range keyset.Uses() {
-		ofUse := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return c.algorithm.Use() != use })
+		ofUse := slices.DeleteFunc(slices.Clone(all), func(c *candidate) bool { return c.key.Use() != use })
 		if len(ofUse) == 0 {
 			continue
 		}
 		first := ofUse[0]
-		k, err := first.make(firstDates(now))
+		k, err := first.key.WithDates(firstDates(now))
 		if err == nil {
 			err = set.Add(k)
 		}
@@ -221,8 +221,8 @@ func firstKeys(all []*candidate, now time.Time) (*keyset.Set, error) {
 			return nil, err
 		}
 		next = append(next, additions(ofUse[1:], &importFlags{})...)
-		if len(ofUse) == 1 && first.private {
-			next = append(next, rotation.Add(first.algorithm, rotation.AddOptions{}))
+		if len(ofUse) == 1 && first.key.HasPrivate() {
+			next = append(next, rotation.Add(first.key.Algorithm(), rotation.AddOptions{}))
 		}
 	}
 	return rotation.All(next...).Try(set, now)

@@ -7,7 +7,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,10 +32,8 @@ type incoming struct {
 // A candidate is an incoming key that may be imported.
 type candidate struct {
 	incoming
-	algorithm keyset.Algorithm
-	private   bool   // the private half is there
-	left      bool   // the private half was there, and stays out
-	id        string // in the key file; empty for a symmetric key until it is made
+	key  *keyset.Key // without its dates
+	left bool        // the private half was there, and stays out
 }
 
 // candidates reads the keys to import, and checks each.
@@ -71,29 +68,18 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 	if err != nil {
 		return nil, refuse("%w", err)
 	}
-	c := &candidate{incoming: in, algorithm: alg, private: k.HasPrivate()}
-	if !alg.Symmetric() {
-		c.id = k.ID()
-	}
+	c := &candidate{incoming: in, key: k}
 	switch {
-	case c.private && o.external:
+	case k.HasPrivate() && o.external:
 		return nil, refuse("--external is for the public half of a key in a KMS, and this is the private one")
-	case !c.private && !o.external && !o.verifyOnly:
+	case !k.HasPrivate() && !o.external && !o.verifyOnly:
 		return nil, refuse("it is a public key, and can't sign; add --verify-only if it is that of another system, " +
 			"or --external if the private half is in a KMS that the application signs with")
-	case c.private && o.verifyOnly && alg.Use() == keyset.Signature && k.Public() != nil:
-		c.raw, c.private, c.left = k.Public(), false, true // what never signs can't leak what it has not
+	case k.HasPrivate() && o.verifyOnly && alg.Use() == keyset.Signature && k.Public() != nil:
+		c.left = true // what never signs can't leak what it has not
+		c.key, err = keyset.Import(alg, k.Public(), keyset.Dates{})
 	}
-	return c, nil
-}
-
-// make makes the key, and remembers its ID.
-func (c *candidate) make(d keyset.Dates) (*keyset.Key, error) {
-	k, err := keyset.Import(c.algorithm, c.raw, d)
-	if err == nil {
-		c.id = k.ID()
-	}
-	return k, err
+	return c, err
 }
 
 // chooseAlgorithm returns the only algorithm that the key is used with from now
@@ -181,71 +167,32 @@ func names(all []keyset.Algorithm) string {
 	return strings.Join(text, ", ")
 }
 
-// same reports whether two candidates are one key, which can have one algorithm
-// only. Secrets have no ID yet, and are compared themselves.
-func (c *candidate) same(other *candidate) bool {
-	x, symmetric := c.raw.([]byte)
-	y, too := other.raw.([]byte)
-	return symmetric == too && string(x) == string(y) && (symmetric || c.id == other.id)
-}
-
+// refuseTwice refuses to import a key twice, with two algorithms too.
 func refuseTwice(all []*candidate) error {
 	for i, c := range all {
-		if j := slices.IndexFunc(all[:i], c.same); j >= 0 {
+		j := slices.IndexFunc(all[:i], func(other *candidate) bool { return c.key.SameMaterial(other.key) })
+		if j >= 0 {
 			return refuse("%s and %s are the same key", all[j].where, c.where)
 		}
 	}
 	return nil
 }
 
-// refuseKnown refuses keys that the file has, or had.
-func refuseKnown(t *tool.Tool, all []*candidate, set *keyset.Set) error {
-	secrets, err := secretsOf(t, all)
-	if err != nil {
-		return err
-	}
+// refuseKnown refuses keys that the file has, or had. The ID of a secret is
+// another one each time, so the secrets themselves are compared: one that was
+// there twice would survive its revocation.
+func refuseKnown(all []*candidate, set *keyset.Set) error {
 	for _, c := range all {
-		id := c.id
-		if secret, ok := c.raw.([]byte); ok {
-			id = secrets[string(secret)]
+		for _, k := range set.Keys() {
+			if k.SameMaterial(c.key) {
+				return refuse("%s is in the key file already: key %s", c.where, k.ID())
+			}
 		}
-		if set.Key(id) != nil {
-			return refuse("%s is in the key file already: key %s", c.where, id)
-		}
-		if slices.ContainsFunc(set.Pruned(), func(k *keyset.Key) bool { return k.ID() == id }) {
-			return refuse("%s was in the key file, and was pruned: key %s; it can't come back", c.where, id)
+		if slices.ContainsFunc(set.Pruned(), func(k *keyset.Key) bool { return k.ID() == c.key.ID() }) {
+			return refuse("%s was in the key file, and was pruned: key %s; it can't come back", c.where, c.key.ID())
 		}
 	}
 	return nil
-}
-
-// secretsOf returns the IDs of the symmetric keys of the key file by their
-// secrets, if a candidate is symmetric. The ID of a secret is another one each
-// time, so only the secrets tell that they are the same, and one that was there
-// twice would survive its revocation.
-func secretsOf(t *tool.Tool, all []*candidate) (map[string]string, error) {
-	if !slices.ContainsFunc(all, func(c *candidate) bool { return c.algorithm.Symmetric() }) {
-		return nil, nil
-	}
-	file, err := t.File()
-	if err != nil {
-		return nil, err
-	}
-	texts, err := tool.PrivateJWKs(file)
-	if err != nil {
-		return nil, err
-	}
-	secrets := make(map[string]string)
-	for id, text := range texts {
-		var member struct{ K string }
-		if err := json.Unmarshal(text, &member); err != nil {
-			return nil, err
-		}
-		if secret, err := jose.Bytes(member.K); err == nil {
-			secrets[string(secret)] = id
-		}
-	}
-	return secrets, nil
 }
 
 // imported is what JSON says of a key.
@@ -275,7 +222,7 @@ func tell(t *tool.Tool, c *candidate, k *keyset.Key) imported {
 	switch {
 	case c.left:
 		t.Note("its private half stays out of the file: it never signs")
-	case !c.private && d.Signs():
+	case !c.key.HasPrivate() && d.Signs():
 		t.Note("its private half is in a KMS: the application must give it as a crypto.Signer; " +
 			"bring the next key in before this one has ended")
 	}

@@ -199,36 +199,49 @@ func TestCandidate(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, "%+v", row)
-		require.Equal(t, row.wantPrivate, c.private, "%+v", row)
 		require.Equal(t, row.left, c.left, "%+v", row)
-		k, err := c.make(keyset.Dates{})
-		require.NoError(t, err)
-		require.Equal(t, row.wantPrivate, k.HasPrivate(), "%+v", row)
-		require.Equal(t, k.ID(), c.id)
+		require.Equal(t, row.wantPrivate, c.key.HasPrivate(), "%+v", row)
 	}
 }
 
 func TestRefuseTwice(t *testing.T) {
-	a, b := &candidate{id: "a"}, &candidate{id: "b"}
-	s, u := &candidate{incoming: incoming{raw: []byte("s")}}, &candidate{incoming: incoming{raw: []byte("u")}}
+	var all []*candidate
+	for kind, alg := range map[string]keyset.Algorithm{
+		"p256": keyset.ES256, "ed25519": keyset.EdDSA, "oct32": keyset.HS256,
+	} {
+		private, public, err := keytest.Generate(kind)
+		require.NoError(t, err)
+		k, err := keyset.Import(alg, private, keyset.Dates{})
+		require.NoError(t, err)
+		all = append(all, &candidate{key: k})
+
+		// The same as another kind of key: the public half, another algorithm.
+		again := keyset.Direct
+		if public != nil {
+			private, again = public, alg
+		}
+		other, err := keyset.Import(again, private, keyset.Dates{})
+		require.NoError(t, err)
+		for _, twice := range [][]*candidate{{{key: k}, {key: other}}, {{key: other}, {key: k}}} {
+			require.Equal(t, tool.ExitRefused, tool.ExitCode(refuseTwice(twice)), kind)
+		}
+	}
 	require.NoError(t, refuseTwice(nil))
-	require.NoError(t, refuseTwice([]*candidate{a, b, s, u}))
-	require.Equal(t, tool.ExitRefused, tool.ExitCode(refuseTwice([]*candidate{a, b, a})))
-	again := &candidate{incoming: incoming{raw: []byte("s")}, id: "other"}
-	require.Equal(t, tool.ExitRefused, tool.ExitCode(refuseTwice([]*candidate{s, u, again})))
+	require.NoError(t, refuseTwice(all))
 }
 
 // A new file's first keys have the dates that keygen init gives.
 func TestFirstKeys(t *testing.T) {
 	now := time.Date(2026, 11, 24, 3, 0, 0, 0, time.UTC)
-	private, _, err := keytest.Generate("p256")
-	require.NoError(t, err)
-	secret, _, err := keytest.Generate("oct32")
-	require.NoError(t, err)
-	got, err := firstKeys([]*candidate{
-		{incoming: incoming{raw: private}, algorithm: keyset.ES256, private: true},
-		{incoming: incoming{raw: secret}, algorithm: keyset.Direct, private: true},
-	}, now)
+	var all []*candidate
+	for kind, alg := range map[string]keyset.Algorithm{"p256": keyset.ES256, "oct32": keyset.Direct} {
+		private, _, err := keytest.Generate(kind)
+		require.NoError(t, err)
+		k, err := keyset.Import(alg, private, keyset.Dates{})
+		require.NoError(t, err)
+		all = append(all, &candidate{key: k})
+	}
+	got, err := firstKeys(all, now)
 	require.NoError(t, err)
 	want, err := rotation.New(keyset.Policy{}, now, keyset.ES256, keyset.Direct)
 	require.NoError(t, err)

@@ -138,7 +138,7 @@ func explainSource(text []byte) error {
 // warnSource says that the file that private keys came from is a copy of them
 // in the clear.
 func warnSource(t *tool.Tool, path string, all []*candidate) {
-	private := slices.ContainsFunc(all, func(c *candidate) bool { return c.private || c.left })
+	private := slices.ContainsFunc(all, func(c *candidate) bool { return c.key.HasPrivate() || c.left })
 	info, err := os.Stat(path)
 	if t.DryRun || !private || path == "-" || err != nil || !info.Mode().IsRegular() {
 		return
