@@ -38,10 +38,11 @@ func wantedKills() int {
 }
 
 // keygen rotate is killed at random instants, again and again. A kill counts if
-// it came between the first write system call, which makes the lock file, and the last one,
-// which prints what was done: then the lock file is there, and standard output is empty. Whatever
-// the instant, the key file is the old one or the new one, complete, mode 0600; so
-// is the previous one; and the next rotation works and clears away what was left.
+// it came between the first write system call, which makes the lock file, and
+// the last one, which prints what was done: then the lock file is there, and
+// standard output is empty. Whatever the instant, the key file is the old one
+// or the new one, complete, mode 0600; so is the previous one; and the next
+// rotation works and clears away what was left.
 func TestRaceRotateIsKilled(t *testing.T) {
 	c := newCrash(t)
 	want, began := wantedKills(), time.Now()
@@ -54,7 +55,8 @@ func TestRaceRotateIsKilled(t *testing.T) {
 	account(t, "keygen rotate: %v; in %v", c, time.Since(began).Round(time.Second))
 }
 
-// account adds a line to what make test prints at its end: go test is silent about tests that pass.
+// account adds a line to what make test prints at its end, since go test is
+// silent about tests that pass.
 func account(t *testing.T, format string, args ...any) {
 	t.Logf(format, args...)
 	path := os.Getenv("TEST_REPORT")
@@ -141,7 +143,8 @@ func (c *crash) command(path string, stdout *os.File) *exec.Cmd {
 	return cmd
 }
 
-// await waits, without sleeping long enough to miss the write, until name exists or the process has ended.
+// await waits, without sleeping long enough to miss the write, until name
+// exists or the process has ended.
 func (c *crash) await(t *testing.T, cmd *exec.Cmd, name string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -237,7 +240,8 @@ func temporaries(t *testing.T, path string) (names []string) {
 	return names
 }
 
-// Two rotations at once: one waits for the other, and then finds that it is too early.
+// Two rotations at once: one waits for the other, and then finds that it is too
+// early.
 func TestRotateTwice(t *testing.T) {
 	c := newCrash(t)
 	path := c.fresher(t)

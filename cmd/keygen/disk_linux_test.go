@@ -13,8 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// onDisk runs a shell script with the mounts of its own, which end with it: a small file system at $DISK that holds the key file
-// $FILE, and keygen as $KEYGEN.
+// onDisk runs a shell script with the mounts of its own, which end with it: a
+// small file system at $DISK that holds the key file $FILE, and keygen as
+// $KEYGEN.
 func onDisk(t *testing.T, script string) string {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can mount")
@@ -35,7 +36,8 @@ func onDisk(t *testing.T, script string) string {
 	return out.String()
 }
 
-// What is tried on a disk that can't take it ends with 1, says why, and leaves the file and its directory as they were.
+// What is tried on a disk that can't take it ends with 1, says why, and leaves
+// the file and its directory as they were.
 const tryToRotate = `before=$(cat "$FILE" | sha256sum; ls "$DISK")
 for command in "rotate --write-at" "rotate --if-due --write-at" "revoke --all --write-at"; do
 	code=0; "$KEYGEN" $command --keyset "$FILE" --at "$AT" || code=$?

@@ -14,8 +14,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
-// The command asks the system about mounts. A mount needs a namespace, which only
-// a process of its own can have.
+// The command asks the system about mounts. A mount needs a namespace, which
+// only a process of its own can have.
 func TestDoctorOfAMountedFile(t *testing.T) {
 	const inside = "KEYGEN_TEST_INSIDE"
 	if os.Getenv(inside) == "" {

@@ -31,7 +31,7 @@ func TestDoctorLockOfAnother(t *testing.T) {
 	require.NotEqual(t, tool.ExitOK, run([]string{"add", "--alg", "EdDSA", "--keyset", path}, nil, &out, &out))
 }
 
-// A file that is no file, one that is too large, and one in a directory that can't be listed.
+// A FIFO, a file that is too large, and a loop of links.
 func TestDoctorOddFiles(t *testing.T) {
 	dir := t.TempDir()
 	look := func(path string) (code int, text string) {
@@ -77,7 +77,7 @@ func TestDoctorCleansUp(t *testing.T) {
 	require.Len(t, entries, 2, "the key file and its lock")
 }
 
-// Where others own the file, doctor says what package keys will say.
+// Where another user owns the file, doctor says what package keys will say.
 func TestDoctorAsAnother(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")

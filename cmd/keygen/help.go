@@ -10,7 +10,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
-// A witness remembers the first write that failed: of what cobra prints, it does not ask whether it was printed.
+// A witness remembers the first write that failed, since cobra ignores errors
+// when it prints.
 type witness struct {
 	io.Writer
 	err error
@@ -24,7 +25,8 @@ func (w *witness) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// helpCommand is cobra's own, but for a command that is not there: that is wrong usage, and not help of another one.
+// helpCommand differs from cobra's own for an unknown command: that is wrong
+// usage, where cobra prints the help of another command and exits with 0.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "help [COMMAND]",
@@ -47,7 +49,9 @@ func helpCommand() *cobra.Command {
 }
 
 // completeCommands completes the names of commands, as arguments.
-func completeCommands(cmd *cobra.Command, args []string, _ string) (names []cobra.Completion, _ cobra.ShellCompDirective) {
+func completeCommands(cmd *cobra.Command, args []string, _ string) (
+	names []cobra.Completion, _ cobra.ShellCompDirective,
+) {
 	found, _, err := cmd.Root().Find(args)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -62,18 +66,21 @@ func completeCommands(cmd *cobra.Command, args []string, _ string) (names []cobr
 
 // choices are the values of the flags that have few.
 func choices() map[string][]cobra.Completion {
-	sign, enc := []cobra.Completion{"ES256", "EdDSA", "PS256", "RS256", "HS256"}, []cobra.Completion{"dir", "A256KW", "ECDH-ES+A256KW"}
+	sign := []cobra.Completion{"ES256", "EdDSA", "PS256", "RS256", "HS256"}
+	enc := []cobra.Completion{"dir", "A256KW", "ECDH-ES+A256KW"}
 	return map[string][]cobra.Completion{
 		"use": {"sig", "enc"}, "profile": {"service", "web"}, "color": {"auto", "always", "never"},
 		"alg": slices.Concat(sign, enc), "sign-alg": sign, "enc-alg": append(enc, "none"),
 	}
 }
 
-// offerChoices lets shells complete the values of flags, for a command and those below it.
+// offerChoices lets shells complete the values of flags, for a command and its
+// subcommands.
 func offerChoices(cmd *cobra.Command) {
 	for name, values := range choices() {
 		if cmd.LocalFlags().Lookup(name) != nil {
-			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails without the flag
+			complete := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+			_ = cmd.RegisterFlagCompletionFunc(name, complete) // fails only without the flag
 		}
 	}
 	for _, sub := range cmd.Commands() {
@@ -83,14 +90,5 @@ func offerChoices(cmd *cobra.Command) {
 
 // completeFormat completes the value of --format, which depends on the command.
 func completeFormat(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	formats := tool.Tables()
-	switch tool.Called(cmd) {
-	case "plan":
-		formats = tool.Pictures()
-	case "export":
-		formats = tool.KeyForms()
-	case "token decode":
-		formats = tool.Texts()
-	}
-	return formats, cobra.ShellCompDirectiveNoFileComp
+	return tool.Formats(cmd), cobra.ShellCompDirectiveNoFileComp
 }

@@ -18,12 +18,12 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// A broken is an output that takes nothing, as a disk that is full.
+// A broken writer fails, as on a full disk.
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
 
-// Who redirects the output learns that it was lost.
+// If the redirected output was lost, keygen fails and says so.
 func TestFailedWrites(t *testing.T) {
 	for _, args := range []string{"help", "--help", "--version", "list --help", "help list", "completion bash", "completion zsh", "completion fish", "completion powershell"} {
 		var stderr bytes.Buffer
@@ -33,7 +33,7 @@ func TestFailedWrites(t *testing.T) {
 	}
 }
 
-// Who has mistyped something is told what was close, and where to read on.
+// After a typing error, keygen names similar commands and the help.
 func TestHintsAfterWrongUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"rotat":            "keygen: unknown command \"rotat\" for \"keygen\"\nkeygen: \nkeygen: Did you mean this?\nkeygen:   rotate\nRun \"keygen help\" for the commands.\n",
@@ -73,7 +73,8 @@ func TestFailedWritesOfCommands(t *testing.T) {
 	}
 }
 
-// What the help promises is there: each command has an example, and says what it does at length.
+// Commands that handle secrets have an example and a long help, in lines of a
+// terminal.
 func TestProtectHelp(t *testing.T) {
 	root := root(tool.New(strings.NewReader(""), io.Discard, io.Discard), io.Discard)
 	for _, name := range []string{"export", "import", "encrypt", "decrypt", "thumbprint"} {

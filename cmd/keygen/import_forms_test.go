@@ -21,11 +21,13 @@ import (
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
-// explicitEC is the beginning of a P-256 key as "openssl ecparam -param_enc explicit" writes it: its curve is in numbers.
+// explicitEC is the beginning of a P-256 key as "openssl ecparam -param_enc
+// explicit" writes it: its curve is in numbers.
 const explicitEC = `MIIBaAIBAQQgkGJiKlSNAXYjgNPjEHJPl0fTTrVNfE5Jj4qOKvbCDSCggfowgfcC
 AQEwLAYHKoZIzj0BAQIhAP////8AAAABAAAAAAAAAAAAAAAA////////////////`
 
-// Files that people have, and that are no keys as they stand: the advice is a command that works.
+// For files that hold no keys in a form that keygen reads, the advice is a
+// command that works.
 func TestImportAdvice(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keys.json")

@@ -19,7 +19,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-// opensslVerifies checks the signature of a token with a public key in PEM: opensslVerifies TOKEN KEY
+// opensslVerifies checks the signature of a token with a public key in PEM:
+// opensslVerifies TOKEN KEY
 func opensslVerifies(ts *testscript.TestScript, neg bool, args []string) {
 	token := strings.TrimSpace(ts.ReadFile(args[0]))
 	end := strings.LastIndexByte(token, '.')
@@ -48,8 +49,9 @@ func opensslVerifies(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// opensslOpens opens an encrypted key file with openssl's PBKDF2 and AES key wrap (RFC 7518, Section 4.8), and
-// fails unless it is a key set: opensslOpens FILE PASSPHRASE. (Debian's jose refuses more than 32,768 iterations.)
+// opensslOpens opens an encrypted key file with openssl's PBKDF2 and AES key
+// wrap (RFC 7518, Section 4.8), and fails unless it is a key set: opensslOpens
+// FILE PASSPHRASE. (Debian's jose refuses more than 32,768 iterations.)
 func opensslOpens(ts *testscript.TestScript, _ bool, args []string) {
 	segments := strings.Split(strings.TrimSpace(ts.ReadFile(args[0])), ".")
 	var raw [5][]byte

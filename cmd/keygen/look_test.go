@@ -18,7 +18,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// lookCommands are what the scripts of token explain, doctor and jwks check have besides.
+// lookCommands are what the scripts of token explain, doctor and jwks check
+// have besides.
 func lookCommands() map[string]scriptCommand {
 	return map[string]scriptCommand{"issue": issue, "serve": serve, "mtime": mtime, "facts": facts}
 }
@@ -33,8 +34,9 @@ func instant(ts *testscript.TestScript, text string) time.Time {
 	return at
 }
 
-// issue writes a token: issue OUT KEYFILE kind=session|service sign=KID [seal=KID]
-// iat=TIME|now [life=1m] [data=JSON] [aud=NAME] [nbf=TIME] [without=CLAIM,CLAIM]
+// issue writes a token: issue OUT KEYFILE kind=session|service sign=KID
+// [seal=KID] iat=TIME|now [life=1m] [data=JSON] [aud=NAME] [nbf=TIME]
+// [without=CLAIM,CLAIM]
 func issue(ts *testscript.TestScript, _ bool, args []string) {
 	set, err := keyset.File{Path: ts.MkAbs(args[1])}.Read()
 	ts.Check(err)
@@ -79,8 +81,9 @@ func signAs(ts *testscript.TestScript, k *keyset.Key, typ string, claims map[str
 	return input + "." + b64(signature)
 }
 
-// serve starts a server of key sets and puts its address into a variable: serve VAR TIME FILE...
-// Each request gets the next file: a key file, keys*, as it is published at TIME, or now, another file as it is.
+// serve starts a server of key sets and puts its address into a variable: serve
+// VAR TIME FILE... Each request gets the next file: a key file, keys*, as it is
+// published at TIME, or now, another file as it is.
 func serve(ts *testscript.TestScript, _ bool, args []string) {
 	at := instant(ts, args[1])
 	var instances []http.Handler

@@ -1,18 +1,20 @@
 // Keygen makes, rotates and revokes the keys of a Cloakroom application.
 //
 // Start with "keygen init". It writes a key file, mode 0600, that the
-// application opens. "keygen rotate --if-due", as often as you like, keeps the keys in rotation without logging
-// anybody out; a step that would reject a valid token, or trust a key too long, is refused. Run "keygen help" for
-// the commands.
+// application opens. "keygen rotate --if-due", as often as you like, keeps the
+// keys in rotation without logging anybody out; a step that would reject a
+// valid token, or trust a key too long, is refused. Run "keygen help" for the
+// commands.
 //
-// Data goes to standard output and everything else to standard error. Exit codes:
+// Data goes to standard output, everything else to standard error. Exit codes:
 //
 //	0   done
 //	1   input, output or internal error
 //	2   wrong usage
-//	3   refused: by the policy or the timing (the text has the formula and the earliest safe instant), because the
-//	    file exists or others can read it, or because a private key would show on a terminal
-//	4   the key file is damaged or was edited, or the passphrase or key for it is wrong
+//	3   refused: by the policy or the timing (the text has the formula and the
+//	    earliest safe instant), because the file exists or others can read it, or
+//	    because a private key would show on a terminal
+//	4   the key file is damaged or was edited, or its passphrase or key is wrong
 //	5   another process holds the lock of the key file: try again
 //	6   the token is no good
 //	7   the token has expired
@@ -58,7 +60,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return tool.ExitOK
 	}
-	tool.Say(stderr, strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n\t", "\n  ")) // as cobra lists similar commands
+	// cobra lists similar commands after tabs, which Say would escape.
+	tool.Say(stderr, strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n\t", "\n  "))
 	if errors.Is(err, keyset.ErrUnsafeFile) && !t.GroupRead {
 		fmt.Fprintln(stderr, "If it is a mounted secret of mode 0440, add --insecure-group-readable to read it.")
 	}
@@ -103,9 +106,9 @@ func root(t *tool.Tool, out io.Writer) *cobra.Command {
 	root.SetErr(t.Stderr)
 	t.AddFlags(root.PersistentFlags())
 	root.AddCommand(
-		steps.Init(t), steps.Add(t), steps.Rotate(t), steps.Promote(t), steps.Retire(t), steps.Revoke(t), steps.Prune(t), steps.Policy(t),
-		look.List(t), look.Plan(t), look.Check(t), look.Diff(t),
-		look.Export(t), importing.Command(t), steps.Encrypt(t), steps.Decrypt(t), importing.Thumbprint(t),
+		steps.Init(t), steps.Add(t), steps.Rotate(t), steps.Promote(t), steps.Retire(t), steps.Revoke(t), steps.Prune(t),
+		steps.Policy(t), look.List(t), look.Plan(t), look.Check(t), look.Diff(t), look.Export(t),
+		importing.Command(t), steps.Encrypt(t), steps.Decrypt(t), importing.Thumbprint(t),
 		tokens.Command(t), doctor.Command(t), jwkscheck.Command(t), versionCommand(t),
 	)
 	offerChoices(root)

@@ -57,7 +57,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// protectSecrets takes the files with secrets, which have no extension, away from others: keygen reads no other ones.
+// protectSecrets gives the files without an extension, which hold secrets, the
+// mode 0600: keygen refuses others.
 func protectSecrets(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -70,7 +71,8 @@ func protectSecrets(dir string) error {
 
 type scriptCommand = func(*testscript.TestScript, bool, []string)
 
-// scriptCommands are the commands that scripts have besides those of testscript.
+// scriptCommands are the commands that scripts have besides those of
+// testscript.
 func scriptCommands() map[string]scriptCommand {
 	all := map[string]scriptCommand{"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock, "behind": behind}
 	maps.Copy(all, protectCommands())
@@ -78,7 +80,8 @@ func scriptCommands() map[string]scriptCommand {
 	return all
 }
 
-// exits runs keygen with the arguments after the first, which is the exit code that it must end with.
+// exits runs keygen with the arguments after the first, which is the exit code
+// that it must end with.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: exits code args...")
@@ -105,8 +108,8 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// kid sets variables to the IDs of the keys of a file that have an algorithm: A1, A2 and so on for
-// "kid A ALG FILE", and A to the first of them.
+// kid sets variables to the IDs of the keys of a file that have an algorithm:
+// A1, A2 and so on for "kid A ALG FILE", and A to the first of them.
 func kid(ts *testscript.TestScript, _ bool, args []string) {
 	set, err := keyset.File{Path: ts.MkAbs(args[2])}.Read()
 	ts.Check(err)
@@ -125,7 +128,8 @@ func kid(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// behind compares with a file what comes behind the first empty line, or, for "behind NAME OUT WANT", the member of a JSON object.
+// behind compares the text behind the first empty line with a file: behind OUT
+// WANT. "behind NAME OUT WANT" compares the member NAME of a JSON object.
 func behind(ts *testscript.TestScript, neg bool, args []string) {
 	text, name := ts.ReadFile(args[len(args)-2]), args[len(args)-1]
 	_, got, _ := strings.Cut(text, "\n\n")
@@ -139,7 +143,8 @@ func behind(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// damage replaces text in a key file, as somebody does who takes the checksum out.
+// damage replaces text in a key file and removes the checksum, as an attacker
+// would.
 func damage(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	text, err := os.ReadFile(path)
@@ -160,7 +165,8 @@ func lock(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // mint prints a service token, or with "seal" a session token, or one of type
-// $TYP, that expires so many minutes from now: mint FILE seal|plain MINUTES SUBJECT
+// $TYP, that expires so many minutes from now: mint FILE seal|plain MINUTES
+// SUBJECT
 func mint() {
 	set, err := keyset.File{Path: os.Args[1]}.Read()
 	if err != nil {
@@ -248,7 +254,7 @@ func TestExportToTerminal(t *testing.T) {
 	require.Equal(t, tool.ExitOK, export("--private", "--i-understand-this-prints-a-private-key"))
 }
 
-// Colours are for terminals, unless somebody says otherwise.
+// Colours are for terminals, unless a flag or a variable says otherwise.
 func TestColoursOfCommands(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var discard, stderr bytes.Buffer
@@ -263,7 +269,7 @@ func TestColoursOfCommands(t *testing.T) {
 	}
 }
 
-// Private keys that go to a file which others can read are worth a warning.
+// keygen warns if private keys go to a file that others can read.
 func TestExportWarns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	var discard, stderr bytes.Buffer

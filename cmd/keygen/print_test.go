@@ -19,7 +19,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// A token of 13 KB with 5,000 nested arrays is not printed with 50 MB of white space.
+// A token of 13 KB with 5,000 nested arrays is not printed with 50 MB of white
+// space.
 func TestDeepTokensArePrintedInBounds(t *testing.T) {
 	segment := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	for _, depth := range []int{3, 5000, 9000} {
@@ -39,7 +40,8 @@ func TestDeepTokensArePrintedInBounds(t *testing.T) {
 	require.Contains(t, stderr.String(), "longer than 64 KiB")
 }
 
-// What others wrote steers no terminal and begins no line of its own, whatever file it is in.
+// Text that others wrote, in whatever file, can't steer a terminal or begin a
+// line of its own.
 func TestWhatOthersWroteIsEscaped(t *testing.T) {
 	dir := t.TempDir()
 	const evil = "\x1b]0;owned\x07\u202e\u009b2J"
@@ -93,7 +95,8 @@ func TestWhatOthersWroteIsEscaped(t *testing.T) {
 	}
 }
 
-// Whoever can write to the directory can replace the keys: each command that trusts them, or makes them, says so.
+// A user who can write to the directory can replace the keys: each command that
+// trusts the keys, or makes them, warns of that.
 func TestCommandsWarnOfOpenDirectories(t *testing.T) {
 	if !tool.HasModes {
 		t.Skip("this system has no modes")

@@ -43,13 +43,14 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
-// save writes what the last command printed to a file, without the line break at the end.
+// save writes what the last command printed to a file, without the line break
+// at the end.
 func save(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.TrimSpace(ts.ReadFile("stdout"))), 0o600))
 }
 
-// newKeyCommand makes a key, and its public half in FILE.pub: newkey FILE KIND FORM [NAME=VALUE...]
-// Names are members of a JWK.
+// newKeyCommand makes a key, and its public half in FILE.pub: newkey FILE KIND
+// FORM [NAME=VALUE...] Names are members of a JWK.
 func newKeyCommand(ts *testscript.TestScript, _ bool, args []string) {
 	private, public, err := keytest.Generate(args[1])
 	ts.Check(err)

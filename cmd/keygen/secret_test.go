@@ -16,7 +16,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/cmd/keygen/internal/tool"
 )
 
-// pipe returns a file descriptor, for keygen to close, from which a secret can be read once.
+// pipe returns a file descriptor, for keygen to close, from which a secret can
+// be read once.
 func pipe(t *testing.T, secret []byte) string {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
@@ -29,7 +30,8 @@ func pipe(t *testing.T, secret []byte) string {
 	return strconv.Itoa(fd)
 }
 
-// A secret comes from a file, a variable or a descriptor, as a passphrase or as a key; the key file is opened with each of them.
+// A secret, a passphrase or a key, comes from a file, a variable or a
+// descriptor. Each of them opens the key file.
 func TestSecretsFromEverywhere(t *testing.T) {
 	kek := bytes.Repeat([]byte{7, 200, 31, 99, 4, 5, 250, 17, 8, 9, 10, 11, 12, 13, 14, 15}, 2)
 	for kind, secret := range map[string][]byte{"kek": kek, "passphrase": []byte("correct horse battery\n")} {

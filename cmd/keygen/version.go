@@ -17,10 +17,10 @@ func versionCommand(t *tool.Tool) *cobra.Command {
 		Short: "Print the version",
 		Args:  tool.NoArgs,
 	}
-	cmd.RunE = t.Do(tool.Tables(), func(context.Context, []string) error {
-		v := version()
+	cmd.RunE = t.Do(func(context.Context, []string) error {
 		if t.Format == "json" {
-			return t.PrintJSON(map[string]string{"version": v, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+			platform := runtime.GOOS + "/" + runtime.GOARCH
+			return t.PrintJSON(map[string]string{"version": version(), "go": runtime.Version(), "platform": platform})
 		}
 		_, err := fmt.Fprint(t.Stdout, versionLine())
 		return err

@@ -33,13 +33,13 @@ type Effect struct {
 const unknownEvery = 30 * time.Second
 
 // Report returns the effect of revoking a key with this algorithm at the time
-// now. The standby was published at the instant published; zero means that it is
-// made now.
+// now. The standby was published at the instant published; zero means that it
+// is made now.
 //
-// The figures for other libraries are their defaults, for verifiers that receive
-// tokens all the time. A verifier without tokens may fetch the set only with the
-// next one. It may get the old set from an instance that has not read the file
-// yet, so each figure includes the spread of the policy.
+// The figures for other libraries are their defaults, for verifiers that
+// receive tokens all the time. A verifier without tokens may fetch the set only
+// with the next one. It may get the old set from an instance that has not read
+// the file yet, so each figure includes the spread of the policy.
 func Report(p keyset.Rules, alg keyset.Algorithm, published, now time.Time) (all []Verifier) {
 	p.Policy = p.WithDefaults()
 	known := time.Duration(0)

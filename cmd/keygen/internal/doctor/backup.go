@@ -10,8 +10,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// lookBackup checks the file that was replaced last. It holds older keys, and is
-// as secret as the key file.
+// lookBackup checks the file that was replaced last. It holds older keys, and
+// is as secret as the key file.
 func (d *doctor) lookBackup() {
 	name := d.target + ".bak"
 	info, err := os.Lstat(name)

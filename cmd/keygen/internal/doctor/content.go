@@ -17,7 +17,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// secretGiven reports whether the flags have the passphrase or the key of the file.
+// secretGiven reports whether the flags have the passphrase or the key of the
+// file.
 func (d *doctor) secretGiven() bool { return len(d.Tool.Secret.Given()) > 0 }
 
 // lookProtection says whether the file is encrypted, and what opens it.

@@ -79,8 +79,8 @@ func (d *doctor) noteWritable(err error) {
 	d.note(judgeWritable(err, d.mounted))
 }
 
-// removeScratch removes a directory of files. Unlike os.RemoveAll it works where
-// the directory above can be written to and not listed.
+// removeScratch removes a directory of files. Unlike os.RemoveAll it works
+// where the directory above can be written to and not listed.
 func removeScratch(dir string) error {
 	entries, err := os.ReadDir(dir)
 	errs := []error{err}
@@ -139,8 +139,6 @@ func tryRename(_ context.Context, dir string) error {
 	}
 	return os.Rename(from, to)
 }
-
-func tryDirectorySync(_ context.Context, dir string) error { return syncDirectory(dir) }
 
 func tryLink(_ context.Context, dir string) error {
 	path := filepath.Join(dir, "linked")

@@ -1,5 +1,5 @@
-// Package doctor is keygen doctor: it looks for what is wrong around a key file.
-// [Command] makes the command.
+// Package doctor is keygen doctor: it looks for what is wrong around a key
+// file. [Command] makes the command.
 package doctor
 
 import (
@@ -43,7 +43,7 @@ the passphrase or key for it is wrong, 8 there is no key file.`,
 		Example: `  sudo -u app keygen doctor --keyset /etc/app/keys.json
   keygen doctor --dry-run --json`,
 		Args: tool.NoArgs,
-		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+		RunE: t.Do(func(ctx context.Context, _ []string) error {
 			d := &doctor{
 				Tool: t, user: os.Geteuid(), trials: trials(), single: durable.IsMountPoint,
 				secret: keyset.File{InsecureGroupReadable: t.GroupRead},

@@ -92,7 +92,8 @@ func TestJudgeMode(t *testing.T) {
 	}
 }
 
-// Judgements are those of package keys: what is a problem here is refused there.
+// Judgements are those of package keys: what is a problem here is refused
+// there.
 func TestJudgementsAreThoseOfKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	newFile(t, path)
@@ -151,7 +152,8 @@ func TestJudgeLock(t *testing.T) {
 	}
 }
 
-// A container that got the key file as a single file does not see what replaces it outside.
+// A container that got the key file as a single file does not see what replaces
+// it outside.
 func TestDoctorSeesASingleFileMount(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	newFile(t, path)
@@ -193,7 +195,8 @@ func TestJudgeClock(t *testing.T) {
 	}
 }
 
-// Each thing that a file system may lack has its own severity, and what works is not said then.
+// Each thing that a file system may lack has its own severity. If one is
+// lacking, those that work are not listed.
 func TestFileSystemThatLacksSomething(t *testing.T) {
 	for i, tt := range trials() {
 		d := &doctor{Tool: &tool.Tool{}, trials: trials()}
@@ -222,7 +225,7 @@ func TestTrials(t *testing.T) {
 	require.NoError(t, unlock())
 }
 
-// What doctor takes for the leftovers of a crash is what package durable removes.
+// doctor reports as leftovers of a crash what package durable removes.
 func TestLeftoversAreThoseOfDurable(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keys.json")

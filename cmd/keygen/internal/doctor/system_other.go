@@ -2,10 +2,13 @@
 
 package doctor
 
+import "context"
+
 // mayWrite can't tell: only trying does.
 func mayWrite(string) error { return nil }
 
 func isReadOnly(error) bool { return false }
 
-// syncDirectory does nothing, as package durable: this system has no such thing.
-func syncDirectory(string) error { return nil }
+// tryDirectorySync does nothing, as package durable: this system has no fsync
+// of directories.
+func tryDirectorySync(context.Context, string) error { return nil }

@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -13,7 +14,7 @@ func mayWrite(dir string) error { return syscall.Access(dir, 2) } // W_OK
 
 func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
-func syncDirectory(dir string) error {
+func tryDirectorySync(_ context.Context, dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

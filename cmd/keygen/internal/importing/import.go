@@ -92,7 +92,7 @@ func Command(t *tool.Tool) *cobra.Command {
 	f.BoolVar(&o.newFile, "new", false, "make the key file, with these keys as the first")
 	o.secret.Add(f, "import-")
 	o.next.Add(f, "new-")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, args []string) error {
 		o.path = args[0]
 		return importKeys(t, ctx, &o)
 	})

@@ -36,7 +36,7 @@ left out, or refused: their thumbprint would be a hash of the secret.`,
 			}
 			return ids, d
 		},
-		RunE: t.Do(tool.Tables(), func(_ context.Context, args []string) error {
+		RunE: t.Do(func(_ context.Context, args []string) error {
 			list, err := thumbprints(t, args)
 			if err != nil {
 				return err

@@ -64,7 +64,7 @@ no keys.`,
 	f.Var((*tool.Duration)(&c.timeout), "timeout", "of one fetch")
 	f.BoolVar(&c.insecure, "insecure-http", false,
 		"accept http to another host: whoever is in between can change the answer")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error { return c.run(ctx, args[0]) })
+	cmd.RunE = t.Do(func(ctx context.Context, args []string) error { return c.run(ctx, args[0]) })
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/spf13/cobra"
@@ -45,9 +46,10 @@ half is in a KMS, or was erased, have none to print.`,
 	}
 	cmd.Flags().BoolVar(&private, "private", false, "print private keys")
 	cmd.Flags().BoolVar(&understood, "i-understand-this-prints-a-private-key", false, "print them on a terminal too")
-	cmd.RunE = t.Do(tool.KeyForms(), func(_ context.Context, args []string) error {
+	cmd.RunE = t.Do(func(_ context.Context, args []string) error {
 		if private && !understood && tool.IsTerminal(t.Stdout) {
-			return tool.Refuse(tool.ExitRefused, "this would show a private key on the terminal; redirect the output, or add --i-understand-this-prints-a-private-key")
+			return tool.Refuse(tool.ExitRefused, "this would show a private key on the terminal; "+
+				"redirect the output, or add --i-understand-this-prints-a-private-key")
 		}
 		return export(t, private, args)
 	})
@@ -72,22 +74,16 @@ func export(t *tool.Tool, private bool, args []string) error {
 		warnUntrusted(t, k)
 		chosen = []*keyset.Key{k}
 	}
-	if !private && !named {
-		noteNone(t, chosen)
-	}
 	switch {
 	case private:
 		return exportPrivate(t, file, chosen, named)
-	case named && chosen[0].Public() == nil:
+	case !named:
+		noteNone(t, chosen)
+		chosen = slices.DeleteFunc(chosen, func(k *keyset.Key) bool { return !k.Published(t.Now) })
+	case chosen[0].Public() == nil:
 		return tool.Refuse(tool.ExitRefused, "key %s is symmetric: it has no public half", chosen[0].ID())
-	case t.Format == "pem":
-		return exportPEM(t, chosen, named)
 	}
-	list, err := publicJWKs(t, set, chosen, named)
-	if err != nil {
-		return err
-	}
-	return printJWKs(t, list)
+	return exportPublic(t, chosen)
 }
 
 // warnUntrusted warns of a key that is shown all the same.
@@ -113,34 +109,25 @@ func noteNone(t *tool.Tool, all []*keyset.Key) {
 	t.Note("there is no public key that verifies now; see keygen list")
 }
 
-// publicJWKs are those that a key set holds now, or the one that was named.
-func publicJWKs(t *tool.Tool, set *keyset.Set, chosen []*keyset.Key, named bool) ([]json.RawMessage, error) {
-	if named {
-		text, err := publicJWK(chosen[0])
-		return []json.RawMessage{text}, err
-	}
-	text, err := set.PublicSet(t.Now)
-	if err != nil {
-		return nil, err
-	}
-	var listed struct{ Keys []json.RawMessage }
-	return listed.Keys, json.Unmarshal(text, &listed)
-}
-
-// printJWKs prints a set, or the only key of it.
+// printJWKs prints a set, or the only key of it; nothing for PEM, which was
+// printed key by key.
 func printJWKs(t *tool.Tool, list []json.RawMessage) error {
 	switch {
+	case t.Format == "pem":
+		return nil
 	case t.Format != "jwk":
 		return t.PrintJSON(map[string]any{"keys": list})
 	case len(list) == 0:
 		return tool.Refuse(tool.ExitNotFound, "there is no key to print")
 	case len(list) > 1:
-		return tool.Refuse(tool.ExitUsage, "--format jwk is for one key, and there are %d; name it: keygen export --format jwk KID", len(list))
+		return tool.Refuse(tool.ExitUsage, "--format jwk is for one key, and there are %d; "+
+			"name it: keygen export --format jwk KID", len(list))
 	}
 	return t.PrintJSON(list[0])
 }
 
-// publicJWK is the public half of a key of any use and state, or nil for a symmetric one.
+// publicJWK returns the public half of a key of any use and state; nil for a
+// symmetric key.
 func publicJWK(k *keyset.Key) (json.RawMessage, error) {
 	if k.Public() == nil {
 		return nil, nil
@@ -157,26 +144,33 @@ func publicJWK(k *keyset.Key) (json.RawMessage, error) {
 	return json.Marshal(public)
 }
 
-// exportPEM prints public keys: the one that was named, or those that others verify with now.
-func exportPEM(t *tool.Tool, chosen []*keyset.Key, named bool) error {
+func exportPublic(t *tool.Tool, chosen []*keyset.Key) error {
+	list := []json.RawMessage{}
 	for _, k := range chosen {
-		if k.Public() == nil || !named && !k.Published(t.Now) {
+		if t.Format == "pem" {
+			der, err := x509.MarshalPKIXPublicKey(k.Public())
+			if err == nil {
+				err = printPEM(t, k, "PUBLIC KEY", der)
+			}
+			if err != nil {
+				return err
+			}
 			continue
 		}
-		der, err := x509.MarshalPKIXPublicKey(k.Public())
+		text, err := publicJWK(k)
 		if err != nil {
 			return err
 		}
-		if err := printPEM(t, k, "PUBLIC KEY", der); err != nil {
-			return err
-		}
+		list = append(list, text)
 	}
-	return nil
+	return printJWKs(t, list)
 }
 
-// printPEM writes the key's ID before it; readers of PEM skip such lines (RFC 7468, Section 2).
+// printPEM writes the key's ID before it; readers of PEM skip such lines
+// (RFC 7468, Section 2).
 func printPEM(t *tool.Tool, k *keyset.Key, kind string, der []byte) error {
-	_, err := fmt.Fprintf(t.Stdout, "%s %s\n%s", k.Algorithm(), k.ID(), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	block := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	_, err := fmt.Fprintf(t.Stdout, "%s %s\n%s", k.Algorithm(), k.ID(), block)
 	return err
 }
 
@@ -200,9 +194,6 @@ func exportPrivate(t *tool.Tool, file keyset.File, chosen []*keyset.Key, named b
 		default:
 			list = append(list, secrets[k.ID()])
 		}
-	}
-	if t.Format == "pem" {
-		return nil
 	}
 	return printJWKs(t, list)
 }

@@ -35,7 +35,7 @@ its public half. Write "list -- KID" if the ID begins with a dash.`,
 		ValidArgsFunction: t.CompleteKID,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also what is remembered of keys that were pruned")
-	cmd.RunE = t.Do(tool.Tables(), func(_ context.Context, args []string) error {
+	cmd.RunE = t.Do(func(_ context.Context, args []string) error {
 		set, err := t.Read()
 		if err != nil {
 			return err

@@ -35,7 +35,7 @@ With --format svg or html it draws a picture, with the reasons on hover.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default a quarter of the rest before now")
 	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
-	cmd.RunE = t.Do(tool.Pictures(), func(context.Context, []string) error {
+	cmd.RunE = t.Do(func(context.Context, []string) error {
 		set, err := t.Read()
 		if err != nil {
 			return err
@@ -142,7 +142,7 @@ do, and nothing is wrong. With --strict a warning is an error.`,
 	}
 	cmd.Flags().BoolVar(&dueToo, "due", false, "exit with 10 if something is due")
 	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
-	cmd.RunE = t.Do(tool.Tables(), func(context.Context, []string) error {
+	cmd.RunE = t.Do(func(context.Context, []string) error {
 		set, err := t.Read()
 		if err != nil {
 			return err
@@ -202,7 +202,7 @@ exits with 10 if they differ. The same secret opens both.`,
 		Example: `  keygen diff keys.json.bak
   keygen diff staging.json production.json --json`,
 		Args: oneOrTwo,
-		RunE: t.Do(tool.Tables(), func(_ context.Context, args []string) error {
+		RunE: t.Do(func(_ context.Context, args []string) error {
 			if slices.Contains(args, "-") {
 				return tool.Refuse(tool.ExitUsage, tool.NotStandardInput)
 			}

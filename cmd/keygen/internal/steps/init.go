@@ -43,7 +43,7 @@ The policy says how long tokens live and how fast news of keys travels; see
 		"in place of the profile's: "+encAlgs+", or none (then clients can read their tokens)")
 	policy.add(f)
 	secret.Add(f, "new-")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, _ []string) error {
 		p, _, err := policy.apply(keyset.Policy{}, f, "for the default")
 		if err != nil {
 			return err

@@ -19,28 +19,30 @@ import (
 // policyFlags are the fields of a policy as flags.
 type policyFlags struct{ p keyset.Policy }
 
-func (v *policyFlags) durations() map[string]*time.Duration {
-	return map[string]*time.Duration{
-		"token-life": &v.p.TokenLife, "leeway": &v.p.Leeway, "clock-skew": &v.p.ClockSkew,
-		"distribution-lag": &v.p.DistributionLag, "reload-interval": &v.p.ReloadInterval, "cache-life": &v.p.CacheLife,
-		"grace": &v.p.Grace, "rotation-period": &v.p.RotationPeriod,
+// A field is a duration of a policy, with its flag.
+type field struct {
+	flag  string
+	value *time.Duration
+	usage string
+}
+
+func (v *policyFlags) fields() []field {
+	return []field{
+		{"token-life", &v.p.TokenLife, "the longest that a token lives: at least the application's session.idle_timeout"},
+		{"leeway", &v.p.Leeway, "that verifiers grant on exp"},
+		{"clock-skew", &v.p.ClockSkew, "between any two clocks"},
+		{"distribution-lag", &v.p.DistributionLag, "until a written key file has reached every instance"},
+		{"reload-interval", &v.p.ReloadInterval, "at which instances look for a new file: the application's keys.reload"},
+		{"cache-life", &v.p.CacheLife, "that verifiers go on using a JWK Set that they have fetched"},
+		{"grace", &v.p.Grace, "that a key goes on signing when its successor fails to appear"},
+		{"rotation-period", &v.p.RotationPeriod, "that a key signs"},
 	}
 }
 
 func (v *policyFlags) add(f *pflag.FlagSet) {
 	v.p = keyset.Policy{}.WithDefaults()
-	d := v.durations()
-	for _, flag := range [...][2]string{
-		{"token-life", "the longest that a token lives: at least the application's session.idle_timeout"},
-		{"leeway", "that verifiers grant on exp"},
-		{"clock-skew", "between any two clocks"},
-		{"distribution-lag", "until a written key file has reached every instance"},
-		{"reload-interval", "at which instances look for a new file: the application's keys.reload"},
-		{"cache-life", "that verifiers go on with a JWK Set they have"},
-		{"grace", "that a key goes on signing when its successor fails to appear"},
-		{"rotation-period", "that a key signs"},
-	} {
-		f.Var((*tool.Duration)(d[flag[0]]), flag[0], flag[1])
+	for _, d := range v.fields() {
+		f.Var((*tool.Duration)(d.value), d.flag, d.usage)
 	}
 	f.IntVar(&v.p.PeakRate, "peak-rate", v.p.PeakRate, "tokens encrypted in a second, by all instances together")
 }
@@ -48,24 +50,27 @@ func (v *policyFlags) add(f *pflag.FlagSet) {
 // apply returns p with the fields that flags name, and whether any does. It
 // refuses flags that were given as 0: in a policy that means the default, which
 // the author of --cache-life 0s did not mean. without says what to do instead.
-func (v *policyFlags) apply(p keyset.Policy, f *pflag.FlagSet, without string) (_ keyset.Policy, changed bool, err error) {
+func (v *policyFlags) apply(p keyset.Policy, f *pflag.FlagSet, without string) (
+	_ keyset.Policy, changed bool, err error,
+) {
 	to := policyFlags{p: p}
-	given, targets := v.durations(), to.durations()
-	f.Visit(func(flag *pflag.Flag) {
-		d, isZero := given[flag.Name], v.p.PeakRate == 0
-		switch {
-		case d != nil:
-			*targets[flag.Name], isZero = *d, *d == 0
-		case flag.Name == "peak-rate":
-			to.p.PeakRate = v.p.PeakRate
-		default:
-			return
-		}
+	take := func(flag string, isZero bool) {
 		changed = true
 		if isZero {
-			err = errors.Join(err, tool.Refuse(tool.ExitUsage, "--%s can't be 0; leave it out %s", flag.Name, without))
+			err = errors.Join(err, tool.Refuse(tool.ExitUsage, "--%s can't be 0; leave it out %s", flag, without))
 		}
-	})
+	}
+	targets := to.fields()
+	for i, d := range v.fields() {
+		if f.Changed(d.flag) {
+			*targets[i].value = *d.value
+			take(d.flag, *d.value == 0)
+		}
+	}
+	if f.Changed("peak-rate") {
+		to.p.PeakRate = v.p.PeakRate
+		take("peak-rate", v.p.PeakRate == 0)
+	}
 	return to.p, changed, err
 }
 
@@ -94,7 +99,7 @@ as that rejects no token. What follows:
 	}
 	f := cmd.Flags()
 	policy.add(f)
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, _ []string) error {
 		set, err := t.Read()
 		if err != nil {
 			return err
@@ -148,13 +153,13 @@ func derive(p keyset.Policy) []derivation {
 
 func seconds64(d time.Duration) int64 { return int64(d / time.Second) }
 
-// inSeconds returns the fields of a policy by their names in the key file, for programs: durations in seconds, and
-// the peak rate, which is per second.
+// inSeconds returns the fields of a policy for programs, by their names in the
+// key file: durations in seconds, and the peak rate, which is per second.
 func inSeconds(p keyset.Policy) map[string]int64 {
 	v := policyFlags{p: p.WithDefaults()}
 	fields := map[string]int64{"peak_rate": int64(v.p.PeakRate)}
-	for flag, d := range v.durations() {
-		fields[strings.ReplaceAll(flag, "-", "_")] = seconds64(*d)
+	for _, d := range v.fields() {
+		fields[strings.ReplaceAll(d.flag, "-", "_")] = seconds64(*d.value)
 	}
 	return fields
 }

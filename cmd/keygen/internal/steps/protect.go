@@ -42,7 +42,7 @@ somebody may have read them, replace the keys too: keygen revoke --all.`,
 	}
 	next.Add(cmd.Flags(), "new-")
 	cmd.Flags().BoolVar(&same, "same", false, "encrypt under the same passphrase or key anew")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, _ []string) error {
 		if given := next.Given(); same && len(given) > 0 {
 			return tool.Refuse(tool.ExitUsage, "--same and %s contradict each other", given[0])
 		}
@@ -96,7 +96,7 @@ and the like, or it asks for the passphrase on a terminal.
 To move the keys to another machine, copy the key file as it is.`,
 		Example: "  keygen decrypt --passphrase-file /run/secrets/keygen",
 		Args:    tool.NoArgs,
-		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+		RunE: t.Do(func(ctx context.Context, _ []string) error {
 			locked, err := isEncrypted(t)
 			switch {
 			case err != nil:
@@ -124,7 +124,8 @@ func refusePlain(t *tool.Tool) error {
 	return tool.Refuse(tool.ExitRefused, "%s is not encrypted; to encrypt it: keygen encrypt", t.Path())
 }
 
-// nextFile is the key file with what it is to be encrypted under: what flags say, or what is asked for.
+// nextFile returns the key file with the secret to encrypt it under, from flags
+// or from the terminal.
 func nextFile(t *tool.Tool, flags *tool.SecretFlags) (keyset.File, error) {
 	file := keyset.File{Path: t.Path()}
 	if err := flags.Read(t, &file); err != nil || len(flags.Given()) > 0 {
@@ -135,7 +136,8 @@ func nextFile(t *tool.Tool, flags *tool.SecretFlags) (keyset.File, error) {
 	return file, err
 }
 
-// protect writes the key file as next says, or finds out whether that could be done.
+// protect writes the key file as next says. With --dry-run, it only finds out
+// whether that would work.
 func protect(t *tool.Tool, ctx context.Context, file, next keyset.File) error {
 	if t.DryRun {
 		return tryProtect(t, ctx, file, next)
@@ -149,7 +151,8 @@ func protect(t *tool.Tool, ctx context.Context, file, next keyset.File) error {
 	if err != nil {
 		return err
 	}
-	t.Note("wrote %s, generation %d; no copy of it as it was stays beside it, but backups and snapshots are as they were", next.Path, set.Generation())
+	t.Note("wrote %s, generation %d; no copy of it as it was stays beside it, "+
+		"but backups and snapshots are as they were", next.Path, set.Generation())
 	switch {
 	case tool.ProtectionOf(next) == "none":
 		t.Note("WARNING: the private keys are in the clear now: whoever reads %s can sign as you", next.Path)
@@ -161,7 +164,8 @@ func protect(t *tool.Tool, ctx context.Context, file, next keyset.File) error {
 	return printProtection(t, set, next)
 }
 
-// tryProtect opens the file, and writes another one as next says, with a key of no use.
+// tryProtect opens the file, and writes a file elsewhere as next says, to find
+// out whether the new secret is good. That file holds a key that nobody uses.
 func tryProtect(t *tool.Tool, ctx context.Context, file, next keyset.File) error {
 	set, err := file.Read()
 	if err != nil {

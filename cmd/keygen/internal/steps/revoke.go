@@ -46,7 +46,7 @@ No .bak of the file stays: it would bring the key back.
 	cmd.Flags().BoolVar(&all, "all", false, "every key")
 	cmd.Flags().BoolVar(&fresh, "force-refetch", false, "let a key sign that was never published")
 	cmd.Flags().StringVar(&reason, "reason", "unspecified", "why, for people")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, args []string) error {
 		if err := checkReason(reason); err != nil {
 			return err
 		}

@@ -1,6 +1,6 @@
-// Package steps has the commands of keygen that make or change a key file, except
-// import: [Init]; the steps of package rotation, from [Add] to [Prune]; [Policy];
-// and [Encrypt] and [Decrypt]. Each takes --dry-run.
+// Package steps has the commands of keygen that make or change a key file,
+// except import: [Init]; the steps of package rotation, from [Add] to [Prune];
+// [Policy]; and [Encrypt] and [Decrypt]. Each takes --dry-run.
 package steps
 
 import (
@@ -23,8 +23,8 @@ func take(t *tool.Tool, ctx context.Context, step rotation.Step, extra map[strin
 	return t.PrintChanges(before, after, extra)
 }
 
-// takeOrForce takes a step, with --force also one that would be refused. Then it
-// says why.
+// takeOrForce takes a step, with --force also one that would be refused. Then
+// it says why.
 func takeOrForce(t *tool.Tool, ctx context.Context, step rotation.Step, force bool) error {
 	if !force {
 		return take(t, ctx, step, nil)
@@ -65,7 +65,7 @@ key sign earlier: keygen promote.
 	}
 	cmd.Flags().StringVar(&alg, "alg", "", signAlgs+"; "+encAlgs+" (required)")
 	cmd.Flags().StringVar(&publishAt, "publish-at", "", "`time` at which it becomes known; default now")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, _ []string) error {
 		if keyset.Algorithm(alg).Use() == "" {
 			return tool.Refuse(tool.ExitUsage, "--alg %q: use %s to sign, or %s to encrypt", alg, signAlgs, encAlgs)
 		}
@@ -113,7 +113,7 @@ older key set refuse its tokens for some time.
 	cmd.Flags().BoolVar(&ifDue, "if-due", false, "do only what is due")
 	cmd.Flags().StringVar(&use, "use", "", "only the keys of this use: sig or enc")
 	forceFlag(cmd, &force)
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, _ []string) error {
 		step := rotation.Rotate(keyset.Use(use))
 		switch {
 		case use != "" && use != string(keyset.Signature) && use != string(keyset.Encryption):
@@ -182,7 +182,7 @@ func stepOnKey(t *tool.Tool, usage, short, long string, step func(id string) rot
 		ValidArgsFunction: t.CompleteKID,
 	}
 	forceFlag(cmd, &force)
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, args []string) error {
 		id, err := t.KeyID(args[0])
 		if err != nil {
 			return err
@@ -203,7 +203,7 @@ not used again and its tokens can be explained.
 
 ` + changeExits,
 		Args: tool.NoArgs,
-		RunE: t.Do(tool.Tables(), func(ctx context.Context, _ []string) error {
+		RunE: t.Do(func(ctx context.Context, _ []string) error {
 			return take(t, ctx, rotation.Prune(), nil)
 		}),
 	}

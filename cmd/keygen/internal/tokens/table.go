@@ -15,21 +15,19 @@ func printContents(t *tool.Tool, c contents) error {
 	}
 	w := tool.NewTable(t.Stdout)
 	w.Row("SECTION", "NAME", "VALUE")
-	for _, r := range c.rows() {
-		w.Row(r[0], r[1], r[2])
+	for _, part := range [...]struct {
+		section string
+		object  json.RawMessage
+	}{{"encryption", c.Encryption}, {"header", c.Header}, {"claims", c.Claims}} {
+		for _, r := range membersOf(part.section, part.object) {
+			w.Row(r[0], r[1], r[2])
+		}
 	}
 	return w.Flush()
 }
 
-// rows are those of the table: section, name, value.
-func (c *contents) rows() (rows [][3]string) {
-	rows = append(rows, membersOf("encryption", c.Encryption)...)
-	rows = append(rows, membersOf("header", c.Header)...)
-	return append(rows, membersOf("claims", c.Claims)...)
-}
-
-// membersOf are the rows of an object of a token. The session's values are a
-// section of their own, behind it.
+// membersOf returns the rows of an object of a token: section, name, value. The
+// values of the session are a section of their own behind it.
 func membersOf(section string, object json.RawMessage) (rows [][3]string) {
 	var values [][3]string
 	err := jose.Object(object, func(name string, value []byte) error {
@@ -46,8 +44,8 @@ func membersOf(section string, object json.RawMessage) (rows [][3]string) {
 	return append(rows, values...)
 }
 
-// valueOf is a value for people: a text stands there as it is, unless it is one
-// of the session's values, of which one wants to see the type.
+// valueOf returns a value for people: a text without its quotes, except in the
+// values of the session, which show their types.
 func valueOf(section string, value []byte) string {
 	if text, err := jose.String(value); err == nil && text != "" && section != "data" {
 		return text

@@ -1,5 +1,5 @@
-// Package tokens is keygen token: it decodes and explains tokens. [Command] makes
-// the command. No error and no output repeats a token.
+// Package tokens is keygen token: it decodes and explains tokens. [Command]
+// makes the command. No error and no output repeats a token.
 package tokens
 
 import (
@@ -53,7 +53,7 @@ no JWT, or it can't be decrypted.`,
 		Example: `  keygen token decode token.txt
   keygen token decode < token.txt`,
 		Args: tool.AtMostOne,
-		RunE: t.Do(tool.Texts(), func(ctx context.Context, args []string) error { return decode(t, ctx, args) }),
+		RunE: t.Do(func(ctx context.Context, args []string) error { return decode(t, ctx, args) }),
 	}
 }
 
@@ -89,12 +89,14 @@ not valid yet, and is good otherwise.`,
 	f := cmd.Flags()
 	f.StringVar(&want.Audience, "audience", "", "the `name` that aud must be")
 	f.StringVar(&want.Issuer, "issuer", "", "the `name` that iss must be")
-	f.Var((*tool.Duration)(&want.Leeway), "leeway", "how far clocks may be off, at most 5m (default: what verifiers grant)")
+	f.Var((*tool.Duration)(&want.Leeway), "leeway",
+		"how far clocks may be off, at most 5m (default: what verifiers grant)")
 	f.BoolVar(&quiet, "quiet", false, "print no checks: the exit code says whether the token is good")
-	cmd.RunE = t.Do(tool.Tables(), func(ctx context.Context, args []string) error {
+	cmd.RunE = t.Do(func(ctx context.Context, args []string) error {
 		switch {
 		case want.Leeway > claims.MaxLeeway:
-			return tool.Refuse(tool.ExitUsage, "--leeway %v: no verifier grants more than %s", want.Leeway, span.Format(claims.MaxLeeway))
+			return tool.Refuse(tool.ExitUsage, "--leeway %v: no verifier grants more than %s",
+				want.Leeway, span.Format(claims.MaxLeeway))
 		case want.Leeway == 0 && f.Changed("leeway"):
 			want.Leeway = -1 // none, where 0 means the usual one
 		}
@@ -161,21 +163,12 @@ func openToken(name string) (*os.File, error) {
 		return f, nil
 	}
 	if isOpaque(name) || strings.Count(name, ".") >= 2 && !strings.ContainsAny(name, "/ ") {
-		return nil, tool.Refuse(tool.ExitUsage, "the argument is the name of a file, and there is none; if it was a token, other "+
-			"users of this machine could see it: end its session, and give tokens on standard input")
+		return nil, tool.Refuse(tool.ExitUsage, "the argument is the name of a file, and there is none; "+
+			"if it was a token, other users of this machine could see it: end its session, and give tokens on standard input")
 	}
 	var why *fs.PathError
 	errors.As(err, &why)
 	return nil, fmt.Errorf("the file with the token: %w", why.Err)
-}
-
-// readJWT is readToken for what can only be a token.
-func readJWT(t *tool.Tool, args []string) (string, error) {
-	text, err := readToken(t, args)
-	if err == nil && isOpaque(text) {
-		err = tool.Refuse(tool.ExitToken, isOpaqueText)
-	}
-	return text, err
 }
 
 // isOpaque reports whether text is what package opaque makes. No token is: a
@@ -193,9 +186,12 @@ type contents struct {
 }
 
 func decode(t *tool.Tool, ctx context.Context, args []string) error {
-	text, err := readJWT(t, args)
-	if err != nil {
+	text, err := readToken(t, args)
+	switch {
+	case err != nil:
 		return err
+	case isOpaque(text):
+		return tool.Refuse(tool.ExitToken, isOpaqueText)
 	}
 	var ring *keys.Ring
 	if strings.Count(text, ".") == 4 { // it can't be decrypted without
@@ -216,12 +212,13 @@ func decode(t *tool.Tool, ctx context.Context, args []string) error {
 		return err
 	}
 	if c.Header == nil {
-		return tool.Refuse(tool.ExitToken, "can't be decrypted with the keys in %s: %s%s", t.Path(), d.Problem(), otherKeys(d))
+		return tool.Refuse(tool.ExitToken, "the token can't be decrypted with the keys in %s: %s%s",
+			t.Path(), d.Problem(), otherKeys(d))
 	}
 	return nil
 }
 
-// diagnose examines the token of the command line.
+// examine makes every check of the token that args name.
 func examine(t *tool.Tool, ctx context.Context, args []string, want diagnose.Want) (*diagnose.Diagnosis, error) {
 	text, err := readToken(t, args)
 	if err != nil {
@@ -268,17 +265,12 @@ func otherKeys(d *diagnose.Diagnosis) string {
 	return fmt.Sprintf("; there is no key %q; try --keyset with the file that has it", kid)
 }
 
-// printDiagnosis prints the checks of d.
+// printDiagnosis prints the checks of d. In a table, those that were not made
+// come at the end, by their reasons.
 func printDiagnosis(t *tool.Tool, d *diagnose.Diagnosis) error {
 	if t.Format == "json" {
 		return t.PrintJSON(d)
 	}
-	return tabulate(t, d)
-}
-
-// tabulate prints the checks of d. Those that were not made come at the end, by
-// their reasons.
-func tabulate(t *tool.Tool, d *diagnose.Diagnosis) error {
 	kind := d.Kind + " token"
 	if d.Kind == "unknown" {
 		kind = "token of an unknown kind"

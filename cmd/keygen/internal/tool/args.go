@@ -7,7 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Called returns the name of a command without "keygen", such as "token decode".
+// Called returns the name of a command without "keygen", such as "token
+// decode".
 func Called(cmd *cobra.Command) string {
 	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
 }

@@ -78,7 +78,8 @@ func condense(changes []rotation.Change) (lines []rotation.Change) {
 			continue
 		}
 		words := map[string]string{
-			"publish_at": "published from ", "sign_from": "signs from ", "sign_until": "until ", "verify_until": "verifies until ",
+			"publish_at": "published from ", "sign_from": "signs from ",
+			"sign_until": "until ", "verify_until": "verifies until ",
 		}
 		var said []string
 		for ; i+1 < len(changes) && changes[i+1].ID == c.ID; i++ {

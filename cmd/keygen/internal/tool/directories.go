@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// JudgeDirectories judges the directory of a file that belongs to fileOwner, and
-// then each one above it.
+// JudgeDirectories judges the directory of a file that belongs to fileOwner,
+// and then each one above it.
 func JudgeDirectories(target string, fileOwner int) (all []Finding, err error) {
 	path, err := filepath.Abs(target)
 	for err == nil && path != filepath.Dir(path) {

@@ -1,11 +1,11 @@
-// Package tool has the parts that the commands of keygen share: the common flags,
-// the clock, the key file and its secret, exit codes, and printing.
+// Package tool has the parts that the commands of keygen share: the common
+// flags, the clock, the key file and its secret, exit codes, and printing.
 //
 // [New] makes the [Tool] of one run. A command wraps what it does in [Tool.Do],
 // reads the key file with [Tool.Read] or [Tool.File], and returns an error of
 // [Refuse] to choose the exit code. Text that others wrote is printed through
-// [Cell], [Table.Row], [Tool.Note] and [Tool.PrintJSON], which escape what could
-// steer a terminal.
+// [Cell], [Table.Row], [Tool.Note] and [Tool.PrintJSON], which escape what
+// could steer a terminal.
 package tool
 
 import (
@@ -73,29 +73,31 @@ func (t *Tool) AddFlags(f *pflag.FlagSet) {
 	t.Secret.Add(f, "")
 }
 
-// Do returns the RunE of a command that does f. formats are the values that
-// --format may have; the first is the default. Errors before f are wrong usage.
-func (t *Tool) Do(formats []string, f func(context.Context, []string) error) func(*cobra.Command, []string) error {
+// Do returns the RunE of a command that does f. Errors before f are wrong
+// usage.
+func (t *Tool) Do(f func(context.Context, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		t.Ran = true
-		if err := t.resolve(formats); err != nil {
+		if err := t.resolve(Formats(cmd)); err != nil {
 			return err
 		}
 		return f(cmd.Context(), args)
 	}
 }
 
-// Tables returns the formats of most commands.
-func Tables() []string { return []string{"table", "json"} }
-
-// Texts returns the formats of commands that print JSON by default.
-func Texts() []string { return []string{"json", "table"} }
-
-// Pictures returns the formats of a plan.
-func Pictures() []string { return append(Tables(), "svg", "html") }
-
-// KeyForms returns the formats of keys for other programs.
-func KeyForms() []string { return []string{"jwks", "jwk", "pem", "json"} }
+// Formats returns the values of --format for a command; the first is the
+// default.
+func Formats(cmd *cobra.Command) []string {
+	switch Called(cmd) {
+	case "plan":
+		return []string{"table", "json", "svg", "html"}
+	case "export":
+		return []string{"jwks", "jwk", "pem", "json"}
+	case "token decode":
+		return []string{"json", "table"}
+	}
+	return []string{"table", "json"}
+}
 
 // resolve checks the flags that every command has.
 func (t *Tool) resolve(formats []string) (err error) {
@@ -129,8 +131,8 @@ func (t *Tool) resolve(formats []string) (err error) {
 	return nil
 }
 
-// NotStandardInput refuses a key file at -: a change needs its directory, for the
-// lock and the backup.
+// NotStandardInput refuses a key file at -: a change needs its directory, for
+// the lock and the backup.
 const NotStandardInput = "the key file can't be standard input; name a file (./- if it is called so)"
 
 // MayWrite refuses to write as of another time. Keys made with a date in the
@@ -197,8 +199,8 @@ func (t *Tool) Path() string {
 	return cmp.Or(t.Keyset, os.Getenv("CLOAKROOM_KEYSET"), "keys.json")
 }
 
-// File returns the key file with its passphrase or key. It asks for a passphrase
-// if the file is encrypted and no flag names a secret.
+// File returns the key file with its passphrase or key. It asks for a
+// passphrase if the file is encrypted and no flag names a secret.
 func (t *Tool) File() (keyset.File, error) {
 	if t.opened != nil {
 		return *t.opened, nil // a descriptor or standard input can be read only once
