@@ -64,7 +64,7 @@ func TestLogoutsWithoutTokens(t *testing.T) {
 			app := build(t, row.in, config.Options{})
 			alice := login(t, app, "alice")
 			for range 200 {
-				cookie := visit(t, app, nil, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) })
+				cookie := visit(t, app, nil, func(s *session.Session) { require.NoError(t, session.Key[any]("a").Set(s, 1)) })
 				visit(t, app, cookie, func(s *session.Session) { require.NoError(t, s.Destroy()) })
 				visit(t, app, cookie, func(s *session.Session) { require.True(t, s.IsNew()) })
 			}
@@ -120,7 +120,7 @@ func TestFullListOfRevocations(t *testing.T) {
 				Keys:        config.KeysConfig{File: keyFile(t)},
 				Revocations: config.RevocationsConfig{InsecureVolatile: true, MaxEntries: 10_000},
 			}, logTo(&log))
-			set := func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }
+			set := func(s *session.Session) { require.NoError(t, session.Key[any]("a").Set(s, 1)) }
 			before, alice := visit(t, app, nil, set), login(t, app, "alice")
 			for i := range 9_000 {
 				rec := &session.Record{ID: fmt.Sprint(i), Subject: fmt.Sprint(i), Deadline: time.Now().Add(time.Hour)}

@@ -175,7 +175,7 @@ func TestChangeOfMode(t *testing.T) {
 			if row.subject == "" {
 				return
 			}
-			moved := visit(t, after, cookie, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) })
+			moved := visit(t, after, cookie, func(s *session.Session) { require.NoError(t, session.Key[any]("a").Set(s, 1)) })
 			want := "token"
 			if row.to == config.Opaque {
 				want = "opaque"
@@ -224,7 +224,7 @@ func TestCookieIsFilled(t *testing.T) {
 		for size := 1500; ; size++ {
 			tooLarge := false
 			next := visit(t, app, nil, func(s *session.Session) {
-				require.NoError(t, s.Set("a", strings.Repeat("x", size)))
+				require.NoError(t, session.Key[any]("a").Set(s, strings.Repeat("x", size)))
 				tooLarge = errors.Is(s.Save(t.Context()), session.TooLarge)
 			})
 			if tooLarge {

@@ -242,11 +242,11 @@ func (s *site) handle(w http.ResponseWriter, r *http.Request) {
 	case "renew":
 		err = own.Renew()
 	case "write":
-		err = own.Set("written", true)
+		err = session.Key[any]("written").Set(own, true)
 	case "home":
 		writePage(w, `report({who: await get("/whoami")})`)
 	case "landing": // a page that writes, and shows itself all the same
-		if err := own.Set("landed", true); err == nil {
+		if err := session.Key[any]("landed").Set(own, true); err == nil {
 			_ = own.Save(r.Context())
 		}
 		writePage(w, `report({who: await get("/whoami")})`)

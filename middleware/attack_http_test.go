@@ -206,7 +206,7 @@ func TestAttackHeaderInjection(t *testing.T) {
 
 			set := func(s *session.Session) {
 				assert.NoError(t, s.Login("user "+evil))
-				assert.NoError(t, s.Set("name "+evil, "value "+evil))
+				assert.NoError(t, session.Key[any]("name "+evil).Set(s, "value "+evil))
 			}
 			credential := ""
 			for _, m := range []*middleware.Middleware{m, logged} {
@@ -260,7 +260,7 @@ func TestAttackCookieConfigInjection(t *testing.T) {
 				assert.Nil(t, m)
 				continue
 			}
-			_, got := visit(m, "", func(s *session.Session) { assert.NoError(t, s.Set("a", 1)) })
+			_, got := visit(m, "", func(s *session.Session) { assert.NoError(t, session.Key[any]("a").Set(s, 1)) })
 			assert.NotContains(t, got, "evil")
 		}
 	}

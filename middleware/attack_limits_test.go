@@ -33,9 +33,9 @@ type visitor func(credential string, f func(s *session.Session) error) (status i
 
 func fillings() []filling {
 	big := func(n int) func(s *session.Session) error {
-		return func(s *session.Session) error { return s.Set("big", strings.Repeat("x", n)) }
+		return func(s *session.Session) error { return session.Key[any]("big").Set(s, strings.Repeat("x", n)) }
 	}
-	small := func(s *session.Session) error { return s.Set("a", 1) }
+	small := func(s *session.Session) error { return session.Key[any]("a").Set(s, 1) }
 	return []filling{
 		{"at once", func(visit visitor, n int) (int, string) { return visit("", big(n)) }},
 		{"later", func(visit visitor, n int) (int, string) {

@@ -54,7 +54,7 @@ func begin(t testing.TB, m *middleware.Middleware, subject string) (credential s
 		if subject != "" {
 			assert.NoError(t, s.Login(subject))
 		}
-		assert.NoError(t, s.Set("of", subject))
+		assert.NoError(t, session.Key[any]("of").Set(s, subject))
 	})
 	require.Equal(t, http.StatusOK, status)
 	require.NotEmpty(t, credential)
@@ -122,7 +122,7 @@ func TestAttackLogoutReplay(t *testing.T) {
 		m := w.middleware(t, mode)
 		anonymous := begin(t, m, "")
 		_, first := visit(m, anonymous, func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		_, last := visit(m, first, func(s *session.Session) { assert.NoError(t, s.Set("more", 1)) })
+		_, last := visit(m, first, func(s *session.Session) { assert.NoError(t, session.Key[any]("more").Set(s, 1)) })
 		require.Equal(t, "alice", subjectOf(m, last))
 		status, _ := visit(m, last, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		require.Equal(t, http.StatusOK, status)
@@ -133,7 +133,7 @@ func TestAttackLogoutReplay(t *testing.T) {
 			}
 			for _, old := range []string{anonymous, first, last} {
 				require.Empty(t, subjectOf(m, old), "restart %t", restart)
-				_, next := visit(m, old, func(s *session.Session) { assert.NoError(t, s.Set("back", 1)) })
+				_, next := visit(m, old, func(s *session.Session) { assert.NoError(t, session.Key[any]("back").Set(s, 1)) })
 				require.NotEqual(t, old, next, "it is not used again either")
 			}
 		}
@@ -145,7 +145,7 @@ func TestAttackLogoutReplay(t *testing.T) {
 // order.
 func TestAttackLogoutDuringRequest(t *testing.T) {
 	for name, act := range map[string]func(s *session.Session) error{
-		"save":  func(s *session.Session) error { return s.Set("x", 1) },
+		"save":  func(s *session.Session) error { return session.Key[any]("x").Set(s, 1) },
 		"renew": func(s *session.Session) error { return s.Renew() },
 		"login": func(s *session.Session) error { return s.Login("mallory") },
 		"touch": func(*session.Session) error { return nil },
@@ -258,7 +258,8 @@ func TestAttackDuplicateCookies(t *testing.T) {
 		alice, bob := begin(t, maker, "alice"), begin(t, maker, "bob")
 		old := begin(t, maker, "alice")
 		visit(maker, old, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
-		_, newer := visit(maker, alice, func(s *session.Session) { assert.NoError(t, s.Set("newer", true)) })
+		set := func(s *session.Session) { assert.NoError(t, session.Key[any]("newer").Set(s, true)) }
+		_, newer := visit(maker, alice, set)
 		n := len(alice) - 5
 		forged := alice[:n] + map[bool]string{true: "BBBB", false: "AAAA"}[alice[n] == 'A'] + alice[n+4:]
 		tests := []struct {

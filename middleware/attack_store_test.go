@@ -241,7 +241,7 @@ func TestAttackStoredItemsExchanged(t *testing.T) {
 	}
 	var versions []opaque.Item
 	for i := range 4 {
-		visit(r.m, alice, func(s *session.Session) { assert.NoError(t, s.Set("n", i)) })
+		visit(r.m, alice, func(s *session.Session) { assert.NoError(t, session.Key[any]("n").Set(s, i)) })
 		versions = append(versions, r.store.dump()[aliceKey])
 	}
 	for i, older := range versions {
@@ -306,7 +306,7 @@ func TestAttackStoreDump(t *testing.T) {
 		credential := begin(t, r.m, "")
 		_, credential = visit(r.m, credential, func(s *session.Session) {
 			assert.NoError(t, s.Login("alice@example.com"))
-			assert.NoError(t, s.Set("colour", "aubergine"))
+			assert.NoError(t, session.Key[any]("colour").Set(s, "aubergine"))
 		})
 		credentials = append(credentials, credential)
 	}

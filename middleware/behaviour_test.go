@@ -64,11 +64,11 @@ func readCreatesNothing(t *testing.T, w *world, b *browser) {
 	got := b.do(func(s *session.Session) {
 		assert.Empty(t, s.ID())
 		assert.Empty(t, s.Subject())
-		assert.True(t, s.CreatedAt().IsZero())
+		assert.True(t, s.Snapshot().CreatedAt.IsZero())
 		assert.True(t, s.ExpiresAt().IsZero())
 		assert.Zero(t, visits.Get(s))
-		assert.Zero(t, s.Len())
-		assert.NoError(t, s.Delete("absent"))
+		assert.Zero(t, len(s.Keys()))
+		assert.NoError(t, session.Key[any]("absent").Delete(s))
 		assert.NoError(t, s.Clear())
 		assert.NoError(t, s.Renew())
 		assert.NoError(t, s.Save(t.Context()))
@@ -115,18 +115,17 @@ func everyKind(t *testing.T, _ *world, b *browser) {
 	}
 	b.do(func(s *session.Session) {
 		for name, text := range texts {
-			assert.NoError(t, s.Set(name, json.RawMessage(text)))
+			assert.NoError(t, session.Key[any](name).Set(s, json.RawMessage(text)))
 		}
-		assert.NoError(t, s.Set("person", person{Name: "Ada", Tags: []string{"x", "y"}}))
-		assert.NoError(t, s.Set("time", time.Date(2026, 1, 1, 0, 0, 0, 5, time.UTC)))
-		assert.NoError(t, s.Set("int64", int64(math.MaxInt64)))
-		assert.NoError(t, s.Set("bytes", []byte{0, 255}))
+		assert.NoError(t, session.Key[any]("person").Set(s, person{Name: "Ada", Tags: []string{"x", "y"}}))
+		assert.NoError(t, session.Key[any]("time").Set(s, time.Date(2026, 1, 1, 0, 0, 0, 5, time.UTC)))
+		assert.NoError(t, session.Key[any]("int64").Set(s, int64(math.MaxInt64)))
+		assert.NoError(t, session.Key[any]("bytes").Set(s, []byte{0, 255}))
 	})
 	b.do(func(s *session.Session) {
-		assert.Equal(t, len(texts)+4, s.Len())
+		assert.Equal(t, len(texts)+4, len(s.Keys()))
 		for name, text := range texts {
-			var got json.RawMessage
-			ok, err := s.Get(name, &got)
+			got, ok, err := session.Key[json.RawMessage](name).Lookup(s)
 			assert.NoError(t, err)
 			assert.True(t, ok)
 			assert.Equal(t, text, string(got), name)
@@ -145,14 +144,14 @@ func everyKind(t *testing.T, _ *world, b *browser) {
 func deleteAndClear(t *testing.T, _ *world, b *browser) {
 	b.do(func(s *session.Session) {
 		for _, name := range []string{"a", "b", "c"} {
-			assert.NoError(t, s.Set(name, name))
+			assert.NoError(t, session.Key[any](name).Set(s, name))
 		}
-		assert.NoError(t, s.Delete("b"))
+		assert.NoError(t, session.Key[any]("b").Delete(s))
 		assert.Equal(t, []string{"a", "c"}, s.Keys())
 	})
 	b.do(func(s *session.Session) {
 		assert.Equal(t, []string{"a", "c"}, s.Keys())
-		assert.NoError(t, s.Delete("a"))
+		assert.NoError(t, session.Key[any]("a").Delete(s))
 	})
 	var id string
 	b.do(func(s *session.Session) {
@@ -161,7 +160,7 @@ func deleteAndClear(t *testing.T, _ *world, b *browser) {
 		id = s.ID()
 	})
 	b.do(func(s *session.Session) {
-		assert.Zero(t, s.Len())
+		assert.Zero(t, len(s.Keys()))
 		assert.Equal(t, id, s.ID(), "clearing the values doesn't end the session")
 	})
 }
@@ -218,11 +217,11 @@ func loginOfAnother(t *testing.T, _ *world, b *browser) {
 	b.do(func(s *session.Session) {
 		assert.Equal(t, 3, visits.Get(s))
 		assert.NoError(t, s.Login("bob"))
-		assert.Zero(t, s.Len())
+		assert.Zero(t, len(s.Keys()))
 	})
 	b.do(func(s *session.Session) {
 		assert.Equal(t, "bob", s.Subject())
-		assert.Zero(t, s.Len())
+		assert.Zero(t, len(s.Keys()))
 	})
 }
 
@@ -269,7 +268,7 @@ func destroyIsFinal(t *testing.T, _ *world, b *browser) {
 		assert.NoError(t, visits.Set(s, 1))
 		assert.NoError(t, s.Destroy())
 		assert.Empty(t, s.Subject())
-		assert.Zero(t, s.Len())
+		assert.Zero(t, len(s.Keys()))
 		assert.ErrorIs(t, visits.Set(s, 1), session.Ended)
 		assert.ErrorIs(t, s.Login("alice"), session.Ended)
 		assert.ErrorIs(t, s.Remember(true), session.Ended)
@@ -340,7 +339,7 @@ func remember(t *testing.T, w *world, b *browser) {
 	got := b.do(func(s *session.Session) { assert.NoError(t, s.Remember(true)) })
 	assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=2592000")
 	w.Advance(10 * time.Minute)
-	b.do(func(s *session.Session) { assert.True(t, s.Persistent()) })
+	b.do(func(s *session.Session) { assert.True(t, s.Snapshot().Persistent) })
 	got = b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=2592000", "counted anew from the login")
 	got = b.do(func(s *session.Session) { assert.NoError(t, s.Remember(false)) })
@@ -368,20 +367,21 @@ func badValues(t *testing.T, _ *world, b *browser) {
 	}
 	b.do(func(s *session.Session) {
 		for _, tt := range tests {
-			err := s.Set("x", tt.value)
+			err := session.Key[any]("x").Set(s, tt.value)
 			assert.ErrorIs(t, err, session.BadValue, tt.name)
 			assert.False(t, s.Has("x"), tt.name)
 		}
-		assert.ErrorIs(t, s.Set("", 1), session.BadValue)
-		assert.ErrorIs(t, s.Set("a\xff", 1), session.BadValue)
-		assert.ErrorIs(t, s.Set(strings.Repeat("n", 257), 1), session.BadValue)
-		assert.NoError(t, s.Set("deep enough", json.RawMessage(strings.Repeat("[", 100)+strings.Repeat("]", 100))))
+		assert.ErrorIs(t, session.Key[any]("").Set(s, 1), session.BadValue)
+		assert.ErrorIs(t, session.Key[any]("a\xff").Set(s, 1), session.BadValue)
+		assert.ErrorIs(t, session.Key[any](strings.Repeat("n", 257)).Set(s, 1), session.BadValue)
+		deep := json.RawMessage(strings.Repeat("[", 100) + strings.Repeat("]", 100))
+		assert.NoError(t, session.Key[any]("deep enough").Set(s, deep))
 	})
 	b.do(func(s *session.Session) { assert.Equal(t, []string{"deep enough"}, s.Keys()) })
 }
 
 func wrongType(t *testing.T, _ *world, b *browser) {
-	b.do(func(s *session.Session) { assert.NoError(t, s.Set("visits", "many")) })
+	b.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("visits").Set(s, "many")) })
 	b.do(func(s *session.Session) {
 		assert.Zero(t, visits.Get(s))
 		_, ok, err := visits.Lookup(s)
@@ -401,7 +401,7 @@ func explicitSave(t *testing.T, _ *world, b *browser) {
 		assert.NoError(t, s.Save(t.Context()), "without changes it checks")
 		assert.NoError(t, visits.Set(s, 2))
 		assert.NoError(t, s.Save(t.Context()))
-		assert.NoError(t, s.Set("other", true))
+		assert.NoError(t, session.Key[any]("other").Set(s, true))
 	})
 	b.do(func(s *session.Session) {
 		assert.Equal(t, 2, visits.Get(s))
@@ -413,14 +413,14 @@ func failedSave(t *testing.T, _ *world, b *browser) {
 	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 	huge := strings.Repeat("x", 2<<20) // beyond a cookie, and beyond a record in the store
 	b.do(func(s *session.Session) {
-		assert.NoError(t, s.Set("huge", huge))
+		assert.NoError(t, session.Key[any]("huge").Set(s, huge))
 		assert.NoError(t, visits.Set(s, 2))
 		assert.ErrorIs(t, s.Save(t.Context()), session.TooLarge)
 		assert.Equal(t, []string{"visits"}, s.Keys())
 		assert.Equal(t, 1, visits.Get(s))
 	})
 	got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
-		assert.NoError(t, s.Set("huge", huge))
+		assert.NoError(t, session.Key[any]("huge").Set(s, huge))
 		w.Header().Set("Location", "/elsewhere")
 		w.WriteHeader(http.StatusSeeOther)
 		_, err := io.WriteString(w, "secret page")

@@ -111,7 +111,7 @@ func TestWithoutMiddleware(t *testing.T) {
 	assert.Empty(t, s.Keys())
 	_, updateErr := visits.Update(s, func(n int) int { return n })
 	for name, err := range map[string]error{
-		"set": visits.Set(s, 1), "delete": s.Delete("x"), "clear": s.Clear(), "login": s.Login("a"), "renew": s.Renew(),
+		"set": visits.Set(s, 1), "delete": visits.Delete(s), "clear": s.Clear(), "login": s.Login("a"), "renew": s.Renew(),
 		"destroy": s.Destroy(), "save": s.Save(t.Context()), "remember": s.Remember(true), "update": updateErr,
 	} {
 		assert.ErrorIs(t, err, session.NoMiddleware, name)
@@ -180,7 +180,7 @@ func TestOnExpire(t *testing.T) {
 	site := newSite(t, m)
 	for _, subject := range []string{"alice", "bob"} {
 		b := site.browser()
-		b.do(func(s *session.Session) { assert.NoError(t, s.Set("before", 1)) })
+		b.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("before").Set(s, 1)) })
 		b.do(func(s *session.Session) { assert.NoError(t, s.Login(subject)) })
 		if subject == "bob" {
 			b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
@@ -188,7 +188,8 @@ func TestOnExpire(t *testing.T) {
 	}
 	w.Advance(time.Hour)
 	require.Eventually(t, func() bool {
-		site.browser().do(func(s *session.Session) { assert.NoError(t, s.Set("x", 1)) }) // gives the store something to do
+		// This gives the store something to do.
+		site.browser().do(func(s *session.Session) { assert.NoError(t, session.Key[any]("x").Set(s, 1)) })
 		mu.Lock()
 		defer mu.Unlock()
 		return len(told) > 0

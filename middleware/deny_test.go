@@ -48,7 +48,7 @@ var denials = []struct {
 	{http.StatusInternalServerError, session.TooLarge, func(t *testing.T, w *world, mode string, with configure) answer {
 		m := w.middleware(t, mode, with)
 		return serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			assert.NoError(t, session.From(r.Context()).Set("huge", strings.Repeat("x", 2<<20)))
+			assert.NoError(t, session.Key[any]("huge").Set(session.From(r.Context()), strings.Repeat("x", 2<<20)))
 			io.WriteString(w, "the handler's")
 		})), cookies())
 	}},
@@ -129,7 +129,7 @@ func TestErrorHandlerThatAnnouncesItsAnswer(t *testing.T) {
 			s := session.From(r.Context())
 			assert.NoError(t, s.Login("alice"))
 			assert.NoError(t, s.Save(r.Context()))
-			assert.NoError(t, s.Set("huge", strings.Repeat("x", 2<<20)))
+			assert.NoError(t, session.Key[any]("huge").Set(s, strings.Repeat("x", 2<<20)))
 		})))
 		defer server.Close()
 		got, err := server.Client().Get(server.URL)
@@ -156,7 +156,7 @@ func TestErrorHandlerChoosesTheStatus(t *testing.T) {
 			s := session.From(r.Context())
 			assert.NoError(t, s.Login("alice"))
 			assert.NoError(t, s.Save(r.Context()))
-			assert.NoError(t, s.Set("huge", strings.Repeat("x", 2<<20)))
+			assert.NoError(t, session.Key[any]("huge").Set(s, strings.Repeat("x", 2<<20)))
 		})), cookies())
 		assert.Equal(t, http.StatusSeeOther, got.Status)
 		assert.Equal(t, "/sorry", got.Header.Get("Location"))
@@ -191,7 +191,7 @@ func TestChangeAfterTheRequestSaysSo(t *testing.T) {
 		var kept *session.Session
 		b.do(func(s *session.Session) { kept = s; assert.NoError(t, visits.Set(s, 1)) })
 		for name, err := range map[string]error{
-			"set": visits.Set(kept, 2), "delete": kept.Delete("visits"), "clear": kept.Clear(), "remember": kept.Remember(true),
+			"set": visits.Set(kept, 2), "delete": visits.Delete(kept), "clear": kept.Clear(), "remember": kept.Remember(true),
 			"login": kept.Login("alice"), "renew": kept.Renew(), "destroy": kept.Destroy(),
 		} {
 			assert.ErrorIs(t, err, session.TooLate, name)

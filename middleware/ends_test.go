@@ -238,7 +238,7 @@ func TestLoginThenEndSubjectBefore(t *testing.T) {
 		w.Advance(time.Second)
 		b.do(func(s *session.Session) {
 			assert.NoError(t, s.Login("bob"))
-			assert.NoError(t, s.Set("more", 1))
+			assert.NoError(t, session.Key[any]("more").Set(s, 1))
 			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
 		})
 		b.do(func(s *session.Session) {
@@ -304,7 +304,7 @@ func TestLoginOfItsOwnClearsValuesOfAnother(t *testing.T) {
 			other.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
 			assert.NoError(t, s.Login("bob"))
 		})
-		b.do(func(s *session.Session) { assert.Equal(t, "bob", s.Subject()); assert.Zero(t, s.Len()) })
+		b.do(func(s *session.Session) { assert.Equal(t, "bob", s.Subject()); assert.Zero(t, len(s.Keys())) })
 	})
 }
 

@@ -41,7 +41,7 @@ func TestTouchOutgrowsCookie(t *testing.T) {
 	b := newSite(t, w.middleware(t, "auto")).browser()
 	b.do(func(s *session.Session) {
 		assert.NoError(t, s.Login("alice"))
-		assert.NoError(t, s.Set("big", strings.Repeat("x", 2500)))
+		assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 2500)))
 	})
 	require.Equal(t, "token", form(b.credential()))
 	// rotate to RSA

@@ -71,7 +71,7 @@ func TestNoCookieOnFailure(t *testing.T) {
 	older := b.site.holding(b.credential())
 	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
 	got := older.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
-		assert.NoError(t, s.Set("big", strings.Repeat("x", 5000)))
+		assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 5000)))
 	})
 	assert.Equal(t, http.StatusInternalServerError, got.StatusCode)
 	assert.Empty(t, got.Header["Set-Cookie"])
@@ -122,7 +122,7 @@ func TestNoCookieAfterEnd(t *testing.T) {
 			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) }) // the same cookie jar
 			assert.NoError(t, visits.Set(s, 2))
 			assert.ErrorIs(t, s.Save(context.Background()), session.Ended)
-			assert.ErrorIs(t, s.Set("flash", "could not save"), session.Ended)
+			assert.ErrorIs(t, session.Key[any]("flash").Set(s, "could not save"), session.Ended)
 			assert.Empty(t, s.Subject())
 		})
 		assert.Empty(t, got.Header["Set-Cookie"])
@@ -175,7 +175,7 @@ func TestSaveWhileCommitFails(t *testing.T) {
 	b := newSite(t, w.middleware(t, "opaque")).browser()
 	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
-		require.NoError(t, s.Set("huge", strings.Repeat("x", 2<<20)))
+		require.NoError(t, session.Key[any]("huge").Set(s, strings.Repeat("x", 2<<20)))
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for range 200 {

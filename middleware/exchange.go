@@ -133,16 +133,12 @@ func (x *exchange) serve(next http.Handler) {
 func (x *exchange) panicked() {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	begun := x.begun()
+	begun := x.control.Begun()
 	x.control.Close(session.Finished)
 	if !begun && x.mustSetCookie() {
 		x.setHeader(x.out.inner.Header())
 	}
 }
-
-// begun reports whether the response has begun, so that the client can't be
-// given another credential.
-func (x *exchange) begun() bool { return x.control.Phase() > session.BeforeHeader }
 
 // maxSettles is how often a session is saved before the first byte, if other
 // goroutines of the request go on changing it meanwhile.
@@ -153,11 +149,11 @@ const maxSettles = 8
 func (x *exchange) commit(header http.Header) error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	if x.begun() { // by another goroutine
+	if x.control.Begun() { // by another goroutine
 		return nil
 	}
 	defer func() {
-		saved := x.begun()
+		saved := x.control.Begun()
 		if !saved { // saving has failed, or panicked: the response is going to be another
 			x.control.Close(session.Closed)
 			x.out.reset()
@@ -247,7 +243,7 @@ func (x *exchange) bypassed() error {
 	if cause == nil {
 		cause = session.TooLate
 	}
-	if !x.begun() {
+	if !x.control.Begun() {
 		x.control.Close(session.Closed)
 	}
 	err := fmt.Errorf("middleware: the handler answered through another ResponseWriter than the middleware's, so no "+

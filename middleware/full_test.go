@@ -24,7 +24,9 @@ func (w *world) smallStore(t *testing.T, n, anonymousPercent int) *opaque.Memory
 // keepLarge sets more than fits a cookie, so that mode auto needs the store
 // too.
 func keepLarge(t *testing.T) func(s *session.Session) {
-	return func(s *session.Session) { assert.NoError(t, s.Set("large", strings.Repeat("x", 5000))) }
+	return func(s *session.Session) {
+		assert.NoError(t, session.Key[any]("large").Set(s, strings.Repeat("x", 5000)))
+	}
 }
 
 // Bots without an account can't fill the store: their part of it may be full,

@@ -32,7 +32,7 @@ func TestReplacedResponseHasTheHeaderFromBefore(t *testing.T) {
 			h.Set("Content-Type", "image/png")
 			h.Set("X-Outer", "changed")
 			h.Add("Vary", "Accept-Encoding")
-			assert.NoError(t, session.From(r.Context()).Set("huge", strings.Repeat("x", 2<<20)))
+			assert.NoError(t, session.Key[any]("huge").Set(session.From(r.Context()), strings.Repeat("x", 2<<20)))
 			zip := gzip.NewWriter(w)
 			_, _ = io.WriteString(zip, "hello")
 			_ = zip.Close()
@@ -63,7 +63,7 @@ func TestReplacedResponseKeepsTheNewCookie(t *testing.T) {
 			s := session.From(r.Context())
 			assert.NoError(t, s.Login("alice"))
 			assert.NoError(t, s.Save(r.Context()))
-			assert.NoError(t, s.Set("huge", strings.Repeat("x", 2<<20)))
+			assert.NoError(t, session.Key[any]("huge").Set(s, strings.Repeat("x", 2<<20)))
 			w.Header().Set("ETag", "x")
 		})), cookies(begin(t, m, "")))
 		assert.Equal(t, http.StatusInternalServerError, got.Status)
@@ -99,7 +99,7 @@ func TestFieldsThatOverruleNoStore(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		m := w.middleware(t, mode)
 		got := serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			assert.NoError(t, session.From(r.Context()).Set("x", 1))
+			assert.NoError(t, session.Key[any]("x").Set(session.From(r.Context()), 1))
 			set(w)
 		})), cookies())
 		assert.NotEmpty(t, got.Header["Set-Cookie"])
@@ -185,7 +185,7 @@ func TestCloseNotify(t *testing.T) {
 		told := make(chan bool, 1)
 		path := b.site.path(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			gone := w.(interface{ CloseNotify() <-chan bool }).CloseNotify()
-			assert.NoError(t, s.Set("x", 1))
+			assert.NoError(t, session.Key[any]("x").Set(s, 1))
 			io.WriteString(w, "data: 1\n\n")
 			w.(http.Flusher).Flush()
 			select {

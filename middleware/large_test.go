@@ -29,7 +29,7 @@ func TestNearlyFullIsReportedOnce(t *testing.T) {
 			})
 			grow := func(credential string, n int) string {
 				status, next := visit(m, credential, func(s *session.Session) {
-					assert.NoError(t, s.Set("large", strings.Repeat("x", n)))
+					assert.NoError(t, session.Key[any]("large").Set(s, strings.Repeat("x", n)))
 				})
 				require.Equal(t, http.StatusOK, status)
 				return next

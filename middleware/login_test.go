@@ -128,7 +128,7 @@ func TestLoginAfterSessionWasFoundOver(t *testing.T) {
 			assert.NoError(t, s.Login("alice"))
 			assert.NoError(t, s.Save(t.Context()))
 			assert.Equal(t, "alice", s.Subject())
-			assert.NoError(t, s.Set("more", 1))
+			assert.NoError(t, session.Key[any]("more").Set(s, 1))
 		})
 		b.do(func(s *session.Session) {
 			assert.Equal(t, "alice", s.Subject())
@@ -332,7 +332,7 @@ func TestRenewalThatIsNotDurable(t *testing.T) {
 			_, ok := b.site.opens(old)
 			assert.False(t, ok)
 			if mode == "auto" {
-				b.do(func(s *session.Session) { assert.NoError(t, s.Set("big", random(3000))) })
+				b.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("big").Set(s, random(3000))) })
 				assert.Equal(t, "opaque", form(b.credential()))
 			}
 			got = b.get(func(_ http.ResponseWriter, r *http.Request, s *session.Session) {

@@ -106,12 +106,12 @@ func TestModeChangeWithParallelRequests(t *testing.T) {
 				b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 				b.site.run(w.middleware(t, to))
 				together(b, 6, func(i int, s *session.Session) {
-					assert.NoError(t, s.Set(fmt.Sprint("key", i), i))
+					assert.NoError(t, session.Key[any](fmt.Sprint("key", i)).Set(s, i))
 				})
 				// The browser still has the old cookie: within a minute it leads on.
 				b.do(func(s *session.Session) {
 					assert.Equal(t, "alice", s.Subject())
-					assert.Equal(t, 6, s.Len(), "%v", s.Keys())
+					assert.Equal(t, 6, len(s.Keys()), "%v", s.Keys())
 				})
 				assert.Equal(t, homeForm[to], form(b.credential()))
 			})
@@ -167,15 +167,15 @@ func TestAutoMovesToTheStoreAndBack(t *testing.T) {
 			}
 			for range 3 {
 				change(func(i int, s *session.Session) {
-					assert.NoError(t, s.Set(fmt.Sprint("big", i), strings.Repeat("x", 4000)))
+					assert.NoError(t, session.Key[any](fmt.Sprint("big", i)).Set(s, strings.Repeat("x", 4000)))
 				})
 				assert.Equal(t, "opaque", form(b.credential()))
 				b.do(func(s *session.Session) {
 					assert.Equal(t, id, s.ID())
 					assert.Equal(t, 1, visits.Get(s))
-					assert.Equal(t, 1+tt.parallel, s.Len())
+					assert.Equal(t, 1+tt.parallel, len(s.Keys()))
 				})
-				change(func(i int, s *session.Session) { assert.NoError(t, s.Delete(fmt.Sprint("big", i))) })
+				change(func(i int, s *session.Session) { assert.NoError(t, session.Key[any](fmt.Sprint("big", i)).Delete(s)) })
 				assert.Equal(t, "token", form(b.credential()))
 				b.do(func(s *session.Session) {
 					assert.Equal(t, id, s.ID())
@@ -193,7 +193,7 @@ func TestAutoLeavesRoom(t *testing.T) {
 	w := newWorld(t)
 	b := newSite(t, w.middleware(t, "auto")).browser()
 	set := func(n int) string {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Set("pad", strings.Repeat("x", n))) })
+		b.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("pad").Set(s, strings.Repeat("x", n))) })
 		return form(b.credential())
 	}
 	largest := 0
@@ -213,7 +213,7 @@ func TestTooLargeStays(t *testing.T) {
 	b := newSite(t, w.middleware(t, "opaque")).browser()
 	b.do(func(s *session.Session) {
 		assert.NoError(t, s.Login("alice"))
-		assert.NoError(t, s.Set("big", strings.Repeat("x", 5000)))
+		assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 5000)))
 	})
 	b.site.run(w.middleware(t, "stateless"))
 	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
@@ -222,7 +222,7 @@ func TestTooLargeStays(t *testing.T) {
 	b.do(func(s *session.Session) {
 		assert.Equal(t, "alice", s.Subject())
 		assert.Equal(t, 1, visits.Get(s))
-		assert.NoError(t, s.Delete("big"))
+		assert.NoError(t, session.Key[any]("big").Delete(s))
 	})
 	assert.Equal(t, "token", form(b.credential()))
 }

@@ -197,7 +197,7 @@ func TestMiddlewareAppliedTwice(t *testing.T) {
 					assert.Same(t, s, session.From(r.Context()))
 					f(session.From(r.Context()))
 				})).ServeHTTP(w, r)
-				assert.NoError(t, s.Set("outside", 1))
+				assert.NoError(t, session.Key[any]("outside").Set(s, 1))
 			})
 		}
 		got := twice(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })

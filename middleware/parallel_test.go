@@ -17,7 +17,9 @@ func TestTwoRequestsKeepBothValues(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
 		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 		oldest := b.credential()
-		together(b, 2, func(i int, s *session.Session) { assert.NoError(t, s.Set("key"+strconv.Itoa(i), i)) })
+		together(b, 2, func(i int, s *session.Session) {
+			assert.NoError(t, session.Key[any]("key"+strconv.Itoa(i)).Set(s, i))
+		})
 		b.site.holding(oldest).do(func(s *session.Session) {
 			assert.Equal(t, []string{"key0", "key1", "visits"}, s.Keys())
 		})
@@ -72,7 +74,7 @@ func TestGoroutinesOfOneRequest(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 20 {
 				wg.Go(func() {
-					assert.NoError(t, s.Set("key"+strconv.Itoa(i), i))
+					assert.NoError(t, session.Key[any]("key"+strconv.Itoa(i)).Set(s, i))
 					_, err := visits.Update(s, func(n int) int { return n + 1 })
 					assert.NoError(t, err)
 					if i%5 == 0 {
@@ -84,7 +86,7 @@ func TestGoroutinesOfOneRequest(t *testing.T) {
 			wg.Wait()
 		})
 		b.do(func(s *session.Session) {
-			assert.Equal(t, 21, s.Len())
+			assert.Equal(t, 21, len(s.Keys()))
 			assert.Equal(t, 20, visits.Get(s))
 		})
 	})
@@ -103,7 +105,7 @@ func TestPollDoesNotUndoLogin(t *testing.T) {
 					close(polling)
 					<-loggedIn
 					if writes {
-						assert.NoError(t, s.Set("poll", 1))
+						assert.NoError(t, session.Key[any]("poll").Set(s, 1))
 					}
 					io.WriteString(w, "polled")
 				})

@@ -77,7 +77,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if r.failed != nil {
 		return nil, nil, r.failed
 	}
-	if !r.x.begun() {
+	if !r.x.control.Begun() {
 		if err := r.x.commitHijack(); err != nil {
 			return nil, nil, err
 		}
@@ -108,7 +108,7 @@ func (r *response) reset() {
 
 // begin saves the session once, before the response begins.
 func (r *response) begin() error {
-	if r.x.begun() {
+	if r.x.control.Begun() {
 		return r.failed
 	}
 	if w, ok := r.inner.(interface{ Written() bool }); ok && w.Written() {

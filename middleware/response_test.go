@@ -50,7 +50,7 @@ func TestSetThenFlush(t *testing.T) {
 func TestFailingSaveBeforeFlush(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
 		got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
-			assert.NoError(t, s.Set("huge", strings.Repeat("x", 2<<20)))
+			assert.NoError(t, session.Key[any]("huge").Set(s, strings.Repeat("x", 2<<20)))
 			assert.ErrorIs(t, http.NewResponseController(w).Flush(), session.TooLarge)
 			_, err := io.Copy(w, strings.NewReader("data"))
 			assert.ErrorIs(t, err, session.TooLarge)
@@ -77,7 +77,7 @@ func TestChangeAfterFirstByte(t *testing.T) {
 			}
 			assert.NoError(t, err)
 			assert.NoError(t, s.Save(r.Context()))
-			assert.NoError(t, s.Set("at the end", true), "is saved when the handler returns")
+			assert.NoError(t, session.Key[any]("at the end").Set(s, true), "is saved when the handler returns")
 		})
 		assert.Equal(t, "begun", got.body)
 		assert.Empty(t, got.Header["Set-Cookie"])
@@ -149,7 +149,7 @@ func TestPanickingHandlerSavesNothing(t *testing.T) {
 		_, err := b.client.Get(b.site.server.URL + path)
 		assert.Error(t, err)
 		b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
-		assert.ErrorIs(t, kept.Set("x", 1), session.Ended)
+		assert.ErrorIs(t, session.Key[any]("x").Set(kept, 1), session.Ended)
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Save implements session.Saver.
+// Save does the work of session.Session.Save.
 func (x *exchange) Save(ctx context.Context) error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
@@ -143,11 +143,11 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 		return x.create(ctx, changes, changes)
 	case changes.Renews():
 		return x.renew(ctx, changes)
-	case x.begun() && !x.inPlace():
+	case x.control.Begun() && !x.inPlace():
 		return fmt.Errorf("middleware: the header is sent, or the connection about to be hijacked, and a session in a "+
 			"token can't change without a new cookie; save it before, or send a WebSocket's 101 by WriteHeader before "+
 			"Hijack: %w", session.TooLate)
-	case x.begun():
+	case x.control.Begun():
 		return x.saveInPlace(ctx, changes)
 	}
 	if x.kept.carrier != home {
@@ -165,7 +165,7 @@ func (x *exchange) try(ctx context.Context, changes *session.Changes) error {
 // create keeps a session for the first time: what step, which is done or more,
 // makes of nothing.
 func (x *exchange) create(ctx context.Context, step, done *session.Changes) error {
-	if x.begun() {
+	if x.control.Begun() {
 		return fmt.Errorf("middleware: the response has begun without the new session's cookie: %w", session.TooLate)
 	}
 	if x.client.newer != nil && !done.LogsIn() {
@@ -193,7 +193,7 @@ func (x *exchange) create(ctx context.Context, step, done *session.Changes) erro
 
 // renew gives the session a new credential and ends the old one at once.
 func (x *exchange) renew(ctx context.Context, changes *session.Changes) error {
-	if x.begun() {
+	if x.control.Begun() {
 		return fmt.Errorf("middleware: the response has begun without the renewed session's cookie: %w", session.TooLate)
 	}
 	var err error
@@ -359,7 +359,7 @@ func (x *exchange) check(ctx context.Context, now session.State) error {
 func (x *exchange) touchDue(now *session.State) bool {
 	return x.kept.rec != nil && x.outcome.is == lives && !now.Passive &&
 		x.m.c.Now().Sub(x.kept.rec.SeenAt) >= x.m.c.Policy.TouchEvery &&
-		(!x.begun() || x.inPlace())
+		(!x.control.Begun() || x.inPlace())
 }
 
 // touch records activity. It never fails a request: at worst the session ends
@@ -371,7 +371,7 @@ func (x *exchange) touch(ctx context.Context, touch *session.Changes) {
 		x.kept.rec, x.kept.credential = rec, credential
 		x.control.Settle(rec, touch)
 		return
-	case errors.Is(err, session.TooLarge) && overflow != nil && x.kept.carrier != overflow && !x.begun():
+	case errors.Is(err, session.TooLarge) && overflow != nil && x.kept.carrier != overflow && !x.control.Begun():
 		// It has grown without a change: a key with longer signatures came in.
 		err = x.replace(ctx, overflow, touch)
 	}

@@ -96,7 +96,7 @@ func TestEndOthersKeepsThisSession(t *testing.T) {
 			b.do(func(s *session.Session) {
 				id := s.ID()
 				assert.NoError(t, w.list.EndOthers(contextOf(s)))
-				assert.NoError(t, s.Set("more", true))
+				assert.NoError(t, session.Key[any]("more").Set(s, true))
 				assert.Equal(t, id, s.ID())
 			})
 			for range 3 {
@@ -149,7 +149,7 @@ func TestLoginWithinSkewAfterTheEnd(t *testing.T) {
 			b.do(func(s *session.Session) {
 				assert.Equal(t, "alice", s.Subject(), mode)
 				if mode != "stateless" {
-					assert.NoError(t, s.Set("size", random(grow)))
+					assert.NoError(t, session.Key[any]("size").Set(s, random(grow)))
 				}
 			})
 		}

@@ -141,7 +141,7 @@ type scene struct {
 // acts are the words of a script.
 var acts = map[string]func(v *scene) error{
 	"set":      func(v *scene) error { return visits.Set(v.s, 2) },
-	"huge":     func(v *scene) error { return v.s.Set("huge", strings.Repeat("x", 2<<20)) },
+	"huge":     func(v *scene) error { return session.Key[any]("huge").Set(v.s, strings.Repeat("x", 2<<20)) },
 	"login":    func(v *scene) error { return v.s.Login(v.subject) },
 	"switch":   func(v *scene) error { return v.s.Login("bob-" + v.subject) },
 	"renew":    func(v *scene) error { return v.s.Renew() },
@@ -159,7 +159,7 @@ var acts = map[string]func(v *scene) error{
 	"late":      func(v *scene) error { v.Advance(25 * time.Minute); return nil },
 	"logout!":   another((*session.Session).Destroy),
 	"renew!":    another((*session.Session).Renew),
-	"set!":      another(func(s *session.Session) error { return s.Set("more", 1) }),
+	"set!":      another(func(s *session.Session) error { return session.Key[any]("more").Set(s, 1) }),
 	"ended!":    func(v *scene) error { return v.list.EndSubject(context.Background(), v.subject) },
 	"down":      func(v *scene) error { v.fails.write = session.Unavailable; return nil },
 	"full":      func(v *scene) error { v.fails.write = session.TooLarge; return nil },

@@ -98,7 +98,7 @@ func setAt(rec *session.Record, name string, now time.Time) *session.Changes {
 	clock := func() time.Time { return now }
 	s, control := session.Begin(rec,
 		session.Options{Policy: session.Policy{}.WithDefaults(), Now: clock, Saver: noSaver{}})
-	if err := s.Set(name, true); err != nil {
+	if err := session.Key[any](name).Set(s, true); err != nil {
 		panic(err)
 	}
 	changes := control.State().Pending

@@ -99,13 +99,13 @@ func TestMerge(t *testing.T) {
 	m := &moment{start}
 	rec := kept(t, nil, m, func(s *session.Session) {
 		require.NoError(t, count.Set(s, 1))
-		require.NoError(t, s.Set("flash", "old"))
-		require.NoError(t, s.Set("gone", true))
+		require.NoError(t, session.Key[any]("flash").Set(s, "old"))
+		require.NoError(t, session.Key[any]("gone").Set(s, true))
 	})
 	other := kept(t, rec, m, func(s *session.Session) {
 		require.NoError(t, count.Set(s, 10))
-		require.NoError(t, s.Set("flash", "new"))
-		require.NoError(t, s.Set("theirs", true))
+		require.NoError(t, session.Key[any]("flash").Set(s, "new"))
+		require.NoError(t, session.Key[any]("theirs").Set(s, true))
 		require.NoError(t, s.Remember(true))
 	})
 	s, control := begin(rec, m)
@@ -117,8 +117,8 @@ func TestMerge(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, ok)
 	assert.Equal(t, "old", flash)
-	require.NoError(t, s.Delete("gone"))
-	require.NoError(t, s.Set("ours", true))
+	require.NoError(t, session.Key[any]("gone").Delete(s))
+	require.NoError(t, session.Key[any]("ours").Set(s, true))
 	merged, err := pending(control).Apply(other)
 	require.NoError(t, err)
 	assert.Equal(t, 2, runs, "again, on the newer value")
@@ -126,7 +126,7 @@ func TestMerge(t *testing.T) {
 	assert.Equal(t, 11, count.Get(s))
 	assert.Equal(t, []string{"count", "flash", "ours", "theirs"}, s.Keys())
 	assert.Equal(t, "new", session.Key[string]("flash").Get(s), "what was left there since isn't lost")
-	assert.True(t, s.Persistent())
+	assert.True(t, s.Snapshot().Persistent)
 	assert.Equal(t, uint64(3), merged.Version)
 }
 
@@ -148,9 +148,9 @@ func TestUpdateRunsOnce(t *testing.T) {
 func TestChangesDuringSave(t *testing.T) {
 	m := &moment{start}
 	s, control := begin(nil, m)
-	require.NoError(t, s.Set("a", 1))
+	require.NoError(t, session.Key[any]("a").Set(s, 1))
 	taken := pending(control)
-	require.NoError(t, s.Set("b", 2))
+	require.NoError(t, session.Key[any]("b").Set(s, 2))
 	rec, err := taken.Apply(nil)
 	require.NoError(t, err)
 	control.Settle(rec, taken)
@@ -160,7 +160,7 @@ func TestChangesDuringSave(t *testing.T) {
 	assert.Equal(t, 2, rec.Values.Len())
 
 	taken = pending(control)
-	require.NoError(t, s.Set("c", 3))
+	require.NoError(t, session.Key[any]("c").Set(s, 3))
 	control.Settle(control.State().Kept, taken)
 	assert.Equal(t, []string{"a", "c"}, s.Keys(), "only what was dropped is gone")
 }

@@ -11,16 +11,14 @@ type Options struct {
 	Policy     Policy           // with its defaults filled in
 	Now        func() time.Time // the clock; required
 	Persistent bool             // whether a session that begins is remembered; see Session.Remember
-	Saver      Saver            // required
-	Cookies    []string         // the names of the cookies that a credential travels in; see Session.Cookies
-}
 
-// A Saver saves the pending changes of the session that it was given to; it is
-// what [Session.Save] calls. The middleware implements it, once for each
-// request.
-type Saver interface {
-	// Save is Session.Save.
-	Save(ctx context.Context) error
+	// Saver saves the pending changes of the session: [Session.Save] calls it.
+	// Required.
+	Saver interface {
+		Save(ctx context.Context) error
+	}
+
+	Cookies []string // the names of the cookies that a credential travels in; see Session.Cookies
 }
 
 // A Control is the middleware's side of a [Session]: it learns what is to be
@@ -40,7 +38,7 @@ type Phase uint8
 
 // The phases, in their order.
 const (
-	BeforeHeader Phase = iota // everything can change
+	beforeHeader Phase = iota // everything can change
 	HeaderSent                // the credential is fixed; the record behind it may change
 	Closed                    // nothing can change, but the session can still be destroyed
 	Finished                  // the request is over
@@ -65,11 +63,12 @@ type State struct {
 	Pending Changes
 }
 
-// Phase returns how far the request has come.
-func (c Control) Phase() Phase {
+// Begun reports whether the response has begun, so that the client can't be
+// given another credential.
+func (c Control) Begun() bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	return c.s.phase
+	return c.s.phase > beforeHeader
 }
 
 // State returns what is to be saved.

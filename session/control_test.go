@@ -35,7 +35,7 @@ func TestEnter(t *testing.T) {
 		s, control := begin(rec, m)
 		require.NoError(t, row.pending(s), row.name)
 		assert.Equal(t, row.entered, control.Enter(row.enter), row.name)
-		assert.Equal(t, row.entered, control.Phase() == row.enter, row.name)
+		assert.Equal(t, row.entered, session.PhaseOf(control) == row.enter, row.name)
 		assert.ErrorIs(t, s.Renew(), row.renew, row.name)
 		assert.ErrorIs(t, count.Set(s, 3), row.set, row.name)
 		assert.ErrorIs(t, s.Destroy(), row.end, row.name)
@@ -53,7 +53,7 @@ func TestClose(t *testing.T) {
 		control.Close(phase)
 		assert.True(t, pending(control).TouchOnly())
 		assert.Equal(t, *rec, s.Snapshot())
-		assert.Equal(t, phase, control.Phase())
+		assert.Equal(t, phase, session.PhaseOf(control))
 	}
 }
 

@@ -20,7 +20,7 @@
 // [Policy]. Everything else is for the packages that keep sessions:
 //
 //   - A middleware decides when a session is saved: [Begin], [Options],
-//     [Saver], [Control], [State], [Phase] and [NewContext].
+//     [Control], [State], [Phase] and [NewContext].
 //   - A carrier decides how: as a token that the client holds (package
 //     token), or as a record on the server (package opaque). A [Record] is one
 //     state of a session, with its [Values], and [Changes] make the next one

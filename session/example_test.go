@@ -85,10 +85,11 @@ func ExampleSession_Login() {
 
 // The classic mistake: the cookie travels in the header, so a session can't
 // begin once the body has. The error says so; other libraries lose the value.
-func ExampleSession_Set_tooLate() {
+func ExampleKey_Set_tooLate() {
 	browse(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "the response has begun")
-		err := session.From(r.Context()).Set("cart", []string{"coat"})
+		const cart session.Key[[]string] = "cart"
+		err := cart.Set(session.From(r.Context()), []string{"coat"})
 		fmt.Println(err)
 	})
 	// Output:
@@ -100,7 +101,7 @@ func ExampleSession_Set_tooLate() {
 func ExampleSession_Save() {
 	browse(func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r.Context())
-		err := s.Set("upload", make([]byte, 2<<20))
+		err := session.Key[[]byte]("upload").Set(s, make([]byte, 2<<20))
 		if err == nil {
 			err = s.Save(r.Context())
 		}
@@ -153,7 +154,7 @@ func ExampleSession_Remember() {
 		s := session.From(r.Context())
 		_ = s.Login("alice") // after the password was checked
 		_ = s.Remember(r.FormValue("remember") == "on")
-		fmt.Println(s.Persistent(), s.Snapshot().Deadline.Sub(s.CreatedAt()))
+		fmt.Println(s.Snapshot().Persistent, s.Snapshot().Deadline.Sub(s.Snapshot().CreatedAt))
 	})
 	for _, form := range []string{"", "remember=on"} {
 		r := httptest.NewRequest("GET", "/login?"+form, nil)

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -41,37 +39,6 @@ func encode(name string, v any) (string, error) {
 		return "", fmt.Errorf("session: value %q of type %T is nested deeper than %d: %w", name, v, maxDepth, BadValue)
 	}
 	return string(data), nil
-}
-
-// decode reads JSON text into v, as encoding/json does.
-func decode(name, text string, v any) error {
-	err := json.Unmarshal([]byte(text), v)
-	if err == nil {
-		return nil
-	}
-	// The library's text may quote the value, so the cause is told in ours.
-	why := "the value is " + kindOf(text) + ", and not one of that type"
-	if errors.As(err, new(*json.InvalidUnmarshalError)) {
-		why = "it needs a pointer that is not nil"
-	}
-	return fmt.Errorf("session: value %q can't be decoded into %T: %s: %w", name, v, why, BadValue)
-}
-
-// kindOf says what JSON text is.
-func kindOf(text string) string {
-	switch jsontext.Value(text).Kind() {
-	case '{':
-		return "a JSON object"
-	case '[':
-		return "a JSON array"
-	case '"':
-		return "a JSON string"
-	case 't', 'f':
-		return "a JSON boolean"
-	case '0':
-		return "a JSON number"
-	}
-	return "null"
 }
 
 func checkName(name string) error {

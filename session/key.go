@@ -1,15 +1,19 @@
 package session
 
 import (
+	"encoding/json"
 	"fmt"
 
-	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // A Key is the name of a value and its type. Declare it once, as a constant of
 // the package that owns the value:
 //
 //	const Visits session.Key[int] = "visits"
+//
+// Where the name is known only at run time, convert it:
+// session.Key[json.RawMessage](name).
 type Key[T any] string
 
 // Get returns the value, or the zero T if there is none or it isn't a T;
@@ -32,11 +36,20 @@ func (k Key[T]) Lookup(s *Session) (T, bool, error) {
 	return k.decode(json)
 }
 
-// Set keeps v; see [Session.Set].
-func (k Key[T]) Set(s *Session, v T) error { return s.Set(string(k), v) }
+// Set keeps v, encoded as JSON now. What can't be encoded fails here, with
+// [BadValue]; what doesn't fit fails when it is saved, with [TooLarge].
+func (k Key[T]) Set(s *Session, v T) error {
+	json, err := encode(string(k), v)
+	if err != nil {
+		return err
+	}
+	return s.change(op{kind: opSet, name: string(k), json: json}, true)
+}
 
 // Delete removes the value, if there is one.
-func (k Key[T]) Delete(s *Session) error { return s.Delete(string(k)) }
+func (k Key[T]) Delete(s *Session) error {
+	return s.change(op{kind: opDelete, name: string(k)}, false)
+}
 
 // Take returns the value and removes it: a flash message. A value that another
 // request leaves there in the meantime isn't lost. Two requests at once may
@@ -119,11 +132,30 @@ func (s *Session) changeIf(o op) (done bool, err error) {
 	return true, s.addLocked(o, true)
 }
 
-func (k Key[T]) decode(json string) (T, bool, error) {
-	var v T
-	if err := decode(string(k), json, &v); err != nil {
-		var zero T
-		return zero, true, fmt.Errorf("session: Key[%T]: %w", v, fault.Inner(err))
+// decode reads JSON text as encoding/json does.
+func (k Key[T]) decode(text string) (T, bool, error) {
+	var v, zero T
+	if json.Unmarshal([]byte(text), &v) == nil {
+		return v, true, nil
 	}
-	return v, true, nil
+	// The library's text may quote the value, so ours names only its kind.
+	return zero, true, fmt.Errorf("session: Key[%T]: value %q can't be decoded: the value is %s, and not one of that "+
+		"type: %w", v, string(k), kindOf(text), BadValue)
+}
+
+// kindOf says what JSON text is.
+func kindOf(text string) string {
+	switch jsontext.Value(text).Kind() {
+	case '{':
+		return "a JSON object"
+	case '[':
+		return "a JSON array"
+	case '"':
+		return "a JSON string"
+	case 't', 'f':
+		return "a JSON boolean"
+	case '0':
+		return "a JSON number"
+	}
+	return "null"
 }

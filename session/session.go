@@ -73,9 +73,6 @@ func (s *Session) ID() string { return s.record().ID }
 // Subject returns who is logged in, "" for nobody.
 func (s *Session) Subject() string { return s.record().Subject }
 
-// CreatedAt returns when the session began; zero if it doesn't exist.
-func (s *Session) CreatedAt() time.Time { return s.record().CreatedAt }
-
 // AuthenticatedAt returns when the request began in which the subject logged
 // in, to the millisecond; zero for nobody.
 func (s *Session) AuthenticatedAt() time.Time { return s.record().AuthenticatedAt }
@@ -84,16 +81,14 @@ func (s *Session) AuthenticatedAt() time.Time { return s.record().AuthenticatedA
 // in whole seconds; zero if it doesn't exist.
 func (s *Session) ExpiresAt() time.Time { return s.record().IdleDeadline }
 
-// Persistent reports whether the session is remembered; see [Session.Remember].
-func (s *Session) Persistent() bool { return s.record().Persistent }
-
 // Cookies returns the names of the cookies that hold the visitor's credential.
 // Whoever passes a request on removes them: they open the session here, and
 // nobody else needs them. token.Transport does.
 func (s *Session) Cookies() []string { return slices.Clone(s.o.Cookies) }
 
 // Snapshot returns the session as this request sees it, all fields of one
-// moment; a zero Record if it doesn't exist.
+// moment: also when it began, and whether it is remembered. It is a zero Record
+// if the session doesn't exist.
 func (s *Session) Snapshot() Record { return *s.record() }
 
 // IsNew reports whether the request came without a session.
@@ -103,17 +98,8 @@ func (s *Session) IsNew() bool {
 	return s.isNew
 }
 
-// Get decodes the value called name into v, a pointer, and reports whether
-// there was one. A value that doesn't fit v is an error ([BadValue]).
-func (s *Session) Get(name string, v any) (bool, error) {
-	json, ok := s.record().Values.Get(name)
-	if !ok {
-		return false, nil
-	}
-	return true, decode(name, json, v)
-}
-
-// Has reports whether there is a value called name.
+// Has reports whether there is a value called name. To read and write values,
+// use a [Key].
 func (s *Session) Has(name string) bool {
 	_, ok := s.record().Values.Get(name)
 	return ok
@@ -129,27 +115,8 @@ func (s *Session) Keys() []string {
 	return names
 }
 
-// Len returns the number of values.
-func (s *Session) Len() int { return s.record().Values.Len() }
-
-// Set keeps v, encoded as JSON now, under name. What can't be encoded fails
-// here, with [BadValue]; what doesn't fit fails when it is saved, with
-// [TooLarge].
-func (s *Session) Set(name string, v any) error {
-	json, err := encode(name, v)
-	if err != nil {
-		return err
-	}
-	return s.change(op{kind: opSet, name: name, json: json})
-}
-
-// Delete removes the value called name, if there is one.
-func (s *Session) Delete(name string) error {
-	return s.changeExisting(op{kind: opDelete, name: name})
-}
-
 // Clear removes all values. The session and its subject stay.
-func (s *Session) Clear() error { return s.changeExisting(op{kind: opClear}) }
+func (s *Session) Clear() error { return s.change(op{kind: opClear}, false) }
 
 // Remember puts the session under the [Policy]'s limits for remembered
 // sessions, by default 14 days without a request and 30 days in all, and lets
@@ -297,19 +264,12 @@ func (s *Session) record() *Record {
 	return s.view
 }
 
-// change adds a step, and begins the session if it doesn't exist.
-func (s *Session) change(o op) error {
+// change adds a step. If the session doesn't exist, create says whether the
+// step begins it, or means nothing.
+func (s *Session) change(o op, create bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.addLocked(o, true)
-}
-
-// changeExisting adds a step that means nothing to a session that doesn't
-// exist.
-func (s *Session) changeExisting(o op) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.addLocked(o, false)
+	return s.addLocked(o, create)
 }
 
 // changeCredential adds a step that only a new credential can carry.
@@ -331,7 +291,7 @@ func (s *Session) addLocked(o op, create bool) error {
 		if !create {
 			return nil
 		}
-		if s.phase != BeforeHeader {
+		if s.phase != beforeHeader {
 			return s.tooLateLocked() // the client can't be told of a session any more
 		}
 		ops = append(ops, s.beginLocked())

@@ -105,7 +105,7 @@ func (v Values) without(name string) Values {
 }
 
 // NewValues makes Values of names and JSON texts. The texts are taken as they
-// are: [Session.Set] and the token gate are where they are checked.
+// are: [Key.Set] and the token gate are where they are checked.
 func NewValues(texts map[string]string) Values {
 	names := make([]string, 0, len(texts))
 	size := 0

@@ -48,7 +48,7 @@ type Session struct {
 	// session.Session.Remember(true).
 	Persistent bool
 
-	// Values are the session's values: anything that session.Session.Set takes.
+	// Values are the session's values: anything that session.Key.Set takes.
 	Values map[string]any
 
 	// Policy says how long the session lives. The zero Policy means its defaults.
@@ -108,7 +108,7 @@ func (s Session) begin(to *session.Session) error {
 		}
 	}
 	if s.Subject == "" && len(s.Values) == 0 {
-		return to.Remember(to.Persistent()) // only makes the session exist
+		return to.Remember(to.Snapshot().Persistent) // only makes the session exist
 	}
 	if s.Subject != "" {
 		if err := to.Login(s.Subject); err != nil {
@@ -116,7 +116,7 @@ func (s Session) begin(to *session.Session) error {
 		}
 	}
 	for name, v := range s.Values {
-		if err := to.Set(name, v); err != nil {
+		if err := session.Key[any](name).Set(to, v); err != nil {
 			return err
 		}
 	}
@@ -186,7 +186,7 @@ type keeper struct {
 	fail    error
 }
 
-// Save implements session.Saver.
+// Save does the work of session.Session.Save.
 func (k *keeper) Save(context.Context) error {
 	now := k.control.State()
 	rec, err := now.Kept, k.fail

@@ -64,7 +64,7 @@ func TestAfter(t *testing.T) {
 		want sessiontest.Result
 	}{
 		{"nothing", alice, func(*session.Session) error { return nil }, sessiontest.Result{ID: "test-session", Subject: "alice", Values: map[string]any{"visits": 1.0}}},
-		{"set", alice, func(s *session.Session) error { return s.Set("a", []string{"b"}) }, sessiontest.Result{ID: "test-session", Subject: "alice", Values: map[string]any{"visits": 1.0, "a": []any{"b"}}}},
+		{"set", alice, func(s *session.Session) error { return session.Key[any]("a").Set(s, []string{"b"}) }, sessiontest.Result{ID: "test-session", Subject: "alice", Values: map[string]any{"visits": 1.0, "a": []any{"b"}}}},
 		{"clear", alice, func(s *session.Session) error { return s.Clear() }, sessiontest.Result{ID: "test-session", Subject: "alice", Values: map[string]any{}}},
 		{"login again", alice, func(s *session.Session) error { return s.Login("alice") }, sessiontest.Result{ID: "test-session", Subject: "alice", Values: map[string]any{"visits": 1.0}, Renewed: true}},
 		{"login of another", alice, func(s *session.Session) error { return s.Login("bob") }, sessiontest.Result{ID: "test-session", Subject: "bob", Values: map[string]any{}, Renewed: true}},
@@ -177,7 +177,7 @@ func TestPersistent(t *testing.T) {
 		want := sessiontest.Session{Subject: subject, Persistent: true}
 		r := sessiontest.Request(httptest.NewRequest(http.MethodGet, "/", nil), want)
 		s := session.From(r.Context())
-		if !s.Persistent() || s.IsNew() || s.Subject() != subject || !sessiontest.After(r).Persistent {
+		if !s.Snapshot().Persistent || s.IsNew() || s.Subject() != subject || !sessiontest.After(r).Persistent {
 			t.Errorf("subject %q: the session is not remembered", subject)
 		}
 		if err := s.Remember(false); err != nil || sessiontest.After(r).Persistent {
@@ -190,8 +190,8 @@ func TestPersistent(t *testing.T) {
 		kit.Clock.Advance(13 * 24 * time.Hour)
 		app := kit.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			s := session.From(r.Context())
-			if s.IsNew() || s.CreatedAt().Year() != 2030 {
-				t.Errorf("subject %q: the session is over, or was created at %v", subject, s.CreatedAt())
+			if s.IsNew() || s.Snapshot().CreatedAt.Year() != 2030 {
+				t.Errorf("subject %q: the session is over, or was created at %v", subject, s.Snapshot().CreatedAt)
 			}
 		}))
 		app.ServeHTTP(httptest.NewRecorder(), r)

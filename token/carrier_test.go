@@ -145,7 +145,7 @@ func TestExpiredTokenOpensNoNewerState(t *testing.T) {
 	require.NoError(t, err)
 	b.now = start.Add(10 * time.Minute)
 	_, newer, err := b.Save(t.Context(), old, base,
-		b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+		b.changes(base, func(s *session.Session) { require.NoError(t, session.Key[any]("a").Set(s, 1)) }))
 	require.NoError(t, err)
 	stranger := b.another(t) // remembers the newer token alone
 	_, _, err = stranger.Open(t.Context(), newer)
@@ -191,7 +191,7 @@ func TestSaveGoesOnFromTheNewest(t *testing.T) {
 	require.NoError(t, err)
 	for i, name := range []string{"a", "b", "c"} {
 		rec, credential, err := b.Save(t.Context(), oldest, base,
-			b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, i)) }))
+			b.changes(base, func(s *session.Session) { require.NoError(t, session.Key[any](name).Set(s, i)) }))
 		require.NoError(t, err)
 		assert.NotEqual(t, oldest, credential)
 		assert.Equal(t, i+1, rec.Values.Len(), "each is merged onto the ones before")
@@ -216,7 +216,7 @@ func TestTwoInstances(t *testing.T) {
 	require.NoError(t, err)
 	set := func(c *token.Carrier, base *session.Record, name string) (*session.Record, string) {
 		rec, next, err := c.Save(t.Context(), "", base,
-			b.changes(base, func(s *session.Session) { require.NoError(t, s.Set(name, true)) }))
+			b.changes(base, func(s *session.Session) { require.NoError(t, session.Key[any](name).Set(s, true)) }))
 		require.NoError(t, err)
 		return rec, next
 	}
@@ -306,7 +306,7 @@ func TestRetireHasOneWinner(t *testing.T) {
 	_, _, err = b.Open(t.Context(), credential)
 	assert.ErrorIs(t, err, session.Ended)
 	_, _, err = b.Save(t.Context(), credential, base,
-		b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+		b.changes(base, func(s *session.Session) { require.NoError(t, session.Key[any]("a").Set(s, 1)) }))
 	assert.ErrorIs(t, err, session.Ended)
 }
 
@@ -317,7 +317,7 @@ func TestRetireOfAnOlderState(t *testing.T) {
 	base, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
 	_, _, err = b.Save(t.Context(), credential, base,
-		b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("a", 1)) }))
+		b.changes(base, func(s *session.Session) { require.NoError(t, session.Key[any]("a").Set(s, 1)) }))
 	require.NoError(t, err)
 	assert.ErrorIs(t, retire(t, b.Carrier, credential, base, "next", time.Minute), session.Conflict)
 	_, _, err = b.Open(t.Context(), credential)
@@ -356,7 +356,7 @@ func TestMemoryOfOneSession(t *testing.T) {
 	used := 0
 	for i := range 200 {
 		_, _, err = b.Save(t.Context(), credential, base,
-			b.changes(base, func(s *session.Session) { require.NoError(t, s.Set("n", i)) }))
+			b.changes(base, func(s *session.Session) { require.NoError(t, session.Key[any]("n").Set(s, i)) }))
 		require.NoError(t, err)
 		if i == 20 {
 			used = token.MemoryUsed(b.Carrier)

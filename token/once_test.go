@@ -74,7 +74,7 @@ func (s *turnstile) visit(m *middleware.Middleware, h func(s *session.Session), 
 
 // fresh returns the token of a session that begins now.
 func (s *turnstile) fresh() string {
-	return s.visit(s.maker, func(v *session.Session) { assert.NoError(s.t, v.Set("a", 1)) })
+	return s.visit(s.maker, func(v *session.Session) { assert.NoError(s.t, session.Key[any]("a").Set(v, 1)) })
 }
 
 func (s *turnstile) expired() string {
@@ -85,8 +85,8 @@ func (s *turnstile) expired() string {
 
 // moved returns an opaque credential that leads to a token.
 func (s *turnstile) moved() (credential, token string) {
-	credential = s.visit(s.keeper, func(v *session.Session) { assert.NoError(s.t, v.Set("a", 1)) })
-	token = s.visit(s.maker, func(v *session.Session) { assert.NoError(s.t, v.Set("a", 2)) }, credential)
+	credential = s.visit(s.keeper, func(v *session.Session) { assert.NoError(s.t, session.Key[any]("a").Set(v, 1)) })
+	token = s.visit(s.maker, func(v *session.Session) { assert.NoError(s.t, session.Key[any]("a").Set(v, 2)) }, credential)
 	return credential, token
 }
 
@@ -103,7 +103,7 @@ func TestTokensAreVerifiedOnceInARequest(t *testing.T) {
 		{"good, saved twice", func(s *turnstile) {
 			s.visit(s.middleware, func(v *session.Session) {
 				assert.NoError(t, v.Save(t.Context()))
-				assert.NoError(t, v.Set("b", 1))
+				assert.NoError(t, session.Key[any]("b").Set(v, 1))
 				assert.NoError(t, v.Save(t.Context()))
 			}, s.fresh())
 		}, 1},
@@ -114,7 +114,7 @@ func TestTokensAreVerifiedOnceInARequest(t *testing.T) {
 		{"good, a faster request", func(s *turnstile) {
 			held := s.fresh()
 			s.visit(s.middleware, func(v *session.Session) {
-				s.visit(s.middleware, func(v *session.Session) { assert.NoError(t, v.Set("b", 1)) }, held)
+				s.visit(s.middleware, func(v *session.Session) { assert.NoError(t, session.Key[any]("b").Set(v, 1)) }, held)
 				assert.NoError(t, v.Login("alice"))
 				assert.NoError(t, v.Save(t.Context()))
 			}, held)

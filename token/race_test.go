@@ -199,7 +199,7 @@ func (p *play) actor(i int, kind string) func(ctx context.Context) {
 		if kind == "twice" && done { // goes on with what it was given
 			status, _ = p.request(ctx, m, next, func(s *session.Session) {
 				if !s.IsNew() {
-					_ = s.Set("again", i)
+					_ = session.Key[any]("again").Set(s, i)
 				}
 			})
 			p.note("%d again: status %d", nil, i, status)
@@ -211,9 +211,9 @@ func (p *play) actor(i int, kind string) func(ctx context.Context) {
 func act(s *session.Session, kind string, i int) {
 	switch kind {
 	case "save", "move", "twice":
-		_ = s.Set(fmt.Sprint("key", i), i)
+		_ = session.Key[any](fmt.Sprint("key", i)).Set(s, i)
 	case "grow":
-		_ = s.Set(fmt.Sprint("key", i), strings.Repeat("x", 900))
+		_ = session.Key[any](fmt.Sprint("key", i)).Set(s, strings.Repeat("x", 900))
 	case "renew":
 		_ = s.Renew()
 	case "login":
@@ -266,7 +266,7 @@ func kindsIn(mode string) []string {
 // was promised and not kept, "" for nothing.
 func (p *play) run(mode string) (violation string) {
 	_, p.cookie = p.request(context.Background(), p.instances[0], "",
-		func(s *session.Session) { _ = s.Set("first", true) })
+		func(s *session.Session) { _ = session.Key[any]("first").Set(s, true) })
 	_, p.cookie = p.request(context.Background(), p.instances[0], p.cookie,
 		func(s *session.Session) { _ = s.Login(alice) })
 	p.loggedIn = p.ledger.made[p.cookie]

@@ -137,9 +137,13 @@ func (d *demo) visit(w http.ResponseWriter, r *http.Request) {
 	d.done(w, r, map[string]int{"visits": visits.Get(s)})
 }
 
+// valueOf returns the key of the value that r names.
+func valueOf(r *http.Request) session.Key[json.RawMessage] {
+	return session.Key[json.RawMessage](r.PathValue("key"))
+}
+
 func (d *demo) getValue(w http.ResponseWriter, r *http.Request) {
-	var value json.RawMessage
-	ok, err := session.From(r.Context()).Get(r.PathValue("key"), &value)
+	value, ok, err := valueOf(r).Lookup(session.From(r.Context()))
 	switch {
 	case err != nil:
 		d.fail(w, r, err)
@@ -157,7 +161,7 @@ func (d *demo) putValue(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := session.From(r.Context())
-	err = s.Set(r.PathValue("key"), json.RawMessage(body)) // refuses what is not JSON
+	err = valueOf(r).Set(s, body) // refuses what is not JSON
 	if !d.saved(w, r, s, err) {
 		return
 	}
@@ -170,7 +174,7 @@ func (d *demo) deleteValue(w http.ResponseWriter, r *http.Request) {
 		d.deny(w, r, http.StatusNotFound, "not_found", "The session has no value of this name.")
 		return
 	}
-	if d.saved(w, r, s, s.Delete(r.PathValue("key"))) {
+	if d.saved(w, r, s, valueOf(r).Delete(s)) {
 		w.WriteHeader(http.StatusNoContent)
 	}
 }

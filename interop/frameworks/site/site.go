@@ -18,7 +18,10 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-const visits session.Key[int] = "visits"
+const (
+	visits   session.Key[int]  = "visits"
+	streamed session.Key[bool] = "streamed"
+)
 
 // Serve reads the config from CLOAKROOM_ variables, calls routes with the
 // middleware, and serves what it returns at the address of the flag -addr.
@@ -55,7 +58,7 @@ func LogIn(ctx context.Context, user string) error { return session.From(ctx).Lo
 func LogOut(ctx context.Context) error { return session.From(ctx).Destroy() }
 
 // Mark is a change that a stream makes before its first byte.
-func Mark(ctx context.Context) error { return session.From(ctx).Set("streamed", true) }
+func Mark(ctx context.Context) error { return streamed.Set(session.From(ctx), true) }
 
 // Next waits a moment, and returns the next text for a stream. It fails when
 // the session has ended, which ends the stream: Save without changes checks
@@ -76,5 +79,5 @@ func Answer(ctx context.Context) (string, error) {
 	if err := s.Save(ctx); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("subject=%s streamed=%t", s.Subject(), s.Has("streamed")), nil
+	return fmt.Sprintf("subject=%s streamed=%t", s.Subject(), streamed.Get(s)), nil
 }
