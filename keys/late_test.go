@@ -105,9 +105,9 @@ func TestClockBehindAFreshKey(t *testing.T) {
 		require.ErrorContains(t, err, "this clock says "+now.Format(time.RFC3339))
 	}
 	_, err := r.Signer(at(6))
-	require.ErrorContains(t, err, "no active key that signs; run: keygen check, and keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
+	require.ErrorContains(t, err, "no active key that signs; run: keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
 	_, err = r.Sealer(at(6))
-	require.ErrorContains(t, err, "no active key that encrypts; run: keygen check, and keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
+	require.ErrorContains(t, err, "no active key that encrypts; run: keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
 
 	// Of no use to set the clock by: keys that encrypt, that were withdrawn before their time, or of which there is the public half alone.
 	withdrawn := keyset.Dates{PublishAt: at(0), SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(5)}
@@ -115,7 +115,7 @@ func TestClockBehindAFreshKey(t *testing.T) {
 	require.NoError(t, err)
 	r = newRing(t, enc, generate(t, keyset.ES256, withdrawn), external)
 	_, err = r.Signer(at(0))
-	require.ErrorContains(t, err, "no active key that signs; run: keygen check")
+	require.ErrorContains(t, err, "no active key that signs; run: keygen rotate")
 }
 
 // Editors, shells and copies change the white space at the end of a file, and how its lines end.

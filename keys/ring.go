@@ -145,7 +145,7 @@ func (r *Ring) Signer(now time.Time) (*Key, error) {
 	}
 	k, _ := s.set.Signs(keyset.Signature, now)
 	if k == nil {
-		return nil, atThisTime(s.set.NoneActive(keyset.Signature, now), now)
+		return nil, atThisTime(s.set.Problem(keyset.Signature, now), now)
 	}
 	if !k.Algorithm().Symmetric() {
 		if p, err := s.publish(now); err != nil || !p.kids[k.ID()] {
@@ -167,10 +167,10 @@ func (r *Ring) Sealer(now time.Time) (*Key, error) {
 	if k, _ := s.set.Signs(keyset.Encryption, now); k != nil {
 		return (*Key)(k), nil
 	}
-	if _, ever := s.set.UsedSince(keyset.Encryption, now); !ever {
-		return nil, nil
+	if err := s.set.Problem(keyset.Encryption, now); err != nil {
+		return nil, atThisTime(err, now)
 	}
-	return nil, atThisTime(s.set.NoneActive(keyset.Encryption, now), now)
+	return nil, nil
 }
 
 // atThisTime adds what the clock says, which may be what is wrong.

@@ -346,9 +346,9 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 		overrun := func(k *keyset.Key, at, until string) string {
 			return "keys: key " + k.ID() + " (sig) should have been replaced at 2000-01-01T" + at + "Z, and goes on in its grace until 2000-01-01T" + until + "Z; run: keygen rotate"
 		}
-		none := "keys: no active key that signs; run: keygen check, and keygen rotate"
+		none := "keys: no active key that signs; run: keygen rotate"
 		ends := func(k *keyset.Key, at string) string {
-			return "keys: key " + k.ID() + " (sig) signs until 2000-01-01T" + at + "Z, and no other is published to follow it; run: keygen rotate --if-due"
+			return "keys: key " + k.ID() + " (sig) signs until 2000-01-01T" + at + "Z, and no standby is there to follow it; run: keygen rotate --if-due"
 		}
 		require.Equal(t, []string{
 			"10m0s " + ends(a, "01:00:00"), "1h0m0s " + overrun(a, "01:00:00", "02:00:00"), "2h0m0s " + none,
@@ -399,7 +399,7 @@ func TestHealth(t *testing.T) {
 		{at(3), sig.ID(), enc.ID(), []string{"key " + sig.ID() + " (sig) should have been replaced", "key " + enc.ID() + " (enc) signs until"}},
 		{at(4), "", enc.ID(), []string{"that signs", "key " + enc.ID() + " (enc) signs until"}},
 		{at(5), "", enc.ID(), []string{"that signs", "key " + enc.ID() + " (enc) should have been replaced"}},
-		{at(6), "", "", []string{"that signs", "no active key that encrypts; run: keygen check, and keygen rotate"}},
+		{at(6), "", "", []string{"that signs", "no active key that encrypts; run: keygen rotate"}},
 	}
 	for _, tt := range tests {
 		h := r.Health(tt.now)

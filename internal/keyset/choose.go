@@ -2,9 +2,10 @@ package keyset
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 )
 
 // This file has the rules on which key of a use makes new tokens. A ring and the
@@ -12,18 +13,38 @@ import (
 
 // A Life has the facts about a key that these rules need.
 type Life struct {
-	ID      string
-	Use     Use
-	Dates   Dates
-	Revoked bool
-	Able    bool // whether the private key can be used
+	ID        string
+	Algorithm Algorithm
+	Dates     Dates
+	Revoked   bool
+	Able      bool // whether the private key can be used
 }
 
 // A Liver is a key, or the plan of one.
-type Liver interface{ Life() Life }
+type Liver interface {
+	comparable
+	Life() Life
+}
 
 // State is the state of the key at the time now.
 func (l Life) State(now time.Time) State { return stateAt(l.Dates, l.Revoked, now) }
+
+// Use is what the key is for.
+func (l Life) Use() Use { return l.Algorithm.Use() }
+
+// GraceEnd returns when a key stops signing even if its successor is missing, or
+// zero for never.
+func (l Life) GraceEnd(grace time.Duration) time.Time {
+	d := l.Dates
+	switch {
+	case d.SignUntil.IsZero():
+		return time.Time{}
+	case d.VerifyUntil.IsZero():
+		return d.SignUntil.Add(grace)
+	}
+	// The policy may have had a shorter grace when the key ended.
+	return instant.Earliest(d.SignUntil.Add(grace), d.VerifyUntil)
+}
 
 // newer reports whether l signs, and not other, if both are active: it became
 // active later, or at the same time and has the lower ID. So all instances
@@ -40,14 +61,14 @@ func (l Life) outlasts(other Life) bool {
 // Current returns the key of a use that is active and makes new tokens; the zero
 // K if there is none.
 func Current[K Liver](keys []K, use Use, now time.Time) (best K) {
-	return choose(keys, Life.newer, func(l Life) bool { return l.Use == use && l.State(now) == Active })
+	return choose(keys, Life.newer, func(l Life) bool { return l.Use() == use && l.State(now) == Active })
 }
 
 // InGrace returns the key of a use that ceased to sign last, if that is no longer
 // ago than the grace. While no key is active, it goes on making tokens.
 func InGrace[K Liver](keys []K, use Use, grace time.Duration, now time.Time) (best K) {
 	return choose(keys, Life.outlasts, func(l Life) bool {
-		return l.Use == use && l.State(now) == Retiring && l.Dates.Signs() && now.Before(l.Dates.SignUntil.Add(grace))
+		return l.Use() == use && l.State(now) == Retiring && l.Dates.Signs() && now.Before(l.GraceEnd(grace))
 	})
 }
 
@@ -55,7 +76,7 @@ func InGrace[K Liver](keys []K, use Use, grace time.Duration, now time.Time) (be
 // order in which they do.
 func Waiting[K Liver](keys []K, use Use, now time.Time) (all []K) {
 	for _, k := range keys {
-		if l := k.Life(); l.Able && l.Use == use && l.waits(now) {
+		if l := k.Life(); l.Able && l.Use() == use && l.waits(now) {
 			all = append(all, k)
 		}
 	}
@@ -85,7 +106,7 @@ func choose[K Liver](keys []K, better func(l, other Life) bool, fits func(Life) 
 // Life is what decides whether the key makes tokens. A key whose private key an
 // external signer holds is able only if that signer is here.
 func (k *Key) Life() Life {
-	return Life{ID: k.id, Use: k.Use(), Dates: k.dates, Revoked: k.revoked != nil, Able: k.private != nil}
+	return Life{ID: k.id, Algorithm: k.alg, Dates: k.dates, Revoked: k.revoked != nil, Able: k.private != nil}
 }
 
 // Signs returns the key of a use that makes new tokens, and whether it does so in
@@ -102,19 +123,6 @@ func (s *Set) Signs(use Use, now time.Time) (k *Key, inGrace bool) {
 func (s *Set) HasFuture(use Use, now time.Time) bool {
 	k, _ := s.Signs(use, now)
 	return k != nil || len(Waiting(s.keys, use, now)) > 0
-}
-
-// NoneActive says what to do about a use that has no active key. If one is going
-// to be active, the clock may be behind: so it is with the first key of a new
-// file.
-func (s *Set) NoneActive(use Use, now time.Time) error {
-	does := map[Use]string{Signature: "signs", Encryption: "encrypts"}[use]
-	next := Waiting(s.keys, use, now)
-	if len(next) == 0 {
-		return fmt.Errorf("%w that %s; run: keygen check, and keygen rotate", ErrNoActiveKey, does)
-	}
-	return fmt.Errorf("%w that %s: key %s does from %s on; set the clock if it is behind, else run: keygen rotate",
-		ErrNoActiveKey, does, next[0].id, next[0].dates.SignFrom.UTC().Format(time.RFC3339))
 }
 
 // LacksSigner reports whether the key signs or is going to, and its private key

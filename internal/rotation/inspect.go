@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
@@ -61,23 +62,17 @@ func (i *inspector) find(s Severity, id, format string, args ...any) {
 func (i *inspector) inspectUse(use keyset.Use) {
 	st := i.st
 	current, next := st.successors(use)
-	rotate := st.remedy(use, "run: keygen rotate")
-	switch last := st.inGrace(use); {
-	case current == nil && st.idle(use):
-	case current == nil && last != nil && len(next) > 0 && !next[0].dates.SignFrom.After(st.graceEnd(last)):
-		i.find(Warning, last.id, "key %s goes on in its grace until %s, when key %s takes over: rotation was late",
-			last.id, stamp(next[0].dates.SignFrom), next[0].id)
-	case current == nil && last == nil:
-		i.find(Error, "", "no key of use %s signs now: sessions can't be kept; %s", use, rotate)
-	case current == nil:
-		i.find(Error, last.id, "key %s goes on in its grace until %s, because its successor is missing; %s",
-			last.id, stamp(st.graceEnd(last)), rotate)
-	case !current.open() && len(next) == 0 && !st.policy.SafeFrom(current.alg, st.now).Before(current.dates.SignUntil):
-		how := st.remedy(use, "run keygen rotate --if-due, which lets it go on until its successor is known")
-		i.find(Error, current.id, "key %s signs until %s, and nothing can follow it in time; %s",
-			current.id, stamp(current.dates.SignUntil), how)
+	outlook, id, problem := keyset.Judge(st.keys, use, st.policy.Policy, st.external[use], st.now)
+	switch {
+	case outlook == keyset.Empty && st.idle(use):
+	case problem != nil:
+		severity := Error
+		if outlook == keyset.Relieved {
+			severity = Warning
+		}
+		i.find(severity, id, "%s", strings.TrimPrefix(problem.Error(), "keys: "))
 	case current.open():
-		i.find(Warning, current.id, "key %s has no end; run keygen rotate --if-due to give it one", current.id)
+		i.find(Warning, id, "key %s has no end; run keygen rotate --if-due to give it one", id)
 	case len(next) == 0:
 		i.inspectStandby(current)
 	}
@@ -96,35 +91,22 @@ func (i *inspector) inspectUse(use keyset.Use) {
 	}
 }
 
-// remedy returns what to do when a key is missing: for keys in a KMS, create
-// the next one there; otherwise what is given.
-func (st *planState) remedy(use keyset.Use, given string) string {
-	if st.external[use] {
-		return "make the next one where the private keys are, and bring its public half in: keygen import --external"
-	}
-	return given
-}
-
-// inspectStandby reports a missing standby. It is an error in the last tenth of
-// the rotation period. Before that it is a warning, once it has been missing
-// for longer than a daily run of IfDue explains: two days, or a quarter of a
-// period that is shorter than eight days.
+// inspectStandby reports a standby that has been missing for longer than a daily
+// run of IfDue explains: two days, or a quarter of a period that is shorter than
+// eight days.
 func (i *inspector) inspectStandby(current *keyState) {
 	st, d := i.st, current.dates
-	period := st.policy.RotationPeriod
-	switch late := st.now.Sub(d.SignFrom); {
-	case !st.now.Before(d.SignUntil.Add(-period / 10)):
-		i.find(Error, current.id, "key %s signs until %s, and no standby is there to follow it; %s",
-			current.id, stamp(d.SignUntil), st.remedy(current.use(), "run: keygen rotate --if-due"))
-	case late > min(2*24*time.Hour, period/4):
-		since := " since it was made"
-		if !d.SignFrom.IsZero() {
-			since = " for " + span.Format(late)
-		}
-		how := st.remedy(current.use(), "keygen rotate --if-due seems not to run")
-		i.find(Warning, current.id, "key %s has had no standby%s: %s; it signs until %s",
-			current.id, since, how, stamp(d.SignUntil))
+	late := st.now.Sub(d.SignFrom)
+	if late <= min(2*24*time.Hour, st.policy.RotationPeriod/4) {
+		return
 	}
+	since := " since it was made"
+	if !d.SignFrom.IsZero() {
+		since = " for " + span.Format(late)
+	}
+	how := keyset.Remedy(st.external[current.use()], "keygen rotate --if-due seems not to run")
+	i.find(Warning, current.id, "key %s has had no standby%s: %s; it signs until %s",
+		current.id, since, how, stamp(d.SignUntil))
 }
 
 // inspectHandovers reports gaps and overlaps between the keys that sign one

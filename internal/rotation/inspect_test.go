@@ -23,6 +23,11 @@ func TestInspect(t *testing.T) {
 	two := func(t *testing.T, x, y keyset.Dates) *desk {
 		return legacy(t, generate(t, keyset.EdDSA, x), generate(t, keyset.EdDSA, y))
 	}
+	shortly := func(t *testing.T, until time.Duration) *desk {
+		d := one(t, keyset.ES256, span4(-day, -day, until))
+		require.NoError(t, d.set.SetPolicy(with(func(p *keyset.Policy) { p.RotationPeriod = 6 * time.Hour })))
+		return d
+	}
 	for _, row := range []struct {
 		name      string
 		want      string
@@ -34,26 +39,26 @@ func TestInspect(t *testing.T) {
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.Direct).take(add(keyset.ES256), 0), 0 },
 		},
 		{
-			"nobody signs", "error - no key of use sig signs now: sessions can't be kept; run: keygen rotate",
+			"nobody signs", "error - no active key that signs; run: keygen rotate",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end + time.Hour },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end + time.Hour - time.Second },
 		},
 		{
-			"nobody encrypts", "error - no key of use enc signs now: sessions can't be kept; run: keygen rotate",
+			"nobody encrypts", "error - no active key that encrypts; run: keygen rotate",
 			func(t *testing.T) (*desk, time.Duration) {
 				return open(t, keyset.ES256, keyset.Direct), end + time.Hour
 			},
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256).take(add(keyset.Direct), 0), 0 },
 		},
 		{
-			"in the grace", "error sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, because its successor is " +
-				"missing; run: keygen rotate",
+			"in the grace", "error sig2 key sig2 (sig) should have been replaced at 2026-03-01T23:59:00Z, and goes on in its " +
+				"grace until 2026-03-02T00:59:00Z; run: keygen rotate",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end - time.Second },
 		},
 		{
-			"in the grace, with a successor", "warning sig2 key sig2 goes on in its grace until 2026-03-02T00:59:00Z, when key " +
-				"sig3 takes over: rotation was late",
+			"in the grace, with a successor", "warning sig2 key sig2 (sig) should have been replaced at " +
+				"2026-03-01T23:59:00Z, and goes on in its grace until 2026-03-02T00:59:00Z; then key sig3 takes over",
 			func(t *testing.T) (*desk, time.Duration) {
 				return open(t, keyset.ES256).take(rotation.IfDue(), end+time.Minute), end + time.Minute
 			},
@@ -69,12 +74,10 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"without a standby, too late", "error sig1 key sig1 signs until 2026-01-01T01:03:30Z, and nothing can follow it in " +
-				"time; run keygen rotate --if-due, which lets it go on until its successor is known",
-			func(t *testing.T) (*desk, time.Duration) { return one(t, keyset.ES256, span4(-day, -day, lead)), 0 },
-			func(t *testing.T) (*desk, time.Duration) {
-				return one(t, keyset.ES256, span4(-day, -day, lead)), -time.Second
-			},
+			"without a standby, with a short period", "error sig1 key sig1 (sig) signs until 2026-01-01T02:07:00Z, and no " +
+				"standby is there to follow it; run: keygen rotate --if-due",
+			func(t *testing.T) (*desk, time.Duration) { return shortly(t, 2*lead), 0 },
+			func(t *testing.T) (*desk, time.Duration) { return shortly(t, 2*lead), -time.Second },
 		},
 		{
 			"without a standby for long", "warning sig2 key sig2 has had no standby for 2d1s: keygen rotate --if-due seems not " +
@@ -85,8 +88,8 @@ func TestInspect(t *testing.T) {
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), month - time.Minute + 2*day },
 		},
 		{
-			"without a standby, high time", "error sig2 key sig2 signs until 2026-03-01T23:59:00Z, and no standby is there to " +
-				"follow it; run: keygen rotate --if-due",
+			"without a standby, high time", "error sig2 key sig2 (sig) signs until 2026-03-01T23:59:00Z, and no standby is " +
+				"there to follow it; run: keygen rotate --if-due",
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end - 3*day },
 			func(t *testing.T) (*desk, time.Duration) { return open(t, keyset.ES256), end - 3*day - time.Second },
 		},

@@ -77,8 +77,8 @@ func TestStepsInTheGrace(t *testing.T) {
 		"enc3 dir 60d9m 60d12m30s 90d12m30s 90d1h29m30s"}, d.lives()[2:4])
 	require.Equal(t, "sig2 enc2", d.signers(now))
 	d.refuse(rotation.Promote(d.id("sig3")), now+spread-time.Second, "earliest safe: 2026-03-02T00:12:30Z")
-	require.Equal(t, []string{"warning sig2 key sig2 goes on in its grace until 2026-03-02T00:12:30Z, when key sig3 " +
-		"takes over: rotation was late"}, d.findings(now)[:1])
+	require.Equal(t, []string{"warning sig2 key sig2 (sig) should have been replaced at 2026-03-01T23:59:00Z, and " +
+		"goes on in its grace until 2026-03-02T00:12:30Z; then key sig3 takes over"}, d.findings(now)[:1])
 	d.refuse(rotation.Retire(d.id("sig2")), now, "key sig2 is retiring")
 	d.take(rotation.Retire(d.id("sig3")), now+time.Minute) // it is replaced
 	require.Contains(t, d.lives(), "sig4 HS256 60d10m 60d13m30s 90d13m30s 90d1h30m30s")

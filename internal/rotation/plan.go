@@ -85,16 +85,7 @@ func (st *planState) turningPoints() (all []time.Time) {
 
 // graceEnd returns when a key stops signing even if its successor is missing,
 // or zero for never.
-func (st *planState) graceEnd(k *keyState) time.Time {
-	if k.open() {
-		return time.Time{}
-	}
-	end := k.dates.SignUntil.Add(st.policy.Grace)
-	if verify := k.dates.VerifyUntil; !verify.IsZero() {
-		end = instant.Earliest(end, verify) // the policy had a shorter grace when the key ended
-	}
-	return end
-}
+func (st *planState) graceEnd(k *keyState) time.Time { return k.Life().GraceEnd(st.policy.Grace) }
 
 // due does what IfDue does, and reports whether that changed anything.
 func (st *planState) due() bool {

@@ -36,7 +36,7 @@ func (k *keyState) use() keyset.Use { return k.alg.Use() }
 // Life returns what decides whether the key makes tokens, wherever its private
 // half is. keyset.Current and its like read it.
 func (k *keyState) Life() keyset.Life {
-	return keyset.Life{ID: k.id, Use: k.use(), Dates: k.dates, Revoked: k.revoked, Able: !k.pruned && !k.erased}
+	return keyset.Life{ID: k.id, Algorithm: k.alg, Dates: k.dates, Revoked: k.revoked, Able: !k.pruned && !k.erased}
 }
 
 func (k *keyState) state(now time.Time) keyset.State { return k.Life().State(now) }
@@ -179,8 +179,7 @@ func (st *planState) add(alg keyset.Algorithm, at time.Time) *keyState {
 // refuseExternal refuses to create a key in the file for a use whose private
 // keys are in a KMS.
 func refuseExternal(use keyset.Use) error {
-	return fmt.Errorf("%w: the private keys of use %s are not in the file: "+
-		"make the next one where they are, and bring its public half in: keygen import --external", ErrRefused, use)
+	return fmt.Errorf("%w: the private keys of use %s are not in the file: %s", ErrRefused, use, keyset.Remedy(true, ""))
 }
 
 // isExternal reports whether the private halves of the keys that sign now and
