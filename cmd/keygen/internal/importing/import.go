@@ -181,25 +181,11 @@ func additions(all []*candidate, o *importFlags) (steps []rotation.Step) {
 func importNew(
 	t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags,
 ) (before, after *keyset.Set, err error) {
-	file := keyset.File{Path: t.Path()}
-	if err := tool.CheckNew(file.Path); err != nil {
-		return nil, nil, err
-	}
-	t.WarnDirectories(file.Path)
-	if err := o.next.Read(t, &file); err != nil {
-		return nil, nil, err
-	}
 	after, err = firstKeys(all, t.Now)
-	if err != nil || t.DryRun {
-		return new(keyset.Set), after, err
-	}
-	ctx, cancel := t.LockContext(ctx)
-	defer cancel()
-	if err := file.Create(ctx, after); err != nil {
+	if err != nil {
 		return nil, nil, err
 	}
-	t.NoteSecret(file)
-	return new(keyset.Set), after, nil
+	return new(keyset.Set), after, t.Create(ctx, &o.next, after)
 }
 
 // firstKeys returns the keys of a new file: the first of each use signs

@@ -3,7 +3,6 @@ package steps
 import (
 	"cmp"
 	"context"
-	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -56,11 +55,16 @@ The policy says how long tokens live and how fast news of keys travels; see
 		if err != nil {
 			return tool.Refuse(tool.ExitRefused, "%w", err)
 		}
-		file := keyset.File{Path: t.Path()}
-		if err := secret.Read(t, &file); err != nil {
+		if err := t.Create(ctx, &secret, set); err != nil {
 			return err
 		}
-		return create(t, ctx, file, set)
+		if t.DryRun {
+			t.Note("such keys would be made; nothing was written")
+		} else {
+			t.Note("wrote %s (mode 0600); keep it secret, and back it up", t.Path())
+		}
+		t.AdviseAlgorithms(set)
+		return t.List(set, set.Keys())
 	})
 	return cmd
 }
@@ -82,25 +86,4 @@ func profileAlgorithms(profile string, signAlg, encAlg keyset.Algorithm) ([]keys
 		return nil, tool.Refuse(tool.ExitUsage, "--enc-alg %q: use %s or none", string(enc), encAlgs)
 	}
 	return []keyset.Algorithm{sign, enc}, nil
-}
-
-// create writes a new key file and lists what is in it.
-func create(t *tool.Tool, ctx context.Context, file keyset.File, set *keyset.Set) error {
-	if err := errors.Join(tool.CheckNew(file.Path), t.MayWrite()); err != nil {
-		return err
-	}
-	t.WarnDirectories(file.Path)
-	if !t.DryRun {
-		ctx, cancel := t.LockContext(ctx)
-		defer cancel()
-		if err := file.Create(ctx, set); err != nil {
-			return err
-		}
-		t.Note("wrote %s (mode 0600); keep it secret, and back it up", file.Path)
-		t.NoteSecret(file)
-	} else {
-		t.Note("such keys would be made; nothing was written")
-	}
-	t.AdviseAlgorithms(set)
-	return t.List(set, set.Keys())
 }

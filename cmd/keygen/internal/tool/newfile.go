@@ -15,9 +15,32 @@ import (
 // about a second, with PBKDF2 for a file under a passphrase.
 const defaultLockTimeout = 10 * time.Second
 
-// CheckNew refuses a path where there is something already, or whose directory
-// does not exist. A dry run asks it too.
-func CheckNew(path string) error {
+// Create writes a new key file, encrypted under what flags name. A dry run only
+// checks whether it could.
+func (t *Tool) Create(ctx context.Context, flags *SecretFlags, set *keyset.Set) error {
+	file := keyset.File{Path: t.Path()}
+	if err := flags.Read(t, &file); err != nil {
+		return err
+	}
+	if err := errors.Join(checkNew(file.Path), t.MayWrite()); err != nil {
+		return err
+	}
+	t.WarnDirectories(file.Path)
+	if t.DryRun {
+		return nil
+	}
+	ctx, cancel := t.LockContext(ctx)
+	defer cancel()
+	if err := file.Create(ctx, set); err != nil {
+		return err
+	}
+	t.NoteSecret(file)
+	return nil
+}
+
+// checkNew refuses a path where there is something already, or whose directory
+// does not exist.
+func checkNew(path string) error {
 	info, err := os.Lstat(path)
 	_, broken := os.Stat(path)
 	switch {
