@@ -50,7 +50,7 @@ type page struct {
 	Latest        moment
 	Visits        int
 	Packed        bool
-	Values        []value
+	Values        []row
 	Token         *tokenView
 	Keys          []keyView
 	Plan          template.HTML // picture of the keys' lives
@@ -60,14 +60,12 @@ type page struct {
 	URL, OrdersURL string // of the application and the service
 }
 
-// A value is one of the session's.
-type value struct {
+// A row is one member of a JSON object, or one value of the session.
+type row struct {
 	Name, Text string
-	Size       int // bytes of JSON
+	Note       string // what the member means
+	Size       int    // of the value, in bytes of JSON
 }
-
-// A row is one member of a JSON object, with what it means.
-type row struct{ Name, Text, Note string }
 
 // A moment is an instant, for people and for machines.
 type moment struct{ Text, Relative, ISO string }
@@ -116,7 +114,7 @@ func (d *demo) view(r *http.Request, v view) *page {
 		Secure: strings.HasPrefix(d.url, "https:"), URL: d.url, OrdersURL: d.ordersURL,
 	}
 	for name, text := range rec.Values.All() {
-		p.Values = append(p.Values, value{Name: name, Text: shorten(text), Size: len(text)})
+		p.Values = append(p.Values, row{Name: name, Text: shorten(text), Size: len(text)})
 	}
 	if p.Exists {
 		p.Form = "opaque"

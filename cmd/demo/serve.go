@@ -81,16 +81,16 @@ func (d *demo) serve(ctx context.Context, app, api *listener, secure bool, stder
 		}
 	}
 	d.url, d.ordersURL = app.url(secure), api.url(secure)
-	service, err := newService(d.url, d.config.Issuer, cert, d.log)
+	service, stop, err := newService(d.url, d.config.Issuer, cert, d.log)
 	if err != nil {
 		return err
 	}
-	defer service.Close()
+	defer stop()
 	handler, err := d.handler(cert.transport())
 	if err != nil {
 		return err
 	}
-	servers := []*server{newServer(app, handler, cert, d.log), newServer(api, service.handler(), cert, d.log)}
+	servers := []*server{newServer(app, handler, cert, d.log), newServer(api, service, cert, d.log)}
 	failed := make(chan error, len(servers))
 	var running sync.WaitGroup
 	for _, s := range servers {

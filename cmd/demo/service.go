@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -13,16 +14,13 @@ import (
 // ordersAudience is the name of the orders service in service tokens.
 const ordersAudience = "orders"
 
-// A service is the orders service: another program in real life. It knows who
-// calls from the application's public keys alone.
-type service struct {
-	remote   *keys.Remote
-	verifier *token.Verifier
-}
-
-// newService returns the service that trusts what the application at appURL
-// vouches for.
-func newService(appURL, issuer string, cert *certificate, log *slog.Logger) (*service, error) {
+// newService returns the orders service, which is another program in real
+// life, and a function that ends its fetches. It trusts what the application
+// at appURL vouches for, and knows who calls from the application's public
+// keys alone.
+func newService(
+	appURL, issuer string, cert *certificate, log *slog.Logger,
+) (h http.Handler, stop func() error, err error) {
 	remote, err := keys.NewRemote(keys.RemoteConfig{
 		URL:       appURL + "/.well-known/jwks.json",
 		Transport: cert.transport(),
@@ -31,7 +29,7 @@ func newService(appURL, issuer string, cert *certificate, log *slog.Logger) (*se
 		InsecureAllowHTTP: strings.HasPrefix(appURL, "http:"),
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	verifier, err := token.NewVerifier(token.VerifierConfig{
 		Keys: remote, Issuer: issuer, Audience: ordersAudience,
@@ -40,19 +38,11 @@ func newService(appURL, issuer string, cert *certificate, log *slog.Logger) (*se
 		},
 	})
 	if err != nil {
-		remote.Close()
-		return nil, err
+		return nil, nil, errors.Join(err, remote.Close())
 	}
-	return &service{remote: remote, verifier: verifier}, nil
-}
-
-// Close ends fetches that are under way.
-func (s *service) Close() error { return s.remote.Close() }
-
-func (s *service) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /orders", s.verifier.Handler(http.HandlerFunc(orders)))
-	return protect(mux)
+	mux.Handle("GET /orders", verifier.Handler(http.HandlerFunc(orders)))
+	return protect(mux), remote.Close, nil
 }
 
 // orders tells the caller who it is taken for.

@@ -55,8 +55,8 @@ func (c *jwksCheck) compare(list []servedKey, reach time.Duration) []servedKey {
 		}
 		i := indexOf(list, k.ID())
 		if i < 0 {
-			yes := true
-			i, list = len(list), append(list, servedKey{k.ID(), string(k.Algorithm()), k.State(c.Now).String(), 0, &yes})
+			i = len(list)
+			list = append(list, servedKey{k.ID(), string(k.Algorithm()), k.State(c.Now).String(), 0, new(true)})
 		}
 		if missing := len(c.good) - list[i].Served; missing > 0 {
 			c.judgeMissing(k, fmt.Sprintf("missing in %d of %d", missing, len(c.good)), k.Dates().PublishAt.Add(reach))
@@ -75,14 +75,13 @@ func (c *jwksCheck) judgeServed(s *servedKey, k *keyset.Key, reach time.Duration
 			"whoever has its private half can make tokens that verifiers accept", s.ID, in)
 		return
 	}
-	expected := k.Published(c.Now)
-	s.State, s.Expected = k.State(c.Now).String(), &expected
+	s.State, s.Expected = k.State(c.Now).String(), new(k.Published(c.Now))
 	at, reason, revoked := k.Revoked()
 	switch {
 	case revoked:
 		c.Add(tool.Problem, "keys", "key %s was revoked at %s (%q), and is served still (%s): its tokens are accepted; "+
 			"it should be gone everywhere by %s", s.ID, tool.Date(at), reason, in, tool.Date(at.Add(reach)))
-	case !expected:
+	case !*s.Expected:
 		c.Add(tool.Warning, "keys", "key %s is %s, and is served all the same (%s): "+
 			"an instance has not read the key file, or its clock is wrong", s.ID, s.State, in)
 	default:

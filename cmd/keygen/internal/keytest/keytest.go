@@ -57,12 +57,14 @@ func Generate(kind string) (private, public any, err error) {
 	return nil, nil, fmt.Errorf("unknown kind %q", kind)
 }
 
-// Encode writes a key, private or public, in a form.
+// Encode writes a key, private or public, in a form: raw, jwk, or as a block of
+// PEM, of which der is the content. sec1, pkcs1 and cert are for the keys that
+// have such a form; all others get PKCS #8 or SPKI.
 func Encode(form string, key any, members []string) ([]byte, error) {
-	if form == "raw" {
+	switch form {
+	case "raw":
 		return key.([]byte), nil
-	}
-	if form == "jwk" {
+	case "jwk":
 		return EncodeJWK(key, members)
 	}
 	kind, der, err := encodeDER(form, key)
@@ -73,23 +75,21 @@ func Encode(form string, key any, members []string) ([]byte, error) {
 }
 
 func encodeDER(form string, key any) (kind string, der []byte, err error) {
-	switch k := key.(type) {
-	case *ecdsa.PrivateKey:
-		if form == "sec1" {
-			der, err = x509.MarshalECPrivateKey(k)
-			return "EC PRIVATE KEY", der, err
-		}
-	case *rsa.PrivateKey:
-		if form == "pkcs1" {
-			return "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(k), nil
-		}
-	case *rsa.PublicKey:
-		if form == "pkcs1" {
-			return "RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(k), nil
-		}
-	}
-	if form == "cert" {
-		der, err = selfSigned(key)
+	ec, isEC := key.(*ecdsa.PrivateKey)
+	private, isRSA := key.(*rsa.PrivateKey)
+	public, isPublicRSA := key.(*rsa.PublicKey)
+	signer, isPrivate := key.(crypto.Signer)
+	switch {
+	case form == "sec1" && isEC:
+		der, err = x509.MarshalECPrivateKey(ec)
+		return "EC PRIVATE KEY", der, err
+	case form == "pkcs1" && isRSA:
+		return "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(private), nil
+	case form == "pkcs1" && isPublicRSA:
+		return "RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(public), nil
+	case form == "cert" && isPrivate:
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+		der, err = x509.CreateCertificate(rand.Reader, c, c, signer.Public(), signer)
 		return "CERTIFICATE", der, err
 	}
 	if der, err = x509.MarshalPKIXPublicKey(key); err == nil {
@@ -97,15 +97,6 @@ func encodeDER(form string, key any) (kind string, der []byte, err error) {
 	}
 	der, err = x509.MarshalPKCS8PrivateKey(key)
 	return "PRIVATE KEY", der, err
-}
-
-func selfSigned(key any) ([]byte, error) {
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, nil // the public half is in the certificate
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	return x509.CreateCertificate(rand.Reader, c, c, signer.Public(), signer)
 }
 
 // EncodeJWK writes a key as a JWK, with more members: name=value.
