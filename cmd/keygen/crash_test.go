@@ -86,7 +86,8 @@ type crash struct {
 func (c *crash) landed() int { return c.old + c.fresh }
 
 func (c *crash) String() string {
-	return fmt.Sprintf("%d kills landed between its first and its last write system call, in %d runs: %d left the old file (%d of them with the previous one kept already), %d the new one, %d temporary files; %d missed",
+	return fmt.Sprintf("%d kills landed between its first and its last write system call, in %d runs: "+
+		"%d left the old file (%d of them with the previous one kept already), %d the new one, %d temporary files; %d missed",
 		c.landed(), c.runs, c.old, c.bak, c.fresh, c.leftovers, c.missed)
 }
 
@@ -180,7 +181,8 @@ func (c *crash) round(t *testing.T) {
 		return
 	}
 	c.inspect(t, path)
-	next := exec.Command(c.binary, "rotate", "--write-at", "--keyset", path, "--at", c.at.Add(2*time.Hour).Format(time.RFC3339))
+	next := exec.Command(c.binary, "rotate", "--write-at", "--keyset", path, "--at",
+		c.at.Add(2*time.Hour).Format(time.RFC3339))
 	out, err := next.CombinedOutput()
 	require.NoError(t, err, "the next rotation: %s", out)
 	requireRotated(t, path)

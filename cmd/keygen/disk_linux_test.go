@@ -22,9 +22,11 @@ func onDisk(t *testing.T, script string) string {
 	}
 	c := newCrash(t)
 	disk := t.TempDir()
-	cmd := exec.Command("sh", "-ec", `mount -t tmpfs -o size=64k none "$DISK" || exit 77; cp "$TEMPLATE" "$FILE"; chmod 600 "$FILE"; `+script)
+	const mount = `mount -t tmpfs -o size=64k none "$DISK" || exit 77; cp "$TEMPLATE" "$FILE"; chmod 600 "$FILE"; `
+	cmd := exec.Command("sh", "-ec", mount+script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	cmd.Env = append(os.Environ(), "DISK="+disk, "FILE="+filepath.Join(disk, "keys.json"), "TEMPLATE="+c.template, "KEYGEN="+c.binary,
+	cmd.Env = append(os.Environ(), "DISK="+disk, "FILE="+filepath.Join(disk, "keys.json"), "TEMPLATE="+c.template,
+		"KEYGEN="+c.binary,
 		"AT="+c.at.Format(time.RFC3339))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -47,7 +49,9 @@ done
 "$KEYGEN" check --keyset "$FILE" --at "$AT"`
 
 func TestFullDisk(t *testing.T) {
-	out := onDisk(t, `"$KEYGEN" policy --token-life 23h --write-at --keyset "$FILE" --at "$AT" >/dev/null; cat /dev/zero > "$DISK/filler" 2>/dev/null || true; `+tryToRotate)
+	const change = `"$KEYGEN" policy --token-life 23h --write-at --keyset "$FILE" --at "$AT" >/dev/null; `
+	const fill = `cat /dev/zero > "$DISK/filler" 2>/dev/null || true; `
+	out := onDisk(t, change+fill+tryToRotate)
 	require.Equal(t, 2, strings.Count(out, "exit 1"), out)
 	require.Equal(t, 1, strings.Count(out, "exit 0"), "there is nothing due: %s", out)
 	require.Equal(t, 2, strings.Count(out, "no space left on device"), out)

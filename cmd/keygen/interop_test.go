@@ -33,7 +33,8 @@ func opensslVerifies(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(json.Unmarshal(text, &header))
 	input, sig, key := ts.MkAbs("signing-input"), ts.MkAbs("signature"), ts.MkAbs(args[1])
 	if header.Alg == "ES256" { // r and s in 32 bytes each (RFC 7518, Section 3.4); openssl wants DER
-		signature, err = asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])})
+		r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
+		signature, err = asn1.Marshal(struct{ R, S *big.Int }{r, s})
 		ts.Check(err)
 	}
 	ts.Check(os.WriteFile(input, []byte(token[:end]), 0o600))
@@ -41,7 +42,8 @@ func opensslVerifies(ts *testscript.TestScript, neg bool, args []string) {
 	command := map[string][]string{
 		"ES256": {"dgst", "-sha256", "-verify", key, "-signature", sig, input},
 		"RS256": {"dgst", "-sha256", "-verify", key, "-signature", sig, input},
-		"PS256": {"dgst", "-sha256", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest", "-verify", key, "-signature", sig, input},
+		"PS256": {"dgst", "-sha256", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest", "-verify", key,
+			"-signature", sig, input},
 		"EdDSA": {"pkeyutl", "-verify", "-pubin", "-inkey", key, "-rawin", "-in", input, "-sigfile", sig},
 	}[header.Alg]
 	if err := ts.Exec("openssl", command...); (err == nil) == neg {
@@ -67,12 +69,15 @@ func opensslOpens(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(json.Unmarshal(raw[0], &header))
 	salt, err := jose.Bytes(header.P2s)
 	ts.Check(err)
-	ts.Check(ts.Exec("openssl", "kdf", "-keylen", "32", "-kdfopt", "digest:SHA512", "-kdfopt", "pass:"+strings.TrimSpace(ts.ReadFile(args[1])),
-		"-kdfopt", "hexsalt:"+hex.EncodeToString(append([]byte(header.Alg+"\x00"), salt...)), "-kdfopt", "iter:"+header.P2c.String(), "PBKDF2"))
+	ts.Check(ts.Exec("openssl", "kdf", "-keylen", "32", "-kdfopt", "digest:SHA512", "-kdfopt",
+		"pass:"+strings.TrimSpace(ts.ReadFile(args[1])),
+		"-kdfopt", "hexsalt:"+hex.EncodeToString(append([]byte(header.Alg+"\x00"), salt...)), "-kdfopt",
+		"iter:"+header.P2c.String(), "PBKDF2"))
 	kek := strings.ReplaceAll(strings.TrimSpace(ts.ReadFile("stdout")), ":", "")
 	wrapped, unwrapped := ts.MkAbs("wrapped"), ts.MkAbs("unwrapped")
 	ts.Check(os.WriteFile(wrapped, raw[1], 0o600))
-	ts.Check(ts.Exec("openssl", "enc", "-d", "-id-aes256-wrap", "-K", kek, "-iv", "A6A6A6A6A6A6A6A6", "-in", wrapped, "-out", unwrapped))
+	ts.Check(ts.Exec("openssl", "enc", "-d", "-id-aes256-wrap", "-K", kek, "-iv", "A6A6A6A6A6A6A6A6", "-in", wrapped,
+		"-out", unwrapped))
 	contentKey, err := os.ReadFile(filepath.Clean(unwrapped))
 	ts.Check(err)
 	block, err := aes.NewCipher(contentKey)

@@ -49,13 +49,15 @@ func issue(ts *testscript.TestScript, _ bool, args []string) {
 	life, err := time.ParseDuration(o["life"])
 	ts.Check(err)
 	claims := map[string]any{
-		"iss": "https://app.example", "aud": o["aud"], "sub": "alice", "sid": "public-id", "jti": "AAAAAAAAAAAAAAAA", "gen": 1,
+		"iss": "https://app.example", "aud": o["aud"], "sub": "alice", "sid": "public-id", "jti": "AAAAAAAAAAAAAAAA",
+		"gen": 1,
 		"iat": iat.Unix(), "exp": iat.Add(life).Unix(), "auth_time": json.Number(fmt.Sprint(iat.Unix(), ".000")),
 	}
 	typ := "cloakroom-service+jwt"
 	if o["kind"] == "session" {
 		typ = "cloakroom+jwt"
-		claims["lin"], claims["ver"], claims["crt"], claims["dl"], claims["data"] = "bGluZWFnZTE", 1, iat.Unix(), iat.Add(time.Hour).Unix(), json.RawMessage(o["data"])
+		claims["lin"], claims["ver"], claims["crt"], claims["dl"], claims["data"] = "bGluZWFnZTE", 1, iat.Unix(),
+			iat.Add(time.Hour).Unix(), json.RawMessage(o["data"])
 	}
 	if o["nbf"] != "" {
 		claims["nbf"] = instant(ts, o["nbf"]).Unix()

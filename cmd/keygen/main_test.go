@@ -74,7 +74,8 @@ type scriptCommand = func(*testscript.TestScript, bool, []string)
 // scriptCommands are the commands that scripts have besides those of
 // testscript.
 func scriptCommands() map[string]scriptCommand {
-	all := map[string]scriptCommand{"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock, "behind": behind}
+	all := map[string]scriptCommand{"exits": exits, "mode": mode, "kid": kid, "damage": damage, "lock": lock,
+		"behind": behind}
 	maps.Copy(all, protectCommands())
 	maps.Copy(all, lookCommands())
 	return all
@@ -188,7 +189,8 @@ func mint() {
 	exp := now.Add(time.Duration(minutes) * time.Minute)
 	iat := exp.Add(-10 * time.Minute).Unix()
 	claims := map[string]any{
-		"iss": "https://app.example", "aud": "https://billing.example", "sub": os.Args[4], "sid": "public-id", "jti": "AAAAAAAAAAAAAAAA",
+		"iss": "https://app.example", "aud": "https://billing.example", "sub": os.Args[4], "sid": "public-id",
+		"jti": "AAAAAAAAAAAAAAAA",
 		"gen": 1, "iat": iat, "exp": exp.Unix(), "auth_time": json.Number(fmt.Sprint(iat, ".000")),
 	}
 	if os.Args[2] != "seal" {

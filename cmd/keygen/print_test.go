@@ -24,10 +24,12 @@ import (
 func TestDeepTokensArePrintedInBounds(t *testing.T) {
 	segment := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	for _, depth := range []int{3, 5000, 9000} {
-		token := segment(`{"alg":"ES256","typ":"JWT"}`) + "." + segment(`{"a":`+strings.Repeat("[", depth)+strings.Repeat("]", depth)+`}`) + "." + segment("signature")
+		nested := strings.Repeat("[", depth) + strings.Repeat("]", depth)
+		token := segment(`{"alg":"ES256","typ":"JWT"}`) + "." + segment(`{"a":`+nested+`}`) + "." + segment("signature")
 		for _, format := range []string{"json", "table"} {
 			var stdout, stderr bytes.Buffer
-			require.Equal(t, tool.ExitOK, run([]string{"token", "decode", "--format", format}, strings.NewReader(token), &stdout, &stderr), "%s", &stderr)
+			code := run([]string{"token", "decode", "--format", format}, strings.NewReader(token), &stdout, &stderr)
+			require.Equal(t, tool.ExitOK, code, "%s", &stderr)
 			require.Less(t, stdout.Len(), 2*len(token)+1000)
 			require.Equal(t, depth, strings.Count(stdout.String(), "["))
 			if format == "json" {
@@ -36,7 +38,8 @@ func TestDeepTokensArePrintedInBounds(t *testing.T) {
 		}
 	}
 	var stderr bytes.Buffer
-	require.Equal(t, tool.ExitToken, run([]string{"token", "decode"}, strings.NewReader(strings.Repeat("x", 1<<20)), new(bytes.Buffer), &stderr))
+	require.Equal(t, tool.ExitToken, run([]string{"token", "decode"}, strings.NewReader(strings.Repeat("x", 1<<20)),
+		new(bytes.Buffer), &stderr))
 	require.Contains(t, stderr.String(), "longer than 64 KiB")
 }
 
@@ -88,7 +91,8 @@ func TestWhatOthersWroteIsEscaped(t *testing.T) {
 			require.Equal(t, tool.ExitOK, code, "%s", &stderr)
 		}
 		for _, r := range stdout.String() + stderr.String() {
-			require.True(t, r == '\n' || unicode.IsPrint(r) || r == '\t' && args[0] == "__complete", "%q: %q", args, stdout.String()+stderr.String())
+			require.True(t, r == '\n' || unicode.IsPrint(r) || r == '\t' && args[0] == "__complete", "%q: %q", args,
+				stdout.String()+stderr.String())
 		}
 		require.NotRegexp(t, `(?m)^(keygen: revoked|active)`, stdout.String()+"\n"+stderr.String(), "%q", args)
 		require.Less(t, stderr.Len(), 3000, "%q", args)
@@ -113,7 +117,8 @@ func TestCommandsWarnOfOpenDirectories(t *testing.T) {
 			require.NoError(t, os.Chmod(dir, mode))
 			var stderr bytes.Buffer
 			run(append(args, "--keyset", path), strings.NewReader("a.b.c"), new(bytes.Buffer), &stderr)
-			warned := strings.Count(stderr.String(), want+dir+" has mode 0777: everybody can replace the key file; run: chmod o-w "+dir)
+			warned := strings.Count(stderr.String(),
+				want+dir+" has mode 0777: everybody can replace the key file; run: chmod o-w "+dir)
 			if mode == 0o777 {
 				require.Equal(t, 1, warned, "%v: %s", args, &stderr)
 				continue

@@ -39,7 +39,8 @@ func TestSecretsFromEverywhere(t *testing.T) {
 		keygen := func(args ...string) {
 			t.Helper()
 			var stdout, stderr bytes.Buffer
-			require.Equal(t, tool.ExitOK, run(append(args, "--keyset", path), strings.NewReader(""), &stdout, &stderr), "%s", &stderr)
+			code := run(append(args, "--keyset", path), strings.NewReader(""), &stdout, &stderr)
+			require.Equal(t, tool.ExitOK, code, "%s", &stderr)
 		}
 		file := filepath.Join(t.TempDir(), "secret")
 		require.NoError(t, os.WriteFile(file, secret, 0o600))
@@ -52,7 +53,8 @@ func TestSecretsFromEverywhere(t *testing.T) {
 		keygen("list", "--"+kind+"-file", file)
 		require.NoError(t, os.Chmod(file, 0o644))
 		var stderr bytes.Buffer
-		require.Equal(t, tool.ExitRefused, run([]string{"list", "--keyset", path, "--" + kind + "-file", file}, nil, new(bytes.Buffer), &stderr), "as the application")
+		require.Equal(t, tool.ExitRefused, run([]string{"list", "--keyset", path, "--" + kind + "-file", file}, nil,
+			new(bytes.Buffer), &stderr), "as the application")
 		require.Contains(t, stderr.String(), "others can use "+file+" (mode 0644); run: chmod 600")
 		require.NoError(t, os.Chmod(file, 0o640))
 		keygen("list", "--"+kind+"-file", file)
@@ -69,7 +71,8 @@ func TestSecretsInPlaceOfNames(t *testing.T) {
 	require.Equal(t, tool.ExitOK, run([]string{"init", "--keyset", key}, nil, new(bytes.Buffer), new(bytes.Buffer)))
 	text, err := os.ReadFile(key)
 	require.NoError(t, err)
-	secrets := []string{"hunter2hunter2", "B8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "/8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "CORRECTHORSE", "-5"}
+	secrets := []string{"hunter2hunter2", "B8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=",
+		"/8gfYwQF+hEICQoLDA0ODwfIH2MEBfoRCAkKCwwNDg8=", "CORRECTHORSE", "-5"}
 	content := []string{string(text), "-----BEGIN PRIVATE KEY-----\nhunter2\n", "eyJhbGciOiJkaXIifQ.a.b.c.d"}
 	refused := func(secret string, args ...string) {
 		t.Helper()

@@ -125,7 +125,8 @@ func TestFlippedBytes(t *testing.T) {
 		bad[i] ^= 1 << (i % 7)
 		require.NoError(t, os.WriteFile(b.path, bad, 0o600))
 		var stdout, stderr bytes.Buffer
-		require.Equal(t, tool.ExitDamaged, run([]string{"rotate", "--keyset", b.path}, nil, &stdout, &stderr), "byte %d: %s", i, &stderr)
+		code := run([]string{"rotate", "--keyset", b.path}, nil, &stdout, &stderr)
+		require.Equal(t, tool.ExitDamaged, code, "byte %d: %s", i, &stderr)
 		now, err := os.ReadFile(b.path)
 		require.NoError(t, err)
 		require.Equal(t, bad, now)
@@ -165,7 +166,8 @@ func TestWrongSecrets(t *testing.T) {
 		})
 	}
 	b.secret = []string{"--kek-file", secret("kek", kek)}
-	require.Equal(t, tool.ExitOK, run(append([]string{"rotate", "--keyset", b.path}, b.secret...), nil, new(bytes.Buffer), new(bytes.Buffer)))
+	args := append([]string{"rotate", "--keyset", b.path}, b.secret...)
+	require.Equal(t, tool.ExitOK, run(args, nil, new(bytes.Buffer), new(bytes.Buffer)))
 	plain := newBench(t, keyset.File{}, b.secret...)
 	plain.refuses(t, tool.ExitDamaged, "the file is not encrypted")
 }

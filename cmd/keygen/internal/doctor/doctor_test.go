@@ -104,7 +104,8 @@ func TestJudgementsAreThoseOfKeys(t *testing.T) {
 		require.NoError(t, os.Chmod(path, mode))
 		for _, group := range []bool{false, true} {
 			_, err := keyset.File{Path: path, InsecureGroupReadable: group}.Read()
-			require.Equal(t, errors.Is(err, keyset.ErrUnsafeFile), judgeMode(path, mode, false, group).Severity == tool.Problem, "%04o: %v", mode, err)
+			isProblem := judgeMode(path, mode, false, group).Severity == tool.Problem
+			require.Equal(t, errors.Is(err, keyset.ErrUnsafeFile), isProblem, "%04o: %v", mode, err)
 		}
 	}
 }
@@ -130,7 +131,8 @@ func TestJudgeWritable(t *testing.T) {
 }
 
 func TestJudgeLock(t *testing.T) {
-	denied := fmt.Errorf("durable: lock x: this user may not write to the lock file: run as its owner, or chown it: %w", fs.ErrPermission)
+	denied := fmt.Errorf("durable: lock x: this user may not write to the lock file: run as its owner, or chown it: %w",
+		fs.ErrPermission)
 	for _, tt := range []struct {
 		err      error
 		mode     fs.FileMode
@@ -158,10 +160,12 @@ func TestDoctorSeesASingleFileMount(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	newFile(t, path)
 	for _, single := range []bool{true, false} {
-		d := &doctor{Tool: &tool.Tool{Keyset: path, Now: time.Now()}, user: os.Geteuid(), trials: trials(), single: func(p string) bool { return single && p == path }}
+		d := &doctor{Tool: &tool.Tool{Keyset: path, Now: time.Now()}, user: os.Geteuid(), trials: trials(),
+			single: func(p string) bool { return single && p == path }}
 		d.examine(t.Context())
 		said := slices.ContainsFunc(d.Findings, func(f tool.Finding) bool {
-			return f.Severity == tool.Warning && strings.Contains(f.Text, "is mounted as a single file") && strings.Contains(f.Text, "mount the directory that it is in")
+			return f.Severity == tool.Warning && strings.Contains(f.Text, "is mounted as a single file") &&
+				strings.Contains(f.Text, "mount the directory that it is in")
 		})
 		require.Equal(t, single, said, "%v", d.Findings)
 		lost := slices.ContainsFunc(d.Findings, func(f tool.Finding) bool {
@@ -202,7 +206,8 @@ func TestFileSystemThatLacksSomething(t *testing.T) {
 		d := &doctor{Tool: &tool.Tool{}, trials: trials()}
 		d.trials[i].try = func(context.Context, string) error { return errors.ErrUnsupported }
 		d.tryFileSystem(t.Context(), t.TempDir())
-		require.Equal(t, tool.Findings{tool.Found(tt.severity, "file_system", "%s", tt.what+": unsupported operation: "+tt.without)}, d.Findings)
+		want := tool.Found(tt.severity, "file_system", "%s: unsupported operation: %s", tt.what, tt.without)
+		require.Equal(t, tool.Findings{want}, d.Findings)
 	}
 }
 
@@ -229,7 +234,8 @@ func TestTrials(t *testing.T) {
 func TestLeftoversAreThoseOfDurable(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keys.json")
-	for _, name := range []string{".keys.json.1.tmp", ".keys.json.0123456789.tmp", ".keys.json..tmp", ".keys.json.x1.tmp", ".keys.json.1.tmp.bak", "keys.json.1.tmp", ".other.json.1.tmp", ".keys.json.bak.1.tmp"} {
+	for _, name := range []string{".keys.json.1.tmp", ".keys.json.0123456789.tmp", ".keys.json..tmp", ".keys.json.x1.tmp",
+		".keys.json.1.tmp.bak", "keys.json.1.tmp", ".other.json.1.tmp", ".keys.json.bak.1.tmp"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}
 	f, err := os.CreateTemp(dir, ".keys.json.*.tmp")

@@ -13,7 +13,8 @@ import (
 
 // What is wrong usage here is refused by package keys, and nothing else.
 func TestReasonsAreThoseOfKeys(t *testing.T) {
-	for _, reason := range []string{"", "key_compromise", "tab\tand\nline", "naïve 😀", strings.Repeat("x", 200), strings.Repeat("x", 201), "bell\a", "\xff", "\u202e", "\u00a0"} {
+	for _, reason := range []string{"", "key_compromise", "tab\tand\nline", "naïve 😀", strings.Repeat("x", 200),
+		strings.Repeat("x", 201), "bell\a", "\xff", "\u202e", "\u00a0"} {
 		k, err := keyset.Generate(keyset.EdDSA, keyset.Dates{})
 		require.NoError(t, err)
 		set, err := keyset.NewSet(k)
