@@ -14,7 +14,9 @@ import (
 
 // shortLines lists the packages that keep to the limits of TestShortLines.
 var shortLines = []string{
-	".", "cmd/demo", "cmd/keygen/internal/importing", "cmd/keygen/internal/jwkscheck", "cmd/keygen/internal/keytest",
+	".", "cmd/demo", "cmd/keygen", "cmd/keygen/internal/doctor", "cmd/keygen/internal/importing",
+	"cmd/keygen/internal/jwkscheck", "cmd/keygen/internal/keytest", "cmd/keygen/internal/look",
+	"cmd/keygen/internal/steps", "cmd/keygen/internal/tokens", "cmd/keygen/internal/tool", "internal/exposure",
 	"config", "opaque", "opaque/storetest", "revocation", "session",
 	"sessiontest", "token",
 	"internal/claims", "internal/diagnose", "internal/durable", "internal/fault",
