@@ -18,17 +18,16 @@ var ErrRefused = errors.New("rotation: refused")
 
 // check compares a set with what a step has made of it, key by key and use by
 // use. It reads the finished set, not the state that the step changed, so that
-// a mistake in a step is found here. before is nil for a new file.
+// a mistake in a step is found here.
 func check(before, after *keyset.Set, now time.Time, s Step) error {
-	c := &checker{now: now.Truncate(time.Second), policy: after.Rules(), after: newPlanState(after, now), force: s.force}
-	if before != nil {
-		if len(Diff(before, after)) == 0 {
-			return nil // a step that changes nothing does no harm
-		}
-		c.before = newPlanState(before, now)
-		if !s.emergency {
-			c.checkClock()
-		}
+	changes := Diff(before, after)
+	if len(changes) == 0 {
+		return nil // a step that changes nothing does no harm
+	}
+	c := &checker{Step: s, policy: after.Rules(), before: newPlanState(before, now), after: newPlanState(after, now)}
+	c.now = c.after.now
+	if !s.emergency {
+		c.checkClock(changes)
 	}
 	if err := c.policy.Validate(); err != nil {
 		c.refuse("%w", err)
@@ -45,10 +44,10 @@ func check(before, after *keyset.Set, now time.Time, s Step) error {
 }
 
 type checker struct {
+	Step
 	now           time.Time
 	policy        keyset.Rules
-	before, after *planState // before is nil for a new file
-	force         bool
+	before, after *planState
 	errs          []error
 }
 
@@ -56,27 +55,16 @@ func (c *checker) refuse(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...)))
 }
 
-// was returns the key as it was before the step, or nil if it is new.
-func (c *checker) was(k *keyState) *keyState {
-	if c.before == nil {
-		return nil
-	}
-	was, err := c.before.find(k.id)
-	if err != nil {
-		return nil
-	}
-	return was
-}
-
 // checkClock refuses a step at a time before a key was created. By such a
 // clock, a key that has signed for long still waits to begin, and the step
 // would move its dates. If nothing signs by this clock, or the step leaves the
 // use unchanged, there is nothing to lose.
-func (c *checker) checkClock() {
+func (c *checker) checkClock(changes []Change) {
 	skew := c.policy.ClockSkew
 	for _, k := range c.before.keys {
 		made := k.dates.Created
-		if !made.After(c.after.created.Add(skew)) || c.revokes(k) || c.before.signer(k.use()) == nil || !c.touches(k.use()) {
+		touched := slices.ContainsFunc(changes, func(ch Change) bool { return ch.Use == k.use() })
+		if !touched || !made.After(c.after.created.Add(skew)) || c.revokes(k) || c.before.signer(k.use()) == nil {
 			continue
 		}
 		c.refuse("key %s has a creation time in the future (%s): the clock of this machine, or of the one that made it, "+
@@ -85,22 +73,12 @@ func (c *checker) checkClock() {
 	}
 }
 
-// touches reports whether the step adds, moves, revokes or removes keys of a
-// use.
-func (c *checker) touches(use keyset.Use) bool {
-	was, is := c.before.keysOf(use), c.after.keysOf(use)
-	return !slices.EqualFunc(was, is, func(x, y *keyState) bool {
-		return x.id == y.id && sameDates(x.dates, y.dates) &&
-			x.revoked == y.revoked && x.pruned == y.pruned && x.private == y.private
-	})
-}
-
 // checkKey checks the dates of a key if they have changed. Unchanged dates were
 // checked under the policy of their time; refusing them now would block every
 // later step.
 func (c *checker) checkKey(k *keyState) {
-	was := c.was(k)
-	if was != nil && sameDates(was.dates, k.dates) {
+	was := c.before.key(k.id) // nil if the step made it
+	if !c.changed(k) {
 		return
 	}
 	if k.dates.Signs() {
@@ -113,7 +91,7 @@ func (c *checker) checkKey(k *keyState) {
 // checkLead refuses a key that signs before everybody knows it.
 func (c *checker) checkLead(k, was *keyState) {
 	unmoved := was != nil && was.dates.SignFrom.Equal(k.dates.SignFrom)
-	if c.force || c.before == nil || unmoved || c.recovers(k) {
+	if c.force || c.newFile || unmoved || c.recovers(k) {
 		return
 	}
 	published, staged := k.published(), was != nil && c.now.Before(was.dates.PublishAt)
@@ -169,18 +147,8 @@ func (c *checker) recovers(k *keyState) bool {
 
 // revokes reports whether the step revokes or removes a key.
 func (c *checker) revokes(was *keyState) bool {
-	is, err := c.after.find(was.id)
-	return err != nil || is.revoked
-}
-
-// keysOf returns the keys of a use, in the order of the file.
-func (st *planState) keysOf(use keyset.Use) (all []*keyState) {
-	for _, k := range st.keys {
-		if k.use() == use {
-			all = append(all, k)
-		}
-	}
-	return all
+	is := c.after.key(was.id)
+	return is == nil || is.revoked
 }
 
 // checkTrust refuses a key that signs for too long, or without an end. Twice
@@ -204,7 +172,7 @@ func (c *checker) checkTrust(k *keyState) {
 // end of such a key may be far from its beginning, because its successor was
 // late once.
 func (c *checker) began(k *keyState) bool {
-	was := c.was(k)
+	was := c.before.key(k.id)
 	if was == nil || c.now.Before(was.dates.SignFrom) {
 		return false
 	}
@@ -253,18 +221,15 @@ func verifyFormula(p keyset.Rules) string {
 
 // checkUse refuses times in which no key of a use signs, or two do.
 func (c *checker) checkUse(use keyset.Use) {
-	current, next := c.after.successors(use)
-	if current == nil && c.before != nil {
+	if current, _ := c.after.successors(use); current == nil {
 		c.checkOutage(use)
 	}
-	if current != nil {
-		next = append([]*keyState{current}, next...)
-	}
-	for i := 1; i < len(next); i++ {
-		before, k := next[i-1], next[i]
+	signers := c.after.signers(use)
+	for i := 1; i < len(signers); i++ {
+		before, k := signers[i-1], signers[i]
 		switch {
-		case c.unchangedPair(before, k):
-		case before.open() || k.dates.SignFrom.Before(before.dates.SignUntil):
+		case !c.changed(before) && !c.changed(k):
+		case before.overlaps(k):
 			c.refuse("keys %s and %s would sign at the same time, from %s", before.id, k.id, stamp(k.dates.SignFrom))
 		case k.dates.SignFrom.After(before.dates.SignUntil) && !c.force:
 			c.refuse("no key of use %s would sign from %s to %s",
@@ -272,7 +237,7 @@ func (c *checker) checkUse(use keyset.Use) {
 		}
 	}
 	c.checkSingle(use)
-	c.checkRate(next)
+	c.checkRate(signers)
 }
 
 // checkRate refuses a key that would encrypt more tokens than AES-GCM allows
@@ -284,8 +249,8 @@ func (c *checker) checkRate(signers []*keyState) {
 		if k.alg != keyset.Direct {
 			continue
 		}
-		p, was := c.policy, c.was(k)
-		if changed := was == nil || !sameDates(was.dates, k.dates); changed && !k.open() && !c.began(k) {
+		p := c.policy
+		if c.changed(k) && !k.open() && !c.began(k) {
 			p.RotationPeriod = max(p.RotationPeriod, k.dates.SignUntil.Sub(k.dates.SignFrom))
 		}
 		if err := p.CheckRate(); err != nil && !c.exceeded() {
@@ -298,14 +263,9 @@ func (c *checker) checkRate(signers []*keyState) {
 // exceeded reports whether the policy allowed too many tokens under one key
 // already before the step.
 func (c *checker) exceeded() bool {
-	if c.before == nil || c.before.policy.CheckRate() == nil {
-		return false
-	}
-	current, next := c.before.successors(keyset.Encryption)
-	if current != nil {
-		next = append(next, current)
-	}
-	return slices.ContainsFunc(next, func(k *keyState) bool { return k.alg == keyset.Direct })
+	signers := c.before.signers(keyset.Encryption)
+	return c.before.policy.CheckRate() != nil &&
+		slices.ContainsFunc(signers, func(k *keyState) bool { return k.alg == keyset.Direct })
 }
 
 // checkOutage refuses a step after which no key signs, if one did before.
@@ -326,11 +286,16 @@ func (c *checker) checkOutage(use keyset.Use) {
 		use, how, span.Format(lead), stamp(c.policy.SafeFrom(signer.alg, c.now)))
 }
 
-// unchangedPair reports whether the step leaves the dates of two keys
-// unchanged, and so the gap or overlap between them.
-func (c *checker) unchangedPair(x, y *keyState) bool {
-	wasX, wasY := c.was(x), c.was(y)
-	return wasX != nil && wasY != nil && sameDates(wasX.dates, x.dates) && sameDates(wasY.dates, y.dates)
+// changed reports whether the step made the key or moved its dates. A gap or
+// overlap between two keys that it leaves unchanged was there before.
+func (c *checker) changed(k *keyState) bool {
+	was := c.before.key(k.id)
+	return was == nil || !sameDates(was.dates, k.dates)
+}
+
+// overlaps reports whether next begins to sign before k ends.
+func (k *keyState) overlaps(next *keyState) bool {
+	return k.open() || next.dates.SignFrom.Before(k.dates.SignUntil)
 }
 
 // checkSingle refuses two keys of a use that are active at the time of the
@@ -340,7 +305,7 @@ func (c *checker) checkSingle(use keyset.Use) {
 		return k.pruned || k.state(c.now) != keyset.Active
 	})
 	for i := 1; i < len(active); i++ {
-		if x, y := active[i-1], active[i]; !c.unchangedPair(x, y) {
+		if x, y := active[i-1], active[i]; c.changed(x) || c.changed(y) {
 			c.refuse("keys %s and %s would sign at the same time", x.id, y.id)
 		}
 	}

@@ -3,6 +3,7 @@ package rotation
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
@@ -58,13 +59,12 @@ func change(k *keyset.Key, what, was, is string) Change {
 }
 
 func diffKey(k *keyset.Key, after *keyset.Set) (changes []Change) {
-	now, pruned := after.Key(k.ID()), false
-	for _, p := range after.Pruned() {
-		if p.ID() == k.ID() {
-			now, pruned = p, true
-		}
-	}
-	if now == nil {
+	now := after.Key(k.ID())
+	i := slices.IndexFunc(after.Pruned(), func(p *keyset.Key) bool { return p.ID() == k.ID() })
+	switch {
+	case i >= 0:
+		now = after.Pruned()[i]
+	case now == nil:
 		return []Change{change(k, "removed", "", "")}
 	}
 	_, reason, revoked := now.Revoked()
@@ -73,7 +73,7 @@ func diffKey(k *keyset.Key, after *keyset.Set) (changes []Change) {
 	switch {
 	case revoked && !was:
 		changes = append(changes, change(k, "revoked", "", reason))
-	case pruned:
+	case i >= 0:
 		changes = append(changes, change(k, "pruned", "", ""))
 	case k.HasPrivate() && !now.HasPrivate():
 		changes = append(changes, change(k, "erased", "", "the private half"))
@@ -82,18 +82,10 @@ func diffKey(k *keyset.Key, after *keyset.Set) (changes []Change) {
 }
 
 func diffDates(k *keyset.Key, was, is keyset.Dates) (changes []Change) {
-	for _, d := range [...]struct {
-		name    string
-		was, is time.Time
-	}{
-		{"created", was.Created, is.Created},
-		{"publish_at", was.PublishAt, is.PublishAt},
-		{"sign_from", was.SignFrom, is.SignFrom},
-		{"sign_until", was.SignUntil, is.SignUntil},
-		{"verify_until", was.VerifyUntil, is.VerifyUntil},
-	} {
-		if !d.was.Equal(d.is) {
-			changes = append(changes, change(k, d.name, date(d.was), date(d.is)))
+	before, after := instants(was), instants(is)
+	for i, name := range [...]string{"created", "publish_at", "sign_from", "sign_until", "verify_until"} {
+		if !before[i].Equal(after[i]) {
+			changes = append(changes, change(k, name, date(before[i]), date(after[i])))
 		}
 	}
 	return changes

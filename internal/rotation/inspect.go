@@ -46,7 +46,7 @@ func Inspect(s *keyset.Set, now time.Time) []Finding {
 			i.inspectKey(k)
 		}
 	}
-	i.inspectDue(s, now)
+	i.inspectDue() // the last, because it takes the step
 	return i.findings
 }
 
@@ -80,10 +80,7 @@ func (i *inspector) inspectUse(use keyset.Use) {
 		i.find(Warning, "", "there are %d keys in the JWK Set, and every verifier has to fetch them: %d are enough",
 			n, st.maxListed())
 	}
-	if current != nil {
-		next = append([]*keyState{current}, next...)
-	}
-	i.inspectHandovers(use, next)
+	i.inspectHandovers(use, st.signers(use))
 	if current != nil && current.alg == keyset.Direct {
 		if err := st.policy.CheckRate(); err != nil {
 			i.find(Error, current.id, "%w", err)
@@ -115,7 +112,7 @@ func (i *inspector) inspectHandovers(use keyset.Use, signers []*keyState) {
 	for n := 1; n < len(signers); n++ {
 		x, y := signers[n-1], signers[n]
 		switch {
-		case x.open() || y.dates.SignFrom.Before(x.dates.SignUntil):
+		case x.overlaps(y):
 			i.find(Error, y.id, "keys %s and %s sign at the same time from %s", x.id, y.id, stamp(y.dates.SignFrom))
 		case y.dates.SignFrom.After(x.dates.SignUntil):
 			i.find(Error, y.id, "no key of use %s signs from %s to %s, except in its grace",
@@ -157,21 +154,20 @@ func (st *planState) follows(k *keyState) bool {
 }
 
 // inspectDue reports what IfDue would do.
-func (i *inspector) inspectDue(s *keyset.Set, now time.Time) {
-	st := newPlanState(s, now)
-	if !st.due() {
+func (i *inspector) inspectDue() {
+	if !i.st.due() {
 		return
 	}
-	for _, k := range st.keys {
-		switch key := s.Key(k.id); {
+	for _, k := range i.st.keys {
+		switch {
 		case k.planned:
 			i.find(Due, "", "a new key of use %s is due, to sign from %s", k.use(), stamp(k.dates.SignFrom))
-		case key == nil:
+		case k.pruned:
 		case k.prune:
 			i.find(Due, k.id, "key %s has expired; it should be pruned", k.id)
 		case k.erase:
 			i.find(Due, k.id, "key %s no longer signs; its private key should be erased", k.id)
-		case !sameDates(key.Dates(), k.dates):
+		case !sameDates(k.was, k.dates):
 			i.find(Due, k.id, "the dates of key %s are to be moved: it signs until %s",
 				k.id, cmp.Or(date(k.dates.SignUntil), "further notice"))
 		}

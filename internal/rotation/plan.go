@@ -54,10 +54,7 @@ func (st *planState) nextHandover() (next time.Time) {
 // NextDue returns when IfDue next has something to do. That is now if something
 // is due already, and zero if nothing ever will be.
 func NextDue(s *keyset.Set, now time.Time) (next time.Time) {
-	if st := newPlanState(s, now); st.due() {
-		return now
-	}
-	for _, t := range newPlanState(s, now).turningPoints() {
+	for _, t := range append([]time.Time{now}, newPlanState(s, now).turningPoints()...) {
 		if newPlanState(s, t).due() {
 			return t
 		}
@@ -90,7 +87,9 @@ func (st *planState) graceEnd(k *keyState) time.Time { return k.Life().GraceEnd(
 // due does what IfDue does, and reports whether that changed anything.
 func (st *planState) due() bool {
 	st.ifDue()
-	return st.hasChanges()
+	return slices.ContainsFunc(st.keys, func(k *keyState) bool {
+		return k.planned || k.erase || k.prune || !sameDates(k.was, k.dates)
+	})
 }
 
 func (st *planState) timeline(now, from, until time.Time) *Timeline {

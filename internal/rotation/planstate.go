@@ -90,19 +90,46 @@ func keyStateOf(key *keyset.Key) *keyState {
 	return k
 }
 
-func (st *planState) find(id string) (*keyState, error) {
+// key returns the key with an ID, or nil if there is none.
+func (st *planState) key(id string) *keyState {
 	for _, k := range st.keys {
 		if k.id == id && !k.pruned {
-			return k, nil
+			return k
 		}
 	}
+	return nil
+}
+
+func (st *planState) find(id string) (*keyState, error) {
+	if k := st.key(id); k != nil {
+		return k, nil
+	}
 	return nil, fmt.Errorf("rotation: %w: %q", keyset.ErrUnknownKey, id)
+}
+
+// keysOf returns the keys of a use, in the order of the file.
+func (st *planState) keysOf(use keyset.Use) (all []*keyState) {
+	for _, k := range st.keys {
+		if k.use() == use {
+			all = append(all, k)
+		}
+	}
+	return all
 }
 
 // successors returns the key of a use that signs now, nil if none does, and in
 // order the keys that will sign after it.
 func (st *planState) successors(use keyset.Use) (current *keyState, next []*keyState) {
 	return keyset.Current(st.keys, use, st.now), keyset.Waiting(st.keys, use, st.now)
+}
+
+// signers returns the keys of a use that sign now and later, in order.
+func (st *planState) signers(use keyset.Use) []*keyState {
+	current, next := st.successors(use)
+	if current == nil {
+		return next
+	}
+	return append([]*keyState{current}, next...)
 }
 
 // inGrace returns the key of a use that stopped signing last, if its grace is
@@ -137,7 +164,7 @@ func (st *planState) newest(use keyset.Use) (newest *keyState) {
 // that only has keys of another system to verify with gets no keys of its own.
 func (st *planState) uses() (all []keyset.Use) {
 	for _, use := range keyset.Uses() {
-		if current, next := st.successors(use); current != nil || len(next) > 0 || st.newest(use) != nil {
+		if len(st.signers(use)) > 0 || st.newest(use) != nil {
 			all = append(all, use)
 		}
 	}
@@ -187,15 +214,12 @@ func refuseExternal(use keyset.Use) error {
 // decides. A new key in the file would be less safe than one in the KMS, so
 // rotation creates none.
 func (st *planState) isExternal(use keyset.Use) bool {
-	current, next := st.successors(use)
-	if current != nil {
-		next = append(next, current)
-	}
-	if len(next) == 0 {
+	signers := st.signers(use)
+	if len(signers) == 0 {
 		k := st.newest(use)
 		return k != nil && !k.private && !k.erased && !k.alg.Symmetric()
 	}
-	return slices.ContainsFunc(next, func(k *keyState) bool { return !k.private })
+	return slices.ContainsFunc(signers, func(k *keyState) bool { return !k.private })
 }
 
 // wasPublished reports whether the key was published before the step, possibly
@@ -256,6 +280,10 @@ func (st *planState) writeKey(s *keyset.Set, k *keyState) error {
 }
 
 func sameDates(x, y keyset.Dates) bool {
-	return x.Created.Equal(y.Created) && x.PublishAt.Equal(y.PublishAt) && x.SignFrom.Equal(y.SignFrom) &&
-		x.SignUntil.Equal(y.SignUntil) && x.VerifyUntil.Equal(y.VerifyUntil)
+	return slices.EqualFunc(instants(x), instants(y), time.Time.Equal)
+}
+
+// instants returns the dates in the order of a key's life.
+func instants(d keyset.Dates) []time.Time {
+	return []time.Time{d.Created, d.PublishAt, d.SignFrom, d.SignUntil, d.VerifyUntil}
 }

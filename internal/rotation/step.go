@@ -21,6 +21,7 @@ type Step struct {
 	condition func(*keyset.Set) error // if not nil, its error refuses the step
 	force     bool
 	emergency bool // a wrong clock must not prevent it
+	newFile   bool // nobody has tokens yet, so its keys sign immediately
 }
 
 // Force returns the step as one that may make verifiers reject valid tokens,
@@ -105,20 +106,15 @@ func New(p keyset.Policy, now time.Time, algs ...keyset.Algorithm) (*keyset.Set,
 	if len(algs) == 0 {
 		algs = []keyset.Algorithm{keyset.Signature.Default(), keyset.Encryption.Default()}
 	}
-	st := newPlanState(s, now)
-	for _, alg := range algs {
-		if alg.Use() == "" {
-			return nil, fmt.Errorf("rotation: unknown algorithm %q", string(alg))
+	return Step{newFile: true, do: func(st *planState) error {
+		for _, alg := range algs {
+			if alg.Use() == "" {
+				return fmt.Errorf("rotation: unknown algorithm %q", string(alg))
+			}
+			st.schedule(nil, []*keyState{st.add(alg, st.backdated()), st.add(alg, st.now)}, st.backdated())
 		}
-		st.schedule(nil, []*keyState{st.add(alg, st.backdated()), st.add(alg, st.now)}, st.backdated())
-	}
-	if err := st.write(s); err != nil {
-		return nil, err
-	}
-	if err := check(nil, s, now, Step{}); err != nil {
-		return nil, err
-	}
-	return s, nil
+		return nil
+	}}.Try(s, now)
 }
 
 // IfDue does what is due, and nothing else: it publishes a standby where none
@@ -137,13 +133,6 @@ func (st *planState) ifDue() {
 		st.ensureSigner(use)
 	}
 	st.cleanUp()
-}
-
-// hasChanges reports whether the step has anything to write.
-func (st *planState) hasChanges() bool {
-	return st.policyChanged || slices.ContainsFunc(st.keys, func(k *keyState) bool {
-		return k.planned || k.erase || k.prune || !sameDates(k.was, k.dates)
-	})
 }
 
 // Rotate makes the standby sign now, ahead of the plan, and publishes the next
@@ -195,22 +184,12 @@ func Promote(id string) Step {
 		if s := k.state(st.now); s != keyset.Pending {
 			return fmt.Errorf("%w: key %s is %s: only a pending key can be promoted", ErrRefused, id, s)
 		}
-		st.promote(k, st.now)
+		current, next := st.successors(k.use())
+		others := slices.DeleteFunc(next, func(other *keyState) bool { return other == k })
+		st.schedule(current, append([]*keyState{k}, others...), st.now)
 		st.ensureSigner(k.use())
 		return nil
 	}}
-}
-
-// promote makes k sign from t on, and the other waiting keys after it.
-func (st *planState) promote(k *keyState, t time.Time) {
-	current, next := st.successors(k.use())
-	order := []*keyState{k}
-	for _, other := range next {
-		if other != k {
-			order = append(order, other)
-		}
-	}
-	st.schedule(current, order, t)
 }
 
 // Retire makes a key stop signing now. Its successor signs instead, and the
@@ -395,12 +374,6 @@ func Prune() Step {
 	}}
 }
 
-// hasNoSigner reports whether no key of this use signs now or later.
-func (st *planState) hasNoSigner(use keyset.Use) bool {
-	current, next := st.successors(use)
-	return current == nil && len(next) == 0
-}
-
 // markOutages keys the uses that have no signing key. A step that recovers
 // from an outage doesn't clean up as well: the clock may be wrong, and what has
 // been pruned is gone.
@@ -410,24 +383,21 @@ func (st *planState) markOutages() {
 	}
 }
 
-// takenOver reports whether a key of this use signs by every clock that is at
-// most a clock_skew wrong.
-func (st *planState) takenOver(use keyset.Use) bool {
-	current, _ := st.successors(use)
-	return current != nil && !current.dates.SignFrom.After(st.backdated())
-}
-
 // cleanUp erases private halves that no longer sign, even in their grace, and
 // prunes keys that have expired.
 func (st *planState) cleanUp() {
 	for _, k := range st.keys {
 		// The last key of a use stays, because it says where to create the next
 		// one, see isExternal.
-		isLast := k == st.newest(k.use()) && st.hasNoSigner(k.use())
+		isLast := k == st.newest(k.use()) && len(st.signers(k.use())) == 0
 		if k.pruned || k.planned || st.outages[k.use()] || isLast {
 			continue
 		}
-		over := !k.open() && !st.now.Before(st.graceEnd(k)) && st.takenOver(k.use())
+		// A clock that is behind may still see k sign, until its successor has
+		// signed for a clock_skew.
+		current, _ := st.successors(k.use())
+		takenOver := current != nil && !current.dates.SignFrom.After(st.backdated())
+		over := takenOver && !k.open() && !st.now.Before(st.graceEnd(k))
 		k.erase = over && k.private && k.use() == keyset.Signature && !k.alg.Symmetric()
 		k.prune = !k.dates.VerifyUntil.IsZero() && !st.now.Before(k.dates.VerifyUntil)
 	}

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
@@ -38,4 +39,21 @@ type Event struct {
 	From, To keyset.State // From is 0 when the key is created
 	Planned  bool         // the key does not exist yet
 	Reason   string       // as in Span
+}
+
+// Events returns the changes of state from t.From to t.Until, both included, in
+// order of time. Changes at the same time come in the order of the rows, and
+// those of one key in the order of its spans.
+func (t *Timeline) Events() (events []Event) {
+	for _, r := range t.Rows {
+		var before keyset.State
+		for _, s := range r.Spans {
+			if !s.From.Before(t.From) && !s.From.After(t.Until) {
+				events = append(events, Event{s.From, r.ID, r.Use, before, s.State, r.Planned, s.Reason})
+			}
+			before = s.State
+		}
+	}
+	slices.SortStableFunc(events, func(a, b Event) int { return a.At.Compare(b.At) })
+	return events
 }
