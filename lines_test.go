@@ -20,8 +20,8 @@ var shortLines = []string{
 	"config", "opaque", "opaque/storetest", "revocation", "session",
 	"sessiontest", "token",
 	"internal/claims", "internal/diagnose", "internal/durable", "internal/fault",
-	"internal/instant", "internal/jose", "internal/reqcopy",
-	"internal/secret", "internal/span", "internal/strict", "internal/weburl",
+	"internal/instant", "internal/jose", "internal/reqcopy", "internal/rotation",
+	"internal/secret", "internal/span", "internal/strict", "internal/timeline", "internal/weburl",
 	"keys/rotation", "middleware",
 }
 

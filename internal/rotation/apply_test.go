@@ -157,7 +157,8 @@ func TestTryLeavesTheSetAlone(t *testing.T) {
 // rotation.
 func everyStep(d *desk) map[string]rotation.Step {
 	return map[string]rotation.Step{
-		"if due": rotation.IfDue(), "rotate": rotation.Rotate(""), "promote": rotation.Promote(d.id("sig3")), "retire": rotation.Retire(d.id("sig2")),
+		"if due": rotation.IfDue(), "rotate": rotation.Rotate(""),
+		"promote": rotation.Promote(d.id("sig3")), "retire": rotation.Retire(d.id("sig2")),
 		"revoke": revoke(d, "sig2",
 			"enc2"), "revoke all": rotation.RevokeAll("x"), "add": add(keyset.EdDSA), "prune": rotation.Prune(),
 		"policy": policy(func(p *keyset.Policy) { p.RotationPeriod = 9 * day }),

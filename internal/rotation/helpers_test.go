@@ -29,7 +29,8 @@ const (
 // example is a policy whose numbers are easy to follow by hand.
 func example() keyset.Policy {
 	return keyset.Policy{TokenLife: 15 * time.Minute, Leeway: time.Minute, ClockSkew: time.Minute,
-		DistributionLag: 2 * time.Minute, ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour, RotationPeriod: month, PeakRate: 500}
+		DistributionLag: 2 * time.Minute, ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour,
+		RotationPeriod: month, PeakRate: 500}
 }
 
 // with is the example with changes.

@@ -80,8 +80,8 @@ func TestInspect(t *testing.T) {
 			func(t *testing.T) (*desk, time.Duration) { return shortly(t, 2*lead), -time.Second },
 		},
 		{
-			"without a standby for long", "warning sig2 key sig2 has had no standby for 2d1s: keygen rotate --if-due seems not " +
-				"to run; it signs until 2026-03-01T23:59:00Z",
+			"without a standby for long", "warning sig2 key sig2 has had no standby for 2d1s: keygen rotate --if-due seems " +
+				"not to run; it signs until 2026-03-01T23:59:00Z",
 			func(t *testing.T) (*desk, time.Duration) {
 				return open(t, keyset.ES256), month - time.Minute + 2*day + time.Second
 			},
@@ -141,8 +141,8 @@ func TestInspect(t *testing.T) {
 		},
 		{
 			"AES-GCM", "error enc1 keys: policy: peak_rate * (rotation_period + grace + clock_skew) = 829 * 30d1h1m = 2.2e+09 " +
-				"tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 29d22h33m10s, or " +
-				"use A256KW, which has a fresh key for each token",
+				"tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 29d22h33m10s, " +
+				"or use A256KW, which has a fresh key for each token",
 			func(t *testing.T) (*desk, time.Duration) {
 				d := open(t, keyset.ES256, keyset.Direct)
 				require.NoError(t, d.set.SetPolicy(with(func(p *keyset.Policy) { p.PeakRate = 829 })))
@@ -171,16 +171,16 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			"trusted for ever", "warning sig2 key sig2 is trusted for ever; 1h17m is enough; run: keygen revoke sig2, when its " +
-				"tokens have expired",
+			"trusted for ever", "warning sig2 key sig2 is trusted for ever; 1h17m is enough; run: keygen revoke sig2, when " +
+				"its tokens have expired",
 			func(t *testing.T) (*desk, time.Duration) {
 				return two(t, keyset.Dates{}, keyset.Dates{SignUntil: zero()}), 0
 			},
 			func(t *testing.T) (*desk, time.Duration) { return two(t, keyset.Dates{}, span4(-day, -day, 0)), 0 },
 		},
 		{
-			"a key in a KMS", "warning sig1 the private half of key sig1 is not in the file: the application must have it as a " +
-				"crypto.Signer",
+			"a key in a KMS", "warning sig1 the private half of key sig1 is not in the file: the application must have it as " +
+				"a crypto.Signer",
 			func(t *testing.T) (*desk, time.Duration) {
 				k, err := public(t, keyset.ES256)(span4(-day, -day, 5*day))
 				require.NoError(t, err)

@@ -13,8 +13,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// The rules of research on rotation, computed anew from the durations of the policy: what package rotation
-// uses to compute its dates is not asked.
+// The rules of rotation, computed here from the durations of the policy.
+// Nothing of package rotation is used for them, so that its mistakes are not
+// repeated.
 
 // leadOf is D + R + S, and C besides for keys that others verify with.
 func leadOf(p keyset.Policy, alg keyset.Algorithm) time.Duration {
@@ -25,13 +26,15 @@ func leadOf(p keyset.Policy, alg keyset.Algorithm) time.Duration {
 	return lead
 }
 
-// slowCaches were filled before an instant, and live for longer than the policy says by now.
+// slowCaches were filled before an instant, under an earlier policy with a
+// longer cache_life.
 type slowCaches struct {
 	filled time.Time
 	life   time.Duration
 }
 
-// lead is how long a key may have to be known before it signs, at the most.
+// lead is the longest time for which a key may have to be known before it
+// signs.
 func (w *world) lead(now time.Time) time.Duration {
 	p := w.set.Policy()
 	lead := leadOf(p, keyset.ES256)
@@ -59,7 +62,8 @@ func isRevoked(k *keyset.Key) bool {
 	return revoked
 }
 
-// settle looks whether the rules are kept by what a step has made of before, at an instant by the clock of who took it.
+// settle checks that a step has kept the rules. now is the time by the clock of
+// the machine that took it.
 func (w *world) settle(before *keyset.Set, now time.Time, first bool) {
 	w.publish(now)
 	now = now.Truncate(time.Second)
@@ -73,7 +77,8 @@ func (w *world) settle(before *keyset.Set, now time.Time, first bool) {
 			w.checkTrust(was, k, now)
 		}
 		if need, ok := w.needed[k.ID()]; ok && !isRevoked(k) {
-			require.False(w, k.Dates().VerifyUntil.Before(need), "%s stops verifying while tokens of it live, until %s", k.ID(), after(need))
+			short := k.Dates().VerifyUntil.Before(need)
+			require.False(w, short, "%s stops verifying while tokens of it live, until %s", k.ID(), after(need))
 		}
 	}
 	w.checkHistory(before)
@@ -82,13 +87,16 @@ func (w *world) settle(before *keyset.Set, now time.Time, first bool) {
 	w.since = now
 }
 
-// needTokens notes how long the tokens live that instances may sign with the keys of before, until they have read what is
-// written now. exp is cut off as token.Signer does it.
+// needTokens notes how long the tokens live that instances may sign with the
+// keys of before, until they have read the file of now. It limits exp as
+// token.Signer does.
 func (w *world) needTokens(before *keyset.Set, now time.Time) {
 	ring, err := (*keys.Set)(before).Ring()
 	require.NoError(w, err)
-	p, lag := before.Policy(), min(leadOf(before.Policy(), keyset.HS256), leadOf(w.set.Policy(), keyset.HS256)) // by both policies
-	until := w.now.Add(lag - p.ClockSkew/2)                                                                     // an instance may be ahead by half the skew, as an operator
+	p, is := before.Policy(), w.set.Policy()
+	lag := min(leadOf(p, keyset.HS256), leadOf(is, keyset.HS256)) // by both policies
+	// An instance may be ahead by half the skew, and so may an operator.
+	until := w.now.Add(lag - p.ClockSkew/2)
 	at := []time.Time{now, until}
 	for _, date := range dates(before) {
 		if date = date.Add(-time.Second); date.After(w.since) && date.Before(until) {
@@ -113,7 +121,7 @@ func (w *world) needTokens(before *keyset.Set, now time.Time) {
 	}
 }
 
-// publish notes since when who reads the file as it is knows its keys.
+// publish notes from when the readers of the file know its keys.
 func (w *world) publish(now time.Time) {
 	for _, k := range w.set.Keys() {
 		if since, ok := w.listed[k.ID()]; ok && !since.After(now) {
@@ -126,33 +134,36 @@ func (w *world) publish(now time.Time) {
 	}
 }
 
-// checkLead: a key signs no earlier than everybody knows it, save where nothing else can.
+// checkLead: a key signs only when everybody knows it, unless nothing else can
+// sign.
 func (w *world) checkLead(before *keyset.Set, was, k *keyset.Key, now time.Time, first bool) {
 	from := k.Dates().SignFrom
 	w.rushed[k.ID()] = w.rushed[k.ID()] || first
 	if first || !signs(k) || was != nil && was.Dates().SignFrom.Equal(from) {
 		return
 	}
-	safe := w.listed[k.ID()].Add(leadOf(w.set.Policy(), k.Algorithm()))
+	p, listed := w.set.Policy(), w.listed[k.ID()]
+	safe := listed.Add(leadOf(p, k.Algorithm()))
 	for _, c := range w.slow {
-		filled := w.listed[k.ID()].Add(leadOf(w.set.Policy(), keyset.HS256)) // with a set that lacks the key, at the latest
+		filled := listed.Add(leadOf(p, keyset.HS256)) // with a set that lacks the key, at the latest
 		if c.filled.Before(filled) {
 			filled = c.filled
 		}
-		if last := filled.Add(c.life); last.After(safe) && leadOf(w.set.Policy(), k.Algorithm()) > leadOf(w.set.Policy(), keyset.HS256) {
+		if last := filled.Add(c.life); last.After(safe) && leadOf(p, k.Algorithm()) > leadOf(p, keyset.HS256) {
 			safe = last
 		}
 	}
 	if from.Before(safe) && w.recovers(before, k, now) {
 		w.rushed[k.ID()] = true
-		require.False(w, was == nil && k.Dates().PublishAt.After(now.Add(-w.set.Policy().ClockSkew)), "instances whose clock is behind don't know it")
+		late := k.Dates().PublishAt.After(now.Add(-p.ClockSkew))
+		require.False(w, was == nil && late, "instances whose clock is behind don't know it")
 		return
 	}
 	require.False(w, from.Before(safe), "%s signs from %s, and is known only at %s", k.ID(), after(from), after(safe))
 }
 
-// recovers reports whether a key begins when no other one can sign: nothing did before, what did was revoked, or its
-// grace is over.
+// recovers reports whether a key begins when no other one can sign: none did
+// before, the one that did was revoked, or its grace is over.
 func (w *world) recovers(before *keyset.Set, k *keyset.Key, now time.Time) bool {
 	ring, err := (*keys.Set)(before).Ring()
 	require.NoError(w, err)
@@ -195,11 +206,13 @@ func (w *world) checkTrust(was, k *keyset.Key, now time.Time) {
 	if was == nil || now.Before(was.Dates().SignFrom) {
 		require.LessOrEqual(w, d.SignUntil.Sub(d.SignFrom), 2*p.RotationPeriod, "signs too long")
 	} else if d.SignUntil.After(was.Dates().SignUntil) && d.SignUntil.Sub(d.SignFrom) > 2*p.RotationPeriod {
-		require.LessOrEqual(w, d.SignUntil.Sub(now), time.Second+p.ClockSkew+w.lead(now), "goes on for longer than its successor needs")
+		longest := time.Second + p.ClockSkew + w.lead(now)
+		require.LessOrEqual(w, d.SignUntil.Sub(now), longest, "goes on for longer than its successor needs")
 	}
 }
 
-// checkHistory: what was revoked stays so, what was pruned does not come back, and nothing vanishes.
+// checkHistory: a revoked key stays revoked, a pruned one doesn't come back,
+// and no key vanishes.
 func (w *world) checkHistory(before *keyset.Set) {
 	for _, k := range w.set.Pruned() {
 		w.pruned[k.ID()] = true
@@ -234,7 +247,8 @@ func (w *world) checkDiff(before *keyset.Set) {
 	}
 	differ := func(id string, was, is keyset.Dates) {
 		for name, at := range map[string][2]time.Time{
-			"created": {was.Created, is.Created}, "publish_at": {was.PublishAt, is.PublishAt}, "sign_from": {was.SignFrom, is.SignFrom},
+			"created": {was.Created, is.Created}, "publish_at": {was.PublishAt, is.PublishAt},
+			"sign_from":  {was.SignFrom, is.SignFrom},
 			"sign_until": {was.SignUntil, is.SignUntil}, "verify_until": {was.VerifyUntil, is.VerifyUntil},
 		} {
 			if !at[0].Equal(at[1]) {
@@ -268,8 +282,10 @@ func (w *world) checkDiff(before *keyset.Set) {
 	require.Equal(w, want, got)
 }
 
-// checkInstants: at every instant at most one key of a use is active, somebody signs as long as a key is appointed, the
-// public set is public, and those who have read the file understand those who have not, and the reverse.
+// checkInstants: at every instant at most one key of a use is active, a key
+// signs as long as one is scheduled, the public set has no secrets, and
+// instances accept each other's tokens whether they have read the new file or
+// not.
 func (w *world) checkInstants(before *keyset.Set, now time.Time) {
 	ring, err := (*keys.Set)(w.set).Ring()
 	require.NoError(w, err)
@@ -309,7 +325,8 @@ func (w *world) reach(signer *keyset.Key) time.Time {
 		again = false
 		for _, k := range w.set.Keys() {
 			d := k.Dates()
-			if k.Use() == keyset.Signature && signs(k) && !isRevoked(k) && d.SignUntil.After(last) && !d.SignFrom.After(last.Add(w.set.Policy().Grace)) {
+			follows := d.SignUntil.After(last) && !d.SignFrom.After(last.Add(w.set.Policy().Grace))
+			if follows && k.Use() == keyset.Signature && signs(k) && !isRevoked(k) {
 				last, again = d.SignUntil, true
 			}
 		}
@@ -317,7 +334,8 @@ func (w *world) reach(signer *keyset.Key) time.Time {
 	return last
 }
 
-// instants are those at which something changes, those around them, and some others.
+// instants returns the times at which something changes, those a second before
+// and after, and some others.
 func (w *world) instants(now time.Time) []time.Time {
 	all := []time.Time{now}
 	for _, at := range dates(w.set) {
@@ -331,7 +349,8 @@ func (w *world) instants(now time.Time) []time.Time {
 	return all
 }
 
-// checkReplicas: an instance that has not read the file yet accepts what one that has signs with, unless that could not wait.
+// checkReplicas: an instance that has not read the file yet accepts the key
+// that others sign with, unless that key could not wait.
 func (w *world) checkReplicas(before *keyset.Set, ring *keys.Ring) {
 	p := w.set.Policy()
 	old, err := (*keys.Set)(before).Ring()
@@ -353,7 +372,8 @@ func (w *world) checkReplicas(before *keyset.Set, ring *keys.Ring) {
 	}
 }
 
-// checkPublic: the JWK Set has the keys that verify for others, and of them what is public.
+// checkPublic: the JWK Set has the keys that others verify with, and only their
+// public members.
 func (w *world) checkPublic(at time.Time) {
 	text, err := w.set.PublicSet(at)
 	require.NoError(w, err)
@@ -362,7 +382,8 @@ func (w *world) checkPublic(at time.Time) {
 	var want, got []string
 	for _, k := range w.set.Keys() {
 		state := k.State(at)
-		if (k.Algorithm() == keyset.ES256 || k.Algorithm() == keyset.EdDSA) && (state == keyset.Pending || state == keyset.Active || state == keyset.Retiring) {
+		forOthers := k.Algorithm() == keyset.ES256 || k.Algorithm() == keyset.EdDSA
+		if forOthers && (state == keyset.Pending || state == keyset.Active || state == keyset.Retiring) {
 			want = append(want, k.ID())
 		}
 	}
@@ -377,7 +398,8 @@ func (w *world) checkPublic(at time.Time) {
 	require.Equal(w, want, got)
 }
 
-// afterIfDue: somebody signs, nothing is wrong, and NextDue says when there is something to do again.
+// afterIfDue: a key of each use signs, nothing is wrong, and NextDue says when
+// something is due again.
 func (w *world) afterIfDue(before *keyset.Set, now time.Time) {
 	old, err := (*keys.Set)(before).Ring()
 	require.NoError(w, err)
@@ -404,57 +426,4 @@ func (w *world) afterIfDue(before *keyset.Set, now time.Time) {
 		require.Equal(w, at.Equal(next), len(rotation.Diff(w.set, after)) > 0, "due at %s, not at %s", next, at)
 		require.Equal(w, next, rotation.NextDue(w.set, at))
 	}
-}
-
-// known reports whether a key waits to sign that everybody knows.
-func (w *world) known(k *keyset.Key, now time.Time) bool {
-	now = now.Truncate(time.Second)
-	for _, other := range w.set.Keys() {
-		if other.Use() == k.Use() && other.State(now) == keyset.Staged {
-			return false // who waits for that one may have to sign for long
-		}
-	}
-	lead := leadOf(w.set.Policy(), k.Algorithm())
-	if lead > leadOf(w.set.Policy(), keyset.HS256) {
-		lead = w.lead(now)
-	}
-	return k.State(now) == keyset.Pending && !w.listed[k.ID()].Add(lead).After(now)
-}
-
-// mayWithdraw reports whether a key waits to sign while another one signs.
-func (w *world) mayWithdraw(k *keyset.Key, now time.Time) bool {
-	now = now.Truncate(time.Second)
-	waits := k.State(now) == keyset.Pending || k.State(now) == keyset.Staged
-	return waits && slices.ContainsFunc(w.set.Keys(), func(other *keyset.Key) bool { return other.Use() == k.Use() && other.State(now) == keyset.Active })
-}
-
-// mayRotate reports whether each use has a key that signs and a next one that everybody knows.
-func (w *world) mayRotate(use keyset.Use, now time.Time) bool {
-	ring, err := (*keys.Set)(w.set).Ring()
-	require.NoError(w, err)
-	signer, err1 := ring.Signer(now)
-	sealer, err2 := ring.Sealer(now)
-	if errors.Join(err1, err2) != nil {
-		return false
-	}
-	for _, current := range []*keyset.Key{(*keyset.Key)(signer), (*keyset.Key)(sealer)} {
-		if current == nil || use != "" && current.Use() != use {
-			continue
-		}
-		next := w.next(current.Use(), now)
-		if current.State(now) != keyset.Active || next == nil || !w.known(next, now) {
-			return false
-		}
-	}
-	return sealer != nil || use == keyset.Signature
-}
-
-// next returns the first key of a use that waits to sign.
-func (w *world) next(use keyset.Use, now time.Time) (next *keyset.Key) {
-	for _, k := range w.set.Keys() {
-		if s := k.State(now); k.Use() == use && signs(k) && (s == keyset.Pending || s == keyset.Staged) && (next == nil || k.Dates().SignFrom.Before(next.Dates().SignFrom)) {
-			next = k
-		}
-	}
-	return next
 }

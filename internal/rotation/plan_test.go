@@ -136,8 +136,8 @@ func TestPlan(t *testing.T) {
 		"0s enc1 unknown>pending " + sealed,
 		"3m30s enc1 pending>active encrypts",
 		"3m30s enc2 unknown>pending " + sealed,
-		"30d3m30s enc1 active>retiring encrypts no more; decrypts for token_life 15m + leeway 1m + clock_skew 1m + grace 1h " +
-			"= 1h17m",
+		"30d3m30s enc1 active>retiring encrypts no more; decrypts for token_life 15m + leeway 1m + clock_skew 1m + grace " +
+			"1h = 1h17m",
 		"30d3m30s enc2 pending>active encrypts in place of enc1, for a rotation period of 30d",
 		"30d3m30s enc3 unknown>pending " + sealed,
 		"30d1h20m30s enc1 retiring>expired the tokens that it encrypted have expired",

@@ -75,8 +75,8 @@ func TestSetPolicyRefuses(t *testing.T) {
 		"grace": {policy(func(p *keyset.Policy) { p.Grace = spread + p.ReloadInterval - time.Second }),
 			"keys: policy: grace 3m59s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m"},
 		"period": {policy(func(p *keyset.Policy) { p.RotationPeriod = lead - time.Second }),
-			"rotation_period 1h3m29s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = " +
-				"1h3m30s"},
+			"rotation_period 1h3m29s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life " +
+				"= 1h3m30s"},
 		"units":  {policy(func(p *keyset.Policy) { p.Leeway = time.Millisecond }), "leeway must be whole seconds"},
 		"tokens": {policy(func(p *keyset.Policy) { p.TokenLife = 300 * day }), "keys would be published, and 8 are allowed"},
 		"rate": {rate, "peak_rate * (rotation_period + grace + clock_skew) = 829 * 30d1h1m = 2.2e+09 tokens under one " +

@@ -128,3 +128,33 @@ func (s *sharp) fillUnlucky(slowest *instance) {
 		}
 	}
 }
+
+// show presents a token that has not expired by the verifier's clock, with the
+// leeway.
+func (s *sharp) show(j *judge, token virtual) {
+	j.shown++
+	k := j.trusts(token.kid, token.seal)
+	if s.excused(j, token, k != nil) {
+		return
+	}
+	require.NotNil(s, k, "%s refuses a token that lives until %s, at %s", j.name, after(token.exp), after(s.now))
+	if token.signature != nil {
+		s.count["signatures"]++
+		require.NoError(s, k.Verify(virtualInput, token.signature))
+	}
+}
+
+// forge shows a token that a thief makes with a key that has expired by every
+// clock: instances refuse it, and others do so when their caches have expired.
+func (s *sharp) forge(k *keyset.Key) {
+	ended := s.now
+	for _, j := range s.parties {
+		if j.life < 0 || k.Use() == keyset.Encryption && j.replica == nil {
+			continue // keys never expire there
+		}
+		s.at(ended.Add(j.life), func() {
+			s.count["forgeries"]++
+			require.Nil(s, j.peek(k.ID()), "%s trusts a key that expired at %s", j.name, after(k.Dates().VerifyUntil))
+		})
+	}
+}

@@ -20,10 +20,11 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// The sharp simulation: a virtual clock, and everything at the worst moment that the policy allows. Files arrive at the last
-// second, clocks are as wrong as they may be, operators rotate in the first second in which that is safe or come when it is
-// almost too late, and a cache is filled right before the last replica serves the new key. simulation_test.go is about
-// ordinary days.
+// The sharp simulation: a virtual clock, and everything at the worst moment
+// that the policy allows. Files arrive at the last second, and clocks are as
+// wrong as they may be. Operators rotate in the first second in which that is
+// safe, or when it is almost too late. A cache is filled right before the last
+// replica serves the new key. simulation_test.go is about ordinary days.
 
 // sharpPolicy lets a cron job come so late that a key goes on in its grace.
 func sharpPolicy() keyset.Policy {
@@ -54,7 +55,8 @@ type sharp struct {
 	worst            map[string]time.Duration // see sharp_revoke_test.go
 }
 
-// An event happens at its time, and after those that were appointed before for the same time.
+// An event happens at its time, and after those that were scheduled earlier for
+// the same time.
 type event struct {
 	at time.Time
 	n  int
@@ -64,11 +66,15 @@ type event struct {
 type queue []event
 
 func (q queue) Len() int { return len(q) }
+
 func (q queue) Less(i, j int) bool {
 	return q[i].at.Before(q[j].at) || q[i].at.Equal(q[j].at) && q[i].n < q[j].n
 }
+
 func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(e any)   { *q = append(*q, e.(event)) }
+
+func (q *queue) Push(e any) { *q = append(*q, e.(event)) }
+
 func (q *queue) Pop() any {
 	old := *q
 	last := old[len(old)-1]
@@ -138,7 +144,7 @@ func (c clock) offset(at time.Time) time.Duration {
 // read is what the clock shows now.
 func (c clock) read() time.Time { return c.s.now.Add(c.offset(c.s.now)) }
 
-// when is when the clock will show an instant, or has: to the millisecond, and not before.
+// when returns the first millisecond at which the clock shows an instant.
 func (c clock) when(shows time.Time) time.Time {
 	at := shows
 	for range 8 {
@@ -150,7 +156,8 @@ func (c clock) when(shows time.Time) time.Time {
 	return at
 }
 
-// An instance of the application has its own copy of the file, and its own clock.
+// An instance of the application has its own copy of the file, and its own
+// clock.
 type instance struct {
 	clock
 	ring      *keys.Ring
@@ -219,7 +226,8 @@ func (s *sharp) reload(r *instance) {
 	s.sign(r)
 }
 
-// watch lets tokens be made around each instant to come, and forged when a key has expired.
+// watch schedules tokens around each future change of state, and forged ones
+// when a key has expired.
 func (s *sharp) watch() {
 	for _, k := range s.set.Keys() {
 		d := k.Dates()
@@ -243,7 +251,8 @@ func (s *sharp) watch() {
 // pick is some element.
 func pick[T any](s *sharp, all []T) T { return all[s.rng.IntN(len(all))] }
 
-// operate is a cron job, on one machine or another: in time, early, or almost too late.
+// operate is a cron job, on any of the machines: in time, early, or almost too
+// late.
 func (s *sharp) operate() {
 	op := pick(s, s.ops)
 	require.NoError(s, s.take(rotation.IfDue(), op))
@@ -284,7 +293,8 @@ func (s *sharp) play() {
 		if k.State(op.read()) != keyset.Pending || s.rng.IntN(2) == 0 {
 			continue
 		}
-		step := pick(s, []rotation.Step{rotation.Retire(k.ID()), rotation.Promote(k.ID()), rotation.Add(k.Algorithm(), rotation.AddOptions{})})
+		add := rotation.Add(k.Algorithm(), rotation.AddOptions{})
+		step := pick(s, []rotation.Step{rotation.Retire(k.ID()), rotation.Promote(k.ID()), add})
 		if err := s.take(step, op); err != nil {
 			require.ErrorIs(s, err, rotation.ErrRefused)
 			s.count["refused steps"]++
@@ -293,7 +303,8 @@ func (s *sharp) play() {
 	}
 }
 
-// inGrace reports whether the last key of some use has ended, and the next one has not begun.
+// inGrace reports whether the last key of some use has ended, and the next one
+// has not begun.
 func (s *sharp) inGrace(now time.Time) bool {
 	active := make(map[keyset.Use]bool)
 	for _, k := range s.set.Keys() {
@@ -317,7 +328,9 @@ func (s *sharp) safe() (safe time.Time) {
 	for _, use := range []keyset.Use{keyset.Signature, keyset.Encryption} {
 		var next *keyset.Key
 		for _, k := range s.set.Keys() {
-			if k.Use() == use && signs(k) && k.Dates().SignFrom.After(s.now.Add(-halfSkew)) && (next == nil || k.Dates().SignFrom.Before(next.Dates().SignFrom)) {
+			from := k.Dates().SignFrom
+			waits := k.Use() == use && signs(k) && from.After(s.now.Add(-halfSkew))
+			if waits && (next == nil || from.Before(next.Dates().SignFrom)) {
 				next = k
 			}
 		}
@@ -342,7 +355,8 @@ type virtual struct {
 
 const virtualInput = "header.payload"
 
-// sign makes a token, which is shown to everybody at once, at some time, and right before it expires.
+// sign makes a token, and shows it to everybody immediately, some time later,
+// and right before it expires.
 func (s *sharp) sign(r *instance) {
 	if !s.now.Before(s.stop) {
 		return
@@ -374,35 +388,6 @@ func (s *sharp) sign(r *instance) {
 	}
 }
 
-// show presents a token that has not expired by the verifier's clock, with the leeway.
-func (s *sharp) show(j *judge, token virtual) {
-	j.shown++
-	k := j.trusts(token.kid, token.seal)
-	if s.excused(j, token, k != nil) {
-		return
-	}
-	require.NotNil(s, k, "%s refuses a token that lives until %s, at %s", j.name, after(token.exp), after(s.now))
-	if token.signature != nil {
-		s.count["signatures"]++
-		require.NoError(s, k.Verify(virtualInput, token.signature))
-	}
-}
-
-// forge shows what a thief has made with a key that has expired by every clock: instances accept it no more, and others no
-// longer than their caches last.
-func (s *sharp) forge(k *keyset.Key) {
-	ended := s.now
-	for _, j := range s.parties {
-		if j.life < 0 || k.Use() == keyset.Encryption && j.replica == nil {
-			continue // keys never expire there
-		}
-		s.at(ended.Add(j.life), func() {
-			s.count["forgeries"]++
-			require.Nil(s, j.peek(k.ID()), "%s trusts a key that expired at %s", j.name, after(k.Dates().VerifyUntil))
-		})
-	}
-}
-
 // everySoOften lets each replica make tokens until the end.
 func (s *sharp) everySoOften(r *instance) {
 	if s.now.Before(s.stop) {
@@ -411,7 +396,8 @@ func (s *sharp) everySoOften(r *instance) {
 	}
 }
 
-// A thousand rotations at the worst moments: no valid token is refused by anybody, and nobody accepts what he should not.
+// A thousand rotations at the worst moments: no verifier refuses a valid token,
+// and none accepts a forged one.
 func TestSimulationSoakSharpRotations(t *testing.T) {
 	total, rotations := make(map[string]int), 0
 	for n := range uint64(scale(least(10, 1))) {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,11 +26,13 @@ const (
 	simSkew = 30 * time.Second // of each clock, either way
 )
 
-// simPolicy has short times, so that a thousand rotations are not a hundred years.
+// simPolicy has short times, so that a thousand rotations take three weeks, not
+// a hundred years.
 func simPolicy() keyset.Policy {
 	return keyset.Policy{
 		TokenLife: 15 * time.Minute, Leeway: time.Minute, ClockSkew: 2 * simSkew, DistributionLag: 2 * time.Minute,
-		ReloadInterval: 30 * time.Second, CacheLife: 10 * time.Minute, Grace: 10 * time.Minute, RotationPeriod: 30 * time.Minute,
+		ReloadInterval: 30 * time.Second, CacheLife: 10 * time.Minute, Grace: 10 * time.Minute,
+		RotationPeriod: 30 * time.Minute,
 	}
 }
 
@@ -44,7 +44,8 @@ func simScale() int {
 	return 1
 }
 
-// least is how much of a simulation is run: less with the race detector, since make test runs all of it without.
+// least returns how much of a simulation to run: less with the race detector,
+// because make test also runs all of it without.
 func least(all, raceDetector int) int {
 	if raced {
 		return raceDetector
@@ -52,9 +53,9 @@ func least(all, raceDetector int) int {
 	return all
 }
 
-// A thousand rotations with three replicas, clocks that are off, files that
-// arrive late, and verifiers with caches: no valid token is refused by anybody, and no
-// key that has expired is trusted for longer than caches and clocks can explain.
+// A thousand rotations with three replicas, wrong clocks, files that arrive
+// late, and verifiers with caches: nobody refuses a valid token, or trusts an
+// expired key for longer than caches and clocks can explain.
 func TestSimulationSoakRotations(t *testing.T) {
 	for run := range simScale() {
 		synctest.Test(t, func(t *testing.T) {
@@ -69,8 +70,9 @@ func TestSimulationSoakRotations(t *testing.T) {
 	}
 }
 
-// Keys are revoked, one after the other, with the standby or with a fresh key in
-// their place: nobody trusts a revoked key, or refuses the new one, for longer than the exposure report says.
+// Keys are revoked, one after the other, with the standby or with a fresh key
+// in their place: nobody trusts a revoked key, or refuses the new one, for
+// longer than the exposure report says.
 func TestSimulationSoakRevocations(t *testing.T) {
 	for run := range simScale() {
 		synctest.Test(t, func(t *testing.T) {
@@ -90,7 +92,8 @@ func TestSimulationSoakRevocations(t *testing.T) {
 	}
 }
 
-// A simToken is what verifiers need of a token: the rest would only cost time.
+// A simToken is the part of a token that verifiers need: the rest would only
+// cost time.
 type simToken struct {
 	kid, seal string
 	exp       time.Time
@@ -98,85 +101,6 @@ type simToken struct {
 }
 
 const simInput = "header.payload"
-
-// A replica is an instance of the application: it signs, verifies, and publishes.
-type replica struct {
-	name string
-	path string // its copy of the key file
-	skew time.Duration
-	ring *keys.Ring
-}
-
-func (r *replica) now() time.Time { return time.Now().Add(r.skew) }
-
-func (r *replica) trusts(t *testing.T, kid string) *keyset.Key {
-	k, err := r.ring.Key(t.Context(), kid, r.now())
-	if err != nil {
-		return nil
-	}
-	return (*keyset.Key)(k)
-}
-
-// A verifier is a service of others, with its own clock and its own idea of a cache.
-type verifier interface {
-	now() time.Time
-	trusts(t *testing.T, kid string) *keyset.Key
-}
-
-// cache is a verifier that keeps a key set for life, and, if unknown is not
-// negative, fetches it again for a key that it lacks, at most that often.
-type cache struct {
-	skew          time.Duration
-	life, unknown time.Duration // life 0 means for ever
-	fetch         func() map[string]*keyset.Key
-	set           map[string]*keyset.Key
-	fetched       time.Time
-}
-
-func (c *cache) now() time.Time { return time.Now().Add(c.skew) }
-
-func (c *cache) trusts(_ *testing.T, kid string) *keyset.Key {
-	age := c.now().Sub(c.fetched)
-	old := c.set == nil || c.life > 0 && age >= c.life
-	if _, known := c.set[kid]; old || !known && c.unknown >= 0 && age >= c.unknown {
-		c.set, c.fetched = c.fetch(), c.now()
-	}
-	return c.set[kid]
-}
-
-// holds reports whether the set that is there has the key. It makes nobody fetch: a thief who
-// does not show what he has made is the worst case.
-func (c *cache) holds(kid string) bool {
-	return c.set[kid] != nil && (c.life == 0 || c.now().Sub(c.fetched) < c.life)
-}
-
-// remote is a verifier of this module.
-type remote struct {
-	skew time.Duration
-	set  *keys.Remote
-}
-
-func (r *remote) now() time.Time { return time.Now().Add(r.skew) }
-
-func (r *remote) trusts(t *testing.T, kid string) *keyset.Key {
-	k, err := r.set.Key(t.Context(), kid, r.now())
-	synctest.Wait() // a refresh in the background
-	if err != nil {
-		return nil
-	}
-	return (*keyset.Key)(k)
-}
-
-// A party is somebody who verifies, with what was seen of him.
-type party struct {
-	name string // as in the exposure report
-	verifier
-	presented, refused int
-	late               time.Duration // the longest that an expired key was trusted after its end
-	lastTrust          time.Time     // of the key that was revoked last
-	lastRefusal        time.Time     // of a token of the key that took its place
-	worst              map[bool][2]time.Duration
-}
 
 type simulation struct {
 	rnd      *rand.Rand
@@ -212,90 +136,14 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	return s
 }
 
-// offset is that of a clock: anything within the bounds, the bounds themselves often.
+// offset returns how wrong a clock is: anything within the bounds, often the
+// bounds themselves.
 func (s *simulation) offset() time.Duration {
 	return max(-simSkew, min(simSkew, time.Duration(s.rnd.Int64N(int64(4*simSkew)))-2*simSkew)).Truncate(time.Second)
 }
 
-func (s *simulation) newReplica(t *testing.T, path string) *replica {
-	r := &replica{name: filepath.Base(path), path: path, skew: s.offset()}
-	s.deliver(t, r)
-	cfg := keys.RingConfig{
-		File: keys.File{Path: path}, Now: r.now,
-		ReloadInterval: simPolicy().ReloadInterval - time.Duration(s.rnd.IntN(10))*time.Second,
-		OnProblem: func(err error) {
-			if !strings.Contains(err.Error(), "run: keygen rotate --if-due") { // the cron job takes its time
-				t.Errorf("%s: %v", r.name, err)
-			}
-		},
-	}
-	time.Sleep(time.Duration(s.rnd.IntN(30)) * time.Second)
-	var err error
-	r.ring, err = keys.OpenRing(cfg)
-	require.NoError(t, err)
-	return r
-}
-
-// deliver gives a replica the file as it is now.
-func (s *simulation) deliver(t *testing.T, r *replica) {
-	text, err := os.ReadFile(s.file.Path)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(r.path+".new", text, 0o600))
-	require.NoError(t, os.Rename(r.path+".new", r.path))
-}
-
-func (s *simulation) newParties(t *testing.T) {
-	for _, r := range s.replicas {
-		s.parties = append(s.parties, &party{name: "instances of this application", verifier: r})
-	}
-	fetch := func() map[string]*keyset.Key {
-		w := httptest.NewRecorder()
-		s.any().ring.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-		return parsed(t, w.Body.String())
-	}
-	own, err := keys.NewRemote(keys.RemoteConfig{URL: "http://localhost/jwks", Transport: transport(func(req *http.Request) (*http.Response, error) {
-		w := httptest.NewRecorder()
-		s.any().ring.Handler().ServeHTTP(w, req)
-		return w.Result(), nil
-	})})
-	require.NoError(t, err)
-	add := func(name string, v verifier) { s.parties = append(s.parties, &party{name: name, verifier: v}) }
-	add("keys.Remote and token.Verifier (this module)", &remote{s.offset(), own})
-	add("any other that caches the JWK Set", &cache{skew: s.offset(), life: simPolicy().CacheLife, unknown: -1, fetch: fetch})
-	add("panva/jose (JavaScript)", &cache{skew: s.offset(), life: 10 * time.Minute, unknown: 30 * time.Second, fetch: fetch})
-	add("keyfunc, jwkset (Go)", &cache{skew: s.offset(), life: time.Hour, unknown: 5 * time.Minute, fetch: fetch})
-	add("go-oidc, zitadel/oidc (Go)", &cache{skew: s.offset(), unknown: 0, fetch: fetch})
-	for _, p := range s.parties {
-		p.worst = make(map[bool][2]time.Duration)
-	}
-	s.close = func() {
-		for _, r := range s.replicas {
-			_ = r.ring.Close()
-		}
-		_ = own.Close()
-	}
-}
-
-type transport func(*http.Request) (*http.Response, error)
-
-func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-func (s *simulation) any() *replica { return s.replicas[s.rnd.IntN(len(s.replicas))] }
-
-func parsed(t *testing.T, body string) map[string]*keyset.Key {
-	for _, member := range []string{`"d"`, `"k"`, `"p"`, "created", "sign_from", `"oct"`} {
-		require.NotContains(t, body, member)
-	}
-	all, err := keyset.ParsePublicSet([]byte(body))
-	require.NoError(t, err)
-	set := make(map[string]*keyset.Key)
-	for _, k := range all {
-		set[k.ID()] = k
-	}
-	return set
-}
-
-// apply takes a step by the operator's clock; the file reaches each replica within the distribution lag.
+// apply takes a step by the operator's clock. The file reaches each replica
+// within the distribution lag.
 func (s *simulation) apply(t *testing.T, step rotation.Step) error {
 	before, after, err := step.Apply(t.Context(), s.file, time.Now().Add(s.skew))
 	if err != nil {
@@ -317,8 +165,8 @@ func (s *simulation) apply(t *testing.T, step rotation.Step) error {
 	return nil
 }
 
-// operate is a cron job that comes when it likes, and nearly too late at times, and an operator who
-// rotates ahead of the plan.
+// operate is a cron job that runs at random times, some of them almost too
+// late, and an operator who rotates ahead of the plan.
 func (s *simulation) operate(t *testing.T) {
 	if now := time.Now(); now.After(s.cron) {
 		s.cron = now.Add(time.Duration(1+s.rnd.IntN(28)) * time.Minute)
@@ -418,7 +266,8 @@ func (s *simulation) show(t *testing.T, tk simToken) {
 	}
 }
 
-// forge shows everybody what a thief makes with keys that have expired, or were revoked.
+// forge shows everybody tokens that a thief makes with keys that have expired
+// or were revoked.
 func (s *simulation) forge(t *testing.T) {
 	now := time.Now()
 	for kid, end := range s.ended {
@@ -446,13 +295,15 @@ func (s *simulation) fooled(t *testing.T, p *party, kid string) bool {
 	return p.trusts(t, kid) != nil
 }
 
-// ready reports whether the standby has been published for its lead, as the exposure report takes for granted.
+// ready reports whether the standby has been published for its lead, which the
+// exposure report assumes.
 func (s *simulation) ready(t *testing.T) bool {
 	set, err := s.file.Read()
 	require.NoError(t, err)
 	now := time.Now().Add(s.skew)
 	return slices.ContainsFunc(set.Keys(), func(k *keyset.Key) bool {
-		return k.Use() == keyset.Signature && k.State(now) == keyset.Pending && now.Sub(k.Dates().PublishAt) > simPolicy().Lead(keyset.EdDSA)
+		known := now.Sub(k.Dates().PublishAt) > simPolicy().Lead(keyset.EdDSA)
+		return known && k.Use() == keyset.Signature && k.State(now) == keyset.Pending
 	})
 }
 
@@ -472,7 +323,8 @@ func (s *simulation) revoke(t *testing.T, fresh bool) {
 	}
 }
 
-// judge holds what was seen since the last revocation against the exposure report.
+// judge compares what happened since the last revocation with the exposure
+// report.
 func (s *simulation) judge(t *testing.T) {
 	for _, p := range s.parties {
 		said := s.exposed(t, p.name)
@@ -506,7 +358,8 @@ func (s *simulation) exposed(t *testing.T, name string) exposure.Effect {
 	return exposure.Effect{}
 }
 
-// report prints the counts, and holds the trust in expired keys against what clocks and caches explain.
+// report prints the counts, and checks that clocks and caches explain all trust
+// in expired keys.
 func (s *simulation) report(t *testing.T, title string) {
 	p := simPolicy()
 	bounds := map[string]time.Duration{
@@ -515,12 +368,16 @@ func (s *simulation) report(t *testing.T, title string) {
 		"any other that caches the JWK Set":            p.ClockSkew + p.CacheLife,
 		"panva/jose (JavaScript)":                      p.ClockSkew + 10*time.Minute,
 		"keyfunc, jwkset (Go)":                         p.ClockSkew + time.Hour,
-		"go-oidc, zitadel/oidc (Go)":                   p.ClockSkew + 2*p.RotationPeriod + p.Grace, // until it meets a key that it doesn't know
+		// It trusts a key until it meets one that it doesn't know.
+		"go-oidc, zitadel/oidc (Go)": p.ClockSkew + 2*p.RotationPeriod + p.Grace,
 	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "simulation of %s: %d handovers, %d steps refused, %d tokens signed by 3 replicas (%d signatures checked), %s", title, s.handovers(), s.refusals, s.tokensSigned, s.checked, span.Format(time.Duration(s.steps)*simStep))
+	fmt.Fprintf(&out, "simulation of %s: %d handovers, %d steps refused, "+
+		"%d tokens signed by 3 replicas (%d signatures checked), %s", title, s.handovers(), s.refusals,
+		s.tokensSigned, s.checked, span.Format(time.Duration(s.steps)*simStep))
 	for _, party := range s.parties {
-		fmt.Fprintf(&out, "\n  %-46s %8d presented, %3d refused; trusts expired keys for %s", party.name, party.presented, party.refused, party.late.Round(time.Second))
+		fmt.Fprintf(&out, "\n  %-46s %8d presented, %3d refused; trusts expired keys for %s",
+			party.name, party.presented, party.refused, party.late.Round(time.Second))
 		require.LessOrEqual(t, party.late, bounds[party.name]+simStep, party.name)
 		for _, fresh := range []bool{false, true} {
 			if w, ok := party.worst[fresh]; ok {
@@ -532,8 +389,9 @@ func (s *simulation) report(t *testing.T, title string) {
 	account(t, out.String())
 }
 
-// account adds a line to what make test prints at its end: go test is silent about tests that pass. What is run with the race
-// detector is only a part, see least.
+// account adds a line to what make test prints at its end, because go test is
+// silent about tests that pass. It skips runs with the race detector: they are
+// only a part, see least.
 func account(t *testing.T, text string) {
 	t.Log(text)
 	path := os.Getenv("TEST_REPORT")

@@ -34,8 +34,8 @@ func (s Step) Force() Step { s.force = true; return s }
 func (s Step) OnlyIf(condition func(*keyset.Set) error) Step { s.condition = condition; return s }
 
 // All returns a step that takes several in their order, or none. What comes of
-// them is checked as a whole, so Force and OnlyIf belong on the whole too: those
-// of a part don't count.
+// them is checked as a whole, so Force and OnlyIf belong on the whole too:
+// those of a part don't count.
 func All(steps ...Step) Step {
 	return Step{do: func(st *planState) error {
 		for _, s := range steps {

@@ -276,14 +276,14 @@ func TestDeterministic(t *testing.T) {
 		for range 5 {
 			require.Equal(t, want, drawn(t, f.draw, web()), f.name)
 		}
-		elsewhere := web()
-		elsewhere.Now, elsewhere.From, elsewhere.Until = elsewhere.Now.In(berlin), elsewhere.From.In(berlin), elsewhere.Until.In(berlin)
-		for _, r := range elsewhere.Rows {
+		abroad := web()
+		abroad.Now, abroad.From, abroad.Until = abroad.Now.In(berlin), abroad.From.In(berlin), abroad.Until.In(berlin)
+		for _, r := range abroad.Rows {
 			for i := range r.Spans {
 				r.Spans[i].From = r.Spans[i].From.In(berlin)
 			}
 		}
-		require.Equal(t, want, drawn(t, f.draw, elsewhere), "%s: depends on the time zone", f.name)
+		require.Equal(t, want, drawn(t, f.draw, abroad), "%s: depends on the time zone", f.name)
 	}
 }
 
@@ -374,8 +374,10 @@ func hostile() *rotation.Timeline {
 
 func attacks() []string {
 	return []string{
-		`<script>alert(1)</script>`, `</title></svg><img src=x onerror=alert(1)>`, `" onload="alert(1)`, `' onload='alert(1)`, `]]>`, `<!--`, `-->`, `&lt;b&gt;`, `&#0;`, `{{.}}`,
-		"\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u009b31m", "line\nbreak", "carriage\rreturn", "tab\tbed", "nul\x00", "\x7f", "\u202etxet", "\u200bzero", "\u2028line", "\ufeffbom",
+		`<script>alert(1)</script>`, `</title></svg><img src=x onerror=alert(1)>`, `" onload="alert(1)`,
+		`' onload='alert(1)`, `]]>`, `<!--`, `-->`, `&lt;b&gt;`, `&#0;`, `{{.}}`,
+		"\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\u009b31m", "line\nbreak", "carriage\rreturn", "tab\tbed",
+		"nul\x00", "\x7f", "\u202etxet", "\u200bzero", "\u2028line", "\ufeffbom",
 		"\xff\xfe", "\xed\xa0\x80", "\ufffe", "\uffff", "\U0010ffff", "", " ",
 		strings.Repeat("x", 700), strings.Repeat("word ", 100), strings.Repeat("漢字", 60), "e" + strings.Repeat("\u0301", 300),
 	}
