@@ -12,8 +12,6 @@ import (
 
 // AddOptions are the options of [Add].
 type AddOptions struct {
-	_ [0]func() // no unkeyed literals, no comparison
-
 	// PublishAt is when the key is published; if zero, immediately.
 	PublishAt time.Time
 

@@ -122,22 +122,38 @@ func (st *planState) spans(k *keyState) []Span {
 	if begin.IsZero() || d.PublishAt.Before(begin) {
 		begin = d.PublishAt
 	}
-	lead := "must be known for " + span.Format(p.Lead(k.alg)) + " before it "
+	does, did, trusts, published := "signs", "signed", "verifies", "published"
+	if k.use() == keyset.Encryption { // its private keys reach only the instances
+		does, did, trusts, published = "encrypts", "encrypted", "decrypts", "published to all instances"
+	}
+	retiring := fmt.Sprintf("%s no more; %s for %s", does, trusts, verifyFormula(p))
+	if !d.Signs() {
+		retiring = "withdrawn before it " + did
+	}
+	pending := fmt.Sprintf("%s; must be known for %s before it %s", published, span.Format(p.Lead(k.alg)), does)
 	all := []Span{
 		{keyset.Staged, begin, d.PublishAt, "made; to be published later"},
-		{keyset.Pending, d.PublishAt, d.SignFrom, "published; " + lead + "signs"},
-		{keyset.Active, d.SignFrom, d.SignUntil, st.activeReason(k)},
-		{keyset.Retiring, d.SignUntil, d.VerifyUntil, st.retiringReason(k)},
-		{keyset.Expired, d.VerifyUntil, time.Time{}, "the tokens that it signed have expired"},
-	}
-	if k.use() == keyset.Encryption {
-		all[1].Reason = "published to all instances; " + lead + "encrypts"
-		all[4].Reason = "the tokens that it encrypted have expired"
+		{keyset.Pending, d.PublishAt, d.SignFrom, pending},
+		{keyset.Active, d.SignFrom, d.SignUntil, does + st.successionOf(k)},
+		{keyset.Retiring, d.SignUntil, d.VerifyUntil, retiring},
+		{keyset.Expired, d.VerifyUntil, time.Time{}, "the tokens that it " + did + " have expired"},
 	}
 	if k.open() {
 		all = all[:3]
 	}
 	return cut(all, k)
+}
+
+// successionOf says which key k follows, or nothing if it follows none.
+func (st *planState) successionOf(k *keyState) string {
+	for _, other := range st.keysOf(k.use()) {
+		signs := other != k && other.dates.Signs() && !other.revoked
+		if signs && !other.open() && other.dates.SignUntil.Equal(k.dates.SignFrom) {
+			period := span.Format(st.policy.RotationPeriod)
+			return fmt.Sprintf(" in place of %s, for a rotation period of %s", other.id, period)
+		}
+	}
+	return ""
 }
 
 // cut drops the spans that take no time, and those after a revocation.
@@ -161,27 +177,4 @@ func cut(all []Span, k *keyState) (spans []Span) {
 		spans = append(spans, s)
 	}
 	return spans
-}
-
-func (st *planState) activeReason(k *keyState) string {
-	verb := map[keyset.Use]string{keyset.Signature: "signs", keyset.Encryption: "encrypts"}[k.use()]
-	for _, other := range st.keysOf(k.use()) {
-		signs := other != k && other.dates.Signs() && !other.revoked
-		if signs && !other.open() && other.dates.SignUntil.Equal(k.dates.SignFrom) {
-			period := span.Format(st.policy.RotationPeriod)
-			return fmt.Sprintf("%s in place of %s, for a rotation period of %s", verb, other.id, period)
-		}
-	}
-	return verb
-}
-
-func (st *planState) retiringReason(k *keyState) string {
-	if !k.dates.Signs() {
-		return "withdrawn before it signed"
-	}
-	words := "signs no more; verifies"
-	if k.use() == keyset.Encryption {
-		words = "encrypts no more; decrypts"
-	}
-	return words + " for " + verifyFormula(st.policy)
 }

@@ -232,8 +232,6 @@ func (st *planState) withdraw(k *keyState) {
 
 // RevokeOptions are the options of [Revoke].
 type RevokeOptions struct {
-	_ [0]func() // no unkeyed literals, no comparison
-
 	Reason string // for people, such as key_compromise; at most 200 bytes
 
 	// Fresh makes a new key sign, which was never published, instead of the
@@ -374,7 +372,7 @@ func Prune() Step {
 	}}
 }
 
-// markOutages keys the uses that have no signing key. A step that recovers
+// markOutages marks the uses that have no signing key. A step that recovers
 // from an outage doesn't clean up as well: the clock may be wrong, and what has
 // been pruned is gone.
 func (st *planState) markOutages() {

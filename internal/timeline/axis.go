@@ -12,7 +12,8 @@ type tick struct {
 	label string
 }
 
-// A step is the distance between two ticks: seconds, or months.
+// A step is the distance between two ticks. It is in seconds or in months,
+// because months and years are not all equally long.
 type step struct {
 	seconds int64
 	months  int64
@@ -65,7 +66,8 @@ func (c *chart) ticks(width float64, room func(chars int) float64) []tick {
 	return nil
 }
 
-// shortest returns the shortest distance between two ticks, in seconds.
+// shortest returns the shortest distance between two ticks, in seconds: a month
+// can have 28 days.
 func (s step) shortest() float64 {
 	return float64(s.seconds + s.months*28*day)
 }

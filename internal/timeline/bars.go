@@ -50,7 +50,8 @@ func place(list []bar, width, least float64, whole bool) []bar {
 }
 
 // spread pushes bars to the right until each has its least width, then back to
-// the left until all are within width.
+// the left until all are within width. So a bar moves no further than its
+// neighbours need, and the order stays.
 func spread(list []bar, width, least float64) {
 	at := 0.0
 	for i := range list {

@@ -35,7 +35,9 @@ const (
 	gap         = 1.0 // between two bars
 	leastBar    = 4.0 // a shorter one could be neither seen nor pointed at
 
-	charWidth = 6.6 // of 12 pixel text; generous, because the reader's browser picks the font
+	// Of 12 pixel text. They are generous, because the reader's browser picks the
+	// font: nobody has it when the picture is drawn.
+	charWidth = 6.6
 	boldWidth = 7.6
 )
 
@@ -172,6 +174,8 @@ func (p *picture) addLine(i int) {
 	p.Bottom += rowHeight
 }
 
+// newSwatch returns a shape of a width around mid. Its outline is 1 pixel wide
+// and runs half a pixel further in, so that it covers whole pixels, and is sharp.
 func newSwatch(s rotation.Span, planned bool, x, mid, width px) swatch {
 	l, height := lookOf(s.State), px(barHeight)
 	if l.thin {

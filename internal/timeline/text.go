@@ -11,19 +11,25 @@ import (
 
 // TextOptions says what the terminal can show.
 type TextOptions struct {
-	Width int  // columns; 0 means 80. Less than 40 counts as 40, more than 400 as 400.
+	// Width is in columns; 0 means 80. Less than 40 counts as 40, because a date
+	// and the longest ID need that, and more than 400 as 400, because a wrong
+	// width must not fill the memory.
+	Width int
 	Color bool // use ANSI colours; the chart is readable without them
 }
 
-// The columns that a chart needs beside its labels. If there are fewer, the
-// labels get their own lines.
+// minChart is how many columns a chart needs beside its labels. With fewer, the
+// usual four states of a key could hardly be told apart, so the labels get lines
+// of their own.
 const minChart = 20
 
-// Longest alg and use that a label has room for. Those that exist are shorter.
+// maxAlg and maxUse are the longest alg and use that a label has room for. All
+// that exist fit; others come from a damaged file.
 const maxAlg, maxUse = 14, 4
 
-// In the list of events: what is below the head, and the columns for a reason
-// beside it.
+// In the list of events, a reason stands beside its change if it has minReason
+// columns there. In fewer, most reasons would be broken into three lines or
+// more, so they stand below, indented by under.
 const (
 	under     = "      "
 	minReason = 40
@@ -119,7 +125,7 @@ func (p *printer) measure() {
 	}
 }
 
-// now stands for the line at now, in a column of states.
+// now stands for the line at now among the states of a row.
 const now = keyset.Revoked + 1
 
 // column returns the state of a key in each column of the chart. The past is
@@ -207,6 +213,7 @@ func (p *printer) axis(below bool) {
 		if x+len(t.label) > p.wide {
 			x -= len(t.label) - 1 // left of its tick
 		}
+		// Moved to the left, a label may meet the one before it.
 		if strings.TrimSpace(string(labels[max(0, x-1):])) == "" {
 			copy(labels[x:], []rune(t.label))
 		}
@@ -224,7 +231,8 @@ func (p *printer) axis(below bool) {
 	}
 }
 
-// columnOf is where a tick stands: in the column that a state would begin in.
+// columnOf returns the column of a tick, which is the one that a state would
+// begin in. Both sides of the line at now have their own scale, as in column.
 func (p *printer) columnOf(t tick) int {
 	x := func(share float64, columns int) int { return int(share*float64(columns) + 0.5) }
 	switch {

@@ -24,8 +24,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// maxYears bounds the window. In a longer one, the years have more digits than
-// a label has room for.
+// maxYears bounds the window: two ticks are at most 500 years apart, and one
+// tick alone is no scale.
 const maxYears = 1000
 
 // A chart is a timeline that has passed check. Its times are in UTC, and its
@@ -99,12 +99,12 @@ func checkSpans(spans []rotation.Span) string {
 	return ""
 }
 
-// Many reports whether the dates must stand above the chart too, because the
-// lower ones may be off the screen.
+// Many reports whether the dates must stand above the chart too, because those
+// below it may be off the screen: a terminal shows about 24 lines.
 func (c *chart) Many() bool { return len(c.Rows) > 20 }
 
 // present reports whether now is in the window, so that there is a line to
-// draw.
+// draw. A plan can be drawn for a time that is all past or all to come.
 func (c *chart) present() bool { return !c.Now.Before(c.From) && !c.Now.After(c.Until) }
 
 // at returns the place of t in the window: 0 at its beginning, 1 at its end.
@@ -121,19 +121,14 @@ func seconds(from, until time.Time) float64 {
 // states returns the states in the window, in the order of a key's life, and
 // whether any key in it is planned.
 func (c *chart) states() (seen []keyset.State, planned bool) {
-	var in [keyset.Revoked + 1]bool
 	for i := range c.Rows {
 		for _, b := range bars(&c.Rows[i], c.From, c.Until) {
-			in[b.span.State] = true
+			seen = append(seen, b.span.State)
 			planned = planned || c.Rows[i].Planned
 		}
 	}
-	for s := keyset.Staged; s <= keyset.Revoked; s++ {
-		if in[s] {
-			seen = append(seen, s)
-		}
-	}
-	return seen, planned
+	slices.Sort(seen)
+	return slices.Compact(seen), planned
 }
 
 // history splits the events into past and future ones.

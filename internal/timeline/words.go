@@ -11,12 +11,14 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// Lengths of a shortened key ID, in characters: more of it only where two keys
-// begin alike.
+// minShort is the length of a shortened key ID, in characters: as base64url 48
+// bits, which rarely repeat. Keys that begin alike get more, up to maxShort; two
+// that are alike for longer were made so on purpose.
 const minShort, maxShort = 8, 16
 
-// printable shows what can't be printed as Go would write it in a string: \x1b,
-// \u202e. That is also what XML does not allow.
+// printable writes what can't be printed as Go does in a string, such as \x1b
+// and \u202e: it could control a terminal or reverse a line. XML does not allow
+// most of it either.
 func printable(s string) string { return unquoted(strconv.Quote(s)) }
 
 // ascii is printable for names: all but ASCII is escaped.
@@ -66,7 +68,9 @@ func clip(s string, n int) string {
 	return s[:n-1] + "…"
 }
 
-// columns is how many columns of a terminal r takes.
+// columns returns how many columns of a terminal r takes, by Unicode Standard
+// Annex #11 for what texts about keys have: combining marks, East Asian scripts
+// and emoji.
 func columns(r rune) int {
 	switch {
 	case unicode.In(r, unicode.Mn, unicode.Me):
@@ -129,7 +133,8 @@ func split(word string, width int) (head, tail string) {
 // instant is the exact form of a date.
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// brief reports whether the window is so short that hours say more than days.
+// brief reports whether the window is so short that hours say more than days:
+// two days, so that a rehearsal over a night is one.
 func (c *chart) brief() bool { return seconds(c.From, c.Until) <= 48*60*60 }
 
 // layout is the form of dates in a list. Over weeks, seconds would be noise.
