@@ -30,7 +30,7 @@ func Add(alg keyset.Algorithm, o AddOptions) Step {
 		if alg.Use() == "" {
 			return fmt.Errorf("rotation: unknown algorithm %q", string(alg))
 		}
-		if err := st.checkRoom(alg); err != nil {
+		if err := st.checkListed(alg); err != nil {
 			return err
 		}
 		at := st.now
@@ -62,8 +62,8 @@ func (st *planState) listed() []*keyState {
 // at least 8, so that keys can be added by hand under any policy.
 func (st *planState) maxListed() int { return max(8, st.policy.Listed()+1) }
 
-// checkRoom refuses a key that would exceed maxListed.
-func (st *planState) checkRoom(alg keyset.Algorithm) error {
+// checkListed refuses a key that would exceed maxListed.
+func (st *planState) checkListed(alg keyset.Algorithm) error {
 	listed := st.listed()
 	if alg.Use() != keyset.Signature || alg.Symmetric() || len(listed) < st.maxListed() {
 		return nil

@@ -80,8 +80,8 @@ func TestAddEncryptionLater(t *testing.T) {
 	d.want(sig1, sig2, "enc1 dir 1d 1d3m30s 31d3m30s 31d1h20m30s")
 	require.Empty(t, d.findings(day))
 	require.Equal(t, zero().Add(day+spread), rotation.NextDue(d.set, zero().Add(day)))
-	d.idle(rotation.IfDue(), day)
-	d.idle(rotation.IfDue(), day+spread-time.Second)
+	d.unchanged(rotation.IfDue(), day)
+	d.unchanged(rotation.IfDue(), day+spread-time.Second)
 	require.Equal(t, "sig1 none", d.signers(day+spread-1))
 	require.Equal(t, "sig1 enc1", d.signers(day+spread))
 	for _, early := range []rotation.Step{rotation.Rotate(keyset.Encryption), rotation.Rotate(""),
@@ -214,7 +214,7 @@ func TestExternalKeys(t *testing.T) {
 	for at, when := range map[time.Duration]string{0: "it signs", 10 * day: "it is in its grace",
 		10*day + time.Hour: "it signs no more", 11 * day: "it has expired"} {
 		d := make(t)
-		d.idle(rotation.IfDue(), at)
+		d.unchanged(rotation.IfDue(), at)
 		require.Contains(t, strings.Join(d.findings(at), "\n"),
 			"make the next one where the private keys are, and bring its public half in: keygen import --external", when)
 		plan, err := rotation.Plan(d.set, zero().Add(at), zero(), zero().Add(12*day))
@@ -222,7 +222,7 @@ func TestExternalKeys(t *testing.T) {
 		require.Len(t, plan.Rows, 1, "nobody plans what he can't make")
 		d.refuse(rotation.Rotate("").Force(), at, said)
 		d.refuse(add(keyset.EdDSA).Force(), at, said)
-		d.idle(rotation.Prune(), at)
+		d.unchanged(rotation.Prune(), at)
 		require.Equal(t, 1, d.count[keyset.Signature], when)
 	}
 	d := make(t)
@@ -238,8 +238,8 @@ func TestExternalKeys(t *testing.T) {
 	}
 	d = make(t).take(next(), 0)
 	d.want("sig1 ES256 - - 10d 10d1h17m public", "sig2 ES256 0s 10d 40d 40d1h17m public")
-	d.idle(rotation.IfDue(), 0)
-	d.idle(rotation.IfDue(), 10*day)
+	d.unchanged(rotation.IfDue(), 0)
+	d.unchanged(rotation.IfDue(), 10*day)
 	require.Contains(t, d.findings(13*day),
 		"warning sig2 key sig2 has had no standby for 3d: make the next one where the private keys are, and bring its "+
 			"public half in: keygen import --external; it signs until 2026-02-10T00:00:00Z")
@@ -260,9 +260,9 @@ func TestExternalKeysAreRevoked(t *testing.T) {
 	require.NoError(t, err)
 	d := legacy(t, k)
 	d.take(revoke(d, "sig1").Force(), day)
-	d.idle(rotation.IfDue(), day)
+	d.unchanged(rotation.IfDue(), day)
 	d.take(rotation.Prune(), day)
-	d.idle(rotation.IfDue(), 20*day)
+	d.unchanged(rotation.IfDue(), 20*day)
 	require.Contains(t, strings.Join(d.findings(20*day), "\n"), "keygen import --external")
 
 	for _, alg := range []keyset.Algorithm{keyset.ES256, keyset.HS256} {
@@ -278,7 +278,7 @@ func TestExternalKeysWithASigner(t *testing.T) {
 	signer, err := keyset.Import(keyset.ES256, kms{generate(t, keyset.ES256, keyset.Dates{}).Public()}, keyset.Dates{})
 	require.NoError(t, err)
 	require.True(t, signer.External())
-	legacy(t, signer).idle(rotation.IfDue(), 0)
+	legacy(t, signer).unchanged(rotation.IfDue(), 0)
 	legacy(t, signer).refuse(rotation.Rotate(""), 0, "are not in the file")
 }
 
@@ -299,7 +299,7 @@ func TestAll(t *testing.T) {
 	d.take(step, 0)
 	apart.take(add(keyset.EdDSA), 0).take(add(keyset.Direct), 0).take(add(keyset.PS256), 0)
 	require.ElementsMatch(t, apart.lives(), d.lives())
-	d.idle(rotation.All(), 0)
+	d.unchanged(rotation.All(), 0)
 
 	before := len(d.set.Keys())
 	late := errors.New("not now")

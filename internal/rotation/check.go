@@ -134,7 +134,7 @@ func (c *checker) recovers(k *keyState) bool {
 	signer := c.before.signer(use)
 	switch {
 	case signer == nil:
-		return len(c.before.keysOf(use)) > 0 && !c.before.idle(use)
+		return len(c.before.keysOf(use)) > 0 && !c.before.unneeded(use)
 	case c.revokes(signer):
 		return true
 	}

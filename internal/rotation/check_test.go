@@ -132,16 +132,16 @@ func TestCheckTrustOfTheKeyThatSigns(t *testing.T) {
 		"key sig1 would sign for 20d1h4m31s, and 2 * rotation_period = 4h is the most")
 	d = openWith(t, p, keyset.ES256)
 	for at := time.Duration(0); at < day; at += time.Hour { // whoever withdraws every standby keeps the first key for ever
-		_, next, _ := chain(d.set, at)
+		_, next, _ := signersAt(d.set, at)
 		d.take(rotation.Retire(next.ID()), at)
 	}
 	d.due(day, 2*day)
 	require.NotContains(t, d.signers(2*day), "sig1")
 }
 
-// chain returns the signature key that is active at an instant after zero, and
-// the one that comes next.
-func chain(s *keyset.Set, at time.Duration) (current, next *keyset.Key, ok bool) {
+// signersAt returns the signature key that is active at an instant after zero,
+// and the one that comes next.
+func signersAt(s *keyset.Set, at time.Duration) (current, next *keyset.Key, ok bool) {
 	for _, k := range s.Keys() {
 		switch state := k.State(zero().Add(at)); {
 		case k.Use() != keyset.Signature:

@@ -48,7 +48,7 @@ func TestIfDueRecoversFromAClockThatWasAhead(t *testing.T) {
 						d.take(rotation.IfDue(), now+time.Minute)
 						require.NotContains(t, d.signers(now+time.Minute), "error", "%v", d.lives())
 						d.take(rotation.IfDue(), now+time.Minute)
-						d.idle(rotation.IfDue(), now+time.Minute)
+						d.unchanged(rotation.IfDue(), now+time.Minute)
 					})
 				}
 			}

@@ -138,8 +138,8 @@ func (d *desk) take(s rotation.Step, at time.Duration) *desk {
 	return d
 }
 
-// idle says that a step changes nothing.
-func (d *desk) idle(s rotation.Step, at time.Duration) {
+// unchanged says that a step changes nothing.
+func (d *desk) unchanged(s rotation.Step, at time.Duration) {
 	d.Helper()
 	after, err := d.try(s, at)
 	require.NoError(d, err)

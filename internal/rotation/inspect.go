@@ -64,7 +64,7 @@ func (i *inspector) inspectUse(use keyset.Use) {
 	current, next := st.successors(use)
 	outlook, id, problem := keyset.Judge(st.keys, use, st.policy.Policy, st.external[use], st.now)
 	switch {
-	case outlook == keyset.Empty && st.idle(use):
+	case outlook == keyset.Empty && st.unneeded(use):
 	case problem != nil:
 		severity := Error
 		if outlook == keyset.Relieved {
@@ -88,9 +88,9 @@ func (i *inspector) inspectUse(use keyset.Use) {
 	}
 }
 
-// inspectStandby reports a standby that has been missing for longer than a daily
-// run of IfDue explains: two days, or a quarter of a period that is shorter than
-// eight days.
+// inspectStandby reports a standby that has been missing for longer than a
+// daily run of IfDue explains: two days, or a quarter of a period that is
+// shorter than eight days.
 func (i *inspector) inspectStandby(current *keyState) {
 	st, d := i.st, current.dates
 	late := st.now.Sub(d.SignFrom)

@@ -49,7 +49,7 @@ func TestIfDueLate(t *testing.T) {
 				d.take(rotation.IfDue(), row.at) // a recovery leaves it to the next one to clean up
 				require.NotContains(t, d.lives(), "sig2 ES256 0s 29d23h59m 59d23h59m 60d1h16m", "erased, or pruned")
 			}
-			d.idle(rotation.IfDue(), row.at)
+			d.unchanged(rotation.IfDue(), row.at)
 			d.due(row.at, row.at+2*month)
 			require.NoError(t, errorsOf(d, row.at+2*month))
 		})
@@ -176,7 +176,7 @@ func TestClockSetBack(t *testing.T) {
 			d.refuse(step.Force(), late, "has a creation time in the future (2026-01-11T00:00:00Z)")
 		})
 	}
-	d.idle(rotation.IfDue(), late)
+	d.unchanged(rotation.IfDue(), late)
 	newDesk(t, d.set).take(revoke(d, "sig2"), late) // an emergency doesn't wait for a clock
 	d.take(rotation.RevokeAll("emergency"), late)
 	require.Equal(t, "sig4 enc4", d.signers(late))

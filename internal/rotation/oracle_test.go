@@ -62,9 +62,9 @@ func isRevoked(k *keyset.Key) bool {
 	return revoked
 }
 
-// settle checks that a step has kept the rules. now is the time by the clock of
-// the machine that took it.
-func (w *world) settle(before *keyset.Set, now time.Time, first bool) {
+// checkStep checks that a step has kept the rules. now is the time by the clock
+// of the machine that took it.
+func (w *world) checkStep(before *keyset.Set, now time.Time, first bool) {
 	w.publish(now)
 	now = now.Truncate(time.Second)
 	if was := before.Policy().CacheLife; !first && was > w.set.Policy().CacheLife {

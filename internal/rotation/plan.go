@@ -69,8 +69,8 @@ func (st *planState) turningPoints() (all []time.Time) {
 		if k.pruned {
 			continue
 		}
-		d, takenOver := k.dates, k.dates.SignFrom.Add(st.policy.ClockSkew)
-		for _, t := range [...]time.Time{d.SignFrom, takenOver, d.SignUntil, st.graceEnd(k), d.VerifyUntil} {
+		d, byEveryClock := k.dates, k.dates.SignFrom.Add(st.policy.ClockSkew)
+		for _, t := range [...]time.Time{d.SignFrom, byEveryClock, d.SignUntil, st.graceEnd(k), d.VerifyUntil} {
 			if t.After(st.now) {
 				all = append(all, t)
 			}

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -141,10 +142,7 @@ func (st *planState) inGrace(use keyset.Use) *keyState {
 // signer returns the key of a use that signs now, including one in its grace,
 // or nil if none does.
 func (st *planState) signer(use keyset.Use) *keyState {
-	if current, _ := st.successors(use); current != nil {
-		return current
-	}
-	return st.inGrace(use)
+	return cmp.Or(keyset.Current(st.keys, use, st.now), st.inGrace(use))
 }
 
 // newest returns the key of a use that began to sign last, even if it is

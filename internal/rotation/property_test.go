@@ -94,7 +94,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 		require.NoError(t, err)
 	}
 	w.note("new %v", algs)
-	w.settle(&keyset.Set{}, w.since, true)
+	w.checkStep(&keyset.Set{}, w.since, true)
 	return w
 }
 
@@ -195,7 +195,7 @@ func (w *world) step() {
 	switch {
 	case err == nil:
 		w.count[name]++
-		w.settle(before, now, false)
+		w.checkStep(before, now, false)
 	case safe:
 		w.Errorf("%s is refused: %v", name, err)
 	case errors.Is(err, rotation.ErrRefused), strings.Contains(err.Error(), "there is no key for use"):
@@ -206,7 +206,7 @@ func (w *world) step() {
 	if name == "if due" && err == nil {
 		if before = w.set; !rotation.NextDue(before, now).After(now) { // a recovery leaves the tidying to the next run
 			require.NoError(w, w.try(rotation.IfDue(), now))
-			w.settle(before, now, false)
+			w.checkStep(before, now, false)
 		}
 		w.afterIfDue(before, now)
 	}

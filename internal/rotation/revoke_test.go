@@ -43,7 +43,7 @@ func TestRevoke(t *testing.T) {
 	d.refuse(revoke(d, "sig1"), 10*day, "key sig1 was revoked already")
 	d.refuse(rotation.Promote(d.id("sig1")), 10*day, "key sig1 is revoked")
 	d.refuse(rotation.Retire(d.id("sig1")), 10*day, "key sig1 is revoked")
-	d.idle(rotation.IfDue(), 10*day)
+	d.unchanged(rotation.IfDue(), 10*day)
 }
 
 // A key that nobody knows signs at once, and the standby waits.
@@ -174,10 +174,10 @@ func TestRevokeAll(t *testing.T) {
 
 func TestRevokeAllOfNothing(t *testing.T) {
 	d := newDesk(t, new(keyset.Set))
-	d.idle(rotation.RevokeAll(""), 0)
-	d.idle(rotation.IfDue(), 0)
-	d.idle(rotation.Prune(), 0)
-	d.idle(rotation.Rotate(""), 0)
+	d.unchanged(rotation.RevokeAll(""), 0)
+	d.unchanged(rotation.IfDue(), 0)
+	d.unchanged(rotation.Prune(), 0)
+	d.unchanged(rotation.Rotate(""), 0)
 }
 
 // Nothing was encrypted yet: the key that follows the first one must be known

@@ -38,7 +38,7 @@ func TestSetPolicy(t *testing.T) {
 			d := open(t, keyset.ES256)
 			require.Equal(t, row.want, d.take(policy(row.edit), row.at).lives())
 			require.Equal(t, with(row.edit), d.set.Policy())
-			d.idle(rotation.IfDue(), row.at)
+			d.unchanged(rotation.IfDue(), row.at)
 			require.NoError(t, errorsOf(d, row.at))
 		})
 	}

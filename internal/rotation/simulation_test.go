@@ -114,7 +114,7 @@ type simulation struct {
 	cron     time.Time // when the cron job comes next
 	close    func()
 
-	steps, refusals, tokensSigned, checked, silent int
+	steps, refusals, tokensSigned, checked, unable int
 	revoked                                        string
 	revokedAt                                      time.Time
 	fresh                                          bool
@@ -216,7 +216,7 @@ func (s *simulation) sign(t *testing.T, r *replica) {
 	signer, err := r.ring.Signer(now)
 	sealer, err2 := r.ring.Sealer(now)
 	if err != nil || err2 != nil {
-		s.silent++
+		s.unable++
 		t.Errorf("%s can't sign: %v %v", r.name, err, err2)
 		return
 	}
@@ -385,7 +385,7 @@ func (s *simulation) report(t *testing.T, title string) {
 			}
 		}
 	}
-	require.Zero(t, s.silent)
+	require.Zero(t, s.unable)
 	account(t, out.String())
 }
 

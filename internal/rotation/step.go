@@ -162,7 +162,7 @@ func (st *planState) rotate(use keyset.Use) error {
 		return fmt.Errorf("rotation: there is no key for use %q; add one first: keygen add", string(use))
 	case len(next) == 0 && st.external[use]:
 		return refuseExternal(use)
-	case current == nil && !st.idle(use): // ensureSigner recovers
+	case current == nil && !st.unneeded(use): // ensureSigner recovers
 	case len(next) == 0:
 		k := st.add(st.algorithm(use), st.now)
 		st.schedule(current, []*keyState{k}, st.safeFrom(k)) // as soon as everybody knows it
@@ -281,12 +281,12 @@ func RevokeAll(reason string) Step {
 // revoke revokes keys, and makes others of their uses sign.
 func (st *planState) revoke(all []*keyState, o RevokeOptions) {
 	for _, use := range keyset.Uses() {
-		alg, signer, idle, touched := st.algorithm(use), st.signer(use), st.idle(use), false
+		alg, signer, unneeded, touched := st.algorithm(use), st.signer(use), st.unneeded(use), false
 		for _, k := range all {
 			if k.use() != use {
 				continue
 			}
-			if idle && k.dates.Signs() {
+			if unneeded && k.dates.Signs() {
 				st.withdraw(k) // or Set.UsedSince would demand encrypted tokens from its SignFrom on
 			}
 			k.revoked, k.reason, k.revokedAt, touched = true, o.Reason, st.now, true
@@ -305,7 +305,7 @@ func (st *planState) revoke(all []*keyState, o RevokeOptions) {
 func (st *planState) replace(use keyset.Use, alg keyset.Algorithm, signer *keyState, fresh bool) {
 	current, next := st.successors(use)
 	switch {
-	case st.idle(use): // nothing is encrypted yet, so the next key can wait until everybody knows it
+	case st.unneeded(use): // nothing is encrypted yet, so the next key can wait until everybody knows it
 		if len(next) == 0 {
 			k := st.add(alg, st.now)
 			st.schedule(nil, []*keyState{k}, st.safeFrom(k))
@@ -377,7 +377,7 @@ func Prune() Step {
 // been pruned is gone.
 func (st *planState) markOutages() {
 	for _, use := range st.uses() {
-		st.outages[use] = st.signer(use) == nil && !st.idle(use)
+		st.outages[use] = st.signer(use) == nil && !st.unneeded(use)
 	}
 }
 
@@ -394,9 +394,9 @@ func (st *planState) cleanUp() {
 		// A clock that is behind may still see k sign, until its successor has
 		// signed for a clock_skew.
 		current, _ := st.successors(k.use())
-		takenOver := current != nil && !current.dates.SignFrom.After(st.backdated())
-		over := takenOver && !k.open() && !st.now.Before(st.graceEnd(k))
-		k.erase = over && k.private && k.use() == keyset.Signature && !k.alg.Symmetric()
+		replaced := current != nil && !current.dates.SignFrom.After(st.backdated())
+		done := replaced && !k.open() && !st.now.Before(st.graceEnd(k))
+		k.erase = done && k.private && k.use() == keyset.Signature && !k.alg.Symmetric()
 		k.prune = !k.dates.VerifyUntil.IsZero() && !st.now.Before(k.dates.VerifyUntil)
 	}
 }

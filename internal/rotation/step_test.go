@@ -28,7 +28,7 @@ func TestNew(t *testing.T) {
 		require.Equal(t, zero(), k.Dates().Created)
 		require.True(t, k.HasPrivate())
 	}
-	d.idle(rotation.IfDue(), 0)
+	d.unchanged(rotation.IfDue(), 0)
 }
 
 func TestNewOfOneUse(t *testing.T) {
@@ -80,7 +80,7 @@ func TestNewRefuses(t *testing.T) {
 func TestIfDue(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct)
 	const handover = month - time.Minute
-	d.idle(rotation.IfDue(), handover-time.Second)
+	d.unchanged(rotation.IfDue(), handover-time.Second)
 	require.Equal(t, "sig1 enc1", d.signers(handover-1))
 	require.Equal(t, "sig2 enc2", d.signers(handover))
 	d.take(rotation.IfDue(), handover).want(
@@ -91,12 +91,12 @@ func TestIfDue(t *testing.T) {
 		"sig3 ES256 29d23h59m 59d23h59m 89d23h59m 90d1h16m",
 		"enc3 dir 29d23h59m 59d23h59m 89d23h59m 90d1h16m",
 	)
-	d.idle(rotation.IfDue(), handover)
-	d.idle(rotation.IfDue(), handover+time.Hour-time.Second)
+	d.unchanged(rotation.IfDue(), handover)
+	d.unchanged(rotation.IfDue(), handover+time.Hour-time.Second)
 	d.take(rotation.IfDue(), handover+time.Hour) // the grace is over: an encryption key is needed on
 	require.Equal(t, "sig1 ES256 -1m -1m 29d23h59m 30d1h16m public", d.lives()[0])
 	require.Equal(t, "enc1 dir -1m -1m 29d23h59m 30d1h16m", d.lives()[2])
-	d.idle(rotation.IfDue(), handover+verifyOnly-time.Second)
+	d.unchanged(rotation.IfDue(), handover+verifyOnly-time.Second)
 	d.take(rotation.IfDue(), handover+verifyOnly).want(
 		"sig2 ES256 0s 29d23h59m 59d23h59m 60d1h16m",
 		"enc2 dir 0s 29d23h59m 59d23h59m 60d1h16m",
@@ -280,11 +280,11 @@ func TestRetireTheNextOfTwo(t *testing.T) {
 
 func TestPrune(t *testing.T) {
 	d := open(t, keyset.ES256, keyset.Direct)
-	d.idle(rotation.Prune(), 0)
-	d.take(rotation.Rotate(""), lead).idle(rotation.Prune(), lead+time.Hour-time.Second)
+	d.unchanged(rotation.Prune(), 0)
+	d.take(rotation.Rotate(""), lead).unchanged(rotation.Prune(), lead+time.Hour-time.Second)
 	d.take(rotation.Prune(), lead+time.Hour)
 	require.Equal(t, "sig1 ES256 -1m -1m 1h3m30s 2h20m30s public", d.lives()[0])
-	d.idle(rotation.Prune(), lead+verifyOnly-time.Second)
+	d.unchanged(rotation.Prune(), lead+verifyOnly-time.Second)
 	d.take(rotation.Prune(), lead+verifyOnly)
 	require.Equal(t, []string{"sig1 pruned", "enc1 pruned"}, d.lives()[4:])
 	d.take(rotation.Revoke(rotation.RevokeOptions{}, d.id("sig3")), day) // the standby

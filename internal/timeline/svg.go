@@ -175,7 +175,8 @@ func (p *picture) addLine(i int) {
 }
 
 // newSwatch returns a shape of a width around mid. Its outline is 1 pixel wide
-// and runs half a pixel further in, so that it covers whole pixels, and is sharp.
+// and runs half a pixel further in, so that it covers whole pixels, and is
+// sharp.
 func newSwatch(s rotation.Span, planned bool, x, mid, width px) swatch {
 	l, height := lookOf(s.State), px(barHeight)
 	if l.thin {
@@ -214,13 +215,13 @@ func (p *picture) clear(from, until, width px) (left, right px) {
 
 // addLegend explains what occurs in the window, and so ends the card.
 func (p *picture) addLegend() {
-	const room = 6 // on a line
+	const perLine = 6 // on a line
 	states, planned := p.states()
-	entries, columns := len(states), room
+	entries, columns := len(states), perLine
 	if planned {
 		states = append(states, keyset.Active)
 	}
-	if len(states) > room {
+	if len(states) > perLine {
 		columns = (len(states) + 1) / 2
 	}
 	y := p.Bottom + axisHeight + 14
@@ -228,7 +229,7 @@ func (p *picture) addLegend() {
 		if i > 0 && i%columns == 0 {
 			y += 40
 		}
-		x := margin + px(i%columns)*(pageWidth-2*margin)/room
+		x := margin + px(i%columns)*(pageWidth-2*margin)/perLine
 		s := newSwatch(rotation.Span{State: state}, i == entries, x, y+16, 24)
 		s.Word = state.String()
 		if s.Planned {

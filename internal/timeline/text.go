@@ -19,8 +19,8 @@ type TextOptions struct {
 }
 
 // minChart is how many columns a chart needs beside its labels. With fewer, the
-// usual four states of a key could hardly be told apart, so the labels get lines
-// of their own.
+// usual four states of a key could hardly be told apart, so the labels get
+// lines of their own.
 const minChart = 20
 
 // maxAlg and maxUse are the longest alg and use that a label has room for. All

@@ -12,8 +12,8 @@ import (
 )
 
 // minShort is the length of a shortened key ID, in characters: as base64url 48
-// bits, which rarely repeat. Keys that begin alike get more, up to maxShort; two
-// that are alike for longer were made so on purpose.
+// bits, which rarely repeat. Keys that begin alike get more, up to maxShort;
+// two that are alike for longer were made so on purpose.
 const minShort, maxShort = 8, 16
 
 // printable writes what can't be printed as Go does in a string, such as \x1b

@@ -116,7 +116,7 @@ func (st *planState) isScheduled(use keyset.Use, current *keyState, next []*keyS
 		if current != nil && !current.dates.SignUntil.Equal(k.dates.SignFrom) {
 			return false
 		}
-		if current == nil && (!st.idle(use) || k.dates.SignFrom.Before(st.safeFrom(k))) {
+		if current == nil && (!st.unneeded(use) || k.dates.SignFrom.Before(st.safeFrom(k))) {
 			return false
 		}
 	}
@@ -151,7 +151,7 @@ func (st *planState) startFirst(use keyset.Use, next []*keyState) {
 	last := st.inGrace(use)
 	t := st.backdated() // nothing signs, so waiting would reject every token
 	switch {
-	case st.idle(use):
+	case st.unneeded(use):
 		t = instant.Latest(st.safeFrom(next[0]), st.now)
 	case last != nil: // last signs in its grace, so the next may wait as long
 		next = st.fillGap(next, 0, last.alg, st.graceEnd(last))
@@ -168,8 +168,8 @@ func (st *planState) startFirst(use keyset.Use, next []*keyState) {
 // too.
 func (st *planState) backdated() time.Time { return st.now.Add(-st.policy.ClockSkew) }
 
-// idle reports whether the application needs no key of this use, because it
+// unneeded reports whether the application needs no key of this use, because it
 // does not encrypt yet.
-func (st *planState) idle(use keyset.Use) bool {
+func (st *planState) unneeded(use keyset.Use) bool {
 	return use == keyset.Encryption && st.newest(use) == nil
 }
