@@ -45,5 +45,5 @@ func TestPictureOfTheDocumentation(t *testing.T) {
 	}
 	want, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, string(want), picture.String(), "run: go test ./keys/timeline -update")
+	require.Equal(t, string(want), picture.String(), "run: go test ./internal/timeline -update")
 }

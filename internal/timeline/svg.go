@@ -27,6 +27,7 @@ const (
 
 	topHeight   = 74.0 // title and period
 	axisHeight  = 24.0
+	axisGap     = 6.0  // above it
 	nowHeight   = 26.0 // the label of the line at now, and a gap
 	groupHeight = 30.0
 	rowHeight   = 38.0
@@ -145,7 +146,7 @@ func newPicture(c *chart, titled bool) *picture {
 	if p.Many() {
 		p.Grid = p.Top
 	}
-	p.Bottom = p.First + 6
+	p.Bottom = p.First + axisGap
 	for i := range p.Rows {
 		p.addLine(i)
 	}
@@ -164,7 +165,7 @@ func (p *picture) addLine(i int) {
 	if r.Planned {
 		l.Kind += ", planned"
 	}
-	l.Mid = p.Bottom - 6 + rowHeight/2
+	l.Mid = p.Bottom - axisGap + rowHeight/2
 	for _, b := range place(bars(r, p.From, p.Until), chartWidth, leastBar, false) {
 		s := newSwatch(b.span, r.Planned, px(chartLeft+b.x0), l.Mid, px(b.x1-b.x0)-gap)
 		p.setWord(&s)
@@ -215,7 +216,7 @@ func (p *picture) clear(from, until, width px) (left, right px) {
 
 // addLegend explains what occurs in the window, and so ends the card.
 func (p *picture) addLegend() {
-	const perLine = 6 // on a line
+	const perLine = 6 // a seventh entry makes two lines
 	states, planned := p.states()
 	entries, columns := len(states), perLine
 	if planned {
