@@ -209,8 +209,8 @@ func TestExternalKeys(t *testing.T) {
 	make := func(t *testing.T) *desk {
 		return legacy(t, external(t, keyset.Dates{SignUntil: until, VerifyUntil: until.Add(verifyOnly)}))
 	}
-	said := "the private keys of use sig are not in the file: make the next one where they are, and bring its public " +
-		"half in: keygen import"
+	said := "the private keys of use sig are not in the file: make the next one where the private keys are, " +
+		"and bring its public half in: keygen import"
 	for at, when := range map[time.Duration]string{0: "it signs", 10 * day: "it is in its grace",
 		10*day + time.Hour: "it signs no more", 11 * day: "it has expired"} {
 		d := make(t)
