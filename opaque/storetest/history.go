@@ -24,18 +24,18 @@ import (
 // Gong. It remembers where it has been (Lowe, "Testing for Linearizability").
 
 const (
-	historyCallers = 4
+	historyCallers = 4  // each further one makes the search much longer
 	historyEach    = 12 // operations of one caller; all of them together fit a bit mask
 )
 
 // history records one random history and judges it.
-func history(ctx context.Context, s opaque.Store, key string) error {
+func history(p *probe, key string) {
 	var tick, arrived atomic.Int64
 	base := newItem(1, "")
 	done := make([][]operation, historyCallers)
-	err := atOnce(historyCallers, func(i int) error {
+	p.atOnce(historyCallers, func(i int) error {
 		r := rand.New(rand.NewPCG(rand.Uint64(), uint64(i)))
-		c := &caller{number: i, store: s, key: key, base: base, tick: &tick, r: r}
+		c := &caller{number: i, store: p.store, key: key, base: base, tick: &tick, r: r}
 		for n := range historyEach {
 			// Callers wait for each other. Otherwise a store in memory would serve one
 			// after the other. It also keeps the creates before the first delete.
@@ -43,15 +43,14 @@ func history(ctx context.Context, s opaque.Store, key string) error {
 			for arrived.Load() < int64(historyCallers*(n+1)) {
 				runtime.Gosched()
 			}
-			c.act(ctx, n)
+			c.act(p.ctx, n)
 		}
 		done[i] = c.done
 		return nil
 	})
-	if err != nil {
-		return err
+	if p.err == nil {
+		p.err = judge(slices.Concat(done...))
 	}
-	return judge(slices.Concat(done...))
 }
 
 // A caller does one thing after the other.
@@ -140,14 +139,15 @@ func (c *caller) perform(ctx context.Context, op *operation) {
 	}
 }
 
-type kind uint8
+// A kind is the name of a method.
+type kind string
 
 const (
-	create kind = iota
-	get
-	swapItem
-	touchItem
-	remove
+	create    kind = "Create"
+	get       kind = "Get"
+	swapItem  kind = "Swap"
+	touchItem kind = "Touch"
+	remove    kind = "Delete"
 )
 
 // A state is what the model keeps of one key.
@@ -213,27 +213,21 @@ func (op *operation) next(s state) (state, bool) {
 }
 
 func (op *operation) String() string {
-	result := fmt.Sprint(op.ok)
-	if op.err != nil {
+	what, in, result := string(op.kind), op.in.item(), fmt.Sprint(op.ok)
+	switch {
+	case op.err != nil:
 		result = "unknown: " + op.err.Error()
+	case op.kind == get && op.ok:
+		result = text(op.out.item())
 	}
-	var what string
 	switch op.kind {
 	case create:
-		what = "Create " + text(op.in.item())
-	case get:
-		what = "Get"
-		if op.ok {
-			result = text(op.out.item())
-		}
+		what += " " + text(in)
 	case swapItem:
-		what = "Swap from " + strconv.FormatUint(op.from, 10) + " to " + text(op.in.item())
+		what += fmt.Sprintf(" from %d to %s", op.from, text(in))
 	case touchItem:
-		at := op.in.item()
-		what = fmt.Sprintf("Touch seen %s, idle deadline %s",
-			at.SeenAt.UTC().Format(time.TimeOnly), at.IdleDeadline.UTC().Format(time.TimeOnly))
-	case remove:
-		what = "Delete"
+		what += fmt.Sprintf(" seen %s, idle deadline %s",
+			in.SeenAt.UTC().Format(time.TimeOnly), in.IdleDeadline.UTC().Format(time.TimeOnly))
 	}
 	until := strconv.FormatInt(op.returned, 10)
 	if op.returned == math.MaxInt64 {
@@ -245,14 +239,14 @@ func (op *operation) String() string {
 // judge looks for an order that explains ops.
 func judge(ops []operation) error {
 	slices.SortFunc(ops, func(a, b operation) int { return int(a.called - b.called) })
-	answered := 0
+	var errs []error
 	for i := range ops {
-		if ops[i].err == nil {
-			answered++
+		if ops[i].err != nil {
+			errs = append(errs, ops[i].err)
 		}
 	}
-	if 2*answered < len(ops) {
-		return fmt.Errorf("of %d operations only %d were answered, for one: %w", len(ops), answered, firstError(ops))
+	if n := len(ops); 2*len(errs) > n { // what is unknown explains everything
+		return fmt.Errorf("of %d operations only %d were answered, for one: %w", n, n-len(errs), errs[0])
 	}
 	j := judgment{ops: ops, seen: map[position]bool{}}
 	if j.explains(position{}) {
@@ -264,15 +258,6 @@ func judge(ops []operation) error {
 	}
 	return fmt.Errorf("no order of these operations gives these answers "+
 		"(at most the first %d of them can be explained):%s", j.best, lines.String())
-}
-
-func firstError(ops []operation) error {
-	for i := range ops {
-		if ops[i].err != nil {
-			return ops[i].err
-		}
-	}
-	return nil
 }
 
 // A position is where the search is: the operations that took effect, and the

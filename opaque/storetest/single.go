@@ -15,25 +15,24 @@ import (
 // singleRules are those that one caller alone can see.
 func singleRules() []rule {
 	return []rule{
-		{"absent", "a credential that nobody issued must open and create nothing (session fixation)", steps(absent)},
-		{"round trip", "a session must come back as it was kept", steps(roundTrip)},
-		{"any data", "data is sealed: every byte can occur, and no two blobs are alike", steps(anyData)},
+		{"absent", "a credential that nobody issued must open and create nothing (session fixation)", absent},
+		{"round trip", "a session must come back as it was kept", roundTrip},
+		{"any data", "data is sealed: every byte can occur, and no two blobs are alike", anyData},
 		{"huge data", "a store says that it can't keep an item; half a session is none", hugeData},
-		{"long lifetime", "sessions live for 30 days and more; some stores take large durations for dates",
-			steps(longLifetime)},
-		{"whole seconds", "both forms of a session must end at the same second", steps(wholeSeconds)},
-		{"keys", "one visitor must never get the session of another", steps(keysApart)},
+		{"long lifetime", "sessions live for 30 days and more; some stores take large durations for dates", longLifetime},
+		{"whole seconds", "both forms of a session must end at the same second", wholeSeconds},
+		{"keys", "one visitor must never get the session of another", keysApart},
 		{"create twice", "a plain write would let a slow request bring back what ended", createTwice},
-		{"swap", "a save from an old version would undo the saves since", steps(swap)},
-		{"swap upwards", "two swaps from one version could both succeed if the version stayed", steps(swapUpwards)},
-		{"large versions", "versions are 64 bits; in floating point, neighbours are equal", steps(largeVersions)},
-		{"swap deadlines", "a marker lives shorter or longer than the session that it replaces", steps(swapDeadlines)},
-		{"delete", "after a logout the session is gone, whatever is still on its way", steps(deleted)},
-		{"touch", "activity must not raise the version, or each request would disturb the saves of others", steps(touch)},
-		{"touch never back", "requests finish in any order; a slow one must not shorten the session", steps(touchNeverBack)},
-		{"touch up to the deadline", "activity must not extend a session past its absolute lifetime", steps(touchCapped)},
-		{"over", "a session that is over stays over: neither a save nor activity may revive it", steps(over)},
-		{"data stays", "a request reads data without a lock while others save", steps(dataStays)},
+		{"swap", "a save from an old version would undo the saves since", swap},
+		{"swap upwards", "two swaps from one version could both succeed if the version stayed", swapUpwards},
+		{"large versions", "versions are 64 bits; in floating point, neighbours are equal", largeVersions},
+		{"swap deadlines", "a marker lives shorter or longer than the session that it replaces", swapDeadlines},
+		{"delete", "after a logout the session is gone, whatever is still on its way", deleted},
+		{"touch", "activity must not raise the version, or each request would disturb the saves of others", touch},
+		{"touch never back", "requests finish in any order; a slow one must not shorten the session", touchNeverBack},
+		{"touch up to the deadline", "activity must not extend a session past its absolute lifetime", touchCapped},
+		{"over", "a session that is over stays over: neither a save nor activity may revive it", over},
+		{"data stays", "a request reads data without a lock while others save", dataStays},
 		{"mistakes", "an item without deadlines would stay for ever", mistakes},
 		{"context", "a request that was given up must not wait for the store, nor change it", contextDone},
 	}
@@ -60,6 +59,8 @@ func roundTrip(p *probe) {
 	p.holds(key, next, "after Swap")
 }
 
+// anyData has what a store that speaks a text protocol, or keeps JSON, gets
+// wrong.
 func anyData(p *probe) {
 	var all []byte
 	for b := range 256 {
@@ -85,19 +86,20 @@ func anyData(p *probe) {
 	}
 }
 
-func hugeData(ctx context.Context, s opaque.Store) error {
-	p := &probe{ctx: ctx, store: s}
+// hugeData allows a limit: Memcached, for one, keeps items of 1 MiB unless it
+// is told otherwise. But the application must learn of it.
+func hugeData(p *probe) {
 	key, item := newKey(), newItem(1, strings.Repeat("0123456789abcdef", 1<<18)) // 4 MiB
-	err := s.Create(ctx, key, item)
-	if err != nil {
+	if err := p.store.Create(p.ctx, key, item); err != nil {
 		p.expect(errors.Is(err, session.TooLarge), "Create of 4 MiB: the error doesn't wrap session.TooLarge: %w", err)
 		p.absent(key, "after a Create that failed")
-		return p.err
+		return
 	}
 	p.holds(key, item, "4 MiB")
-	return p.err
 }
 
+// longLifetime has lifetimes around 30 days: Memcached takes a longer duration
+// for a date in 1970, and drops the item at once.
 func longLifetime(p *probe) {
 	for _, days := range []int{29, 31, 400} {
 		key, item := newKey(), newItem(1, "x")
@@ -108,6 +110,8 @@ func longLifetime(p *probe) {
 	}
 }
 
+// wholeSeconds holds a store to rounding down: a deadline that was rounded up
+// would let a session in for a second after its end.
 func wholeSeconds(p *probe) {
 	key, item := newKey(), newItem(1, "x")
 	most := 999 * time.Millisecond
@@ -127,6 +131,8 @@ func wholeSeconds(p *probe) {
 	p.holds(key, exact, "Touch with fractions of a second")
 }
 
+// keysApart has keys that a database with a case-insensitive collation, or with
+// a column that is too short, takes for the same.
 func keysApart(p *probe) {
 	key, item := newKey(), newItem(1, "mine")
 	others := []string{strings.ToLower(key), strings.ToUpper(key), key[:42], key + "A", newKey()}
@@ -139,23 +145,19 @@ func keysApart(p *probe) {
 	p.holds(key, item, "after changes to other keys")
 }
 
-func createTwice(ctx context.Context, s opaque.Store) error {
-	p := &probe{ctx: ctx, store: s}
+func createTwice(p *probe) {
 	key, item := newKey(), newItem(3, "first")
 	p.create(key, item)
-	if p.err != nil {
-		return p.err
-	}
 	second := newItem(9, "second")
 	second.Deadline = second.Deadline.Add(time.Hour)
-	err := s.Create(ctx, key, second)
-	p.expect(err != nil, "Create of a key that is in use succeeded")
+	err := p.store.Create(p.ctx, key, second)
 	p.expect(errors.Is(err, session.Conflict),
-		"Create of a key that is in use: the error doesn't wrap session.Conflict: %v", err)
+		"Create of a key that is in use: the error is %v, and must wrap session.Conflict", err)
 	p.holds(key, item, "after a second Create")
-	return p.err
 }
 
+// swap also tries newer versions than the stored one: a store that only refuses
+// older ones would take a save from a state that never was.
 func swap(p *probe) {
 	key, item := newKey(), newItem(5, "five")
 	p.create(key, item)
@@ -170,6 +172,8 @@ func swap(p *probe) {
 	p.holds(key, next, "after a swap from the version before")
 }
 
+// swapUpwards wants an error, and not ok=false: the carrier would take that for
+// a faster request, or for a session that has expired.
 func swapUpwards(p *probe) {
 	key, item := newKey(), newItem(5, "five")
 	p.create(key, item)
@@ -183,6 +187,8 @@ func swapUpwards(p *probe) {
 	p.holds(key, item, "after swaps that don't go upwards")
 }
 
+// largeVersions has neighbours that are the same number in the floating point
+// of Lua scripts and JSON, and versions beyond a signed integer.
 func largeVersions(p *probe) {
 	for _, version := range []uint64{1<<53 + 1, 1<<63 + 1, 1<<64 - 3} {
 		key, item := newKey(), newItem(version, "x")
@@ -196,6 +202,9 @@ func largeVersions(p *probe) {
 	}
 }
 
+// swapDeadlines holds a store to the deadlines of the new item alone: a store
+// that kept the later ones would let the old credential open the session too
+// long, and one that kept the earlier ones would log the visitor out.
 func swapDeadlines(p *probe) {
 	key, item := newKey(), newItem(1, "session")
 	p.create(key, item)
@@ -223,6 +232,8 @@ func deleted(p *probe) {
 	p.delete(key, "the second time")
 }
 
+// touch repeats itself: two requests of the same second record the same
+// activity, and neither has failed.
 func touch(p *probe) {
 	key, item := newKey(), newItem(7, "x")
 	p.create(key, item)
@@ -234,6 +245,8 @@ func touch(p *probe) {
 	p.swap(key, 7, newItem(8, "y"), true, "the version from before the Touch")
 }
 
+// touchNeverBack moves the two instants apart: each is compared for itself, and
+// not both as a pair.
 func touchNeverBack(p *probe) {
 	key, item := newKey(), newItem(1, "x")
 	p.create(key, item)
@@ -284,6 +297,8 @@ func over(p *probe) {
 	}
 }
 
+// dataStays finds a store that writes the next state into the bytes that it was
+// handed or has handed out.
 func dataStays(p *probe) {
 	key, item := newKey(), newItem(1, "before")
 	p.create(key, item)
@@ -296,8 +311,7 @@ func dataStays(p *probe) {
 	p.expect(string(item.Data) == "before", "a save changed Data that Create was given to %q", item.Data)
 }
 
-func mistakes(ctx context.Context, s opaque.Store) error {
-	p := &probe{ctx: ctx, store: s}
+func mistakes(p *probe) {
 	bad := map[string]func(*opaque.Item){
 		"version 0":        func(it *opaque.Item) { it.Version = 0 },
 		"no idle deadline": func(it *opaque.Item) { it.IdleDeadline = time.Time{} },
@@ -306,32 +320,26 @@ func mistakes(ctx context.Context, s opaque.Store) error {
 	for name, spoil := range bad {
 		key, item := newKey(), newItem(1, "x")
 		spoil(&item)
-		p.expect(s.Create(ctx, key, item) != nil, "Create of an item with %s succeeded", name)
+		p.expect(p.store.Create(p.ctx, key, item) != nil, "Create of an item with %s succeeded", name)
 		p.absent(key, "after Create of an item with "+name)
 	}
-	return p.err
 }
 
-func contextDone(ctx context.Context, s opaque.Store) error {
-	p := &probe{ctx: ctx, store: s}
+func contextDone(p *probe) {
 	key, unused, item := newKey(), newKey(), newItem(1, "x")
 	p.create(key, item)
-	if p.err != nil {
-		return p.err
-	}
-	done, cancel := context.WithCancel(ctx)
+	done, cancel := context.WithCancel(p.ctx)
 	cancel()
-	_, _, getErr := s.Get(done, key)
-	_, swapErr := s.Swap(done, key, 1, newItem(2, "y"))
-	_, touchErr := s.Touch(done, key, item.SeenAt.Add(time.Minute), item.Deadline)
-	err := errors.Join(
-		unavailable("Get", getErr),
-		unavailable("Create", s.Create(done, unused, item)),
-		unavailable("Swap", swapErr),
-		unavailable("Touch", touchErr),
-		unavailable("Delete", s.Delete(done, key)),
-	)
+	_, _, getErr := p.store.Get(done, key)
+	_, swapErr := p.store.Swap(done, key, 1, newItem(2, "y"))
+	_, touchErr := p.store.Touch(done, key, item.SeenAt.Add(time.Minute), item.Deadline)
+	for method, err := range map[string]error{
+		"Get": getErr, "Create": p.store.Create(done, unused, item), "Swap": swapErr, "Touch": touchErr,
+		"Delete": p.store.Delete(done, key),
+	} {
+		p.expect(errors.Is(err, session.Unavailable),
+			"%s with a context that was done: the error is %v, and must wrap session.Unavailable", method, err)
+	}
 	p.holds(key, item, "after calls whose context was done")
 	p.absent(unused, "after a Create whose context was done")
-	return errors.Join(err, p.err)
 }

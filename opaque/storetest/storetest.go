@@ -18,14 +18,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/opaque"
-	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // Run tests stores that newStore makes; each test gets one of its own, so
@@ -45,28 +43,26 @@ func Run(t *testing.T, newStore func(t *testing.T) opaque.Store) {
 
 // A rule is something that Store promises.
 type rule struct {
-	name  string
-	why   string
-	check func(ctx context.Context, s opaque.Store) error
+	name string
+	why  string // what would happen to visitors without it
+	try  func(p *probe)
 }
 
 func rules() []rule { return append(singleRules(), raceRules()...) }
 
+// check returns how s breaks the rule, or nil.
+func (r rule) check(ctx context.Context, s opaque.Store) error {
+	p := &probe{ctx: ctx, store: s}
+	r.try(p)
+	return p.err
+}
+
 // A probe calls a store and keeps the first thing that is wrong; what comes
-// after it is skipped.
+// after it is skipped, because it would only be wrong in its wake.
 type probe struct {
 	ctx   context.Context
 	store opaque.Store
 	err   error
-}
-
-// steps makes a check of what a single caller sees.
-func steps(f func(p *probe)) func(context.Context, opaque.Store) error {
-	return func(ctx context.Context, s opaque.Store) error {
-		p := &probe{ctx: ctx, store: s}
-		f(p)
-		return p.err
-	}
 }
 
 // expect fails the probe unless ok.
@@ -77,11 +73,8 @@ func (p *probe) expect(ok bool, format string, args ...any) {
 }
 
 func (p *probe) create(key string, item opaque.Item) {
-	if p.err != nil {
-		return
-	}
-	if err := p.store.Create(p.ctx, key, item); err != nil {
-		p.err = fmt.Errorf("a new key: %w", failed("Create", err))
+	if p.err == nil {
+		p.err = failed("a new key: Create", p.store.Create(p.ctx, key, item))
 	}
 }
 
@@ -109,9 +102,7 @@ func (p *probe) get(key string) (opaque.Item, bool) {
 		return opaque.Item{}, false
 	}
 	item, ok, err := p.store.Get(p.ctx, key)
-	if err != nil {
-		p.err = failed("Get", err)
-	}
+	p.err = failed("Get", err)
 	return item, ok
 }
 
@@ -120,9 +111,7 @@ func (p *probe) swap(key string, version uint64, item opaque.Item, want bool, wh
 		return
 	}
 	ok, err := p.store.Swap(p.ctx, key, version, item)
-	if err != nil {
-		p.err = fmt.Errorf("%s: %w", when, failed("Swap", err))
-	}
+	p.err = failed(when+": Swap", err)
 	p.expect(ok == want, "%s: Swap from version %d returned ok=%v, want %v", when, version, ok, want)
 }
 
@@ -131,29 +120,27 @@ func (p *probe) touch(key string, seenAt, idleDeadline time.Time, want bool, whe
 		return
 	}
 	ok, err := p.store.Touch(p.ctx, key, seenAt, idleDeadline)
-	if err != nil {
-		p.err = fmt.Errorf("%s: %w", when, failed("Touch", err))
-	}
+	p.err = failed(when+": Touch", err)
 	p.expect(ok == want, "%s: Touch returned ok=%v, want %v", when, ok, want)
 }
 
 func (p *probe) delete(key, when string) {
-	if p.err != nil {
-		return
-	}
-	if err := p.store.Delete(p.ctx, key); err != nil {
-		p.err = fmt.Errorf("%s: %w", when, failed("Delete", err))
+	if p.err == nil {
+		p.err = failed(when+": Delete", p.store.Delete(p.ctx, key))
 	}
 }
 
-// newKey returns a key as a carrier makes them.
+// newKey returns a key as a carrier makes them: no two tests share one, so that
+// the store may be shared.
 func newKey() string {
 	var b [32]byte
 	rand.Read(b[:])
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// newItem returns an item that lives for an hour or two.
+// newItem returns an item that lives for an hour or two: no test takes nearly
+// that long, and the store's clock may be off by a few seconds. Its instants
+// are whole seconds, which is all that a store keeps.
 func newItem(version uint64, data string) opaque.Item {
 	now := time.Now().Truncate(time.Second)
 	return opaque.Item{
@@ -188,8 +175,13 @@ func soak(rounds int) int {
 	return rounds
 }
 
-// failed is the error of a method that should have succeeded.
-func failed(method string, err error) error { return fmt.Errorf("%s failed: %w", method, err) }
+// failed is the error of a method that should have succeeded, nil if it has.
+func failed(method string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s failed: %w", method, err)
+}
 
 // missed is the error of a method that should have found an item: it failed
 // with err or, if that is nil, found none.
@@ -198,16 +190,4 @@ func missed(method string, err error) error {
 		return failed(method, err)
 	}
 	return fmt.Errorf("%s found no item where one lives", method)
-}
-
-// unavailable reports what is wrong with the error of an operation whose
-// context was done before the call.
-func unavailable(method string, err error) error {
-	if err == nil {
-		return fmt.Errorf("%s with a context that was done succeeded", method)
-	}
-	if !errors.Is(err, session.Unavailable) {
-		return fmt.Errorf("%s with a context that was done: the error doesn't wrap session.Unavailable: %w", method, err)
-	}
-	return nil
 }
