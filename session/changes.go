@@ -54,19 +54,14 @@ func (c *Changes) TouchOnly() bool { return len(c.ops) == 0 }
 
 // Renews reports whether c asks for a new credential, and for the end of the
 // old one at once: after a login or a renewal.
-func (c *Changes) Renews() bool {
-	for i := range c.ops {
-		if c.ops[i].kind == opLogin || c.ops[i].kind == opRenew {
-			return true
-		}
-	}
-	return false
-}
+func (c *Changes) Renews() bool { return c.has(opLogin) || c.has(opRenew) }
 
 // LogsIn reports whether c holds a login.
-func (c *Changes) LogsIn() bool {
+func (c *Changes) LogsIn() bool { return c.has(opLogin) }
+
+func (c *Changes) has(kind opKind) bool {
 	for i := range c.ops {
-		if c.ops[i].kind == opLogin {
+		if c.ops[i].kind == kind {
 			return true
 		}
 	}
@@ -119,7 +114,7 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 		next.Version = base.Version + 1
 		if rec.Generation != base.Generation {
 			next.Generation = base.Generation + 1
-			next.Lineage = newLineage()
+			next.Lineage = random(lineageBytes)
 		}
 	}
 	return &next, nil

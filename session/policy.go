@@ -87,21 +87,19 @@ func (p Policy) Validate() error {
 			fail(f.name, "%v is too short: at least %v", f.value, time.Second)
 		}
 	}
+	const tooLong = "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more"
 	if p.IdleTimeout > p.Lifetime {
-		fail("IdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more", p.IdleTimeout,
-			p.Lifetime, lifetimeField)
+		fail("IdleTimeout", tooLong, p.IdleTimeout, p.Lifetime, lifetimeField)
 	}
+	const tooShort = "%v is shorter than the ordinary %s of %v: set it to that or more"
 	if p.RememberedIdleTimeout < p.IdleTimeout {
-		fail("RememberedIdleTimeout", "%v is shorter than the ordinary idle timeout of %v: set it to that or more",
-			p.RememberedIdleTimeout, p.IdleTimeout)
+		fail("RememberedIdleTimeout", tooShort, p.RememberedIdleTimeout, "idle timeout", p.IdleTimeout)
 	}
 	if p.RememberedLifetime < p.Lifetime {
-		fail("RememberedLifetime", "%v is shorter than the ordinary lifetime of %v: set it to that or more",
-			p.RememberedLifetime, p.Lifetime)
+		fail("RememberedLifetime", tooShort, p.RememberedLifetime, "lifetime", p.Lifetime)
 	}
 	if p.RememberedIdleTimeout > p.RememberedLifetime {
-		fail("RememberedIdleTimeout", "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more",
-			p.RememberedIdleTimeout, p.RememberedLifetime, rememberedLifetimeField)
+		fail("RememberedIdleTimeout", tooLong, p.RememberedIdleTimeout, p.RememberedLifetime, rememberedLifetimeField)
 	}
 	if p.TouchEvery < 0 || p.TouchEvery > p.IdleTimeout/4 {
 		fail("TouchEvery", "%v is not between 0 and %v, a quarter of the idle timeout: set it to that or less",

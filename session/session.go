@@ -338,10 +338,10 @@ func (s *Session) writableLocked(o op) error {
 func newRecord(policy Policy, now time.Time, persistent bool) *Record {
 	now = now.Truncate(time.Second)
 	rec := Record{
-		ID:         newID(),
+		ID:         random(16),
 		Version:    1,
 		Generation: 1,
-		Lineage:    newLineage(),
+		Lineage:    random(lineageBytes),
 		CreatedAt:  now,
 		SeenAt:     now,
 		Persistent: persistent,
@@ -358,19 +358,15 @@ func (r *Record) inherit(from *Record) {
 	r.Subject, r.AuthenticatedAt = from.Subject, from.AuthenticatedAt
 }
 
-// newID returns 128 random bits in base64url.
-func newID() string {
-	var raw [16]byte
-	rand.Read(raw[:])
-	return base64.RawURLEncoding.EncodeToString(raw[:])
-}
+// lineageBytes is enough to tell apart the few branches that one session can
+// have.
+const lineageBytes = 8
 
-// newLineage returns 64 random bits in base64url: enough to tell apart the few
-// branches that one session can have.
-func newLineage() string {
-	var raw [8]byte
-	rand.Read(raw[:])
-	return base64.RawURLEncoding.EncodeToString(raw[:])
+// random returns so many random bytes, at most 16, in base64url.
+func random(bytes int) string {
+	var raw [16]byte
+	rand.Read(raw[:bytes])
+	return base64.RawURLEncoding.EncodeToString(raw[:bytes])
 }
 
 func errNoMiddleware() error {
