@@ -23,19 +23,16 @@ type sealer struct {
 }
 
 func newSealer(credential, key string) sealer {
-	secret, err := hkdf.Key(sha256.New, []byte(credential), nil, sealInfo, 32)
-	if err != nil {
-		panic("opaque: internal error: " + err.Error()) // HKDF can make far more than 32 bytes
-	}
-	block, err := aes.NewCipher(secret)
-	if err != nil {
-		panic("opaque: internal error: " + err.Error())
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
+	secret := must(hkdf.Key(sha256.New, []byte(credential), nil, sealInfo, 32))
+	return sealer{aead: must(cipher.NewGCMWithRandomNonce(must(aes.NewCipher(secret)))), key: key}
+}
+
+// must is for calls that fail only for another length of the key than 32 bytes.
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic("opaque: internal error: " + err.Error())
 	}
-	return sealer{aead: aead, key: key}
+	return v
 }
 
 // seal returns kind followed by plaintext, encrypted for this key and version.
