@@ -27,11 +27,14 @@ type mark struct {
 	tag     uint32 // of a subject
 }
 
-func (t *instants) get(k key) (instant int64, ok bool) {
+// get returns the instant of k, or never.
+func (t *instants) get(k key) int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	m, ok := t.marks[k]
-	return m.instant, ok
+	if m, ok := t.marks[k]; ok {
+		return m.instant
+	}
+	return never
 }
 
 // raise moves the instant of e's key forward, and hands e to the journal. If

@@ -156,15 +156,12 @@ func openStepwise(cfg Config, step func(name string) error) (*List, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	l := newList(cfg)
+	l := NewVolatile(cfg)
 	if err := l.openJournal(cfg, step); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
-
-// NewVolatile returns a list that ends with the process. It needs no Close.
-func NewVolatile(cfg Config) *List { return newList(cfg) }
 
 func (c Config) validate() error {
 	var errs []error
@@ -194,7 +191,8 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-func newList(cfg Config) *List {
+// NewVolatile returns a list that ends with the process. It needs no Close.
+func NewVolatile(cfg Config) *List {
 	entries := cfg.MaxEntries
 	if entries < minEntries {
 		entries = defaultEntries
@@ -274,15 +272,11 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32
 // apply puts e in force. It returns the batch to wait for, or nil.
 func (l *List) apply(e entry, now uint32) *batch {
 	switch e.kind {
-	case ofSubject:
+	case ofSubject, ofAll:
 		b, _ := l.raise(e, nil, now)
 		return b
-	case ofAll:
-		b, _ := l.raise(e, nil, now)
-		return b
-	default:
-		return l.sessions.raise(e, always, now, l.journal).batch
 	}
+	return l.sessions.raise(e, always, now, l.journal).batch
 }
 
 // Check returns an error that wraps [session.Ended] if rec has ended early,

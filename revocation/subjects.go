@@ -43,7 +43,7 @@ func (l *List) EndOthers(ctx context.Context) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	all, known := l.allEnded(), l.subjectEnded(subject)
+	all, known := l.all.get(key{}), l.subjectEnded(subject) // get waits for an EndAll that is running
 	now := l.now()
 	at := max(millis(now), known+1)
 	// First make this session later than the end, then put the end in force: in
@@ -56,7 +56,7 @@ func (l *List) EndOthers(ctx context.Context) error {
 	meanwhile := false
 	b, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
 		// If another end came since then, it has ended this session as it was before.
-		if meanwhile = old != known || l.allEnded() != all; meanwhile {
+		if meanwhile = old != known || l.all.get(key{}) != all; meanwhile {
 			return max(l.toNow(old), at+1)
 		}
 		return at
@@ -152,15 +152,6 @@ func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 // at the given millisecond does not reach it.
 func (l *List) after(at int64) time.Time { return time.UnixMilli(at + l.skew.Milliseconds() + 1) }
 
-// allEnded returns the instant up to which all sessions have ended. It waits
-// for an EndAll that is running.
-func (l *List) allEnded() int64 {
-	if at, ok := l.all.get(key{}); ok {
-		return at
-	}
-	return never
-}
-
 // subjectEnded returns the instant up to which the sessions of a subject have
 // ended, in milliseconds, or never. For most subjects the filter makes the
 // SHA-256 unnecessary.
@@ -168,8 +159,5 @@ func (l *List) subjectEnded(subject string) int64 {
 	if subject == "" || l.subjects.newest.Load() == never || !l.tags.has(tag(subject)) {
 		return never
 	}
-	if at, ok := l.subjects.get(hashOf(subject)); ok {
-		return at
-	}
-	return never
+	return l.subjects.get(hashOf(subject))
 }

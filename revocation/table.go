@@ -217,13 +217,9 @@ func (t *table) rebuild(sh *shard, now uint32, age bool) {
 			s.below |= older
 		}
 		sh.young += isYoung(*s)
-		*sh.slot(&s.key, t.hash(s.key)) = *s
+		_, hash := t.find(s.key)
+		*sh.slot(&s.key, hash) = *s
 	}
-}
-
-func (t *table) hash(k key) uint64 {
-	_, hash := t.find(k)
-	return hash
 }
 
 // remove drops the entry of a session, unless it has changed since old was
