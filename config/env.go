@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"regexp"
@@ -88,33 +89,16 @@ func unknownVariables(vars map[string]string) (errs []error) {
 
 // envLike returns the known name that is most likely meant by name, or "".
 func envLike(name string, known []string) string {
-	for _, l := range leaves() {
-		if envName(l.path, "") == name {
-			return l.env // a field whose variable does not follow the rule
-		}
-	}
-	return closest(strings.ToUpper(name), known)
+	// A field may have a variable that does not follow the rule.
+	unruly := leafThat(func(l leaf) bool { return envName(l.path, "") == name })
+	return cmp.Or(unruly.env, closest(strings.ToUpper(name), known))
 }
 
 // envOf returns the name of the variable for the field at path, or "".
-func envOf(path string) string {
-	for _, l := range leaves() {
-		if l.path == path {
-			return l.env
-		}
-	}
-	return ""
-}
+func envOf(path string) string { return leafThat(func(l leaf) bool { return l.path == path }).env }
 
 // envPath returns the path of the field that a variable sets, or "".
-func envPath(name string) string {
-	for _, l := range leaves() {
-		if l.env == name {
-			return l.path
-		}
-	}
-	return ""
-}
+func envPath(name string) string { return leafThat(func(l leaf) bool { return l.env == name }).path }
 
 // envValue reads value as a document would for a field of that kind. A value of
 // another form stays text, which the field then refuses.

@@ -16,7 +16,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
-	"github.com/cloakroom-go/cloakroom/session"
 )
 
 func (b *builder) openKeys() {
@@ -71,10 +70,7 @@ func (b *builder) readKeys() {
 	}
 	b.checkSigners(ring)
 	if b.writesTokens() {
-		b.life = b.honoured(ring.Set().Policy())
-		for _, m := range b.contradictions(ring.Set().Policy(), "keygen policy") {
-			b.fail(m.path, m.err)
-		}
+		b.honour(ring.Set().Policy(), "keygen policy")
 	}
 }
 
@@ -163,17 +159,19 @@ type contradiction struct {
 	err  error
 }
 
-// honoured returns how long sessions live. If the config leaves the idle
-// timeout of remembered sessions open, it is no longer than tokens may live.
-func (b *builder) honoured(p keys.Policy) session.Policy {
-	life := b.life
-	refused := life.IdleTimeout != 0 && b.Session.Persistent // by the middleware
-	if life.RememberedIdleTimeout != 0 || refused {
-		return life
+// honour holds the life of sessions to the policy of the keys. If the config
+// leaves the idle timeout of remembered sessions open, it becomes no longer
+// than tokens may live. Other times that the policy does not allow are
+// mistakes, which command corrects.
+func (b *builder) honour(p keys.Policy, command string) {
+	refused := b.life.IdleTimeout != 0 && b.Session.Persistent // by the middleware
+	if b.life.RememberedIdleTimeout == 0 && !refused {
+		full := b.life.WithDefaults()
+		b.life.RememberedIdleTimeout = max(full.IdleTimeout, min(full.RememberedIdleTimeout, p.TokenLife))
 	}
-	full := life.WithDefaults()
-	life.RememberedIdleTimeout = max(full.IdleTimeout, min(full.RememberedIdleTimeout, p.TokenLife))
-	return life
+	for _, m := range b.contradictions(p, command) {
+		b.fail(m.path, m.err)
+	}
 }
 
 // contradictions lists the times that the policy of the keys does not allow,

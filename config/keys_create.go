@@ -25,10 +25,7 @@ func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	}
 	policy := keys.Policy(keyset.Policy{}.WithDefaults())
 	if b.writesTokens() {
-		b.life = b.honoured(policy)
-		for _, m := range b.contradictions(policy, "keygen init") {
-			b.fail(m.path, m.err)
-		}
+		b.honour(policy, "keygen init")
 	}
 	if len(b.errs) > 0 {
 		return nil, fmt.Errorf("is missing, and will be made when the other mistakes are corrected: %w", fs.ErrNotExist)

@@ -19,6 +19,15 @@ type leaf struct {
 // leaves returns every leaf of Config, in the order of its fields.
 func leaves() []leaf { return leavesOf(reflect.TypeFor[Config](), "", nil) }
 
+// leafThat returns the first leaf that is one, or an empty leaf.
+func leafThat(is func(leaf) bool) leaf {
+	all := leaves()
+	if i := slices.IndexFunc(all, is); i >= 0 {
+		return all[i]
+	}
+	return leaf{}
+}
+
 // leavesOf returns the leaves of the part of Config that is of type t. Their
 // paths begin with prefix, and their indices with index.
 func leavesOf(t reflect.Type, prefix string, index []int) (all []leaf) {

@@ -18,12 +18,15 @@ type Duration time.Duration
 
 // UnmarshalText sets d from its text. It refuses a number without a unit.
 func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := parseDuration(string(text))
-	if err != nil {
-		return err
+	in := string(text)
+	v, err := span.Parse(in)
+	if n, isNumber := number(in); err == nil && v == 0 || isNumber && n == 0 {
+		return zero(in)
 	}
-	*d = Duration(v)
-	return nil
+	if err == nil {
+		*d = Duration(v)
+	}
+	return err
 }
 
 // MarshalText returns d as [Duration.String] does.
@@ -31,14 +34,6 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 // String returns d in the largest units that hold it: "30d", "1h30m".
 func (d Duration) String() string { return span.Format(time.Duration(d)) }
-
-func parseDuration(s string) (time.Duration, error) {
-	d, err := span.Parse(s)
-	if n, isNumber := number(s); err == nil && d == 0 || isNumber && n == 0 {
-		return 0, zero(s)
-	}
-	return d, err
-}
 
 // Size is a number of bytes that is written with its unit: "512KiB", "64MiB",
 // "2GiB", "4096B". As text it is never zero: to choose the default, leave the

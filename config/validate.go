@@ -73,7 +73,7 @@ func (v *validator) notNegative(path string, value Duration) {
 
 // sessionTimes checks s against its preset and the rules for a policy.
 func (v *validator) sessionTimes(s SessionConfig) {
-	limit := preset(s.Preset)
+	limit := presets()[s.Preset]
 	v.within("session.idle_timeout", &s.IdleTimeout, limit.IdleTimeout, s.Preset)
 	v.within("session.lifetime", &s.Lifetime, limit.Lifetime, s.Preset)
 	v.within("session.remembered_idle_timeout", &s.RememberedIdleTimeout, limit.RememberedIdleTimeout, s.Preset)
@@ -93,7 +93,7 @@ func (v *validator) within(path string, value *Duration, limit time.Duration, pr
 // policy returns the times of s, and those of its preset where s leaves them
 // open.
 func (s SessionConfig) policy() session.Policy {
-	limit := preset(s.Preset)
+	limit := presets()[s.Preset]
 	return session.Policy{
 		// A lifetime that is shorter than the preset's idle timeout bounds it.
 		IdleTimeout:           set(s.IdleTimeout, shorter(limit.IdleTimeout, s.Lifetime)),
@@ -117,14 +117,7 @@ func shorter(limit time.Duration, bound Duration) time.Duration {
 	return min(limit, time.Duration(bound))
 }
 
-func preset(name string) session.Policy {
-	switch name {
-	case "aal1":
-		return session.AAL1()
-	case "aal2":
-		return session.AAL2()
-	case "aal3":
-		return session.AAL3()
-	}
-	return session.Policy{}
+// presets returns the values of session.preset and what each stands for.
+func presets() map[string]session.Policy {
+	return map[string]session.Policy{"aal1": session.AAL1(), "aal2": session.AAL2(), "aal3": session.AAL3()}
 }

@@ -8,19 +8,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-func (c Config) mode() Mode {
-	if c.Mode == "" {
-		return Stateless
-	}
-	return c.Mode
-}
+func (c Config) mode() Mode { return cmp.Or(c.Mode, Stateless) }
 
-func (c Config) issuer() string {
-	if c.Issuer == "" {
-		return "cloakroom"
-	}
-	return c.Issuer
-}
+func (c Config) issuer() string { return cmp.Or(c.Issuer, "cloakroom") }
 
 func (c Config) cookieName() string { return cmp.Or(c.Cookie.Name, middleware.DefaultCookieName) }
 
@@ -39,19 +29,16 @@ func (c Config) cookie() middleware.Cookie {
 		Name:              c.cookieName(),
 		Path:              c.Cookie.Path,
 		Domain:            c.Cookie.Domain,
-		SameSite:          sameSite(c.Cookie.SameSite),
+		SameSite:          sameSites()[c.Cookie.SameSite],
 		Partitioned:       c.Cookie.Partitioned,
 		Persistent:        c.Session.Persistent,
 		InsecureAllowHTTP: c.Cookie.InsecureAllowHTTP,
 	}
 }
 
-func sameSite(name string) http.SameSite {
-	switch name {
-	case "strict":
-		return http.SameSiteStrictMode
-	case "none":
-		return http.SameSiteNoneMode
+// sameSites returns the values of cookie.same_site and what each stands for.
+func sameSites() map[string]http.SameSite {
+	return map[string]http.SameSite{
+		"lax": http.SameSiteLaxMode, "strict": http.SameSiteStrictMode, "none": http.SameSiteNoneMode,
 	}
-	return http.SameSiteLaxMode
 }
