@@ -146,9 +146,9 @@ func importKeys(t *tool.Tool, ctx context.Context, o *importFlags) error {
 	if err != nil {
 		return err
 	}
-	told := []imported{}
+	told := []importedKey{}
 	for _, c := range all {
-		told = append(told, tell(t, c, after.Key(c.key.ID())))
+		told = append(told, describe(t, c, after.Key(c.key.ID())))
 	}
 	if o.newFile {
 		t.AdviseAlgorithms(after)
@@ -159,7 +159,8 @@ func importKeys(t *tool.Tool, ctx context.Context, o *importFlags) error {
 	return t.PrintChanges(before, after, map[string]any{"imported": told})
 }
 
-// importInto adds the keys to the key file.
+// importInto adds the keys to the key file. It compares them with those of the
+// file under its lock, so that two imports of one key don't both add it.
 func importInto(
 	t *tool.Tool, ctx context.Context, all []*candidate, o *importFlags,
 ) (before, after *keyset.Set, err error) {
@@ -168,7 +169,8 @@ func importInto(
 	return before, after, hintNew(t, err)
 }
 
-// additions are the steps that add the keys, each after those before it.
+// additions returns the steps that add the keys. Each key signs after those
+// before it.
 func additions(all []*candidate, o *importFlags) (steps []rotation.Step) {
 	for _, c := range all {
 		how := rotation.AddOptions{PublishAt: o.publish, VerifyOnly: o.verifyOnly, Make: c.key.WithDates}
@@ -188,9 +190,9 @@ func importNew(
 	return new(keyset.Set), after, t.Create(ctx, &o.next, after)
 }
 
-// firstKeys returns the keys of a new file: the first of each use signs
-// immediately, and the others follow it. Without another one, that is a new
-// standby, except for a key in a KMS, where its standby has to be made too.
+// firstKeys returns the keys of a new file. The first key of each use signs
+// immediately, and the others follow it. If there is only one, a new standby
+// follows, unless the key is in a KMS: only the KMS can make a standby there.
 func firstKeys(all []*candidate, now time.Time) (*keyset.Set, error) {
 	set, next := new(keyset.Set), []rotation.Step(nil)
 	for _, use := range keyset.Uses() {
@@ -226,8 +228,7 @@ func firstDates(now time.Time) keyset.Dates {
 	}
 }
 
-// hintNew adds to err, for somebody who has no key file yet, that --new
-// makes one.
+// hintNew adds a hint to err if there is no key file.
 func hintNew(t *tool.Tool, err error) error {
 	if _, missing := os.Stat(t.Path()); err == nil || !errors.Is(missing, fs.ErrNotExist) {
 		return err

@@ -14,20 +14,20 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
-// How often PBKDF2 may be iterated for a file to import: at least as often as
-// RFC 7518, Section 4.8.1.2, demands, because others choose less than we do,
-// and at most for some seconds.
+// The bounds of the iterations of PBKDF2. The lower one is that of RFC 7518,
+// Section 4.8.1.2, because other programs choose fewer than keygen. The upper
+// one takes some seconds: the author of the file chooses the number.
 const (
 	minImportIterations = 1_000
 	maxImportIterations = 10_000_000
 )
 
-// errNotOpened doesn't say which it is: AES can't tell a wrong key from a
-// damaged text.
+// errNotOpened covers both: authenticated encryption can't tell a wrong key
+// from a damaged text.
 var errNotOpened = tool.Refuse(tool.ExitDamaged, "wrong passphrase or key, or the file is damaged")
 
-// recoverAs turns a panic of a library into instead. Both may quote what they
-// were given; instead doesn't.
+// recoverAs turns a panic of a library into the error instead, which, unlike
+// the panic, quotes nothing of the key.
 func recoverAs(instead error, err *error) {
 	if recover() != nil {
 		*err = instead
@@ -54,12 +54,12 @@ func openJWE(token []byte, under keyset.File) (text []byte, err error) {
 	return text, nil
 }
 
-// A jweHeader is what counts of the header of an encrypted JWK or JWK Set.
+// A jweHeader has the members of a header that decide how to decrypt.
 type jweHeader struct{ alg, enc string }
 
-// parseJWEHeader checks the framing. So the library never sees compressed text,
-// which could grow without bounds, nor a number of iterations that would take
-// hours.
+// parseJWEHeader checks the framing before the library does anything. It
+// refuses compressed text, which may be small in the file and huge in memory,
+// and iterations that would take hours.
 func parseJWEHeader(token string) (h jweHeader, err error) {
 	for i, segment := range strings.Split(token, ".") {
 		raw, err := jose.Bytes(segment)
@@ -94,8 +94,8 @@ func (h *jweHeader) member(name string, value []byte) (err error) {
 	return nil
 }
 
-// keyFor returns what the library needs to decrypt. It says so if a key was
-// given where a passphrase is needed, or the reverse.
+// keyFor returns what the library needs to decrypt. It tells a user who gave a
+// key in place of a passphrase, or the reverse, which flag to use.
 func (h *jweHeader) keyFor(under keyset.File) (alg jwa.KeyEncryptionAlgorithm, key []byte, err error) {
 	alg, known := jwa.LookupKeyEncryptionAlgorithm(h.alg)
 	direct := map[string]int{ // sizes of keys in bytes (RFC 7518, Section 5.1)

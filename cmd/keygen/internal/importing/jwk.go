@@ -49,7 +49,7 @@ func parseJWKs(text []byte, kid string) ([]incoming, error) {
 	return all, nil
 }
 
-// splitJWKs returns the JWKs of a JWK Set, or the only one.
+// splitJWKs returns the JWKs of a JWK Set, or the JWK itself.
 func splitJWKs(text []byte) (list [][]byte, err error) {
 	has := make(map[string][]byte)
 	if err := jose.Object(text, func(name string, value []byte) error { has[name] = value; return nil }); err != nil {
@@ -91,7 +91,7 @@ func (in *incoming) readMembers(value []byte) (numbers map[string]json.RawMessag
 			in.use, err = jose.String(value)
 		case "key_ops":
 			in.ops, err = jose.Strings(value)
-		case "revoked": // whatever its value is: it is no key to bring back
+		case "revoked": // whatever its value is: a revoked key must not come back
 			in.revoked = true
 		case "kty", "crv", "x", "y", "n", "e", "d", "p", "q", "dp", "dq", "qi", "oth", "k":
 			numbers[name] = value
@@ -104,14 +104,15 @@ func (in *incoming) readMembers(value []byte) (numbers map[string]json.RawMessag
 	return numbers, err
 }
 
-// errNumbers stands for what the library says of numbers: it might quote them.
+// errNumbers takes the place of the library's errors, which might quote numbers
+// of a private key.
 var errNumbers = errors.New("kty or crv is not known, or a number of the key is missing, malformed, " +
 	"out of range or too small: RSA needs 2048 bits")
 
 // parseNumbers returns the key that numbers describe.
 func parseNumbers(numbers map[string]json.RawMessage) (raw any, err error) {
 	defer recoverAs(errNumbers, &err)
-	if numbers["oth"] != nil { // RFC 8017, Section 3.2: the library would leave it out
+	if numbers["oth"] != nil { // RFC 7518, Section 6.3.2.7
 		return nil, errors.New("it is an RSA key with more than two primes; make a new one")
 	}
 	text, err := json.Marshal(numbers)

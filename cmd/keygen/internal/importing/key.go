@@ -16,8 +16,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// An incoming key was read from a file, with what the file says of it. Nothing
-// is checked yet.
+// An incoming key is one that a file holds, with what the file says of it.
+// Nothing has been checked.
 type incoming struct {
 	// raw is an *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, the public
 	// half of one, a []byte, or of a kind that is refused.
@@ -32,8 +32,10 @@ type incoming struct {
 // A candidate is an incoming key that may be imported.
 type candidate struct {
 	incoming
-	key  *keyset.Key // without its dates
-	left bool        // the private half was there, and stays out
+	key *keyset.Key // without its dates
+	// stripped means that the file had the private half, and the key file gets
+	// only the public one.
+	stripped bool
 }
 
 // candidates reads the keys to import, and checks each.
@@ -76,7 +78,7 @@ func (in incoming) candidate(o *importFlags) (*candidate, error) {
 		return nil, refuse("it is a public key, and can't sign; add --verify-only if it is that of another system, " +
 			"or --external if the private half is in a KMS that the application signs with")
 	case k.HasPrivate() && o.verifyOnly && alg.Use() == keyset.Signature && k.Public() != nil:
-		c.left = true // what never signs can't leak what it has not
+		c.stripped = true // what the key file doesn't have can't leak from it
 		c.key, err = keyset.Import(alg, k.Public(), keyset.Dates{})
 	}
 	return c, err
@@ -102,10 +104,12 @@ func (in *incoming) chooseAlgorithm(flag keyset.Algorithm) (keyset.Algorithm, er
 		return "", wrongUse("--alg %s contradicts the key, which is %s for %s", flag, kind, names(fit))
 	case flag != "":
 		return flag, nil
-	case len(fit) == 1 || fit[0] == keyset.ES256: // few P-256 keys are for encryption, and those can say so
+	case len(fit) == 1 || fit[0] == keyset.ES256: // few P-256 keys are for encryption
 		return fit[0], nil
 	}
-	if _, err := keyset.Import(fit[0], in.raw, keyset.Dates{}); err != nil { // what is no good for one is for none
+	// A key that is too weak for one algorithm is so for all: refuse it before the
+	// user has to choose.
+	if _, err := keyset.Import(fit[0], in.raw, keyset.Dates{}); err != nil {
 		return "", refuse("%w", err)
 	}
 	return "", wrongUse("it is %s, and may be for several algorithms; say for which with --alg: %s", kind, names(fit))
@@ -144,8 +148,8 @@ func kindOf(raw any) (name string, fit []keyset.Algorithm) {
 	return "a key of another kind", nil
 }
 
-// allows reports whether key_ops has nothing but what a key for alg does (RFC
-// 7517, Section 4.3).
+// allows reports whether a key for alg does all that key_ops lists (RFC 7517,
+// Section 4.3).
 func (in *incoming) allows(alg keyset.Algorithm) bool {
 	ops := []string{"sign", "verify"}
 	switch alg {
@@ -167,7 +171,8 @@ func names(all []keyset.Algorithm) string {
 	return strings.Join(text, ", ")
 }
 
-// refuseTwice refuses to import a key twice, with two algorithms too.
+// refuseTwice refuses a key that the source holds twice, even for two
+// algorithms: one key has one algorithm (RFC 8725, Section 3.1).
 func refuseTwice(all []*candidate) error {
 	for i, c := range all {
 		j := slices.IndexFunc(all[:i], func(other *candidate) bool { return c.key.SameMaterial(other.key) })
@@ -178,9 +183,9 @@ func refuseTwice(all []*candidate) error {
 	return nil
 }
 
-// refuseKnown refuses keys that the file has, or had. The ID of a secret is
-// another one each time, so the secrets themselves are compared: one that was
-// there twice would survive its revocation.
+// refuseKnown refuses keys that the key file has, or had. The ID of a secret is
+// random, so the same secret could come in under two IDs, and would survive the
+// revocation of one.
 func refuseKnown(all []*candidate, set *keyset.Set) error {
 	for _, c := range all {
 		for _, k := range set.Keys() {
@@ -195,8 +200,8 @@ func refuseKnown(all []*candidate, set *keyset.Set) error {
 	return nil
 }
 
-// imported is what JSON says of a key.
-type imported struct {
+// An importedKey describes a key in JSON.
+type importedKey struct {
 	ID        string           `json:"kid"`
 	Algorithm keyset.Algorithm `json:"alg"`
 	Use       keyset.Use       `json:"use"`
@@ -206,10 +211,10 @@ type imported struct {
 	SignFrom  string           `json:"sign_from,omitempty"`
 }
 
-// tell says what has become of a key, and returns it for JSON.
-func tell(t *tool.Tool, c *candidate, k *keyset.Key) imported {
+// describe says what a key does from now on, and returns it for JSON.
+func describe(t *tool.Tool, c *candidate, k *keyset.Key) importedKey {
 	d := k.Dates()
-	r := imported{
+	r := importedKey{
 		ID: k.ID(), Algorithm: k.Algorithm(), Use: k.Use(), State: k.State(t.Now).String(),
 		PublishAt: tool.Date(d.PublishAt), SignFrom: tool.Date(d.SignFrom),
 	}
@@ -220,7 +225,7 @@ func tell(t *tool.Tool, c *candidate, k *keyset.Key) imported {
 	}
 	t.Note("key %s (%s %s, %s): %s; %s", r.ID, r.Use, r.Algorithm, c.where, r.State, life)
 	switch {
-	case c.left:
+	case c.stripped:
 		t.Note("its private half stays out of the file: it never signs")
 	case !c.key.HasPrivate() && d.Signs():
 		t.Note("its private half is in a KMS: the application must give it as a crypto.Signer; " +

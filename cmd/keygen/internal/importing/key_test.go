@@ -199,7 +199,7 @@ func TestCandidate(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, "%+v", row)
-		require.Equal(t, row.left, c.left, "%+v", row)
+		require.Equal(t, row.left, c.stripped, "%+v", row)
 		require.Equal(t, row.wantPrivate, c.key.HasPrivate(), "%+v", row)
 	}
 }

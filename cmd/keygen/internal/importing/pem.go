@@ -68,8 +68,8 @@ func parseBlock(block *pem.Block) (key any, err error) {
 // curve is written out (RFC 3279, Section 2.3.5).
 var oidPrimeField = []byte("\x06\x07\x2a\x86\x48\xce\x3d\x01\x01")
 
-// What is said of blocks. errDER stands for the errors of package x509, which
-// are for readers of ASN.1.
+// errDER takes the place of the errors of package x509, which only readers of
+// ASN.1 understand.
 var (
 	errDER = errors.New("it is damaged, or of a kind that can't be used; what can be is: " +
 		"P-256, Ed25519, and RSA of at least 2048 bits that is not for RSASSA-PSS alone")
@@ -80,7 +80,8 @@ var (
 		"openssl pkey -in FILE | keygen import -")
 )
 
-// explainBlock says what to do about a block that is no key that can be read.
+// explainBlock says what to do about a block that is not a key, or is one in a
+// form that Go can't read.
 func explainBlock(block *pem.Block) error {
 	switch kind := block.Type; {
 	case kind == "ENCRYPTED PRIVATE KEY":

@@ -27,7 +27,7 @@ func readSource(t *tool.Tool, path string) ([]byte, error) {
 		return nil, tool.RefuseContent()
 	}
 	if path != "-" {
-		// A named pipe must not make us wait for a writer.
+		// Without O_NONBLOCK, a named pipe without a writer would block for ever.
 		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, err
@@ -76,7 +76,8 @@ func readKeys(t *tool.Tool, path, kid string, decrypt func([]byte) ([]byte, erro
 	return all, nil
 }
 
-// decrypt opens the file to import.
+// decrypt decrypts the file to import. Nobody is asked for a passphrase where
+// standard input has the keys, or a script runs keygen.
 func (o *importFlags) decrypt(t *tool.Tool, token []byte) (text []byte, err error) {
 	var under keyset.File
 	o.encrypted = true
@@ -112,7 +113,8 @@ func parseIncoming(data []byte, kid string) ([]incoming, error) {
 // PKCS #12 file begins (RFC 7292, Section 4).
 var oidPKCS7Data = []byte("\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01")
 
-// explainSource says what text is instead of keys, and what to do about it.
+// explainSource recognizes files that people take for key files, and says how
+// to turn them into one.
 func explainSource(text []byte) error {
 	begins := func(prefixes ...string) bool {
 		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(string(text), p) })
@@ -135,10 +137,10 @@ func explainSource(text []byte) error {
 	return errors.New("it is neither PEM (which has -----BEGIN), nor a JWK or a JWK Set (JSON), nor an encrypted one")
 }
 
-// warnSource says that the file that private keys came from is a copy of them
-// in the clear.
+// warnSource warns of the file that private keys came from: it is still a copy
+// of them in the clear.
 func warnSource(t *tool.Tool, path string, all []*candidate) {
-	private := slices.ContainsFunc(all, func(c *candidate) bool { return c.key.HasPrivate() || c.left })
+	private := slices.ContainsFunc(all, func(c *candidate) bool { return c.key.HasPrivate() || c.stripped })
 	info, err := os.Stat(path)
 	if t.DryRun || !private || path == "-" || err != nil || !info.Mode().IsRegular() {
 		return

@@ -54,14 +54,14 @@ left out, or refused: their thumbprint would be a hash of the secret.`,
 	}
 }
 
-// A thumbprint is that of one key.
+// A thumbprint is a row of the output.
 type thumbprint struct {
 	Thumbprint string `json:"thumbprint"`
 	Kid        string `json:"kid,omitempty"` // as the file has it
 	Kty        string `json:"kty"`
 }
 
-// thumbprints returns those that args ask for.
+// thumbprints returns the thumbprints of the keys that args name.
 func thumbprints(t *tool.Tool, args []string) ([]thumbprint, error) {
 	all, err := keysToPrint(t, args)
 	if err != nil {
@@ -69,7 +69,7 @@ func thumbprints(t *tool.Tool, args []string) ([]thumbprint, error) {
 	}
 	var list []thumbprint
 	for _, in := range all {
-		if _, symmetric := in.raw.([]byte); symmetric {
+		if _, symmetric := in.raw.([]byte); symmetric { // RFC 7638, Section 7
 			const why = "is symmetric: its thumbprint would be a hash of the secret"
 			if len(all) == 1 {
 				return nil, refuse("%s %s", in.where, why)

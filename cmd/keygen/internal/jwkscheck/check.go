@@ -77,7 +77,7 @@ type jwksCheck struct {
 	every, timeout time.Duration
 	insecure       bool
 	sleep          func(context.Context, time.Duration) error
-	base           *http.Transport
+	base           *http.Transport // whose proxy and roots fetches use
 
 	url     *url.URL
 	set     *keyset.Set   // of the key file; nil if there is none
@@ -104,7 +104,8 @@ func (c *jwksCheck) run(ctx context.Context, rawURL string) error {
 	return c.verdict(list)
 }
 
-// prepare checks the arguments.
+// prepare checks the arguments. The bounds catch mistakes, such as 5h for 5s: a
+// monitor that wants to look for longer runs the command again.
 func (c *jwksCheck) prepare(rawURL string) (err error) {
 	wrong := func(format string, args ...any) error { return tool.Refuse(tool.ExitUsage, format, args...) }
 	c.url, err = url.Parse(rawURL)
@@ -126,8 +127,9 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 	return nil
 }
 
-// readKeyFile reads the keys to compare with. If no key file was named and
-// there is none, there are none.
+// readKeyFile reads the keys to compare with. It does without a key file if no
+// flag or variable names one and there is none at the default path, so that the
+// command also works on another machine.
 func (c *jwksCheck) readKeyFile() (err error) {
 	c.policy = keyset.Policy{}.WithDefaults()
 	if c.Keyset == "" && os.Getenv("CLOAKROOM_KEYSET") == "" {
@@ -164,12 +166,12 @@ func (c *jwksCheck) report(list []servedKey) error {
 	return c.Print(c.Tool)
 }
 
-// verdict returns the error that gives keygen its exit code. A network that
-// fails is no finding about the server.
+// verdict returns the error that gives keygen its exit code. If only the
+// network failed, it says nothing about the server.
 func (c *jwksCheck) verdict(list []servedKey) error {
 	served := slices.ContainsFunc(list, func(s servedKey) bool { return s.Served > 0 })
 	answered := slices.ContainsFunc(c.answers, func(a *answer) bool {
-		return a.err == nil || errors.As(a.err, new(misstep))
+		return a.err == nil || errors.As(a.err, new(serverError))
 	})
 	problems, warnings := c.Count(tool.Problem), c.Count(tool.Warning)
 	switch {

@@ -38,9 +38,9 @@ func indexOf(list []servedKey, kid string) int {
 	return slices.IndexFunc(list, func(s servedKey) bool { return s.ID == kid })
 }
 
-// compare judges the keys of list, which were served, by the key file. It adds
-// those that should have been. reach is how long a change of the key file takes
-// to reach every verifier.
+// compare judges the keys of list, which were served, by the key file, and adds
+// the keys that were not served and should be. A change of the key file reaches
+// every verifier within reach.
 func (c *jwksCheck) compare(list []servedKey, reach time.Duration) []servedKey {
 	known := make(map[string]*keyset.Key)
 	for _, k := range append(c.set.Keys(), c.set.Pruned()...) {
@@ -65,8 +65,8 @@ func (c *jwksCheck) compare(list []servedKey, reach time.Duration) []servedKey {
 	return list
 }
 
-// judgeServed judges a key that was served. k is what the key file knows of it;
-// nil if it knows nothing.
+// judgeServed judges a key that was served. k is that key in the key file, or
+// nil if the key file never had it.
 func (c *jwksCheck) judgeServed(s *servedKey, k *keyset.Key, reach time.Duration) {
 	in := fmt.Sprintf("in %d of %d", s.Served, len(c.good))
 	if k == nil {
@@ -89,8 +89,8 @@ func (c *jwksCheck) judgeServed(s *servedKey, k *keyset.Key, reach time.Duration
 	}
 }
 
-// judgeSame refuses another key under the ID of k. An attacker who can serve
-// one would have verifiers accept his tokens.
+// judgeSame looks for another key under the ID of k. An attacker who makes a
+// server serve his own key can forge tokens.
 func (c *jwksCheck) judgeSame(k *keyset.Key) {
 	public := k.Public().(interface{ Equal(crypto.PublicKey) bool })
 	for _, a := range c.good {
@@ -103,8 +103,8 @@ func (c *jwksCheck) judgeSame(k *keyset.Key) {
 	}
 }
 
-// judgeMissing judges a key that should be served, and is missing in some
-// answers. By the instant due, the key file has reached everybody.
+// judgeMissing judges a key that is missing in some answers. Until due, the key
+// file may not have reached every instance.
 func (c *jwksCheck) judgeMissing(k *keyset.Key, in string, due time.Time) {
 	switch state := k.State(c.Now); {
 	case state == keyset.Active:

@@ -13,10 +13,11 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
 
-// maxJWKS bounds an answer, in bytes, as keys.Remote does.
+// maxJWKS bounds an answer, in bytes. keys.Remote has the same bound.
 const maxJWKS = 1 << 20
 
-// An answer is what came of one fetch. JSON has the exported fields.
+// An answer is the result of one fetch. The exported fields are printed
+// as JSON.
 type answer struct {
 	Status       int      `json:"status,omitempty"`
 	Address      string   `json:"address,omitempty"` // of the instance, or the balancer, that answered
@@ -35,11 +36,11 @@ type answer struct {
 	keys    map[string]*keyset.Key // those of Kids
 }
 
-// A misstep is an answer that verifiers refuse. Other errors are of
-// the network.
-type misstep string
+// A serverError means that the server answered, and verifiers refuse the
+// answer. Other errors are of the network.
+type serverError string
 
-func (m misstep) Error() string { return string(m) }
+func (e serverError) Error() string { return string(e) }
 
 func (c *jwksCheck) poll(ctx context.Context) error {
 	for n := range c.polls {
@@ -74,8 +75,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fetch fetches the set over a new connection. If etag is not empty, it asks
-// for it only if it has changed.
+// fetch fetches the set over a new connection. With an etag, the server may say
+// that the set has not changed (RFC 9110, Section 13.1.2).
 func (c *jwksCheck) fetch(ctx context.Context, etag string) *answer {
 	a := &answer{Kids: []string{}}
 	a.err = c.get(ctx, etag, a)
@@ -107,25 +108,25 @@ func (c *jwksCheck) get(ctx context.Context, etag string, a *answer) error {
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxJWKS+1))
 	switch {
 	case a.Status != http.StatusOK && (etag == "" || a.Status != http.StatusNotModified):
-		return misstep(fmt.Sprintf("the server answered %d", a.Status))
+		return serverError(fmt.Sprintf("the server answered %d", a.Status))
 	case err != nil:
 		return err
 	case len(a.body) > maxJWKS:
-		return misstep("the answer is larger than 1 MiB")
+		return serverError("the answer is larger than 1 MiB")
 	}
 	return nil
 }
 
-// client returns a client for one fetch, which notes the redirects. It has a
-// connection of its own, because a balancer sends all requests of one
-// connection to one instance.
+// client returns a client for one fetch, which records the redirects. Each
+// fetch has a new connection, because a balancer sends all requests of one
+// connection to the same instance.
 func (c *jwksCheck) client(a *answer) *http.Client {
 	transport := c.base.Clone()
 	transport.DisableKeepAlives = true
 	return &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		a.Redirects = append(a.Redirects, req.URL.String())
 		if err := weburl.CheckRedirect(req, via); err != nil {
-			return misstep(fmt.Sprintf("%v, which verifiers refuse: %s", err, req.URL.Host))
+			return serverError(fmt.Sprintf("%v, which verifiers refuse: %s", err, req.URL.Host))
 		}
 		return nil
 	}}

@@ -41,7 +41,7 @@ type tally struct {
 	count map[string]int
 }
 
-// add reports whether the text is a new one.
+// add counts a text, and reports whether it is a new one.
 func (t *tally) add(text string) bool {
 	if t.count == nil {
 		t.count = make(map[string]int)
@@ -78,27 +78,32 @@ func (c *jwksCheck) judgePolls() {
 	}
 }
 
-// judgeLeaks is the alarm. It says which keys, and nothing of what they are.
+// judgeLeaks names the keys whose private half is served, and never repeats a
+// private number: the output goes into logs.
 func (c *jwksCheck) judgeLeaks() {
 	leaked := c.leaked()
 	kids := slices.Sorted(maps.Keys(leaked))
 	ours := slices.DeleteFunc(slices.Clone(kids), func(kid string) bool { return c.set == nil || c.set.Key(kid) == nil })
 	for _, kid := range kids {
 		command := "revoke it"
-		if len(ours) == 1 && ours[0] == kid { // the ID of a stranger must not get into a shell
+		// People paste the command, so it never has an ID that the server chose: it
+		// might hold shell code. And several keys need one revocation, see below.
+		if len(ours) == 1 && ours[0] == kid {
 			command = fmt.Sprintf("run: keygen revoke %s --reason key_compromise", kid)
 		}
 		c.Add(tool.Problem, "private_key", "ALARM: key %q is served with its PRIVATE half (%s): "+
 			"everybody can make tokens; take the set down, and %s", kid, leaked[kid], command)
 	}
-	if len(ours) > 1 { // the standby, which would sign next, may be among them
+	// Revoked one by one, each key would be replaced by a standby that may have
+	// leaked as well.
+	if len(ours) > 1 {
 		c.Add(tool.Problem, "private_key", "%d keys of the key file are burnt; "+
 			"when the set is down, run once: keygen revoke --all --reason key_compromise", len(ours))
 	}
 }
 
-// leaked returns, by kid, the private members of the keys that have some in an
-// answer, also in one that verifiers refuse.
+// leaked returns the names of the private members that were served, by kid. It
+// looks at all answers, because verifiers refuse a set with private keys.
 func (c *jwksCheck) leaked() map[string]string {
 	found := make(map[string]string)
 	for _, a := range c.answers {
@@ -111,7 +116,8 @@ func (c *jwksCheck) leaked() map[string]string {
 	return found
 }
 
-// judgeMembers makes each remark once.
+// judgeMembers remarks on each key. The same remark on several answers is made
+// once.
 func (c *jwksCheck) judgeMembers() {
 	var said tally
 	for _, a := range c.good {
@@ -129,8 +135,9 @@ func (c *jwksCheck) judgeMembers() {
 	}
 }
 
-// judgeAgreement compares the answers with one another. The order of the keys
-// doesn't matter.
+// judgeAgreement compares the answers with one another. A verifier that meets
+// two instances with different keys refuses tokens now and then, which is hard
+// to find. The order of the keys doesn't matter.
 func (c *jwksCheck) judgeAgreement() {
 	var sets, etags tally
 	for _, a := range c.good {
@@ -156,6 +163,8 @@ func (c *jwksCheck) judgeAgreement() {
 	}
 }
 
+// judgeContentType accepts plain JSON too, which nearly all verifiers read. The
+// registered type is that of RFC 7517, Section 8.5.2.
 func (c *jwksCheck) judgeContentType() {
 	media, _, _ := mime.ParseMediaType(c.good[0].header.Get("Content-Type"))
 	if media == "application/jwk-set+json" || media == "application/json" {
@@ -165,8 +174,8 @@ func (c *jwksCheck) judgeContentType() {
 	c.Add(tool.Warning, "content_type", "%s: it should be application/jwk-set+json", cmp.Or(media, "none"))
 }
 
-// judgeRevalidation asks once more, as a verifier does that has the
-// last answer.
+// judgeRevalidation fetches once more, as a verifier that still has the last
+// answer.
 func (c *jwksCheck) judgeRevalidation(ctx context.Context) {
 	if len(c.good) == 0 {
 		return
@@ -188,8 +197,8 @@ func (c *jwksCheck) judgeRevalidation(ctx context.Context) {
 	}
 }
 
-// judgeDate compares the clock of the server, by which keys change, with that
-// of this machine, by which a verifier here judges tokens.
+// judgeDate compares the clock of the server with that of this machine. Keys
+// change by the former, and a verifier here judges tokens by the latter.
 func (c *jwksCheck) judgeDate() {
 	if c.At != "" {
 		return // then the clock here is made up
@@ -200,7 +209,7 @@ func (c *jwksCheck) judgeDate() {
 		if err != nil {
 			continue
 		}
-		age, _ := time.ParseDuration(a.Age + "s") // it is the date of the origin
+		age, _ := time.ParseDuration(a.Age + "s") // a cache keeps the Date of the origin (RFC 9111, Section 5.1)
 		if off := date.Add(age).Sub(a.at).Round(time.Second); !known || off.Abs() > most.Abs() {
 			most, known = off, true
 		}
@@ -220,8 +229,8 @@ func (c *jwksCheck) judgeDate() {
 	}
 }
 
-// judgeLife says for how long verifiers may go on with an answer, and
-// returns it.
+// judgeLife returns for how long verifiers may keep an answer. The worst answer
+// counts, and one that doesn't say is the worst of all.
 func (c *jwksCheck) judgeLife() time.Duration {
 	worst := cachingOf(c.good[0].header)
 	for _, a := range c.good[1:] {

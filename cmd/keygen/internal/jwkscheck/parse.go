@@ -14,11 +14,11 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// A member is one key of a served set, as it stands there.
+// A member is one key of a served set, whether or not verifiers can use it.
 type member struct {
 	kid, kty, alg, use string
 	leaks              []string // names of private members that it has
-	unusable           error    // why verifiers of this module leave it out; nil if they don't
+	unusable           error    // why verifiers of this module ignore it; nil if they use it
 }
 
 // read looks at the set as a verifier does. It looks at each member itself
@@ -33,7 +33,7 @@ func (a *answer) read(ctx context.Context) error {
 		if t := a.header.Get("Content-Type"); t != "" {
 			comes = "it comes as " + t
 		}
-		return misstep("the answer is no JWK Set: " + comes)
+		return serverError("the answer is no JWK Set: " + comes)
 	}
 	for _, m := range doc.Keys {
 		a.members = append(a.members, readMember(m))
@@ -43,7 +43,7 @@ func (a *answer) read(ctx context.Context) error {
 		err = set.CheckModuli(ctx, make(map[string]error))
 	}
 	if err != nil {
-		return misstep("verifiers refuse the set: " + strings.TrimPrefix(err.Error(), "keys: "))
+		return serverError("verifiers refuse the set: " + strings.TrimPrefix(err.Error(), "keys: "))
 	}
 	a.keys = make(map[string]*keyset.Key)
 	for _, k := range set.Keys {
@@ -95,16 +95,16 @@ func (m *member) remarks() (all []string) {
 	return all
 }
 
-// A caching is what the headers say of how long an answer may be kept.
+// A caching is how long an answer may be kept, by its headers.
 type caching struct {
-	known   bool          // they say it at all
-	life    time.Duration // for how long a verifier may go on with it
+	known   bool          // the headers say it
+	life    time.Duration // a verifier may use the answer for so long
 	noStore bool
-	why     string // what life is made of, in words
+	why     string // the headers that life comes from, for people
 }
 
-// cachingOf reads Cache-Control and its kin (RFC 9111, Sections 5.1 to 5.3; RFC
-// 5861).
+// cachingOf reads Cache-Control, Expires and Age (RFC 9111, Sections 5.1 to
+// 5.3; RFC 5861).
 func cachingOf(h http.Header) caching {
 	d := directives(h)
 	_, noStore := d["no-store"]
