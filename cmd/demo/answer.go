@@ -10,8 +10,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// protect bounds what a request may send, and adds the header fields that keep
-// a page to itself.
+// protect bounds the body of a request, and forbids browsers to run scripts, to
+// load anything from elsewhere, or to show a page in a frame of another site.
 func protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -24,8 +24,8 @@ func protect(next http.Handler) http.Handler {
 	})
 }
 
-// wantsPage reports whether the answer is for a person: a browser asks for
-// HTML, or posts a form. Scripts get JSON.
+// wantsPage reports whether a browser asks, for HTML or with a form. Scripts
+// get JSON.
 func wantsPage(r *http.Request) bool {
 	accept, sent := r.Header.Get("Accept"), r.Header.Get("Content-Type")
 	switch {
@@ -48,7 +48,7 @@ func isJSON(field string) bool {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false) // values come back as they were put; nosniff keeps them from being a page
+	enc.SetEscapeHTML(false) // return values as the client sent them; nosniff keeps browsers from rendering them
 	if err := enc.Encode(v); err != nil {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
@@ -59,9 +59,9 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(body.Bytes()) // the client may have gone
 }
 
-// saved saves what was done to s, unless it has failed already, and reports
-// whether it is kept. If not, the client has its answer, and s is as it was.
-func (d *demo) saved(w http.ResponseWriter, r *http.Request, s *session.Session, err error) bool {
+// save saves the changes of s, unless err says that one has failed. If it
+// can't, it answers the request and returns false, and s is as it was before.
+func (d *demo) save(w http.ResponseWriter, r *http.Request, s *session.Session, err error) bool {
 	if err == nil {
 		err = s.Save(r.Context())
 	}
@@ -71,7 +71,8 @@ func (d *demo) saved(w http.ResponseWriter, r *http.Request, s *session.Session,
 	return err == nil
 }
 
-// done answers what has succeeded: a browser goes back to the page.
+// done answers a request that has succeeded. A browser goes back to the page,
+// so that reloading it doesn't post the form again.
 func (d *demo) done(w http.ResponseWriter, r *http.Request, v any) {
 	if wantsPage(r) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -81,7 +82,7 @@ func (d *demo) done(w http.ResponseWriter, r *http.Request, v any) {
 	writeJSON(w, http.StatusOK, v)
 }
 
-// fail answers with the reason of err, and keeps its text to the log.
+// fail answers with the reason of err. The text of err is only for the log.
 func (d *demo) fail(w http.ResponseWriter, r *http.Request, err error) {
 	reason := session.ReasonOf(err)
 	d.log.InfoContext(r.Context(), "request refused", "path", r.URL.Path, "reason", reason.String(), "error", err)
@@ -89,7 +90,7 @@ func (d *demo) fail(w http.ResponseWriter, r *http.Request, err error) {
 	d.deny(w, r, status, reason.String(), text)
 }
 
-// explain says what to answer when a session can't be changed.
+// explain returns the answer to a change of a session that has failed.
 func explain(reason session.Reason) (status int, text string) {
 	switch reason {
 	case session.TooLarge:

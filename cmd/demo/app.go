@@ -29,7 +29,7 @@ const (
 	// suitcaseBytes is more than a cookie holds (RFC 6265bis, Section 5.6).
 	suitcaseBytes = 6000
 
-	// maxAnswer bounds what is read of an answer of the orders service, in bytes.
+	// maxAnswer bounds an answer of the orders service, in bytes.
 	maxAnswer = 64 << 10
 )
 
@@ -41,7 +41,7 @@ type demo struct {
 	now            func() time.Time
 	url, ordersURL string
 
-	orders *http.Client // nil if the keys can't vouch for anybody
+	orders *http.Client // nil if there is no key for service tokens
 	page   *template.Template
 }
 
@@ -68,7 +68,7 @@ func (d *demo) handler(base http.RoundTripper) (http.Handler, error) {
 	return protect(root), nil
 }
 
-// routes are what needs a session.
+// routes returns the handlers that need a session.
 func (d *demo) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", d.home)
@@ -126,12 +126,12 @@ func instant(t time.Time) *time.Time {
 	return new(t.UTC())
 }
 
-// visit counts. Saving here and not at the end makes the answer the number that
-// was kept: of two visits at once, one is the second.
+// visit counts. It saves before it answers, because two visits at the same time
+// both read the old number, and saving gives the second of them its own.
 func (d *demo) visit(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r.Context())
 	_, err := visits.Update(s, func(n int) int { return n + 1 })
-	if !d.saved(w, r, s, err) {
+	if !d.save(w, r, s, err) {
 		return
 	}
 	d.done(w, r, map[string]int{"visits": visits.Get(s)})
@@ -162,7 +162,7 @@ func (d *demo) putValue(w http.ResponseWriter, r *http.Request) {
 	}
 	s := session.From(r.Context())
 	err = valueOf(r).Set(s, body) // refuses what is not JSON
-	if !d.saved(w, r, s, err) {
+	if !d.save(w, r, s, err) {
 		return
 	}
 	d.getValue(w, r)
@@ -174,12 +174,12 @@ func (d *demo) deleteValue(w http.ResponseWriter, r *http.Request) {
 		d.deny(w, r, http.StatusNotFound, "not_found", "The session has no value of this name.")
 		return
 	}
-	if d.saved(w, r, s, valueOf(r).Delete(s)) {
+	if d.save(w, r, s, valueOf(r).Delete(s)) {
 		w.WriteHeader(http.StatusNoContent)
 	}
 }
 
-// pack puts in something that no cookie can hold, or takes it out again.
+// pack adds a value that no cookie can hold, or removes it.
 func (d *demo) pack(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r.Context())
 	var err error
@@ -188,12 +188,12 @@ func (d *demo) pack(w http.ResponseWriter, r *http.Request) {
 	} else {
 		err = suitcase.Set(s, strings.Repeat("shirts, ", suitcaseBytes/8))
 	}
-	if d.saved(w, r, s, err) {
+	if d.save(w, r, s, err) {
 		d.done(w, r, d.summary(s))
 	}
 }
 
-// login believes whoever comes: a real application checks a password first.
+// login accepts any name. A real application checks a password first.
 func (d *demo) login(w http.ResponseWriter, r *http.Request) {
 	subject, err := subjectOf(r)
 	if err != nil {
@@ -205,12 +205,12 @@ func (d *demo) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := session.From(r.Context())
-	if d.saved(w, r, s, s.Login(subject)) {
+	if d.save(w, r, s, s.Login(subject)) {
 		d.done(w, r, d.summary(s))
 	}
 }
 
-// subjectOf reads who wants to log in, from JSON or a form.
+// subjectOf reads the name of the user who logs in, from JSON or a form.
 func subjectOf(r *http.Request) (string, error) {
 	if isJSON(r.Header.Get("Content-Type")) {
 		var in struct {
@@ -227,7 +227,7 @@ func subjectOf(r *http.Request) (string, error) {
 	return strings.TrimSpace(r.PostForm.Get("subject")), nil
 }
 
-// unreadable gives a body that can't be read its reason.
+// unreadable returns the error for a body that can't be read.
 func unreadable(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fmt.Errorf("demo: body of more than %d bytes: %w", maxBody, session.TooLarge)
@@ -237,13 +237,13 @@ func unreadable(err error) error {
 
 func (d *demo) logout(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r.Context())
-	if d.saved(w, r, s, s.Destroy()) {
+	if d.save(w, r, s, s.Destroy()) {
 		d.done(w, r, d.summary(s))
 	}
 }
 
-// logoutEverywhere ends all sessions of who is logged in. The one at hand ends
-// too, also if nobody is.
+// logoutEverywhere ends all sessions of the user, or only this one if nobody is
+// logged in.
 func (d *demo) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r.Context())
 	if subject := s.Subject(); subject != "" {
@@ -255,8 +255,7 @@ func (d *demo) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
 	d.logout(w, r)
 }
 
-// callOrders asks the service on the visitor's behalf, and passes its
-// answer on.
+// callOrders calls the orders service for the user, and returns its answer.
 func (d *demo) callOrders(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case session.From(r.Context()).Subject() == "":

@@ -11,9 +11,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/middleware"
 )
 
-// A tokenView is the token that the visitor holds, taken apart. The token
-// itself is not shown: the cookie is HttpOnly so that no script of a page can
-// read it, and a page that showed it would undo that.
+// A tokenView shows the contents of the visitor's token. It doesn't show the
+// token itself: the cookie is HttpOnly, so that no script can read it, and a
+// page with the token would undo that.
 type tokenView struct {
 	Encrypted bool
 	Verified  bool
@@ -57,7 +57,7 @@ func (d *demo) token(r *http.Request, now time.Time) *tokenView {
 	return nil
 }
 
-// note says what a member of a header, or a claim, means. Their names differ.
+// note explains a member of a header, or a claim. No two have the same name.
 func note(name string, value json.RawMessage, now time.Time) string {
 	switch text := plain(value); {
 	case name == "alg" && text == "dir":

@@ -11,7 +11,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// drawKeys draws the lives of the keys in force, with what is to come.
+// drawKeys draws when the keys sign and verify, from half a rotation period ago
+// until nearly two periods ahead.
 func drawKeys(set *keys.Set, now time.Time) (template.HTML, error) {
 	period := set.Policy().RotationPeriod
 	plan, err := rotation.Plan((*keyset.Set)(set), now, now.Add(-period/2), now.Add(2*period-period/8))

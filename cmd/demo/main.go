@@ -4,11 +4,11 @@
 //	go run ./cmd/demo
 //
 // needs nothing else: it makes its keys when there are none. Open the page that
-// it names. It can be configured as an application would be: a document that
-// -config names, CLOAKROOM_ variables over it (see package config), and the
-// flags over both. The same application keeps its sessions in tokens, on the
-// server, or in whichever fits, as -mode says; stop it and start it in another
-// mode, and nobody is logged out.
+// it names. It reads its config as an application does: flags win over
+// CLOAKROOM_ variables, and those over the document that -config names (see
+// package config). With -mode it keeps its sessions in tokens, on the server,
+// or in whichever fits. Stop it and start it in another mode, and nobody is
+// logged out.
 //
 // Cookies are Secure. Browsers, and curl from 7.79 on, send them to 127.0.0.1
 // over plain HTTP too; for other clients -tls adds a throw-away certificate.
@@ -63,7 +63,7 @@ type options struct {
 	apiAddr string      // of the service
 	keys    string      // path; "" for what the config says, or else defaultKeys
 	tls     bool
-	environ []string // as of os.Environ; lies over the config document
+	environ []string // as of os.Environ; wins over the config document
 }
 
 // defaultKeys is the key file if nothing names one.
@@ -87,7 +87,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// parse reads the command line. It tells its errors to stderr itself.
+// parse reads the command line. It writes its errors to stderr.
 func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
@@ -96,7 +96,7 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	const orConfig = ", or what the config says)"
 	flags.Func("mode", "`mode` of the sessions: stateless, opaque or auto (default stateless"+orConfig, o.setMode)
 	flags.StringVar(&o.config, "config", "",
-		"`file` with the config of the sessions, YAML or JSON; CLOAKROOM_ variables lie over it")
+		"`file` with the config of the sessions, YAML or JSON; CLOAKROOM_ variables win over it")
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` of the application")
 	flags.StringVar(&o.apiAddr, "api-addr", "127.0.0.1:8081", "`address` of the orders service")
 	flags.StringVar(&o.keys, "keys", "", "key `file`, made if it is missing (default "+defaultKeys+orConfig)
@@ -130,9 +130,9 @@ func (o *options) setMode(mode string) error {
 	return errors.New("must be stateless, opaque or auto")
 }
 
-// sessions returns the config of the application's sessions: flags come before
-// the environment, and that before the document. A key file that the config
-// names is left to its operator. Otherwise the demo makes one.
+// sessions returns the config of the application's sessions. If it names a key
+// file, that is made by its operator: a demo that made a new one after a typing
+// error in the path would log everybody out.
 func (o *options) sessions() (c config.Config, err error) {
 	if o.config != "" {
 		if c, err = config.Load(o.config); err != nil {

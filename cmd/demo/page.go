@@ -19,7 +19,7 @@ import (
 //go:embed web
 var web embed.FS
 
-// static serves what the page looks like.
+// static serves the style sheet and the icon.
 func static() http.Handler {
 	files := http.FileServerFS(web)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,14 +28,14 @@ func static() http.Handler {
 	})
 }
 
-// A view is what a request adds to the page.
+// A view is the result of a request, for the page.
 type view struct {
 	Problem string          // for people; "" for none
 	Reason  string          // for developers
 	Answer  json.RawMessage // of the orders service
 }
 
-// A page is what the template shows.
+// A page is the data of the template.
 type page struct {
 	view
 	session.Record
@@ -67,22 +67,22 @@ type row struct {
 	Size       int    // of the value, in bytes of JSON
 }
 
-// A moment is an instant, for people and for machines.
+// A moment is an instant in words and in ISO 8601.
 type moment struct{ Text, Relative, ISO string }
 
 // A keyView is a key of the ring.
 type keyView struct {
 	ID, Algorithm, Does string
 	State               string
-	Now                 bool // this is the one that signs, or encrypts
+	Now                 bool // it signs, or encrypts, new tokens
 	From, Until, End    moment
 	Revoked             moment // zero if it was not
 	Encrypts            bool
 	Uses                uint64 // of a key that encrypts
 }
 
-// render answers with the page. It is made as a whole before the first byte, so
-// that a mistake in it is an error and not half a page.
+// render answers with the page. It makes the whole page before it sends a byte,
+// so that a mistake in the template gives an error and not half a page.
 func (d *demo) render(w http.ResponseWriter, r *http.Request, status int, v view) {
 	var body bytes.Buffer
 	if err := d.page.Execute(&body, d.view(r, v)); err != nil {
@@ -126,7 +126,7 @@ func (d *demo) view(r *http.Request, v view) *page {
 	return p
 }
 
-// words say in which form the session is.
+// words say in which form the session is, or will be.
 func (d *demo) words(p *page) (headline, lead string) {
 	const (
 		ticket = "a random number that says nothing."
@@ -160,7 +160,7 @@ func (d *demo) keys(now time.Time) []keyView {
 	for _, k := range ring.Set().Keys() {
 		dates := k.Dates()
 		v := keyView{
-			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: does(k, now),
+			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: role(k, now),
 			Now: k == signer || k == sealer, Encrypts: k.Use() == keys.Encryption, Uses: (*keyset.Key)(k).Uses(),
 			From: at(dates.SignFrom, now), Until: at(dates.SignUntil, now), End: at(dates.VerifyUntil, now),
 		}
@@ -175,8 +175,8 @@ func (d *demo) keys(now time.Time) []keyView {
 	return all
 }
 
-// does says what a key is good for now.
-func does(k *keys.Key, now time.Time) string {
+// role says what a key does now.
+func role(k *keys.Key, now time.Time) string {
 	verb, reads := "sign", "verifies"
 	if k.Use() == keys.Encryption {
 		verb, reads = "encrypt", "decrypts"
@@ -192,7 +192,7 @@ func does(k *keys.Key, now time.Time) string {
 	return "is trusted no more"
 }
 
-// at describes t as seen from now.
+// at describes t in relation to now.
 func at(t, now time.Time) moment {
 	if t.IsZero() {
 		return moment{}
@@ -210,7 +210,7 @@ func at(t, now time.Time) moment {
 	return m
 }
 
-// about returns d in one unit, or two where one would tell too little.
+// about returns d in days, or else in two units.
 func about(d time.Duration) string {
 	d = d.Round(time.Second)
 	switch {
@@ -224,7 +224,7 @@ func about(d time.Duration) string {
 	return fmt.Sprintf("%d days", d/(24*time.Hour))
 }
 
-// shorten keeps a long JSON text readable.
+// shorten cuts a long JSON text, and says how much is missing.
 func shorten(text string) string {
 	const keep = 96
 	if runes := []rune(text); len(runes) > keep+24 {

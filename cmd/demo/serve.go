@@ -15,7 +15,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/config"
 )
 
-// shutdownTimeout is how long requests that are under way may take to end.
+// shutdownTimeout is how long requests may take to end after a signal.
 const shutdownTimeout = 3 * time.Second
 
 // serve runs the application and the service until ctx ends.
@@ -34,7 +34,7 @@ func serve(ctx context.Context, o options, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer app.Close() // what a server has closed stays so
+	defer app.Close() // the second time, after the server, it does nothing
 	api, err := listen(o.apiAddr, "-api-addr")
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func serve(ctx context.Context, o options, stderr io.Writer) (err error) {
 	return d.serve(ctx, app, api, o.tls, stderr)
 }
 
-// A listener is where a server listens, and the host by which clients reach it.
+// A listener knows the host by which clients reach it.
 type listener struct {
 	net.Listener
 	host string
@@ -108,7 +108,7 @@ func (d *demo) serve(ctx context.Context, app, api *listener, secure bool, stder
 	return err
 }
 
-// announce says that both servers listen, and where to click.
+// announce says that both servers listen, and at which addresses.
 func (d *demo) announce(stderr io.Writer) {
 	fmt.Fprintf(stderr, "demo: ready on %s\n", d.url)
 	fmt.Fprintf(stderr, "demo: mode %s, keys in %s, orders service on %s\n",
@@ -152,7 +152,8 @@ func (s *server) run() (err error) {
 	return err
 }
 
-// stop lets requests that are under way end, and then hangs up.
+// stop waits for requests until shutdownTimeout, and then closes their
+// connections.
 func (s *server) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()

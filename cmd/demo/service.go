@@ -14,10 +14,9 @@ import (
 // ordersAudience is the name of the orders service in service tokens.
 const ordersAudience = "orders"
 
-// newService returns the orders service, which is another program in real
-// life, and a function that ends its fetches. It trusts what the application
-// at appURL vouches for, and knows who calls from the application's public
-// keys alone.
+// newService returns the orders service, and a function that ends its fetches.
+// In real life the service is another program. It needs only the public keys of
+// the application at appURL to know who is calling.
 func newService(
 	appURL, issuer string, cert *certificate, log *slog.Logger,
 ) (h http.Handler, stop func() error, err error) {
@@ -45,7 +44,7 @@ func newService(
 	return protect(mux), remote.Close, nil
 }
 
-// orders tells the caller who it is taken for.
+// orders returns the user and the session that the service token names.
 func orders(w http.ResponseWriter, r *http.Request) {
 	caller, _ := token.CallerFrom(r.Context()) // Verifier.Handler has put it there
 	writeJSON(w, http.StatusOK, struct {

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// A certificate is a self-signed one that ends with the process.
+// A certificate is self-signed, and its key is never written to a file.
 type certificate struct {
 	server tls.Certificate
 	roots  *x509.CertPool // that trust it
 }
 
-// newCertificate makes a certificate for this machine, and for hosts besides.
+// newCertificate makes a certificate for localhost and for hosts.
 func newCertificate(hosts ...string) (*certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -55,7 +55,8 @@ func newCertificate(hosts ...string) (*certificate, error) {
 	return &certificate{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots}, nil
 }
 
-// transport returns what sends requests between the two servers. c may be nil.
+// transport sends requests between the two servers. It trusts c, which may
+// be nil.
 func (c *certificate) transport() *http.Transport {
 	t := &http.Transport{MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}
 	if c != nil {
