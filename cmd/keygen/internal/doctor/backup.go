@@ -44,7 +44,7 @@ func (d *doctor) lookOldKeys(name, written string) {
 		d.note(warning("backup", "it can't be read: %v", err))
 		return
 	}
-	if d.locked && encryptedUnder(data) == "" {
+	if d.locked && encryptedUnder(data) == "" { // keygen encrypt removes it: it was copied here
 		d.note(problem("backup", "it is not encrypted, and the key file is: it gives the keys away; run: rm %s", name))
 		return
 	}

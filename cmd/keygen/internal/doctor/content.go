@@ -77,7 +77,8 @@ func encryptedUnder(data []byte) string {
 	return "a key"
 }
 
-// at is the file at a path, with the secret that was given.
+// at returns the file at a path, with the secret that was given. The backup has
+// the same secret, unless the secret was changed since.
 func (d *doctor) at(path string) keyset.File {
 	f := d.secret
 	f.Path = path

@@ -132,6 +132,8 @@ func write(path string) (err error) {
 
 func tryFsync(_ context.Context, dir string) error { return write(filepath.Join(dir, "fsync")) }
 
+// tryRename renames over a file, as each change does: readers see the old file
+// or the new one, never a part.
 func tryRename(_ context.Context, dir string) error {
 	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
 	if err := errors.Join(write(from), write(to)); err != nil {
@@ -140,6 +142,8 @@ func tryRename(_ context.Context, dir string) error {
 	return os.Rename(from, to)
 }
 
+// tryLink makes a hard link, which FAT and many network file systems lack.
+// Package durable makes new files by a link, since it never replaces a file.
 func tryLink(_ context.Context, dir string) error {
 	path := filepath.Join(dir, "linked")
 	if err := write(path); err != nil {
@@ -148,7 +152,8 @@ func tryLink(_ context.Context, dir string) error {
 	return os.Link(path, path+".bak")
 }
 
-// tryLock takes a lock twice: the second time must fail.
+// tryLock takes a lock twice: the second time must fail. Some network and FUSE
+// file systems accept every lock.
 func tryLock(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, "locked")
 	unlock, err := durable.Lock(ctx, path)
@@ -173,6 +178,8 @@ func lockAtOnce(ctx context.Context, path string) (unlock func() error, err erro
 	return durable.Lock(ctx, path)
 }
 
+// tryMode looks whether a mode is kept: FAT and SMB mounts give all files the
+// mode of the mount.
 func tryMode(_ context.Context, dir string) error {
 	path := filepath.Join(dir, "mode")
 	if err := write(path); err != nil {

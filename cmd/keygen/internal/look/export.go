@@ -86,7 +86,8 @@ func export(t *tool.Tool, private bool, args []string) error {
 	return exportPublic(t, chosen)
 }
 
-// warnUntrusted warns of a key that is shown all the same.
+// warnUntrusted warns of a key that was named and is printed all the same: the
+// tokens that it has signed may have to be examined.
 func warnUntrusted(t *tool.Tool, k *keyset.Key) {
 	if s := k.State(t.Now); s == keyset.Revoked || s == keyset.Expired {
 		t.Note("WARNING: key %s is %s: nobody should trust it any more", k.ID(), s)
@@ -175,7 +176,7 @@ func printPEM(t *tool.Tool, k *keyset.Key, kind string, der []byte) error {
 }
 
 func exportPrivate(t *tool.Tool, file keyset.File, chosen []*keyset.Key, named bool) error {
-	secrets, err := tool.PrivateJWKs(file)
+	secrets, err := privateJWKs(file)
 	if err != nil {
 		return err
 	}
@@ -196,6 +197,27 @@ func exportPrivate(t *tool.Tool, file keyset.File, chosen []*keyset.Key, named b
 		}
 	}
 	return printJWKs(t, list)
+}
+
+// privateJWKs returns the private JWKs of a key file by key ID.
+func privateJWKs(file keyset.File) (map[string]json.RawMessage, error) {
+	text, err := file.InsecurePrivateSet()
+	if err != nil {
+		return nil, err
+	}
+	var set struct{ Keys []json.RawMessage }
+	if err := json.Unmarshal(text, &set); err != nil {
+		return nil, err
+	}
+	secrets := make(map[string]json.RawMessage)
+	for _, k := range set.Keys {
+		var named struct{ Kid string }
+		if err := json.Unmarshal(k, &named); err != nil {
+			return nil, err
+		}
+		secrets[named.Kid] = k
+	}
+	return secrets, nil
 }
 
 // unprintable says why there is no private key to print, or nothing.
@@ -225,7 +247,8 @@ func printPrivatePEM(t *tool.Tool, k *keyset.Key, text json.RawMessage) error {
 	return printPEM(t, k, "PRIVATE KEY", der)
 }
 
-// warnReadable warns when the output goes to a file that others can read.
+// warnReadable warns when the output goes to a file that others can read, as
+// the shell makes it for > with the usual umask of 022.
 func warnReadable(t *tool.Tool) {
 	f, ok := t.Stdout.(*os.File)
 	if !ok {

@@ -84,7 +84,9 @@ func draw(t *tool.Tool, set *keyset.Set, plan *rotation.Timeline) error {
 	return timeline.Text(t.Stdout, plan, timeline.TextOptions{Width: width(t), Color: t.Colored()})
 }
 
-// width is that of the terminal; 100 for a file.
+// width returns the width of the terminal, 100 for a file. Under 40 columns
+// there is no room beside the names of the keys; over 200 a picture is hard to
+// follow.
 func width(t *tool.Tool) int {
 	if f, ok := t.Stdout.(*os.File); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
@@ -166,9 +168,9 @@ func check(t *tool.Tool, set *keyset.Set, dueToo, strict bool) error {
 	if strict {
 		wrong += count[rotation.Warning]
 	}
-	switch {
+	switch { // wrong first: keygen check --due || keygen rotate needs 10 for due only
 	case wrong > 0:
-		return tool.Refuse(tool.ExitRefused, "%d of %d findings must be seen to", wrong, len(findings))
+		return tool.Refuse(tool.ExitRefused, "%d of %d findings need action", wrong, len(findings))
 	case dueToo && count[rotation.Due] > 0:
 		return tool.Refuse(tool.ExitDue, "something is due; run: keygen rotate --if-due")
 	}
@@ -210,7 +212,7 @@ exits with 10 if they differ. The same secret opens both.`,
 			if err != nil {
 				return err
 			}
-			paths := append(args, file.Path)[:2]
+			paths := append(args, file.Path)[:2] // the second defaults to --keyset
 			var sets [2]*keyset.Set
 			for i, path := range paths {
 				t.WarnDirectories(path)

@@ -66,7 +66,7 @@ func encrypt(t *tool.Tool, ctx context.Context, flags *tool.SecretFlags, same bo
 	case !locked && len(given) > 0:
 		return tool.Refuse(tool.ExitUsage, "%s is for a key file that is encrypted already; use --new-%s",
 			given[0], given[0][2:])
-	case locked && len(given) == 0 && !tool.IsTerminal(t.Stdin):
+	case locked && len(given) == 0 && !tool.IsTerminal(t.Stdin): // a script that encrypts twice gets exit code 3
 		return tool.Refuse(tool.ExitRefused, "%s is encrypted already; to change what opens it, "+
 			"give the present passphrase or key too, with --passphrase-file, --kek-file or the like", t.Path())
 	case locked:
@@ -74,7 +74,7 @@ func encrypt(t *tool.Tool, ctx context.Context, flags *tool.SecretFlags, same bo
 			return err
 		}
 	}
-	next := keyset.File{Path: file.Path, Passphrase: file.Passphrase, Key: file.Key}
+	next := keyset.File{Path: file.Path, Passphrase: file.Passphrase, Key: file.Key} // for --same
 	if !same {
 		if next, err = nextFile(t, flags); err != nil {
 			return err

@@ -67,6 +67,8 @@ func revoke(t *tool.Tool, ctx context.Context, args []string, all bool, o rotati
 		return err
 	}
 	chosen := set.Keys()
+	// usual is the step without --force-refetch: the key that signs after it is
+	// the one whose age the report needs, whatever the operator chooses.
 	step, usual := rotation.RevokeAll(o.Reason), rotation.RevokeAll(o.Reason)
 	if !all {
 		var ids []string

@@ -73,7 +73,7 @@ key sign earlier: keygen promote.
 		if err != nil {
 			return tool.Refuse(tool.ExitUsage, "--publish-at: %w", err)
 		}
-		if at.Before(t.Now) {
+		if at.Before(t.Now) { // it would seem to be known for longer than it is
 			return tool.Refuse(tool.ExitUsage, "--publish-at %s has passed; leave it out to publish now", tool.Date(at))
 		}
 		return take(t, ctx, rotation.Add(keyset.Algorithm(alg), rotation.AddOptions{PublishAt: at}), nil)
@@ -119,7 +119,7 @@ older key set refuse its tokens for some time.
 		case use != "" && use != string(keyset.Signature) && use != string(keyset.Encryption):
 			return tool.Refuse(tool.ExitUsage, "--use %q: use sig or enc", use)
 		case ifDue && (use != "" || force):
-			return tool.Refuse(tool.ExitUsage, "--if-due goes without --use and --force")
+			return tool.Refuse(tool.ExitUsage, "--if-due can't be used with --use or --force")
 		case ifDue:
 			return takeDue(t, ctx)
 		}
@@ -183,11 +183,15 @@ func stepOnKey(t *tool.Tool, usage, short, long string, step func(id string) rot
 	}
 	forceFlag(cmd, &force)
 	cmd.RunE = t.Do(func(ctx context.Context, args []string) error {
-		id, err := t.KeyID(args[0])
+		set, err := t.Read()
 		if err != nil {
 			return err
 		}
-		return takeOrForce(t, ctx, step(id), force)
+		k, err := tool.Pick(set, args[0])
+		if err != nil {
+			return err
+		}
+		return takeOrForce(t, ctx, step(k.ID()), force)
 	})
 	return cmd
 }

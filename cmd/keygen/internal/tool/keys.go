@@ -1,26 +1,12 @@
 package tool
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
-
-// KeyID returns the ID of the key that an argument names.
-func (t *Tool) KeyID(arg string) (string, error) {
-	set, err := t.Read()
-	if err != nil {
-		return "", err
-	}
-	k, err := Pick(set, arg)
-	if err != nil {
-		return "", err
-	}
-	return k.ID(), nil
-}
 
 // minPrefix is how many characters of a key ID are needed by a command that
 // changes the key. With fewer, a typing error could revoke another key.
@@ -54,50 +40,27 @@ func Find(set *keyset.Set, id string) (found *keyset.Key, err error) {
 }
 
 // FindIn finds the key in all with this ID, or with an ID that begins so.
-func FindIn(all []*keyset.Key, id string) (found *keyset.Key, err error) {
+func FindIn(all []*keyset.Key, id string) (*keyset.Key, error) {
 	if id == "" {
 		return nil, Refuse(ExitUsage, "the key ID is empty; see keygen list")
 	}
 	if secret.IsContent(id) {
-		return nil, Refuse(ExitUsage, "the argument is the ID of a key, and not what a file with keys holds; see keygen list")
+		return nil, Refuse(ExitUsage, "give the ID of a key, not the content of a file with keys; see keygen list")
 	}
+	var begin []*keyset.Key
 	for _, k := range all {
-		if k.ID() == id {
+		switch {
+		case k.ID() == id: // also if other IDs begin so
 			return k, nil
+		case strings.HasPrefix(k.ID(), id):
+			begin = append(begin, k)
 		}
 	}
-	for _, k := range all {
-		if !strings.HasPrefix(k.ID(), id) {
-			continue
-		}
-		if found != nil {
-			return nil, Refuse(ExitUsage, "several keys begin with %q; write more of it", id)
-		}
-		found = k
-	}
-	if found == nil {
+	switch len(begin) {
+	case 0:
 		return nil, Refuse(ExitNotFound, "no key %q; see keygen list", id)
+	case 1:
+		return begin[0], nil
 	}
-	return found, nil
-}
-
-// PrivateJWKs returns the private JWKs of a key file by key ID.
-func PrivateJWKs(file keyset.File) (map[string]json.RawMessage, error) {
-	text, err := file.InsecurePrivateSet()
-	if err != nil {
-		return nil, err
-	}
-	var set struct{ Keys []json.RawMessage }
-	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, err
-	}
-	secrets := make(map[string]json.RawMessage)
-	for _, k := range set.Keys {
-		var named struct{ Kid string }
-		if err := json.Unmarshal(k, &named); err != nil {
-			return nil, err
-		}
-		secrets[named.Kid] = k
-	}
-	return secrets, nil
+	return nil, Refuse(ExitUsage, "several keys begin with %q; write more of it", id)
 }
