@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"strings"
@@ -87,6 +88,9 @@ func (d *demo) fail(w http.ResponseWriter, r *http.Request, err error) {
 	reason := session.ReasonOf(err)
 	d.log.InfoContext(r.Context(), "request refused", "path", r.URL.Path, "reason", reason.String(), "error", err)
 	status, text := explain(reason)
+	if errors.Is(err, errNoSubject) {
+		text = "Say who you are: subject is missing."
+	}
 	d.deny(w, r, status, reason.String(), text)
 }
 

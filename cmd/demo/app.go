@@ -77,10 +77,10 @@ func (d *demo) routes() *http.ServeMux {
 	mux.HandleFunc("GET /api/values/{key}", d.getValue)
 	mux.HandleFunc("PUT /api/values/{key}", d.putValue)
 	mux.HandleFunc("DELETE /api/values/{key}", d.deleteValue)
-	mux.HandleFunc("POST /suitcase", d.pack)
-	mux.HandleFunc("POST /login", d.login)
-	mux.HandleFunc("POST /logout", d.logout)
-	mux.HandleFunc("POST /logout-everywhere", d.logoutEverywhere)
+	mux.HandleFunc("POST /suitcase", d.change(pack))
+	mux.HandleFunc("POST /login", d.change(login))
+	mux.HandleFunc("POST /logout", d.change(logout))
+	mux.HandleFunc("POST /logout-everywhere", d.change(d.logoutEverywhere))
 	mux.HandleFunc("GET /orders", d.callOrders)
 	return mux
 }
@@ -131,10 +131,9 @@ func instant(t time.Time) *time.Time {
 func (d *demo) visit(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r.Context())
 	_, err := visits.Update(s, func(n int) int { return n + 1 })
-	if !d.save(w, r, s, err) {
-		return
+	if d.save(w, r, s, err) {
+		d.done(w, r, map[string]int{"visits": visits.Get(s)})
 	}
-	d.done(w, r, map[string]int{"visits": visits.Get(s)})
 }
 
 // valueOf returns the key of the value that r names.
@@ -161,11 +160,9 @@ func (d *demo) putValue(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := session.From(r.Context())
-	err = valueOf(r).Set(s, body) // refuses what is not JSON
-	if !d.save(w, r, s, err) {
-		return
+	if d.save(w, r, s, valueOf(r).Set(s, body)) { // Set refuses what is not JSON
+		d.getValue(w, r)
 	}
-	d.getValue(w, r)
 }
 
 func (d *demo) deleteValue(w http.ResponseWriter, r *http.Request) {
@@ -179,52 +176,68 @@ func (d *demo) deleteValue(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// change returns a handler that changes the session, saves it, and answers with
+// what it is now.
+func (d *demo) change(act func(*http.Request, *session.Session) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s := session.From(r.Context())
+		if d.save(w, r, s, act(r, s)) {
+			d.done(w, r, d.summary(s))
+		}
+	}
+}
+
 // pack adds a value that no cookie can hold, or removes it.
-func (d *demo) pack(w http.ResponseWriter, r *http.Request) {
-	s := session.From(r.Context())
-	var err error
+func pack(_ *http.Request, s *session.Session) error {
 	if s.Has(string(suitcase)) {
-		err = suitcase.Delete(s)
-	} else {
-		err = suitcase.Set(s, strings.Repeat("shirts, ", suitcaseBytes/8))
+		return suitcase.Delete(s)
 	}
-	if d.save(w, r, s, err) {
-		d.done(w, r, d.summary(s))
-	}
+	return suitcase.Set(s, strings.Repeat("shirts, ", suitcaseBytes/8))
 }
 
 // login accepts any name. A real application checks a password first.
-func (d *demo) login(w http.ResponseWriter, r *http.Request) {
+func login(r *http.Request, s *session.Session) error {
 	subject, err := subjectOf(r)
 	if err != nil {
-		d.fail(w, r, err)
-		return
+		return err
 	}
-	if subject == "" {
-		d.deny(w, r, http.StatusBadRequest, session.BadValue.String(), "Say who you are: subject is missing.")
-		return
-	}
-	s := session.From(r.Context())
-	if d.save(w, r, s, s.Login(subject)) {
-		d.done(w, r, d.summary(s))
-	}
+	return s.Login(subject)
 }
+
+func logout(_ *http.Request, s *session.Session) error { return s.Destroy() }
+
+// logoutEverywhere ends all sessions of the user, or only this one if nobody is
+// logged in.
+func (d *demo) logoutEverywhere(r *http.Request, s *session.Session) error {
+	if subject := s.Subject(); subject != "" {
+		if err := d.sessions.Revocations.EndSubject(r.Context(), subject); err != nil {
+			return err
+		}
+	}
+	return s.Destroy()
+}
+
+var errNoSubject = fmt.Errorf("demo: login without a subject: %w", session.BadValue)
 
 // subjectOf reads the name of the user who logs in, from JSON or a form.
 func subjectOf(r *http.Request) (string, error) {
+	var in struct {
+		Subject string `json:"subject"`
+	}
+	var err error
 	if isJSON(r.Header.Get("Content-Type")) {
-		var in struct {
-			Subject string `json:"subject"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-			return "", unreadable(err)
-		}
-		return in.Subject, nil
+		err = json.NewDecoder(r.Body).Decode(&in)
+	} else {
+		err = r.ParseForm()
+		in.Subject = strings.TrimSpace(r.PostForm.Get("subject"))
 	}
-	if err := r.ParseForm(); err != nil {
+	switch {
+	case err != nil:
 		return "", unreadable(err)
+	case in.Subject == "":
+		return "", errNoSubject
 	}
-	return strings.TrimSpace(r.PostForm.Get("subject")), nil
+	return in.Subject, nil
 }
 
 // unreadable returns the error for a body that can't be read.
@@ -233,26 +246,6 @@ func unreadable(err error) error {
 		return fmt.Errorf("demo: body of more than %d bytes: %w", maxBody, session.TooLarge)
 	}
 	return fmt.Errorf("demo: unreadable body: %w", session.BadValue)
-}
-
-func (d *demo) logout(w http.ResponseWriter, r *http.Request) {
-	s := session.From(r.Context())
-	if d.save(w, r, s, s.Destroy()) {
-		d.done(w, r, d.summary(s))
-	}
-}
-
-// logoutEverywhere ends all sessions of the user, or only this one if nobody is
-// logged in.
-func (d *demo) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
-	s := session.From(r.Context())
-	if subject := s.Subject(); subject != "" {
-		if err := d.sessions.Revocations.EndSubject(r.Context(), subject); err != nil {
-			d.fail(w, r, err)
-			return
-		}
-	}
-	d.logout(w, r)
 }
 
 // callOrders calls the orders service for the user, and returns its answer.
