@@ -362,7 +362,7 @@ func (b *builder) makeIssuer() {
 	if len(b.errs) > 0 || !(*keyset.Set)(b.app.Keys.Set()).HasFuture(keyset.Signature, now) {
 		return
 	}
-	if key, err := b.app.Keys.Signer(now); err == nil && keyset.Algorithm(key.Algorithm()).Symmetric() {
+	if key, err := b.app.Keys.Current(keys.Signature, now); err == nil && keyset.Algorithm(key.Algorithm()).Symmetric() {
 		return
 	}
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: b.app.Keys, Issuer: b.issuer(), Now: b.o.Now})

@@ -32,18 +32,19 @@ func TestBuildKeyFiles(t *testing.T) {
 		spoil      func(t *testing.T, path string)
 	}{
 		{"missing", "no such file or directory; make one with: keygen init --keyset ", fs.ErrNotExist, func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }},
-		{"directory", "is a directory; name the file in it", keys.ErrInvalidFile, func(t *testing.T, path string) { replace(t, path); require.NoError(t, os.Mkdir(path, 0o700)) }},
+		{"directory", "is a directory; name the file in it", keyset.ErrInvalidFile, func(t *testing.T, path string) { replace(t, path); require.NoError(t, os.Mkdir(path, 0o700)) }},
 		{"unreadable", "may not read the key file", fs.ErrPermission, func(t *testing.T, path string) { onlyAsUser(t); chmod(t, path, 0) }},
-		{"foreign", "belongs to user 12345", keys.ErrUnsafeFile, func(t *testing.T, path string) { onlyAsRoot(t); require.NoError(t, os.Chown(path, 12345, -1)) }},
-		{"world-readable", "run: chmod 600 ", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o644) }},
-		{"group-readable", "run: chmod 600 ", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o640) }},
-		{"mounted", "mount it with mode 0440 and set keys.insecure_group_readable to true", keys.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o444) }},
-		{"PEM", "is a PEM file, not a key file that keygen init made", keys.ErrInvalidFile, func(t *testing.T, path string) {
-			require.NoError(t, os.WriteFile(path, []byte("-----BEGIN PRIVATE KEY-----"), 0o600))
-		}},
-		{"empty", "the file is empty; restore it from a backup", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 0) }},
-		{"truncated", "is damaged or was edited", keys.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 100) }},
-		{"corrupt", "is damaged or was edited", keys.ErrInvalidFile, flip},
+		{"foreign", "belongs to user 12345", keyset.ErrUnsafeFile, func(t *testing.T, path string) { onlyAsRoot(t); require.NoError(t, os.Chown(path, 12345, -1)) }},
+		{"world-readable", "run: chmod 600 ", keyset.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o644) }},
+		{"group-readable", "run: chmod 600 ", keyset.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o640) }},
+		{"mounted", "mount it with mode 0440 and set keys.insecure_group_readable to true", keyset.ErrUnsafeFile, func(t *testing.T, path string) { chmod(t, path, 0o444) }},
+		{"PEM", "is a PEM file, not a key file that keygen init made", keyset.ErrInvalidFile,
+			func(t *testing.T, path string) {
+				require.NoError(t, os.WriteFile(path, []byte("-----BEGIN PRIVATE KEY-----"), 0o600))
+			}},
+		{"empty", "the file is empty; restore it from a backup", keyset.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 0) }},
+		{"truncated", "is damaged or was edited", keyset.ErrInvalidFile, func(t *testing.T, path string) { cut(t, path, 100) }},
+		{"corrupt", "is damaged or was edited", keyset.ErrInvalidFile, flip},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			path := keyFile(t)
@@ -69,7 +70,7 @@ func TestBuildKeyFileModeAdvice(t *testing.T) {
 	path := keyFile(t)
 	chmod(t, path, 0o444)
 	_, err := config.Config{Keys: config.KeysConfig{File: path, InsecureGroupReadable: true}}.Build(config.Options{})
-	require.ErrorIs(t, err, keys.ErrUnsafeFile)
+	require.ErrorIs(t, err, keyset.ErrUnsafeFile)
 	require.NotContains(t, err.Error(), "mounted")
 }
 

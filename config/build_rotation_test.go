@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/keys/rotation"
 )
@@ -38,7 +39,7 @@ func TestBuildRotatesAfterALongStop(t *testing.T) {
 		require.Error(t, err)
 		set, err := keys.File{Path: path}.Read()
 		require.NoError(t, err)
-		require.EqualValues(t, 1, set.Generation(), "a start that fails changes nothing")
+		require.EqualValues(t, 1, (*keyset.Set)(set).Generation(), "a start that fails changes nothing")
 	}
 	wrong(func(c *config.Config) { c.Mode = "nonsense" })
 	wrong(func(c *config.Config) { c.Keys.Reload = config.Duration(time.Minute) })
@@ -48,7 +49,7 @@ func TestBuildRotatesAfterALongStop(t *testing.T) {
 	wrong(func(c *config.Config) { c.Revocations.File = filepath.Join(t.TempDir(), "missing", "journal") })
 	app, err := c.Build(config.Options{Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	_, err = app.Keys.Signer(now)
+	_, err = app.Keys.Current(keys.Signature, now)
 	require.NoError(t, err)
 	require.NoError(t, app.Close())
 }
@@ -80,7 +81,7 @@ func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 		defer app.Close()
 		time.Sleep(7 * 24 * time.Hour)
 		synctest.Wait()
-		_, err = app.Keys.Signer(time.Now())
+		_, err = app.Keys.Current(keys.Signature, time.Now())
 		require.NoError(t, err)
 	})
 }
@@ -126,7 +127,7 @@ func TestBuildRotates(t *testing.T) {
 		defer app.Close()
 		signers := make(map[string]bool)
 		for range 7 {
-			signer, err := app.Keys.Signer(time.Now())
+			signer, err := app.Keys.Current(keys.Signature, time.Now())
 			require.NoError(t, err)
 			signers[signer.ID()] = true
 			time.Sleep(24 * time.Hour) // of the bubble's clock

@@ -200,7 +200,7 @@ func (b *builder) contradictions(p keys.Policy, command string) (all []contradic
 // explainKeys adds advice to err if too many users can read the key file and
 // its mode can't be changed from here, because it is a mounted secret.
 func (b *builder) explainKeys(err error) error {
-	if !errors.Is(err, keys.ErrUnsafeFile) || b.Keys.InsecureGroupReadable {
+	if !errors.Is(err, keyset.ErrUnsafeFile) || b.Keys.InsecureGroupReadable {
 		return err
 	}
 	if info, stat := os.Stat(b.Keys.File); stat != nil || info.Mode().Perm()&0o077 == 0 {
@@ -234,7 +234,7 @@ func (b *builder) checkSigners(ring *keys.Ring) {
 // key that will become active is enough, and so is one in its grace.
 func unable(ring *keys.Ring, now time.Time) error {
 	set := (*keyset.Set)(ring.Set())
-	if _, err := ring.Signer(now); err != nil && !set.HasFuture(keyset.Signature, now) {
+	if _, err := ring.Current(keys.Signature, now); err != nil && !set.HasFuture(keyset.Signature, now) {
 		for _, k := range set.Keys() {
 			if k.LacksSigner(now) {
 				return fmt.Errorf("has no key that signs: the private half of key %s is elsewhere; "+
@@ -244,7 +244,7 @@ func unable(ring *keys.Ring, now time.Time) error {
 		return errors.New("has no key that signs, now or later; " +
 			"run: keygen rotate --if-due, or keygen add --alg ES256 if there never was one")
 	}
-	if _, err := ring.Sealer(now); err != nil && !set.HasFuture(keyset.Encryption, now) {
+	if _, err := ring.Current(keys.Encryption, now); err != nil && !set.HasFuture(keyset.Encryption, now) {
 		return errors.New("has no key left that encrypts, and tokens were encrypted so far; run: keygen rotate --if-due")
 	}
 	return nil

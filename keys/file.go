@@ -10,9 +10,8 @@ import (
 
 // A File names a key file and says how it is protected. The file must be regular,
 // or a link to a regular one, of at most 1 MiB; it must belong to this process's
-// user or to root, and nobody else may be able to read or write it. Errors of all
-// methods say what to do, and wrap an error of package io/fs, ErrUnsafeFile,
-// ErrInvalidFile or ErrLocked.
+// user or to root, and nobody else may be able to read or write it. The errors of
+// all methods say what to do.
 type File struct {
 	// Path is where the file is. Required.
 	Path string

@@ -109,11 +109,7 @@ func TestGrace(t *testing.T) {
 // newest is the ID of the key that makes new tokens, "" for none.
 func newest(t testing.TB, r *keys.Ring, use keyset.Use, now time.Time) string {
 	t.Helper()
-	makes := r.Signer
-	if use == keyset.Encryption {
-		makes = r.Sealer
-	}
-	k, err := makes(now)
+	k, err := r.Current(keys.Use(use), now)
 	if k != nil {
 		require.NoError(t, err)
 		require.EqualValues(t, use, k.Use())
@@ -163,7 +159,7 @@ func TestSignerIsListed(t *testing.T) {
 			keys.SetClock(r, func() time.Time { return now })
 			want := expected(s, keyset.Signature, now)
 			require.Equal(t, idOf(want), newest(t, r, keyset.Signature, now))
-			if k, err := r.Sealer(now); expected(s, keyset.Encryption, now) != nil {
+			if k, err := r.Current(keys.Encryption, now); expected(s, keyset.Encryption, now) != nil {
 				require.NoError(t, err)
 				require.Equal(t, expected(s, keyset.Encryption, now).ID(), k.ID())
 			}

@@ -11,10 +11,13 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// Handler serves the ring's public set, see [Set.PublicSet], to GET and HEAD as
-// application/jwk-set+json (RFC 7517, Section 8.5.2). Caches may keep it for 10 minutes, and ask
-// with its strong ETag whether it has changed. A set without keys is not to be kept, and a ring without any keys has none to
-// serve (503): to verifiers an empty set says that no key is trusted.
+// Handler serves the JWK Set that verifiers need (RFC 7517, Section 5), to GET
+// and HEAD: the public halves of the signature keys that are pending, active or
+// retiring. It never has a symmetric key, or one that encrypts.
+//
+// Caches may keep it for 10 minutes, and ask with its strong ETag whether it has
+// changed. They must not keep a set without keys. A ring without any keys answers
+// 503, because to verifiers an empty set says that no key is trusted.
 func (r *Ring) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method != http.MethodGet && req.Method != http.MethodHead {

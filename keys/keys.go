@@ -33,7 +33,6 @@
 package keys
 
 import (
-	"crypto"
 	"errors"
 	"fmt"
 	"time"
@@ -66,19 +65,16 @@ const (
 )
 
 // State is where a key is in its life.
-type State uint8
+type State string
 
 const (
-	Staged   State = State(keyset.Staged)   // not published yet: does nothing
-	Pending  State = State(keyset.Pending)  // published, verifies and decrypts, since other instances' clocks may be ahead
-	Active   State = State(keyset.Active)   // signs and encrypts too
-	Retiring State = State(keyset.Retiring) // verifies and decrypts
-	Expired  State = State(keyset.Expired)  // does nothing any more
-	Revoked  State = State(keyset.Revoked)  // does nothing any more, whatever its dates say
+	Staged   State = "staged"   // not published yet: does nothing
+	Pending  State = "pending"  // published, verifies and decrypts, since the clocks of other instances may be ahead
+	Active   State = "active"   // signs and encrypts too
+	Retiring State = "retiring" // verifies and decrypts
+	Expired  State = "expired"  // does nothing any more
+	Revoked  State = "revoked"  // does nothing any more, whatever its dates say
 )
-
-// String returns the state in lower case.
-func (s State) String() string { return keyset.State(s).String() }
 
 // Dates are the instants at which a key changes its state, in whole seconds.
 // The zero time means no limit: with zero Dates a key is active for ever.
@@ -130,11 +126,7 @@ func (k *Key) Dates() Dates { return Dates(k.inner().Dates()) }
 func (k *Key) Revoked() (at time.Time, reason string, revoked bool) { return k.inner().Revoked() }
 
 // State is the key's state at the time now.
-func (k *Key) State(now time.Time) State { return State(k.inner().State(now)) }
-
-// Public returns the public key, as *ecdsa.PublicKey, ed25519.PublicKey or
-// *rsa.PublicKey; nil for a symmetric key.
-func (k *Key) Public() crypto.PublicKey { return k.inner().Public() }
+func (k *Key) State(now time.Time) State { return State(k.inner().State(now).String()) }
 
 // Format implements fmt.Formatter, so that no verb prints the private key.
 func (k Key) Format(f fmt.State, verb rune) { keyset.Key(k).Format(f, verb) }
@@ -210,9 +202,8 @@ func inner(all []*Key) (keys []*keyset.Key) {
 }
 
 // Set is the content of a key file: keys in the order in which they were added,
-// what is remembered of those that were pruned, the policy that they follow, and
-// the generation, which each change of the file raises. It is immutable:
-// package rotation changes key files.
+// what is remembered of those that were pruned, and the policy that they
+// follow. It is immutable: package rotation changes key files.
 type Set keyset.Set
 
 func (s *Set) inner() *keyset.Set { return (*keyset.Set)(s) }
@@ -223,14 +214,6 @@ func (s *Set) Keys() []*Key { return outer(s.inner().Keys()) }
 // Policy returns the policy of the set, with the defaults in place of zeros; the
 // zero Policy if the keys come from no file.
 func (s *Set) Policy() Policy { return Policy(s.inner().Policy()) }
-
-// Generation is how often the file was written. A Ring refuses to go back.
-func (s *Set) Generation() int64 { return s.inner().Generation() }
-
-// PublicSet returns the JWK Set (RFC 7517, Section 5) that verifiers need at the
-// time now: the public halves of the signature keys that are pending, active or
-// retiring. It never holds a symmetric key, nor one that encrypts.
-func (s *Set) PublicSet(now time.Time) ([]byte, error) { return s.inner().PublicSet(now) }
 
 // Ring returns a ring of these keys that goes by their policy. It does not follow
 // a file.
@@ -246,13 +229,8 @@ var (
 	ErrKeyExpired  = keyset.ErrKeyExpired  // the key verifies no more
 	ErrKeyRevoked  = keyset.ErrKeyRevoked  // the key is not to be trusted
 	ErrNoActiveKey = keyset.ErrNoActiveKey // no key signs, or encrypts
-	ErrExhausted   = keyset.ErrExhausted   // an encryption key is used up
 	ErrUnavailable = errors.New("keys: key set unavailable")
 )
 
-// What is wrong with a key file, beside the errors of package io/fs.
-var (
-	ErrUnsafeFile  = keyset.ErrUnsafeFile  // wrong owner or mode
-	ErrInvalidFile = keyset.ErrInvalidFile // truncated, corrupt, encrypted under something else, or keys that are refused
-	ErrLocked      = keyset.ErrLocked      // another process is changing the file
-)
+// ErrLocked means that another process is changing the key file.
+var ErrLocked = keyset.ErrLocked

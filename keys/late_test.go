@@ -38,8 +38,8 @@ func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 				defer r.stop(t)
 				change(t, f, k.ID())
 				stood = 2 * time.Hour
-				got, err := r.Signer(clock())
-				sealer, sealErr := r.Sealer(clock())
+				got, err := r.Current(keys.Signature, clock())
+				sealer, sealErr := r.Current(keys.Encryption, clock())
 				switch name {
 				case "missing":
 					require.ErrorIs(t, err, keys.ErrUnavailable)
@@ -72,14 +72,14 @@ func TestLateLooksAreBounded(t *testing.T) {
 		require.NoError(t, os.Remove(r.Path()))
 		later = later.Add(2 * time.Hour)
 		for range 3 {
-			_, err := r.Signer(later)
+			_, err := r.Current(keys.Signature, later)
 			require.ErrorIs(t, err, keys.ErrUnavailable)
 		}
 		require.NoError(t, os.WriteFile(r.Path(), good, 0o600))
-		_, err = r.Signer(later)
+		_, err = r.Current(keys.Signature, later)
 		require.ErrorIs(t, err, keys.ErrUnavailable, "too early for another look")
 		later = later.Add(time.Minute)
-		_, err = r.Signer(later)
+		_, err = r.Current(keys.Signature, later)
 		require.NoError(t, err)
 	})
 }
@@ -99,14 +99,14 @@ func TestClockBehindAFreshKey(t *testing.T) {
 	k, enc := generate(t, keyset.ES256, life(0)), generate(t, keyset.Direct, life(0))
 	r := openRing(t, enc, k, generate(t, keyset.ES256, life(2)))
 	for _, now := range []time.Time{at(-3), at(0)} {
-		_, err := r.Signer(now)
+		_, err := r.Current(keys.Signature, now)
 		require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 		require.ErrorContains(t, err, "key "+k.ID()+" does from "+at(1).Format(time.RFC3339)+" on; set the clock if it is behind")
 		require.ErrorContains(t, err, "this clock says "+now.Format(time.RFC3339))
 	}
-	_, err := r.Signer(at(6))
+	_, err := r.Current(keys.Signature, at(6))
 	require.ErrorContains(t, err, "no active key that signs; run: keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
-	_, err = r.Sealer(at(6))
+	_, err = r.Current(keys.Encryption, at(6))
 	require.ErrorContains(t, err, "no active key that encrypts; run: keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
 
 	// Of no use to set the clock by: keys that encrypt, that were withdrawn before their time, or of which there is the public half alone.
@@ -114,7 +114,7 @@ func TestClockBehindAFreshKey(t *testing.T) {
 	external, err := keyset.Import(keyset.ES256, generate(t, keyset.ES256).Public(), life(0))
 	require.NoError(t, err)
 	r = newRing(t, enc, generate(t, keyset.ES256, withdrawn), external)
-	_, err = r.Signer(at(0))
+	_, err = r.Current(keys.Signature, at(0))
 	require.ErrorContains(t, err, "no active key that signs; run: keygen rotate")
 }
 

@@ -133,7 +133,7 @@ func (r *Ring) reload() error {
 		err = r.past.accepts(s, digest)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %s %w", ErrInvalidFile, f.Path, err)
+		return fmt.Errorf("%w: %s %w", keyset.ErrInvalidFile, f.Path, err)
 	}
 	if err := r.install(s, info); err != nil {
 		return err
@@ -171,7 +171,7 @@ type sighting struct {
 func (r *Ring) sight(failed error) {
 	next := sighting{failed: failed}
 	if failed == nil {
-		next.at = r.now().Round(0) // the monotonic clock stands still while the machine sleeps
+		next.at = r.now().UTC().Round(0) // the monotonic clock stands still while the machine sleeps
 	} else if last := r.seen.Load(); last != nil {
 		next.at = last.at
 	}

@@ -61,7 +61,7 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 				require.ErrorContains(t, err, tt.want)
 			}
 			require.Len(t, r.Set().Keys(), 2)
-			k, err := r.Signer(t0)
+			k, err := r.Current(keys.Signature, t0)
 			require.NoError(t, err)
 			require.Equal(t, sig.ID(), k.ID())
 		})
@@ -79,7 +79,7 @@ func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
 	r := unfollowed(t, keyset.File{Path: revoke(t, path)})
 	require.NoError(t, os.WriteFile(path, old, 0o600))
 	require.ErrorContains(t, r.Reload(), "has generation 1, and 2 is in force")
-	_, err = r.Signer(t0)
+	_, err = r.Current(keys.Signature, t0)
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 }
 
@@ -120,7 +120,7 @@ func replaceForgetsNothing(t *testing.T, alg keyset.Algorithm) {
 	f := keyset.File{Path: path}
 	require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error { return s.Revoke(s.Keys()[0].ID(), t0, "") }))
 	r := unfollowed(t, f)
-	now, err := r.Sealer(t0)
+	now, err := r.Current(keys.Encryption, t0)
 	require.NoError(t, err)
 	keys.SetUses(r, now.ID(), 5)
 	require.NoError(t, replace(r, generate(t, keyset.ES256)))
@@ -140,11 +140,11 @@ func TestReloadKeepsTheCount(t *testing.T) {
 	k := generate(t, keyset.Direct)
 	path := create(t, k)
 	r := unfollowed(t, keyset.File{Path: path})
-	before, err := r.Sealer(t0)
+	before, err := r.Current(keys.Encryption, t0)
 	require.NoError(t, err)
 	keys.SetUses(r, before.ID(), keyset.MaxSeals-1)
 	require.NoError(t, r.Reload())
-	after, err := r.Sealer(t0)
+	after, err := r.Current(keys.Encryption, t0)
 	require.NoError(t, err)
 	_, err = (*keyset.Key)(after).Seal([]byte("x"), "")
 	require.NoError(t, err)
@@ -169,7 +169,7 @@ func TestReloadRefusesTheKeptFile(t *testing.T) {
 	h := r.Health(t0)
 	require.EqualValues(t, 2, h.Generation)
 	require.Len(t, h.Problems, 1)
-	require.ErrorIs(t, h.Problems[0], keyset.ErrInvalidFile)
+	require.Contains(t, h.Problems[0], keyset.ErrInvalidFile.Error())
 	again := unfollowed(t, f)
 	require.Len(t, again.Set().Keys(), 1)
 }
@@ -180,7 +180,7 @@ func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
 	f := keyset.File{Path: create(t, k)}
 	r := unfollowed(t, f)
 	for i := range 4 {
-		sealer, err := r.Sealer(at(0))
+		sealer, err := r.Current(keys.Encryption, at(0))
 		require.NoError(t, err)
 		require.EqualValues(t, i, (*keyset.Key)(sealer).Uses())
 		_, err = (*keyset.Key)(sealer).Seal([]byte("x"), "")
@@ -336,7 +336,7 @@ func TestUnknownKeyAndBrokenFile(t *testing.T) {
 			require.Len(t, p.r.Set().Keys(), 1)
 			h := p.r.Health(now)
 			require.Len(t, h.Problems, 1)
-			require.ErrorContains(t, h.Problems[0], "keys: the key file could not be read again; generation 1 stays in force: keys: ")
+			require.Contains(t, h.Problems[0], "keys: the key file could not be read again; generation 1 stays in force: keys: ")
 			require.Equal(t, now.Add(-time.Hour), h.SeenAt)
 			require.NotEmpty(t, h.Signer, "nobody watches: it signs on")
 			require.NotEmpty(t, newest(t, p.r, keyset.Signature, now.Add(1000*time.Hour)))
@@ -373,7 +373,7 @@ func TestUnknownKeyRefusesAnEarlierGeneration(t *testing.T) {
 	require.NoError(t, os.Rename(p.f.Path+".bak", p.f.Path))
 	require.False(t, p.finds(t, "x", t0))
 	require.Len(t, p.r.Set().Keys(), 2)
-	require.ErrorContains(t, p.r.Health(t0).Problems[0], "has generation 1, and 2 is in force")
+	require.Contains(t, p.r.Health(t0).Problems[0], "has generation 1, and 2 is in force")
 }
 
 // A file system that hangs holds nobody for longer than the context of his request.

@@ -129,53 +129,35 @@ func (r *Ring) load() *snapshot {
 // until they are replaced.
 func (r *Ring) Set() *Set { return (*Set)(r.load().set) }
 
-// Signer returns the key to sign with: of the active signature keys the one that
-// became active last, and of two such the one with the lower ID, so that all
-// instances choose the same. If none is active, because the successor of the last
-// one has failed to appear, that one goes on for the grace of the policy, and
-// Health says so. The error wraps ErrNoActiveKey, or ErrUnavailable if the key
-// file, which is being watched, could not be read for that long.
+// Current returns the key that makes new tokens of a use: of the active keys the
+// one that became active last, and of two such the one with the lower ID, so that
+// all instances choose the same. If none is active, because the successor of the
+// last one is missing, that one goes on for the grace of the policy, and Health
+// says so. The error wraps ErrNoActiveKey, or ErrUnavailable if the key file could
+// not be read for that long.
 //
-// An asymmetric key that the ring's own JWK Set does not list never signs: nobody
-// could verify.
-func (r *Ring) Signer(now time.Time) (*Key, error) {
+// An asymmetric key that the ring's own JWK Set does not list never signs, because
+// nobody could verify. For Encryption the key is nil without an error as long as
+// no key has begun to encrypt. Once one has, its absence is an error: tokens must
+// not become readable because a key ran out.
+func (r *Ring) Current(use Use, now time.Time) (*Key, error) {
 	s, err := r.usable(now)
 	if err != nil {
 		return nil, err
 	}
-	k, _ := s.set.Signs(keyset.Signature, now)
+	k, _ := s.set.Signs(keyset.Use(use), now)
 	if k == nil {
-		return nil, atThisTime(s.set.Problem(keyset.Signature, now), now)
+		if err = s.set.Problem(keyset.Use(use), now); err != nil { // the clock may be what is wrong
+			err = fmt.Errorf("%w (this clock says %s)", err, now.UTC().Format(time.RFC3339))
+		}
+		return nil, err
 	}
-	if !k.Algorithm().Symmetric() {
+	if use == Signature && !k.Algorithm().Symmetric() {
 		if p, err := s.publish(now); err != nil || !p.kids[k.ID()] {
 			return nil, fmt.Errorf("%w: the JWK Set does not list key %s", ErrNoActiveKey, k.ID())
 		}
 	}
 	return (*Key)(k), nil
-}
-
-// Sealer returns the key to encrypt with, chosen as Signer chooses. It is nil
-// without an error as long as no encryption key has begun to be used. Once one
-// has, its absence is an error that wraps ErrNoActiveKey: tokens must not become
-// readable because a key ran out.
-func (r *Ring) Sealer(now time.Time) (*Key, error) {
-	s, err := r.usable(now)
-	if err != nil {
-		return nil, err
-	}
-	if k, _ := s.set.Signs(keyset.Encryption, now); k != nil {
-		return (*Key)(k), nil
-	}
-	if err := s.set.Problem(keyset.Encryption, now); err != nil {
-		return nil, atThisTime(err, now)
-	}
-	return nil, nil
-}
-
-// atThisTime adds what the clock says, which may be what is wrong.
-func atThisTime(err error, now time.Time) error {
-	return fmt.Errorf("%w (this clock says %s)", err, now.UTC().Format(time.RFC3339))
 }
 
 // Key returns the key that a token names, for verifying or decrypting: one that

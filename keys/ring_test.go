@@ -19,9 +19,9 @@ import (
 
 func TestZeroRing(t *testing.T) {
 	r := new(keys.Ring)
-	_, err := r.Signer(t0)
+	_, err := r.Current(keys.Signature, t0)
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
-	k, err := r.Sealer(t0)
+	k, err := r.Current(keys.Encryption, t0)
 	require.NoError(t, err)
 	require.Nil(t, k)
 	_, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, t0)
@@ -81,7 +81,7 @@ func TestRingSigner(t *testing.T) {
 	for _, order := range [][]*keyset.Key{{a, b, enc}, {enc, b, a}} {
 		r := newRing(t, order...)
 		for _, tt := range tests {
-			got, err := r.Signer(tt.now)
+			got, err := r.Current(keys.Signature, tt.now)
 			require.Equal(t, idOf(tt.want), idOf(got))
 			if tt.want == nil {
 				require.ErrorIs(t, err, keyset.ErrNoActiveKey)
@@ -97,7 +97,7 @@ func TestRingSignerTie(t *testing.T) {
 		a, b = b, a
 	}
 	for _, order := range [][]*keyset.Key{{a, b}, {b, a}} {
-		got, err := newRing(t, order...).Signer(at(1))
+		got, err := newRing(t, order...).Current(keys.Signature, at(1))
 		require.NoError(t, err)
 		require.Equal(t, a.ID(), got.ID())
 	}
@@ -118,7 +118,7 @@ func TestRingSealer(t *testing.T) {
 		{at(5), nil, at(1), true}, {at(50), nil, at(1), true}, // ran out: an error, not plain text
 	}
 	for _, tt := range tests {
-		got, err := r.Sealer(tt.now)
+		got, err := r.Current(keys.Encryption, tt.now)
 		require.Equal(t, idOf(tt.want), idOf(got))
 		require.Equal(t, tt.want == nil && tt.ever, errors.Is(err, keyset.ErrNoActiveKey), "%v", err)
 		since, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, tt.now)
@@ -137,9 +137,9 @@ func TestRevokedKeys(t *testing.T) {
 		_, err := r.Key(t.Context(), id, at(2))
 		require.ErrorIs(t, err, keyset.ErrKeyRevoked)
 	}
-	_, err := r.Signer(at(2))
+	_, err := r.Current(keys.Signature, at(2))
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
-	_, err = r.Sealer(at(2))
+	_, err = r.Current(keys.Encryption, at(2))
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 	_, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(2))
 	require.True(t, ever, "a revoked key was in use")
@@ -166,10 +166,10 @@ func revoke(t testing.TB, path string) string {
 func TestSignerMustBeListed(t *testing.T) {
 	for alg, signs := range map[keyset.Algorithm]bool{keyset.ES256: false, keyset.EdDSA: false, keyset.HS256: true} {
 		r := newRing(t, generate(t, alg))
-		_, err := r.Signer(t0)
+		_, err := r.Current(keys.Signature, t0)
 		require.NoError(t, err)
 		keys.Unlist(r)
-		_, err = r.Signer(t0)
+		_, err = r.Current(keys.Signature, t0)
 		if signs {
 			require.NoError(t, err, "it has no public half to list")
 			continue
@@ -196,8 +196,8 @@ func TestRingIsSafeForConcurrentUse(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 50 {
-				signer, err1 := r.Signer(t0)
-				sealer, err2 := r.Sealer(t0)
+				signer, err1 := r.Current(keys.Signature, t0)
+				sealer, err2 := r.Current(keys.Encryption, t0)
 				if err1 != nil || err2 != nil || signer.ID() != a.ID() || sealer.ID() != b.ID() {
 					t.Error(err1, err2)
 				}
@@ -223,7 +223,7 @@ func TestTokensUntil(t *testing.T) {
 	require.Equal(t, at(5).Add(-2*time.Minute), (*keyset.Key)(r.Set().Keys()[0]).TokensUntil(), "leeway and clock skew before")
 	require.Zero(t, (*keyset.Key)(r.Set().Keys()[1]).TokensUntil(), "a key without an end")
 	require.Equal(t, at(5), k.TokensUntil(), "keys are immutable")
-	signer, err := r.Signer(at(2))
+	signer, err := r.Current(keys.Signature, at(2))
 	require.NoError(t, err)
 	require.Equal(t, at(5).Add(-2*time.Minute), (*keyset.Key)(signer).TokensUntil())
 
@@ -266,7 +266,7 @@ func TestPrunedKeysInARing(t *testing.T) {
 		since, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(2))
 		require.True(t, ever, "it encrypted")
 		require.Equal(t, at(2), since)
-		_, err = r.Sealer(at(2))
+		_, err = r.Current(keys.Encryption, at(2))
 		require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 	}
 }
@@ -276,7 +276,7 @@ func TestSealedSinceSkipsKeysThatNeverSeal(t *testing.T) {
 	never := generate(t, keyset.Direct, keyset.Dates{SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(9)}) // withdrawn, or of another system
 	r := openRing(t, generate(t, keyset.EdDSA), never)
 	for hour := range 12 {
-		k, err := r.Sealer(at(hour))
+		k, err := r.Current(keys.Encryption, at(hour))
 		require.NoError(t, err)
 		require.Nil(t, k)
 		_, ever := (*keyset.Set)(r.Set()).UsedSince(keyset.Encryption, at(hour))
@@ -299,7 +299,7 @@ func BenchmarkRing(b *testing.B) {
 	id := list[4].ID()
 	b.Run("Signer", func(b *testing.B) {
 		for b.Loop() {
-			_, _ = r.Signer(at(3))
+			_, _ = r.Current(keys.Signature, at(3))
 		}
 	})
 	b.Run("Key", func(b *testing.B) {

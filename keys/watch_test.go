@@ -148,7 +148,7 @@ func TestWatchReadsNoUnchangedFile(t *testing.T) {
 		sleep(time.Hour)
 		require.Empty(t, w.reports())
 		require.Same(t, k, w.Set().Keys()[0])
-		require.Equal(t, time.Now(), w.Health(time.Now()).SeenAt, "a look that finds no change is one")
+		require.Equal(t, time.Now().UTC(), w.Health(time.Now()).SeenAt, "a look that finds no change is one")
 		w.stop(t)
 	})
 }
@@ -163,7 +163,7 @@ func TestWatchEndsSigning(t *testing.T) {
 		w := watch(t, f, time.Minute)
 		r := w.Ring
 		sleepUntil(minute(10).Add(30 * time.Second))
-		require.Equal(t, minute(10), r.Health(time.Now()).SeenAt)
+		require.Equal(t, minute(10).UTC(), r.Health(time.Now()).SeenAt)
 		good, err := os.ReadFile(path)
 		require.NoError(t, err)
 
@@ -175,15 +175,15 @@ func TestWatchEndsSigning(t *testing.T) {
 			require.Len(t, w.reports(), 30)
 			h := r.Health(time.Now())
 			require.Len(t, h.Problems, 1)
-			require.ErrorIs(t, h.Problems[0], os.ErrNotExist)
-			require.Equal(t, last, h.SeenAt)
+			require.Contains(t, h.Problems[0], os.ErrNotExist.Error())
+			require.Equal(t, last.UTC(), h.SeenAt)
 			require.Equal(t, sig.ID(), h.Signer)
 			require.Equal(t, enc.ID(), h.Sealer)
 			require.Equal(t, sig.ID(), newest(t, r, keyset.Signature, ends.Add(-1)))
 			require.Equal(t, enc.ID(), newest(t, r, keyset.Encryption, ends.Add(-1)))
 
-			for _, makes := range []func(time.Time) (*keys.Key, error){r.Signer, r.Sealer} {
-				k, err := makes(ends)
+			for _, use := range []keys.Use{keys.Signature, keys.Encryption} {
+				k, err := r.Current(use, ends)
 				require.ErrorIs(t, err, keys.ErrUnavailable)
 				require.ErrorContains(t, err, "the key file could not be read since "+last.UTC().Format(time.RFC3339)+", longer than grace - distribution_lag = 58m")
 				require.Nil(t, k)
@@ -196,7 +196,7 @@ func TestWatchEndsSigning(t *testing.T) {
 			h = r.Health(time.Now())
 			require.Empty(t, h.Signer+h.Sealer)
 			require.Len(t, h.Problems, 2)
-			require.ErrorIs(t, h.Problems[1], keys.ErrUnavailable)
+			require.Contains(t, h.Problems[1], keys.ErrUnavailable.Error())
 			unavailable := 0
 			told := w.reports()
 			for _, err := range told {
@@ -210,7 +210,7 @@ func TestWatchEndsSigning(t *testing.T) {
 			require.Equal(t, 1, unavailable, "once in round %d", round)
 
 			require.NoError(t, os.WriteFile(path, good, 0o600))
-			_, err := r.Signer(time.Now())
+			_, err := r.Current(keys.Signature, time.Now())
 			require.ErrorIs(t, err, keys.ErrUnavailable, "nobody has looked yet")
 			sleep(time.Minute)
 			require.Empty(t, w.reports())
@@ -227,8 +227,11 @@ func TestNobodyFollows(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
 		f := withPolicy(t, newSet(t, k))
 		closed := unfollowed(t, f)
-		opened := time.Now()
-		signs := func(r *keys.Ring) bool { got, err := r.Signer(time.Now()); return err == nil && got.ID() == k.ID() }
+		opened := time.Now().UTC()
+		signs := func(r *keys.Ring) bool {
+			got, err := r.Current(keys.Signature, time.Now())
+			return err == nil && got.ID() == k.ID()
+		}
 		sleep(100 * time.Hour)
 		require.True(t, signs(closed))
 		require.Equal(t, opened, closed.Health(time.Now()).SeenAt, "it has not looked since")
@@ -237,7 +240,7 @@ func TestNobodyFollows(t *testing.T) {
 		require.True(t, signs(w.Ring))
 		sleep(time.Minute)
 		require.Empty(t, w.reports())
-		seen := time.Now()
+		seen := time.Now().UTC()
 		require.Equal(t, seen, w.Health(time.Now()).SeenAt)
 		good, err := os.ReadFile(f.Path)
 		require.NoError(t, err)
@@ -252,7 +255,7 @@ func TestNobodyFollows(t *testing.T) {
 		require.NoError(t, os.WriteFile(f.Path, good, 0o600))
 		sleep(time.Hour)
 		require.NoError(t, w.Reload())
-		require.Equal(t, time.Now(), w.Health(time.Now()).SeenAt)
+		require.Equal(t, time.Now().UTC(), w.Health(time.Now()).SeenAt)
 		require.True(t, signs(w.Ring))
 	})
 }
@@ -309,7 +312,7 @@ func TestWatchHangs(t *testing.T) {
 		require.Equal(t, k.ID(), newest(t, r, keyset.Encryption, ends.Add(-1)))
 		release := keys.HoldLateLook(r)
 		asked := time.Now()
-		_, err = r.Sealer(ends)
+		_, err = r.Current(keys.Encryption, ends)
 		require.ErrorIs(t, err, keys.ErrUnavailable)
 		require.Equal(t, time.Second, time.Since(asked))
 		release()
@@ -378,7 +381,7 @@ func TestWatchWarnsOfExhaustion(t *testing.T) {
 			require.Len(t, told, 1)
 			require.ErrorIs(t, told[0], keyset.ErrExhausted)
 			require.ErrorContains(t, told[0], k.ID())
-			require.Equal(t, told, r.Health(time.Now()).Problems)
+			require.Equal(t, []string{told[0].Error()}, r.Health(time.Now()).Problems)
 		}
 		w.stop(t)
 	})
@@ -406,17 +409,17 @@ func TestHealth(t *testing.T) {
 		require.Equal(t, keys.Health{Generation: 1, SeenAt: at(7), Signer: tt.signer, Sealer: tt.sealer, Problems: h.Problems}, h)
 		require.Len(t, h.Problems, len(tt.problems), "%v", tt.now)
 		for i, want := range tt.problems {
-			require.ErrorContains(t, h.Problems[i], want)
+			require.Contains(t, h.Problems[i], want)
 		}
 	}
 	h := newRing(t, sig).Health(at(1))
-	require.Equal(t, keys.Health{Signer: sig.ID()}, h, "without a file")
+	require.Equal(t, keys.Health{Signer: sig.ID(), Problems: []string{}}, h, "without a file")
 	h = new(keys.Ring).Health(at(1))
 	require.Len(t, h.Problems, 1)
-	require.ErrorIs(t, h.Problems[0], keyset.ErrNoActiveKey)
+	require.Contains(t, h.Problems[0], keyset.ErrNoActiveKey.Error())
 	require.Equal(t, keys.Health{Problems: h.Problems}, h)
 	require.NoError(t, replace(r, sig))
-	require.Equal(t, keys.Health{Signer: sig.ID()}, r.Health(at(1)), "not of the file any more")
+	require.Equal(t, keys.Health{Signer: sig.ID(), Problems: []string{}}, r.Health(at(1)), "not of the file any more")
 }
 
 // An unreadable file is a reason to end when the ring opens, not later.

@@ -23,7 +23,7 @@ import (
 // has a key for that and it is a session's.
 func genuine(t testing.TB, ring *keys.Ring, now time.Time, typ string, claims map[string]any) string {
 	t.Helper()
-	key, err := ring.Signer(now)
+	key, err := ring.Current(keys.Signature, now)
 	require.NoError(t, err)
 	b64 := base64.RawURLEncoding.EncodeToString
 	part := func(v any) string {
@@ -35,7 +35,7 @@ func genuine(t testing.TB, ring *keys.Ring, now time.Time, typ string, claims ma
 	signature, err := (*keyset.Key)(key).Sign(input)
 	require.NoError(t, err)
 	signed := input + "." + b64(signature)
-	sealer, err := ring.Sealer(now)
+	sealer, err := ring.Current(keys.Encryption, now)
 	require.NoError(t, err)
 	if sealer == nil || typ != "cloakroom+jwt" {
 		return signed

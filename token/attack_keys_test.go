@@ -315,12 +315,12 @@ func TestAttackKeyDowngrade(t *testing.T) {
 	for _, mode := range []os.FileMode{0o644, 0o640, 0o604, 0o666, 0o660, 0o620, 0o602} {
 		require.NoError(t, os.Chmod(m.both, mode))
 		_, err := keys.OpenRing(keys.RingConfig{File: keys.File{Path: m.both}})
-		assert.ErrorIs(t, err, keys.ErrUnsafeFile, "%o", mode)
+		assert.ErrorIs(t, err, keyset.ErrUnsafeFile, "%o", mode)
 	}
 	require.NoError(t, os.Chmod(m.both, 0o600))
 	set, err := keys.File{Path: m.both}.Read()
 	require.NoError(t, err)
-	text, err := set.PublicSet(time.Now())
+	text, err := (*keyset.Set)(set).PublicSet(time.Now())
 	require.NoError(t, err)
 	for _, private := range []string{`"d"`, `"k"`, m.encKID, "oct"} {
 		assert.NotContains(t, string(text), private)
@@ -336,7 +336,7 @@ func TestAttackKeyDowngrade(t *testing.T) {
 		_, err = (*keyset.Key)(key).Seal([]byte("x"), "JWT")
 		assert.Error(t, err)
 	}
-	_, err = ring.Signer(time.Now())
+	_, err = ring.Current(keys.Signature, time.Now())
 	assert.ErrorIs(t, err, keys.ErrNoActiveKey)
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: attackIssuer})
 	if err == nil {
@@ -361,12 +361,12 @@ func TestAttackWeakSecrets(t *testing.T) {
 		padded := append([]byte(secret), make([]byte, max(0, 32-len(secret)))...)
 		for _, form := range [][]byte{[]byte(secret), repeated, repeated[:32], padded, []byte(fmt.Sprintf("%x", repeated)),
 			[]byte(b64(repeated))} {
-			assert.ErrorIs(t, load(form), keys.ErrInvalidFile, "%q", form)
+			assert.ErrorIs(t, load(form), keyset.ErrInvalidFile, "%q", form)
 		}
 	}
 	for _, secret := range [][]byte{random(1), random(16), random(31), make([]byte, 32),
 		[]byte(strings.Repeat("\xff", 32)), []byte(strings.Repeat("\x00\xff", 32)),
 		[]byte(strings.Repeat("\xde\xad\xbe\xef", 8)), random(2000)} {
-		assert.ErrorIs(t, load(secret), keys.ErrInvalidFile, "%x", secret)
+		assert.ErrorIs(t, load(secret), keyset.ErrInvalidFile, "%x", secret)
 	}
 }

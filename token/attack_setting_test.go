@@ -123,7 +123,7 @@ func newBearerSetting(t testing.TB, w *world, m *material, f *forge) *setting {
 	s := &setting{name: "bearer", forge: f, world: w, field: "Authorization", prefix: "Bearer "}
 	ring := openRing(t, m.signing)
 	if !keyset.Algorithm(m.sig).Symmetric() { // a verifier knows public keys alone
-		text, err := ring.Set().PublicSet(w.Now())
+		text, err := (*keyset.Set)(ring.Set()).PublicSet(w.Now())
 		require.NoError(t, err)
 		public, err := keys.ParsePublicSet(text)
 		require.NoError(t, err)

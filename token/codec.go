@@ -39,14 +39,14 @@ type sealed struct {
 // than the keys verify; the record that comes back has the deadline that was
 // kept.
 func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
-	signer, err := inner(c.ring.Signer(now))
+	signer, err := inner(c.ring.Current(keys.Signature, now))
 	if err != nil {
 		return nil, unavailable("sign a session token", err)
 	}
 	// Where encryption begins, an instance whose clock is ahead has made this
 	// session's last token by its own time already: one that is not encrypted
 	// would be refused there.
-	sealer, err := inner(c.ring.Sealer(instant.Latest(now, rec.SeenAt)))
+	sealer, err := inner(c.ring.Current(keys.Encryption, instant.Latest(now, rec.SeenAt)))
 	if err != nil {
 		return nil, unavailable("encrypt a session token", err)
 	}
@@ -136,7 +136,7 @@ func (c *codec) want(encrypted bool, now time.Time) claims.Want {
 // without one, though its keys are known, would tell by a quick answer why: one
 // that can't be decrypted was never ours, one that is remembered was.
 func (c *codec) spend(now time.Time) {
-	key, err := inner(c.ring.Signer(now))
+	key, err := inner(c.ring.Current(keys.Signature, now))
 	if err != nil {
 		return
 	}

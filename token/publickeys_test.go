@@ -67,7 +67,7 @@ func publicKeyOf(t testing.TB, ring *keys.Ring) map[string]any {
 }
 
 func publicSet(t testing.TB, ring *keys.Ring) []byte {
-	text, err := ring.Set().PublicSet(start)
+	text, err := (*keyset.Set)(ring.Set()).PublicSet(start)
 	require.NoError(t, err)
 	return text
 }
@@ -76,7 +76,7 @@ func publicSet(t testing.TB, ring *keys.Ring) []byte {
 // algorithm here in all places where others write; we write EdDSA.
 func TestEd25519IsEdDSA(t *testing.T) {
 	ring := newRing(t, func() time.Time { return start }, keys.EdDSA)
-	key, err := ring.Signer(start)
+	key, err := ring.Current(keys.Signature, start)
 	require.NoError(t, err)
 	signed := func(key *keys.Key, alg, typ string, claims map[string]any) string {
 		input := encodePart(t, map[string]any{"alg": alg, "kid": key.ID(), "typ": typ}) + "." + encodePart(t, claims)
@@ -110,7 +110,7 @@ func TestEd25519IsEdDSA(t *testing.T) {
 		}
 	}
 	other := newRing(t, func() time.Time { return start }, keys.ES256)
-	signer, err := other.Signer(start)
+	signer, err := other.Current(keys.Signature, start)
 	require.NoError(t, err)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: other, Issuer: "https://app.example",
 		Audience: "https://orders.example", Now: func() time.Time { return start }})
@@ -131,7 +131,7 @@ func TestSessionTokenWithEd25519(t *testing.T) {
 	payload, _, _ := strings.Cut(rest, ".")
 	input := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(text), "EdDSA", "Ed25519", 1))) + "." +
 		payload
-	key, err := b.ring.Signer(b.now)
+	key, err := b.ring.Current(keys.Signature, b.now)
 	require.NoError(t, err)
 	signature, err := (*keyset.Key)(key).Sign(input)
 	require.NoError(t, err)

@@ -49,7 +49,7 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	errs := []error{checkName("IssuerConfig.Issuer", c.Issuer, true)}
 	if c.Ring == nil {
 		errs = append(errs, fault.Errorf("token: IssuerConfig.Ring", "is required"))
-	} else if key, err := inner(c.Ring.Signer(c.Now())); err == nil && key.Algorithm().Symmetric() {
+	} else if key, err := inner(c.Ring.Current(keys.Signature, c.Now())); err == nil && key.Algorithm().Symmetric() {
 		errs = append(errs, symmetric(key))
 	}
 	if c.Lifetime < 0 || c.Lifetime > claims.MaxServiceLife {
@@ -76,7 +76,7 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 		return "", fmt.Errorf("token: a service token needs a subject, and nobody is logged in: %w", session.BadValue)
 	}
 	now := i.c.Now()
-	key, err := inner(i.c.Ring.Signer(now))
+	key, err := inner(i.c.Ring.Current(keys.Signature, now))
 	if err != nil {
 		return "", unavailable("sign a service token", err)
 	}

@@ -154,13 +154,13 @@ func (d *demo) words(p *page) (headline, lead string) {
 // keys describes the ring.
 func (d *demo) keys(now time.Time) []keyView {
 	ring := d.sessions.Keys
-	signer, _ := ring.Signer(now) // without one, none is marked
-	sealer, _ := ring.Sealer(now)
+	signer, _ := ring.Current(keys.Signature, now) // without one, none is marked
+	sealer, _ := ring.Current(keys.Encryption, now)
 	var all []keyView
 	for _, k := range ring.Set().Keys() {
 		dates := k.Dates()
 		v := keyView{
-			ID: k.ID(), Algorithm: string(k.Algorithm()), State: k.State(now).String(), Does: role(k, now),
+			ID: k.ID(), Algorithm: string(k.Algorithm()), State: string(k.State(now)), Does: role(k, now),
 			Now: k == signer || k == sealer, Encrypts: k.Use() == keys.Encryption, Uses: (*keyset.Key)(k).Uses(),
 			From: at(dates.SignFrom, now), Until: at(dates.SignUntil, now), End: at(dates.VerifyUntil, now),
 		}

@@ -182,7 +182,7 @@ func mint() {
 	if err != nil {
 		panic(err)
 	}
-	signer, err := ring.Signer(now)
+	signer, err := ring.Current(keys.Signature, now)
 	if err != nil {
 		panic(err)
 	}
@@ -197,7 +197,7 @@ func mint() {
 		fmt.Println(sign(signer, claims))
 		return
 	}
-	sealer, err := ring.Sealer(now)
+	sealer, err := ring.Current(keys.Encryption, now)
 	if err != nil {
 		panic(err)
 	}

@@ -31,9 +31,9 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 	ring, err := set.Ring()
 	require.NoError(t, err)
 	now := time.Now().Truncate(time.Second)
-	signer, err := ring.Signer(now)
+	signer, err := ring.Current(keys.Signature, now)
 	require.NoError(t, err)
-	sealer, err := ring.Sealer(now)
+	sealer, err := ring.Current(keys.Encryption, now)
 	require.NoError(t, err)
 	clock := func() time.Time { return now }
 	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "app", Audience: "orders", Now: clock})

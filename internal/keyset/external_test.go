@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/keys"
 )
 
 // A kms signs with a key that nobody sees, and misbehaves if it is told to.
@@ -314,7 +315,7 @@ func TestExternalConcurrently(t *testing.T) {
 	for w := range workers {
 		group.Go(func() {
 			for i := range each {
-				signer, err := ring.Signer(t0)
+				signer, err := ring.Current(keys.Signature, t0)
 				if err != nil {
 					t.Error(err)
 					return

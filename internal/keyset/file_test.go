@@ -334,7 +334,7 @@ func TestReadFileAcceptsPublicHalf(t *testing.T) {
 	require.NoError(t, (*keyset.Key)(got).Verify("a.b", signature))
 	_, err = (*keyset.Key)(got).Sign("a.b")
 	require.ErrorIs(t, err, keyset.ErrWrongKey)
-	_, err = ring.Signer(t0)
+	_, err = ring.Current(keys.Signature, t0)
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 }
 

@@ -261,7 +261,7 @@ func (d *desk) signers(at time.Duration) string {
 		}
 		return d.names[k.ID()]
 	}
-	return text(r.Signer(zero().Add(at))) + " " + text(r.Sealer(zero().Add(at)))
+	return text(r.Current(keys.Signature, zero().Add(at))) + " " + text(r.Current(keys.Encryption, zero().Add(at)))
 }
 
 // findings returns "severity name text" for what Inspect finds.

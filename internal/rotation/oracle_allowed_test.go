@@ -40,8 +40,8 @@ func (w *world) mayWithdraw(k *keyset.Key, now time.Time) bool {
 func (w *world) mayRotate(use keyset.Use, now time.Time) bool {
 	ring, err := (*keys.Set)(w.set).Ring()
 	require.NoError(w, err)
-	signer, err1 := ring.Signer(now)
-	sealer, err2 := ring.Sealer(now)
+	signer, err1 := ring.Current(keys.Signature, now)
+	sealer, err2 := ring.Current(keys.Encryption, now)
 	if errors.Join(err1, err2) != nil {
 		return false
 	}

@@ -104,8 +104,8 @@ func (w *world) needTokens(before *keyset.Set, now time.Time) {
 		}
 	}
 	for _, at := range at {
-		signer, _ := ring.Signer(at)
-		sealer, _ := ring.Sealer(at)
+		signer, _ := ring.Current(keys.Signature, at)
+		sealer, _ := ring.Current(keys.Encryption, at)
 		for _, k := range []*keys.Key{signer, sealer} {
 			if k == nil {
 				continue
@@ -167,12 +167,8 @@ func (w *world) checkLead(before *keyset.Set, was, k *keyset.Key, now time.Time,
 func (w *world) recovers(before *keyset.Set, k *keyset.Key, now time.Time) bool {
 	ring, err := (*keys.Set)(before).Ring()
 	require.NoError(w, err)
-	signer := ring.Signer
-	if k.Use() == keyset.Encryption {
-		signer = ring.Sealer
-	}
 	maker := func(now time.Time) (*keyset.Key, error) {
-		k, err := signer(now)
+		k, err := ring.Current(keys.Use(k.Use()), now)
 		return (*keyset.Key)(k), err
 	}
 	old, err := maker(now)
@@ -289,7 +285,7 @@ func (w *world) checkDiff(before *keyset.Set) {
 func (w *world) checkInstants(before *keyset.Set, now time.Time) {
 	ring, err := (*keys.Set)(w.set).Ring()
 	require.NoError(w, err)
-	signer, err := ring.Signer(now)
+	signer, err := ring.Current(keys.Signature, now)
 	last := now
 	if err == nil {
 		last = w.reach((*keyset.Key)(signer))
@@ -304,7 +300,7 @@ func (w *world) checkInstants(before *keyset.Set, now time.Time) {
 		require.LessOrEqual(w, active[keyset.Signature], 1, "at %s", after(at))
 		require.LessOrEqual(w, active[keyset.Encryption], 1, "at %s", after(at))
 		if w.rng.IntN(2) == 0 && !at.Before(now) && at.Before(last) {
-			_, err := ring.Signer(at)
+			_, err := ring.Current(keys.Signature, at)
 			require.NoError(w, err, "at %s", after(at))
 		}
 		if w.rng.IntN(8) == 0 {
@@ -357,8 +353,8 @@ func (w *world) checkReplicas(before *keyset.Set, ring *keys.Ring) {
 	require.NoError(w, err)
 	for _, later := range []time.Duration{0, time.Second, p.ReloadInterval, p.DistributionLag + p.ReloadInterval - 1} {
 		ahead, behind := w.now.Add(later+p.ClockSkew/2), w.now.Add(later-p.ClockSkew/2)
-		signer, _ := ring.Signer(ahead)
-		sealer, _ := ring.Sealer(ahead)
+		signer, _ := ring.Current(keys.Signature, ahead)
+		sealer, _ := ring.Current(keys.Encryption, ahead)
 		for _, k := range []*keys.Key{signer, sealer} {
 			if k == nil {
 				continue
@@ -403,16 +399,16 @@ func (w *world) checkPublic(at time.Time) {
 func (w *world) afterIfDue(before *keyset.Set, now time.Time) {
 	old, err := (*keys.Set)(before).Ring()
 	require.NoError(w, err)
-	_, err1 := old.Signer(now)
-	_, err2 := old.Sealer(now)
+	_, err1 := old.Current(keys.Signature, now)
+	_, err2 := old.Current(keys.Encryption, now)
 	if errors.Join(err1, err2) != nil {
 		require.NoError(w, w.try(rotation.IfDue(), now)) // a recovery leaves it to the next one to clean up
 	}
 	ring, err := (*keys.Set)(w.set).Ring()
 	require.NoError(w, err)
-	_, err = ring.Signer(now)
+	_, err = ring.Current(keys.Signature, now)
 	require.NoError(w, err)
-	_, err = ring.Sealer(now)
+	_, err = ring.Current(keys.Encryption, now)
 	require.NoError(w, err)
 	for _, f := range rotation.Inspect(w.set, now) {
 		require.Equal(w, rotation.Warning, f.Severity, f.Text)

@@ -122,7 +122,7 @@ func TestRevokeWhileTheAlgorithmChanges(t *testing.T) {
 		d.take(step, day)
 		ring, err := (*keys.Set)(d.set).Ring()
 		require.NoError(t, err)
-		k, err := ring.Signer(zero().Add(day))
+		k, err := ring.Current(keys.Signature, zero().Add(day))
 		require.NoError(t, err)
 		return string(k.Algorithm())
 	}

@@ -362,9 +362,9 @@ func (s *sharp) sign(r *instance) {
 		return
 	}
 	now := r.read()
-	signer, err := r.ring.Signer(now)
+	signer, err := r.ring.Current(keys.Signature, now)
 	require.NoError(s, err, "%s", after(s.now))
-	sealer, err := r.ring.Sealer(now)
+	sealer, err := r.ring.Current(keys.Encryption, now)
 	require.NoError(s, err, "%s", after(s.now))
 	s.signers[signer.ID()], s.sealers[sealer.ID()] = true, true
 	exp := now.Add(sharpPolicy().TokenLife)

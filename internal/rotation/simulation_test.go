@@ -213,8 +213,8 @@ func (s *simulation) step(t *testing.T) {
 
 func (s *simulation) sign(t *testing.T, r *replica) {
 	now := r.now()
-	signer, err := r.ring.Signer(now)
-	sealer, err2 := r.ring.Sealer(now)
+	signer, err := r.ring.Current(keys.Signature, now)
+	sealer, err2 := r.ring.Current(keys.Encryption, now)
 	if err != nil || err2 != nil {
 		s.unable++
 		t.Errorf("%s can't sign: %v %v", r.name, err, err2)
@@ -313,7 +313,7 @@ func (s *simulation) revoke(t *testing.T, fresh bool) {
 	require.NoError(t, err)
 	ring, err := (*keys.Set)(set).Ring()
 	require.NoError(t, err)
-	signer, err := ring.Signer(time.Now().Add(s.skew))
+	signer, err := ring.Current(keys.Signature, time.Now().Add(s.skew))
 	require.NoError(t, err)
 	require.NoError(t, s.apply(t, rotation.Revoke(rotation.RevokeOptions{Reason: "test", Fresh: fresh}, signer.ID())))
 	s.revoked, s.revokedAt, s.fresh = signer.ID(), time.Now(), fresh
