@@ -1,23 +1,13 @@
-// Package keyset holds keys and sets of them, with what they may do and when:
-// the part of package keys that must not be called from outside of this module.
-//
-// Use [Set.Signer] and the methods of [Key] to make and read tokens, and
-// [File.Update] to change a key file. The changes of a [Set] keep only what holds
-// whatever its policy: history is not rewritten. Whether a change would reject a
-// valid token, package rotation tells.
-//
-// What is refused when a key is loaded, the comment of package keys lists.
 package keyset
 
 import (
-	"errors"
-	"time"
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-// Algorithm is the alg of RFC 7518 and RFC 8037 that a key is for. Encryption is
-// with enc A256GCM always.
+// Algorithm is the alg of RFC 7518 and RFC 8037 that a key is for. The enc of
+// encrypted tokens is always A256GCM.
 type Algorithm string
 
 const (
@@ -44,8 +34,8 @@ const (
 // them.
 func Uses() [2]Use { return [...]Use{Signature, Encryption} }
 
-// Default is the algorithm that the keys of a new file have for a use: other
-// services can verify signatures with ES256.
+// Default is the algorithm that the keys of a new file have for a use. ES256 is
+// the one that nearly every other service can verify.
 func (u Use) Default() Algorithm {
 	if u == Encryption {
 		return Direct
@@ -53,64 +43,37 @@ func (u Use) Default() Algorithm {
 	return ES256
 }
 
-// Use returns what the algorithm does, or "" for one that is not known.
-func (a Algorithm) Use() Use {
-	switch a {
-	case ES256, EdDSA, PS256, RS256, HS256:
-		return Signature
-	case Direct, A256KW, ECDHESA256KW:
-		return Encryption
-	}
-	return ""
+// A kind says what keys an algorithm takes, and what it does with them.
+type kind struct {
+	use    Use
+	kty    string            // RFC 7517, Section 4.1
+	method jwt.SigningMethod // nil if it encrypts
 }
 
-// Symmetric reports whether both sides need the same secret, so that there is no public key.
-func (a Algorithm) Symmetric() bool {
-	return a == HS256 || a == Direct || a == A256KW
-}
-
-// kty is the key type of RFC 7517, Section 4.1, that the algorithm takes.
-func (a Algorithm) kty() string {
+// kind returns the zero kind for an algorithm that is not known.
+func (a Algorithm) kind() kind {
 	switch a {
-	case ES256, ECDHESA256KW:
-		return "EC"
+	case ES256:
+		return kind{Signature, "EC", jwt.SigningMethodES256}
 	case EdDSA:
-		return "OKP"
-	case PS256, RS256:
-		return "RSA"
-	case HS256, Direct, A256KW:
-		return "oct"
+		return kind{Signature, "OKP", jwt.SigningMethodEdDSA}
+	case PS256:
+		return kind{Signature, "RSA", jwt.SigningMethodPS256}
+	case RS256:
+		return kind{Signature, "RSA", jwt.SigningMethodRS256}
+	case HS256:
+		return kind{Signature, "oct", jwt.SigningMethodHS256}
+	case Direct, A256KW:
+		return kind{Encryption, "oct", nil}
+	case ECDHESA256KW:
+		return kind{Encryption, "EC", nil}
 	}
-	return ""
+	return kind{}
 }
 
-// Why there is no key, or why a token is refused. Clients get the same answer for
-// all of them except ErrUnavailable, which means that nobody could decide.
-var (
-	ErrUnknownKey  = errors.New("keys: no key with this ID")
-	ErrKeyExpired  = errors.New("keys: the key has expired")
-	ErrKeyRevoked  = errors.New("keys: the key was revoked")
-	ErrNoActiveKey = errors.New("keys: no active key")
-	ErrExhausted   = errors.New("keys: one encryption key is good for 2^31 tokens; run: keygen rotate --use enc")
-	ErrUnavailable = errors.New("keys: key set unavailable")
-	ErrForged      = errors.New("keys: the token was not made with this key") // bad signature, or can't be decrypted
-)
+// Use returns what the algorithm does, or "" for one that is not known.
+func (a Algorithm) Use() Use { return a.kind().use }
 
-// errWrongKey is a mistake of the program, or a token that names a key for another
-// purpose.
-var errWrongKey = errors.New("keys: wrong use for this key")
-
-// What is wrong with a key file, beside the errors of package io/fs.
-var (
-	ErrUnsafeFile  = errors.New("keys: key file is not safe")  // wrong owner or mode
-	ErrInvalidFile = errors.New("keys: key file is not valid") // truncated, corrupt, encrypted under something else, or keys that are refused
-	ErrLocked      = errors.New("keys: another process is changing the key file")
-)
-
-// MaxSeals is how many tokens one Direct key may encrypt: half of what NIST SP 800-38D,
-// Section 8.3, allows for random nonces. A Ring counts within its process alone.
-const MaxSeals = 1 << 31
-
-// JWKSMaxAge is how long caches may keep the public key set that Ring.Handler serves.
-// A key must be published for longer than that before it signs.
-const JWKSMaxAge = 10 * time.Minute
+// Symmetric reports whether both sides need the same secret, so that there is no
+// public key.
+func (a Algorithm) Symmetric() bool { return a.kind().kty == "oct" }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/lestrrat-go/jwx/v3/jwk"
 )
 
@@ -53,15 +54,15 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 }
 
 func generate(alg Algorithm) (any, error) {
-	switch alg {
-	case ES256, ECDHESA256KW:
+	switch alg.kind().kty {
+	case "EC":
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case EdDSA:
+	case "OKP":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
-	case PS256, RS256:
+	case "RSA":
 		return rsa.GenerateKey(rand.Reader, rsaBits)
-	case HS256, Direct, A256KW:
+	case "oct":
 		secret := make([]byte, symmetricLen)
 		_, err := rand.Read(secret)
 		return secret, err
@@ -111,9 +112,15 @@ func build(alg Algorithm, id string, private any, public crypto.PublicKey) (*Key
 // prepare computes what signing and sealing need each time.
 func (k *Key) prepare() (err error) {
 	if k.Use() == Signature {
-		k.method, k.check = signingMethod(k.alg), k.public
-		if k.alg == HS256 {
+		k.method, k.check = k.alg.kind().method, k.public
+		switch k.alg {
+		case HS256:
 			k.check = k.private
+		case PS256: // the library's own value accepts salts of any size when it verifies
+			k.method = &jwt.SigningMethodRSAPSS{
+				SigningMethodRSA: jwt.SigningMethodPS256.SigningMethodRSA,
+				Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
+			}
 		}
 		return nil
 	}

@@ -72,7 +72,7 @@ func (k *Key) Revoked() (at time.Time, reason string, revoked bool) {
 func (k *Key) IsRevoked() bool { return k.revoked != nil }
 
 // IsPruned reports whether only a note is left of the key.
-func (k *Key) IsPruned() bool { return k.husk() }
+func (k *Key) IsPruned() bool { return k.private == nil && k.public == nil }
 
 // State is the key's state at the time now.
 func (k *Key) State(now time.Time) State { return stateAt(k.dates, k.revoked != nil, now) }
@@ -112,7 +112,7 @@ func (k *Key) Trusted(now time.Time) error {
 	switch s := k.State(now); {
 	case s == Revoked:
 		return ErrKeyRevoked
-	case s == Expired, k.husk(): // of a husk the dates don't count: the clock may have been set back
+	case s == Expired, k.IsPruned(): // the dates don't count then: the clock may have been set back
 		return ErrKeyExpired
 	case s.trusted():
 		return nil
@@ -147,7 +147,7 @@ func (k *Key) InRing(p Policy, seals *atomic.Uint64) *Key {
 // Same reports whether two keys with one ID are one key. A private half may have
 // been erased meanwhile.
 func (k *Key) Same(other *Key) bool {
-	return k.alg == other.alg && (k.husk() || other.husk() || k.SameMaterial(other))
+	return k.alg == other.alg && (k.IsPruned() || other.IsPruned() || k.SameMaterial(other))
 }
 
 // SameMaterial reports whether two keys differ at most in their IDs, algorithms
@@ -160,9 +160,6 @@ func (k *Key) SameMaterial(other *Key) bool {
 	y, symmetric := other.private.([]byte)
 	return symmetric && subtle.ConstantTimeCompare(x, y) == 1
 }
-
-// husk reports whether only a note is left of the key.
-func (k *Key) husk() bool { return k.private == nil && k.public == nil }
 
 // erased returns a copy of k without the private half.
 func (k *Key) erased() *Key {

@@ -246,7 +246,7 @@ func (p *Rules) parse(value []byte) error {
 			p.slow.life = time.Duration(n) * time.Second
 			return nil
 		case "cache_life_was_until":
-			p.slow.until = fromUnix(n)
+			p.slow.until = time.Unix(n, 0).UTC()
 			return nil
 		}
 		for _, f := range p.fields() {

@@ -3,7 +3,6 @@ package keyset
 import (
 	"context"
 	"crypto/rsa"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,32 +14,16 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-// publicKey is one key of a JWKS document: these members and no others.
-type publicKey struct {
-	material
-	Kid string `json:"kid"`
-	Alg string `json:"alg"`
-	Use string `json:"use"`
-}
-
-// PublicSet returns the JWK Set (RFC 7517, Section 5) that verifiers need at
-// the time now: the public halves of the signature keys that are pending, active or retiring.
-// It never holds a symmetric key, nor one that encrypts.
+// PublicSet returns the JWK Set (RFC 7517, Section 5) that verifiers need at the
+// time now: the public halves of the signature keys that are pending, active or
+// retiring. It never holds a symmetric key, nor one that encrypts.
 func (s *Set) PublicSet(now time.Time) ([]byte, error) {
-	set := struct {
-		Keys []publicKey `json:"keys"`
-	}{[]publicKey{}}
-	for _, k := range s.keys {
+	return s.jwkSet(func(k *Key) any {
 		if !k.Published(now) {
-			continue
+			return nil
 		}
-		m, err := describe(k.public)
-		if err != nil {
-			return nil, fmt.Errorf("keys: publish key %s: %w", k.id, fault.Inner(err))
-		}
-		set.Keys = append(set.Keys, publicKey{m.public(), k.id, string(k.alg), string(Signature)})
-	}
-	return json.Marshal(set)
+		return k.public
+	})
 }
 
 // Published reports whether the public set lists the key at the time now.
@@ -211,9 +194,15 @@ func (s *PublicSet) Because(err error) error {
 	}
 }
 
+// A publicKey is a key of somebody else's JWK Set.
+type publicKey struct {
+	kid, alg string
+	material material
+}
+
 // parsePublicKey says why a key is left out, if it is; an error spoils the set.
 func parsePublicKey(value []byte) (kid string, k *Key, unusable, err error) {
-	var p publicKey
+	p := publicKey{material: material{}}
 	err = jose.Object(value, func(name string, value []byte) error {
 		if slices.Contains(PrivateMembers(), name) {
 			return errors.New("private or symmetric key in a public set")
@@ -223,7 +212,7 @@ func parsePublicKey(value []byte) (kid string, k *Key, unusable, err error) {
 		}
 		return nil
 	})
-	if err == nil && p.Kty == "oct" {
+	if err == nil && p.material["kty"] == "oct" {
 		err = errors.New("private or symmetric key in a public set")
 	}
 	if err != nil {
@@ -236,20 +225,21 @@ func parsePublicKey(value []byte) (kid string, k *Key, unusable, err error) {
 		unusable = p.material.checkRSA() // says what is wrong, better than the library
 	}
 	if unusable == nil {
-		k, unusable = p.material.key(p.algorithm(), p.Kid)
+		k, unusable = p.material.key(p.algorithm(), p.kid)
 	}
-	return p.Kid, k, unusable, nil
+	return p.kid, k, unusable, nil
 }
 
 // member reads one member. Those that are not known don't matter.
 func (p *publicKey) member(name string, value []byte) (err error) {
 	switch name {
 	case "kid":
-		p.Kid, err = jose.String(value)
+		p.kid, err = jose.String(value)
 	case "alg":
-		p.Alg, err = jose.String(value)
+		p.alg, err = jose.String(value)
 	case "use":
-		if p.Use, err = jose.String(value); err == nil && p.Use != string(Signature) {
+		var use string
+		if use, err = jose.String(value); err == nil && use != string(Signature) {
 			err = errors.New("it is not sig")
 		}
 	case "key_ops": // RFC 7517, Section 4.3
@@ -258,7 +248,7 @@ func (p *publicKey) member(name string, value []byte) (err error) {
 			err = errors.New("verify is not among them")
 		}
 	default:
-		_, err = p.set(name, value)
+		_, err = p.material.set(name, value)
 	}
 	return err
 }
@@ -267,15 +257,15 @@ func (p *publicKey) member(name string, value []byte) (err error) {
 func (p *publicKey) check() error {
 	alg := p.algorithm()
 	switch {
-	case p.Kid == "":
+	case p.kid == "":
 		return errors.New("it has no kid")
-	case jose.CheckKid(p.Kid) != nil:
+	case jose.CheckKid(p.kid) != nil:
 		return errors.New("its kid has more than 128 characters, or others than A-Z, a-z, 0-9, - and _")
-	case p.Alg == "" && alg == "":
+	case alg == "":
 		return errors.New("it has no alg, and kty and crv don't tell which")
 	case alg.Use() != Signature:
 		return errors.New("its alg is none of ES256, EdDSA, PS256 and RS256")
-	case p.Kty != alg.kty():
+	case p.material["kty"] != alg.kind().kty:
 		return fmt.Errorf("its kty is not that of %s", alg)
 	}
 	return nil
@@ -283,12 +273,12 @@ func (p *publicKey) check() error {
 
 // algorithm is the key's alg, or the only one that goes with its curve.
 func (p *publicKey) algorithm() Algorithm {
-	switch {
-	case p.Alg != "":
-		return Algorithm(jose.CanonicalAlg(p.Alg))
-	case p.Kty == "EC" && p.Crv == "P-256":
+	switch kty, crv := p.material["kty"], p.material["crv"]; {
+	case p.alg != "":
+		return Algorithm(jose.CanonicalAlg(p.alg))
+	case kty == "EC" && crv == "P-256":
 		return ES256
-	case p.Kty == "OKP" && p.Crv == "Ed25519":
+	case kty == "OKP" && crv == "Ed25519":
 		return EdDSA
 	}
 	return ""

@@ -1,20 +1,12 @@
 package keyset
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/instant"
-	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
 // Bounds of a set.
@@ -123,8 +115,10 @@ func (s *Set) Clone() *Set {
 // because of its dates; the zero time if there is none.
 func (s *Set) Changes(now time.Time) (first time.Time) {
 	for _, k := range s.keys {
-		if next := k.dates.changes(now); !next.IsZero() && (first.IsZero() || next.Before(first)) {
-			first = next
+		for _, t := range k.dates.all()[1:] { // nothing happens at Created
+			if t.After(now) && (first.IsZero() || t.Before(first)) {
+				first = *t.Time
+			}
 		}
 	}
 	return first
@@ -133,7 +127,7 @@ func (s *Set) Changes(now time.Time) (first time.Time) {
 // Add appends a key. Key IDs are unique, those of pruned keys included, and a set has at most 100 keys.
 func (s *Set) Add(k *Key) error {
 	switch {
-	case k == nil || k.alg.Use() == "" || k.husk():
+	case k == nil || k.alg.Use() == "" || k.IsPruned():
 		return errors.New("keys: not a key")
 	case s.Key(k.id) != nil:
 		return fmt.Errorf("keys: two keys have the ID %s", k.id)
@@ -154,17 +148,13 @@ func (s *Set) SetDates(id string, d Dates, now time.Time) error {
 			return nil, fmt.Errorf("keys: key %s was revoked; its dates mean nothing any more", id)
 		}
 		d = d.whole()
-		was, is, same := k.dates.all(), d.all(), true
-		for i := range was {
-			if was[i].Equal(*is[i]) {
-				continue
+		is := d.all()
+		for i, was := range k.dates.all() {
+			if !was.Equal(*is[i].Time) && k.dates.passed(i, now) {
+				return nil, fmt.Errorf("keys: key %s: %s has passed, and can't be changed", id, was.name)
 			}
-			if k.dates.passed(i, now) {
-				return nil, fmt.Errorf("keys: key %s: %s has passed, and can't be changed", id, dateNames()[i])
-			}
-			same = false
 		}
-		if same {
+		if d == k.dates {
 			return k, nil // Update has nothing to write then
 		}
 		return k.with(d, nil)
@@ -184,14 +174,10 @@ func (s *Set) Revoke(id string, at time.Time, reason string) error {
 		if k.revoked != nil {
 			return nil, fmt.Errorf("keys: key %s was revoked already", id)
 		}
-		r, err := k.with(k.dates, &revocation{at: at.Truncate(time.Second).UTC(), reason: reason})
-		if err != nil {
-			return nil, err
-		}
-		return r.erased(), nil
+		return k.erased().with(k.dates, &revocation{at: at.Truncate(time.Second).UTC(), reason: reason})
 	})
-	if err == nil && s.Key(id).husk() {
-		err = s.forget(id)
+	if err == nil && s.Key(id).IsPruned() {
+		s.forget(id)
 	}
 	return err
 }
@@ -210,7 +196,8 @@ func (s *Set) Erase(id string, now time.Time) error {
 	})
 }
 
-// Prune removes a key that has expired or was revoked at the time now. A note of it stays, see Pruned.
+// Prune removes a key that has expired or was revoked at the time now. A note of
+// it stays, see Pruned.
 func (s *Set) Prune(id string, now time.Time) error {
 	k := s.Key(id)
 	if k == nil {
@@ -219,38 +206,36 @@ func (s *Set) Prune(id string, now time.Time) error {
 	if st := k.State(now); st != Expired && st != Revoked {
 		return fmt.Errorf("keys: key %s is %s: only keys that have expired or were revoked can be pruned", id, st)
 	}
-	return s.forget(id)
+	s.forget(id)
+	return nil
 }
 
 // forget moves a key to those that were pruned.
-func (s *Set) forget(id string) error {
-	i := slices.IndexFunc(s.keys, func(k *Key) bool { return k.id == id })
+func (s *Set) forget(id string) {
+	i := index(s.keys, id)
 	k := s.keys[i]
 	s.keys = slices.Delete(s.keys, i, i+1)
-	s.pruned = append(s.pruned, &Key{id: k.id, alg: k.alg, dates: k.dates, revoked: k.revoked, gone: k.gone || k.private != nil && !k.External()})
+	s.pruned = append(s.pruned, &Key{id: id, alg: k.alg, dates: k.dates, revoked: k.revoked, gone: k.erased().gone})
 	if len(s.pruned) > maxPruned {
 		drop := 0
-		if s.pruned[0] == firstUsed(s.pruned, Encryption, time.Unix(instant.MaxSecond, 0)) { // it says since when tokens are encrypted
-			drop = 1
+		if s.pruned[0] == firstUsed(s.pruned, Encryption, time.Unix(instant.MaxSecond, 0)) {
+			drop = 1 // the first one says since when tokens are encrypted
 		}
 		s.pruned = slices.Delete(s.pruned, drop, drop+1)
 	}
-	return nil
 }
 
 // change replaces the key called id by what f makes of it.
 func (s *Set) change(id string, f func(*Key) (*Key, error)) error {
-	for i, k := range s.keys {
-		if k.id != id {
-			continue
-		}
-		changed, err := f(k)
-		if err == nil {
-			s.keys[i] = changed
-		}
-		return err
+	i := index(s.keys, id)
+	if i < 0 {
+		return fmt.Errorf("%w: %q", ErrUnknownKey, id)
 	}
-	return fmt.Errorf("%w: %q", ErrUnknownKey, id)
+	changed, err := f(s.keys[i])
+	if err == nil {
+		s.keys[i] = changed
+	}
+	return err
 }
 
 // Map returns a copy of the set with what f makes of each key.
@@ -277,197 +262,13 @@ func CheckReason(reason string) error {
 	return nil
 }
 
+func index(keys []*Key, id string) int {
+	return slices.IndexFunc(keys, func(k *Key) bool { return k.id == id })
+}
+
 func find(keys []*Key, id string) *Key {
-	for _, k := range keys {
-		if k.id == id {
-			return k
-		}
-	}
-	return nil
-}
-
-// Encode writes the set as a JWK Set (RFC 7517, Section 5) with members of ours
-// besides. It holds the private keys. The last member is a checksum of all that stands before it.
-func (s *Set) Encode() ([]byte, error) {
-	file := struct {
-		Generation int64            `json:"generation"`
-		Policy     map[string]int64 `json:"policy,omitempty"`
-		Keys       []fileKey        `json:"keys"`
-		Pruned     []fileKey        `json:"pruned,omitempty"`
-	}{Generation: s.generation, Policy: s.rules.file(), Keys: []fileKey{}}
-	for _, k := range s.keys {
-		f, err := k.file()
-		if err != nil {
-			return nil, err
-		}
-		file.Keys = append(file.Keys, f)
-	}
-	for _, k := range s.pruned {
-		file.Pruned = append(file.Pruned, k.record())
-	}
-	text, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	text = append(bytes.TrimSuffix(text, []byte("\n}")), ",\n"...)
-	return append(text, checksum(text)...), nil
-}
-
-// privateSet writes the private keys as a JWK Set that other programs read.
-func (s *Set) privateSet() ([]byte, error) {
-	type privateKey struct {
-		Kid string `json:"kid"`
-		Alg string `json:"alg"`
-		Use string `json:"use"`
-		material
-	}
-	set := struct {
-		Keys []privateKey `json:"keys"`
-	}{[]privateKey{}}
-	for _, k := range s.keys {
-		if k.private == nil || k.External() {
-			continue
-		}
-		f, err := k.file()
-		if err != nil {
-			return nil, err
-		}
-		set.Keys = append(set.Keys, privateKey{f.Kid, f.Alg, f.Use, f.material})
-	}
-	return json.Marshal(set)
-}
-
-// Digest stands for what the file says, however it is laid out.
-func (s *Set) Digest() ([sha256.Size]byte, error) {
-	text, err := s.Encode()
-	return sha256.Sum256(text), err
-}
-
-// checksumName begins the line that ends a key file.
-const checksumName = `  "checksum": "`
-
-// checksum returns the end of a key file that begins with text. It detects
-// accidents and edits: whoever can write the file can compute it too.
-func checksum(text []byte) string {
-	sum := sha256.Sum256(text)
-	return checksumName + base64.RawURLEncoding.EncodeToString(sum[:]) + "\"\n}\n"
-}
-
-// checkSum refuses a file whose checksum is not right. One without is
-// accepted: somebody took it out on purpose. White space at the end does not
-// count, and neither does how lines end: editors, shells and copies change both.
-func checkSum(data []byte) error {
-	data = append(trimEnd(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))), '\n')
-	i := bytes.LastIndex(data, []byte(checksumName))
-	if i < 0 || string(data[i:]) != checksum(data[:i]) {
-		return errors.New("the checksum is not that of the file; if you have edited it on purpose, remove the member checksum and raise generation")
-	}
-	return nil
-}
-
-// trimEnd takes off the white space of JSON at the end of a file.
-func trimEnd(data []byte) []byte { return bytes.TrimRight(data, " \t\r\n") }
-
-// parseSet reads what encode wrote. It is strict: what it does not know may
-// matter, and a key file is nothing that strangers write.
-func parseSet(data []byte) (*Set, error) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, errors.New("the file is empty")
-	}
-	s, found, summed := new(Set), false, false
-	err := jose.Object(data, func(name string, value []byte) (err error) {
-		switch name {
-		case "generation":
-			if s.generation, err = jose.Int(value); err == nil && s.generation < 1 {
-				err = errors.New("keys: generation is not positive")
-			}
-		case "policy":
-			err = s.rules.parse(value)
-		case "keys":
-			found = true
-			err = jose.Array(value, s.parseKey)
-		case "pruned":
-			err = jose.Array(value, s.parsePruned)
-		case "checksum":
-			summed = true
-		default:
-			err = errors.New(nameOf(name) + " is not known to this version")
-		}
-		return err
-	})
-	if err == nil && (!found || s.generation == 0) {
-		err = errors.New("keys or generation is missing")
-	}
-	if err == nil && summed {
-		err = checkSum(data)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// nameOf names a member of a key file, unless it may be a secret that slipped.
-func nameOf(name string) string {
-	if len(name) > 24 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") != "" {
-		return "member with a strange name"
-	}
-	return "member " + strconv.Quote(name)
-}
-
-// foreign says what data is that parseSet has refused, if it was never a key
-// file; "" if it may have been one.
-func foreign(data []byte) string {
-	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("-----BEGIN ")) {
-		return "a PEM file"
-	}
-	var has struct{ keys, kty, generation bool }
-	err := jose.Object(data, func(name string, _ []byte) error {
-		has.keys = has.keys || name == "keys"
-		has.kty = has.kty || name == "kty"
-		has.generation = has.generation || name == "generation"
-		return nil
-	})
-	switch {
-	case err != nil, has.generation:
-		return ""
-	case has.keys:
-		return "a JWK Set for others"
-	case has.kty:
-		return "a single JWK"
-	}
-	return ""
-}
-
-func (s *Set) parseKey(value []byte) error {
-	var f fileKey
-	err := jose.Object(value, f.member)
-	if err == nil {
-		var k *Key
-		if k, err = f.key(); err == nil {
-			err = s.Add(k)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("key number %d: %w", len(s.keys)+1, fault.Inner(err))
-	}
-	return nil
-}
-
-func (s *Set) parsePruned(value []byte) error {
-	var f fileKey
-	err := jose.Object(value, f.member)
-	if err == nil {
-		var k *Key
-		if k, err = f.husk(); err == nil && (s.Key(k.id) != nil || find(s.pruned, k.id) != nil) {
-			err = errors.New("keys: two keys have one ID")
-		}
-		if err == nil {
-			s.pruned = append(s.pruned, k)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("pruned key number %d: %w", len(s.pruned)+1, fault.Inner(err))
+	if i := index(keys, id); i >= 0 {
+		return keys[i]
 	}
 	return nil
 }

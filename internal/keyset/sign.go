@@ -6,8 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"fmt"
-
-	"github.com/golang-jwt/jwt/v5"
 )
 
 // Sign returns the JWS signature of signingInput (RFC 7515, Section 5.1). It fails
@@ -17,18 +15,17 @@ func (k *Key) Sign(signingInput string) ([]byte, error) {
 	if k.method == nil || k.private == nil {
 		return nil, fmt.Errorf("%w: key %s can't sign", errWrongKey, k.id)
 	}
-	signature, err := k.signature(signingInput)
+	var signature []byte
+	var err error
+	if s := k.signer(); s != nil {
+		signature, err = k.signExternally(s, signingInput)
+	} else {
+		signature, err = k.method.Sign(signingInput, k.private)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("keys: sign with key %s: %w", k.id, err)
 	}
 	return signature, nil
-}
-
-func (k *Key) signature(signingInput string) ([]byte, error) {
-	if s := k.signer(); s != nil {
-		return k.signExternally(s, signingInput)
-	}
-	return k.method.Sign(signingInput, k.private)
 }
 
 // Verify returns nil if signature is the key's own over signingInput. The error
@@ -63,27 +60,6 @@ func (k *Key) SignatureLength() int {
 		return sha256.Size
 	}
 	return 0
-}
-
-// signingMethod returns the method of a signature algorithm, else nil.
-func signingMethod(a Algorithm) jwt.SigningMethod {
-	switch a {
-	case ES256:
-		return jwt.SigningMethodES256
-	case EdDSA:
-		return jwt.SigningMethodEdDSA
-	case PS256:
-		// The library's own value accepts salts of any size when it verifies.
-		return &jwt.SigningMethodRSAPSS{
-			SigningMethodRSA: jwt.SigningMethodPS256.SigningMethodRSA,
-			Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
-		}
-	case RS256:
-		return jwt.SigningMethodRS256
-	case HS256:
-		return jwt.SigningMethodHS256
-	}
-	return nil
 }
 
 // publicHalf returns the public key of a private one, or nil for a secret.

@@ -2,6 +2,7 @@ package keyset
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/instant"
@@ -21,21 +22,10 @@ const (
 
 // String returns the state in lower case.
 func (s State) String() string {
-	switch s {
-	case Staged:
-		return "staged"
-	case Pending:
-		return "pending"
-	case Active:
-		return "active"
-	case Retiring:
-		return "retiring"
-	case Expired:
-		return "expired"
-	case Revoked:
-		return "revoked"
+	if s > Revoked {
+		s = 0
 	}
-	return "unknown"
+	return [...]string{"unknown", "staged", "pending", "active", "retiring", "expired", "revoked"}[s]
 }
 
 // trusted reports whether tokens of a key in this state are accepted. Such a
@@ -81,36 +71,44 @@ func stateAt(d Dates, revoked bool, now time.Time) State {
 // State is the state of a key with these dates at the time now, if it was not revoked.
 func (d Dates) State(now time.Time) State { return stateAt(d, false, now) }
 
+// A date is one of the Dates, with its name in the key file.
+type date struct {
+	name string
+	*time.Time
+}
+
+// firstEnd is the place in all of the first date that ends something. A zero end
+// never comes; a zero beginning has passed.
+const firstEnd = 3
+
+// all returns the dates in the order in which they must be.
+func (d *Dates) all() []date {
+	return []date{
+		{"created", &d.Created}, {"publish_at", &d.PublishAt}, {"sign_from", &d.SignFrom},
+		{"sign_until", &d.SignUntil}, {"verify_until", &d.VerifyUntil},
+	}
+}
+
 // whole drops fractions of seconds, which the file can't hold.
 func (d Dates) whole() Dates {
 	for _, t := range d.all() {
 		if !t.IsZero() {
-			*t = time.Unix(t.Unix(), 0).UTC()
+			*t.Time = time.Unix(t.Unix(), 0).UTC()
 		}
 	}
 	return d
 }
 
-func (d *Dates) all() [5]*time.Time {
-	return [...]*time.Time{&d.Created, &d.PublishAt, &d.SignFrom, &d.SignUntil, &d.VerifyUntil}
-}
-
-// dateNames names what all returns, as the key file does.
-func dateNames() [5]string {
-	return [...]string{"created", "publish_at", "sign_from", "sign_until", "verify_until"}
-}
-
-// passed reports whether the i-th of the dates lies in the past. One that is
-// zero lies there if it begins something, and never if it ends something.
+// passed reports whether the i-th of the dates is in the past. The time of
+// creation can't change, even if it is in the future.
 func (d Dates) passed(i int, now time.Time) bool {
-	t := *d.all()[i]
-	if t.IsZero() {
-		return i < 3
+	if t := d.all()[i]; !t.IsZero() {
+		return i == 0 || !t.After(now)
 	}
-	return i == 0 || !t.After(now)
+	return i < firstEnd
 }
 
-// writable reports whether the file can hold t, see seconds.
+// writable reports whether the file can hold t.
 func writable(t time.Time) bool { return t.Unix() > 0 && t.Unix() <= instant.MaxSecond }
 
 // Signs reports whether there is a time at which the key signs. One that was
@@ -120,33 +118,18 @@ func (d Dates) Signs() bool { return d.SignUntil.IsZero() || d.SignUntil.After(d
 
 // check refuses dates that are out of order, or that the file can't hold.
 func (d Dates) check() error {
-	for _, t := range d.all() {
-		if !t.IsZero() && !writable(*t) {
-			return errors.New("keys: date before 1970 or after 9999")
-		}
-	}
 	if !d.VerifyUntil.IsZero() && d.SignUntil.IsZero() {
 		return errors.New("keys: verify_until without sign_until")
 	}
-	if d.SignFrom.Before(d.PublishAt) {
-		return errors.New("keys: sign_from is before publish_at")
-	}
-	if !d.SignUntil.IsZero() && d.SignUntil.Before(d.SignFrom) {
-		return errors.New("keys: sign_until is before sign_from")
-	}
-	if !d.VerifyUntil.IsZero() && d.VerifyUntil.Before(d.SignUntil) {
-		return errors.New("keys: verify_until is before sign_until")
-	}
-	return nil
-}
-
-// changes returns the next instant after now at which a state changes because
-// of its dates, or the zero time if there is none.
-func (d Dates) changes(now time.Time) (next time.Time) {
-	for _, t := range [...]time.Time{d.PublishAt, d.SignFrom, d.SignUntil, d.VerifyUntil} {
-		if t.After(now) && (next.IsZero() || t.Before(next)) {
-			next = t
+	all := d.all()
+	for i, t := range all {
+		switch {
+		case !t.IsZero() && !writable(*t.Time):
+			return errors.New("keys: date before 1970 or after 9999")
+		case i < 2, t.IsZero() && i >= firstEnd: // Created is for information
+		case t.Before(*all[i-1].Time):
+			return fmt.Errorf("keys: %s is before %s", t.name, all[i-1].name)
 		}
 	}
-	return next
+	return nil
 }

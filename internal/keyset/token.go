@@ -113,7 +113,7 @@ func (r *Reading) possible(c Check) bool {
 	case CheckAlgorithm:
 		return r.Signer != nil
 	case CheckSignature:
-		return r.errs[CheckAlgorithm] == nil && !r.Signer.husk()
+		return r.errs[CheckAlgorithm] == nil && !r.Signer.IsPruned()
 	}
 	return true
 }

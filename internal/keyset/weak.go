@@ -24,15 +24,15 @@ import (
 func checkPublic(alg Algorithm, public crypto.PublicKey) error {
 	switch p := public.(type) {
 	case *ecdsa.PublicKey:
-		if alg.kty() == "EC" && p.Curve == elliptic.P256() {
+		if alg.kind().kty == "EC" && p.Curve == elliptic.P256() {
 			return checkP256(p)
 		}
 	case ed25519.PublicKey:
-		if alg.kty() == "OKP" && len(p) == ed25519.PublicKeySize {
+		if alg.kind().kty == "OKP" && len(p) == ed25519.PublicKeySize {
 			return checkEd25519(p)
 		}
 	case *rsa.PublicKey:
-		if alg.kty() == "RSA" {
+		if alg.kind().kty == "RSA" {
 			return checkRSA(p)
 		}
 	}
@@ -304,13 +304,4 @@ func isText(b []byte) bool {
 	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }) < 0
 }
 
-func distinct(b []byte) (n int) {
-	var seen [256]bool
-	for _, c := range b {
-		if !seen[c] {
-			seen[c] = true
-			n++
-		}
-	}
-	return n
-}
+func distinct(b []byte) int { return len(slices.Compact(slices.Sorted(slices.Values(b)))) }
