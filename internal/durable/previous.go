@@ -11,6 +11,15 @@ import (
 // backupSuffix makes the name of the file that KeepPrevious keeps.
 const backupSuffix = ".bak"
 
+// Previous returns the name of the file that KeepPrevious keeps for path.
+func Previous(path string) string {
+	target, err := resolve(path)
+	if err != nil {
+		target = path
+	}
+	return target + backupSuffix
+}
+
 // What becomes of the file that a write replaces, and of the one kept before.
 type previous int
 

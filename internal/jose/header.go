@@ -250,18 +250,20 @@ func parseEPK(value []byte) ([]byte, error) {
 
 // coordinate reads 32 bytes (RFC 7518, Section 6.2.1.2: leading zeros stay).
 func coordinate(value []byte) ([]byte, error) {
+	b, err := Base64(value)
+	if err == nil && len(b) != 32 {
+		return nil, errors.New("coordinate of the wrong size")
+	}
+	return b, err
+}
+
+// Base64 reads a JSON string of canonical base64url without padding.
+func Base64(value []byte) ([]byte, error) {
 	s, err := String(value)
 	if err != nil {
 		return nil, err
 	}
-	b, err := Bytes(s)
-	if err != nil {
-		return nil, err
-	}
-	if len(b) != 32 {
-		return nil, errors.New("coordinate of the wrong size")
-	}
-	return b, nil
+	return Bytes(s)
 }
 
 // Bytes decodes canonical base64url without padding.

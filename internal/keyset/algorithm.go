@@ -74,6 +74,6 @@ func (a Algorithm) kind() kind {
 // Use returns what the algorithm does, or "" for one that is not known.
 func (a Algorithm) Use() Use { return a.kind().use }
 
-// Symmetric reports whether both sides need the same secret, so that there is no
-// public key.
+// Symmetric reports whether both sides need the same secret, so that there is
+// no public key.
 func (a Algorithm) Symmetric() bool { return a.kind().kty == "oct" }

@@ -1,7 +1,6 @@
 package keyset
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,14 +11,15 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
+	"github.com/cloakroom-go/cloakroom/internal/strict"
 )
 
-// What an encrypted key file is made with, and what is read.
+// How a key file is encrypted, and what is accepted when one is read.
 const (
 	algPassphrase = "PBES2-HS512+A256KW" // RFC 7518, Section 4.8
 	contentKeys   = "jwk-set+json"       // RFC 7517, Appendix C
 
-	minIterations = 600_000    // of PBKDF2 with HMAC-SHA-512, a third of a second; each guess costs as much
+	minIterations = 600_000    // of PBKDF2 with HMAC-SHA-512: each guess costs a third of a second
 	maxIterations = 10_000_000 // some seconds; whoever can write the file chooses how many
 	minSalt       = 16         // bytes
 	maxSalt       = 64         // bytes
@@ -27,11 +27,12 @@ const (
 	maxFileHeader = 1 << 10    // bytes
 )
 
-// A protection is what a key file is encrypted under: a passphrase or a key of 32
-// bytes. The zero value is neither.
+// A protection encrypts a key file: a passphrase or a key of 32 bytes. The zero
+// value is neither.
 type protection struct{ passphrase, key []byte }
 
-// errNotOpened is all that is said of a file that does not decrypt: nobody can tell the one reason from the other.
+// errNotOpened is all that an error says about a file that can't be decrypted:
+// nobody can tell a wrong key from damage.
 var errNotOpened = errors.New("wrong passphrase or key, or the file is damaged")
 
 // given reports whether there is a passphrase or a key, good or bad.
@@ -40,27 +41,29 @@ func (p protection) given() bool { return p.passphrase != nil || p.key != nil }
 // encrypt returns text, a JWK Set, as a compact JWE (RFC 7517, Appendix C) and
 // a line break. Its salt and its content key are new each time.
 func (p protection) encrypt(text []byte) ([]byte, error) {
-	if err := p.check(); err != nil {
-		return nil, fmt.Errorf("keys: encrypt the key file: %w", fault.Inner(err))
+	err := p.check()
+	if err == nil && p.key == nil && utf8.RuneCount(p.passphrase) < minPassphrase {
+		err = fmt.Errorf("the passphrase is shorter than %d characters; use five or more random words", minPassphrase)
 	}
-	if p.key == nil && utf8.RuneCount(p.passphrase) < minPassphrase {
-		return nil, fmt.Errorf("keys: encrypt the key file: the passphrase is shorter than %d characters; use five or more random words", minPassphrase)
+	if err != nil {
+		return nil, fmt.Errorf("keys: encrypt the key file: %w", err)
 	}
 	token, err := recoverPanics(func() ([]byte, error) {
 		headers := jwe.NewHeaders()
 		if err := headers.Set(jwe.ContentTypeKey, contentKeys); err != nil {
 			return nil, err
 		}
-		return jwe.Encrypt(text, p.jwx(), jwe.WithContentEncryption(jwa.A256GCM()), jwe.WithProtectedHeaders(headers), jwe.WithPBES2Count(minIterations))
+		return jwe.Encrypt(text, p.jwx(), jwe.WithContentEncryption(jwa.A256GCM()),
+			jwe.WithProtectedHeaders(headers), jwe.WithPBES2Count(minIterations))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("keys: encrypt the key file: %w", fault.Inner(err))
+		return nil, fmt.Errorf("keys: encrypt the key file: %w", err)
 	}
 	return append(token, '\n'), nil
 }
 
-// decrypt is the reverse of encrypt, for a file of bounded size. The caller says
-// which file it is, and wraps ErrInvalidFile.
+// decrypt is the reverse of encrypt, for a file of bounded size. The caller
+// says which file it is, and wraps ErrInvalidFile.
 func (p protection) decrypt(data []byte) ([]byte, error) {
 	if !IsEncrypted(data) {
 		return nil, errNotOpened
@@ -73,11 +76,13 @@ func (p protection) decrypt(data []byte) ([]byte, error) {
 	}
 	token := trimEnd(data)
 	header, err := parseFileHeader(string(token))
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errNotOpened, fault.Inner(err))
-	}
-	if err := p.fits(header); err != nil {
-		return nil, err
+	case header.alg == algPassphrase && p.key != nil:
+		return nil, errors.New("the file is encrypted under a passphrase, and a key was given")
+	case header.alg != algPassphrase && p.key == nil:
+		return nil, errors.New("the file is encrypted under a key, and a passphrase was given")
 	}
 	text, err := recoverPanics(func() ([]byte, error) {
 		return jwe.Decrypt(token, p.jwx(), jwe.WithMinPBES2Count(minIterations), jwe.WithMaxPBES2Count(maxIterations))
@@ -88,28 +93,18 @@ func (p protection) decrypt(data []byte) ([]byte, error) {
 	return text, nil
 }
 
-// check refuses what can't be what a key file is encrypted under.
+// check refuses what can't protect a key file.
 func (p protection) check() error {
 	switch {
 	case p.passphrase != nil && p.key != nil:
 		return errors.New("a passphrase and a key were given; give one of them")
 	case p.key != nil && len(p.key) != symmetricLen:
-		return fmt.Errorf("the key of the key file has %d bytes; exactly %d are needed, not encoded", len(p.key), symmetricLen)
+		return fmt.Errorf("the key of the key file has %d bytes; exactly %d are needed, not encoded",
+			len(p.key), symmetricLen)
 	case p.key != nil && checkMadeUp(p.key) != nil:
 		return errors.New("the key of the key file is text or repeats a few bytes; use random ones")
 	case p.key == nil && len(p.passphrase) == 0:
 		return errors.New("the passphrase is empty")
-	}
-	return nil
-}
-
-// fits refuses a passphrase for a file under a key, and the reverse.
-func (p protection) fits(h fileHeader) error {
-	switch {
-	case h.alg == algPassphrase && p.key != nil:
-		return errors.New("the file is encrypted under a passphrase, and a key was given")
-	case h.alg != algPassphrase && p.key == nil:
-		return errors.New("the file is encrypted under a key, and a passphrase was given")
 	}
 	return nil
 }
@@ -135,11 +130,8 @@ func recoverPanics(f func() ([]byte, error)) (out []byte, err error) {
 // IsEncrypted reports whether a key file has the form of a compact JWE: five
 // segments of base64url. JSON never has it.
 func IsEncrypted(data []byte) bool {
-	token := trimEnd(data)
-	other := func(r rune) bool {
-		return (r < 'a' || 'z' < r) && (r < 'A' || 'Z' < r) && (r < '0' || '9' < r) && r != '-' && r != '_' && r != '.'
-	}
-	return bytes.Count(token, []byte(".")) == 4 && bytes.IndexFunc(token, other) < 0
+	segments := strings.Split(string(trimEnd(data)), ".")
+	return len(segments) == 5 && strict.IsBase64URL(strings.Join(segments, ""))
 }
 
 // A fileHeader is the header of an encrypted key file.
@@ -149,19 +141,20 @@ type fileHeader struct {
 	salt          []byte // p2s; nil if absent
 }
 
-// parseFileHeader checks the framing of an encrypted key file, so that the library
-// sees only what encrypt may have written. It does nothing that takes time.
+// parseFileHeader checks the framing of an encrypted key file, so that the
+// library sees only what encrypt may have written. It does nothing that takes
+// time.
 func parseFileHeader(token string) (h fileHeader, err error) {
-	var decoded [5][]byte
-	for i, segment := range strings.SplitN(token, ".", len(decoded)) {
-		if decoded[i], err = jose.Bytes(segment); err != nil {
+	var d [5][]byte
+	for i, segment := range strings.SplitN(token, ".", len(d)) {
+		if d[i], err = jose.Bytes(segment); err != nil {
 			return h, err
 		}
 	}
-	if len(decoded[0]) > maxFileHeader || len(decoded[1]) != wrappedKeySize || len(decoded[2]) != ivSize || len(decoded[4]) != tagSize {
+	if len(d[0]) > maxFileHeader || len(d[1]) != wrappedKeySize || len(d[2]) != ivSize || len(d[4]) != tagSize {
 		return h, errors.New("a segment has the wrong size")
 	}
-	if err := jose.Object(decoded[0], h.member); err != nil {
+	if err := jose.Object(d[0], h.member); err != nil {
 		return h, fmt.Errorf("header: %w", err)
 	}
 	return h, h.check()
@@ -181,32 +174,24 @@ func (h *fileHeader) member(name string, value []byte) (err error) {
 			err = fmt.Errorf("p2c is not between %d and %d", minIterations, maxIterations)
 		}
 	case "p2s":
-		h.salt, err = saltOf(value)
+		h.salt, err = jose.Base64(value)
+		if err == nil && (len(h.salt) < minSalt || len(h.salt) > maxSalt) {
+			err = fmt.Errorf("p2s is not between %d and %d bytes long", minSalt, maxSalt)
+		}
 	default: // crit, zip and epk too
 		err = errors.New("a member other than alg, enc, cty, p2c and p2s")
 	}
 	return err
 }
 
-func saltOf(value []byte) ([]byte, error) {
-	text, err := jose.String(value)
-	if err != nil {
-		return nil, err
-	}
-	salt, err := jose.Bytes(text)
-	if err == nil && (len(salt) < minSalt || len(salt) > maxSalt) {
-		err = fmt.Errorf("p2s is not between %d and %d bytes long", minSalt, maxSalt)
-	}
-	return salt, err
-}
-
 func (h *fileHeader) check() error {
+	passphrase := h.alg == algPassphrase
 	switch {
-	case h.alg != algPassphrase && h.alg != string(A256KW):
+	case !passphrase && h.alg != string(A256KW):
 		return errors.New("alg is neither PBES2-HS512+A256KW nor A256KW")
 	case h.enc != jose.A256GCM || h.cty != contentKeys:
 		return errors.New("enc or cty is not that of a key file")
-	case (h.iterations != 0) != (h.alg == algPassphrase) || (h.salt != nil) != (h.alg == algPassphrase):
+	case (h.iterations != 0) != passphrase || (h.salt != nil) != passphrase:
 		return errors.New("p2c and p2s go with a passphrase, and with nothing else")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -39,11 +40,7 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 		if err != nil {
 			return nil, err
 		}
-		id := ""
-		if alg.Symmetric() {
-			id = randomID()
-		}
-		k, err := build(alg, id, private, nil)
+		k, err := build(alg, "", private, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -70,10 +67,11 @@ func generate(alg Algorithm) (any, error) {
 	return nil, errUnknownAlgorithm
 }
 
-var errUnknownAlgorithm = errors.New("keys: unknown algorithm: use ES256, EdDSA, PS256, RS256 or HS256 to sign, dir, A256KW or ECDH-ES+A256KW to encrypt")
+var errUnknownAlgorithm = errors.New("keys: unknown algorithm: use ES256, EdDSA, PS256, RS256 or HS256 to sign, " +
+	"dir, A256KW or ECDH-ES+A256KW to encrypt")
 
-// randomID returns 128 random bits, without a dash at the beginning. The thumbprint of a secret
-// would be a hash of it, for everybody to see.
+// randomID returns 128 random bits, without a dash at the beginning. A
+// thumbprint of a secret would be a hash of it that everybody sees.
 func randomID() string {
 	for {
 		var raw [16]byte
@@ -84,13 +82,15 @@ func randomID() string {
 	}
 }
 
-// build makes a key from private material, or from public alone, after checking it. An
-// empty id stands for the thumbprint.
+// build checks private, or public if private is nil, and makes a key of it. An
+// empty id stands for the thumbprint, or for a random ID if the key is a
+// secret.
 func build(alg Algorithm, id string, private any, public crypto.PublicKey) (*Key, error) {
 	if alg.Symmetric() {
 		if err := checkSecret(alg, private); err != nil {
 			return nil, err
 		}
+		id = cmp.Or(id, randomID())
 	} else {
 		if private != nil {
 			public = publicHalf(private)
@@ -135,10 +135,10 @@ func (k *Key) prepare() (err error) {
 // thumbprint is the key ID of RFC 7638, with SHA-256.
 func thumbprint(public crypto.PublicKey) (string, error) {
 	k, err := jwk.Import(public)
-	if err != nil {
-		return "", fmt.Errorf("keys: thumbprint: %w", err)
+	var sum []byte
+	if err == nil {
+		sum, err = k.Thumbprint(crypto.SHA256)
 	}
-	sum, err := k.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return "", fmt.Errorf("keys: thumbprint: %w", err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/instant"
 )
 
-// This file has the rules on which key of a use makes new tokens. A ring and the
-// plan of a rotation, whose keys may not exist yet, go by the same.
+// This file has the rules on which key of a use makes new tokens. Rings follow
+// them, and so do plans of rotations, whose keys may not exist yet.
 
 // A Life has the facts about a key that these rules need.
 type Life struct {
@@ -46,34 +46,38 @@ func (l Life) GraceEnd(grace time.Duration) time.Time {
 	return instant.Earliest(d.SignUntil.Add(grace), d.VerifyUntil)
 }
 
-// newer reports whether l signs, and not other, if both are active: it became
-// active later, or at the same time and has the lower ID. So all instances
-// choose the same key.
-func (l Life) newer(other Life) bool {
-	return cmp.Or(other.Dates.SignFrom.Compare(l.Dates.SignFrom), cmp.Compare(l.ID, other.ID)) < 0
+// Current returns the key of a use that makes new tokens: of those that are
+// active, the one that became so last. The zero K means that there is none.
+func Current[K Liver](keys []K, use Use, now time.Time) K {
+	return last(keys, func(l Life) time.Time { return l.Dates.SignFrom }, func(l Life) bool {
+		return l.Use() == use && l.State(now) == Active
+	})
 }
 
-// outlasts is newer for keys that have ceased to sign: the one that did so last.
-func (l Life) outlasts(other Life) bool {
-	return cmp.Or(other.Dates.SignUntil.Compare(l.Dates.SignUntil), cmp.Compare(l.ID, other.ID)) < 0
-}
-
-// Current returns the key of a use that is active and makes new tokens; the zero
-// K if there is none.
-func Current[K Liver](keys []K, use Use, now time.Time) (best K) {
-	return choose(keys, Life.newer, func(l Life) bool { return l.Use() == use && l.State(now) == Active })
-}
-
-// InGrace returns the key of a use that ceased to sign last, if that is no longer
-// ago than the grace. While no key is active, it goes on making tokens.
-func InGrace[K Liver](keys []K, use Use, grace time.Duration, now time.Time) (best K) {
-	return choose(keys, Life.outlasts, func(l Life) bool {
+// InGrace returns the key of a use that ceased to sign last, if that is no
+// longer ago than the grace. While no key is active, it goes on making tokens.
+func InGrace[K Liver](keys []K, use Use, grace time.Duration, now time.Time) K {
+	return last(keys, func(l Life) time.Time { return l.Dates.SignUntil }, func(l Life) bool {
 		return l.Use() == use && l.State(now) == Retiring && l.Dates.Signs() && now.Before(l.GraceEnd(grace))
 	})
 }
 
-// Waiting returns the keys of a use that have not begun to sign, and will, in the
-// order in which they do.
+// last returns the key with the latest time, of those that can be used and fit.
+// Of two with the same time it is the one with the lower ID, so that all
+// instances choose the same key.
+func last[K Liver](keys []K, at func(Life) time.Time, fits func(Life) bool) (best K) {
+	var chosen Life
+	for _, k := range keys {
+		l := k.Life()
+		if l.Able && fits(l) && (chosen.ID == "" || cmp.Or(at(chosen).Compare(at(l)), cmp.Compare(l.ID, chosen.ID)) < 0) {
+			best, chosen = k, l
+		}
+	}
+	return best
+}
+
+// Waiting returns the keys of a use that have not begun to sign, and will, in
+// the order in which they do.
 func Waiting[K Liver](keys []K, use Use, now time.Time) (all []K) {
 	for _, k := range keys {
 		if l := k.Life(); l.Able && l.Use() == use && l.waits(now) {
@@ -92,25 +96,14 @@ func (l Life) waits(now time.Time) bool {
 	return (s == Staged || s == Pending) && l.Dates.Signs()
 }
 
-// choose returns the best of the keys that can be used and fit.
-func choose[K Liver](keys []K, better func(l, other Life) bool, fits func(Life) bool) (best K) {
-	var chosen Life
-	for _, k := range keys {
-		if l := k.Life(); l.Able && fits(l) && (chosen.ID == "" || better(l, chosen)) {
-			best, chosen = k, l
-		}
-	}
-	return best
-}
-
 // Life is what decides whether the key makes tokens. A key whose private key an
 // external signer holds is able only if that signer is here.
 func (k *Key) Life() Life {
 	return Life{ID: k.id, Algorithm: k.alg, Dates: k.dates, Revoked: k.revoked != nil, Able: k.private != nil}
 }
 
-// Signs returns the key of a use that makes new tokens, and whether it does so in
-// its grace; nil if there is none.
+// Signs returns the key of a use that makes new tokens, or nil, and whether it
+// does so in its grace.
 func (s *Set) Signs(use Use, now time.Time) (k *Key, inGrace bool) {
 	if k := Current(s.keys, use, now); k != nil {
 		return k, false
@@ -132,23 +125,24 @@ func (k *Key) LacksSigner(now time.Time) bool {
 	return k.Use() == Signature && !l.Able && !k.gone && (l.State(now) == Active || l.waits(now))
 }
 
-// UsedSince returns when the first key of a use began to make tokens, and whether
-// one has by now. It counts all keys that had a time to do so, whatever became of
-// them.
+// UsedSince returns when the first key of a use began to make tokens, and
+// whether one has done so before now. It also counts keys that are revoked or
+// pruned.
 func (s *Set) UsedSince(use Use, now time.Time) (since time.Time, used bool) {
-	for _, all := range [...][]*Key{s.keys, s.pruned} {
-		if k := firstUsed(all, use, now); k != nil && (!used || k.dates.SignFrom.Before(since)) {
-			since, used = k.dates.SignFrom, true
-		}
+	k := firstUsed(use, now, s.keys, s.pruned)
+	if k == nil {
+		return time.Time{}, false
 	}
-	return since, used
+	return k.dates.SignFrom, true
 }
 
 // firstUsed returns the key of a use that was the first to make tokens.
-func firstUsed(keys []*Key, use Use, now time.Time) (first *Key) {
-	for _, k := range keys {
-		if k.Use() == use && k.began(now) && (first == nil || k.dates.SignFrom.Before(first.dates.SignFrom)) {
-			first = k
+func firstUsed(use Use, now time.Time, lists ...[]*Key) (first *Key) {
+	for _, keys := range lists {
+		for _, k := range keys {
+			if k.Use() == use && k.began(now) && (first == nil || k.dates.SignFrom.Before(first.dates.SignFrom)) {
+				first = k
+			}
 		}
 	}
 	return first

@@ -73,7 +73,8 @@ func (k *Key) signExternally(s crypto.Signer, signingInput string) ([]byte, erro
 	return signature, nil
 }
 
-// signerOpts says how to sign: RFC 7518, Sections 3.3 to 3.5, and RFC 8037, Section 3.1.
+// signerOpts says how to sign: RFC 7518, Sections 3.3 to 3.5, and RFC 8037,
+// Section 3.1.
 func signerOpts(alg Algorithm) crypto.SignerOpts {
 	switch alg {
 	case EdDSA:

@@ -10,33 +10,38 @@ import (
 	"os"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
-// MaxWritten is the size of the largest key file that is written, in bytes. It is
-// half of what is read, since a file grows when it is encrypted.
-const MaxWritten = maxFile / 2
+// Sizes of the largest key file, in bytes. A file grows when it is encrypted, so
+// less is written than read.
+const (
+	maxFile    = 1 << 20
+	MaxWritten = maxFile / 2
+)
 
-// maxFile is the size of the largest key file that is read, in bytes.
-const maxFile = 1 << 20
-
-// A File names a key file and says how it is protected. The file must be regular,
-// or a link to a regular one, of at most 1 MiB; it must belong to this process's user or to
-// root, and nobody else may be able to read or write it. Errors of all methods say what to do, and wrap an error of
-// package io/fs, ErrUnsafeFile, ErrInvalidFile or ErrLocked.
+// A File names a key file and says how it is protected. The file must be
+// regular, or a link to a regular one, of at most 1 MiB; it must belong to this
+// process's user or to root, and nobody else may be able to read or write it.
+// Errors of all methods say what to do, and wrap an error of package io/fs,
+// ErrUnsafeFile, ErrInvalidFile or ErrLocked.
 type File struct {
 	// Path is where the file is. Required.
 	Path string
 
-	// Passphrase, or Key, is what the file is encrypted under (RFC 7517, Appendix C): a passphrase of at
-	// least 8 characters, or a key of 32 random bytes, raw or as base64 or hexadecimal text. At most one of them; none
-	// for a file that is not encrypted. A file that is encrypted when it should not be, or the reverse, is refused.
+	// Passphrase, or Key, encrypts the file (RFC 7517, Appendix C): a passphrase
+	// of at least 8 characters, or a key of 32 random bytes, raw or as base64 or
+	// hexadecimal text. Give at most one of them, and none for a file that is not
+	// encrypted. A file that is encrypted when it should not be, or the reverse,
+	// is refused.
 	Passphrase []byte
 	Key        []byte // see Passphrase
 
-	// Signers hold the private halves of keys that live in a KMS or an HSM: those of which the file has
-	// the public half alone. A signer that fits no key of the file is not used.
+	// Signers hold the private halves of keys that live in a KMS or an HSM. The
+	// file has only their public halves. A signer that fits no key of the file is
+	// not used.
 	Signers []crypto.Signer
 
 	// InsecureGroupReadable accepts a file that its group can read, as Kubernetes
@@ -45,21 +50,21 @@ type File struct {
 	InsecureGroupReadable bool
 }
 
-var errNoPath = errors.New("keys: File.Path is required: the path of a key file")
-
-// named refuses a path that is none. The keys themselves may be written where
-// the path belongs: nothing repeats them.
-func (f File) named() error {
+// checkPath refuses a path that can't be one. Somebody may have written the
+// keys themselves where the path belongs, so the error does not repeat it.
+func (f File) checkPath() error {
 	switch {
 	case f.Path == "":
-		return errNoPath
+		return errors.New("keys: File.Path is required: the path of a key file")
 	case secret.IsContent(f.Path):
-		return fmt.Errorf("%w: File.Path is not a path, but what a file with keys holds; write that to a file of mode 0600, and name the file", ErrInvalidFile)
+		return fmt.Errorf("%w: File.Path is not a path, but what a file with keys holds; "+
+			"write that to a file of mode 0600, and name the file", ErrInvalidFile)
 	}
 	return nil
 }
 
-// Format implements fmt.Formatter, so that no verb prints the passphrase or the key.
+// Format implements fmt.Formatter, so that no verb prints the passphrase or the
+// key.
 func (f File) Format(s fmt.State, _ rune) {
 	if secret.IsContent(f.Path) {
 		f.Path = "not a path"
@@ -69,35 +74,31 @@ func (f File) Format(s fmt.State, _ rune) {
 
 // Read reads the file.
 func (f File) Read() (*Set, error) {
-	s, _, err := f.Open()
+	s, _, _, err := f.load()
 	return s, err
 }
 
-// Open reads the file, and returns what tells it from the next one, too.
+// Open reads the file. The FileInfo tells this file from the next one.
 func (f File) Open() (*Set, fs.FileInfo, error) {
-	data, info, err := f.readSafely()
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := f.parse(data)
+	s, _, info, err := f.load()
 	return s, info, err
 }
 
-// load reads the file, and returns what is in it as it is, too.
-func (f File) load() (*Set, []byte, error) {
-	data, _, err := f.readSafely()
+// load reads the file, and returns its raw content too.
+func (f File) load() (*Set, []byte, fs.FileInfo, error) {
+	data, info, err := f.readSafely()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	s, err := f.parse(data)
-	return s, data, err
+	return s, data, info, err
 }
 
 // parse makes a set of the content of the file.
 func (f File) parse(data []byte) (*Set, error) {
-	text, err := f.decrypt(data)
+	text, err := f.open(data)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalidFile, f.Path, fault.Inner(err))
 	}
 	s, err := parseSet(text)
 	if err != nil {
@@ -108,24 +109,27 @@ func (f File) parse(data []byte) (*Set, error) {
 
 func (f File) explainInvalid(text []byte, err error) error {
 	if what := foreign(text); what != "" {
-		return fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import: %w", ErrInvalidFile, f.Path, what, fault.Inner(err))
+		return fmt.Errorf("%w: %s is %s, not a key file that keygen init made; make one with keygen init, "+
+			"and bring the keys in with keygen import: %w", ErrInvalidFile, f.Path, what, fault.Inner(err))
 	}
-	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup%s; instances need a restart only if that is not the latest version: %w", ErrInvalidFile, f.Path, f.SuchAs(), fault.Inner(err))
+	return fmt.Errorf("%w: %s is damaged or was edited; restore it from a backup%s; "+
+		"instances need a restart only if that is not the latest version: %w",
+		ErrInvalidFile, f.Path, f.SuchAs(), fault.Inner(err))
 }
 
-// SuchAs names the file before the last change, if it is there, in the words that
-// go on a sentence.
+// SuchAs names the file before the last change, if it is there, as the end of a
+// sentence about backups.
 func (f File) SuchAs() string {
-	previous := f.previous()
+	previous := durable.Previous(f.Path)
 	if _, err := os.Lstat(previous); err != nil {
 		return ""
 	}
 	return ", such as " + previous
 }
 
-// InsecurePrivateSet returns a JWK Set (RFC 7517, Section 5) of the private keys
-// that the file holds, without what only this package understands. It is for
-// tools that bring the keys elsewhere.
+// InsecurePrivateSet returns a JWK Set (RFC 7517, Section 5) of the private
+// keys in the file, without the members that only this package understands. It
+// is for tools that bring the keys elsewhere.
 func (f File) InsecurePrivateSet() ([]byte, error) {
 	s, err := f.Read()
 	if err != nil {
@@ -134,29 +138,18 @@ func (f File) InsecurePrivateSet() ([]byte, error) {
 	return s.privateSet()
 }
 
-// decrypt is open, and says which file it is.
-func (f File) decrypt(data []byte) ([]byte, error) {
-	text, err := f.open(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrInvalidFile, f.Path, fault.Inner(err))
-	}
-	return text, nil
-}
-
-// Encrypted reports whether the file is encrypted. It needs no passphrase and no key.
+// Encrypted reports whether the file is encrypted. It needs no passphrase and
+// no key.
 func (f File) Encrypted() (bool, error) {
 	data, _, err := f.readSafely()
 	return err == nil && IsEncrypted(data), err
 }
 
-func (f File) protection() protection { return protection{f.Passphrase, rawKey(f.Key)} }
-
-// rawKey returns the 32 bytes that key stands for, or key itself if it stands for none.
-func rawKey(key []byte) []byte {
-	if raw, ok := secret.Key(key, secret.KeySize); ok {
-		return raw
+func (f File) protection() protection {
+	if raw, ok := secret.Key(f.Key, secret.KeySize); ok {
+		f.Key = raw
 	}
-	return key
+	return protection{f.Passphrase, f.Key}
 }
 
 // open returns the text of a file, which may be encrypted.
@@ -168,24 +161,18 @@ func (f File) open(data []byte) ([]byte, error) {
 	case IsEncrypted(data):
 		return under.decrypt(data)
 	case under.given():
-		// Whoever can write the file, but doesn't know the secret, could put keys of his own there.
-		return nil, errors.New("the file is not encrypted, and a passphrase or a key for it was given; encrypt it with keygen encrypt, or give none")
+		// An attacker who can write the file, but doesn't know the secret, could
+		// have put his own keys there.
+		return nil, errors.New("the file is not encrypted, and a passphrase or a key for it was given; " +
+			"encrypt it with keygen encrypt, or give none")
 	}
 	return data, nil
 }
 
-// seal is the reverse of open.
-func (f File) seal(text []byte) ([]byte, error) {
-	if under := f.protection(); under.given() {
-		return under.encrypt(text)
-	}
-	return text, nil
-}
-
-// readSafely reads a file whose checks are on the open file, so that nobody can
-// exchange it in between.
+// readSafely reads a file. It checks the file that is open, so that nobody can
+// exchange it between the check and the reading.
 func (f File) readSafely() ([]byte, fs.FileInfo, error) {
-	if err := f.named(); err != nil {
+	if err := f.checkPath(); err != nil {
 		return nil, nil, err
 	}
 	file, err := os.OpenFile(f.Path, openFlags, 0)
@@ -211,23 +198,20 @@ func (f File) readSafely() ([]byte, fs.FileInfo, error) {
 }
 
 func explainOpen(path string, err error) error {
+	info, statErr := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(path, ".bak"):
 		return fmt.Errorf("keys: no file at %s: the previous key file is kept there with each change: %w", path, err)
-	case errors.Is(err, fs.ErrNotExist) && isLink(path):
+	case errors.Is(err, fs.ErrNotExist) && statErr == nil && info.Mode()&fs.ModeSymlink != 0:
 		return fmt.Errorf("keys: no key file where the symbolic link %s leads: %w; "+
 			"make one there, with keygen init --keyset and the path that it names, or remove the link", path, err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("keys: no key file at %s: %w; make one with: keygen init --keyset %s", path, err, path)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("keys: this process (user %d) may not read the key file; run it as the file's owner: %w", os.Geteuid(), err)
+		return fmt.Errorf("keys: this process (user %d) may not read the key file; run it as the file's owner: %w",
+			os.Geteuid(), err)
 	}
 	return fmt.Errorf("keys: key file: %w", err)
-}
-
-func isLink(path string) bool {
-	info, err := os.Lstat(path)
-	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 func (f File) check(info fs.FileInfo) error {
@@ -235,7 +219,7 @@ func (f File) check(info fs.FileInfo) error {
 	if f.InsecureGroupReadable {
 		allowed |= 0o040
 	}
-	path := f.Path
+	path, user := f.Path, os.Geteuid()
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		return fmt.Errorf("%w: %s is a directory; name the file in it", ErrInvalidFile, path)
@@ -244,8 +228,9 @@ func (f File) check(info fs.FileInfo) error {
 	case hasModes && mode.Perm()&^allowed != 0:
 		return fmt.Errorf("%w: others can use %s (mode %04o); run: chmod 600 %s", ErrUnsafeFile, path, mode.Perm(), path)
 	}
-	if owner, ok := ownerOf(info); ok && owner != 0 && owner != os.Geteuid() {
-		return fmt.Errorf("%w: %s belongs to user %d, and this process runs as user %d; run it as the owner, or chown the file", ErrUnsafeFile, path, owner, os.Geteuid())
+	if owner, ok := ownerOf(info); ok && owner != 0 && owner != user {
+		return fmt.Errorf("%w: %s belongs to user %d, and this process runs as user %d; "+
+			"run it as the owner, or chown the file", ErrUnsafeFile, path, owner, user)
 	}
 	if info.Size() > maxFile {
 		return tooLarge(path)

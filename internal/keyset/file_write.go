@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // Create writes a new key file with mode 0600, durably and under the lock. It
 // never overwrites: if the path exists, the error wraps fs.ErrExist.
 func (f File) Create(ctx context.Context, s *Set) error {
-	if err := f.named(); err != nil {
+	if err := f.checkPath(); err != nil {
 		return err
 	}
 	if len(s.keys) == 0 {
@@ -32,7 +33,8 @@ func (f File) Create(ctx context.Context, s *Set) error {
 	}
 	if err := f.createLocked(ctx, data); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("keys: there is a key file already, and it was not touched; choose another path, or remove it yourself: %w", err)
+			return fmt.Errorf("keys: there is a key file already, and it was not touched; "+
+				"choose another path, or remove it yourself: %w", err)
 		}
 		return fmt.Errorf("keys: create key file: %w", fault.Inner(explainLock(err)))
 	}
@@ -52,19 +54,21 @@ func (f File) createLocked(ctx context.Context, data []byte) error {
 	return durable.CreateFile(f.Path, data, 0o600, durable.Verify(f.verify))
 }
 
-// Update lets change work on the keys of the file, under the lock, and
-// writes the file durably with mode 0600 and the next generation. The file that it replaces stays beside it, with
-// .bak at the end of its name, unless a key was revoked: then none stays. If change fails or leaves everything as it was, nothing is
+// Update calls change with the keys of the file, under the lock, and writes the
+// result durably, with mode 0600 and the next generation. The file that it
+// replaces stays beside it, with .bak at the end of its name. If a key was
+// revoked, no such file stays. If change fails or changes nothing, nothing is
 // written. The error wraps ErrLocked when ctx ends before the lock is free.
 //
-// Update does not ask whether a change would log somebody out: package
-// rotation does.
+// Update does not ask whether a change would log somebody out: package rotation
+// does.
 func (f File) Update(ctx context.Context, change func(*Set) error) error {
 	return f.update(ctx, f, change, durable.KeepPrevious())
 }
 
-// Protect writes the file with the passphrase or the key of next, or with
-// neither. The file that it replaces does not stay: it may be less protected.
+// Protect writes the file anew, encrypted with the passphrase or the key of
+// next, or with neither. The file that it replaces does not stay: it may be
+// less protected.
 func (f File) Protect(ctx context.Context, next File) error {
 	next.Path = f.Path
 	return f.update(ctx, next, func(s *Set) error { s.changed = true; return nil }, durable.DropPrevious())
@@ -82,7 +86,7 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 		return fmt.Errorf("keys: update key file: %w", fault.Inner(explainLock(err)))
 	}
 	defer unlock()
-	before, raw, err := f.load()
+	before, raw, _, err := f.load()
 	if err != nil {
 		return err
 	}
@@ -114,9 +118,10 @@ func (f File) replace(next File, raw []byte, s *Set, opts []durable.Option) erro
 		}
 		return err
 	}
-	err = durable.Sweep(f.Path) // what a crash left there holds old keys
+	err = durable.Sweep(f.Path) // a crash may have left temporary files, with old keys
 	if err == nil {
-		err = durable.WriteFile(f.Path, data, 0o600, append(opts, durable.Verify(next.verify), durable.Verify(unchanged))...)
+		opts = append(opts, durable.Verify(next.verify), durable.Verify(unchanged))
+		err = durable.WriteFile(f.Path, data, 0o600, opts...)
 	}
 	if err != nil {
 		return fmt.Errorf("keys: update key file: %w", fault.Inner(err))
@@ -124,54 +129,51 @@ func (f File) replace(next File, raw []byte, s *Set, opts []durable.Option) erro
 	return nil
 }
 
-// checkReplaceable refuses to replace a file that others read by their group, or
-// that is mounted: they would not see the new one.
+// checkReplaceable refuses to replace a file that others read by their group,
+// or that is mounted: they would not see the new one.
 func (f File) checkReplaceable() error {
 	info, err := os.Stat(f.Path)
 	if err != nil {
 		return fmt.Errorf("keys: update key file: %w", fault.Inner(err))
 	}
-	if hasModes && info.Mode().Perm()&0o040 != 0 {
-		return fmt.Errorf("%w: the group can read %s, and could not read what is written in its place, with mode 0600; change it where it comes from, or run: chmod 600 %s", ErrUnsafeFile, f.Path, f.Path)
-	}
-	target, err := filepath.EvalSymlinks(f.Path)
-	if err == nil && slices.ContainsFunc(strings.Split(filepath.ToSlash(target), "/"), func(name string) bool { return strings.HasPrefix(name, "..") && len(name) > 2 }) {
-		return fmt.Errorf("%w: %s is in a mounted Secret or ConfigMap, where a change would be lost; change it where it comes from", ErrUnsafeFile, f.Path)
-	}
-	if durable.IsMountPoint(f.Path) {
-		return fmt.Errorf("%w: %s is mounted as a single file, which can't be replaced; mount the directory that it is in, or change the file where it comes from", ErrUnsafeFile, f.Path)
+	// Kubernetes mounts volumes by links into a directory like ..2026_01_01.
+	mounted := func(name string) bool { return strings.HasPrefix(name, "..") && len(name) > 2 }
+	target, _ := filepath.EvalSymlinks(f.Path)
+	switch {
+	case hasModes && info.Mode().Perm()&0o040 != 0:
+		return fmt.Errorf("%w: the group can read %s, and could not read what is written in its place, with mode 0600; "+
+			"change it where it comes from, or run: chmod 600 %s", ErrUnsafeFile, f.Path, f.Path)
+	case slices.ContainsFunc(strings.Split(filepath.ToSlash(target), "/"), mounted):
+		return fmt.Errorf("%w: %s is in a mounted Secret or ConfigMap, where a change would be lost; "+
+			"change it where it comes from", ErrUnsafeFile, f.Path)
+	case durable.IsMountPoint(f.Path):
+		return fmt.Errorf("%w: %s is mounted as a single file, which can't be replaced; "+
+			"mount the directory that it is in, or change the file where it comes from", ErrUnsafeFile, f.Path)
 	}
 	return nil
 }
 
-// dropUnsafePrevious removes the file before the last change if a crash has left it there although it would bring back keys that
-// are revoked by now, or is not encrypted where the file is.
+// dropUnsafePrevious removes the file before the last change if that is less
+// safe than the present one: keys have been revoked since, or only the present
+// one is encrypted. A crash can leave such a file.
 func (f File) dropUnsafePrevious(s *Set, raw []byte) error {
 	kept := f
-	kept.Path = f.previous()
+	kept.Path = durable.Previous(f.Path)
 	data, _, err := kept.readSafely()
 	if err != nil {
 		return nil // there is none, or it is not ours
 	}
 	previous, err := kept.parse(data)
-	if readable := IsEncrypted(raw) && !IsEncrypted(data); readable || err == nil && revokes(previous, s) {
+	if IsEncrypted(raw) && !IsEncrypted(data) || err == nil && revokes(previous, s) {
 		return durable.RemovePrevious(f.Path)
 	}
 	return nil
 }
 
-// previous is where the file before the last change is: beside the one that a link leads to.
-func (f File) previous() string {
-	if target, err := filepath.EvalSymlinks(f.Path); err == nil {
-		return target + ".bak"
-	}
-	return f.Path + ".bak"
-}
-
 // revokes reports whether after has a key that was revoked since before.
 func revokes(before, after *Set) bool {
 	return slices.ContainsFunc(before.keys, func(k *Key) bool {
-		is := find(append(after.Keys(), after.pruned...), k.id)
+		is := after.Any(k.id)
 		return k.revoked == nil && is != nil && is.revoked != nil
 	})
 }
@@ -185,7 +187,10 @@ func (f File) encode(s *Set) ([]byte, error) {
 	if len(text) > MaxWritten {
 		return nil, fmt.Errorf("keys: %d keys are too many for a key file; prune those that have expired", len(s.keys))
 	}
-	return f.seal(text)
+	if under := f.protection(); under.given() {
+		return under.encrypt(text)
+	}
+	return text, nil
 }
 
 // verify reads what was written as the next reader will.
@@ -204,7 +209,9 @@ func explainLock(err error) error {
 	return err
 }
 
-// equal reports whether two sets hold the same. Keys are immutable, so pointers tell.
+// equal reports whether two sets hold the same. Keys are immutable, so
+// comparing pointers is enough.
 func (s *Set) equal(other *Set) bool {
-	return slices.Equal(s.keys, other.keys) && slices.Equal(s.pruned, other.pruned) && s.rules.equal(other.rules)
+	return slices.Equal(s.keys, other.keys) && slices.Equal(s.pruned, other.pruned) &&
+		maps.Equal(s.rules.file(), other.rules.file())
 }

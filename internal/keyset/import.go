@@ -10,12 +10,16 @@ import (
 	"fmt"
 )
 
-// Import makes a key of one from elsewhere, such as a PEM file, a secret store or a KMS:
+// Import makes a key of one from elsewhere, such as a PEM file, a secret store
+// or a KMS:
 //
-//   - an *ecdsa.PrivateKey on P-256, an ed25519.PrivateKey, or an *rsa.PrivateKey;
+//   - an *ecdsa.PrivateKey on P-256, an ed25519.PrivateKey, or an
+//     *rsa.PrivateKey;
 //   - a []byte for HS256, dir and A256KW: a secret of random bytes, not text;
-//   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a signature key that only verifies;
-//   - any other [crypto.Signer]: a signature key whose private half stays in a KMS or an HSM.
+//   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a
+//     signature key that only verifies;
+//   - any other [crypto.Signer]: a signature key whose private half stays in a
+//     KMS or an HSM.
 //
 // What is refused in a key file is refused here too: see the package comment.
 // So are RSA keys whose modulus is a prime, a power of one, or the product of
@@ -23,10 +27,11 @@ import (
 // The key is copied, except for a signer. Its ID is the RFC 7638 thumbprint,
 // which may begin with a dash; that of a secret is random, as with [Generate].
 //
-// A signer is called for each token that is made, by many goroutines at once and without a
-// context: it needs a time limit of its own. It gets the SHA-256 digest, or, with EdDSA or if it is a
-// [crypto.MessageSigner], the message; and with PS256 *rsa.PSSOptions. Its answer is verified before it is
-// used. A key file never holds a signer, only the public half.
+// A signer is called for each token that is made, by many goroutines in
+// parallel and without a context: it needs a time limit of its own. It gets the
+// SHA-256 digest. With EdDSA, or if it is a [crypto.MessageSigner], it gets the
+// message. With PS256 it also gets *rsa.PSSOptions. Its answer is verified
+// before it is used. A key file never holds a signer, only the public half.
 func Import(alg Algorithm, key any, d Dates) (*Key, error) {
 	if alg.Use() == "" {
 		return nil, errUnknownAlgorithm
@@ -52,7 +57,7 @@ func adopt(alg Algorithm, key any) (*Key, error) {
 		if !ok || !alg.Symmetric() {
 			return nil, notFor(alg)
 		}
-		return build(alg, randomID(), bytes.Clone(secret), nil)
+		return build(alg, "", bytes.Clone(secret), nil)
 	}
 	switch p := key.(type) {
 	case *ecdsa.PrivateKey, *rsa.PrivateKey, ed25519.PrivateKey:
@@ -61,7 +66,8 @@ func adopt(alg Algorithm, key any) (*Key, error) {
 		return adoptPrivate(alg, *p)
 	}
 	if alg.Use() != Signature {
-		return nil, fmt.Errorf("keys: the key for %s must be an *ecdsa.PrivateKey: without its private half it would be of no use", alg)
+		return nil, fmt.Errorf("keys: the key for %s must be an *ecdsa.PrivateKey: "+
+			"without its private half it would be of no use", alg)
 	}
 	if s, ok := key.(crypto.Signer); ok {
 		k, err := adoptPublic(alg, s.Public())
@@ -80,7 +86,8 @@ func adoptPrivate(alg Algorithm, private any) (k *Key, err error) {
 	switch p := private.(type) {
 	case ed25519.PrivateKey:
 		if len(p) != ed25519.PrivateKeySize {
-			return nil, fmt.Errorf("keys: Ed25519 private key of %d bytes: 64 are needed; make them of a seed with ed25519.NewKeyFromSeed", len(p))
+			return nil, fmt.Errorf("keys: Ed25519 private key of %d bytes: 64 are needed; "+
+				"make them of a seed with ed25519.NewKeyFromSeed", len(p))
 		}
 	case *rsa.PrivateKey:
 		if len(p.Primes) != 2 {

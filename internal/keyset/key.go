@@ -11,11 +11,12 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-// Key is one key with its algorithm, its dates and what it can do. It is
-// immutable and safe for concurrent use. Printing it shows its ID and algorithm alone.
+// Key is one key with its algorithm and its dates. It is immutable and safe for
+// concurrent use. Printing it shows only its ID and its algorithm.
 type Key struct {
 	id      string
 	alg     Algorithm
@@ -23,21 +24,24 @@ type Key struct {
 	revoked *revocation // nil if not
 	gone    bool        // the private half was in the file, and was erased
 
-	private any              // *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, []byte, externalKey; nil in a public key
-	public  crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey, *rsa.PublicKey; nil if symmetric
+	// An *ecdsa.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, []byte or
+	// externalKey; nil in a public key.
+	private any
+	public  crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey; nil if symmetric
 
 	method jwt.SigningMethod // of a signature key
 	check  any               // what method verifies with
 
 	aead    cipher.AEAD       // of a Direct key
 	headers map[string][]byte // encoded JWE headers by cty; never written after construction
-	scratch *sync.Pool        // of *[]byte, for tokens in the making
-	seals   *atomic.Uint64    // tokens encrypted; shared with the key's earlier incarnations in a Ring
+	scratch *sync.Pool        // of *[]byte, in which Seal puts tokens together
+	seals   *atomic.Uint64    // tokens encrypted; shared by the copies of the key in a Ring
 
 	tokensUntil time.Time // see TokensUntil
 }
 
-// ID is the key's kid: for an asymmetric key its RFC 7638 thumbprint, else random.
+// ID is the key's kid: for an asymmetric key its RFC 7638 thumbprint, else
+// random.
 func (k *Key) ID() string { return k.id }
 
 // Algorithm is the only algorithm that the key is for.
@@ -49,9 +53,10 @@ func (k *Key) Use() Use { return k.alg.Use() }
 // Dates returns the instants at which the key changes its state.
 func (k *Key) Dates() Dates { return k.dates }
 
-// TokensUntil is the latest exp that a token of the key may have; the zero time means any. It is
-// when the key stops verifying, and, for a key of a Ring whose file has a policy, the leeway and the clock skew
-// before that: otherwise a verifier whose clock is ahead would refuse tokens that have not expired.
+// TokensUntil is the latest exp that a token of the key may have; the zero time
+// means any. It is the end of verifying. For a key of a Ring whose file has a
+// policy it is earlier by leeway and clock skew: otherwise a verifier whose
+// clock is ahead would refuse tokens that have not expired.
 func (k *Key) TokensUntil() time.Time {
 	if k.tokensUntil.IsZero() {
 		return k.dates.VerifyUntil
@@ -59,8 +64,8 @@ func (k *Key) TokensUntil() time.Time {
 	return k.tokensUntil
 }
 
-// Revoked says whether the key was revoked, when, and why in words for people. A revoked
-// key is revoked at any time, also before that instant.
+// Revoked says whether the key was revoked, when, and why, in words for people.
+// A revoked key is revoked at any time, also before that instant.
 func (k *Key) Revoked() (at time.Time, reason string, revoked bool) {
 	if k.revoked == nil {
 		return time.Time{}, "", false
@@ -77,27 +82,28 @@ func (k *Key) IsPruned() bool { return k.private == nil && k.public == nil }
 // State is the key's state at the time now.
 func (k *Key) State(now time.Time) State { return stateAt(k.dates, k.revoked != nil, now) }
 
-// HasPrivate reports whether the key can sign, or seal and open. Keys of a public set, those whose private half
-// is in a KMS that is not attached, and retired signature keys whose private half was erased, can only verify.
+// HasPrivate reports whether the key can sign, or seal and open. The others can
+// only verify: keys of a public set, keys whose private half is in a KMS that
+// is not attached, and retired keys whose private half was erased.
 func (k *Key) HasPrivate() bool { return k.private != nil }
 
-// Erased reports whether the private half was erased, so that it is nowhere: nothing can sign with the key again, whatever its
-// dates say.
+// Erased reports whether the private half was erased. Then nothing can sign
+// with the key again, whatever its dates say.
 func (k *Key) Erased() bool { return k.gone }
 
 // Public returns the public key, as *ecdsa.PublicKey, ed25519.PublicKey or
 // *rsa.PublicKey; nil for a symmetric key.
 func (k *Key) Public() crypto.PublicKey { return k.public }
 
-// matches compares a token's header with the key: kid, alg and, for
-// encryption, enc must be the key's own (RFC 8725, Section 3.1).
+// matches compares a token's header with the key: kid, alg and, for encryption,
+// enc must be the key's own (RFC 8725, Section 3.1).
 func (k *Key) matches(h *jose.Header) error {
 	enc := ""
 	if k.Use() == Encryption {
 		enc = jose.A256GCM
 	}
 	if h.Kid != k.id || h.Alg != string(k.alg) || h.Enc != enc {
-		return fmt.Errorf("%w: kid, alg or enc of the token differ from key %s", errWrongKey, k.id)
+		return fmt.Errorf("token: kid, alg or enc is not that of key %s: %w", k.id, fault.Inner(errWrongKey))
 	}
 	return nil
 }
@@ -107,12 +113,13 @@ func (k Key) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "keys.Key(%s %s)", k.alg, k.id)
 }
 
-// Trusted returns why tokens of the key are not accepted at the time now, or nil.
+// Trusted returns nil if tokens of the key are accepted at the time now, else
+// the reason why not.
 func (k *Key) Trusted(now time.Time) error {
 	switch s := k.State(now); {
 	case s == Revoked:
 		return ErrKeyRevoked
-	case s == Expired, k.IsPruned(): // the dates don't count then: the clock may have been set back
+	case s == Expired, k.IsPruned(): // also if the clock was set back after it was pruned
 		return ErrKeyExpired
 	case s.trusted():
 		return nil
@@ -144,8 +151,8 @@ func (k *Key) InRing(p Policy, seals *atomic.Uint64) *Key {
 	return &c
 }
 
-// Same reports whether two keys with one ID are one key. A private half may have
-// been erased meanwhile.
+// Same reports whether two keys with one ID are one key. A private half may
+// have been erased meanwhile.
 func (k *Key) Same(other *Key) bool {
 	return k.alg == other.alg && (k.IsPruned() || other.IsPruned() || k.SameMaterial(other))
 }

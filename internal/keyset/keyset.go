@@ -11,7 +11,8 @@
 //
 // The text of an error begins with the public package in which users meet it:
 // "token" if a token that somebody presented is wrong, "keys" for everything
-// else. Parts of a longer text have no prefix.
+// else. Errors of package jose pass as they are, and parts of a text have no
+// prefix.
 package keyset
 
 import (
@@ -44,8 +45,8 @@ var (
 )
 
 // MaxSeals is how many tokens one Direct key may encrypt: half of the limit of
-// NIST SP 800-38D, Section 8.3, for random nonces. A Ring counts only the tokens
-// of its own process.
+// NIST SP 800-38D, Section 8.3, for random nonces. A Ring counts only the
+// tokens of its own process.
 const MaxSeals = 1 << 31
 
 // JWKSMaxAge is how long caches may keep the public key set that Ring.Handler

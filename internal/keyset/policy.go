@@ -3,7 +3,6 @@ package keyset
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"time"
 
@@ -12,19 +11,19 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/span"
 )
 
-// A Policy says how fast news of keys travels and how long tokens live, from
-// which it follows when a key may sign and for how long it must verify. It is
-// kept in the key file, so that the application and keygen go by the same one.
-// In every field 0 means the default. Durations are whole seconds.
+// A Policy says how fast news of keys travels and how long tokens live. From
+// that follows when a key may sign, and for how long it must verify. It is kept
+// in the key file, so that the application and keygen have the same one. In
+// every field 0 means the default. Durations are whole seconds.
 type Policy struct {
-	TokenLife       time.Duration // the longest that a token lives (exp - iat); default 24 hours
-	Leeway          time.Duration // that verifiers grant on exp; default 1 minute
+	TokenLife       time.Duration // longest life of a token (exp - iat); default 24 hours
+	Leeway          time.Duration // of verifiers, for exp; default 1 minute
 	ClockSkew       time.Duration // between any two clocks; default 1 minute
-	DistributionLag time.Duration // until a written key file has reached every instance; default 2 minutes
-	ReloadInterval  time.Duration // at which instances look for a new file; default 30 seconds
-	CacheLife       time.Duration // that verifiers go on with a JWK Set they have; default 1 hour, at least the 10 minutes that Ring.Handler grants
-	Grace           time.Duration // that a key goes on signing when its successor fails to appear; default 1 hour
-	RotationPeriod  time.Duration // that a key signs; default 30 days
+	DistributionLag time.Duration // until a new key file has reached every instance; default 2 minutes
+	ReloadInterval  time.Duration // between two looks of an instance for a new file; default 30 seconds
+	CacheLife       time.Duration // of a JWK Set in verifiers, at least JWKSMaxAge; default 1 hour
+	Grace           time.Duration // in which a key still signs if it has no successor; default 1 hour
+	RotationPeriod  time.Duration // in which a key signs; default 30 days
 	PeakRate        int           // tokens encrypted in a second, by all instances together; default 500
 }
 
@@ -34,9 +33,9 @@ type Rules struct {
 	slow slowCaches
 }
 
-// slowCaches are those that may have been filled before CacheLife was made shorter.
+// slowCaches are the caches that were filled before CacheLife was made shorter.
 type slowCaches struct {
-	life  time.Duration // that they may have; 0 if there are none
+	life  time.Duration // 0 if there are none
 	until time.Time     // when the last of them has expired
 }
 
@@ -47,7 +46,8 @@ const (
 	maxVerifyRatio    = 10 // verify-only time in rotation periods
 )
 
-// fields lists the durations by their names in the key file, with their defaults.
+// fields lists the durations by their names in the key file, with their
+// defaults.
 func (p *Policy) fields() [8]policyField {
 	return [...]policyField{
 		{"token_life", &p.TokenLife, 24 * time.Hour},
@@ -82,8 +82,8 @@ func (p Policy) WithDefaults() Policy {
 	return p
 }
 
-// Fields returns the names of the fields, as the key file has them, each with its value, the defaults in
-// place of zeros: for people.
+// Fields returns the names of the fields, as in the key file, each with its
+// value in words. Defaults stand in place of zeros.
 func (p Policy) Fields() [][2]string {
 	p = p.WithDefaults()
 	var all [][2]string
@@ -93,7 +93,7 @@ func (p Policy) Fields() [][2]string {
 	return append(all, [2]string{"peak_rate", fmt.Sprintf("%d/s", p.PeakRate)})
 }
 
-// Spread is how long it takes until every instance goes by a key file that is
+// Spread is how long it takes until every instance uses a key file that is
 // written now: distribution lag + reload interval + clock skew.
 func (p Policy) Spread() time.Duration {
 	p = p.WithDefaults()
@@ -101,8 +101,7 @@ func (p Policy) Spread() time.Duration {
 }
 
 // Lead is how long a key must be published before it signs or encrypts: the
-// spread, and for a key that other services verify with the life of their
-// caches besides.
+// spread, plus the life of caches for a key with which other services verify.
 func (p Policy) Lead(alg Algorithm) time.Duration {
 	if alg.Use() == Signature && !alg.Symmetric() {
 		return p.Spread() + p.WithDefaults().CacheLife
@@ -110,8 +109,10 @@ func (p Policy) Lead(alg Algorithm) time.Duration {
 	return p.Spread()
 }
 
-// SafeFrom is the earliest instant at which a key may sign or encrypt that was published at another one: after
-// the lead. Caches that were filled before CacheLife was made shorter may live longer than that, see Succeeding.
+// SafeFrom is the earliest instant at which a key that was published at the
+// given instant may sign or encrypt. It is after the lead, and later if caches
+// that were filled under a longer CacheLife could still be without the key, see
+// Succeeding.
 func (p Rules) SafeFrom(alg Algorithm, published time.Time) time.Time {
 	safe, slow := published.Add(p.Lead(alg)), published.Add(p.Spread()+p.slow.life)
 	if p.Lead(alg) == p.Spread() {
@@ -123,12 +124,14 @@ func (p Rules) SafeFrom(alg Algorithm, published time.Time) time.Time {
 	return instant.Latest(safe, slow)
 }
 
-// Succeeding returns p as the policy that takes the place of old at the time now. Making CacheLife shorter does not empty
-// the caches that were filled before: SafeFrom reckons with them until they have expired.
+// Succeeding returns p as the policy that replaces old at the time now. Making
+// CacheLife shorter does not empty the caches that were filled before: SafeFrom
+// takes them into account until they have expired.
 func (p Policy) Succeeding(old Rules, now time.Time) Rules {
 	old.Policy = old.WithDefaults()
 	r := Rules{Policy: p}
-	for _, c := range [...]slowCaches{old.slow, {old.CacheLife, now.Add(old.CacheLife + old.ClockSkew).Truncate(time.Second)}} {
+	newest := slowCaches{old.CacheLife, now.Add(old.CacheLife + old.ClockSkew).Truncate(time.Second)}
+	for _, c := range [...]slowCaches{old.slow, newest} {
 		if c.life > p.WithDefaults().CacheLife && c.until.After(now) {
 			r.slow = slowCaches{max(r.slow.life, c.life), instant.Latest(r.slow.until, c.until)}
 		}
@@ -143,8 +146,8 @@ func (p Policy) VerifyOnly() time.Duration {
 	return p.TokenLife + p.Leeway + p.ClockSkew + p.Grace
 }
 
-// Listed is how many keys of one use are published at a time: one that signs, a
-// standby, and those that verify still.
+// Listed is how many keys of one use are published at a time: one that signs,
+// one that will be next, and those that only verify.
 func (p Policy) Listed() int {
 	p = p.WithDefaults()
 	return 2 + int(math.Ceil(float64(p.VerifyOnly())/float64(p.RotationPeriod)))
@@ -160,32 +163,45 @@ func (p Policy) GCMUses() float64 {
 // Validate reports every contradiction in p at once, with the formula that it
 // violates.
 func (p Policy) Validate() error {
-	errs := p.inBounds()
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("keys: policy: "+format, args...)) }
+	for _, f := range p.fields() {
+		if d := *f.value; d < 0 || d > maxPolicyDuration || d%time.Second != 0 {
+			add("%s must be whole seconds, positive and at most 10 years", f.name)
+		}
+	}
+	if p.PeakRate < 0 || p.PeakRate > math.MaxInt32 {
+		add("peak_rate must be positive and at most 2^31-1")
+	}
 	if len(errs) > 0 {
-		return errors.Join(errs...)
+		return errors.Join(errs...) // the sums below could overflow
 	}
 	p = p.WithDefaults()
-	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf("keys: policy: "+format, args...)) }
+	words := span.Format
 	if lead := p.Lead(ES256); p.RotationPeriod < lead {
-		add("rotation_period %s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = %s: a standby could not be known in time", span.Format(p.RotationPeriod), span.Format(lead))
+		add("rotation_period %s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = "+
+			"%s: a standby could not be known in time", words(p.RotationPeriod), words(lead))
 	}
 	if least := p.Spread() + p.ReloadInterval; p.Grace < least {
-		add("grace %s is shorter than distribution_lag + 2 * reload_interval + clock_skew = %s: an instance that has not read the new file yet, because one look failed, would stop signing", span.Format(p.Grace), span.Format(least))
+		add("grace %s is shorter than distribution_lag + 2 * reload_interval + clock_skew = %s: an instance "+
+			"that has not read the new file yet, because one look failed, would stop signing", words(p.Grace), words(least))
 	}
 	if p.CacheLife < JWKSMaxAge {
-		add("cache_life %s is shorter than the %s that the JWK Set is served with", span.Format(p.CacheLife), span.Format(JWKSMaxAge))
+		add("cache_life %s is shorter than the %s that the JWK Set is served with", words(p.CacheLife), words(JWKSMaxAge))
 	}
 	if n := p.Listed(); n > maxListed {
-		add("1 active + 1 standby + ceil(verify-only / rotation_period) = %d keys would be published, and %d are allowed: rotate less often, or let tokens live shorter", n, maxListed)
+		add("1 active + 1 standby + ceil(verify-only / rotation_period) = %d keys would be published, and %d are allowed: "+
+			"rotate less often, or let tokens live shorter", n, maxListed)
 	}
 	if v := p.VerifyOnly(); v > maxVerifyRatio*p.RotationPeriod {
-		add("verify-only = token_life + leeway + clock_skew + grace = %s is over 10 rotation periods: keys would be trusted long after they ceased to sign", span.Format(v))
+		add("verify-only = token_life + leeway + clock_skew + grace = %s is over 10 rotation periods: "+
+			"keys would be trusted long after they ceased to sign", words(v))
 	}
 	return errors.Join(errs...)
 }
 
-// CheckRate reports whether a key that encrypts with AES-GCM directly stays
-// within its 2^31 tokens, by what Policy says of all instances together.
+// CheckRate returns an error if all instances together could encrypt more than
+// 2^31 tokens with one Direct key.
 func (p Policy) CheckRate() error {
 	uses := p.GCMUses()
 	if uses <= MaxSeals {
@@ -194,24 +210,14 @@ func (p Policy) CheckRate() error {
 	p = p.WithDefaults()
 	instead := "use A256KW, which has a fresh key for each token"
 	often := p
-	often.RotationPeriod = (time.Duration(MaxSeals/float64(p.PeakRate)*float64(time.Second)) - p.Grace - p.ClockSkew).Truncate(time.Second)
+	longest := time.Duration(MaxSeals / float64(p.PeakRate) * float64(time.Second))
+	often.RotationPeriod = (longest - p.Grace - p.ClockSkew).Truncate(time.Second)
 	if often.RotationPeriod > 0 && often.Validate() == nil {
 		instead = "rotate every " + span.Format(often.RotationPeriod) + ", or " + instead
 	}
-	return fmt.Errorf("keys: policy: peak_rate * (rotation_period + grace + clock_skew) = %d * %s = %.2g tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): %s",
+	return fmt.Errorf("keys: policy: peak_rate * (rotation_period + grace + clock_skew) = %d * %s = "+
+		"%.2g tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): %s",
 		p.PeakRate, span.Format(p.RotationPeriod+p.Grace+p.ClockSkew), uses, instead)
-}
-
-func (p Policy) inBounds() (errs []error) {
-	for _, f := range p.fields() {
-		if d := *f.value; d < 0 || d > maxPolicyDuration || d%time.Second != 0 {
-			errs = append(errs, fmt.Errorf("keys: policy: %s must be whole seconds, positive and at most 10 years", f.name))
-		}
-	}
-	if p.PeakRate < 0 || p.PeakRate > math.MaxInt32 {
-		errs = append(errs, errors.New("keys: policy: peak_rate must be positive and at most 2^31-1"))
-	}
-	return errs
 }
 
 // file returns the fields that are set, in seconds, as the key file has them.
@@ -262,5 +268,3 @@ func (p *Rules) parse(value []byte) error {
 	}
 	return p.Validate()
 }
-
-func (p Rules) equal(other Rules) bool { return maps.Equal(p.file(), other.file()) }

@@ -14,9 +14,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 )
 
-// PublicSet returns the JWK Set (RFC 7517, Section 5) that verifiers need at the
-// time now: the public halves of the signature keys that are pending, active or
-// retiring. It never holds a symmetric key, nor one that encrypts.
+// PublicSet returns the JWK Set (RFC 7517, Section 5) that verifiers need at
+// the time now: the public halves of the signature keys that are pending,
+// active or retiring. It never holds a symmetric key, nor one that encrypts.
 func (s *Set) PublicSet(now time.Time) ([]byte, error) {
 	return s.jwkSet(func(k *Key) any {
 		if !k.Published(now) {
@@ -151,9 +151,9 @@ func (s *PublicSet) leaveOut(number int, kid string, reason error) {
 	s.LeftOut = append(s.LeftOut, &leftOutError{number, kid, reason})
 }
 
-// CheckModuli leaves out RSA keys whose modulus anybody can factor. It remembers
-// in known what it has found out of the moduli of this set, and forgets others.
-// An error means that ctx ended before it was done.
+// CheckModuli leaves out RSA keys whose modulus anybody can factor. It
+// remembers in known what it has found out of the moduli of this set, and
+// forgets others. An error means that ctx ended before it was done.
 func (s *PublicSet) CheckModuli(ctx context.Context, known map[string]error) error {
 	moduli := make(map[string]*Key)
 	for _, k := range s.Keys {

@@ -25,9 +25,9 @@ const (
 	maxContentType = 127 // characters
 )
 
-// Seal encrypts plaintext into a compact JWE (RFC 7516, Section 7.1) whose header holds alg, enc, kid
-// and, if it is not empty, the media type cty. The error wraps ErrExhausted
-// once a Direct key has sealed 2^31 tokens.
+// Seal encrypts plaintext into a compact JWE (RFC 7516, Section 7.1). Its
+// header has alg, enc, kid and, if it is not empty, the media type cty. The
+// error wraps ErrExhausted after a Direct key has sealed 2^31 tokens.
 func (k *Key) Seal(plaintext []byte, cty string) (string, error) {
 	if k.Use() != Encryption || k.private == nil {
 		return "", fmt.Errorf("%w: key %s can't encrypt", errWrongKey, k.id)
@@ -61,7 +61,7 @@ func (k *Key) SealedLength(plaintext int, cty string) int {
 	if k.Use() != Encryption {
 		return 0
 	}
-	n := func(size int) int { return base64.RawURLEncoding.EncodedLen(size) }
+	n := base64.RawURLEncoding.EncodedLen
 	encryptedKey := 0
 	if k.alg != Direct {
 		encryptedKey = n(wrappedKeySize)
@@ -69,11 +69,12 @@ func (k *Key) SealedLength(plaintext int, cty string) int {
 	return len(k.header(cty)) + 1 + encryptedKey + 1 + n(ivSize) + 1 + n(plaintext) + 1 + n(tagSize)
 }
 
-// Open decrypts a token that passed the gate. Every failure looks the same and
-// wraps ErrForged (RFC 7516, Section 11.5), save for a key that is not for this token.
+// Open decrypts a token that package jose has parsed. Every failure looks the
+// same and wraps ErrForged (RFC 7516, Section 11.5), except that of a key which
+// is not for this token.
 //
-// A token that opens was made by somebody who has the key, and with
-// ECDH-ES that is everybody: verify the signature inside.
+// A token that opens was made by somebody who has the key. With ECDH-ES that is
+// the public key, which everybody has: verify the signature inside.
 func (k *Key) Open(token *jose.JWE) ([]byte, error) {
 	if k.Use() != Encryption || k.private == nil {
 		return nil, fmt.Errorf("%w: key %s can't decrypt", errWrongKey, k.id)
@@ -81,13 +82,12 @@ func (k *Key) Open(token *jose.JWE) ([]byte, error) {
 	if err := k.matches(&token.Header); err != nil {
 		return nil, err
 	}
-	var plaintext []byte
-	var err error
-	if k.alg == Direct {
-		plaintext, err = k.openDirect(token)
-	} else {
-		plaintext, err = k.unwrap(token)
-	}
+	plaintext, err := recoverPanics(func() ([]byte, error) {
+		if k.alg == Direct {
+			return k.openDirect(token)
+		}
+		return jwe.Decrypt([]byte(token.Compact), jwe.WithKey(k.jwa(), k.private))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: can't be decrypted", ErrForged)
 	}
@@ -95,7 +95,8 @@ func (k *Key) Open(token *jose.JWE) ([]byte, error) {
 }
 
 // header returns the encoded protected header of the tokens that k seals. That
-// of ECDH-ES has as many characters as the real one, whose ephemeral key differs each time.
+// of ECDH-ES is only as long as the real one, whose ephemeral key differs each
+// time.
 func (k *Key) header(cty string) []byte {
 	if h, ok := k.headers[cty]; ok {
 		return h
@@ -110,7 +111,7 @@ func (k *Key) encodeHeader(cty string) []byte {
 	}
 	b = append(b, `,"enc":"A256GCM"`...)
 	if k.alg == ECDHESA256KW {
-		coordinate := strings.Repeat("A", 43)
+		coordinate := strings.Repeat("A", 43) // 32 bytes in base64url
 		b = append(b, `,"epk":{"crv":"P-256","kty":"EC","x":"`+coordinate+`","y":"`+coordinate+`"}`...)
 	}
 	b = append(b, `,"kid":"`+k.id+`"}`...)
@@ -160,28 +161,19 @@ func (k *Key) wrap(plaintext []byte, cty string) (string, error) {
 	if err == nil && cty != "" {
 		err = headers.Set(jwe.ContentTypeKey, cty)
 	}
-	if err != nil {
-		return "", fmt.Errorf("keys: encrypt with key %s: %w", k.id, err)
+	var to any = k.public
+	if k.alg.Symmetric() {
+		to = k.private
 	}
-	var to any = k.private
-	if k.public != nil {
-		to = k.public
+	var token []byte
+	if err == nil {
+		token, err = jwe.Encrypt(plaintext, jwe.WithKey(k.jwa(), to),
+			jwe.WithContentEncryption(jwa.A256GCM()), jwe.WithProtectedHeaders(headers))
 	}
-	token, err := jwe.Encrypt(plaintext, jwe.WithKey(k.jwa(), to), jwe.WithContentEncryption(jwa.A256GCM()), jwe.WithProtectedHeaders(headers))
 	if err != nil {
 		return "", fmt.Errorf("keys: encrypt with key %s: %w", k.id, err)
 	}
 	return string(token), nil
-}
-
-// unwrap hands the token to the library. A panic there is a failure to decrypt.
-func (k *Key) unwrap(token *jose.JWE) (plaintext []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			plaintext, err = nil, ErrForged
-		}
-	}()
-	return jwe.Decrypt([]byte(token.Compact), jwe.WithKey(k.jwa(), k.private))
 }
 
 func (k *Key) jwa() jwa.KeyEncryptionAlgorithm {
@@ -191,13 +183,11 @@ func (k *Key) jwa() jwa.KeyEncryptionAlgorithm {
 	return jwa.A256KW()
 }
 
-// checkContentType takes the media types that every JSON writer writes the same
-// way, so that SealedLength is right: RFC 6838, Section 4.2, without !#$&^ and parameters.
+// checkContentType accepts the media types that every JSON writer writes in the
+// same way, so that SealedLength is right: those of RFC 6838, Section 4.2,
+// without !#$&^ and parameters.
 func checkContentType(cty string) error {
-	other := func(r rune) bool {
-		return (r < 'a' || 'z' < r) && (r < 'A' || 'Z' < r) && (r < '0' || '9' < r) && !strings.ContainsRune("+-./_", r)
-	}
-	if len(cty) > maxContentType || strings.IndexFunc(cty, other) >= 0 {
+	if len(cty) > maxContentType || strings.Trim(cty, alphanumeric+"+-./_") != "" {
 		return errors.New("keys: content type must have at most 127 characters of A-Z, a-z, 0-9, +, -, ., / and _")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package keyset
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,18 +13,18 @@ import (
 // Bounds of a set.
 const (
 	maxKeys   = 100
-	maxPruned = 400 // the eldest are forgotten
+	maxPruned = 400 // the oldest are forgotten; a hundred bytes each
 )
 
-// Set is the content of a key file: keys in the order in which they were
-// added, what is remembered of those that were pruned, the policy that they follow, and the generation,
-// which each change of the file raises.
+// Set is the content of a key file: keys in the order in which they were added,
+// notes of those that were pruned, the policy that they follow, and the
+// generation, which each change of the file raises.
 //
-// Its methods keep what holds whatever the policy: history is not rewritten. Whether a change would log somebody
-// out, package rotation tells.
+// Its methods keep what holds under any policy: history is not rewritten.
+// Package rotation says whether a change would log somebody out.
 type Set struct {
 	keys       []*Key
-	pruned     []*Key // without material, the eldest first
+	pruned     []*Key // without material, the oldest first
 	rules      Rules
 	settled    bool // the rules are as they are: zeros don't stand for defaults
 	generation int64
@@ -41,12 +42,12 @@ func NewSet(keys ...*Key) (*Set, error) {
 	return s, nil
 }
 
-// NewBareSet returns a set of keys that come from no file. There is no policy:
-// keys sign until the second that their dates say, and clocks are taken to agree.
+// NewBareSet returns a set of keys that come from no file. There is no policy,
+// so keys have no grace, and clocks are taken to agree.
 func NewBareSet(keys ...*Key) (*Set, error) {
 	s, err := NewSet(keys...)
 	if err == nil {
-		s.settled = true // there is no grace, and clocks agree
+		s.settled = true
 	}
 	return s, err
 }
@@ -54,26 +55,22 @@ func NewBareSet(keys ...*Key) (*Set, error) {
 // Keys returns the keys in the order of the file.
 func (s *Set) Keys() []*Key { return slices.Clone(s.keys) }
 
-// Pruned returns what is remembered of keys that were pruned, so that their
-// IDs are not used again and their tokens are told from those of unknown keys. They can do nothing.
+// Pruned returns notes of the keys that were pruned. With them IDs are not used
+// again, and a token of a pruned key is refused as expired or revoked, not as
+// one of an unknown key.
 func (s *Set) Pruned() []*Key { return slices.Clone(s.pruned) }
 
 // Key returns the key with this ID, or nil.
 func (s *Set) Key(id string) *Key { return find(s.keys, id) }
 
 // Any returns the key with this ID, also if it was pruned, or nil.
-func (s *Set) Any(id string) *Key {
-	if k := s.Key(id); k != nil {
-		return k
-	}
-	return find(s.pruned, id)
-}
+func (s *Set) Any(id string) *Key { return cmp.Or(s.Key(id), find(s.pruned, id)) }
 
 // Generation is how often the file was written. A Ring refuses to go back.
 func (s *Set) Generation() int64 { return s.generation }
 
-// Policy returns the policy of the set, with the defaults in place of zeros; the
-// zero Policy if the keys come from no file.
+// Policy returns the policy of the set, with the defaults in place of zeros;
+// the zero Policy if the keys come from no file.
 func (s *Set) Policy() Policy { return s.Rules().Policy }
 
 // Rules returns the policy, and what is remembered of the one before it.
@@ -85,7 +82,8 @@ func (s *Set) Rules() Rules {
 	return r
 }
 
-// Settled returns a copy of the set with the defaults of its policy filled in.
+// Settled returns a copy of the set with the defaults of its policy filled in,
+// for a set that is asked for its policy with each token.
 func (s *Set) Settled() *Set {
 	c := s.Clone()
 	c.rules, c.settled = s.Rules(), true
@@ -124,7 +122,8 @@ func (s *Set) Changes(now time.Time) (first time.Time) {
 	return first
 }
 
-// Add appends a key. Key IDs are unique, those of pruned keys included, and a set has at most 100 keys.
+// Add appends a key. Key IDs are unique, those of pruned keys included, and a
+// set has at most 100 keys.
 func (s *Set) Add(k *Key) error {
 	switch {
 	case k == nil || k.alg.Use() == "" || k.IsPruned():
@@ -140,8 +139,8 @@ func (s *Set) Add(k *Key) error {
 	return nil
 }
 
-// SetDates moves dates of a key that are still to come at the time now. Those that have passed stay as
-// they are: what was signed under them can't be signed again.
+// SetDates moves dates of a key that are in the future at the time now. Those
+// that have passed can't change: tokens were signed under them.
 func (s *Set) SetDates(id string, d Dates, now time.Time) error {
 	return s.change(id, func(k *Key) (*Key, error) {
 		if k.revoked != nil {
@@ -161,8 +160,9 @@ func (s *Set) SetDates(id string, d Dates, now time.Time) error {
 	})
 }
 
-// Revoke says that a key is not to be trusted any more, for the tokens that it has signed either.
-// There is no way back. The private half is erased; of a symmetric key nothing stays but a note, as if pruned.
+// Revoke ends all trust in a key, and in the tokens that it has signed. There
+// is no way back. The private half is erased. Of a symmetric key only a note
+// stays, as if it were pruned.
 func (s *Set) Revoke(id string, at time.Time, reason string) error {
 	if err := CheckReason(reason); err != nil {
 		return err
@@ -183,7 +183,8 @@ func (s *Set) Revoke(id string, at time.Time, reason string) error {
 }
 
 // Erase removes the private half of a signature key that has ceased to sign at
-// the time now. It verifies still. Of a symmetric key, and of one that has none, nothing is removed.
+// the time now. The key can still verify. A symmetric key is not changed: it
+// needs its secret for that.
 func (s *Set) Erase(id string, now time.Time) error {
 	return s.change(id, func(k *Key) (*Key, error) {
 		if st := k.State(now); st != Retiring && st != Expired && st != Revoked {
@@ -196,8 +197,8 @@ func (s *Set) Erase(id string, now time.Time) error {
 	})
 }
 
-// Prune removes a key that has expired or was revoked at the time now. A note of
-// it stays, see Pruned.
+// Prune removes a key that has expired or was revoked at the time now. A note
+// of it stays, see Pruned.
 func (s *Set) Prune(id string, now time.Time) error {
 	k := s.Key(id)
 	if k == nil {
@@ -218,7 +219,7 @@ func (s *Set) forget(id string) {
 	s.pruned = append(s.pruned, &Key{id: id, alg: k.alg, dates: k.dates, revoked: k.revoked, gone: k.erased().gone})
 	if len(s.pruned) > maxPruned {
 		drop := 0
-		if s.pruned[0] == firstUsed(s.pruned, Encryption, time.Unix(instant.MaxSecond, 0)) {
+		if s.pruned[0] == firstUsed(Encryption, time.Unix(instant.MaxSecond, 0), s.pruned) {
 			drop = 1 // the first one says since when tokens are encrypted
 		}
 		s.pruned = slices.Delete(s.pruned, drop, drop+1)

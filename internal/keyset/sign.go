@@ -8,9 +8,9 @@ import (
 	"fmt"
 )
 
-// Sign returns the JWS signature of signingInput (RFC 7515, Section 5.1). It fails
-// if the key is not for signing or has no private half, or if the signer that
-// holds the private half fails: then the error wraps the signer's.
+// Sign returns the JWS signature of signingInput (RFC 7515, Section 5.1). It
+// fails if the key is not for signing or has no private half. If an external
+// signer fails, the error wraps the signer's.
 func (k *Key) Sign(signingInput string) ([]byte, error) {
 	if k.method == nil || k.private == nil {
 		return nil, fmt.Errorf("%w: key %s can't sign", errWrongKey, k.id)
@@ -32,8 +32,9 @@ func (k *Key) Sign(signingInput string) ([]byte, error) {
 // wraps ErrForged if it is not.
 //
 // An ECDSA signature has the fixed size of RFC 7518, Section 3.4, with r and s
-// between 1 and n-1, and a PSS salt the size of the hash (Section 3.5). A valid ECDSA signature has a
-// second form, s replaced by n-s, that verifies too: a token's text is not its identity.
+// between 1 and n-1. A PSS salt has the size of the hash (Section 3.5). A valid
+// ECDSA signature has a second form, with n-s in place of s, that verifies too.
+// So nothing may identify a token by its text.
 func (k *Key) Verify(signingInput string, signature []byte) error {
 	if k.method == nil {
 		return fmt.Errorf("%w: key %s can't verify", errWrongKey, k.id)
@@ -47,7 +48,8 @@ func (k *Key) Verify(signingInput string, signature []byte) error {
 	return nil
 }
 
-// SignatureLength is the size of the key's signatures, in bytes; 0 for an encryption key.
+// SignatureLength is the size of the key's signatures, in bytes; 0 for an
+// encryption key.
 func (k *Key) SignatureLength() int {
 	switch k.alg {
 	case ES256:

@@ -50,8 +50,8 @@ type revocation struct {
 	reason string    // for people
 }
 
-// stateAt computes the state of a key from its dates, whether it was revoked, and the time.
-// It depends on nothing else, so every instance that has the same file comes to the same result.
+// stateAt computes the state of a key from its dates, its revocation and the
+// time. It depends on nothing else. So all instances with the same file agree.
 func stateAt(d Dates, revoked bool, now time.Time) State {
 	switch {
 	case revoked:
@@ -68,7 +68,8 @@ func stateAt(d Dates, revoked bool, now time.Time) State {
 	return Expired
 }
 
-// State is the state of a key with these dates at the time now, if it was not revoked.
+// State is the state of a key with these dates at the time now, if it was not
+// revoked.
 func (d Dates) State(now time.Time) State { return stateAt(d, false, now) }
 
 // A date is one of the Dates, with its name in the key file.
@@ -77,8 +78,8 @@ type date struct {
 	*time.Time
 }
 
-// firstEnd is the place in all of the first date that ends something. A zero end
-// never comes; a zero beginning has passed.
+// firstEnd is the place in all of the first date that ends something. A zero
+// end never comes; a zero beginning has passed.
 const firstEnd = 3
 
 // all returns the dates in the order in which they must be.
@@ -111,9 +112,9 @@ func (d Dates) passed(i int, now time.Time) bool {
 // writable reports whether the file can hold t.
 func writable(t time.Time) bool { return t.Unix() > 0 && t.Unix() <= instant.MaxSecond }
 
-// Signs reports whether there is a time at which the key signs. One that was
-// withdrawn before its time has none, nor one that is there to verify the tokens
-// of another system.
+// Signs reports whether there is a time at which the key signs. There is none
+// for a key that was withdrawn before its time, or that only verifies the
+// tokens of another system.
 func (d Dates) Signs() bool { return d.SignUntil.IsZero() || d.SignUntil.After(d.SignFrom) }
 
 // check refuses dates that are out of order, or that the file can't hold.

@@ -20,8 +20,8 @@ import (
 // This file writes and reads the text of a key file: a JWK Set (RFC 7517,
 // Section 5) with members of ours besides.
 
-// Encode writes the set, private keys included. The last member is a checksum of
-// everything before it.
+// Encode writes the set, private keys included. The last member is a checksum
+// of everything before it.
 func (s *Set) Encode() ([]byte, error) {
 	file := struct {
 		Generation int64            `json:"generation"`
@@ -90,16 +90,17 @@ func (s *Set) Digest() ([sha256.Size]byte, error) {
 const checksumName = `  "checksum": "`
 
 // checksum returns the end of a key file that begins with text. It detects
-// accidents and edits. It is no protection against an attacker: whoever can write
-// the file can compute it too.
+// accidents and edits. It is no protection against an attacker: whoever can
+// write the file can compute it too.
 func checksum(text []byte) string {
 	sum := sha256.Sum256(text)
 	return checksumName + base64.RawURLEncoding.EncodeToString(sum[:]) + "\"\n}\n"
 }
 
-// checkSum refuses a file whose checksum is wrong. A file without one is accepted:
-// somebody took it out on purpose. White space at the end does not count, and
-// neither does how lines end: editors, shells and copies change both.
+// checkSum refuses a file whose checksum is wrong. A file without one is
+// accepted: somebody took it out on purpose. White space at the end does not
+// count, and neither does how lines end: editors, shells and copies change
+// both.
 func checkSum(data []byte) error {
 	data = append(trimEnd(bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))), '\n')
 	i := bytes.LastIndex(data, []byte(checksumName))

@@ -17,36 +17,37 @@ const MaxToken = jose.MaxLength
 // contentJWT is the cty of an encrypted token (RFC 7519, Section 5.2).
 const contentJWT = "JWT"
 
-// A Finder finds the key that a token names. An error says why tokens of the key
-// are not accepted now; the key may come with it.
+// A Finder finds the key that a token names. The error says why tokens of the
+// key are not accepted at the time now. The key may be returned with it.
 type Finder interface {
 	FindKey(ctx context.Context, kid string, now time.Time) (*Key, error)
 }
 
-// A Check is one that a token must pass. They are made in this order.
+// A Check is one that a token must pass.
 type Check uint8
 
-// The checks. Those of the encryption are passed by a token that has none.
+// The checks, in the order in which they are made. A token that is not
+// encrypted passes those of the encryption.
 const (
-	CheckForm                Check = iota // it is a compact JWS, or a JWE
-	CheckContent                          // what is encrypted is a JWT
+	CheckForm                Check = iota // it is a compact JWS or JWE
+	CheckContent                          // its header says that a JWT is encrypted
 	CheckEncryptionKey                    // tokens that are encrypted with the key are accepted
-	CheckEncryptionAlgorithm              // it is that of the key
-	CheckDecryption                       // the key opens it
+	CheckEncryptionAlgorithm              // alg and enc are those of the key
+	CheckDecryption                       // the key decrypts it
 	CheckInnerForm                        // what was encrypted is a compact JWS
 	CheckType                             // it is of the kind that is wanted
 	CheckKey                              // tokens that are signed with the key are accepted
-	CheckAlgorithm                        // it is that of the key
-	CheckSignature                        // it was made with the key
+	CheckAlgorithm                        // alg is that of the key
+	CheckSignature                        // the signature was made with the key
 	checks
 )
 
-// errNotMade is the result of a check that can't be made, because of an earlier
-// one that failed.
-var errNotMade = errors.New("keys: not checked")
+// errNotMade is the result of a check that can't be made, because an earlier
+// one failed.
+var errNotMade = errors.New("not checked")
 
-// A Reading is a token, which is signed and may be encrypted besides, with what
-// is known of it so far.
+// A Reading is a token with what is known of it so far. The token is signed,
+// and may be encrypted besides.
 type Reading struct {
 	Token  string
 	Typ    string // of the signed token; "" for any
@@ -66,8 +67,8 @@ type Reading struct {
 	errs [checks]error // of Examine
 }
 
-// Verify makes all checks, up to the first that fails, which it returns with the
-// reason. Without an error the payload of Frame is the signer's.
+// Verify makes the checks up to the first that fails, and returns that one with
+// the reason. Without an error the payload of Frame is the signer's.
 func (r *Reading) Verify(ctx context.Context) (Check, error) {
 	for c := range checks {
 		if err := r.check(ctx, c); err != nil {
@@ -77,8 +78,8 @@ func (r *Reading) Verify(ctx context.Context) (Check, error) {
 	return checks, nil
 }
 
-// Examine makes the same checks as Verify, and goes on after one that fails, as
-// far as the others can be made. Their results are those of Result.
+// Examine makes the checks of Verify, and goes on after one that fails, as far
+// as that is possible. Then Result has the results.
 func (r *Reading) Examine(ctx context.Context) {
 	for c := range checks {
 		r.errs[c] = errNotMade
@@ -97,7 +98,8 @@ func (r *Reading) Result(c Check) (made bool, err error) {
 	return true, r.errs[c]
 }
 
-// possible reports whether a check can be made after those before it.
+// possible reports whether a check can be made, by the results of those before
+// it.
 func (r *Reading) possible(c Check) bool {
 	switch c {
 	case CheckContent, CheckEncryptionKey:
@@ -140,7 +142,12 @@ func (r *Reading) check(ctx context.Context, c Check) (err error) {
 	case CheckInnerForm:
 		r.Frame, err = jose.ParseJWS(r.Inner)
 	case CheckType:
-		return r.typ()
+		switch h := r.Frame.Header; {
+		case r.Typ != "" && h.Typ != r.Typ:
+			return errors.New("token: of another kind")
+		case h.Cty != "":
+			return errors.New("token: a signed token has no cty")
+		}
 	case CheckKey:
 		r.Signer, err = r.Keys.FindKey(ctx, r.Frame.Header.Kid, r.Now)
 	case CheckAlgorithm:
@@ -164,16 +171,6 @@ func (r *Reading) form() (err error) {
 	r.Inner = r.Token
 	r.Frame, err = jose.ParseJWS(r.Token)
 	return err
-}
-
-func (r *Reading) typ() error {
-	switch h := r.Frame.Header; {
-	case r.Typ != "" && h.Typ != r.Typ:
-		return errors.New("token: of another kind")
-	case h.Cty != "":
-		return errors.New("token: a signed token has no cty")
-	}
-	return nil
 }
 
 // SpendVerify takes the time of one check of a signature of the key.
@@ -200,8 +197,8 @@ func (k *Key) Unsigned(typ string, payload []byte) Unsigned {
 	return Unsigned{k, string(b64.AppendEncode(dst, payload))}
 }
 
-// Length is the length of the token once it is signed, and encrypted if sealer is
-// not nil, in characters.
+// Length is the length of the token after it is signed, and encrypted if sealer
+// is not nil, in characters.
 func (u Unsigned) Length(sealer *Key) int {
 	length := len(u.input) + 1 + base64.RawURLEncoding.EncodedLen(u.signer.SignatureLength())
 	if sealer != nil {

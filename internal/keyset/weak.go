@@ -15,9 +15,9 @@ import (
 	"unicode/utf8"
 )
 
-// This file has the rules on keys that have the right form and protect nothing:
-// anybody can sign for them, or find their private half. Each key that comes in
-// passes here, from a key file, an import, a signer or a JWK Set.
+// This file refuses keys that have the right form and protect nothing: anybody
+// can sign for them, or find their private half. Every key passes here, whether
+// it is from a key file, an import, a signer or a JWK Set.
 
 // checkPublic refuses public keys that are of another kind than alg, or weak.
 // It takes microseconds; checkModulus has what takes longer.
@@ -53,10 +53,10 @@ func checkP256(p *ecdsa.PublicKey) error {
 	return nil
 }
 
-// checkEd25519 refuses what RFC 8032, Section 5.1.3, does not decode, and points
-// with which a signature needs no private key: one whose order divides 8, for
-// which a constant signature fits one message in eight or all of them, and the
-// base point.
+// checkEd25519 refuses what RFC 8032, Section 5.1.3, does not decode, and
+// points with which a signature needs no private key: one whose order divides
+// 8, for which a constant signature fits one message in eight or all of them,
+// and the base point.
 func checkEd25519(public ed25519.PublicKey) error {
 	c := newEdwards25519()
 	text := slices.Clone(public)
@@ -155,7 +155,8 @@ func checkModulus(n *big.Int) error {
 	return nil
 }
 
-// closePrimes reports whether Fermat's method factors n: it looks for n = a²-b².
+// closePrimes reports whether Fermat's method factors n: it looks for n =
+// a²-b².
 func closePrimes(n *big.Int) bool {
 	one, a := big.NewInt(1), new(big.Int).Sqrt(n)
 	bb, b := new(big.Int), new(big.Int)
@@ -169,7 +170,8 @@ func closePrimes(n *big.Int) bool {
 	return false
 }
 
-// coprime reports whether n has no factor in common with m, which may be zero or negative.
+// coprime reports whether n has no factor in common with m, which may be zero
+// or negative.
 func coprime(n, m *big.Int) bool {
 	return new(big.Int).GCD(nil, nil, n, m).Cmp(big.NewInt(1)) == 0
 }
@@ -178,7 +180,10 @@ func coprime(n, m *big.Int) bool {
 // library (Nemec et al., CCS 2017): modulo each small prime, n is a power of
 // 65537. A good key is taken for one with a probability of 2^-27 or less.
 func isROCA(n *big.Int) bool {
-	for _, p := range [...]uint64{3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167} {
+	for _, p := range [...]uint64{
+		3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83,
+		89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+	} {
 		rest := new(big.Int).Mod(n, new(big.Int).SetUint64(p)).Uint64()
 		power, found := uint64(1), false
 		for range p {
@@ -245,8 +250,8 @@ const (
 	maxRun      = 7  // equal bytes in a row
 )
 
-// checkRandom refuses secrets that can't have come from a random source. A secret
-// that passes may still be a bad one.
+// checkRandom refuses secrets that can't have come from a random source. A
+// secret that passes may still be a bad one.
 func checkRandom(secret []byte) error {
 	if err := checkMadeUp(secret); err != nil {
 		return err
@@ -280,7 +285,8 @@ func checkMadeUp(secret []byte) error {
 	return nil
 }
 
-// repeats reports whether b begins again by its middle, and goes on so to its end.
+// repeats reports whether b is one piece of at most half its length, over and
+// over.
 func repeats(b []byte) bool {
 	for period := 1; period <= len(b)/2; period++ {
 		if bytes.Equal(b[period:], b[:len(b)-period]) {
@@ -299,7 +305,8 @@ func steps(b []byte) []byte {
 	return out
 }
 
-// isText reports whether b is readable. Random keys of 32 bytes are, once in 10^13.
+// isText reports whether b is readable. Random keys of 32 bytes are, once in
+// 10^13.
 func isText(b []byte) bool {
 	return utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }) < 0
 }
