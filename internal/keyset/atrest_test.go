@@ -32,14 +32,18 @@ var (
 	goldenPassphrase = []byte("correct horse battery staple")
 )
 
-// goldenKey opens goldenFile, and goldenPassphrase opens goldenPassphraseFile: files that the first version wrote.
+// goldenKey opens goldenFile, and goldenPassphrase opens goldenPassphraseFile:
+// files that the first version wrote.
 const (
-	goldenKey            = "8f1c3a5e7092b4d6e8fa0c1e30527496b8dafc1d3f517395b7d9fb0d2f416385"
-	goldenFile           = "eyJhbGciOiJBMjU2S1ciLCJjdHkiOiJqd2stc2V0K2pzb24iLCJlbmMiOiJBMjU2R0NNIn0.2E1Y_u30g3dvjEvP6OUWw2-LKSRnxyCqThUmnMN9sZ2uhb1QroXNkw.qMaMnCeJhpec8tXG.aw8e94VAcfPhFFAF12PCLHo2tJBTd3xCncS6.i274dpGvEWabusSqa75KZw\n"
-	goldenPassphraseFile = "eyJhbGciOiJQQkVTMi1IUzUxMitBMjU2S1ciLCJjdHkiOiJqd2stc2V0K2pzb24iLCJlbmMiOiJBMjU2R0NNIiwicDJjIjo2MDAwMDAsInAycyI6IjEzc0hOZ3BLYnAzNWZ4N3o2aVJGYnFROFk2OFpockJOT2VYdUoxRm9wU28ifQ.lbt2XgXm0_H2ihh1se4N8QrMJ-bnj_S2wO4xJt6zSuPY-ad-k5eozQ.SplHDT7EUHvqzTvq.AwaI8ABzwj0q3eDruVoCYYF3S6xXTJduLoFw.ZhSdmNshCR8t4_a7waFhfQ\n"
+	goldenKey  = "8f1c3a5e7092b4d6e8fa0c1e30527496b8dafc1d3f517395b7d9fb0d2f416385"
+	goldenFile = "eyJhbGciOiJBMjU2S1ciLCJjdHkiOiJqd2stc2V0K2pzb24iLCJlbmMiOiJBMjU2R0NNIn0.2E1Y_u30g3dvjEvP6" +
+		"OUWw2-LKSRnxyCqThUmnMN9sZ2uhb1QroXNkw.qMaMnCeJhpec8tXG.aw8e94VAcfPhFFAF12PCLHo2tJBTd3xCncS6.i274dpGvEWabusSqa75KZw\n"
+	goldenPassphraseFile = "eyJhbGciOiJQQkVTMi1IUzUxMitBMjU2S1ciLCJjdHkiOiJqd2stc2V0K2pzb24iLCJlbmMiOiJBMjU2R0NNIiwic" +
+		"DJjIjo2MDAwMDAsInAycyI6IjEzc0hOZ3BLYnAzNWZ4N3o2aVJGYnFROFk2OFpockJOT2VYdUoxRm9wU28ifQ.lbt2XgXm0_H2ihh1se4N8QrMJ" +
+		"-bnj_S2wO4xJt6zSuPY-ad-k5eozQ.SplHDT7EUHvqzTvq.AwaI8ABzwj0q3eDruVoCYYF3S6xXTJduLoFw.ZhSdmNshCR8t4_a7waFhfQ\n"
 )
 
-// underPassphrase is one file for many tests: the key takes a third of a second.
+// underPassphrase is one file for many tests: its key takes a third of a second.
 var underPassphrase = sync.OnceValue(func() []byte {
 	file, err := keyset.Encrypt(goldenPassphrase, nil, goldenText)
 	if err != nil {
@@ -48,7 +52,8 @@ var underPassphrase = sync.OnceValue(func() []byte {
 	return file
 })
 
-// forgeFile makes an encrypted key file with any header, as somebody who knows the key can.
+// forgeFile makes an encrypted key file with any header, as somebody who knows
+// the key can.
 func forgeFile(t testing.TB, key []byte, header string) []byte {
 	t.Helper()
 	kek, err := aes.NewCipher(key)
@@ -69,7 +74,8 @@ func forgeFile(t testing.TB, key []byte, header string) []byte {
 // deriveKey is RFC 7518, Section 4.8.1.1, from the standard library.
 func deriveKey(t testing.TB, salt []byte, iterations int) []byte {
 	t.Helper()
-	key, err := pbkdf2.Key(sha512.New, string(goldenPassphrase), append([]byte("PBES2-HS512+A256KW\x00"), salt...), iterations, 32)
+	key, err := pbkdf2.Key(sha512.New, string(goldenPassphrase), append([]byte("PBES2-HS512+A256KW\x00"), salt...),
+		iterations, 32)
 	require.NoError(t, err)
 	return key
 }
@@ -101,12 +107,14 @@ func TestAtRest(t *testing.T) {
 func TestAtRestPassphrase(t *testing.T) {
 	file := underPassphrase()
 	require.True(t, keyset.IsEncrypted(file))
-	require.Regexp(t, `^{"alg":"PBES2-HS512\+A256KW","cty":"jwk-set\+json","enc":"A256GCM","p2c":600000,"p2s":"[\w-]{43}"}$`, headerText(t, file))
+	require.Regexp(t, `^{"alg":"PBES2-HS512\+A256KW","cty":"jwk-set\+json","enc":"A256GCM",`+
+		`"p2c":600000,"p2s":"[\w-]{43}"}$`, headerText(t, file))
 	_, err := keyset.Decrypt([]byte("correct horse battery stable"), nil, file)
 	require.EqualError(t, err, notOpened)
 }
 
-// Later versions open the files of the first one, as do other implementations of RFC 7518, Section 4.8.
+// Later versions open the files of the first one, as do other implementations
+// of RFC 7518, Section 4.8.
 func TestAtRestGolden(t *testing.T) {
 	key, err := hex.DecodeString(goldenKey)
 	require.NoError(t, err)
@@ -118,7 +126,8 @@ func TestAtRestGolden(t *testing.T) {
 	require.Equal(t, goldenText, got)
 }
 
-// White space at the end does not count: secret stores, shells and editors add and remove it. Nothing else is passed over.
+// White space at the end does not count: secret stores, shells and editors add
+// and remove it. Nothing else is passed over.
 func TestAtRestWhiteSpace(t *testing.T) {
 	key := random(32)
 	file, err := keyset.Encrypt(nil, key, goldenText)
@@ -177,7 +186,8 @@ func TestAtRestInteroperatesWithJWX(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, goldenText, got)
 
-			token, err := jwe.Encrypt(goldenText, tt.theirs, jwe.WithContentEncryption(jwa.A256GCM()), jwe.WithProtectedHeaders(headers), jwe.WithPBES2Count(keyset.MinIterations+1))
+			token, err := jwe.Encrypt(goldenText, tt.theirs, jwe.WithContentEncryption(jwa.A256GCM()),
+				jwe.WithProtectedHeaders(headers), jwe.WithPBES2Count(keyset.MinIterations+1))
 			require.NoError(t, err)
 			got, err = keyset.Decrypt(tt.passphrase, tt.key, token)
 			require.NoError(t, err)
@@ -189,7 +199,8 @@ func TestAtRestInteroperatesWithJWX(t *testing.T) {
 // Others may write the members in another order, and with white space.
 func TestAtRestOpensOtherSpellings(t *testing.T) {
 	key := random(32)
-	for _, spelling := range []string{headerOfKey, `{"enc":"A256GCM", "alg":"A256KW",` + "\n" + `"cty":"jwk-set+json" }`, `{"enc":"A256GCM","\u0061lg":"A256KW","cty":"jwk-set+json"}`} {
+	for _, spelling := range []string{headerOfKey, `{"enc":"A256GCM", "alg":"A256KW",` + "\n" + `"cty":"jwk-set+json" }`,
+		`{"enc":"A256GCM","\u0061lg":"A256KW","cty":"jwk-set+json"}`} {
 		got, err := keyset.Decrypt(nil, key, forgeFile(t, key, spelling))
 		require.NoError(t, err, spelling)
 		require.Equal(t, goldenText, got)
@@ -236,7 +247,8 @@ func TestAtRestRefusesHeaders(t *testing.T) {
 	}
 }
 
-// The work and the salt have bounds, and nothing is derived before they are checked.
+// The work and the salt have bounds, and nothing is derived before they are
+// checked.
 func TestAtRestRefusesPassphraseHeaders(t *testing.T) {
 	salt := random(16)
 	tests := []struct{ name, p2c, p2s, want string }{
@@ -259,7 +271,8 @@ func TestAtRestRefusesPassphraseHeaders(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			file := forgeFile(t, random(32), `{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":`+tt.p2c+`,"p2s":"`+tt.p2s+`"}`)
+			file := forgeFile(t, random(32),
+				`{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":`+tt.p2c+`,"p2s":"`+tt.p2s+`"}`)
 			_, err := keyset.Decrypt(goldenPassphrase, nil, file)
 			require.ErrorContains(t, err, notOpened+": ")
 			require.ErrorContains(t, err, tt.want)
@@ -267,24 +280,29 @@ func TestAtRestRefusesPassphraseHeaders(t *testing.T) {
 	}
 	for _, n := range []int64{600_000, 10_000_000} {
 		for _, size := range []int{16, 64} {
-			file := forgeFile(t, random(32), fmt.Sprintf(`{"p2c":%d,"p2s":%q,"enc":"A256GCM","cty":"jwk-set+json","alg":"PBES2-HS512+A256KW"}`, n, b64(random(size))))
+			header := fmt.Sprintf(`{"p2c":%d,"p2s":%q,"enc":"A256GCM","cty":"jwk-set+json","alg":"PBES2-HS512+A256KW"}`,
+				n, b64(random(size)))
+			file := forgeFile(t, random(32), header)
 			got, err := keyset.Iterations(string(file))
 			require.NoError(t, err)
 			require.Equal(t, n, got)
 		}
 	}
 	for _, members := range []string{``, `,"p2c":600000`, `,"p2s":"` + b64(salt) + `"`} {
-		_, err := keyset.Decrypt(goldenPassphrase, nil, forgeFile(t, random(32), `{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM"`+members+`}`))
+		_, err := keyset.Decrypt(goldenPassphrase, nil,
+			forgeFile(t, random(32), `{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM"`+members+`}`))
 		require.ErrorContains(t, err, "p2c and p2s go with", members)
 	}
-	_, err := keyset.Decrypt(goldenPassphrase, nil, forgeFile(t, random(32), `{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":600000,"p2s":7}`))
+	_, err := keyset.Decrypt(goldenPassphrase, nil,
+		forgeFile(t, random(32), `{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":600000,"p2s":7}`))
 	require.ErrorContains(t, err, "not a JSON string")
 }
 
 // The right passphrase does not help a file that was made with too little work.
 func TestAtRestRefusesCheapFiles(t *testing.T) {
 	salt := random(16)
-	file := forgeFile(t, deriveKey(t, salt, 1000), `{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":1000,"p2s":"`+b64(salt)+`"}`)
+	file := forgeFile(t, deriveKey(t, salt, 1000),
+		`{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":1000,"p2s":"`+b64(salt)+`"}`)
 	got, err := jwe.Decrypt(file, jwe.WithKey(jwa.PBES2_HS512_A256KW(), goldenPassphrase))
 	require.NoError(t, err, "the file is good")
 	require.Equal(t, goldenText, got)
@@ -333,7 +351,8 @@ func TestAtRestRefusesChangesUnderAPassphrase(t *testing.T) {
 func TestAtRestAuthenticatesTheHeader(t *testing.T) {
 	key := random(32)
 	_, rest, _ := strings.Cut(string(forgeFile(t, key, headerOfKey)), ".")
-	_, err := keyset.Decrypt(nil, key, []byte(b64([]byte(`{"cty":"jwk-set+json","alg":"A256KW","enc":"A256GCM"}`))+"."+rest))
+	_, err := keyset.Decrypt(nil, key,
+		[]byte(b64([]byte(`{"cty":"jwk-set+json","alg":"A256KW","enc":"A256GCM"}`))+"."+rest))
 	require.EqualError(t, err, notOpened)
 }
 
@@ -364,7 +383,8 @@ func TestAtRestRefusesSecrets(t *testing.T) {
 	}
 }
 
-// What was given and what the file needs: the error says which is which, and holds neither.
+// What was given and what the file needs: the error says which is which, and
+// holds neither.
 func TestAtRestSaysWhatIsMissing(t *testing.T) {
 	key := random(32)
 	underKey, err := keyset.Encrypt(nil, key, goldenText)
@@ -421,7 +441,8 @@ func TestIsEncrypted(t *testing.T) {
 	}
 }
 
-// The library's panic is a failure like any other, and its text is not passed on.
+// The library's panic is a failure like any other, and its text is not passed
+// on.
 func TestRecoverPanics(t *testing.T) {
 	out, err := keyset.RecoverPanics(func() ([]byte, error) { panic("a secret") })
 	require.EqualError(t, err, "the library failed")

@@ -173,7 +173,8 @@ func TestExternalRefusesAnswers(t *testing.T) {
 // answerOf is what a good KMS answers.
 func answerOf(t testing.TB, s crypto.Signer, alg keyset.Algorithm, message string) []byte {
 	t.Helper()
-	opts := map[keyset.Algorithm]crypto.SignerOpts{keyset.EdDSA: crypto.Hash(0), keyset.PS256: &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}}[alg]
+	opts := map[keyset.Algorithm]crypto.SignerOpts{keyset.EdDSA: crypto.Hash(0),
+		keyset.PS256: &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}}[alg]
 	if opts == nil {
 		opts = crypto.SHA256
 	}
@@ -182,7 +183,8 @@ func answerOf(t testing.TB, s crypto.Signer, alg keyset.Algorithm, message strin
 	return signature
 }
 
-// A KMS that signs with another algorithm than the key's: the key is the same, the signature is not.
+// A KMS that signs with another algorithm than the key's: the key is the same,
+// the signature is not.
 func TestExternalRefusesOtherRSAPadding(t *testing.T) {
 	for _, alg := range []keyset.Algorithm{keyset.PS256, keyset.RS256} {
 		k, s := newKMS(t, alg)
@@ -194,7 +196,8 @@ func TestExternalRefusesOtherRSAPadding(t *testing.T) {
 	k, s := newKMS(t, keyset.PS256)
 	s.answer = func([]byte) []byte {
 		digest := sha256.Sum256([]byte("a.b"))
-		signature, err := rsa.SignPSS(rand.Reader, s.Signer.(*rsa.PrivateKey), crypto.SHA256, digest[:], &rsa.PSSOptions{SaltLength: 20})
+		signature, err := rsa.SignPSS(rand.Reader, s.Signer.(*rsa.PrivateKey), crypto.SHA256, digest[:],
+			&rsa.PSSOptions{SaltLength: 20})
 		require.NoError(t, err)
 		return signature
 	}
@@ -286,14 +289,16 @@ func TestExternalECDSALeadingZeros(t *testing.T) {
 	t.Fatal("no number began with a zero")
 }
 
-// Errors of the KMS can be told apart by the caller: none of them says that a token is bad.
+// Errors of the KMS can be told apart by the caller: none of them says that a
+// token is bad.
 func TestExternalError(t *testing.T) {
 	for _, alg := range external {
 		k, s := newKMS(t, alg)
 		s.err = fmt.Errorf("the KMS is away: %w", context.DeadlineExceeded)
 		signature, err := k.Sign("a.b")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.EqualError(t, err, "keys: sign with key "+k.ID()+": the signer failed: the KMS is away: context deadline exceeded")
+		require.EqualError(t, err, "keys: sign with key "+k.ID()+": the signer failed: the KMS is away: context deadline "+
+			"exceeded")
 		require.Nil(t, signature)
 		s.err = nil
 		works(t, k)
@@ -362,7 +367,9 @@ func TestAttach(t *testing.T) {
 			dates := keyset.Dates{SignFrom: t0}
 			k, err := keyset.Import(alg, s.Public(), dates)
 			require.NoError(t, err)
-			others := []crypto.Signer{&kms{Signer: newECDSA(t, elliptic.P256())}, &kms{Signer: newECDSA(t, elliptic.P384())}, &kms{Signer: newEd25519(t)}, &kms{}, &kms{public: (*rsa.PublicKey)(nil)}, &kms{public: &ecdsa.PublicKey{}}, &kms{public: ed25519.PublicKey{}}}
+			others := []crypto.Signer{&kms{Signer: newECDSA(t, elliptic.P256())}, &kms{Signer: newECDSA(t, elliptic.P384())},
+				&kms{Signer: newEd25519(t)}, &kms{}, &kms{public: (*rsa.PublicKey)(nil)}, &kms{public: &ecdsa.PublicKey{}},
+				&kms{public: ed25519.PublicKey{}}}
 
 			same, err := keyset.Attach(k, others)
 			require.NoError(t, err)
@@ -396,7 +403,8 @@ func TestAttachLeavesOtherKeysAlone(t *testing.T) {
 	sealer, err := keyset.Import(keyset.ECDHESA256KW, private, keyset.Dates{})
 	require.NoError(t, err)
 	ring := newRing(t, sealer)
-	for _, k := range []*keyset.Key{sealer, (*keyset.Key)(ring.Set().Keys()[0]), one(t, keyset.HS256), one(t, keyset.Direct), one(t, keyset.ES256)} {
+	for _, k := range []*keyset.Key{sealer, (*keyset.Key)(ring.Set().Keys()[0]), one(t, keyset.HS256),
+		one(t, keyset.Direct), one(t, keyset.ES256)} {
 		same, err := keyset.Attach(k, signers)
 		require.NoError(t, err)
 		require.Same(t, k, same)

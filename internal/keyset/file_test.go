@@ -40,7 +40,8 @@ func create(t testing.TB, list ...*keyset.Key) string {
 }
 
 func TestFileRoundTrip(t *testing.T) {
-	dates := keyset.Dates{Created: t0, PublishAt: t0, SignFrom: t0.Add(time.Hour), SignUntil: t0.Add(2 * time.Hour), VerifyUntil: t0.Add(3 * time.Hour)}
+	dates := keyset.Dates{Created: t0, PublishAt: t0, SignFrom: t0.Add(time.Hour), SignUntil: t0.Add(2 * time.Hour),
+		VerifyUntil: t0.Add(3 * time.Hour)}
 	for _, alg := range all {
 		t.Run(string(alg), func(t *testing.T) {
 			k := generate(t, alg, dates)
@@ -82,8 +83,10 @@ func TestCreate(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, after)
 
-	require.ErrorContains(t, keyset.File{Path: filepath.Join(t.TempDir(), "k")}.Create(t.Context(), newSet(t)), "without keys")
-	require.ErrorIs(t, keyset.File{Path: filepath.Join(t.TempDir(), "missing", "k")}.Create(t.Context(), newSet(t, generate(t, keyset.ES256))), fs.ErrNotExist)
+	require.ErrorContains(t, keyset.File{Path: filepath.Join(t.TempDir(), "k")}.Create(t.Context(), newSet(t)),
+		"without keys")
+	nowhere := keyset.File{Path: filepath.Join(t.TempDir(), "missing", "k")}
+	require.ErrorIs(t, nowhere.Create(t.Context(), newSet(t, generate(t, keyset.ES256))), fs.ErrNotExist)
 }
 
 func TestUpdate(t *testing.T) {
@@ -125,7 +128,8 @@ func TestUpdatesDoNotLoseEachOther(t *testing.T) {
 	for range 10 {
 		wg.Go(func() {
 			k := generate(t, keyset.EdDSA)
-			if err := (keyset.File{Path: path}).Update(context.Background(), func(s *keyset.Set) error { return s.Add(k) }); err != nil {
+			if err := (keyset.File{Path: path}).Update(context.Background(),
+				func(s *keyset.Set) error { return s.Add(k) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -141,7 +145,8 @@ func TestUpdateRemovesWhatACrashLeft(t *testing.T) {
 	path := create(t, generate(t, keyset.EdDSA))
 	left := filepath.Join(filepath.Dir(path), ".keys.json.123.tmp")
 	require.NoError(t, os.WriteFile(left, []byte("old keys"), 0o600))
-	require.NoError(t, keyset.File{Path: path}.Update(t.Context(), func(s *keyset.Set) error { return s.Add(generate(t, keyset.EdDSA)) }))
+	require.NoError(t, keyset.File{Path: path}.Update(t.Context(),
+		func(s *keyset.Set) error { return s.Add(generate(t, keyset.EdDSA)) }))
 	require.NoFileExists(t, left)
 }
 
@@ -161,9 +166,11 @@ func TestSetHasLimits(t *testing.T) {
 	require.Nil(t, s.Key("x"))
 }
 
-// Each row spoils a good file; the message says what is wrong with it and that a backup is needed.
+// Each row spoils a good file; the message says what is wrong with it and that
+// a backup is needed.
 func TestReadFileRefusesContent(t *testing.T) {
-	ec, rsaKey, ed, oct := generate(t, keyset.ES256), one(t, keyset.RS256), generate(t, keyset.EdDSA), generate(t, keyset.Direct)
+	ec, rsaKey := generate(t, keyset.ES256), one(t, keyset.RS256)
+	ed, oct := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
 	text := func(k ...*keyset.Key) string {
 		b, err := newSet(t, k...).Encode()
 		require.NoError(t, err)
@@ -303,7 +310,8 @@ func TestReadFileRefusesOtherFormats(t *testing.T) {
 			require.NoError(t, os.WriteFile(path, []byte(row.in), 0o600))
 			_, err := keyset.File{Path: path}.Read()
 			require.ErrorIs(t, err, keyset.ErrInvalidFile)
-			require.ErrorContains(t, err, row.want+", not a key file that keygen init made; make one with keygen init, and bring the keys in with keygen import")
+			require.ErrorContains(t, err, row.want+", not a key file that keygen init made; make one with keygen init, and "+
+				"bring the keys in with keygen import")
 			require.NotContains(t, err.Error(), "backup")
 		})
 	}
@@ -344,7 +352,8 @@ func TestErrorsHoldNoKey(t *testing.T) {
 	text, err := newSet(t, k).Encode()
 	require.NoError(t, err)
 	good := strings.Replace(unsummed(t, text), `"generation": 0`, `"generation": 1`, 1)
-	for _, change := range [][3]string{{`"enc"`, `"sig"`, "use"}, {`"kid"`, `"kit"`, "kit"}, {secret, secret + "=", `"k"`}, {secret, secret[:20], "bytes"}, {`"kty"`, `"x"`, `"x"`}, {`"generation": 1`, `"generation": 1,"x":1`, `"x"`}} {
+	for _, change := range [][3]string{{`"enc"`, `"sig"`, "use"}, {`"kid"`, `"kit"`, "kit"}, {secret, secret + "=", `"k"`},
+		{secret, secret[:20], "bytes"}, {`"kty"`, `"x"`, `"x"`}, {`"generation": 1`, `"generation": 1,"x":1`, `"x"`}} {
 		path := filepath.Join(t.TempDir(), "keys.json")
 		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(good, change[0], change[1], 1)), 0o600))
 		_, err := keyset.File{Path: path}.Read()
@@ -354,7 +363,8 @@ func TestErrorsHoldNoKey(t *testing.T) {
 }
 
 func TestIsROCA(t *testing.T) {
-	// Built as the broken library did: k*M + (65537^a mod M), M the product of the first primes.
+	// Built as the broken library did: k*M + (65537^a mod M), M the product of
+	// the first primes.
 	m := big.NewInt(1)
 	for p := int64(2); p <= 167; p++ {
 		if big.NewInt(p).ProbablyPrime(10) {

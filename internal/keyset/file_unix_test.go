@@ -67,7 +67,8 @@ func TestReadFileRefusesFiles(t *testing.T) {
 	}
 }
 
-// Whatever lies where the file should be: every method refuses it at once, and leaves it as it is.
+// Whatever lies where the file should be: every method refuses it at once, and
+// leaves it as it is.
 func TestFileMethodsRefuseFiles(t *testing.T) {
 	sparse := func(t *testing.T, path string) {
 		require.NoError(t, os.WriteFile(path, nil, 0o600))
@@ -112,7 +113,8 @@ func TestFileMethodsRefuseFiles(t *testing.T) {
 			after, err := os.Lstat(f.Path)
 			require.NoError(t, err)
 			require.True(t, os.SameFile(before, after))
-			require.Equal(t, []any{before.Size(), before.Mode(), before.ModTime()}, []any{after.Size(), after.Mode(), after.ModTime()})
+			require.Equal(t, []any{before.Size(), before.Mode(), before.ModTime()},
+				[]any{after.Size(), after.Mode(), after.ModTime()})
 		})
 	}
 }
@@ -160,7 +162,8 @@ func TestInsecureGroupReadable(t *testing.T) {
 	}
 }
 
-// What only an unprivileged user sees. As root the test runs itself again as nobody.
+// What only an unprivileged user sees. As root the test runs itself again as
+// nobody.
 func TestReadFileUnprivileged(t *testing.T) {
 	if dir := os.Getenv("KEYS_TEST_DIR"); dir != "" {
 		readUnprivileged(t, dir)
@@ -195,13 +198,15 @@ func readUnprivileged(t *testing.T, dir string) {
 	_, err = keyset.File{Path: filepath.Join(dir, "foreign")}.Read()
 	require.ErrorIs(t, err, keyset.ErrUnsafeFile)
 	// No write access to the directory: clear errors, and nothing is left behind.
-	err = keyset.File{Path: filepath.Join(dir, "own")}.Update(t.Context(), func(s *keyset.Set) error { return s.Add(generate(t, keyset.EdDSA)) })
+	err = keyset.File{Path: filepath.Join(dir, "own")}.Update(t.Context(),
+		func(s *keyset.Set) error { return s.Add(generate(t, keyset.EdDSA)) })
 	require.ErrorIs(t, err, fs.ErrPermission)
 	err = keyset.File{Path: filepath.Join(dir, "new")}.Create(t.Context(), newSet(t, generate(t, keyset.EdDSA)))
 	require.ErrorIs(t, err, fs.ErrPermission)
 }
 
-// rerunAs runs this test again as another user, who can reach dir but not write to it.
+// rerunAs runs this test again as another user, who can reach dir but not write
+// to it.
 func rerunAs(t *testing.T, uid uint32, dir string) {
 	t.Helper()
 	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {

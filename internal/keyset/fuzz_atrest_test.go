@@ -10,8 +10,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// FuzzDecrypt: a file that was made under the key opens, and no other that the fuzzer finds, not
-// even another spelling of it. The work that a file can ask for has bounds.
+// FuzzDecrypt: a file that was made under the key opens, and no other that the
+// fuzzer finds, not even another spelling of it. The work that a file can ask
+// for has bounds.
 func FuzzDecrypt(f *testing.F) {
 	key, err := hex.DecodeString(goldenKey)
 	require.NoError(f, err)
@@ -19,7 +20,9 @@ func FuzzDecrypt(f *testing.F) {
 	f.Add([]byte(golden))
 	f.Add([]byte(goldenFile))
 	f.Add([]byte(goldenPassphraseFile))
-	for _, header := range []string{`{}`, headerOfKey, `{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":10000000,"p2s":"AAAAAAAAAAAAAAAAAAAAAA"}`, `{"alg":"A256KW","zip":"DEF"}`} {
+	for _, header := range []string{`{}`, headerOfKey,
+		`{"alg":"PBES2-HS512+A256KW","cty":"jwk-set+json","enc":"A256GCM","p2c":10000000,"p2s":"AAAAAAAAAAAAAAAAAAAAAA"}`,
+		`{"alg":"A256KW","zip":"DEF"}`} {
 		f.Add(forgeFile(f, random(32), header))
 	}
 	for _, seed := range []string{"", ".", "....", "e30....", "e30.AA.AA.AA.AA\n", "a.b.c.d.e", "{}"} {

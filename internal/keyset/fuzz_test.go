@@ -10,14 +10,20 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// FuzzParsePublicSet: whatever a server answers, the keys are public signature keys, and publishing them
-// gives a set with the same keys.
+// FuzzParsePublicSet: whatever a server answers, the keys are public signature
+// keys, and publishing them gives a set with the same keys.
 func FuzzParsePublicSet(f *testing.F) {
 	f.Add(published(f, generate(f, keyset.ES256), generate(f, keyset.EdDSA)))
 	f.Add(published(f, one(f, keyset.RS256)))
 	for _, seed := range []string{
-		``, `{"keys":[]}`, `{"keys":[{}]}`, `{"keys":[{"kty":"oct","kid":"x","k":"AAAA"}]}`, `{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","kid":"k","alg":"ES256"}]}`,
-		`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"k","alg":"RS256"}]}`, `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"","kid":"k"}]}`, `{"keys":[{"kty":"EC","kid":"k\u0000"}]}`,
+		``,
+		`{"keys":[]}`,
+		`{"keys":[{}]}`,
+		`{"keys":[{"kty":"oct","kid":"x","k":"AAAA"}]}`,
+		`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","kid":"k","alg":"ES256"}]}`,
+		`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"k","alg":"RS256"}]}`,
+		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"","kid":"k"}]}`,
+		`{"keys":[{"kty":"EC","kid":"k\u0000"}]}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -44,7 +50,8 @@ func FuzzParsePublicSet(f *testing.F) {
 	})
 }
 
-// FuzzReadFile: a damaged key file is an error or a set that survives a round trip.
+// FuzzReadFile: a damaged key file is an error or a set that survives a round
+// trip.
 func FuzzReadFile(f *testing.F) {
 	for _, alg := range []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.HS256, keyset.Direct, keyset.ECDHESA256KW} {
 		text, err := os.ReadFile(create(f, generate(f, alg, life(0))))

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,7 +75,8 @@ func keyText(t testing.TB, file string) string {
 	return string(set.Keys[0])
 }
 
-// unsummed takes the checksum out of the text of a key file, so that the text can be edited.
+// unsummed takes the checksum out of the text of a key file, so that the text
+// can be edited.
 func unsummed(t testing.TB, file []byte) string {
 	t.Helper()
 	before, _, found := strings.Cut(string(file), ",\n  \"checksum\": \"")
@@ -94,7 +96,8 @@ func modulus(bits int) *big.Int {
 	return n.SetBit(n.SetBit(n, bits-1, 1), 0, 1)
 }
 
-// exportPrivate gives the private half of a key in the form of the standard library.
+// exportPrivate gives the private half of a key in the form of the standard
+// library.
 func exportPrivate(t testing.TB, k *keyset.Key, to *crypto.Signer) error {
 	t.Helper()
 	var raw any
@@ -109,7 +112,8 @@ func at(hours int) time.Time { return t0.Add(time.Duration(hours) * time.Hour) }
 
 // life is published at hour h, signs from h+1 to h+3 and verifies until h+5.
 func life(h int) keyset.Dates {
-	return keyset.Dates{Created: at(h), PublishAt: at(h), SignFrom: at(h + 1), SignUntil: at(h + 3), VerifyUntil: at(h + 5)}
+	return keyset.Dates{Created: at(h), PublishAt: at(h), SignFrom: at(h + 1), SignUntil: at(h + 3),
+		VerifyUntil: at(h + 5)}
 }
 
 // newRing returns a ring of keys that come from no file.
@@ -122,4 +126,61 @@ func newRing(t testing.TB, list ...*keyset.Key) *keys.Ring {
 	r, err := keys.NewRing(public...)
 	require.NoError(t, err)
 	return r
+}
+
+func generate(t testing.TB, alg keyset.Algorithm, d ...keyset.Dates) *keyset.Key {
+	t.Helper()
+	var dates keyset.Dates
+	if len(d) > 0 {
+		dates = d[0]
+	}
+	k, err := keyset.Generate(alg, dates)
+	require.NoError(t, err)
+	return k
+}
+
+// RSA keys take a second to make, so most tests share two.
+var rsaPairs = map[keyset.Algorithm]func() [2]*keyset.Key{
+	keyset.PS256: sync.OnceValue(func() [2]*keyset.Key { return rsaPair(keyset.PS256) }),
+	keyset.RS256: sync.OnceValue(func() [2]*keyset.Key { return rsaPair(keyset.RS256) }),
+}
+
+func rsaPair(alg keyset.Algorithm) (pair [2]*keyset.Key) {
+	for i := range pair {
+		k, err := keyset.Generate(alg, keyset.Dates{})
+		if err != nil {
+			panic(err)
+		}
+		pair[i] = k
+	}
+	return pair
+}
+
+// two returns two different keys without dates.
+func two(t testing.TB, alg keyset.Algorithm) (k, other *keyset.Key) {
+	t.Helper()
+	if shared, ok := rsaPairs[alg]; ok {
+		pair := shared()
+		return pair[0], pair[1]
+	}
+	return generate(t, alg), generate(t, alg)
+}
+
+func one(t testing.TB, alg keyset.Algorithm) *keyset.Key {
+	k, _ := two(t, alg)
+	return k
+}
+
+// private returns the key's entry in a key file, as jwx reads it.
+func private(t testing.TB, k *keyset.Key) jwk.Key {
+	t.Helper()
+	s, err := keyset.NewSet(k)
+	require.NoError(t, err)
+	text, err := s.Encode()
+	require.NoError(t, err)
+	set, err := jwk.Parse(text)
+	require.NoError(t, err, "a key file is a JWK Set that others can read")
+	got, ok := set.Key(0)
+	require.True(t, ok)
+	return got
 }

@@ -105,7 +105,8 @@ func TestImportPrivate(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, b64(sum), k.ID(), "RFC 7638")
 			works(t, k)
-			require.Equal(t, member(t, private2JWK(t, private), "d"), member(t, fileJWK(t, k), "d"), "the file holds the same key")
+			require.Equal(t, member(t, private2JWK(t, private), "d"), member(t, fileJWK(t, k), "d"),
+				"the file holds the same key")
 		})
 	}
 }
@@ -239,7 +240,8 @@ func fileText(t testing.TB, k *keyset.Key) string {
 	return string(text)
 }
 
-// A pointer to an Ed25519 key has the methods of a signer, but is none of a KMS.
+// A pointer to an Ed25519 key has the methods of a signer, but is none of a
+// KMS.
 func TestImportPointerToEd25519(t *testing.T) {
 	private := newEd25519(t)
 	k, err := keyset.Import(keyset.EdDSA, &private, keyset.Dates{})
@@ -247,7 +249,8 @@ func TestImportPointerToEd25519(t *testing.T) {
 	require.Equal(t, b64(private.Seed()), member(t, fileJWK(t, k), "d"))
 }
 
-// A private key without the values that speed it up, or with those of another, is completed.
+// A private key without the values that speed it up, or with those of another,
+// is completed.
 func TestImportRSAWithoutPrecomputation(t *testing.T) {
 	whole := importedRSA()
 	bare := &rsa.PrivateKey{PublicKey: whole.PublicKey, D: whole.D, Primes: whole.Primes}
@@ -258,7 +261,8 @@ func TestImportRSAWithoutPrecomputation(t *testing.T) {
 		require.NoError(t, err)
 		works(t, k)
 		for _, name := range []string{"p", "q", "dp", "dq", "qi"} {
-			require.Equal(t, member(t, private2JWK(t, whole), name), member(t, fileJWK(t, k), name), "RFC 7518, Section 6.3.2: all of them")
+			require.Equal(t, member(t, private2JWK(t, whole), name), member(t, fileJWK(t, k), name),
+				"RFC 7518, Section 6.3.2: all of them")
 		}
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,63 +33,6 @@ var (
 
 // t0 is the time at which most tests begin.
 var t0 = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-
-func generate(t testing.TB, alg keyset.Algorithm, d ...keyset.Dates) *keyset.Key {
-	t.Helper()
-	var dates keyset.Dates
-	if len(d) > 0 {
-		dates = d[0]
-	}
-	k, err := keyset.Generate(alg, dates)
-	require.NoError(t, err)
-	return k
-}
-
-// RSA keys take a second to make, so most tests share two.
-var rsaPairs = map[keyset.Algorithm]func() [2]*keyset.Key{
-	keyset.PS256: sync.OnceValue(func() [2]*keyset.Key { return rsaPair(keyset.PS256) }),
-	keyset.RS256: sync.OnceValue(func() [2]*keyset.Key { return rsaPair(keyset.RS256) }),
-}
-
-func rsaPair(alg keyset.Algorithm) (pair [2]*keyset.Key) {
-	for i := range pair {
-		k, err := keyset.Generate(alg, keyset.Dates{})
-		if err != nil {
-			panic(err)
-		}
-		pair[i] = k
-	}
-	return pair
-}
-
-// two returns two different keys without dates.
-func two(t testing.TB, alg keyset.Algorithm) (k, other *keyset.Key) {
-	t.Helper()
-	if shared, ok := rsaPairs[alg]; ok {
-		pair := shared()
-		return pair[0], pair[1]
-	}
-	return generate(t, alg), generate(t, alg)
-}
-
-func one(t testing.TB, alg keyset.Algorithm) *keyset.Key {
-	k, _ := two(t, alg)
-	return k
-}
-
-// private returns the key's entry in a key file, as jwx reads it.
-func private(t testing.TB, k *keyset.Key) jwk.Key {
-	t.Helper()
-	s, err := keyset.NewSet(k)
-	require.NoError(t, err)
-	text, err := s.Encode()
-	require.NoError(t, err)
-	set, err := jwk.Parse(text)
-	require.NoError(t, err, "a key file is a JWK Set that others can read")
-	got, ok := set.Key(0)
-	require.True(t, ok)
-	return got
-}
 
 func TestAlgorithm(t *testing.T) {
 	tests := []struct {
@@ -184,7 +125,8 @@ func TestSignAndVerify(t *testing.T) {
 			require.NoError(t, k.Verify(input, signature))
 			require.ErrorIs(t, k.Verify(input+"A", signature), keyset.ErrForged)
 			require.ErrorIs(t, other.Verify(input, signature), keyset.ErrForged)
-			for _, bad := range [][]byte{nil, {}, {0}, signature[1:], append(bytes.Clone(signature), 0), append([]byte{0}, signature...), make([]byte, len(signature))} {
+			for _, bad := range [][]byte{nil, {}, {0}, signature[1:], append(bytes.Clone(signature), 0),
+				append([]byte{0}, signature...), make([]byte, len(signature))} {
 				require.ErrorIs(t, k.Verify(input, bad), keyset.ErrForged)
 			}
 			for bit := 0; bit < len(signature)*8; bit += 1 + len(signature)/4 {
@@ -285,106 +227,6 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-func TestSealAndOpen(t *testing.T) {
-	for _, alg := range encryption {
-		t.Run(string(alg), func(t *testing.T) {
-			k, other := two(t, alg)
-			for _, cty := range []string{"", "JWT", "application/vnd.a-b_c+json"} {
-				for _, size := range []int{1, 2, 3, 15, 16, 17, 500, 5000} {
-					plaintext := bytes.Repeat([]byte{7}, size)
-					token, err := k.Seal(plaintext, cty)
-					require.NoError(t, err)
-					require.Len(t, token, k.SealedLength(size, cty), "SealedLength")
-					parsed, err := jose.ParseJWE(token)
-					require.NoError(t, err, "our own gate")
-					require.Equal(t, cty, parsed.Header.Cty)
-					require.NoError(t, k.Matches(&parsed.Header))
-					got, err := k.Open(parsed)
-					require.NoError(t, err)
-					require.Equal(t, plaintext, got)
-					_, err = other.Open(parsed)
-					require.ErrorIs(t, err, keyset.ErrWrongKey)
-				}
-			}
-			a, err := k.Seal([]byte("x"), "JWT")
-			require.NoError(t, err)
-			b, err := k.Seal([]byte("x"), "JWT")
-			require.NoError(t, err)
-			require.NotEqual(t, a, b)
-		})
-	}
-}
-
-func TestSealRefusesContentTypes(t *testing.T) {
-	for _, alg := range encryption {
-		k := one(t, alg)
-		for _, cty := range []string{"a b", "a\n", "ü", `"`, `\\`, "<", "a;b=c", strings.Repeat("x", 128)} {
-			_, err := k.Seal([]byte("x"), cty)
-			require.ErrorContains(t, err, "content type")
-		}
-	}
-}
-
-// Every bit of a token counts, and every failure looks the same.
-func TestOpenRefusesChanges(t *testing.T) {
-	for _, alg := range encryption {
-		t.Run(string(alg), func(t *testing.T) {
-			k := one(t, alg)
-			token, err := k.Seal([]byte("attack at dawn"), "JWT")
-			require.NoError(t, err)
-			fields := func(p *jose.JWE) map[string]*[]byte {
-				return map[string]*[]byte{"key": &p.EncryptedKey, "iv": &p.IV, "ciphertext": &p.Ciphertext, "tag": &p.Tag}
-			}
-			good, err := jose.ParseJWE(token)
-			require.NoError(t, err)
-			for name, field := range fields(good) {
-				for i := range *field {
-					p, err := jose.ParseJWE(token)
-					require.NoError(t, err)
-					(*fields(p)[name])[i] ^= 0x10
-					p.Compact = strings.Join([]string{p.Protected, b64(p.EncryptedKey), b64(p.IV), b64(p.Ciphertext), b64(p.Tag)}, ".")
-					_, err = k.Open(p)
-					require.ErrorIs(t, err, keyset.ErrForged, "%s byte %d", name, i)
-					require.EqualError(t, err, keyset.ErrForged.Error()+": can't be decrypted")
-				}
-			}
-		})
-	}
-}
-
-// The header is authenticated: a token does not open under another header of the same meaning.
-func TestOpenAuthenticatesTheHeader(t *testing.T) {
-	for _, alg := range []keyset.Algorithm{keyset.Direct, keyset.A256KW} {
-		k := one(t, alg)
-		token, err := k.Seal([]byte("x"), "JWT")
-		require.NoError(t, err)
-		_, rest, _ := strings.Cut(token, ".")
-		changed := b64([]byte(fmt.Sprintf(`{"alg":%q,"enc":"A256GCM","kid":%q,"cty":"JWT","typ":"x"}`, alg, k.ID()))) + "." + rest
-		p, err := jose.ParseJWE(changed)
-		require.NoError(t, err)
-		_, err = k.Open(p)
-		require.ErrorIs(t, err, keyset.ErrForged)
-	}
-}
-
-func TestExhausted(t *testing.T) {
-	k := generate(t, keyset.Direct)
-	keyset.SetUses(k, keyset.MaxSeals-1)
-	_, err := k.Seal([]byte("x"), "")
-	require.NoError(t, err, "the last one")
-	for range 3 {
-		_, err = k.Seal([]byte("x"), "")
-		require.ErrorIs(t, err, keyset.ErrExhausted)
-	}
-	require.EqualValues(t, uint64(keyset.MaxSeals), k.Uses())
-
-	wrap := generate(t, keyset.A256KW)
-	keyset.SetUses(wrap, keyset.MaxSeals)
-	_, err = wrap.Seal([]byte("x"), "")
-	require.NoError(t, err, "a fresh key for each token has no such limit")
-	require.EqualValues(t, uint64(keyset.MaxSeals+1), wrap.Uses())
-}
-
 func TestPrintingShowsNoSecret(t *testing.T) {
 	for _, alg := range all {
 		k := one(t, alg)
@@ -441,7 +283,8 @@ func TestInteroperatesWithJWX(t *testing.T) {
 
 			headers := jwe.NewHeaders()
 			require.NoError(t, headers.Set("cty", "JWT"))
-			made, err := jwe.Encrypt([]byte("plaintext"), jwe.WithKey(a, theirs), jwe.WithContentEncryption(jwa.A256GCM()), jwe.WithProtectedHeaders(headers))
+			made, err := jwe.Encrypt([]byte("plaintext"), jwe.WithKey(a, theirs), jwe.WithContentEncryption(jwa.A256GCM()),
+				jwe.WithProtectedHeaders(headers))
 			require.NoError(t, err)
 			parsed, err := jose.ParseJWE(string(made))
 			require.NoError(t, err)
@@ -466,7 +309,8 @@ func TestInteroperatesWithGolangJWT(t *testing.T) {
 			input := b64([]byte(fmt.Sprintf(`{"alg":%q,"kid":%q}`, alg, k.ID()))) + "." + b64([]byte(`{"sub":"alice"}`))
 			signature, err := k.Sign(input)
 			require.NoError(t, err)
-			parsed, err := jwt.Parse(input+"."+b64(signature), func(*jwt.Token) (any, error) { return public, nil }, jwt.WithValidMethods([]string{string(alg)}))
+			parsed, err := jwt.Parse(input+"."+b64(signature), func(*jwt.Token) (any, error) { return public, nil },
+				jwt.WithValidMethods([]string{string(alg)}))
 			require.NoError(t, err)
 			require.True(t, parsed.Valid)
 
@@ -495,103 +339,4 @@ func TestPublicKeyIsNoSecret(t *testing.T) {
 		require.ErrorIs(t, k.Matches(&parsed.Header), keyset.ErrWrongKey)
 		require.ErrorIs(t, k.Verify(parsed.SigningInput, parsed.Signature), keyset.ErrForged)
 	}
-}
-
-func BenchmarkSign(b *testing.B) {
-	for _, alg := range signing {
-		k := one(b, alg)
-		b.Run(string(alg), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				_, _ = k.Sign(benchInput)
-			}
-		})
-	}
-}
-
-var benchInput = strings.Repeat("x", 480)
-
-func BenchmarkVerify(b *testing.B) {
-	for _, alg := range signing {
-		k := one(b, alg)
-		signature, err := k.Sign(benchInput)
-		require.NoError(b, err)
-		b.Run(string(alg), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if k.Verify(benchInput, signature) != nil {
-					b.Fatal("not verified")
-				}
-			}
-		})
-	}
-}
-
-// BenchmarkRawES256 is what BenchmarkVerify/ES256 is measured against.
-func BenchmarkRawES256(b *testing.B) {
-	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(b, err)
-	digest := sha256.Sum256([]byte(benchInput))
-	r, s, err := ecdsa.Sign(rand.Reader, secret, digest[:])
-	require.NoError(b, err)
-	for b.Loop() {
-		digest := sha256.Sum256([]byte(benchInput))
-		if !ecdsa.Verify(&secret.PublicKey, digest[:], r, s) {
-			b.Fatal("not verified")
-		}
-	}
-}
-
-func BenchmarkSeal(b *testing.B) {
-	plaintext := bytes.Repeat([]byte("x"), 500)
-	for _, alg := range encryption {
-		k := one(b, alg)
-		b.Run(string(alg), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				_, _ = k.Seal(plaintext, "JWT")
-			}
-		})
-	}
-}
-
-func BenchmarkOpen(b *testing.B) {
-	plaintext := bytes.Repeat([]byte("x"), 500)
-	for _, alg := range encryption {
-		k := one(b, alg)
-		token, err := k.Seal(plaintext, "JWT")
-		require.NoError(b, err)
-		parsed, err := jose.ParseJWE(token)
-		require.NoError(b, err)
-		b.Run(string(alg), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := k.Open(parsed); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-// BenchmarkJWX is the cost of the library for what Seal and Open do with a Direct key.
-func BenchmarkJWX(b *testing.B) {
-	k := generate(b, keyset.Direct)
-	var secret []byte
-	require.NoError(b, jwk.Export(private(b, k), &secret))
-	plaintext := bytes.Repeat([]byte("x"), 500)
-	token, err := jwe.Encrypt(plaintext, jwe.WithKey(jwa.DIRECT(), secret), jwe.WithContentEncryption(jwa.A256GCM()))
-	require.NoError(b, err)
-	b.Run("seal", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_, _ = jwe.Encrypt(plaintext, jwe.WithKey(jwa.DIRECT(), secret), jwe.WithContentEncryption(jwa.A256GCM()))
-		}
-	})
-	b.Run("open", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			_, _ = jwe.Decrypt(token, jwe.WithKey(jwa.DIRECT(), secret))
-		}
-	})
 }

@@ -26,14 +26,18 @@ const (
 
 // durations points at the durations of a policy, in the order of its fields.
 func durations(p *keyset.Policy) [8]*time.Duration {
-	return [...]*time.Duration{&p.TokenLife, &p.Leeway, &p.ClockSkew, &p.DistributionLag, &p.ReloadInterval, &p.CacheLife, &p.Grace, &p.RotationPeriod}
+	return [...]*time.Duration{&p.TokenLife, &p.Leeway, &p.ClockSkew, &p.DistributionLag, &p.ReloadInterval, &p.CacheLife,
+		&p.Grace, &p.RotationPeriod}
 }
 
-var policyNames = [...]string{"token_life", "leeway", "clock_skew", "distribution_lag", "reload_interval", "cache_life", "grace", "rotation_period"}
+var policyNames = [...]string{"token_life", "leeway", "clock_skew", "distribution_lag", "reload_interval", "cache_life",
+	"grace", "rotation_period"}
 
 // example is a policy whose numbers are easy to follow by hand.
 func example() keyset.Policy {
-	return keyset.Policy{TokenLife: 15 * time.Minute, Leeway: time.Minute, ClockSkew: time.Minute, DistributionLag: 2 * time.Minute, ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour, RotationPeriod: 30 * day}
+	return keyset.Policy{TokenLife: 15 * time.Minute, Leeway: time.Minute, ClockSkew: time.Minute,
+		DistributionLag: 2 * time.Minute, ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour,
+		RotationPeriod: 30 * day}
 }
 
 // powers is a policy in which each sum tells its terms.
@@ -72,7 +76,8 @@ func TestPolicyFormulas(t *testing.T) {
 			require.Equal(t, tt.uses, tt.in.GCMUses())
 		})
 	}
-	for periods, want := range map[time.Duration]int{77 * time.Minute: 3, 77*time.Minute - time.Second: 4, 77 * time.Minute / 2: 4, 77*time.Minute/2 - time.Second: 5, 77 * time.Minute / 6: 8, year: 3} {
+	for periods, want := range map[time.Duration]int{77 * time.Minute: 3, 77*time.Minute - time.Second: 4,
+		77 * time.Minute / 2: 4, 77*time.Minute/2 - time.Second: 5, 77 * time.Minute / 6: 8, year: 3} {
 		p := example()
 		p.RotationPeriod = periods
 		require.Equal(t, want, p.Listed(), "%s", periods)
@@ -80,7 +85,8 @@ func TestPolicyFormulas(t *testing.T) {
 }
 
 func TestPolicyDefaults(t *testing.T) {
-	want := keyset.Policy{TokenLife: day, Leeway: time.Minute, ClockSkew: time.Minute, DistributionLag: 2 * time.Minute, ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour, RotationPeriod: 30 * day, PeakRate: 500}
+	want := keyset.Policy{TokenLife: day, Leeway: time.Minute, ClockSkew: time.Minute, DistributionLag: 2 * time.Minute,
+		ReloadInterval: 30 * time.Second, CacheLife: time.Hour, Grace: time.Hour, RotationPeriod: 30 * day, PeakRate: 500}
 	require.Equal(t, want, keyset.Policy{}.WithDefaults())
 	require.Equal(t, want, want.WithDefaults())
 	require.Equal(t, powers(), powers().WithDefaults(), "what is set stays")
@@ -104,9 +110,12 @@ func TestPolicyValidate(t *testing.T) {
 		edit(&p)
 		return p
 	}
-	ratio := "keys: policy: verify-only = token_life + leeway + clock_skew + grace = %s is over 10 rotation periods: keys would be trusted long after they ceased to sign"
-	listed := "keys: policy: 1 active + 1 standby + ceil(verify-only / rotation_period) = %d keys would be published, and 8 are allowed: rotate less often, or let tokens live shorter"
-	short := "keys: policy: rotation_period %s is shorter than the lead = distribution_lag + reload_interval + clock_skew + cache_life = 1h3m30s: a standby could not be known in time"
+	ratio := "keys: policy: verify-only = token_life + leeway + clock_skew + grace = %s is over 10 rotation periods: " +
+		"keys would be trusted long after they ceased to sign"
+	listed := "keys: policy: 1 active + 1 standby + ceil(verify-only / rotation_period) = %d keys would be published, " +
+		"and 8 are allowed: rotate less often, or let tokens live shorter"
+	short := "keys: policy: rotation_period %s is shorter than the lead = distribution_lag + reload_interval + " +
+		"clock_skew + cache_life = 1h3m30s: a standby could not be known in time"
 	long := time.Hour + 2*time.Minute // what verify-only is besides the token's life
 	tests := []struct {
 		name string
@@ -126,8 +135,10 @@ func TestPolicyValidate(t *testing.T) {
 		{"ten periods", with(func(p *keyset.Policy) { p.RotationPeriod, p.TokenLife = 2*time.Hour, 20*time.Hour-long }), []string{fmt.Sprintf(listed, 12)}},
 		{"over ten periods", with(func(p *keyset.Policy) { p.RotationPeriod, p.TokenLife = 2*time.Hour, 20*time.Hour-long+time.Second }), []string{fmt.Sprintf(listed, 13), fmt.Sprintf(ratio, "20h0m1s")}},
 		{"everything at once", keyset.Policy{RotationPeriod: time.Hour, Grace: time.Second, CacheLife: time.Second}, []string{
-			"keys: policy: grace 1s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m: an instance that has not read the new file yet, because one look failed, would stop signing",
-			"keys: policy: cache_life 1s is shorter than the 10m that the JWK Set is served with", fmt.Sprintf(listed, 27), fmt.Sprintf(ratio, "1d2m1s"),
+			"keys: policy: grace 1s is shorter than distribution_lag + 2 * reload_interval + clock_skew = 4m: an instance " +
+				"that has not read the new file yet, because one look failed, would stop signing",
+			"keys: policy: cache_life 1s is shorter than the 10m that the JWK Set is served with",
+			fmt.Sprintf(listed, 27), fmt.Sprintf(ratio, "1d2m1s"),
 		}},
 		{"ten years", with(func(p *keyset.Policy) { p.RotationPeriod, p.TokenLife, p.Grace = 10*year, 10*year, 10*year }), nil},
 		{"highest rate", with(func(p *keyset.Policy) { p.PeakRate = math.MaxInt32 }), nil},
@@ -152,10 +163,12 @@ func overInt32() int { n := int64(math.MaxInt32) + 1; return int(n) }
 // Numbers that would overflow the formulas never reach them.
 func TestPolicyBounds(t *testing.T) {
 	for i, name := range policyNames {
-		for _, d := range []time.Duration{-1, -time.Second, 1, time.Second + 1, time.Hour + time.Millisecond, 10*year + time.Second, math.MaxInt64, math.MaxInt64 / 2, math.MinInt64} {
+		for _, d := range []time.Duration{-1, -time.Second, 1, time.Second + 1, time.Hour + time.Millisecond,
+			10*year + time.Second, math.MaxInt64, math.MaxInt64 / 2, math.MinInt64} {
 			p := example()
 			*durations(&p)[i] = d
-			require.EqualError(t, p.Validate(), "keys: policy: "+name+" must be whole seconds, positive and at most 10 years", "%d", d)
+			require.EqualError(t, p.Validate(), "keys: policy: "+name+" must be whole seconds, positive and at most 10 years",
+				"%d", d)
 		}
 	}
 	var all keyset.Policy
@@ -166,7 +179,8 @@ func TestPolicyBounds(t *testing.T) {
 	require.Len(t, strings.Split(all.Validate().Error(), "\n"), 9)
 }
 
-// The formulas agree with ones in numbers without bounds, for policies near and beyond all bounds.
+// The formulas agree with ones in numbers without bounds, for policies near and
+// beyond all bounds.
 func TestPolicyAgainstBigNumbers(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	valid, refused := 0, 0
@@ -213,7 +227,9 @@ func wantValid(p keyset.Policy) bool {
 	verify := n(p.TokenLife, p.Leeway, p.ClockSkew, p.Grace)
 	lead := new(big.Int).Add(spread, n(p.CacheLife))
 	six := new(big.Int).Mul(big.NewInt(6), n(p.RotationPeriod)) // with an active key and a standby, eight
-	return n(p.RotationPeriod).Cmp(lead) >= 0 && n(p.Grace).Cmp(n(p.DistributionLag, p.ReloadInterval, p.ReloadInterval, p.ClockSkew)) >= 0 && p.CacheLife >= 10*time.Minute && verify.Cmp(six) <= 0
+	least := n(p.DistributionLag, p.ReloadInterval, p.ReloadInterval, p.ClockSkew)
+	return n(p.RotationPeriod).Cmp(lead) >= 0 && n(p.Grace).Cmp(least) >= 0 &&
+		p.CacheLife >= 10*time.Minute && verify.Cmp(six) <= 0
 }
 
 func requireRoundTrip(t *testing.T, p keyset.Policy) {
@@ -224,11 +240,14 @@ func requireRoundTrip(t *testing.T, p keyset.Policy) {
 }
 
 func TestPolicyCheckRate(t *testing.T) {
-	p := keyset.Policy{PeakRate: 512, RotationPeriod: 1<<22*time.Second - time.Hour - time.Minute} // 2^31 in all, with the grace and the skew
+	// 2^31 in all, with the grace and the skew.
+	p := keyset.Policy{PeakRate: 512, RotationPeriod: 1<<22*time.Second - time.Hour - time.Minute}
 	require.EqualValues(t, uint64(keyset.MaxSeals), p.GCMUses())
 	require.NoError(t, p.CheckRate())
 	p.RotationPeriod += time.Second
-	require.EqualError(t, p.CheckRate(), "keys: policy: peak_rate * (rotation_period + grace + clock_skew) = 512 * 48d13h5m5s = 2.1e+09 tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate every 48d12h4m4s, or use A256KW, which has a fresh key for each token")
+	require.EqualError(t, p.CheckRate(), "keys: policy: peak_rate * (rotation_period + grace + clock_skew) = 512 * "+
+		"48d13h5m5s = 2.1e+09 tokens under one key, and 2^31 are allowed (NIST SP 800-38D, Section 8.3, halved): rotate "+
+		"every 48d12h4m4s, or use A256KW, which has a fresh key for each token")
 	require.NoError(t, p.Validate(), "it concerns Direct keys alone")
 
 	advice := regexp.MustCompile(`rotate every ([0-9a-z]+), or use A256KW`)
@@ -256,8 +275,9 @@ func TestPolicyCheckRate(t *testing.T) {
 	require.Equal(t, 12, advised, "where tokens live too long for so short a period, there is no such advice")
 }
 
-// Caches that were filled when the cache life was longer are reckoned with until they have expired, also after the file was read
-// again, and whatever the policy becomes meanwhile.
+// Caches that were filled when the cache life was longer are reckoned with
+// until they have expired, also after the file was read again, and whatever the
+// policy becomes meanwhile.
 func TestPolicySucceeding(t *testing.T) {
 	rules := func(life time.Duration) keyset.Rules {
 		return keyset.Rules{Policy: keyset.Policy{CacheLife: life}}
@@ -267,7 +287,8 @@ func TestPolicySucceeding(t *testing.T) {
 	lead, fastLead, emptied := 12*time.Hour+p.Spread(), 10*time.Minute+p.Spread(), at(12).Add(time.Minute)
 	s := newSet(t)
 	require.NoError(t, s.SetRules(p))
-	for _, p := range []keyset.Rules{p, reread(t, s).Rules(), s.Rules(), p.Succeeding(p, at(3)), fast.Succeeding(p, at(3))} {
+	for _, p := range []keyset.Rules{p, reread(t, s).Rules(), s.Rules(), p.Succeeding(p, at(3)),
+		fast.Succeeding(p, at(3))} {
 		require.Equal(t, 10*time.Minute, p.CacheLife)
 		require.Equal(t, at(-5).Add(lead), p.SafeFrom(keyset.ES256, at(-5)), "before, by the old policy")
 		require.Equal(t, emptied, p.SafeFrom(keyset.EdDSA, at(0)))

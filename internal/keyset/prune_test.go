@@ -23,7 +23,8 @@ func TestEraseAndPruneByState(t *testing.T) {
 	}{
 		{0, "staged", false, false}, {1, "pending", false, false}, {2, "active", false, false}, {3, "retiring", true, false}, {4, "expired", true, true},
 	}
-	for _, alg := range []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.HS256, keyset.Direct, keyset.A256KW, keyset.ECDHESA256KW} {
+	for _, alg := range []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.HS256, keyset.Direct, keyset.A256KW,
+		keyset.ECDHESA256KW} {
 		for _, tt := range tests {
 			k := generate(t, alg, full())
 			s := newSet(t, k)
@@ -41,7 +42,8 @@ func TestEraseAndPruneByState(t *testing.T) {
 			err = s.Prune(k.ID(), at(tt.hours))
 			require.Equal(t, tt.prune, err == nil, "%s %s: %v", alg, tt.state, err)
 			if !tt.prune {
-				require.EqualError(t, err, "keys: key "+k.ID()+" is "+tt.state+": only keys that have expired or were revoked can be pruned")
+				require.EqualError(t, err, "keys: key "+k.ID()+" is "+tt.state+": only keys that have expired or were revoked "+
+					"can be pruned")
 				require.NotNil(t, s.Key(k.ID()))
 				continue
 			}
@@ -71,7 +73,8 @@ func TestEraseKeepsWhatVerifies(t *testing.T) {
 	require.True(t, k.HasPrivate(), "keys are immutable")
 }
 
-// The private half of such a key is not in the file: there is nothing to erase, again and again.
+// The private half of such a key is not in the file: there is nothing to erase,
+// again and again.
 func TestEraseLeavesKeysElsewhereAlone(t *testing.T) {
 	var signer elsewhere
 	k := generate(t, keyset.EdDSA, full())
@@ -148,7 +151,8 @@ func ids(list []*keyset.Key) (all []string) {
 	return all
 }
 
-// The notes are bounded, but since when tokens are encrypted is never forgotten.
+// The notes are bounded, but since when tokens are encrypted is never
+// forgotten.
 func TestPrunedKeepsTheFirstSealer(t *testing.T) {
 	encrypts := func(from, until int) *keyset.Key {
 		return generate(t, keyset.Direct, keyset.Dates{SignFrom: at(from), SignUntil: at(until), VerifyUntil: at(until)})

@@ -17,7 +17,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// full has every date: created at hour 0, published at 1, signing from 2 to 3, verifying until 4.
+// full has every date: created at hour 0, published at 1, signing from 2 to 3,
+// verifying until 4.
 func full() keyset.Dates {
 	return keyset.Dates{Created: at(0), PublishAt: at(1), SignFrom: at(2), SignUntil: at(3), VerifyUntil: at(4)}
 }
@@ -46,7 +47,8 @@ func reread(t testing.TB, s *keyset.Set) *keyset.Set {
 	return back
 }
 
-// Of each date: one that has passed can't be changed, not even when it passes just now.
+// Of each date: one that has passed can't be changed, not even when it passes
+// just now.
 func TestSetDates(t *testing.T) {
 	for i, name := range dateNames {
 		for _, before := range []time.Duration{time.Hour, time.Second, 1, 0, -1, -time.Second, -time.Hour} {
@@ -69,7 +71,8 @@ func TestSetDates(t *testing.T) {
 	}
 }
 
-// A date that is missing lies in the past if it begins something, and is to come if it ends something.
+// A date that is missing lies in the past if it begins something, and is to
+// come if it ends something.
 func TestSetDatesZero(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -131,7 +134,8 @@ func TestSetUnknownKeys(t *testing.T) {
 	require.Len(t, s.Pruned(), 1)
 }
 
-// What is left of a revoked key can't do anything, and the file holds nothing secret of it.
+// What is left of a revoked key can't do anything, and the file holds nothing
+// secret of it.
 func TestRevoke(t *testing.T) {
 	for _, alg := range all {
 		for hours := range 6 {
@@ -178,7 +182,8 @@ func TestRevokeRefuses(t *testing.T) {
 	require.Same(t, k, s.Key(k.ID()))
 	require.NoError(t, s.Revoke(k.ID(), t0, strings.Repeat("ä", 100)))
 	require.ErrorContains(t, s.Revoke(k.ID(), t0.Add(-time.Hour), "other"), "was revoked already")
-	require.ErrorContains(t, s.SetDates(k.ID(), keyset.Dates{SignUntil: at(1)}, t0), "was revoked; its dates mean nothing any more")
+	require.ErrorContains(t, s.SetDates(k.ID(), keyset.Dates{SignUntil: at(1)}, t0),
+		"was revoked; its dates mean nothing any more")
 	when, reason, _ := s.Key(k.ID()).Revoked()
 	require.Equal(t, t0, when, "the first time stays")
 	require.Equal(t, strings.Repeat("ä", 100), reason)
@@ -245,8 +250,10 @@ func (h *historian) check(t *testing.T) {
 
 // File, ring, file: nothing is lost on the way.
 func TestSetRoundTrip(t *testing.T) {
-	erased, revoked, secret, gone := generate(t, keyset.ES256, full()), generate(t, keyset.ECDHESA256KW, full()), generate(t, keyset.A256KW), generate(t, keyset.EdDSA, full())
-	s := newSet(t, generate(t, keyset.HS256), erased, revoked, secret, gone, one(t, keyset.PS256), generate(t, keyset.Direct, life(3)))
+	erased, revoked := generate(t, keyset.ES256, full()), generate(t, keyset.ECDHESA256KW, full())
+	secret, gone := generate(t, keyset.A256KW), generate(t, keyset.EdDSA, full())
+	s := newSet(t, generate(t, keyset.HS256), erased, revoked, secret, gone, one(t, keyset.PS256),
+		generate(t, keyset.Direct, life(3)))
 	require.NoError(t, s.SetPolicy(example()))
 	require.NoError(t, s.Erase(erased.ID(), at(3)))
 	require.NoError(t, s.Revoke(revoked.ID(), at(1), `why "not" <&> `+"\u00fc\n"))
@@ -273,7 +280,8 @@ func TestSetRoundTrip(t *testing.T) {
 	require.Equal(t, ids(s.Keys()), ids(again.Keys()))
 	for i, k := range again.Keys() {
 		was := s.Keys()[i]
-		require.Equal(t, []any{was.ID(), was.Algorithm(), was.Dates(), was.HasPrivate(), was.Erased(), was.Public()}, []any{k.ID(), k.Algorithm(), k.Dates(), k.HasPrivate(), k.Erased(), k.Public()})
+		require.Equal(t, []any{was.ID(), was.Algorithm(), was.Dates(), was.HasPrivate(), was.Erased(), was.Public()},
+			[]any{k.ID(), k.Algorithm(), k.Dates(), k.HasPrivate(), k.Erased(), k.Public()})
 		when, reason, is := k.Revoked()
 		wasWhen, wasReason, wasRevoked := was.Revoked()
 		require.Equal(t, []any{wasWhen, wasReason, wasRevoked}, []any{when, reason, is})
@@ -301,7 +309,8 @@ func TestClone(t *testing.T) {
 	require.Equal(t, changed, textOf(t, c))
 }
 
-// requirePrivateSet checks that text is a JWK Set of the private keys of s, as other programs write it.
+// requirePrivateSet checks that text is a JWK Set of the private keys of s, as
+// other programs write it.
 func requirePrivateSet(t *testing.T, s *keyset.Set, text []byte) {
 	t.Helper()
 	parsed, err := jwk.Parse(text)
@@ -320,7 +329,8 @@ func requirePrivateSet(t *testing.T, s *keyset.Set, text []byte) {
 		private, err := jwk.IsPrivateKey(k)
 		require.True(t, k.KeyType() == jwa.OctetSeq() || private, "%v", err)
 		for _, name := range k.Keys() {
-			require.Contains(t, []string{"kid", "alg", "use", "kty", "crv", "x", "y", "n", "e", "d", "p", "q", "dp", "dq", "qi", "k"}, name, "nothing of ours")
+			require.Contains(t, []string{"kid", "alg", "use", "kty", "crv", "x", "y", "n", "e", "d", "p", "q", "dp", "dq", "qi",
+				"k"}, name, "nothing of ours")
 		}
 	}
 }

@@ -101,7 +101,8 @@ func hollowModuli() []hollow {
 func hollowExponents() (all []hollow) {
 	n := modulus(2048)
 	for _, e := range []int64{1, 2, 3, 17, 65535, 65536, 65538, 1<<31 + 1, 1<<32 + 1} {
-		all = append(all, hollowRSA(fmt.Sprint("exponent ", e), n, e, "exponent must be odd and at least 65537, and at most 2147483647"))
+		all = append(all, hollowRSA(fmt.Sprint("exponent ", e), n, e,
+			"exponent must be odd and at least 65537, and at most 2147483647"))
 	}
 	return append(all, hollowRSA("even", new(big.Int).Sub(n, big.NewInt(1)), 65537, "modulus is even"))
 }
@@ -110,7 +111,8 @@ func hollowPoints() []hollow {
 	c := elliptic.P256().Params()
 	minus := new(big.Int).Sub(c.P, c.Gy)
 	text := func(x, y *big.Int) string {
-		return fmt.Sprintf(`{"kty":"EC","crv":"P-256","kid":"hollow","alg":"ES256","x":%q,"y":%q}`, b64(x.FillBytes(make([]byte, 32))), b64(y.FillBytes(make([]byte, 32))))
+		return fmt.Sprintf(`{"kty":"EC","crv":"P-256","kid":"hollow","alg":"ES256","x":%q,"y":%q}`,
+			b64(x.FillBytes(make([]byte, 32))), b64(y.FillBytes(make([]byte, 32))))
 	}
 	return []hollow{
 		{"base point of P-256", keyset.ES256, point(c.Gx, c.Gy), text(c.Gx, c.Gy), "whose private key everybody knows"},
@@ -119,8 +121,8 @@ func hollowPoints() []hollow {
 	}
 }
 
-// point makes a key of raw coordinates, which may be off the curve: the functions
-// that are not deprecated refuse such a point.
+// point makes a key of raw coordinates, which may be off the curve: the
+// functions that are not deprecated refuse such a point.
 func point(x, y *big.Int) *ecdsa.PublicKey {
 	//lint:ignore SA1019 see above
 	return &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}
@@ -171,7 +173,8 @@ func leftOut(t testing.TB, err error) (kid string, reason error) {
 // A number that does not fit into an int is not cut off.
 func TestHugeExponentIsRefused(t *testing.T) {
 	e := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 64), big.NewInt(65537))
-	_, err := keyset.ParsePublicSet(fmt.Appendf(nil, `{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","n":%q,"e":%q}]}`, b64(modulus(2048).Bytes()), b64(e.Bytes())))
+	_, err := keyset.ParsePublicSet(fmt.Appendf(nil, `{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","n":%q,"e":%q}]}`,
+		b64(modulus(2048).Bytes()), b64(e.Bytes())))
 	require.ErrorContains(t, err, "key a of the set is left out: RSA exponent must be odd")
 	larger := int64(1)<<31 + 1
 	if int64(int(larger)) != larger {
@@ -254,7 +257,8 @@ func TestMadeUpSecretsAreRefused(t *testing.T) {
 			}
 			_, err := keyset.Import(alg, in, keyset.Dates{})
 			require.ErrorContains(t, err, tt.want, "%s, %s", tt.name, alg)
-			_, err = keyset.ParseSet(fmt.Appendf(nil, `{"generation":1,"keys":[{"kid":"a","alg":%q,"use":%q,"kty":"oct","k":%q}]}`, alg, alg.Use(), b64(in)))
+			_, err = keyset.ParseSet(fmt.Appendf(nil,
+				`{"generation":1,"keys":[{"kid":"a","alg":%q,"use":%q,"kty":"oct","k":%q}]}`, alg, alg.Use(), b64(in)))
 			require.ErrorContains(t, err, tt.want, "%s, %s", tt.name, alg)
 		}
 		if len(tt.in) != 32 {
@@ -286,7 +290,8 @@ func TestRSAKeyWithAFactorThatIsNotAPrimeIsRefused(t *testing.T) {
 			break
 		}
 	}
-	bad := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, composite), E: 65537}, D: d, Primes: []*big.Int{p, composite}}
+	bad := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, composite), E: 65537}, D: d,
+		Primes: []*big.Int{p, composite}}
 	require.NoError(t, bad.Validate(), "what the library says")
 	_, err = keyset.Import(keyset.RS256, bad, keyset.Dates{})
 	require.ErrorContains(t, err, "a factor of the RSA modulus is not a prime")
