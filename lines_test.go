@@ -20,7 +20,7 @@ var shortLines = []string{
 	"config", "opaque", "opaque/storetest", "revocation", "session",
 	"sessiontest", "token",
 	"internal/claims", "internal/diagnose", "internal/durable", "internal/fault",
-	"internal/instant", "internal/jose", "internal/reqcopy", "internal/rotation",
+	"internal/instant", "internal/jose", "internal/keyset", "internal/reqcopy", "internal/rotation",
 	"internal/secret", "internal/span", "internal/strict", "internal/timeline", "internal/weburl",
 	"keys/rotation", "middleware",
 }

@@ -220,7 +220,9 @@ func (j *job) verify(temp string) error {
 	if len(j.checks) == 0 {
 		return nil
 	}
-	got, err := j.readBack(temp)
+	// By its name, which could lead to another file than the one that was written.
+	// One byte too many is enough to see that something is wrong.
+	got, err := j.read(temp, "", int64(len(j.data))+1)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -235,23 +237,19 @@ func (j *job) verify(temp string) error {
 	return nil
 }
 
-// readBack opens the file by its name, since the name could lead to another
-// file than the one that was written. It reads at most one byte too many: that
-// is enough to see that something is wrong.
-func (j *job) readBack(temp string) (got []byte, err error) {
-	if err := j.next("open"); err != nil {
+// read reads the file called name, but no more than limit bytes. of is the end
+// of the names of its two steps.
+func (j *job) read(name, of string, limit int64) (data []byte, err error) {
+	if err := j.next("open" + of); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(temp, os.O_RDONLY|noFollow, 0)
+	f, err := os.OpenFile(name, os.O_RDONLY|noFollow, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	err = j.do("read", func() error {
-		got, err = io.ReadAll(io.LimitReader(f, int64(len(j.data))+1))
-		return err
-	})
-	return got, err
+	err = j.do("read"+of, func() error { data, err = io.ReadAll(io.LimitReader(f, limit)); return err })
+	return data, err
 }
 
 // publish gives temp the name of the target if that is free.

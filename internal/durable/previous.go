@@ -3,8 +3,8 @@ package durable
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"math"
 	"os"
 )
 
@@ -99,24 +99,11 @@ func (j *job) linkPrevious() (string, error) {
 }
 
 func (j *job) copyPrevious() (string, error) {
-	data, err := j.readPrevious()
+	data, err := j.read(j.target, " previous", math.MaxInt64)
 	if err != nil {
 		return "", err
 	}
 	return j.writeTemp(data, 0o600)
-}
-
-func (j *job) readPrevious() (data []byte, err error) {
-	if err := j.next("open previous"); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(j.target, os.O_RDONLY|noFollow, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	err = j.do("read previous", func() error { data, err = io.ReadAll(f); return err })
-	return data, err
 }
 
 // drop comes after the sync of the directory. If the rename were not on the

@@ -45,21 +45,23 @@ func (p protection) encrypt(text []byte) ([]byte, error) {
 	if err == nil && p.key == nil && utf8.RuneCount(p.passphrase) < minPassphrase {
 		err = fmt.Errorf("the passphrase is shorter than %d characters; use five or more random words", minPassphrase)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("keys: encrypt the key file: %w", err)
+	var token []byte
+	if err == nil {
+		token, err = recoverPanics(func() ([]byte, error) { return p.seal(text) })
 	}
-	token, err := recoverPanics(func() ([]byte, error) {
-		headers := jwe.NewHeaders()
-		if err := headers.Set(jwe.ContentTypeKey, contentKeys); err != nil {
-			return nil, err
-		}
-		return jwe.Encrypt(text, p.jwx(), jwe.WithContentEncryption(jwa.A256GCM()),
-			jwe.WithProtectedHeaders(headers), jwe.WithPBES2Count(minIterations))
-	})
 	if err != nil {
 		return nil, fmt.Errorf("keys: encrypt the key file: %w", err)
 	}
 	return append(token, '\n'), nil
+}
+
+func (p protection) seal(text []byte) ([]byte, error) {
+	headers := jwe.NewHeaders()
+	if err := headers.Set(jwe.ContentTypeKey, contentKeys); err != nil {
+		return nil, err
+	}
+	return jwe.Encrypt(text, p.jwx(), jwe.WithContentEncryption(jwa.A256GCM()),
+		jwe.WithProtectedHeaders(headers), jwe.WithPBES2Count(minIterations))
 }
 
 // decrypt is the reverse of encrypt, for a file of bounded size. The caller

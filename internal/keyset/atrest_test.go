@@ -43,7 +43,8 @@ const (
 		"-bnj_S2wO4xJt6zSuPY-ad-k5eozQ.SplHDT7EUHvqzTvq.AwaI8ABzwj0q3eDruVoCYYF3S6xXTJduLoFw.ZhSdmNshCR8t4_a7waFhfQ\n"
 )
 
-// underPassphrase is one file for many tests: its key takes a third of a second.
+// underPassphrase is one file for many tests: its key takes a third of a
+// second.
 var underPassphrase = sync.OnceValue(func() []byte {
 	file, err := keyset.Encrypt(goldenPassphrase, nil, goldenText)
 	if err != nil {

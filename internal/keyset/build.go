@@ -3,6 +3,8 @@ package keyset
 import (
 	"cmp"
 	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -125,7 +127,10 @@ func (k *Key) prepare() (err error) {
 		return nil
 	}
 	if k.alg == Direct {
-		k.aead, err = newAEAD(k.private.([]byte))
+		var block cipher.Block
+		if block, err = aes.NewCipher(k.private.([]byte)); err == nil {
+			k.aead, err = cipher.NewGCM(block)
+		}
 		k.scratch = &sync.Pool{New: func() any { return new([]byte) }}
 	}
 	k.headers = map[string][]byte{"": k.encodeHeader(""), "JWT": k.encodeHeader("JWT")}

@@ -32,8 +32,8 @@ func (l Life) State(now time.Time) State { return stateAt(l.Dates, l.Revoked, no
 // Use is what the key is for.
 func (l Life) Use() Use { return l.Algorithm.Use() }
 
-// GraceEnd returns when a key stops signing even if its successor is missing, or
-// zero for never.
+// GraceEnd returns when a key stops signing even if its successor is missing,
+// or zero for never.
 func (l Life) GraceEnd(grace time.Duration) time.Time {
 	d := l.Dates
 	switch {

@@ -15,8 +15,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/secret"
 )
 
-// Sizes of the largest key file, in bytes. A file grows when it is encrypted, so
-// less is written than read.
+// Sizes of the largest key file, in bytes. A file grows when it is encrypted,
+// so less is written than read.
 const (
 	maxFile    = 1 << 20
 	MaxWritten = maxFile / 2
@@ -135,7 +135,12 @@ func (f File) InsecurePrivateSet() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.privateSet()
+	return s.jwkSet(func(k *Key) any {
+		if k.External() {
+			return nil
+		}
+		return k.private
+	})
 }
 
 // Encrypted reports whether the file is encrypted. It needs no passphrase and
@@ -192,7 +197,7 @@ func (f File) readSafely() ([]byte, fs.FileInfo, error) {
 		return nil, nil, fmt.Errorf("keys: key file: %w", err)
 	}
 	if len(data) > maxFile {
-		return nil, nil, tooLarge(f.Path)
+		return nil, nil, fmt.Errorf("%w: %s is larger than 1 MiB; this is no key file", ErrInvalidFile, f.Path)
 	}
 	return data, info, nil
 }
@@ -232,12 +237,5 @@ func (f File) check(info fs.FileInfo) error {
 		return fmt.Errorf("%w: %s belongs to user %d, and this process runs as user %d; "+
 			"run it as the owner, or chown the file", ErrUnsafeFile, path, owner, user)
 	}
-	if info.Size() > maxFile {
-		return tooLarge(path)
-	}
 	return nil
-}
-
-func tooLarge(path string) error {
-	return fmt.Errorf("%w: %s is larger than 1 MiB; this is no key file", ErrInvalidFile, path)
 }

@@ -92,7 +92,10 @@ func (f File) update(ctx context.Context, next File, change func(*Set) error, op
 	}
 	s := before.Clone()
 	err = change(s)
-	if err != nil || !s.changed && s.equal(before) {
+	// Keys are immutable, so comparing pointers is enough.
+	same := slices.Equal(s.keys, before.keys) && slices.Equal(s.pruned, before.pruned) &&
+		maps.Equal(s.rules.file(), before.rules.file())
+	if err != nil || same && !s.changed {
 		if dropErr := f.dropUnsafePrevious(before, raw); dropErr != nil {
 			err = errors.Join(err, dropErr)
 		}
@@ -207,11 +210,4 @@ func explainLock(err error) error {
 		return fmt.Errorf("%w; try again: %w", ErrLocked, fault.Inner(err))
 	}
 	return err
-}
-
-// equal reports whether two sets hold the same. Keys are immutable, so
-// comparing pointers is enough.
-func (s *Set) equal(other *Set) bool {
-	return slices.Equal(s.keys, other.keys) && slices.Equal(s.pruned, other.pruned) &&
-		maps.Equal(s.rules.file(), other.rules.file())
 }

@@ -23,8 +23,8 @@ import (
 type material map[string]string
 
 // PrivateMembers returns the names of the members that a public key must not
-// have: RFC 7518, Sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037, Section 2, and priv
-// of RFC 9964.
+// have: RFC 7518, Sections 6.2.2, 6.3.2 and 6.4.1, RFC 8037, Section 2, and
+// priv of RFC 9964.
 func PrivateMembers() []string {
 	return []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 }
@@ -54,13 +54,13 @@ func (m material) raw() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := jwk.ParseKey(text)
-	if err != nil {
-		return nil, errors.New("keys: the numbers of the key are missing, malformed, weak or don't belong together")
-	}
 	var raw any
-	if err := jwk.Export(parsed, &raw); err != nil {
-		return nil, errors.New("keys: the numbers of the key are out of range or don't belong together")
+	parsed, err := jwk.ParseKey(text)
+	if err == nil {
+		err = jwk.Export(parsed, &raw)
+	}
+	if err != nil { // the library's text may hold the numbers
+		return nil, errors.New("keys: the numbers of the key are missing, malformed, weak or don't belong together")
 	}
 	return raw, nil
 }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// An Outlook says whether a use of keys has, and will have, a key that makes new
-// tokens.
+// An Outlook says whether a use of keys has, and will have, a key that makes
+// new tokens.
 type Outlook uint8
 
 const (
@@ -60,9 +60,9 @@ func Remedy(external bool, command string) string {
 	return command
 }
 
-// noneActive says what to do about a use that has no active key. If one is going
-// to be active, the clock may be behind: so it is with the first key of a new
-// file.
+// noneActive says what to do about a use that has no active key. If one is
+// going to be active, the clock may be behind: so it is with the first key of a
+// new file.
 func noneActive[K Liver](keys []K, use Use, remedy string, now time.Time) error {
 	does := map[Use]string{Signature: "signs", Encryption: "encrypts"}[use]
 	if next := Waiting(keys, use, now); len(next) > 0 {

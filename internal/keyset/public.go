@@ -157,8 +157,8 @@ func (s *PublicSet) leaveOut(number int, kid string, reason error) {
 func (s *PublicSet) CheckModuli(ctx context.Context, known map[string]error) error {
 	moduli := make(map[string]*Key)
 	for _, k := range s.Keys {
-		if p, ok := k.public.(*rsa.PublicKey); ok {
-			moduli[string(p.N.Bytes())] = k
+		if modulus := k.modulus(); modulus != "" {
+			moduli[modulus] = k
 		}
 	}
 	maps.DeleteFunc(known, func(modulus string, _ error) bool { return moduli[modulus] == nil })
@@ -172,14 +172,21 @@ func (s *PublicSet) CheckModuli(ctx context.Context, known map[string]error) err
 		known[modulus] = k.checkFactors()
 	}
 	s.Keys = slices.DeleteFunc(s.Keys, func(k *Key) bool {
-		p, ok := k.public.(*rsa.PublicKey)
-		if !ok || known[string(p.N.Bytes())] == nil {
-			return false
+		reason := known[k.modulus()]
+		if reason != nil {
+			s.leaveOut(slices.Index(s.kids, k.id)+1, k.id, reason)
 		}
-		s.leaveOut(slices.Index(s.kids, k.id)+1, k.id, known[string(p.N.Bytes())])
-		return true
+		return reason != nil
 	})
 	return nil
+}
+
+// modulus returns the modulus of an RSA key, "" for any other key.
+func (k *Key) modulus() string {
+	if p, ok := k.public.(*rsa.PublicKey); ok {
+		return string(p.N.Bytes())
+	}
+	return ""
 }
 
 // Because adds to err why the first key was left out.

@@ -1,8 +1,6 @@
 package keyset
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -116,14 +114,6 @@ func (k *Key) encodeHeader(cty string) []byte {
 	}
 	b = append(b, `,"kid":"`+k.id+`"}`...)
 	return base64.RawURLEncoding.AppendEncode(nil, b)
-}
-
-func newAEAD(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
 }
 
 // sealDirect is jwe.Encrypt for dir and A256GCM, at a fifteenth of the cost.

@@ -1,7 +1,7 @@
 package keyset
 
 import (
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -65,14 +65,9 @@ func (k *Key) SignatureLength() int {
 }
 
 // publicHalf returns the public key of a private one, or nil for a secret.
-func publicHalf(private any) any {
-	switch p := private.(type) {
-	case *ecdsa.PrivateKey:
-		return &p.PublicKey
-	case ed25519.PrivateKey:
-		return p.Public()
-	case *rsa.PrivateKey:
-		return &p.PublicKey
+func publicHalf(private any) crypto.PublicKey {
+	if s, ok := private.(crypto.Signer); ok {
+		return s.Public()
 	}
 	return nil
 }

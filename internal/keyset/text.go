@@ -53,16 +53,6 @@ func (s *Set) Encode() ([]byte, error) {
 	return append(text, checksum(text)...), nil
 }
 
-// privateSet writes the private keys as a JWK Set that other programs read.
-func (s *Set) privateSet() ([]byte, error) {
-	return s.jwkSet(func(k *Key) any {
-		if k.External() {
-			return nil
-		}
-		return k.private
-	})
-}
-
 // note returns all members but the key itself.
 func (k *Key) note() map[string]any {
 	m := k.purpose()
