@@ -7,7 +7,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// An application reads its key file, takes up changes to it, and publishes the
+// An application reads its key file, follows its changes, and publishes the
 // public halves for the services that it calls.
 func ExampleOpenRing() {
 	ring, err := keys.OpenRing(keys.RingConfig{

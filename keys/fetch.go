@@ -19,8 +19,8 @@ import (
 
 const maxBody = 1 << 20 // bytes of an answer
 
-// get fetches the set once. The time now is when the fetch began: a key that was
-// unpublished meanwhile must not count as seen later than that.
+// get fetches the set once. The time now is when the fetch began: a key that
+// was unpublished meanwhile must not count as seen later than that.
 func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timeout)
 	defer cancel()
@@ -29,8 +29,8 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 		return nil, fmt.Errorf("keys: fetch key set: %w", err)
 	}
 	// HTTP/2 goes on with a connection after a request on it has timed out. If the
-	// connection is dead and was not closed, the next fetches would fail too. So no
-	// fetch uses the connection of another one.
+	// connection is dead and was not closed, the next fetches would fail too. So
+	// no fetch uses the connection of another one.
 	req.Close = true
 	req.Header.Set("Accept", "application/jwk-set+json, application/json;q=0.9")
 	if force {
@@ -44,8 +44,9 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	return r.read(ctx, resp, now)
 }
 
-// withoutQuery returns err, which http.Client.Do has returned, without the query
-// of the URL: it may hold a credential, such as the signature of a signed URL.
+// withoutQuery returns err, which http.Client.Do has returned, without the
+// query of the URL: it may hold a credential, such as the signature of a signed
+// URL.
 func withoutQuery(err error) error {
 	if at := (*url.Error)(nil); errors.As(err, &at) {
 		at.URL, _, _ = strings.Cut(at.URL, "?")
@@ -85,7 +86,8 @@ func (r *Remote) read(ctx context.Context, resp *http.Response, now time.Time) (
 	return set, nil
 }
 
-// freshFor is the max-age of the answer less its Age (RFC 9111, Sections 5.2.2.1 and 5.1), within bounds.
+// freshFor is the max-age of the answer less its Age (RFC 9111, Sections
+// 5.2.2.1 and 5.1), within bounds.
 func freshFor(h http.Header) time.Duration {
 	fresh := time.Duration(defaultRefresh)
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
@@ -105,7 +107,8 @@ func freshFor(h http.Header) time.Duration {
 	return min(max(fresh, minRefresh), maxRefresh)
 }
 
-// checkRedirect keeps a fetch on the host that the application named (RFC 8725, Section 3.10).
+// checkRedirect keeps a fetch on the host that the application named (RFC 8725,
+// Section 3.10).
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if err := weburl.CheckRedirect(req, via); err != nil {
 		return err

@@ -46,7 +46,8 @@ func place(t testing.TB, path string, s *keyset.Set, generation int) keyset.File
 	return keyset.File{Path: path}
 }
 
-// A key whose successor has failed to appear signs, or encrypts, until the grace is over, and not a nanosecond longer.
+// A key whose successor has failed to appear signs, or encrypts, until the
+// grace is over, and not a nanosecond longer.
 func TestGrace(t *testing.T) {
 	until := func(end time.Time) keyset.Dates {
 		return keyset.Dates{SignFrom: at(1), SignUntil: end, VerifyUntil: at(9)}
@@ -138,7 +139,8 @@ func TestHMACIsNeverListed(t *testing.T) {
 	}
 }
 
-// At every instant, whatever the dates: who signs is the one that should, and verifiers find it in the JWK Set.
+// At every instant, whatever the dates: who signs is the one that should, and
+// verifiers find it in the JWK Set.
 func TestSignerIsListed(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	var pool []keyset.Algorithm
@@ -180,7 +182,8 @@ func TestSignerIsListed(t *testing.T) {
 	require.Greater(t, overran, 100)
 }
 
-// randomSet has some keys with random dates, of which some were erased, revoked or pruned.
+// randomSet has some keys with random dates, of which some were erased, revoked
+// or pruned.
 func randomSet(t *testing.T, random *rand.Rand, pool []keyset.Algorithm) *keyset.Set {
 	t.Helper()
 	s := newSet(t)
@@ -223,7 +226,8 @@ func randomDates(random *rand.Rand) (d keyset.Dates) {
 	return d
 }
 
-// expected says the rule in other words: sort those that may by what counts, and take the first.
+// expected says the rule in other words: sort those that may by what counts,
+// and take the first.
 func expected(s *keyset.Set, use keyset.Use, now time.Time) *keyset.Key {
 	var active, over []*keyset.Key
 	for _, k := range s.Keys() {

@@ -15,9 +15,9 @@ import (
 // and HEAD: the public halves of the signature keys that are pending, active or
 // retiring. It never has a symmetric key, or one that encrypts.
 //
-// Caches may keep it for 10 minutes, and ask with its strong ETag whether it has
-// changed. They must not keep a set without keys. A ring without any keys answers
-// 503, because to verifiers an empty set says that no key is trusted.
+// Caches may keep it for 10 minutes, and ask with its strong ETag whether it
+// has changed. They must not keep a set without keys. A ring without any keys
+// answers 503, because to verifiers an empty set says that no key is trusted.
 func (r *Ring) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method != http.MethodGet && req.Method != http.MethodHead {
@@ -47,7 +47,8 @@ func (r *Ring) Handler() http.Handler {
 	})
 }
 
-// A publication is the public set as it is served, and the time for which it is right.
+// A publication is the public set as it is served, and the time for which it is
+// right.
 type publication struct {
 	body        []byte
 	etag        string
@@ -59,7 +60,8 @@ func (p *publication) covers(now time.Time) bool {
 	return p != nil && !now.Before(p.from) && (p.until.IsZero() || now.Before(p.until))
 }
 
-// publish returns the public set at the time now, computed anew when a key changes its state.
+// publish returns the public set at the time now, computed anew when a key
+// changes its state.
 func (s *snapshot) publish(now time.Time) (*publication, error) {
 	if p := s.published.Load(); p.covers(now) {
 		return p, nil

@@ -10,7 +10,7 @@ import (
 // Health is the state of a Ring.
 type Health struct {
 	Generation int64     `json:"generation"`       // how often the key file in force was written; 0 without one
-	SeenAt     time.Time `json:"seen_at,omitzero"` // when that file was last found to be the one in force; zero without one
+	SeenAt     time.Time `json:"seen_at,omitzero"` // when a look last found that file in force; zero without one
 	Signer     string    `json:"signer"`           // ID of the key that signs now; "" for none
 	Sealer     string    `json:"sealer"`           // ID of the key that encrypts now; "" for none
 
@@ -54,7 +54,9 @@ func (r *Ring) problems(now time.Time) (all []error) {
 		all = append(all, err)
 	}
 	if r.single.Load() && s.info != nil {
-		all = append(all, fmt.Errorf("keys: the key file %s is mounted as a single file, so that this process keeps the one that was there at its start, whatever replaces it outside; mount the directory that it is in", r.cfg.File.Path))
+		all = append(all, fmt.Errorf("keys: the key file %s is mounted as a single file, so that this process keeps "+
+			"the one that was there at its start, whatever replaces it outside; mount the directory that it is in",
+			r.cfg.File.Path))
 	}
 	for _, use := range keyset.Uses() {
 		if err := s.set.Problem(use, now); err != nil {

@@ -36,7 +36,8 @@ func life(h int) keyset.Dates {
 	return keyset.Dates{Created: at(h), PublishAt: at(h), SignFrom: at(h + 1), SignUntil: at(h + 3), VerifyUntil: at(h + 5)}
 }
 
-// full has every date: created at hour 0, published at 1, signing from 2 to 3, verifying until 4.
+// full has every date: created at hour 0, published at 1, signing from 2 to 3,
+// verifying until 4.
 func full() keyset.Dates {
 	return keyset.Dates{Created: at(0), PublishAt: at(1), SignFrom: at(2), SignUntil: at(3), VerifyUntil: at(4)}
 }
@@ -97,7 +98,8 @@ func create(t testing.TB, list ...*keyset.Key) string {
 	return path
 }
 
-// rich writes a file that has everything: keys, a policy, a revoked key and a note of one that was pruned.
+// rich writes a file that has everything: keys, a policy, a revoked key and a
+// note of one that was pruned.
 func rich(t testing.TB, f keyset.File) keyset.File {
 	t.Helper()
 	f.Path = filepath.Join(t.TempDir(), "keys.json")
@@ -156,7 +158,8 @@ func ids[K interface{ ID() string }](list []K) (all []string) {
 	return all
 }
 
-// listing is what lies in the directory of a file: names, modes and a hash of the content.
+// listing is what lies in the directory of a file: names, modes and a hash of
+// the content.
 func listing(t testing.TB, f keyset.File) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(f.Path))
@@ -188,7 +191,8 @@ func keyText(t testing.TB, file string) string {
 	return string(set.Keys[0])
 }
 
-// unsummed takes the checksum out of the text of a key file, so that the text can be edited.
+// unsummed takes the checksum out of the text of a key file, so that the text
+// can be edited.
 func unsummed(t testing.TB, file []byte) string {
 	t.Helper()
 	before, _, found := strings.Cut(string(file), ",\n  \"checksum\": \"")

@@ -3,31 +3,31 @@
 // services verify with.
 //
 // Use [OpenRing] where users log in. Use [NewRemote], or [ParsePublicSet] for a
-// static file, in a service that only has to know who is calling. An application
-// never makes keys: [Generate], [Import] and the methods of [File] that write are
-// for cmd/keygen, package rotation and tests. [NewRing] is for tests, and for keys
-// that don't come from a key file.
+// static file, in a service that only has to know who is calling. An
+// application never makes keys: [Generate], [Import] and the methods of [File]
+// that write are for cmd/keygen, package rotation and tests. [NewRing] is for
+// tests, and for keys that don't come from a key file.
 //
 // A key has one algorithm and one use for ever (RFC 8725, Section 3.1): a
-// signature key never decrypts, and an encryption key never verifies. The header
-// of a token is compared with that, and decides nothing. Nothing returns a private
-// key.
+// signature key never decrypts, and an encryption key never verifies. The
+// header of a token is compared with that, and decides nothing. Nothing returns
+// a private key.
 //
-// The state of a key is computed from its dates and the time, and never stored. So
-// instances that read the same file agree without talking to each other. A [Ring]
-// serves signing, verification and the JWKS endpoint from one immutable snapshot; a
-// reload replaces it as a whole, or leaves the old one in force.
+// The state of a key is computed from its dates and the time, and never stored.
+// So instances that read the same file agree without talking to each other. A
+// [Ring] serves signing, verification and the JWKS endpoint from one immutable
+// snapshot; a reload replaces it as a whole, or leaves the old one in force.
 //
 // These are refused when a key is loaded:
 //
-//   - RSA keys below 2048 bits, with an exponent that is even or outside 65537 to
-//     2^31-1, or with the ROCA weakness;
-//   - points off the curve, base points, and Ed25519 points that have a small order
-//     or are not canonical;
+//   - RSA keys below 2048 bits, with an exponent that is even or outside 65537
+//     to 2^31-1, or with the ROCA weakness;
+//   - points off the curve, base points, and Ed25519 points that have a small
+//     order or are not canonical;
 //   - private keys that don't belong to their public key;
-//   - HMAC keys shorter than 32 bytes, and AES keys of another size than 32 bytes;
-//   - secrets and private keys that a person typed, that were padded, or that follow
-//     a pattern;
+//   - HMAC keys shorter than 32 bytes, and AES keys that don't have 32 bytes;
+//   - secrets and private keys that a person typed, that were padded, or that
+//     follow a pattern;
 //   - a key ID that is not the RFC 7638 thumbprint of an asymmetric key;
 //   - unknown members, and files that others can read.
 package keys
@@ -40,8 +40,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// Algorithm is the alg of RFC 7518 and RFC 8037 that a key is for. Encryption is
-// with enc A256GCM always.
+// Algorithm is the alg of RFC 7518 and RFC 8037 that a key is for. Encryption
+// is with enc A256GCM always.
 type Algorithm string
 
 const (
@@ -109,7 +109,8 @@ type Key keyset.Key
 
 func (k *Key) inner() *keyset.Key { return (*keyset.Key)(k) }
 
-// ID is the key's kid: for an asymmetric key its RFC 7638 thumbprint, else random.
+// ID is the key's kid: for an asymmetric key its RFC 7638 thumbprint, else
+// random.
 func (k *Key) ID() string { return k.inner().ID() }
 
 // Algorithm is the only algorithm that the key is for.
@@ -121,8 +122,8 @@ func (k *Key) Use() Use { return Use(k.inner().Use()) }
 // Dates returns the instants at which the key changes its state.
 func (k *Key) Dates() Dates { return Dates(k.inner().Dates()) }
 
-// Revoked says whether the key was revoked, when, and why in words for people. A
-// revoked key is revoked at any time, also before that instant.
+// Revoked says whether the key was revoked, when, and why in words for people.
+// A revoked key is revoked at any time, also before that instant.
 func (k *Key) Revoked() (at time.Time, reason string, revoked bool) { return k.inner().Revoked() }
 
 // State is the key's state at the time now.
@@ -138,12 +139,15 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 	return (*Key)(k), err
 }
 
-// Import makes a key of one from elsewhere, such as a PEM file, a secret store or a KMS:
+// Import makes a key of one from elsewhere, such as a PEM file, a secret store
+// or a KMS:
 //
-//   - an *ecdsa.PrivateKey on P-256, an ed25519.PrivateKey, or an *rsa.PrivateKey;
+//   - an *ecdsa.PrivateKey on P-256, an ed25519.PrivateKey, an *rsa.PrivateKey;
 //   - a []byte for HS256, dir and A256KW: a secret of random bytes, not text;
-//   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a signature key that only verifies;
-//   - any other [crypto.Signer]: a signature key whose private half stays in a KMS or an HSM.
+//   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a signature
+//     key that only verifies;
+//   - any other [crypto.Signer]: a signature key whose private half stays in a
+//     KMS or an HSM.
 //
 // What is refused in a key file is refused here too: see the package comment.
 // So are RSA keys whose modulus is a prime, a power of one, or the product of
@@ -151,10 +155,11 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 // The key is copied, except for a signer. Its ID is the RFC 7638 thumbprint,
 // which may begin with a dash; that of a secret is random, as with [Generate].
 //
-// A signer is called for each token that is made, by many goroutines at once and without a
-// context: it needs a time limit of its own. It gets the SHA-256 digest, or, with EdDSA or if it is a
-// [crypto.MessageSigner], the message; and with PS256 *rsa.PSSOptions. Its answer is verified before it is
-// used. A key file never holds a signer, only the public half.
+// A signer is called for each token that is made, by many goroutines at once
+// and without a context: it needs a time limit of its own. It gets the SHA-256
+// digest, or, with EdDSA or if it is a [crypto.MessageSigner], the message; and
+// with PS256 *rsa.PSSOptions. Its answer is verified before it is used. A key
+// file never holds a signer, only the public half.
 func Import(alg Algorithm, key any, d Dates) (*Key, error) {
 	k, err := keyset.Import(keyset.Algorithm(alg), key, keyset.Dates(d))
 	return (*Key)(k), err
@@ -211,19 +216,19 @@ func (s *Set) inner() *keyset.Set { return (*keyset.Set)(s) }
 // Keys returns the keys in the order of the file, whatever their state.
 func (s *Set) Keys() []*Key { return outer(s.inner().Keys()) }
 
-// Policy returns the policy of the set, with the defaults in place of zeros; the
-// zero Policy if the keys come from no file.
+// Policy returns the policy of the set, with the defaults in place of zeros;
+// the zero Policy if the keys come from no file.
 func (s *Set) Policy() Policy { return Policy(s.inner().Policy()) }
 
-// Ring returns a ring of these keys that goes by their policy. It does not follow
-// a file.
+// Ring returns a ring of these keys that goes by their policy. It does not
+// follow a file.
 func (s *Set) Ring() (*Ring, error) {
 	r := new(Ring)
 	return r, r.install(s.inner(), nil)
 }
 
-// Why there is no key, or why a token is refused. Clients get the same answer for
-// all of them except ErrUnavailable, which means that nobody could decide.
+// Why there is no key, or why a token is refused. Clients get the same answer
+// for all of them except ErrUnavailable, which means that nobody could decide.
 var (
 	ErrUnknownKey  = keyset.ErrUnknownKey  // no key has this ID
 	ErrKeyExpired  = keyset.ErrKeyExpired  // the key verifies no more

@@ -16,8 +16,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// The process, or its machine, stood still for longer than the grace, and Watch with it. The first token afterwards
-// makes the ring look, and it goes by what it finds.
+// The process, or its machine, stood still for longer than the grace, and Watch
+// with it. The first token afterwards makes the ring look, and it goes by what
+// it finds.
 func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, f keyset.File, id string){
 		"unchanged": func(*testing.T, keyset.File, string) {},
@@ -61,7 +62,8 @@ func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 	}
 }
 
-// A missing file is looked for at a bounded rate, however many tokens are to be made.
+// A missing file is looked for at a bounded rate, however many tokens are to be
+// made.
 func TestLateLooksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		later := time.Now().Add(2 * time.Hour)
@@ -109,7 +111,8 @@ func TestClockBehindAFreshKey(t *testing.T) {
 	_, err = r.Current(keys.Encryption, at(6))
 	require.ErrorContains(t, err, "no active key that encrypts; run: keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
 
-	// Of no use to set the clock by: keys that encrypt, that were withdrawn before their time, or of which there is the public half alone.
+	// Of no use to set the clock by: keys that encrypt, that were withdrawn before
+	// their time, or of which there is the public half alone.
 	withdrawn := keyset.Dates{PublishAt: at(0), SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(5)}
 	external, err := keyset.Import(keyset.ES256, generate(t, keyset.ES256).Public(), life(0))
 	require.NoError(t, err)
@@ -118,7 +121,8 @@ func TestClockBehindAFreshKey(t *testing.T) {
 	require.ErrorContains(t, err, "no active key that signs; run: keygen rotate")
 }
 
-// Editors, shells and copies change the white space at the end of a file, and how its lines end.
+// Editors, shells and copies change the white space at the end of a file, and
+// how its lines end.
 func TestWhiteSpaceAtTheEndDoesNotCount(t *testing.T) {
 	k := generate(t, keyset.EdDSA)
 	for _, f := range []keyset.File{{}, {Key: random(32)}, {Passphrase: []byte("correct horse battery")}} {

@@ -103,8 +103,8 @@ func (r *Ring) follow(ctx context.Context) {
 
 // Reload reads the key file now and puts all of it in force, or, with an error,
 // leaves the keys as they are. It refuses a file of an earlier generation, such
-// as a restored backup, because revoked keys may come back to life in it: restart
-// to accept it.
+// as a restored backup, because revoked keys may come back to life in it:
+// restart to accept it.
 func (r *Ring) Reload() error {
 	if r.cfg.File.Path == "" {
 		return errors.New("keys: the ring has no key file to reload: OpenRing needs File.Path, " +
@@ -154,7 +154,8 @@ func (h *history) accepts(s *keyset.Set, digest [sha256.Size]byte) error {
 	}
 	for _, k := range slices.Concat(s.Keys(), s.Pruned()) {
 		if h.revoked[k.ID()] && !k.IsRevoked() {
-			return fmt.Errorf("goes back behind the revocation of key %s; restore a later one, or restart if you want to go back", k.ID())
+			return fmt.Errorf("goes back behind the revocation of key %s; restore a later one, "+
+				"or restart if you want to go back", k.ID())
 		}
 	}
 	return nil
@@ -178,12 +179,13 @@ func (r *Ring) sight(failed error) {
 	r.seen.Store(&next)
 }
 
-// current reports whether the file is the one that was read. A mounted secret is a link that is
-// swapped: what it leads to counts.
+// current reports whether the file is the one that was read. It follows links,
+// because a mounted secret is a link that is swapped.
 func (r *Ring) current() bool {
 	read := r.load().info
 	now, err := os.Stat(r.cfg.File.Path)
-	return err == nil && read != nil && os.SameFile(read, now) && read.Size() == now.Size() && read.ModTime().Equal(now.ModTime()) && read.Mode() == now.Mode()
+	return err == nil && read != nil && os.SameFile(read, now) && read.Size() == now.Size() &&
+		read.ModTime().Equal(now.ModTime()) && read.Mode() == now.Mode()
 }
 
 // refresh reloads the file if it has changed.
@@ -198,16 +200,17 @@ func (r *Ring) refresh() error {
 	return err
 }
 
-// forcedLook is a look at the file because of an unknown key ID. All who have one wait for the same look.
+// A forcedLook is a look at the file that can't wait for the next interval.
+// Everybody who needs one waits for the same look.
 type forcedLook struct {
 	mu      sync.Mutex
 	running chan struct{} // closed when the look has ended; nil if there is none
 	looks   bucket
 }
 
-// reloadFor looks for a key that is not known in a file that may have changed. It
-// is bounded, since everybody can invent key IDs. A file system that hangs holds one look, and whoever waits for it
-// goes when ctx ends.
+// reloadFor looks for an unknown key in a file that may have changed. The looks
+// are bounded, because anybody can invent key IDs. If the file system hangs, one
+// look hangs with it, and its callers return when their ctx ends.
 func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *keyset.Key {
 	if done := r.look(kid, now); done != nil {
 		select {
@@ -218,14 +221,15 @@ func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *keyset
 	return r.load().byID[kid]
 }
 
-// look returns what ends with the look that is under way, or with a new one; nil if it is too early for one, or if the last one has
+// look returns a channel that is closed when the look under way, or a new one,
+// has ended. It returns nil if it is too early for a look, or if the last one
 // found the key a moment ago.
 func (r *Ring) look(kid string, now time.Time) <-chan struct{} {
 	return r.forced.begin(r, now, func() bool { return r.load().byID[kid] == nil })
 }
 
-// begin begins a look at the file, if none is under way, it is not too early for
-// one, and it is needed still.
+// begin starts a look at the file if none is under way, it is not too early for
+// one, and one is still needed.
 func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -248,8 +252,8 @@ func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan st
 	return done
 }
 
-// maxLateLook is how long signing waits for a file that nobody has looked at for
-// long.
+// maxLateLook is how long signing waits for a file that nobody has looked at
+// for long.
 const maxLateLook = time.Second
 
 // usable returns the snapshot to sign and to encrypt with. If nobody has looked

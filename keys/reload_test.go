@@ -83,7 +83,8 @@ func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 }
 
-// A backup was restored, and then changed: its generation is no later one. How the file is laid out makes no difference.
+// A backup was restored, and then changed: its generation is no later one. How
+// the file is laid out makes no difference.
 func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	f := keyset.File{Path: create(t, a)}
@@ -106,7 +107,8 @@ func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	require.Len(t, again.Set().Keys(), 2)
 }
 
-// What a ring knows of its file outlives other keys that are put in its place for a while.
+// What a ring knows of its file outlives other keys that are put in its place
+// for a while.
 func TestReplaceForgetsNothing(t *testing.T) {
 	for _, alg := range []keyset.Algorithm{keyset.Direct, keyset.A256KW} {
 		t.Run(string(alg), func(t *testing.T) { replaceForgetsNothing(t, alg) })
@@ -154,7 +156,8 @@ func TestReloadKeepsTheCount(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrExhausted, "who still has the old key counts too")
 }
 
-// A restored backup is refused while the newer file is in force, and by a new ring accepted.
+// A restored backup is refused while the newer file is in force, and by a new
+// ring accepted.
 func TestReloadRefusesTheKeptFile(t *testing.T) {
 	a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
 	f := keyset.File{Path: create(t, a)}
@@ -259,7 +262,8 @@ func TestUnknownKeyIsBounded(t *testing.T) {
 	}
 }
 
-// spoilUnseen changes the file so that it looks the same from outside: who reads it nevertheless fails.
+// spoilUnseen changes the file so that it looks the same from outside: who
+// reads it nevertheless fails.
 func (p *publisher) spoilUnseen(t testing.TB) (before fs.FileInfo) {
 	t.Helper()
 	before = stat(t, p.f.Path)
@@ -268,7 +272,8 @@ func (p *publisher) spoilUnseen(t testing.TB) (before fs.FileInfo) {
 	return before
 }
 
-// Invented IDs use up the looks, but make nobody read a file that has not changed.
+// Invented IDs use up the looks, but make nobody read a file that has not
+// changed.
 func TestUnknownKeyReadsNoUnchangedFile(t *testing.T) {
 	p := newPublisher(t)
 	before := p.r.Set().Keys()[0]
@@ -316,7 +321,8 @@ func TestUnknownKeyConcurrently(t *testing.T) {
 	require.False(t, p.finds(t, p.add(t), t0))
 }
 
-// A file that can't be read leaves the ring as it is, and Health says so until it is readable again.
+// A file that can't be read leaves the ring as it is, and Health says so until
+// it is readable again.
 func TestUnknownKeyAndBrokenFile(t *testing.T) {
 	now := t0
 	for name, spoil := range map[string]func(path string) error{
@@ -376,7 +382,8 @@ func TestUnknownKeyRefusesAnEarlierGeneration(t *testing.T) {
 	require.Contains(t, p.r.Health(t0).Problems[0], "has generation 1, and 2 is in force")
 }
 
-// A file system that hangs holds nobody for longer than the context of his request.
+// A file system that hangs holds nobody for longer than the context of his
+// request.
 func TestUnknownKeyWaitsNoLongerThanItsContext(t *testing.T) {
 	p := newPublisher(t)
 	release := keys.HoldReload(p.r)

@@ -66,17 +66,17 @@ type RemoteConfig struct {
 // 1 hour, and then refreshes it in the background; but if nobody has asked for
 // another minute, the next one who does waits for the new set, lest a key that
 // was revoked long ago is good once more. So does the next one who asks if the
-// set was fetched by a clock that was more than a minute ahead. During an outage
-// the old set stays for RemoteConfig.MaxAge. An unknown kid makes it fetch at
-// once, and tokens with invented ones can't make it fetch more often than every
-// 30 seconds, failures included. Each answer replaces the whole set, so a key
-// that is no longer published is no longer trusted.
+// set was fetched by a clock that was more than a minute ahead. During an
+// outage the old set stays for RemoteConfig.MaxAge. An unknown kid makes it
+// fetch at once, and tokens with invented ones can't make it fetch more often
+// than every 30 seconds, failures included. Each answer replaces the whole set,
+// so a key that is no longer published is no longer trusted.
 //
 // An answer counts only if its status is 200. Refused are answers over 1 MiB,
 // redirects to another host or from https to http, and what [ParsePublicSet]
-// refuses; keys that it leaves out are left out, and reported. An answer that is
-// {"keys":[]} and nothing else says that no key is trusted. A set none of whose
-// keys can be used is a failed fetch.
+// refuses; keys that it leaves out are left out, and reported. An answer that
+// is {"keys":[]} and nothing else says that no key is trusted. A set none of
+// whose keys can be used is a failed fetch.
 //
 // A Remote is safe for concurrent use.
 type Remote struct {
@@ -125,7 +125,8 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	if t, ok := http.DefaultTransport.(*http.Transport); ok && cfg.Transport == nil {
 		cfg.Transport = t.Clone()
 	}
-	r := &Remote{cfg: cfg, client: &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}, moduli: make(map[string]error)}
+	client := &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}
+	r := &Remote{cfg: cfg, client: client, moduli: make(map[string]error)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -141,7 +142,8 @@ func (c *RemoteConfig) check() error {
 	case !weburl.HasHost(u):
 		errs = append(errs, errors.New("keys: RemoteConfig.URL has no host, or a port that is not between 1 and 65535"))
 	case u.Scheme != "https" && (u.Scheme != "http" || !weburl.IsLocal(u) && !c.InsecureAllowHTTP):
-		errs = append(errs, errors.New("keys: RemoteConfig.URL must be https: whoever can change the answer can forge every token; InsecureAllowHTTP lifts this"))
+		errs = append(errs, errors.New("keys: RemoteConfig.URL must be https: "+
+			"whoever can change the answer can forge every token; InsecureAllowHTTP lifts this"))
 	}
 	if c.Timeout < 0 || c.Timeout > time.Minute {
 		errs = append(errs, errors.New("keys: RemoteConfig.Timeout must be at most 1 minute"))
@@ -152,9 +154,10 @@ func (c *RemoteConfig) check() error {
 	return errors.Join(errs...)
 }
 
-// Key returns the key that a token names. It waits for a fetch only if the key is not known or the set is too
-// old, and no longer than ctx. The error wraps ErrUnknownKey, or ErrUnavailable when the set could not be
-// fetched, so that nothing can be said about the key.
+// Key returns the key that a token names. It waits for a fetch only if the key
+// is not known or the set is too old, and no longer than ctx. The error wraps
+// ErrUnknownKey, or ErrUnavailable when the set could not be fetched, so that
+// nothing can be said about the key.
 func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, error) {
 	if jose.CheckKid(kid) != nil {
 		return nil, ErrUnknownKey
@@ -171,8 +174,8 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 	if running != nil {
 		err = running.wait(ctx)
 	}
-	if k != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, fault.Inner(err)) // or a thief would hang up to be judged by the old set
+	if k != nil && ctx.Err() != nil { // else a thief would hang up, to be judged by the old set
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, fault.Inner(err))
 	}
 	if k, _ := r.find(kid, now); k != nil {
 		return k, nil
@@ -184,7 +187,7 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 }
 
 // distrust makes a set due that is dated later than now, and counts its age from
-// now on: the clock was ahead when it was fetched, and nobody knows how old it is.
+// now on: its clock was ahead, so nobody knows how old it is.
 func (r *Remote) distrust(now time.Time) {
 	set := r.set.Load()
 	if set == nil || !set.fetched.After(now.Add(maxDisorder)) {
@@ -195,8 +198,8 @@ func (r *Remote) distrust(now time.Time) {
 	r.set.CompareAndSwap(set, &due)
 }
 
-// stale reports whether whoever asks should wait for the fetch that is running. In an outage, one has waited in vain,
-// and the others needn't.
+// stale reports whether a caller should wait for the fetch that is running. In
+// an outage one caller has waited in vain, so the others don't wait.
 func (s *remoteSet) stale(now time.Time, running *fetch) bool {
 	return running != nil && !running.again && !now.Before(s.refreshAt.Add(maxStale))
 }
@@ -222,7 +225,8 @@ func (r *Remote) find(kid string, now time.Time) (*Key, *remoteSet) {
 }
 
 // start returns the fetch that is under way, a new one, or nil when it is too
-// early for one. The error says why nothing is known meanwhile: the set is too old or the last fetch failed.
+// early for one. The error says why nothing is known meanwhile: the set is too
+// old or the last fetch failed.
 func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -266,8 +270,8 @@ func (r *Remote) run(f *fetch, now time.Time, force bool) {
 	}
 }
 
-// news returns errors for the keys that are left out of s, and were not left out
-// of the set before it for the same reason.
+// news returns errors for the keys that are left out of s, and were not left
+// out of the set before it for the same reason.
 func (s *remoteSet) news(before *remoteSet) (all []error) {
 	for _, e := range s.leftOut {
 		known := func(old error) bool { return old.Error() == e.Error() }

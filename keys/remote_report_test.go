@@ -36,8 +36,8 @@ func overTheNet(t testing.TB, url string, handler http.HandlerFunc, edit func(*k
 	return r
 }
 
-// Who runs a service hears of a key that its issuer publishes in vain: once, and
-// again if the reason is another one.
+// Who runs a service hears of a key that its issuer publishes in vain: once,
+// and again if the reason is another one.
 func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 	k := generate(t, keyset.ES256)
 	entry := keyText(t, get(newRing(t, k).Handler(), nil).Body.String())
@@ -130,7 +130,8 @@ func TestRemoteThatFailedByAClockThatWasAhead(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }
 
-// Requests that have read the clock earlier may come later: that is no clock that was ahead.
+// Requests that have read the clock earlier may come later: that is no clock
+// that was ahead.
 func TestRemoteToleratesCallersOutOfOrder(t *testing.T) {
 	k := generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)

@@ -183,7 +183,8 @@ func TestRemoteRefreshes(t *testing.T) {
 	_, err = r.Key(t.Context(), a.ID(), t0.Add(10*time.Minute-1))
 	require.NoError(t, err)
 	require.EqualValues(t, 1, s.hits.Load())
-	// The request that finds the set old is served from it; the next ones see the new set.
+	// The request that finds the set old is served from it; the next ones see the
+	// new set.
 	_, err = r.Key(t.Context(), a.ID(), t0.Add(10*time.Minute))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
@@ -195,7 +196,8 @@ func TestRemoteRefreshes(t *testing.T) {
 	require.LessOrEqual(t, s.hits.Load(), int64(3))
 }
 
-// A set without keys says that none is trusted. One of keys that are of no use here is no answer.
+// A set without keys says that none is trusted. One of keys that are of no use
+// here is no answer.
 func TestRemoteWithoutKeys(t *testing.T) {
 	k := generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)
@@ -216,7 +218,8 @@ func TestRemoteWithoutKeys(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }
 
-// A thief who has a key that was revoked long ago may be the first to come after a quiet time.
+// A thief who has a key that was revoked long ago may be the first to come
+// after a quiet time.
 func TestRemoteIsNotFooledAfterAQuietTime(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP) // max-age=600
@@ -254,7 +257,8 @@ func TestRemoteIsNotFooledAfterAnOutage(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }
 
-// When the issuer hangs, one request waits for it. The others don't: the old set is all that is to be had.
+// When the issuer hangs, one request waits for it. The others don't: the old
+// set is all that is to be had.
 func TestRemoteDoesNotWaitTwiceInAnOutage(t *testing.T) {
 	k := generate(t, keyset.ES256)
 	ring := newRing(t, k)

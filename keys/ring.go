@@ -129,17 +129,17 @@ func (r *Ring) load() *snapshot {
 // until they are replaced.
 func (r *Ring) Set() *Set { return (*Set)(r.load().set) }
 
-// Current returns the key that makes new tokens of a use: of the active keys the
-// one that became active last, and of two such the one with the lower ID, so that
-// all instances choose the same. If none is active, because the successor of the
-// last one is missing, that one goes on for the grace of the policy, and Health
-// says so. The error wraps ErrNoActiveKey, or ErrUnavailable if the key file could
-// not be read for that long.
+// Current returns the key that makes new tokens of a use: of the active keys
+// the one that became active last, and of two such the one with the lower ID,
+// so that all instances choose the same. If none is active, because the
+// successor of the last one is missing, that one goes on for the grace of the
+// policy, and Health says so. The error wraps ErrNoActiveKey, or ErrUnavailable
+// if the key file could not be read for that long.
 //
-// An asymmetric key that the ring's own JWK Set does not list never signs, because
-// nobody could verify. For Encryption the key is nil without an error as long as
-// no key has begun to encrypt. Once one has, its absence is an error: tokens must
-// not become readable because a key ran out.
+// An asymmetric key that the ring's own JWK Set does not list never signs,
+// because nobody could verify. For Encryption the key is nil without an error
+// as long as no key has begun to encrypt. Once one has, its absence is an
+// error: tokens must not become readable because a key ran out.
 func (r *Ring) Current(use Use, now time.Time) (*Key, error) {
 	s, err := r.usable(now)
 	if err != nil {
@@ -162,10 +162,10 @@ func (r *Ring) Current(use Use, now time.Time) (*Key, error) {
 
 // Key returns the key that a token names, for verifying or decrypting: one that
 // is pending, active or retiring. An ID that is not known makes the ring look
-// whether its file has changed, twice at once and then every 30 seconds at most:
-// another instance may have been faster to read it. It waits for that no longer
-// than ctx. The error wraps ErrUnknownKey, ErrKeyExpired or ErrKeyRevoked; a
-// client must not learn which.
+// whether its file has changed, twice at once and then every 30 seconds at
+// most: another instance may have been faster to read it. It waits for that no
+// longer than ctx. The error wraps ErrUnknownKey, ErrKeyExpired or
+// ErrKeyRevoked; a client must not learn which.
 func (r *Ring) Key(ctx context.Context, kid string, now time.Time) (*Key, error) {
 	k := r.load().byID[kid]
 	if k == nil {

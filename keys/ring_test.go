@@ -162,7 +162,8 @@ func revoke(t testing.TB, path string) string {
 	return path
 }
 
-// Nobody could verify what a key signs that the JWK Set of the same ring does not list.
+// Nobody could verify what a key signs that the JWK Set of the same ring does
+// not list.
 func TestSignerMustBeListed(t *testing.T) {
 	for alg, signs := range map[keyset.Algorithm]bool{keyset.ES256: false, keyset.EdDSA: false, keyset.HS256: true} {
 		r := newRing(t, generate(t, alg))
@@ -213,7 +214,8 @@ func TestRingIsSafeForConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// Tokens of a key end early enough that no verifier, whatever its clock, refuses them before they expire.
+// Tokens of a key end early enough that no verifier, whatever its clock,
+// refuses them before they expire.
 func TestTokensUntil(t *testing.T) {
 	k, open := generate(t, keyset.EdDSA, life(0)), generate(t, keyset.Direct)
 	require.Equal(t, at(5), k.TokensUntil(), "outside of a ring")
@@ -240,7 +242,8 @@ func TestTokensUntil(t *testing.T) {
 	}
 }
 
-// What was pruned can do nothing, but is told from what never was, wherever the clock stands.
+// What was pruned can do nothing, but is told from what never was, wherever the
+// clock stands.
 func TestPrunedKeysInARing(t *testing.T) {
 	gone, bad, secret, live := generate(t, keyset.ES256, full()), generate(t, keyset.EdDSA, full()), generate(t, keyset.Direct, full()), generate(t, keyset.EdDSA)
 	f := keyset.File{Path: create(t, gone, bad, secret, live)}
@@ -271,7 +274,8 @@ func TestPrunedKeysInARing(t *testing.T) {
 	}
 }
 
-// Keys that never encrypt don't begin the time in which all tokens are encrypted.
+// Keys that never encrypt don't begin the time in which all tokens are
+// encrypted.
 func TestSealedSinceSkipsKeysThatNeverSeal(t *testing.T) {
 	never := generate(t, keyset.Direct, keyset.Dates{SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(9)}) // withdrawn, or of another system
 	r := openRing(t, generate(t, keyset.EdDSA), never)

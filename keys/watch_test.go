@@ -23,8 +23,8 @@ type watcher struct {
 	told []error
 }
 
-// watch opens a ring that looks at its file every so often, or, if that is 0, as
-// often as the policy says.
+// watch opens a ring that looks at its file every so often, or, if that is 0,
+// as often as the policy says.
 func watch(t testing.TB, f keyset.File, every time.Duration) *watcher {
 	return watchBy(t, f, every, nil)
 }
@@ -61,7 +61,8 @@ func (w *watcher) stop(t testing.TB) {
 	require.NoError(t, w.Close())
 }
 
-// sleep waits on the bubble's clock, and until the ring has done what is due then.
+// sleep waits on the bubble's clock, and until the ring has done what is due
+// then.
 func sleep(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -138,7 +139,8 @@ func TestFollowByDefault(t *testing.T) {
 	require.NoError(t, newRing(t).Close())
 }
 
-// A file that has not changed is not read: it may be encrypted under a passphrase, which takes time.
+// A file that has not changed is not read: it may be encrypted under a
+// passphrase, which takes time.
 func TestWatchReadsNoUnchangedFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPublisher(t)
@@ -153,7 +155,8 @@ func TestWatchReadsNoUnchangedFile(t *testing.T) {
 	})
 }
 
-// An instance that can't hear of revocations any more ceases to sign when others may have ceased to trust it.
+// An instance that can't hear of revocations any more ceases to sign when
+// others may have ceased to trust it.
 func TestWatchEndsSigning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sig, enc := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
@@ -260,7 +263,8 @@ func TestNobodyFollows(t *testing.T) {
 	})
 }
 
-// A file that is looked at less often than the grace is long has not become unreadable meanwhile.
+// A file that is looked at less often than the grace is long has not become
+// unreadable meanwhile.
 func TestWatchLessOftenThanTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
@@ -275,7 +279,8 @@ func TestWatchLessOftenThanTheGrace(t *testing.T) {
 	})
 }
 
-// One look that fails, at a file that is being copied say, is not yet a reason to stop, however seldom the next one comes.
+// One look that fails, at a file that is being copied say, is not yet a reason
+// to stop, however seldom the next one comes.
 func TestWatchSeldomAndFailOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
@@ -296,7 +301,8 @@ func TestWatchSeldomAndFailOnce(t *testing.T) {
 	})
 }
 
-// A look that hangs, on a network drive say, is one that fails. What makes tokens waits a second for one of its own.
+// A look that hangs, on a network drive say, is one that fails. What makes
+// tokens waits a second for one of its own.
 func TestWatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.Direct)
@@ -325,7 +331,8 @@ func TestWatchHangs(t *testing.T) {
 	})
 }
 
-// What an operator must see to is reported once, and again when it went away and came back.
+// What an operator must see to is reported once, and again when it went away
+// and came back.
 func TestWatchReportsProblemsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -14,8 +14,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// mount is a directory as the kubelet makes it of a secret: keys.json is a link to ..data/keys.json, and
-// ..data one to a directory that is never changed, but replaced.
+// mount is a directory as the kubelet makes it of a secret: keys.json is a link
+// to ..data/keys.json, and ..data one to a directory that is never changed, but
+// replaced.
 type mount struct {
 	dir  string
 	last string
@@ -44,7 +45,8 @@ func (m *mount) swap(t testing.TB, name string, s *keyset.Set, generation int) {
 	m.last = name
 }
 
-// What is written there would be lost, or could not be read by who reads it now.
+// What is written there would be lost, or could not be read by who reads it
+// now.
 func TestUpdateRefusesAMountedSecret(t *testing.T) {
 	k := generate(t, keyset.EdDSA)
 	m, f := newMount(t, newSet(t, k))
