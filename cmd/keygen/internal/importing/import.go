@@ -166,7 +166,10 @@ func importInto(
 ) (before, after *keyset.Set, err error) {
 	step := rotation.All(additions(all, o)...).OnlyIf(func(set *keyset.Set) error { return refuseKnown(all, set) })
 	before, after, err = t.Take(ctx, step)
-	return before, after, hintNew(t, err)
+	if _, missing := os.Stat(t.Path()); err != nil && errors.Is(missing, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; or make one of these keys: keygen import --new", err)
+	}
+	return before, after, err
 }
 
 // additions returns the steps that add the keys. Each key signs after those
@@ -226,12 +229,4 @@ func firstDates(now time.Time) keyset.Dates {
 	return keyset.Dates{
 		Created: now, PublishAt: since, SignFrom: since, SignUntil: until, VerifyUntil: until.Add(p.VerifyOnly()),
 	}
-}
-
-// hintNew adds a hint to err if there is no key file.
-func hintNew(t *tool.Tool, err error) error {
-	if _, missing := os.Stat(t.Path()); err == nil || !errors.Is(missing, fs.ErrNotExist) {
-		return err
-	}
-	return fmt.Errorf("%w; or make one of these keys: keygen import --new", err)
 }
