@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -115,44 +114,37 @@ func (c Config) withDefaults() Config {
 
 // validate reports every mistake at once.
 func (c Config) validate() error {
-	errs := []error{c.Policy.Validate(), c.Cookie.validate()}
-	if c.Carrier == nil {
-		errs = append(errs, fault.Errorf("middleware: Config.Carrier", "is required: a token.Carrier for stateless "+
-			"sessions, an opaque.Carrier for sessions on the server"))
-	}
-	if slices.Contains(c.Accept, nil) {
-		errs = append(errs, fault.Errorf("middleware: Config.Accept", "contains nil: leave out a carrier that doesn't exist"))
-	}
+	bad := fault.In("middleware: Config")
+	bad.Add(c.Policy.Validate(), c.Cookie.validate())
+	bad.If(c.Carrier == nil, "Carrier",
+		"is required: a token.Carrier for stateless sessions, an opaque.Carrier for sessions on the server")
+	bad.If(slices.Contains(c.Accept, nil), "Accept", "contains nil: leave out a carrier that doesn't exist")
 	name := c.Cookie.withDefaults().Name
 	for _, carrier := range append([]Carrier{c.Carrier, c.Overflow}, c.Accept...) {
 		if carrier != nil && len(name)+carrier.MaxLength() > MaxCookieBytes {
-			errs = append(errs, fault.Errorf("middleware: Cookie.Name", "%q leaves a credential %d bytes of a cookie's "+
+			bad.Add(fault.Errorf("middleware: Cookie.Name", "%q leaves a credential %d bytes of a cookie's "+
 				"%d, but %T makes them as long as %d: shorten the name, or lower the carrier's MaxLength",
 				name, MaxCookieBytes-len(name), MaxCookieBytes, carrier, carrier.MaxLength()))
 		}
 	}
-	if c.Overflow != nil && c.Overflow == c.Carrier {
-		errs = append(errs, fault.Errorf("middleware: Config.Overflow", "is the same as Carrier: leave it nil"))
-	}
-	errs = append(errs, c.checkRemembered()...)
-	if c.Timeout < 0 {
-		errs = append(errs, fault.Errorf("middleware: Config.Timeout", "%v is negative: 0 stands for the default", c.Timeout))
-	}
-	return errors.Join(errs...)
+	bad.If(c.Overflow != nil && c.Overflow == c.Carrier, "Overflow", "is the same as Carrier: leave it nil")
+	bad.Add(c.checkRemembered())
+	bad.If(c.Timeout < 0, "Timeout", "%v is negative: 0 stands for the default", c.Timeout)
+	return bad.Err()
 }
 
 // checkRemembered refuses limits that would not be those of new sessions,
 // though whoever has set them thinks so.
-func (c Config) checkRemembered() (errs []error) {
+func (c Config) checkRemembered() error {
+	if !c.Cookie.Persistent {
+		return nil
+	}
 	const cookiePersistent fault.Name = "Cookie.Persistent"
-	p := c.Policy
-	if c.Cookie.Persistent && p.IdleTimeout != 0 && p.RememberedIdleTimeout == 0 {
-		errs = append(errs, fault.Errorf("middleware: Policy.RememberedIdleTimeout", "is missing: with %s, new "+
-			"sessions are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.IdleTimeout")))
-	}
-	if c.Cookie.Persistent && p.Lifetime != 0 && p.RememberedLifetime == 0 {
-		errs = append(errs, fault.Errorf("middleware: Policy.RememberedLifetime", "is missing: with %s, new sessions "+
-			"are remembered, and not under %s: set it", cookiePersistent, fault.Name("Policy.Lifetime")))
-	}
-	return errs
+	const missing = "is missing: with %s, new sessions are remembered, and not under %s: set it"
+	p, bad := c.Policy, fault.In("middleware: Policy")
+	bad.If(p.IdleTimeout != 0 && p.RememberedIdleTimeout == 0, "RememberedIdleTimeout", missing,
+		cookiePersistent, fault.Name("Policy.IdleTimeout"))
+	bad.If(p.Lifetime != 0 && p.RememberedLifetime == 0, "RememberedLifetime", missing,
+		cookiePersistent, fault.Name("Policy.Lifetime"))
+	return bad.Err()
 }

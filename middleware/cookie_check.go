@@ -68,39 +68,26 @@ func (c Cookie) checkPrefix() error {
 	if c.prefix() != "__host-" {
 		return nil
 	}
-	var errs []error
-	if c.Domain != "" {
-		errs = append(errs, fault.Errorf("middleware: Cookie.Domain", "%q can't go with the cookie name %s, which "+
-			"keeps the cookie to one host: set %s to %s, or leave the domain out", c.Domain, c.Name, cookieName,
-			c.otherName("__Secure-")))
-	}
-	if c.Path != "/" {
-		errs = append(errs, fault.Errorf("middleware: Cookie.Path", "%q can't go with the cookie name %s, which needs "+
-			"the path /: set %s to %s, or leave the path out", c.Path, c.Name, cookieName, c.otherName("__Secure-")))
-	}
-	return errors.Join(errs...)
+	bad, other := fault.In("middleware: Cookie"), c.otherName("__Secure-")
+	bad.If(c.Domain != "", "Domain", "%q can't go with the cookie name %s, which keeps the cookie to one host: "+
+		"set %s to %s, or leave the domain out", c.Domain, c.Name, cookieName, other)
+	bad.If(c.Path != "/", "Path", "%q can't go with the cookie name %s, which needs the path /: "+
+		"set %s to %s, or leave the path out", c.Path, c.Name, cookieName, other)
+	return bad.Err()
 }
 
 // checkSecure holds the other fields to a cookie without the attribute Secure.
 func (c Cookie) checkSecure() error {
-	var errs []error
-	if c.prefix() != "" && c.InsecureAllowHTTP {
-		errs = append(errs, fault.Errorf("middleware: Cookie.InsecureAllowHTTP", "can't go with the cookie name %s, "+
-			"which browsers take with Secure only: set %s to %s", c.Name, cookieName, c.otherName("")))
-	}
-	if c.SameSite == http.SameSiteNoneMode && c.InsecureAllowHTTP {
-		errs = append(errs, fault.Errorf("middleware: Cookie.SameSite", "can't be None together with %s: browsers want "+
-			"Secure with it; leave one of the two out", insecureAllowHTTP))
-	}
-	if c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode || c.SameSite == http.SameSiteDefaultMode {
-		errs = append(errs, fault.Errorf("middleware: Cookie.SameSite", "is %d: use http.SameSiteLaxMode, "+
-			"SameSiteStrictMode or SameSiteNoneMode", c.SameSite))
-	}
-	if c.Partitioned && c.InsecureAllowHTTP {
-		errs = append(errs, fault.Errorf("middleware: Cookie.Partitioned", "can't go with %s: browsers want Secure "+
-			"with it; leave one of the two out", insecureAllowHTTP))
-	}
-	return errors.Join(errs...)
+	const wantSecure = "with %s: browsers want Secure with it; leave one of the two out"
+	bad, plain := fault.In("middleware: Cookie"), c.InsecureAllowHTTP
+	bad.If(plain && c.prefix() != "", "InsecureAllowHTTP", "can't go with the cookie name %s, "+
+		"which browsers take with Secure only: set %s to %s", c.Name, cookieName, c.otherName(""))
+	bad.If(plain && c.SameSite == http.SameSiteNoneMode, "SameSite", "can't be None together "+wantSecure,
+		insecureAllowHTTP)
+	bad.If(c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode || c.SameSite == http.SameSiteDefaultMode, "SameSite",
+		"is %d: use http.SameSiteLaxMode, SameSiteStrictMode or SameSiteNoneMode", c.SameSite)
+	bad.If(plain && c.Partitioned, "Partitioned", "can't go "+wantSecure, insecureAllowHTTP)
+	return bad.Err()
 }
 
 // checkPath refuses what browsers ignore: they then keep the cookie to the

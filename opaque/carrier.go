@@ -52,15 +52,11 @@ type Carrier struct {
 
 // NewCarrier checks c and returns a Carrier.
 func NewCarrier(c CarrierConfig) (*Carrier, error) {
-	var errs []error
-	if c.Store == nil {
-		errs = append(errs, fault.Errorf("opaque: CarrierConfig.Store", "is required: NewMemoryStore makes one"))
-	}
-	if c.MaxBytes < 0 {
-		errs = append(errs, fault.Errorf("opaque: CarrierConfig.MaxBytes", "is %d: must not be negative", c.MaxBytes))
-	}
-	if errs != nil {
-		return nil, errors.Join(errs...)
+	bad := fault.In("opaque: CarrierConfig")
+	bad.If(c.Store == nil, "Store", "is required: NewMemoryStore makes one")
+	bad.If(c.MaxBytes < 0, "MaxBytes", "is %d: must not be negative", c.MaxBytes)
+	if err := bad.Err(); err != nil {
+		return nil, err
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 1 << 20

@@ -3,7 +3,6 @@ package opaque
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -97,19 +96,13 @@ var _ InProcessStore = (*MemoryStore)(nil)
 // NewMemoryStore returns a store that removes expired items in a goroutine of
 // its own, until Close. It reports every mistake in cfg at once.
 func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
-	var errs []error
-	if cfg.MaxSessions < 0 {
-		errs = append(errs, fault.Errorf("opaque: MemoryConfig.MaxSessions", "is %d: must not be negative", cfg.MaxSessions))
-	}
-	if cfg.MaxBytes < 0 {
-		errs = append(errs, fault.Errorf("opaque: MemoryConfig.MaxBytes", "is %d: must not be negative", cfg.MaxBytes))
-	}
-	if cfg.AnonymousPercent < 0 || cfg.AnonymousPercent > 100 {
-		errs = append(errs, fault.Errorf("opaque: MemoryConfig.AnonymousPercent",
-			"is %d: must be between 0 and 100; 0 means %d", cfg.AnonymousPercent, defaultAnonymousPercent))
-	}
-	if errs != nil {
-		return nil, errors.Join(errs...)
+	bad := fault.In("opaque: MemoryConfig")
+	bad.If(cfg.MaxSessions < 0, "MaxSessions", "is %d: must not be negative", cfg.MaxSessions)
+	bad.If(cfg.MaxBytes < 0, "MaxBytes", "is %d: must not be negative", cfg.MaxBytes)
+	bad.If(cfg.AnonymousPercent < 0 || cfg.AnonymousPercent > 100, "AnonymousPercent",
+		"is %d: must be between 0 and 100; 0 means %d", cfg.AnonymousPercent, defaultAnonymousPercent)
+	if err := bad.Err(); err != nil {
+		return nil, err
 	}
 	s := &MemoryStore{
 		cfg:  cfg.withDefaults(),

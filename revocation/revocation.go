@@ -33,7 +33,6 @@ package revocation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -164,31 +163,19 @@ func openStepwise(cfg Config, step func(name string) error) (*List, error) {
 }
 
 func (c Config) validate() error {
-	var errs []error
-	if c.Path == "" {
-		errs = append(errs, fault.Errorf("revocation: Config.Path",
-			"is required: name a file beside the keys, or use NewVolatile"))
-	} else if dir, err := os.Stat(filepath.Dir(c.Path)); err != nil || !dir.IsDir() {
-		errs = append(errs, fault.Errorf("revocation: Config.Path",
-			"%q is in a directory that doesn't exist: create it", c.Path))
-	}
-	if c.Lifetime <= 0 {
-		errs = append(errs, fault.Errorf("revocation: Config.Lifetime",
-			"is %v: give the longest lifetime that a session has", c.Lifetime))
-	}
-	for _, d := range [...]struct {
-		name  string
-		value time.Duration
-	}{{"Wait", c.Wait}, {"IdleTimeout", c.IdleTimeout}, {"Skew", c.Skew}} {
-		if d.value < 0 {
-			errs = append(errs, fault.Errorf("revocation: Config."+d.name, "is %v: must not be negative", d.value))
-		}
-	}
-	if c.MaxEntries != 0 && c.MaxEntries < minEntries {
-		errs = append(errs, fault.Errorf("revocation: Config.MaxEntries",
-			"is %d: give at least %d, or 0 for the default", c.MaxEntries, minEntries))
-	}
-	return errors.Join(errs...)
+	bad := fault.In("revocation: Config")
+	dir, err := os.Stat(filepath.Dir(c.Path))
+	bad.If(c.Path == "", "Path", "is required: name a file beside the keys, or use NewVolatile")
+	bad.If(c.Path != "" && (err != nil || !dir.IsDir()), "Path",
+		"%q is in a directory that doesn't exist: create it", c.Path)
+	bad.If(c.Lifetime <= 0, "Lifetime", "is %v: give the longest lifetime that a session has", c.Lifetime)
+	const negative = "is %v: must not be negative"
+	bad.If(c.Wait < 0, "Wait", negative, c.Wait)
+	bad.If(c.IdleTimeout < 0, "IdleTimeout", negative, c.IdleTimeout)
+	bad.If(c.Skew < 0, "Skew", negative, c.Skew)
+	bad.If(c.MaxEntries != 0 && c.MaxEntries < minEntries, "MaxEntries",
+		"is %d: give at least %d, or 0 for the default", c.MaxEntries, minEntries)
+	return bad.Err()
 }
 
 // NewVolatile returns a list that ends with the process. It needs no Close.

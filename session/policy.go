@@ -1,7 +1,6 @@
 package session
 
 import (
-	"errors"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
@@ -75,43 +74,24 @@ func (p Policy) WithDefaults() Policy {
 // Validate reports every mistake in p at once. Zero fields are no mistake.
 func (p Policy) Validate() error {
 	p = p.WithDefaults()
-	var errs []error
-	fail := func(name, format string, args ...any) {
-		errs = append(errs, fault.Errorf("session: Policy."+name, format, args...))
-	}
-	for _, f := range [...]struct {
-		name  string
-		value time.Duration
-	}{{"IdleTimeout", p.IdleTimeout}, {"Lifetime", p.Lifetime}} {
-		if f.value < time.Second {
-			fail(f.name, "%v is too short: at least %v", f.value, time.Second)
-		}
-	}
-	const tooLong = "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more"
-	if p.IdleTimeout > p.Lifetime {
-		fail("IdleTimeout", tooLong, p.IdleTimeout, p.Lifetime, lifetimeField)
-	}
-	const tooShort = "%v is shorter than the ordinary %s of %v: set it to that or more"
-	if p.RememberedIdleTimeout < p.IdleTimeout {
-		fail("RememberedIdleTimeout", tooShort, p.RememberedIdleTimeout, "idle timeout", p.IdleTimeout)
-	}
-	if p.RememberedLifetime < p.Lifetime {
-		fail("RememberedLifetime", tooShort, p.RememberedLifetime, "lifetime", p.Lifetime)
-	}
-	if p.RememberedIdleTimeout > p.RememberedLifetime {
-		fail("RememberedIdleTimeout", tooLong, p.RememberedIdleTimeout, p.RememberedLifetime, rememberedLifetimeField)
-	}
-	if p.TouchEvery < 0 || p.TouchEvery > p.IdleTimeout/4 {
-		fail("TouchEvery", "%v is not between 0 and %v, a quarter of the idle timeout: set it to that or less",
-			p.TouchEvery, p.IdleTimeout/4)
-	}
-	return errors.Join(errs...)
+	const (
+		tooShort = "%v is too short: at least %v"
+		tooLong  = "%v is longer than the lifetime of %v: shorten it, or set %s to %[1]v or more"
+		shorter  = "%v is shorter than the ordinary %s of %v: set it to that or more"
+	)
+	idle, lifetime, longIdle, longest := p.IdleTimeout, p.Lifetime, p.RememberedIdleTimeout, p.RememberedLifetime
+	bad := fault.In("session: Policy")
+	bad.If(idle < time.Second, "IdleTimeout", tooShort, idle, time.Second)
+	bad.If(lifetime < time.Second, "Lifetime", tooShort, lifetime, time.Second)
+	bad.If(idle > lifetime, "IdleTimeout", tooLong, idle, lifetime, fault.Name("Policy.Lifetime"))
+	bad.If(longIdle < idle, "RememberedIdleTimeout", shorter, longIdle, "idle timeout", idle)
+	bad.If(longest < lifetime, "RememberedLifetime", shorter, longest, "lifetime", lifetime)
+	bad.If(longIdle > longest, "RememberedIdleTimeout", tooLong, longIdle, longest,
+		fault.Name("Policy.RememberedLifetime"))
+	bad.If(p.TouchEvery < 0 || p.TouchEvery > idle/4, "TouchEvery",
+		"%v is not between 0 and %v, a quarter of the idle timeout: set it to that or less", p.TouchEvery, idle/4)
+	return bad.Err()
 }
-
-const (
-	lifetimeField           fault.Name = "Policy.Lifetime"
-	rememberedLifetimeField fault.Name = "Policy.RememberedLifetime"
-)
 
 // limits returns the limits that rec is under.
 func (p *Policy) limits(rec *Record) (idle, lifetime time.Duration) {

@@ -95,25 +95,14 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 }
 
 func (c CarrierConfig) validate() error {
-	var errs []error
-	if c.Ring == nil {
-		errs = append(errs, fault.Errorf("token: CarrierConfig.Ring",
-			"is required: keys.OpenRing reads a key file that keygen made"))
-	}
-	if c.Revocations == nil {
-		errs = append(errs, fault.Errorf("token: CarrierConfig.Revocations",
-			"is required: revocation.Open keeps logouts in a file"))
-	}
-	errs = append(errs, checkName("CarrierConfig.Issuer", c.Issuer, true),
-		checkName("CarrierConfig.Audience", c.Audience, false))
-	if c.MaxLength < 0 || c.MaxLength > keyset.MaxToken {
-		errs = append(errs, fault.Errorf("token: CarrierConfig.MaxLength",
-			"is %d: must be between 0 and %d", c.MaxLength, keyset.MaxToken))
-	}
-	if c.MemoryBytes < 0 {
-		errs = append(errs, fault.Errorf("token: CarrierConfig.MemoryBytes", "is %d: must not be negative", c.MemoryBytes))
-	}
-	return errors.Join(errs...)
+	bad := fault.In("token: CarrierConfig")
+	bad.If(c.Ring == nil, "Ring", "is required: keys.OpenRing reads a key file that keygen made")
+	bad.If(c.Revocations == nil, "Revocations", "is required: revocation.Open keeps logouts in a file")
+	bad.Add(checkName("CarrierConfig.Issuer", c.Issuer, true), checkName("CarrierConfig.Audience", c.Audience, false))
+	bad.If(c.MaxLength < 0 || c.MaxLength > keyset.MaxToken, "MaxLength",
+		"is %d: must be between 0 and %d", c.MaxLength, keyset.MaxToken)
+	bad.If(c.MemoryBytes < 0, "MemoryBytes", "is %d: must not be negative", c.MemoryBytes)
+	return bad.Err()
 }
 
 // Recognizes implements middleware.Carrier: a token has two dots, or four if it

@@ -1,7 +1,6 @@
 package token
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -46,17 +45,17 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	errs := []error{checkName("IssuerConfig.Issuer", c.Issuer, true)}
-	if c.Ring == nil {
-		errs = append(errs, fault.Errorf("token: IssuerConfig.Ring", "is required"))
-	} else if key, err := inner(c.Ring.Current(keys.Signature, c.Now())); err == nil && key.Algorithm().Symmetric() {
-		errs = append(errs, symmetric(key))
+	bad := fault.In("token: IssuerConfig")
+	bad.Add(checkName("IssuerConfig.Issuer", c.Issuer, true))
+	if c.Ring != nil {
+		if key, err := inner(c.Ring.Current(keys.Signature, c.Now())); err == nil && key.Algorithm().Symmetric() {
+			bad.Add(symmetric(key))
+		}
 	}
-	if c.Lifetime < 0 || c.Lifetime > claims.MaxServiceLife {
-		errs = append(errs, fault.Errorf("token: IssuerConfig.Lifetime", "is %v: must be between 0 and %v", c.Lifetime,
-			claims.MaxServiceLife))
-	}
-	if err := errors.Join(errs...); err != nil {
+	bad.If(c.Ring == nil, "Ring", "is required")
+	bad.If(c.Lifetime < 0 || c.Lifetime > claims.MaxServiceLife, "Lifetime",
+		"is %v: must be between 0 and %v", c.Lifetime, claims.MaxServiceLife)
+	if err := bad.Err(); err != nil {
 		return nil, err
 	}
 	if c.Lifetime == 0 {
@@ -143,14 +142,13 @@ type Transport struct {
 
 // NewTransport checks c and returns a Transport.
 func NewTransport(c TransportConfig) (*Transport, error) {
-	errs := []error{checkName("TransportConfig.Audience", c.Audience, true)}
-	if c.Issuer == nil {
-		errs = append(errs, fault.Errorf("token: TransportConfig.Issuer",
-			"is required: config.App.Issuer; it is nil where the key file has no ES256, EdDSA or RSA signing key, or there "+
-				"is no key file"))
-	}
+	bad := fault.In("token: TransportConfig")
+	bad.Add(checkName("TransportConfig.Audience", c.Audience, true))
+	bad.If(c.Issuer == nil, "Issuer", "is required: config.App.Issuer; it is nil where the key file has no ES256, "+
+		"EdDSA or RSA signing key, or there is no key file")
 	origin, err := parseOrigin(c.Origin, c.InsecureAllowHTTP)
-	if err := errors.Join(append(errs, err)...); err != nil {
+	bad.Add(err)
+	if err := bad.Err(); err != nil {
 		return nil, err
 	}
 	if c.Base == nil {

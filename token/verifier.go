@@ -93,16 +93,11 @@ type Caller struct {
 // NewVerifier checks c and returns a Verifier. It reports every mistake at
 // once.
 func NewVerifier(c VerifierConfig) (*Verifier, error) {
-	errs := []error{checkName("VerifierConfig.Issuer", c.Issuer, true),
-		checkName("VerifierConfig.Audience", c.Audience, true)}
-	if c.Keys == nil {
-		errs = append(errs, fault.Errorf("token: VerifierConfig.Keys", "is required: keys.NewRemote fetches the issuer's"))
-	}
-	if c.Leeway > claims.MaxLeeway {
-		errs = append(errs, fault.Errorf("token: VerifierConfig.Leeway", "is %v: must be at most %v", c.Leeway,
-			claims.MaxLeeway))
-	}
-	if err := errors.Join(errs...); err != nil {
+	bad := fault.In("token: VerifierConfig")
+	bad.Add(checkName("VerifierConfig.Issuer", c.Issuer, true), checkName("VerifierConfig.Audience", c.Audience, true))
+	bad.If(c.Keys == nil, "Keys", "is required: keys.NewRemote fetches the issuer's")
+	bad.If(c.Leeway > claims.MaxLeeway, "Leeway", "is %v: must be at most %v", c.Leeway, claims.MaxLeeway)
+	if err := bad.Err(); err != nil {
 		return nil, err
 	}
 	if c.OnRefused == nil {

@@ -1,7 +1,7 @@
 // Package fault makes errors in the form that all our packages use: the name of
 // the package once, and then a sentence.
 //
-// Use [Errorf] in a constructor for a mistake in a field of its Config, and
+// Use [Mistakes] in a constructor for the mistakes in its Config, and
 // [Error.In] if that Config was filled from a document whose fields have other
 // names. Use [Inner] for the error of another package at the end of a sentence.
 package fault
@@ -49,6 +49,31 @@ func (e *Error) In(say func(arg any) any) string {
 	}
 	return fmt.Errorf(e.format, args...).Error()
 }
+
+// Mistakes collects everything that is wrong with one Config, so that a
+// constructor reports it at once.
+type Mistakes struct {
+	of   string
+	errs []error
+}
+
+// In returns the mistakes of the Config called of, such as "token:
+// CarrierConfig".
+func In(of string) *Mistakes { return &Mistakes{of: of} }
+
+// If adds a mistake, the one that [Errorf] makes for the field, if there is
+// one.
+func (m *Mistakes) If(wrong bool, field, format string, args ...any) {
+	if wrong {
+		m.Add(Errorf(m.of+"."+field, format, args...))
+	}
+}
+
+// Add adds mistakes that were found elsewhere; a nil one is none.
+func (m *Mistakes) Add(errs ...error) { m.errs = append(m.errs, errs...) }
+
+// Err returns all of them as one error, or nil.
+func (m *Mistakes) Err() error { return errors.Join(m.errs...) }
 
 // Inner returns err without the name of our package at the beginning of its
 // text.

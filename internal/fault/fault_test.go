@@ -44,3 +44,14 @@ func TestInner(t *testing.T) {
 	require.Equal(t, io.EOF, fault.Inner(io.EOF))
 	require.EqualError(t, fault.Inner(errors.New("open x: no such file")), "open x: no such file")
 }
+
+func TestMistakes(t *testing.T) {
+	bad := fault.In("token: CarrierConfig")
+	bad.Add(nil)
+	bad.If(false, "Ring", "is required")
+	require.NoError(t, bad.Err())
+	bad.If(true, "MaxLength", "is %d: must be at most %d", 5, 4)
+	bad.Add(fault.Errorf("token: CarrierConfig.Issuer", "is required"))
+	require.EqualError(t, bad.Err(), "token: CarrierConfig.MaxLength is 5: must be at most 4\n"+
+		"token: CarrierConfig.Issuer is required")
+}
