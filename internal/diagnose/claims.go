@@ -56,7 +56,7 @@ func compare(same bool, got, want, what string) (Result, string) {
 		return Passed, quote(got)
 	}
 	text := fmt.Sprintf("the token says %s, and the %s that was expected is %s", quote(got), what, quote(want))
-	switch {
+	switch { // the two mistakes that are hard to see
 	case strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/"):
 		text += ": one of them has a slash at the end"
 	case strings.EqualFold(got, want):
@@ -117,6 +117,8 @@ func (x *examiner) wouldHelp(off, fixed time.Duration) string {
 	return fmt.Sprintf("no leeway would accept it (verifiers grant at most %s)", span.Format(claims.MaxLeeway))
 }
 
+// lifetime also warns of what verifiers pass over: a token that may outlive the
+// trust in its key ends its session early.
 func (x *examiner) lifetime(ok bool, broken error) (Result, string) {
 	life := x.claims.ExpiresAt().Sub(x.claims.IssuedAt())
 	text := fmt.Sprintf("exp is %s after iat", span.Format(life))
@@ -154,6 +156,8 @@ func (x *examiner) encryption(ok bool) (Result, string) {
 	return Failed, "signed only, though session tokens are encrypted since " + since
 }
 
+// login is no rule: verifiers take a login in the future for what it is, and an
+// operator should know which clock is wrong.
 func (x *examiner) login() (Result, string) {
 	at := x.claims.AuthenticatedAt
 	switch {
@@ -165,6 +169,7 @@ func (x *examiner) login() (Result, string) {
 	return Passed, "logged in " + x.when(at)
 }
 
+// values tells no name and no value, which may be personal data.
 func (x *examiner) values() (Result, string) {
 	return Passed, fmt.Sprintf("%d, %d bytes", x.claims.Values.Len(), x.size)
 }

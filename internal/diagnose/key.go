@@ -108,7 +108,8 @@ func distance(t, now time.Time) string {
 }
 
 // roughly returns a positive duration in the unit that people would use,
-// rounded down.
+// rounded down. A finer unit serves up to two of the coarser one: "1 hour"
+// would stand for up to 119 minutes.
 func roughly(d time.Duration) string {
 	n, unit := int(d/(24*time.Hour)), "day"
 	for _, u := range [...]struct {
