@@ -22,15 +22,13 @@ func Command(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong around the key file",
-		Long: `Doctor looks at the surroundings of the key file, as the user who runs it: which
-file is meant, links, owners and modes of the file and its directories, the lock,
-what a crash left behind, the backup, the encryption of the file, whether the
-directory is writable and its file system keeps what keygen relies on, and the
-clock. Run it as the user of the application. For the keys themselves there is
-keygen check.
+		Long: `Doctor checks the surroundings of the key file: which file is used, links, owners
+and modes, the lock, leftovers of a crash, the backup, the encryption, what the
+file system can do, and the clock. Run it as the user of the application. For the
+keys themselves: keygen check.
 
-To try the file system it works in a directory of its own beside the key file,
-which it removes again; with --dry-run it only looks.
+To try the file system it makes a directory beside the key file, and removes it
+again; with --dry-run it only looks.
 
 To restore a backup, copy it to the place of the key file, with mode 0600, run
 keygen rotate --if-due, and then restart every instance: those that run refuse a
@@ -64,7 +62,7 @@ the passphrase or key for it is wrong, 8 there is no key file.`,
 type doctor struct {
 	*tool.Tool
 	tool.Findings
-	user   int                    // as whom it looks; -1 where there are no such numbers
+	user   int                    // who runs it; -1 where users have no numbers
 	secret keyset.File            // passphrase or key, and who may read it, as the flags say
 	trials []trial                // of the file system
 	single func(path string) bool // whether path is a mount point

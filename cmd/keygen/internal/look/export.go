@@ -33,10 +33,9 @@ Formats, for --format:
   jwk   one JWK; name the key if there are several
   pem   SPKI, or PKCS #8 with --private; PEM has no form for symmetric keys
 
-With --private it prints private keys, of every state and use. Everybody who
-gets to see the output can sign as you. It does not print them on a terminal
-unless --i-understand-this-prints-a-private-key is given too. Keys whose private
-half is in a KMS, or was erased, have none to print.`,
+With --private it prints private keys, of every state and use. Whoever sees the
+output can sign as you, so it needs --i-understand-this-prints-a-private-key too
+on a terminal. Keys whose private half is in a KMS, or was erased, have none.`,
 		Example: `  keygen export > jwks.json
   keygen export --format pem
   keygen export --private --format pem KID | openssl pkey -text

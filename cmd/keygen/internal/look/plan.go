@@ -24,8 +24,8 @@ func Plan(t *tool.Tool) *cobra.Command {
 		Use:   "plan",
 		Short: "Show what is going to happen to the keys",
 		Long: `Plan draws the lives of the keys, with those that will be made if keygen rotate
---if-due runs every day: one row a key, one colour a state, and a line for today.
-Below are all changes of state, with their reasons.
+--if-due runs every day: a row for each key, a colour for each state, and a line
+for today. Below are all changes of state, with their reasons.
 
 With --format svg or html it draws a picture, with the reasons on hover.`,
 		Example: `  keygen plan --until 90d
@@ -130,13 +130,13 @@ func Check(t *tool.Tool) *cobra.Command {
 	var dueToo, strict bool
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Say whether all is well with the key file",
-		Long: `Check reads the key file and says what is wrong with it, or is going to be: no
-key that signs, no standby, dates that leave a gap or overlap, keys without an
-end, a policy that contradicts itself. It exits with 3 if something is wrong.
+		Short: "Check the keys in the key file",
+		Long: `Check reports what is wrong with the key file, or soon will be: no key that signs,
+no standby, dates that leave a gap or overlap, keys without an end, a policy that
+contradicts itself. It exits with 3 if something is wrong.
 
-With --due it exits with 10 if there is something for keygen rotate --if-due to
-do, and nothing is wrong. With --strict a warning is an error.`,
+With --due it exits with 10 if nothing is wrong, and keygen rotate --if-due has
+something to do. With --strict a warning is an error.`,
 		Example: `  keygen check --strict
   keygen check --due || keygen rotate --if-due
   keygen check --at +45d`,
@@ -197,10 +197,10 @@ func printFindings(t *tool.Tool, findings []rotation.Finding, next time.Time) er
 func Diff(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff FILE [FILE]",
-		Short: "Say how two key files differ",
-		Long: `Diff lists what has changed from the first key file to the second, which is that
-of --keyset if it is left out: keys made, revoked, pruned, dates, the policy. It
-exits with 10 if they differ. The same secret opens both.`,
+		Short: "List the differences between two key files",
+		Long: `Diff lists what has changed from the first key file to the second: keys made,
+revoked or pruned, dates, the policy. Without the second it takes --keyset. It
+exits with 10 if the files differ. The same secret must open both.`,
 		Example: `  keygen diff keys.json.bak
   keygen diff staging.json production.json --json`,
 		Args: oneOrTwo,

@@ -19,9 +19,9 @@ func Init(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a key file with new keys",
-		Long: `Init makes a key file: a key that signs and a key that encrypts, both active at
-once, and for each a standby that is published already and takes over after a
-rotation period. The file has mode 0600. An existing file is never touched.
+		Long: `Init makes a key file: a key that signs and a key that encrypts, both active
+immediately, and for each a standby that is already published and takes over after
+a rotation period. The file has mode 0600. An existing file is never touched.
 
 Profiles:
   service  ES256 and A256GCM: other services can verify tokens (default)

@@ -65,19 +65,18 @@ func explainCommand(t *tool.Tool) *cobra.Command {
 		Short: "Say whether a token is good, and if not, why",
 		Long: `Explain makes every check that a verifier makes of a token of this module, in the
 same order, and goes on after one that fails. Its verdict is that of token.Verifier
-and token.Carrier with these keys. It says what the key was when the
-token was issued and what it is now (pending, active, retiring, expired, revoked,
-pruned), how far off the dates are, and whether clocks that differ would explain
-it.
+and token.Carrier with these keys. It prints the state of the key when the token
+was issued and now, how far off the dates are, and whether a difference of clocks
+would explain that.
 
 ` + readTokenHelp + `
 
-What is printed holds neither the token nor a value of the session, so it can go
-into a ticket. Issuer and audience are compared if they are given. If nothing else
-is said, verifiers grant a leeway of 10s for service tokens; for session tokens an
+The output has neither the token nor a value of the session, so you can put it
+into a ticket. Issuer and audience are compared if they are given. By default,
+verifiers grant a leeway of 10s for service tokens; for session tokens an
 application grants 1m on iat, and none on exp.
 
-The verdicts of a check are ok, failed, warning (verifiers pass it over, and you
+The verdicts of a check are ok, failed, warning (verifiers ignore it, and you
 should not) and not checked. Exit codes: 0 good, 6 no good, 7 it has expired or is
 not valid yet, and is good otherwise.`,
 		Example: `  keygen token explain token.txt
@@ -114,7 +113,7 @@ not valid yet, and is good otherwise.`,
 
 // readTokenHelp is part of the help of each command that reads a token.
 const readTokenHelp = `The token is read from FILE, or from standard input. It can't be an argument:
-other users of this machine see those, and who has a token is its user.`
+other users of this machine see those, and whoever has a token can use it.`
 
 // maxToken is how long a token may be, in bytes: longer than any that fits into
 // the header of a request.

@@ -21,8 +21,8 @@ func JudgeDirectories(target string, fileOwner int) (all []Finding, err error) {
 	return all, err
 }
 
-// WarnDirectories warns of directories in which others can replace the key file
-// that a command trusts or makes. It gives each warning once.
+// WarnDirectories warns of directories in which others can replace the key
+// file, once of each. It does not refuse: that would stop a revocation.
 func (t *Tool) WarnDirectories(path string) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
@@ -56,7 +56,7 @@ func judgeDirectory(path string, info fs.FileInfo, fileOwner int) Finding {
 	case mode&0o020 != 0 && !sticky:
 		return Found(Warning, "directory", "%s has mode %04o: its group can replace the key file; "+
 			"if that is not meant: chmod g-w %s", path, mode, path)
-	case mode&0o022 != 0:
+	case mode&0o022 != 0: // sticky, as /tmp: others can't replace the files of this user
 		return Found(Warning, "directory", "%s is open to others, who can put a lock there that they never give back; "+
 			"a directory of its own is better", path)
 	}

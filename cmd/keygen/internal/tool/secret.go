@@ -82,9 +82,9 @@ func HideValue(_ *cobra.Command, err error) error {
 	return err
 }
 
-// RefuseContent refuses what a file holds in place of its name.
+// RefuseContent refuses the content of a file in place of its name.
 func RefuseContent() error {
-	return Refuse(ExitUsage, "the argument is the name of a file, and not what it holds, which other users "+
+	return Refuse(ExitUsage, "the argument must be the name of a file, not its content, which other users "+
 		"of this machine can see; if it was a private key, replace it; give keys on standard input")
 }
 
@@ -194,7 +194,8 @@ func (t *Tool) Ask(prompt string) ([]byte, error) {
 	return term.ReadPassword(fd)
 }
 
-// AskNew asks for a new passphrase, twice: nobody sees what he types.
+// AskNew asks for a new passphrase, twice: it isn't shown, and a typing error
+// would lock the keys away.
 func (t *Tool) AskNew() ([]byte, error) {
 	if !IsTerminal(t.Stdin) {
 		return nil, Refuse(ExitUsage, "a new passphrase or key is needed: "+

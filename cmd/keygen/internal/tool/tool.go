@@ -47,7 +47,7 @@ type Tool struct {
 	opened *keyset.File // the key file with its secret, once that was read
 	warned []string     // what WarnDirectories has said
 
-	Now time.Time // the instant as of which the command runs
+	Now time.Time // --at, or the time when the command began
 	Ran bool      // a command has begun: errors before that are wrong usage
 }
 
@@ -59,13 +59,13 @@ func New(stdin io.Reader, stdout, stderr io.Writer) *Tool {
 // AddFlags adds the flags that every command has.
 func (t *Tool) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&t.Keyset, "keyset", "", "the key `file` (default $CLOAKROOM_KEYSET, or keys.json)")
-	f.StringVar(&t.Format, "format", "", "table or json, and what else the command has")
+	f.StringVar(&t.Format, "format", "", "table or json; some commands have others")
 	f.BoolVar(&t.json, "json", false, "same as --format json")
 	f.StringVar(&t.At, "at", "",
-		"reckon as of this `time`, such as 2026-11-24T03:00:00Z, or +30d; what writes needs --dry-run with it")
-	f.BoolVar(&t.DryRun, "dry-run", false, "say what would be done, and do nothing")
+		"run as of this `time`, such as 2026-11-24T03:00:00Z or +30d; a command that writes needs --dry-run too")
+	f.BoolVar(&t.DryRun, "dry-run", false, "print what would be done, and change nothing")
 	f.BoolVar(&t.writeAt, "write-at", false,
-		"let --at be the time of what is written too: for tests, and where the clock is wrong")
+		"also write as of --at: for tests, and where the clock is wrong")
 	f.BoolVar(&t.GroupRead, "insecure-group-readable", false,
 		"accept a key file that its group can read, such as a mounted secret")
 	f.Var((*Duration)(&t.lockTimeout), "lock-timeout", "how long to wait for another keygen")
@@ -116,8 +116,8 @@ func (t *Tool) resolve(formats []string) (err error) {
 	case t.Path() == "-":
 		return Refuse(ExitUsage, NotStandardInput)
 	case secret.IsContent(t.Path()):
-		return Refuse(ExitUsage, "--keyset, or CLOAKROOM_KEYSET, is not a path, but what a file with keys holds; "+
-			"write that to a file of mode 0600, and name the file")
+		return Refuse(ExitUsage, "--keyset, or CLOAKROOM_KEYSET, has the content of a file with keys in place of "+
+			"its path; write the content to a file of mode 0600, and name that file")
 	}
 	if !slices.Contains([]string{"auto", "always", "never"}, t.color) {
 		return Refuse(ExitUsage, "--color %q: use auto, always or never", t.color)
