@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,13 +185,8 @@ func from(e rotation.Event) string {
 
 // useName says what a group of keys is for.
 func useName(u keyset.Use) string {
-	switch u {
-	case keyset.Signature:
-		return "Signature keys"
-	case keyset.Encryption:
-		return "Encryption keys"
-	}
-	return "Other keys"
+	names := map[keyset.Use]string{keyset.Signature: "Signature keys", keyset.Encryption: "Encryption keys"}
+	return cmp.Or(names[u], "Other keys")
 }
 
 // Keys is how many keys there are, in words.
