@@ -43,8 +43,7 @@ const (
 		"-bnj_S2wO4xJt6zSuPY-ad-k5eozQ.SplHDT7EUHvqzTvq.AwaI8ABzwj0q3eDruVoCYYF3S6xXTJduLoFw.ZhSdmNshCR8t4_a7waFhfQ\n"
 )
 
-// underPassphrase is one file for many tests: its key takes a third of a
-// second.
+// underPassphrase is shared by many tests: its key takes a third of a second.
 var underPassphrase = sync.OnceValue(func() []byte {
 	file, err := keyset.Encrypt(goldenPassphrase, nil, goldenText)
 	if err != nil {
@@ -248,8 +247,7 @@ func TestAtRestRefusesHeaders(t *testing.T) {
 	}
 }
 
-// The work and the salt have bounds, and nothing is derived before they are
-// checked.
+// The work and the salt have bounds, which are checked before a key is derived.
 func TestAtRestRefusesPassphraseHeaders(t *testing.T) {
 	salt := random(16)
 	tests := []struct{ name, p2c, p2s, want string }{
@@ -384,8 +382,7 @@ func TestAtRestRefusesSecrets(t *testing.T) {
 	}
 }
 
-// What was given and what the file needs: the error says which is which, and
-// holds neither.
+// The error says what was given and what the file needs, and repeats no secret.
 func TestAtRestSaysWhatIsMissing(t *testing.T) {
 	key := random(32)
 	underKey, err := keyset.Encrypt(nil, key, goldenText)
@@ -442,8 +439,7 @@ func TestIsEncrypted(t *testing.T) {
 	}
 }
 
-// The library's panic is a failure like any other, and its text is not passed
-// on.
+// A panic of the library is an error, which does not repeat its text.
 func TestRecoverPanics(t *testing.T) {
 	out, err := keyset.RecoverPanics(func() ([]byte, error) { panic("a secret") })
 	require.EqualError(t, err, "the library failed")
