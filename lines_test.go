@@ -22,7 +22,7 @@ var shortLines = []string{
 	"internal/claims", "internal/diagnose", "internal/durable", "internal/fault",
 	"internal/instant", "internal/jose", "internal/keyset", "internal/reqcopy", "internal/rotation",
 	"internal/secret", "internal/span", "internal/strict", "internal/timeline", "internal/weburl",
-	"keys/rotation", "middleware",
+	"keys", "keys/rotation", "middleware",
 }
 
 // Code has at most 120 characters on a line, and comments have 80. A URL can't

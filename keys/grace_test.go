@@ -36,27 +36,32 @@ func withPolicy(t testing.TB, s *keyset.Set) keyset.File {
 	return place(t, filepath.Join(t.TempDir(), "keys.json"), s, 1)
 }
 
-// place writes a key file of any generation, in a hurry.
+// place writes a key file of any generation. Unlike File.Create it syncs
+// nothing to disk, so that it is fast.
 func place(t testing.TB, path string, s *keyset.Set, generation int) keyset.File {
 	t.Helper()
 	made, err := s.Encode()
 	require.NoError(t, err)
-	text := strings.Replace(unsummed(t, made), fmt.Sprintf(`"generation": %d`, s.Generation()), fmt.Sprintf(`"generation": %d`, generation), 1)
+	member := func(n any) string { return fmt.Sprintf(`"generation": %d`, n) }
+	text := strings.Replace(unsummed(t, made), member(s.Generation()), member(generation), 1)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	return keyset.File{Path: path}
 }
 
-// A key whose successor has failed to appear signs, or encrypts, until the
-// grace is over, and not a nanosecond longer.
+// A key that has ended, and has no successor, signs or encrypts until the grace
+// is over, and not a nanosecond longer.
 func TestGrace(t *testing.T) {
 	until := func(end time.Time) keyset.Dates {
 		return keyset.Dates{SignFrom: at(1), SignUntil: end, VerifyUntil: at(9)}
 	}
-	for _, algs := range [][2]keyset.Algorithm{{keyset.ES256, keyset.EdDSA}, {keyset.HS256, keyset.ES256}, {keyset.Direct, keyset.A256KW}} {
+	for _, algs := range [][2]keyset.Algorithm{
+		{keyset.ES256, keyset.EdDSA}, {keyset.HS256, keyset.ES256}, {keyset.Direct, keyset.A256KW},
+	} {
 		key := func(i int, d keyset.Dates) *keyset.Key { return generate(t, algs[i], d) }
 		a := key(0, until(at(3)))
 		shortly := key(0, keyset.Dates{SignFrom: at(1), SignUntil: at(3), VerifyUntil: at(3).Add(time.Minute)})
-		later, b, late := key(1, until(at(3).Add(time.Second))), key(1, keyset.Dates{SignFrom: at(3)}), key(1, keyset.Dates{SignFrom: at(3).Add(30 * time.Minute)})
+		later, b := key(1, until(at(3).Add(time.Second))), key(1, keyset.Dates{SignFrom: at(3)})
+		late := key(1, keyset.Dates{SignFrom: at(3).Add(30 * time.Minute)})
 		withdrawn := key(1, keyset.Dates{SignFrom: at(3), SignUntil: at(3), VerifyUntil: at(9)})
 		public := key(1, keyset.Dates{SignFrom: at(3)})
 		tests := []struct {
@@ -85,7 +90,8 @@ func TestGrace(t *testing.T) {
 		for _, tt := range tests {
 			for range 2 {
 				slices.Reverse(tt.keys)
-				require.Equal(t, idOf(tt.want), newest(t, openRing(t, tt.keys...), algs[0].Use(), tt.now), "%s %s", algs[0], tt.name)
+				got := newest(t, openRing(t, tt.keys...), algs[0].Use(), tt.now)
+				require.Equal(t, idOf(tt.want), got, "%s %s", algs[0], tt.name)
 			}
 		}
 		require.Empty(t, newest(t, newRing(t, a), algs[0].Use(), at(3)), "without a policy there is no grace")
@@ -128,7 +134,7 @@ func TestGraceTie(t *testing.T) {
 	require.Equal(t, want, newest(t, openRing(t, b, a), keyset.Signature, at(3)))
 }
 
-// HMAC keys sign without being published: who verifies has the secret.
+// An HMAC key signs without being published: verifiers have the secret already.
 func TestHMACIsNeverListed(t *testing.T) {
 	k := generate(t, keyset.HS256, life(0))
 	r := openRing(t, k)
@@ -139,14 +145,12 @@ func TestHMACIsNeverListed(t *testing.T) {
 	}
 }
 
-// At every instant, whatever the dates: who signs is the one that should, and
+// Whatever the dates are, at every instant the key that should sign does, and
 // verifiers find it in the JWK Set.
 func TestSignerIsListed(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
-	var pool []keyset.Algorithm
-	for i := range 20 {
-		pool = append(pool, []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.HS256, keyset.Direct, keyset.ECDHESA256KW}[i%5])
-	}
+	algs := []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.HS256, keyset.Direct, keyset.ECDHESA256KW}
+	pool := slices.Repeat(algs, 4)
 	path := filepath.Join(t.TempDir(), "keys.json")
 	signed, overran := 0, 0
 	for range 150 {
@@ -156,7 +160,8 @@ func TestSignerIsListed(t *testing.T) {
 			now := t0.Add(time.Duration(random.IntN(14*60)) * time.Minute)
 			if random.IntN(4) > 0 { // just where something changes
 				d := s.Keys()[random.IntN(len(s.Keys()))].Dates()
-				now = datesOf(&d)[random.IntN(5)].Add(time.Duration(random.IntN(3)-1) + time.Duration(random.IntN(2))*s.Policy().Grace)
+				now = datesOf(&d)[random.IntN(5)].Add(time.Duration(random.IntN(3) - 1))
+				now = now.Add(time.Duration(random.IntN(2)) * s.Policy().Grace)
 			}
 			keys.SetClock(r, func() time.Time { return now })
 			want := expected(s, keyset.Signature, now)
@@ -182,8 +187,8 @@ func TestSignerIsListed(t *testing.T) {
 	require.Greater(t, overran, 100)
 }
 
-// randomSet has some keys with random dates, of which some were erased, revoked
-// or pruned.
+// randomSet returns some keys with random dates. Some of them are erased,
+// revoked or pruned.
 func randomSet(t *testing.T, random *rand.Rand, pool []keyset.Algorithm) *keyset.Set {
 	t.Helper()
 	s := newSet(t)
@@ -226,15 +231,16 @@ func randomDates(random *rand.Rand) (d keyset.Dates) {
 	return d
 }
 
-// expected says the rule in other words: sort those that may by what counts,
-// and take the first.
+// expected states the rule of Current in another way: it sorts the keys that
+// may sign, the active ones before those in their grace, and takes the first.
 func expected(s *keyset.Set, use keyset.Use, now time.Time) *keyset.Key {
 	var active, over []*keyset.Key
 	for _, k := range s.Keys() {
 		d := k.Dates()
 		_, _, revoked := k.Revoked()
 		ends := !d.SignUntil.IsZero()
-		if k.Use() != use || revoked || !k.HasPrivate() || now.Before(d.SignFrom) || !d.VerifyUntil.IsZero() && !now.Before(d.VerifyUntil) {
+		expired := !d.VerifyUntil.IsZero() && !now.Before(d.VerifyUntil)
+		if k.Use() != use || revoked || !k.HasPrivate() || now.Before(d.SignFrom) || expired {
 			continue
 		}
 		if !ends || now.Before(d.SignUntil) {

@@ -25,7 +25,8 @@ func get(h http.Handler, edit func(*http.Request)) *httptest.ResponseRecorder {
 }
 
 func TestHandler(t *testing.T) {
-	r := newRing(t, generate(t, keyset.ES256), generate(t, keyset.EdDSA), one(t, keyset.RS256), generate(t, keyset.HS256), generate(t, keyset.Direct), generate(t, keyset.ECDHESA256KW))
+	r := newRing(t, generate(t, keyset.ES256), generate(t, keyset.EdDSA), one(t, keyset.RS256),
+		generate(t, keyset.HS256), generate(t, keyset.Direct), generate(t, keyset.ECDHESA256KW))
 	w := get(r.Handler(), nil)
 	require.Equal(t, 200, w.Code)
 	require.Equal(t, "application/jwk-set+json", w.Header().Get("Content-Type"))
@@ -76,7 +77,9 @@ func TestHandlerFollowsTheDates(t *testing.T) {
 		now  time.Time
 		want []string
 	}{
-		{at(-1), nil}, {at(0), []string{a.ID()}}, {at(2), []string{a.ID()}}, {at(3), []string{a.ID(), b.ID()}}, {at(5).Add(-1), []string{a.ID(), b.ID()}}, {at(5), []string{b.ID()}}, {at(8).Add(-1), []string{b.ID()}}, {at(8), nil},
+		{at(-1), nil}, {at(0), []string{a.ID()}}, {at(2), []string{a.ID()}},
+		{at(3), []string{a.ID(), b.ID()}}, {at(5).Add(-1), []string{a.ID(), b.ID()}},
+		{at(5), []string{b.ID()}}, {at(8).Add(-1), []string{b.ID()}}, {at(8), nil},
 		{at(1), []string{a.ID()}}, // the clock was set back
 	}
 	etags := map[string]string{}

@@ -31,9 +31,12 @@ var t0 = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func at(hours int) time.Time { return t0.Add(time.Duration(hours) * time.Hour) }
 
-// life is published at hour h, signs from h+1 to h+3 and verifies until h+5.
+// life returns the dates of a key that is published at hour h, signs from h+1
+// to h+3 and verifies until h+5.
 func life(h int) keyset.Dates {
-	return keyset.Dates{Created: at(h), PublishAt: at(h), SignFrom: at(h + 1), SignUntil: at(h + 3), VerifyUntil: at(h + 5)}
+	return keyset.Dates{
+		Created: at(h), PublishAt: at(h), SignFrom: at(h + 1), SignUntil: at(h + 3), VerifyUntil: at(h + 5),
+	}
 }
 
 // full has every date: created at hour 0, published at 1, signing from 2 to 3,
@@ -103,7 +106,8 @@ func create(t testing.TB, list ...*keyset.Key) string {
 func rich(t testing.TB, f keyset.File) keyset.File {
 	t.Helper()
 	f.Path = filepath.Join(t.TempDir(), "keys.json")
-	sig, revoked, gone := generate(t, keyset.ES256, full()), generate(t, keyset.EdDSA), generate(t, keyset.Direct, full())
+	sig, gone := generate(t, keyset.ES256, full()), generate(t, keyset.Direct, full())
+	revoked := generate(t, keyset.EdDSA)
 	s := newSet(t, sig, revoked, gone, generate(t, keyset.Direct))
 	require.NoError(t, s.SetPolicy(example()))
 	require.NoError(t, s.Revoke(revoked.ID(), t0, "key_compromise"))
@@ -158,8 +162,8 @@ func ids[K interface{ ID() string }](list []K) (all []string) {
 	return all
 }
 
-// listing is what lies in the directory of a file: names, modes and a hash of
-// the content.
+// listing describes each file in the directory of f by its mode, its length and
+// a hash of its content.
 func listing(t testing.TB, f keyset.File) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(f.Path))
@@ -208,7 +212,7 @@ func random(n int) []byte {
 	return b
 }
 
-// leftOut asks an error which key was left out, as a program may.
+// leftOut returns which key an OnProblem error is about, as a program can ask.
 func leftOut(t testing.TB, err error) (kid string, reason error) {
 	var e interface {
 		error

@@ -144,8 +144,8 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 //
 //   - an *ecdsa.PrivateKey on P-256, an ed25519.PrivateKey, an *rsa.PrivateKey;
 //   - a []byte for HS256, dir and A256KW: a secret of random bytes, not text;
-//   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a signature
-//     key that only verifies;
+//   - an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey: a
+//     signature key that only verifies;
 //   - any other [crypto.Signer]: a signature key whose private half stays in a
 //     KMS or an HSM.
 //

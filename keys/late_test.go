@@ -16,9 +16,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// The process, or its machine, stood still for longer than the grace, and Watch
-// with it. The first token afterwards makes the ring look, and it goes by what
-// it finds.
+// The process, or its machine, stood still for longer than the grace, so that
+// nothing has looked at the file. The first token afterwards makes the ring
+// look, and what it finds decides.
 func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, f keyset.File, id string){
 		"unchanged": func(*testing.T, keyset.File, string) {},
@@ -62,8 +62,8 @@ func TestSigningLooksOnceMoreBeforeItRefuses(t *testing.T) {
 	}
 }
 
-// A missing file is looked for at a bounded rate, however many tokens are to be
-// made.
+// The ring looks for a missing file at a bounded rate, however many tokens are
+// to be made.
 func TestLateLooksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		later := time.Now().Add(2 * time.Hour)
@@ -86,7 +86,7 @@ func TestLateLooksAreBounded(t *testing.T) {
 	})
 }
 
-// Health looks as signing does, before it says anything.
+// Health looks at the file first, as signing does.
 func TestHealthAfterAStandstill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := watch(t, withPolicy(t, newSet(t, generate(t, keyset.EdDSA))), time.Minute)
@@ -96,23 +96,25 @@ func TestHealthAfterAStandstill(t *testing.T) {
 	})
 }
 
-// The clock is behind that of the machine that made the file.
+// The clock here is behind the clock of the machine that made the file.
 func TestClockBehindAFreshKey(t *testing.T) {
 	k, enc := generate(t, keyset.ES256, life(0)), generate(t, keyset.Direct, life(0))
 	r := openRing(t, enc, k, generate(t, keyset.ES256, life(2)))
 	for _, now := range []time.Time{at(-3), at(0)} {
 		_, err := r.Current(keys.Signature, now)
 		require.ErrorIs(t, err, keyset.ErrNoActiveKey)
-		require.ErrorContains(t, err, "key "+k.ID()+" does from "+at(1).Format(time.RFC3339)+" on; set the clock if it is behind")
+		require.ErrorContains(t, err,
+			"key "+k.ID()+" does from "+at(1).Format(time.RFC3339)+" on; set the clock if it is behind")
 		require.ErrorContains(t, err, "this clock says "+now.Format(time.RFC3339))
 	}
+	rotate := "; run: keygen rotate (this clock says " + at(6).Format(time.RFC3339) + ")"
 	_, err := r.Current(keys.Signature, at(6))
-	require.ErrorContains(t, err, "no active key that signs; run: keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
+	require.ErrorContains(t, err, "no active key that signs"+rotate)
 	_, err = r.Current(keys.Encryption, at(6))
-	require.ErrorContains(t, err, "no active key that encrypts; run: keygen rotate (this clock says "+at(6).Format(time.RFC3339)+")")
+	require.ErrorContains(t, err, "no active key that encrypts"+rotate)
 
-	// Of no use to set the clock by: keys that encrypt, that were withdrawn before
-	// their time, or of which there is the public half alone.
+	// The dates of keys that never sign say nothing about the clock: a key that
+	// encrypts, one that was withdrawn before it signed, and a public half.
 	withdrawn := keyset.Dates{PublishAt: at(0), SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(5)}
 	external, err := keyset.Import(keyset.ES256, generate(t, keyset.ES256).Public(), life(0))
 	require.NoError(t, err)
@@ -179,7 +181,7 @@ func crlf(text []byte) (out []byte) {
 	return out
 }
 
-// A health check is read by people and programs: errors are texts there.
+// People and programs read the answer of a health check, so errors are texts.
 func TestHealthAsJSON(t *testing.T) {
 	sig := generate(t, keyset.ES256, life(0))
 	r := openRing(t, sig)
@@ -187,8 +189,10 @@ func TestHealthAsJSON(t *testing.T) {
 	require.NoError(t, r.Reload())
 	text, err := json.Marshal(r.Health(at(3)))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"generation":1,"seen_at":"`+at(3).Format(time.RFC3339)+`","signer":"`+sig.ID()+`","sealer":"","sealed":0,
-		"problems":["keys: key `+sig.ID()+` (sig) should have been replaced at `+at(3).Format(time.RFC3339)+`, and goes on in its grace until `+at(4).Format(time.RFC3339)+`; run: keygen rotate"]}`, string(text))
+	end, graceEnd := at(3).Format(time.RFC3339), at(4).Format(time.RFC3339)
+	require.JSONEq(t, `{"generation":1,"seen_at":"`+end+`","signer":"`+sig.ID()+`","sealer":"","sealed":0,
+		"problems":["keys: key `+sig.ID()+` (sig) should have been replaced at `+end+
+		`, and goes on in its grace until `+graceEnd+`; run: keygen rotate"]}`, string(text))
 	text, err = json.Marshal(newRing(t, generate(t, keyset.EdDSA)).Health(at(1)))
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"problems":[]`)

@@ -15,8 +15,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// A key file that a container got as a single file: the mount stays on the file
-// that was there, so that nothing new arrives, and nothing can be written.
+// A container has the key file mounted as a single file. Such a mount stays on
+// the file that was there at the start: the container never sees a new one, and
+// can't replace it.
 func TestKeyFileMountedAlone(t *testing.T) {
 	const inside = "KEYS_TEST_INSIDE"
 	if os.Getenv(inside) == "" {
@@ -50,12 +51,14 @@ func TestKeyFileMountedAlone(t *testing.T) {
 	require.Len(t, r.Set().Keys(), 1, "the container keeps the old file")
 	text, err := json.Marshal(r.Health(t0))
 	require.NoError(t, err)
-	require.Contains(t, string(text), "is mounted as a single file, so that this process keeps the one that was there at its start")
+	require.Contains(t, string(text),
+		"is mounted as a single file, so that this process keeps the one that was there at its start")
 
 	err = f.Update(t.Context(), addOne(t))
 	require.ErrorIs(t, err, keyset.ErrUnsafeFile)
 	require.ErrorContains(t, err, "can't be replaced; mount the directory that it is in")
-	require.ErrorContains(t, f.Protect(t.Context(), keyset.File{Passphrase: []byte("correct horse battery")}), "mount the directory")
+	protected := keyset.File{Passphrase: []byte("correct horse battery")}
+	require.ErrorContains(t, f.Protect(t.Context(), protected), "mount the directory")
 	require.NoFileExists(t, mounted+".lock")
 	_, err = os.Lstat(mounted + ".bak")
 	require.ErrorIs(t, err, fs.ErrNotExist)

@@ -209,8 +209,8 @@ type forcedLook struct {
 }
 
 // reloadFor looks for an unknown key in a file that may have changed. The looks
-// are bounded, because anybody can invent key IDs. If the file system hangs, one
-// look hangs with it, and its callers return when their ctx ends.
+// are bounded, because anybody can invent key IDs. If the file system hangs,
+// one look hangs with it, and its callers return when their ctx ends.
 func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *keyset.Key {
 	if done := r.look(kid, now); done != nil {
 		select {

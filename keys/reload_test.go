@@ -83,8 +83,8 @@ func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrNoActiveKey)
 }
 
-// A backup was restored, and then changed: its generation is no later one. How
-// the file is laid out makes no difference.
+// A backup that was restored and then changed has the generation of the file in
+// force, with other content. How the file is laid out makes no difference.
 func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	f := keyset.File{Path: create(t, a)}
@@ -107,8 +107,8 @@ func TestReloadRefusesOtherContentOfOneGeneration(t *testing.T) {
 	require.Len(t, again.Set().Keys(), 2)
 }
 
-// What a ring knows of its file outlives other keys that are put in its place
-// for a while.
+// A ring remembers what it knows of its file while Replace has put other keys
+// in force.
 func TestReplaceForgetsNothing(t *testing.T) {
 	for _, alg := range []keyset.Algorithm{keyset.Direct, keyset.A256KW} {
 		t.Run(string(alg), func(t *testing.T) { replaceForgetsNothing(t, alg) })
@@ -156,8 +156,8 @@ func TestReloadKeepsTheCount(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrExhausted, "who still has the old key counts too")
 }
 
-// A restored backup is refused while the newer file is in force, and by a new
-// ring accepted.
+// A restored backup is refused while the newer file is in force; a new ring
+// accepts it.
 func TestReloadRefusesTheKeptFile(t *testing.T) {
 	a, b := generate(t, keyset.EdDSA), generate(t, keyset.EdDSA)
 	f := keyset.File{Path: create(t, a)}
@@ -197,7 +197,7 @@ func TestReloadKeepsTheCountOfChangedKeys(t *testing.T) {
 	require.EqualValues(t, 4, (*keyset.Key)(r.Set().Keys()[0]).Uses())
 }
 
-// A token of another instance that was faster to read the new file.
+// A token comes from another instance, which was faster to read the new file.
 func TestUnknownKeyReloads(t *testing.T) {
 	for _, f := range []keyset.File{{}, {Key: random(32)}} {
 		f = rich(t, f)
@@ -250,8 +250,9 @@ func TestUnknownKeyIsBounded(t *testing.T) {
 		at    time.Duration
 		finds bool
 	}{
-		{0, true}, {0, true}, {0, false}, {10 * time.Second, false}, {20 * time.Second, false}, {30*time.Second - 1, false}, {30 * time.Second, true}, {30 * time.Second, false},
-		{20 * time.Second, false}, // who comes a little late adds no time
+		{0, true}, {0, true}, {0, false}, {10 * time.Second, false}, {20 * time.Second, false},
+		{30*time.Second - 1, false}, {30 * time.Second, true}, {30 * time.Second, false},
+		{20 * time.Second, false}, // a caller that comes a little late adds no time
 		{60*time.Second - 1, false}, {60 * time.Second, true}, {90*time.Second - 1, false},
 		{10 * time.Minute, true}, {10 * time.Minute, true}, {10 * time.Minute, false}, // no more than two are saved up
 		{time.Minute, false}, {time.Minute + 30*time.Second, true}, // the clock was set back
@@ -262,8 +263,8 @@ func TestUnknownKeyIsBounded(t *testing.T) {
 	}
 }
 
-// spoilUnseen changes the file so that it looks the same from outside: who
-// reads it nevertheless fails.
+// spoilUnseen makes the file unreadable, but keeps its size and time: only a
+// ring that reads an unchanged file notices.
 func (p *publisher) spoilUnseen(t testing.TB) (before fs.FileInfo) {
 	t.Helper()
 	before = stat(t, p.f.Path)
@@ -291,11 +292,14 @@ func TestUnknownKeyReadsNoUnchangedFile(t *testing.T) {
 
 // Keys that are known, in whatever state, are no reason to look.
 func TestKnownKeyDoesNotReload(t *testing.T) {
-	expired, staged, live := generate(t, keyset.EdDSA, full()), generate(t, keyset.EdDSA, keyset.Dates{PublishAt: at(100), SignFrom: at(100)}), generate(t, keyset.EdDSA)
+	expired, live := generate(t, keyset.EdDSA, full()), generate(t, keyset.EdDSA)
+	staged := generate(t, keyset.EdDSA, keyset.Dates{PublishAt: at(100), SignFrom: at(100)})
 	p := &publisher{f: keyset.File{Path: create(t, expired, staged, live)}}
 	p.r = unfollowed(t, p.f)
 	p.add(t)
-	for id, want := range map[string]error{expired.ID(): keyset.ErrKeyExpired, staged.ID(): keyset.ErrUnknownKey, live.ID(): nil} {
+	for id, want := range map[string]error{
+		expired.ID(): keyset.ErrKeyExpired, staged.ID(): keyset.ErrUnknownKey, live.ID(): nil,
+	} {
 		_, err := p.r.Key(t.Context(), id, at(9))
 		require.ErrorIs(t, err, want)
 	}
@@ -371,7 +375,7 @@ func TestUnknownKeyAfterReplace(t *testing.T) {
 	require.True(t, p.finds(t, old, t0))
 }
 
-// A backup is not taken up by the way either.
+// A look for an unknown key refuses a backup, as Reload does.
 func TestUnknownKeyRefusesAnEarlierGeneration(t *testing.T) {
 	p := newPublisher(t)
 	p.add(t)
@@ -382,8 +386,7 @@ func TestUnknownKeyRefusesAnEarlierGeneration(t *testing.T) {
 	require.Contains(t, p.r.Health(t0).Problems[0], "has generation 1, and 2 is in force")
 }
 
-// A file system that hangs holds nobody for longer than the context of his
-// request.
+// If the file system hangs, each request waits no longer than its context.
 func TestUnknownKeyWaitsNoLongerThanItsContext(t *testing.T) {
 	p := newPublisher(t)
 	release := keys.HoldReload(p.r)

@@ -186,8 +186,8 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 	return nil, ErrUnknownKey
 }
 
-// distrust makes a set due that is dated later than now, and counts its age from
-// now on: its clock was ahead, so nobody knows how old it is.
+// distrust makes a set due that is dated later than now, and counts its age
+// from now on: the clock was ahead when it was fetched, so its age is unknown.
 func (r *Remote) distrust(now time.Time) {
 	set := r.set.Load()
 	if set == nil || !set.fetched.After(now.Add(maxDisorder)) {

@@ -16,9 +16,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// swallower is a TCP proxy. After swallow, nothing of the connections that it
-// has passes any more, and none of them is closed, as behind a firewall that
-// has forgotten them.
+// swallower is a TCP proxy. After swallow, its connections carry nothing any
+// more, and none of them is closed, as behind a firewall that has forgotten
+// them.
 type swallower struct {
 	net.Listener
 	backend string
@@ -89,8 +89,8 @@ func (s *swallower) connections() int {
 }
 
 // A connection may be dead without being closed, and HTTP/2 would go on with it
-// for ever: the next fetch uses another one, also after a redirect, and through
-// a transport of somebody else's.
+// for ever. So the next fetch uses another one, also after a redirect, and with
+// a transport of the application.
 func TestRemoteNeverUsesTheConnectionOfAFailedFetchAgain(t *testing.T) {
 	for name, wrap := range map[string]func(http.RoundTripper) http.RoundTripper{
 		"transport":         func(t http.RoundTripper) http.RoundTripper { return t },

@@ -36,8 +36,19 @@ func overTheNet(t testing.TB, url string, handler http.HandlerFunc, edit func(*k
 	return r
 }
 
-// Who runs a service hears of a key that its issuer publishes in vain: once,
-// and again if the reason is another one.
+// through returns a Remote whose requests carry answers.
+func through(t testing.TB, carry transport) *keys.Remote {
+	return overTheNet(t, "https://a.example", nil, func(c *keys.RemoteConfig) { c.Transport = carry })
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+const hollowKey = "the Ed25519 public key is a point of small order: anybody can sign for it"
+
+// OnProblem reports a key that its issuer publishes in vain: once, and again
+// for another reason.
 func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 	k := generate(t, keyset.ES256)
 	entry := keyText(t, get(newRing(t, k).Handler(), nil).Body.String())
@@ -67,8 +78,9 @@ func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 	const hollow = `{"kty":"OKP","crv":"Ed25519","kid":"a","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
 	serve(hollow, `{"kty":"AKP","kid":"<b>\u001b","alg":"ML-DSA-44"}`)
 	require.Equal(t, []string{
-		"keys: fetch key set: key a of the set is left out: the Ed25519 public key is a point of small order: anybody can sign for it",
-		"keys: fetch key set: key number 2 of the set is left out: its kid has more than 128 characters, or others than A-Z, a-z, 0-9, - and _",
+		"keys: fetch key set: key a of the set is left out: " + hollowKey,
+		"keys: fetch key set: key number 2 of the set is left out: " +
+			"its kid has more than 128 characters, or others than A-Z, a-z, 0-9, - and _",
 	}, fetch(1))
 	require.Empty(t, fetch(2), "nothing new")
 	serve()
@@ -79,8 +91,8 @@ func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 	require.Equal(t, []string{"keys: fetch key set: key a of the set is left out: member use: it is not sig"}, fetch(5))
 }
 
-// A clock that was ahead while the set was fetched must not let a key that was
-// revoked since then pass until the clock gets there.
+// The clock was ahead while the set was fetched. A key that was revoked since
+// then must not be trusted until the clock gets there.
 func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	for _, ahead := range []time.Duration{2 * time.Minute, time.Hour, 30 * 24 * time.Hour} {
@@ -100,8 +112,8 @@ func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
 		_, err = r.Key(t.Context(), b.ID(), t0)
 		require.NoError(t, err)
 
-		// Nobody knows how old a set of the future is: in an outage it is trusted
-		// for MaxAge from when that was noticed.
+		// The age of a set from the future is unknown: in an outage it is trusted
+		// for MaxAge from the instant at which that was noticed.
 		_, err = r.Key(t.Context(), b.ID(), t0.Add(ahead+time.Hour))
 		require.NoError(t, err)
 		keys.Settle(r)
@@ -113,8 +125,8 @@ func TestRemoteFetchedByAClockThatWasAhead(t *testing.T) {
 	}
 }
 
-// A fetch that failed while the clock was ahead was not a moment ago: who asks
-// once the clock is right waits for the next one.
+// A fetch failed while the clock was ahead. Once the clock is right, that does
+// not count as a moment ago: the next caller waits for a new fetch.
 func TestRemoteThatFailedByAClockThatWasAhead(t *testing.T) {
 	a, b := generate(t, keyset.ES256), generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, a, b).Handler().ServeHTTP)
@@ -130,8 +142,8 @@ func TestRemoteThatFailedByAClockThatWasAhead(t *testing.T) {
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)
 }
 
-// Requests that have read the clock earlier may come later: that is no clock
-// that was ahead.
+// Requests that have read the clock earlier may come later. That does not mean
+// that the clock was ahead.
 func TestRemoteToleratesCallersOutOfOrder(t *testing.T) {
 	k := generate(t, keyset.ES256)
 	s := newIssuer(t, newRing(t, k).Handler().ServeHTTP)
@@ -173,7 +185,9 @@ func TestRemoteKnowsItsHostInARedirect(t *testing.T) {
 }
 
 func TestRemoteConfigRefusesPortsThatDoNotExist(t *testing.T) {
-	for _, url := range []string{"https://a.example:99999/jwks", "https://a.example:65536", "https://a.example:0", "https://:443/jwks"} {
+	for _, url := range []string{
+		"https://a.example:99999/jwks", "https://a.example:65536", "https://a.example:0", "https://:443/jwks",
+	} {
 		_, err := keys.NewRemote(keys.RemoteConfig{URL: url})
 		require.EqualError(t, err, "keys: RemoteConfig.URL has no host, or a port that is not between 1 and 65535", url)
 	}
@@ -185,32 +199,33 @@ func TestRemoteConfigRefusesPortsThatDoNotExist(t *testing.T) {
 // Close does not wait for the time limit of a fetch.
 func TestRemoteCloseEndsAFetchAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example", Transport: transport(func(req *http.Request) (*http.Response, error) {
+		r := through(t, func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
-		})})
-		require.NoError(t, err)
+		})
 		got := make(chan error, 1)
 		go func() { _, err := r.Key(context.Background(), "k", time.Now()); got <- err }()
 		synctest.Wait()
 		began := time.Now()
 		require.NoError(t, r.Close())
 		require.Zero(t, time.Since(began))
-		err = <-got
+		err := <-got
 		require.ErrorIs(t, err, keys.ErrUnavailable)
 		require.ErrorIs(t, err, context.Canceled)
 		require.False(t, errors.Is(err, context.DeadlineExceeded))
 	})
 }
 
-// A set of which no key can be used is no answer: nothing is said of the key of
-// a token, which must not pass for one that nobody knows.
+// If no key of a set can be used, the fetch has failed: the key of a token is
+// then not unknown, because nobody can say anything about it.
 func TestRemoteWithoutAUsableKeyIsUnavailable(t *testing.T) {
-	r := overTheNet(t, "https://a.example", answer(http.StatusOK, `{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","n":"AQ","e":"AQAB"},{}]}`), nil)
+	weak := answer(http.StatusOK, `{"keys":[{"kty":"RSA","kid":"a","alg":"RS256","n":"AQ","e":"AQAB"},{}]}`)
+	r := overTheNet(t, "https://a.example", weak, nil)
 	_, err := r.Key(t.Context(), "a", t0)
 	require.ErrorIs(t, err, keys.ErrUnavailable)
 	require.NotErrorIs(t, err, keyset.ErrUnknownKey)
-	require.ErrorContains(t, err, "no key of it can be used to verify: key a of the set is left out: RSA key of 1 bits: at least 2048 are needed; and 1 more")
+	require.ErrorContains(t, err, "no key of it can be used to verify: key a of the set is left out: "+
+		"RSA key of 1 bits: at least 2048 are needed; and 1 more")
 }
 
 // The query of a URL may be a credential, and errors go into logs.
@@ -243,8 +258,8 @@ func constantSignature() []byte {
 	return signature
 }
 
-// Without a private key, and without a computation: the signature that package
-// crypto/ed25519 accepts for all messages verifies nothing here.
+// With such a key, package crypto/ed25519 accepts one signature for every
+// message, and anybody can write it down. Here it verifies nothing.
 func TestConstantSignatureVerifiesNothing(t *testing.T) {
 	identity := make(ed25519.PublicKey, ed25519.PublicKeySize)
 	identity[0] = 1
@@ -259,13 +274,13 @@ func TestConstantSignatureVerifiesNothing(t *testing.T) {
 	r := newRemote(t, s, func(c *keys.RemoteConfig) { c.OnProblem = func(err error) { reports <- err } })
 	_, err := r.Key(t.Context(), "hollow", t0)
 	require.ErrorIs(t, err, keyset.ErrUnknownKey)
-	require.EqualError(t, <-reports, "keys: fetch key set: key hollow of the set is left out: the Ed25519 public key is a point of small order: anybody can sign for it")
+	require.EqualError(t, <-reports, "keys: fetch key set: key hollow of the set is left out: "+hollowKey)
 	k, err := r.Key(t.Context(), good.ID(), t0)
 	require.NoError(t, err)
 	require.ErrorIs(t, (*keyset.Key)(k).Verify("a.b", constantSignature()), keyset.ErrForged)
 }
 
-// slowBody comes after the time limit of the fetch, and knows nothing of it.
+// slowBody arrives after the time limit of the fetch, and ignores its context.
 type slowBody struct{ io.Reader }
 
 func (b slowBody) Read(p []byte) (int, error) {
@@ -281,26 +296,27 @@ func TestModuliAreCheckedWithinTheTimeoutOfTheFetch(t *testing.T) {
 		k := one(t, alg)
 		body := get(newRing(t, k).Handler(), nil).Body.Bytes()
 		synctest.Test(t, func(t *testing.T) {
-			r, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example", Transport: transport(func(*http.Request) (*http.Response, error) {
+			r := through(t, func(*http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: http.StatusOK, Body: slowBody{bytes.NewReader(body)}}, nil
-			})})
-			require.NoError(t, err)
-			defer r.Close()
-			_, err = r.Key(t.Context(), k.ID(), time.Now())
+			})
+			_, err := r.Key(t.Context(), k.ID(), time.Now())
 			require.ErrorIs(t, err, want)
 		})
 	}
 }
 
-// refusedSets are answers of which no key can be used, and why.
+// refusedSets has answers without a usable key, and the reason in the error.
 var refusedSets = map[string]string{
-	``: "strict JSON", `[]`: "JSON object", `{}`: "no keys member", `{"keys":{}}`: "JSON array", `{"keys":[{}]}`: "it has no kid", `{"keys":null}`: "JSON array",
-	`{"keys":[]}{"keys":[]}`: "strict JSON", `{"keys":[],"keys":[]}`: "strict JSON", `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`: "more than 100",
-	`{"keys":[5]}`: "JSON object", `{"keys":[{"kty":"oct","kid":"a"}]}`: "private or symmetric", `{"keys":[{"kty":"EC","kid":"a","x":""}]}`: "member x: empty",
+	``: "strict JSON", `[]`: "JSON object", `{}`: "no keys member",
+	`{"keys":{}}`: "JSON array", `{"keys":null}`: "JSON array", `{"keys":[5]}`: "JSON object",
+	`{"keys":[{}]}`: "it has no kid", `{"keys":[` + strings.Repeat(`{},`, 100) + `{}]}`: "more than 100",
+	`{"keys":[]}{"keys":[]}`: "strict JSON", `{"keys":[],"keys":[]}`: "strict JSON",
+	`{"keys":[{"kty":"oct","kid":"a"}]}`:                                              "private or symmetric",
+	`{"keys":[{"kty":"EC","kid":"a","x":""}]}`:                                        "member x: empty",
 	`{"keys":[{"kty":"EC","kid":"a","alg":"ES256","crv":"P-256","x":"AA","y":"AA"}]}`: "the numbers of the key",
 }
 
-// An error says once which package it comes from, and it is this one.
+// An error names package keys once, and no other package.
 func TestErrorsOfSetsHaveOnePrefix(t *testing.T) {
 	_, err := keyset.ParsePublicSet([]byte(`{"keys":[]}`))
 	require.EqualError(t, err, "keys: no key of the set can be used to verify")

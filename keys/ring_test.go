@@ -162,8 +162,8 @@ func revoke(t testing.TB, path string) string {
 	return path
 }
 
-// Nobody could verify what a key signs that the JWK Set of the same ring does
-// not list.
+// A key that the JWK Set of its own ring does not list never signs, because
+// nobody could verify it.
 func TestSignerMustBeListed(t *testing.T) {
 	for alg, signs := range map[keyset.Algorithm]bool{keyset.ES256: false, keyset.EdDSA: false, keyset.HS256: true} {
 		r := newRing(t, generate(t, alg))
@@ -222,7 +222,8 @@ func TestTokensUntil(t *testing.T) {
 	require.Equal(t, at(5), (*keyset.Key)(newRing(t, k).Set().Keys()[0]).TokensUntil(), "without a policy")
 	s := newSet(t, k, open)
 	r := openSet(t, s)
-	require.Equal(t, at(5).Add(-2*time.Minute), (*keyset.Key)(r.Set().Keys()[0]).TokensUntil(), "leeway and clock skew before")
+	require.Equal(t, at(5).Add(-2*time.Minute), (*keyset.Key)(r.Set().Keys()[0]).TokensUntil(),
+		"leeway and clock skew before")
 	require.Zero(t, (*keyset.Key)(r.Set().Keys()[1]).TokensUntil(), "a key without an end")
 	require.Equal(t, at(5), k.TokensUntil(), "keys are immutable")
 	signer, err := r.Current(keys.Signature, at(2))
@@ -242,22 +243,27 @@ func TestTokensUntil(t *testing.T) {
 	}
 }
 
-// What was pruned can do nothing, but is told from what never was, wherever the
-// clock stands.
+// A key that was pruned can do nothing, but its error differs from that of an
+// unknown key, whatever the clock says.
 func TestPrunedKeysInARing(t *testing.T) {
-	gone, bad, secret, live := generate(t, keyset.ES256, full()), generate(t, keyset.EdDSA, full()), generate(t, keyset.Direct, full()), generate(t, keyset.EdDSA)
+	gone, bad := generate(t, keyset.ES256, full()), generate(t, keyset.EdDSA, full())
+	secret, live := generate(t, keyset.Direct, full()), generate(t, keyset.EdDSA)
 	f := keyset.File{Path: create(t, gone, bad, secret, live)}
 	r := unfollowed(t, f)
 	_, err := r.Key(t.Context(), gone.ID(), at(2))
 	require.NoError(t, err)
 	require.NoError(t, f.Update(t.Context(), func(s *keyset.Set) error {
-		return errors.Join(s.Prune(gone.ID(), at(4)), s.Revoke(bad.ID(), at(2), ""), s.Prune(bad.ID(), at(2)), s.Revoke(secret.ID(), at(2), ""))
+		return errors.Join(s.Prune(gone.ID(), at(4)),
+			s.Revoke(bad.ID(), at(2), ""), s.Prune(bad.ID(), at(2)), s.Revoke(secret.ID(), at(2), ""))
 	}))
 	require.NoError(t, r.Reload())
 	again := unfollowed(t, f)
 	for _, r := range []*keys.Ring{r, again} {
 		for hour := -1; hour < 9; hour++ {
-			for id, want := range map[string]error{gone.ID(): keyset.ErrKeyExpired, bad.ID(): keyset.ErrKeyRevoked, secret.ID(): keyset.ErrKeyRevoked, live.ID(): nil} {
+			for id, want := range map[string]error{
+				gone.ID(): keyset.ErrKeyExpired, bad.ID(): keyset.ErrKeyRevoked,
+				secret.ID(): keyset.ErrKeyRevoked, live.ID(): nil,
+			} {
 				_, err := r.Key(t.Context(), id, at(hour))
 				require.ErrorIs(t, err, want)
 			}
@@ -274,10 +280,10 @@ func TestPrunedKeysInARing(t *testing.T) {
 	}
 }
 
-// Keys that never encrypt don't begin the time in which all tokens are
-// encrypted.
+// Once a key has encrypted, tokens must be encrypted. A key that never encrypts
+// does not count for that: it was withdrawn, or belongs to another system.
 func TestSealedSinceSkipsKeysThatNeverSeal(t *testing.T) {
-	never := generate(t, keyset.Direct, keyset.Dates{SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(9)}) // withdrawn, or of another system
+	never := generate(t, keyset.Direct, keyset.Dates{SignFrom: at(1), SignUntil: at(1), VerifyUntil: at(9)})
 	r := openRing(t, generate(t, keyset.EdDSA), never)
 	for hour := range 12 {
 		k, err := r.Current(keys.Encryption, at(hour))
@@ -289,7 +295,8 @@ func TestSealedSinceSkipsKeysThatNeverSeal(t *testing.T) {
 	}
 	_, err := r.Key(t.Context(), never.ID(), at(2))
 	require.NoError(t, err, "it decrypts")
-	since, ever := (*keyset.Set)(newRing(t, never, generate(t, keyset.Direct, life(2))).Set()).UsedSince(keyset.Encryption, at(3))
+	both := newRing(t, never, generate(t, keyset.Direct, life(2)))
+	since, ever := (*keyset.Set)(both.Set()).UsedSince(keyset.Encryption, at(3))
 	require.True(t, ever)
 	require.Equal(t, at(3), since)
 }
@@ -318,7 +325,7 @@ func BenchmarkRing(b *testing.B) {
 	})
 }
 
-// What is in force can be looked at, and changed without harm.
+// Set shows the keys in force. Changing its clone changes nothing in the ring.
 func TestRingSet(t *testing.T) {
 	f := rich(t, keyset.File{})
 	r := unfollowed(t, f)
@@ -329,7 +336,9 @@ func TestRingSet(t *testing.T) {
 	require.Equal(t, r.Set().Policy(), keys.Policy(s.Policy()))
 	require.EqualValues(t, 1, s.Generation())
 
-	require.NoError(t, s.SetDates(k.ID(), keyset.Dates{Created: at(0), PublishAt: at(1), SignFrom: at(2), SignUntil: at(3), VerifyUntil: at(8)}, at(2)))
+	longer := full()
+	longer.VerifyUntil = at(8)
+	require.NoError(t, s.SetDates(k.ID(), longer, at(2)))
 	require.Equal(t, at(8), s.Key(k.ID()).TokensUntil(), "of the new dates")
 	require.NoError(t, s.Revoke(k.ID(), at(2), ""))
 	require.NoError(t, s.Prune(k.ID(), at(2)))

@@ -15,8 +15,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
-// A watcher is a ring that follows its file inside of a synctest bubble, and
-// what it reports.
+// A watcher is a ring that follows its file inside a synctest bubble, with the
+// problems that it has reported.
 type watcher struct {
 	*keys.Ring
 	mu   sync.Mutex
@@ -155,8 +155,8 @@ func TestWatchReadsNoUnchangedFile(t *testing.T) {
 	})
 }
 
-// An instance that can't hear of revocations any more ceases to sign when
-// others may have ceased to trust it.
+// An instance that no longer hears of revocations stops signing when others may
+// have stopped trusting its keys.
 func TestWatchEndsSigning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sig, enc := generate(t, keyset.EdDSA), generate(t, keyset.Direct)
@@ -172,7 +172,7 @@ func TestWatchEndsSigning(t *testing.T) {
 
 		for round := range 2 {
 			last := time.Now().Truncate(time.Minute)
-			ends := last.Add(time.Hour - 2*time.Minute) // the grace; the file may have been written so long before it came here
+			ends := last.Add(time.Hour - 2*time.Minute) // grace - distribution_lag
 			require.NoError(t, os.Remove(path))
 			sleepUntil(last.Add(30 * time.Minute))
 			require.Len(t, w.reports(), 30)
@@ -188,7 +188,8 @@ func TestWatchEndsSigning(t *testing.T) {
 			for _, use := range []keys.Use{keys.Signature, keys.Encryption} {
 				k, err := r.Current(use, ends)
 				require.ErrorIs(t, err, keys.ErrUnavailable)
-				require.ErrorContains(t, err, "the key file could not be read since "+last.UTC().Format(time.RFC3339)+", longer than grace - distribution_lag = 58m")
+				require.ErrorContains(t, err, "the key file could not be read since "+last.UTC().Format(time.RFC3339)+
+					", longer than grace - distribution_lag = 58m")
 				require.Nil(t, k)
 			}
 			for _, k := range []*keyset.Key{sig, enc} {
@@ -224,7 +225,7 @@ func TestWatchEndsSigning(t *testing.T) {
 	})
 }
 
-// A ring that is closed expects nobody to read its file.
+// Nothing reads the file of a closed ring, so its age is no outage.
 func TestNobodyFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
@@ -263,8 +264,8 @@ func TestNobodyFollows(t *testing.T) {
 	})
 }
 
-// A file that is looked at less often than the grace is long has not become
-// unreadable meanwhile.
+// A ring may look at its file less often than the grace is long. Between two
+// looks that is no outage.
 func TestWatchLessOftenThanTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
@@ -279,8 +280,8 @@ func TestWatchLessOftenThanTheGrace(t *testing.T) {
 	})
 }
 
-// One look that fails, at a file that is being copied say, is not yet a reason
-// to stop, however seldom the next one comes.
+// One look that fails is no outage, even if the next one comes late: perhaps
+// the file was just being copied.
 func TestWatchSeldomAndFailOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.EdDSA)
@@ -301,8 +302,8 @@ func TestWatchSeldomAndFailOnce(t *testing.T) {
 	})
 }
 
-// A look that hangs, on a network drive say, is one that fails. What makes
-// tokens waits a second for one of its own.
+// A look that hangs, for example on a network drive, counts as one that fails.
+// Signing then waits a second for a look of its own.
 func TestWatchHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := generate(t, keyset.Direct)
@@ -331,14 +332,14 @@ func TestWatchHangs(t *testing.T) {
 	})
 }
 
-// What an operator must see to is reported once, and again when it went away
-// and came back.
+// Each problem is reported once, and again when it went away and came back.
 func TestWatchReportsProblemsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		hour := func(n int) time.Time { return began.Add(time.Duration(n) * time.Hour) }
 		key := func(from int) *keyset.Key {
-			return generate(t, keyset.EdDSA, keyset.Dates{SignFrom: hour(from), SignUntil: hour(from + 1), VerifyUntil: hour(from + 5)})
+			return generate(t, keyset.EdDSA,
+				keyset.Dates{SignFrom: hour(from), SignUntil: hour(from + 1), VerifyUntil: hour(from + 5)})
 		}
 		a, b := key(0), key(3)
 		w := watch(t, withPolicy(t, newSet(t, a)), 10*time.Minute)
@@ -350,15 +351,18 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 				got = append(got, time.Since(began).String()+" "+err.Error())
 			}
 			if time.Now().Equal(hour(3)) {
-				require.NoError(t, keyset.File{Path: r.Path()}.Update(t.Context(), func(s *keyset.Set) error { return s.Add(b) }))
+				add := func(s *keyset.Set) error { return s.Add(b) }
+				require.NoError(t, keyset.File{Path: r.Path()}.Update(t.Context(), add))
 			}
 		}
 		overrun := func(k *keyset.Key, at, until string) string {
-			return "keys: key " + k.ID() + " (sig) should have been replaced at 2000-01-01T" + at + "Z, and goes on in its grace until 2000-01-01T" + until + "Z; run: keygen rotate"
+			return "keys: key " + k.ID() + " (sig) should have been replaced at 2000-01-01T" + at +
+				"Z, and goes on in its grace until 2000-01-01T" + until + "Z; run: keygen rotate"
 		}
 		none := "keys: no active key that signs; run: keygen rotate"
 		ends := func(k *keyset.Key, at string) string {
-			return "keys: key " + k.ID() + " (sig) signs until 2000-01-01T" + at + "Z, and no standby is there to follow it; run: keygen rotate --if-due"
+			return "keys: key " + k.ID() + " (sig) signs until 2000-01-01T" + at +
+				"Z, and no standby is there to follow it; run: keygen rotate --if-due"
 		}
 		require.Equal(t, []string{
 			"10m0s " + ends(a, "01:00:00"), "1h0m0s " + overrun(a, "01:00:00", "02:00:00"), "2h0m0s " + none,
@@ -368,7 +372,7 @@ func TestWatchReportsProblemsOnce(t *testing.T) {
 	})
 }
 
-// Long before a key may encrypt no more, somebody is told.
+// The ring warns long before a key has encrypted as many tokens as it may.
 func TestWatchWarnsOfExhaustion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := withPolicy(t, newSet(t, generate(t, keyset.Direct), generate(t, keyset.A256KW), generate(t, keyset.ES256)))
@@ -413,7 +417,8 @@ func TestHealth(t *testing.T) {
 	}
 	for _, tt := range tests {
 		h := r.Health(tt.now)
-		require.Equal(t, keys.Health{Generation: 1, SeenAt: at(7), Signer: tt.signer, Sealer: tt.sealer, Problems: h.Problems}, h)
+		want := keys.Health{Generation: 1, SeenAt: at(7), Signer: tt.signer, Sealer: tt.sealer, Problems: h.Problems}
+		require.Equal(t, want, h)
 		require.Len(t, h.Problems, len(tt.problems), "%v", tt.now)
 		for i, want := range tt.problems {
 			require.Contains(t, h.Problems[i], want)
@@ -429,7 +434,7 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, keys.Health{Signer: sig.ID(), Problems: []string{}}, r.Health(at(1)), "not of the file any more")
 }
 
-// An unreadable file is a reason to end when the ring opens, not later.
+// OpenRing fails if it can't read the file. A later look only reports that.
 func TestOpenRingFails(t *testing.T) {
 	r, err := keys.OpenRing(keys.RingConfig{})
 	require.ErrorContains(t, err, "OpenRing needs File.Path")

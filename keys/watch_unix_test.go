@@ -45,8 +45,8 @@ func (m *mount) swap(t testing.TB, name string, s *keyset.Set, generation int) {
 	m.last = name
 }
 
-// What is written there would be lost, or could not be read by who reads it
-// now.
+// A key file that is written into such a mount would be lost, or its readers
+// could no longer read it.
 func TestUpdateRefusesAMountedSecret(t *testing.T) {
 	k := generate(t, keyset.EdDSA)
 	m, f := newMount(t, newSet(t, k))
