@@ -24,12 +24,10 @@ import (
 func TestBuildRotatesAfterALongStop(t *testing.T) {
 	made := time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)
 	path := filepath.Join(t.TempDir(), "keys.json")
-	set, err := rotation.New(keys.Policy{}, made, keys.ES256, keys.Direct)
-	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+	require.NoError(t, rotation.Create(t.Context(), keys.File{Path: path}, keys.Policy{}, made, keys.ES256, keys.Direct))
 	now := made.AddDate(1, 0, 0)
 	c := config.Config{Keys: config.KeysConfig{File: path}}
-	_, err = c.Build(config.Options{Now: func() time.Time { return now }})
+	_, err := c.Build(config.Options{Now: func() time.Time { return now }})
 	require.ErrorContains(t, err, "run: keygen rotate --if-due")
 	c.Keys.Rotate = true
 	wrong := func(edit func(c *config.Config)) {
@@ -66,9 +64,7 @@ func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys.json")
 		kek := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}, 2)
-		set, err := rotation.New(seldom(), time.Now(), keys.ES256)
-		require.NoError(t, err)
-		require.NoError(t, keys.File{Path: path, Key: kek}.Create(t.Context(), set))
+		require.NoError(t, rotation.Create(t.Context(), keys.File{Path: path, Key: kek}, seldom(), time.Now(), keys.ES256))
 		r, w, err := os.Pipe()
 		require.NoError(t, err)
 		_, err = w.Write(kek)
@@ -90,9 +86,7 @@ func TestBuildRotatesWithASecretThatIsReadOnce(t *testing.T) {
 func TestBuildReportsRotationsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys.json")
-		set, err := rotation.New(seldom(), time.Now(), keys.ES256, keys.Direct)
-		require.NoError(t, err)
-		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+		require.NoError(t, rotation.Create(t.Context(), keys.File{Path: path}, seldom(), time.Now(), keys.ES256, keys.Direct))
 		var log lines
 		app, err := rotating(path).Build(logTo(&log))
 		require.NoError(t, err)
@@ -118,9 +112,7 @@ func TestBuildReportsRotationsThatFail(t *testing.T) {
 func TestBuildRotates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "keys.json")
-		set, err := rotation.New(seldom(), time.Now(), keys.ES256, keys.Direct)
-		require.NoError(t, err)
-		require.NoError(t, keys.File{Path: path}.Create(t.Context(), set))
+		require.NoError(t, rotation.Create(t.Context(), keys.File{Path: path}, seldom(), time.Now(), keys.ES256, keys.Direct))
 		var log lines
 		app, err := rotating(path).Build(logTo(&log))
 		require.NoError(t, err)

@@ -30,13 +30,9 @@ func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	if len(b.errs) > 0 {
 		return nil, fmt.Errorf("is missing, and will be made when the other mistakes are corrected: %w", fs.ErrNotExist)
 	}
-	set, err := rotation.New(keys.Policy{}, b.now())
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err = file.Create(ctx, set)
+	err := rotation.Create(ctx, file, keys.Policy{}, b.now())
 	_, dir := os.Stat(filepath.Dir(file.Path))
 	switch {
 	case errors.Is(dir, fs.ErrNotExist):

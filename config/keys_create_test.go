@@ -52,7 +52,9 @@ func TestKeysAreCreatedAtTheFirstStart(t *testing.T) {
 			require.Equal(t, "alice", subjectOf(t, second, cookie))
 		}
 
-		want, err := rotation.New(keys.Policy{}, time.Now())
+		usual := keys.File{Path: filepath.Join(t.TempDir(), "usual.json")}
+		require.NoError(t, rotation.Create(t.Context(), usual, keys.Policy{}, time.Now()))
+		want, err := usual.Read()
 		require.NoError(t, err)
 		got := second.Keys.Set()
 		require.Equal(t, want.Policy(), got.Policy())

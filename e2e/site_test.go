@@ -39,12 +39,8 @@ func inAllModes(t *testing.T, change func(*config.Config), f func(t *testing.T, 
 
 func newKeys(t *testing.T) string {
 	t.Helper()
-	set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(t.TempDir(), "keys.json")
-	if err := (keys.File{Path: path}).Create(t.Context(), set); err != nil {
+	if err := rotation.Create(t.Context(), keys.File{Path: path}, keys.Policy{}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"context"
 	"crypto"
 	"fmt"
 
@@ -11,7 +10,6 @@ import (
 // A File names a key file and says how it is protected. The file must be
 // regular, or a link to a regular one, of at most 1 MiB; it must belong to this
 // process's user or to root, and nobody else may be able to read or write it.
-// The errors of all methods say what to do.
 type File struct {
 	// Path is where the file is. Required.
 	Path string
@@ -39,14 +37,8 @@ type File struct {
 // key.
 func (f File) Format(s fmt.State, verb rune) { keyset.File(f).Format(s, verb) }
 
-// Read reads the file.
+// Read reads the file. If the file is refused, the error says what to do.
 func (f File) Read() (*Set, error) {
 	s, err := keyset.File(f).Read()
 	return (*Set)(s), err
-}
-
-// Create writes a new key file with mode 0600, durably and under the lock. It
-// never overwrites: if the path exists, the error wraps fs.ErrExist.
-func (f File) Create(ctx context.Context, s *Set) error {
-	return keyset.File(f).Create(ctx, s.inner())
 }

@@ -3,15 +3,14 @@
 // services verify with.
 //
 // Use [OpenRing] where users log in. Use [NewRemote], or [ParsePublicSet] for a
-// static file, in a service that only has to know who is calling. An
-// application never makes keys: [Generate], [Import] and the methods of [File]
-// that write are for cmd/keygen, package rotation and tests. [NewRing] is for
-// tests, and for keys that don't come from a key file.
+// static file, in a service that only has to know who is calling. The command
+// keygen or package rotation makes the key file. [Generate], [Import] and
+// [NewRing] are for tests, and for keys that don't come from a key file.
 //
 // A key has one algorithm and one use for ever (RFC 8725, Section 3.1): a
-// signature key never decrypts, and an encryption key never verifies. The
-// header of a token is compared with that, and decides nothing. Nothing returns
-// a private key.
+// signature key never decrypts, and an encryption key never verifies. So the
+// header of a token can't choose how it is checked: a header that names another
+// algorithm than the key has is refused. Nothing returns a private key.
 //
 // The state of a key is computed from its dates and the time, and never stored.
 // So instances that read the same file agree without talking to each other. A

@@ -368,9 +368,7 @@ func TestConfigFile(t *testing.T) {
 		return path
 	}
 	own, flagged := newKeyPath(t), newKeyPath(t)
-	set, err := rotation.New(keys.Policy{}, time.Now())
-	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: own}.Create(t.Context(), set))
+	require.NoError(t, rotation.Create(t.Context(), keys.File{Path: own}, keys.Policy{}, time.Now()))
 	file := write("mode: auto\nissuer: https://shop.example\nkeys:\n  file: " + own + "\nsession:\n  idle_timeout: 5m\n")
 	for _, row := range []struct {
 		name       string

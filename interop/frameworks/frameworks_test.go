@@ -44,9 +44,7 @@ func TestFrameworks(t *testing.T) {
 func start(t *testing.T, binary, mode string) string {
 	t.Helper()
 	keyFile := filepath.Join(t.TempDir(), "keys.json")
-	set, err := rotation.New(keys.Policy{}, time.Now(), keys.ES256, keys.Direct)
-	require.NoError(t, err)
-	require.NoError(t, keys.File{Path: keyFile}.Create(t.Context(), set))
+	require.NoError(t, rotation.Create(t.Context(), keys.File{Path: keyFile}, keys.Policy{}, time.Now(), keys.ES256, keys.Direct))
 	cmd := exec.Command(binary, "-addr", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), "GIN_MODE=release", "CLOAKROOM_MODE="+mode, "CLOAKROOM_KEYSET="+keyFile)
 	cmd.Stderr = t.Output()

@@ -39,16 +39,20 @@ import (
 // earliest instant at which the step is safe.
 var ErrRefused = rotation.ErrRefused
 
-// New returns the keys of a new file: for each algorithm one key that signs or
-// encrypts immediately, and a standby that follows it. Without algorithms it
-// uses ES256 and dir. Write the keys with [keys.File.Create].
-func New(p keys.Policy, now time.Time, algs ...keys.Algorithm) (*keys.Set, error) {
+// Create makes the keys of a new file and writes it with mode 0600: for each
+// algorithm one key that signs or encrypts immediately, and a standby that
+// follows it. Without algorithms it uses ES256 and dir. It never overwrites: if
+// the path exists, the error wraps fs.ErrExist.
+func Create(ctx context.Context, f keys.File, p keys.Policy, now time.Time, algs ...keys.Algorithm) error {
 	var inner []keyset.Algorithm
 	for _, alg := range algs {
 		inner = append(inner, keyset.Algorithm(alg))
 	}
 	s, err := rotation.New(keyset.Policy(p), now, inner...)
-	return (*keys.Set)(s), err
+	if err != nil {
+		return err
+	}
+	return keyset.File(f).Create(ctx, s)
 }
 
 // A Step is one change to the keys of a file, such as a rotation or a
