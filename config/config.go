@@ -3,7 +3,7 @@
 // Write it as YAML or JSON and read it with [Load] or [Parse]; lay environment
 // variables over it with [FromEnv]; or make a [Config] a named field of the
 // application's own struct, such as Sessions, and decode that with
-// encoding/json, gopkg.in/yaml.v3 or goccy/go-yaml: it decodes itself, as
+// encoding/json, gopkg.in/yaml.v3 or goccy/go-yaml: it decodes itself just as
 // strictly.
 //
 //	mode: stateless
@@ -114,8 +114,8 @@ type KeysConfig struct {
 
 	// PassphraseFile or KEKFile is the file with the passphrase, or with the key
 	// of 32 bytes, that File is encrypted under; PassphraseEnv or KEKEnv is the
-	// environment variable with it. At most one of them; none for a File that is
-	// not encrypted.
+	// name of an environment variable with it. At most one of them; none for a
+	// File that is not encrypted.
 	PassphraseFile string `yaml:"passphrase_file,omitempty" json:"passphrase_file,omitzero"`
 	PassphraseEnv  string `yaml:"passphrase_env,omitempty" json:"passphrase_env,omitzero"` // see PassphraseFile
 	KEKFile        string `yaml:"kek_file,omitempty" json:"kek_file,omitzero"`             // see PassphraseFile
@@ -150,11 +150,11 @@ type SessionConfig struct {
 	// set may only be shorter. Empty means no preset.
 	Preset string `yaml:"preset,omitempty" json:"preset,omitzero"`
 
-	// IdleTimeout ends a session that has had no request for so long. 0 means
-	// 20 minutes. If it is longer than 12 hours, a Lifetime is required.
+	// IdleTimeout ends a session that has had no request for this long. 0 means 20
+	// minutes. If it is longer than 12 hours, a Lifetime is required.
 	IdleTimeout Duration `yaml:"idle_timeout,omitempty" json:"idle_timeout,omitzero"`
 
-	// Lifetime ends a session so long after its start or last login, even if it
+	// Lifetime ends a session this long after its start or last login, even if it
 	// is in use. 0 means 12 hours.
 	Lifetime Duration `yaml:"lifetime,omitempty" json:"lifetime,omitzero"`
 
@@ -171,8 +171,8 @@ type SessionConfig struct {
 
 	RememberedLifetime Duration `yaml:"remembered_lifetime,omitempty" json:"remembered_lifetime,omitzero"` // see above
 
-	// TouchEvery is how stale the recorded activity may be, at most a quarter
-	// of IdleTimeout. 0 means 1 minute, or that quarter if it is less.
+	// TouchEvery is how old the recorded activity may become, at most a quarter of
+	// IdleTimeout. 0 means 1 minute, or that quarter if it is less.
 	TouchEvery Duration `yaml:"touch_every,omitempty" json:"touch_every,omitzero"`
 
 	// Persistent makes new sessions remembered ones: the browser keeps their

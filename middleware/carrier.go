@@ -9,17 +9,17 @@ import (
 
 // Revocations knows the sessions that ended early.
 type Revocations interface {
-	// Admit returns rec, which begins or has just logged in, as it is to be kept.
-	// It fails with session.Ended if the login must not succeed.
+	// Admit returns the record to save for a session that begins, or in which a
+	// subject has just logged in. It fails with [session.Ended] if the login must
+	// not succeed.
 	Admit(rec *session.Record) (*session.Record, error)
 }
 
 // A Carrier turns a session record into the credential that a client keeps, and
-// back. It knows nothing of HTTP, and of time nothing but the deadlines in the
-// record: whether a session is over, the caller decides
-// ([session.Policy.Over]). token.Carrier and opaque.Carrier are the two that
-// exist. Methods may be called concurrently. Every error wraps a
-// [session.Reason].
+// back. It knows nothing of HTTP. It keeps the deadlines of a record, but the
+// caller decides whether a session is over ([session.Policy.Over]).
+// token.Carrier and opaque.Carrier are the two that exist. Methods may be
+// called concurrently. Every error wraps a [session.Reason].
 type Carrier interface {
 	// Recognizes reports whether credential has this carrier's form. It looks at
 	// the syntax only.
@@ -43,28 +43,29 @@ type Carrier interface {
 	// verify the credential again.
 	Reopen(ctx context.Context, credential string, known *session.Record) (rec *session.Record, current string, err error)
 
-	// Issue makes a new credential for rec, which has none of this form yet. It
-	// fails with session.TooLarge if rec doesn't fit. If replaces is not "", the
-	// session is kept under that credential, of this form, and is about to be
-	// retired there: a full store may give the new credential its room.
+	// Issue makes a new credential for rec. It fails with [session.TooLarge] if
+	// rec doesn't fit. If replaces is not "", it is the credential of this form
+	// that the session has so far, and is about to be retired: a full store may
+	// give its room to the new one.
 	Issue(ctx context.Context, rec *session.Record, replaces string) (credential string, err error)
 
 	// Save applies changes, which don't renew or move, to the newest record of
 	// credential. It returns the record that it made and the credential that the
-	// client should hold. It never revives a session that has ended. It fails
-	// with session.Conflict if the session goes on under another credential, and
-	// with session.TooLarge, nothing having changed, if the record doesn't fit.
+	// client should hold. It never revives a session that has ended. It fails with
+	// session.Conflict if the session goes on under another credential, and with
+	// [session.TooLarge] if the record doesn't fit; then nothing has changed.
 	Save(ctx context.Context, credential string, base *session.Record, changes *session.Changes) (
 		rec *session.Record, current string, err error)
 
-	// Retire replaces credential by successor if base is still its newest
-	// record; otherwise it fails with session.Conflict, or the Reason for which
-	// the session has ended, and nothing has changed. During grace, opening
-	// credential leads to successor; after it, or where there is none, Open fails
-	// with a session.SupersededError.
+	// Retire replaces credential by successor if base is still its newest record;
+	// otherwise it fails with [session.Conflict], or the Reason for which the
+	// session has ended, and nothing has changed. During grace, opening credential
+	// leads to successor; after it, or if grace is 0, Open fails with a
+	// [session.SupersededError].
 	//
 	// If credential has ended, but a crash might bring it back, Retire fails with
-	// session.Unavailable, and the client should get hold all the same.
+	// [session.Unavailable]. In hold it then returns the credential that the
+	// client should get nevertheless.
 	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (
 		hold string, err error)
 

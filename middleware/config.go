@@ -34,9 +34,9 @@ type Config struct {
 	Accept []Carrier
 
 	// Revocations, if set, is asked about each session that begins and each login.
-	// It is the list that the carriers have: *revocation.List has this method.
-	// Without it, a login shortly after all sessions of its subject were ended can
-	// be dead from the start.
+	// Give it the list that the carriers have: *revocation.List has this method.
+	// Without it, a login shortly after all sessions of its subject were ended may
+	// make a session that has ended already.
 	Revocations Revocations
 
 	// Policy says how long sessions live. The zero Policy stands for its defaults.
@@ -59,20 +59,20 @@ type Config struct {
 	// no cookie is not checked.
 	CrossOrigin *http.CrossOriginProtection
 
-	// Timeout bounds what a request waits for its carrier, once to open its
-	// session and once to save it. After it the request is denied with 503.
-	// 0 means 2 seconds.
+	// Timeout is how long a request waits for its carrier, once to open its
+	// session and once to save it. After it the request is denied with 503. 0
+	// means 2 seconds.
 	Timeout time.Duration
 
 	// ErrorHandler answers the requests that the middleware denies: with 403 for
 	// another origin, 409 for a session that has ended meanwhile, 500 for changes
 	// that can't be kept, and 503 for what could not be opened or kept for now.
-	// status is which; err wraps a session.Reason and is meant for a log, not for
-	// the client. The header is as it was before the handler ran. Write without
-	// WriteHeader sends status. The answer is never cached, and the session's
-	// cookie stays. If the ErrorHandler writes nothing, the client gets the
-	// standard text of status. If nil, it always does, except that a CrossOrigin
-	// that is set answers with 403 itself.
+	// status is one of these; err wraps a session.Reason and is meant for a log,
+	// not for the client. The header is as it was before the handler ran. Write
+	// without WriteHeader sends status. The answer is never cached, and the
+	// session's cookie stays. If the ErrorHandler writes nothing, the client gets
+	// the standard text of status. If ErrorHandler is nil, the client always gets
+	// that text, except that a CrossOrigin that is set answers with 403 itself.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, status int, err error)
 
 	// OnTimeout is called for a request that presents the credential of a session

@@ -12,7 +12,7 @@ import (
 const DefaultCookieName = "__Host-session"
 
 // MaxCookieBytes is what browsers keep of one cookie's name and value together
-// (RFC 6265bis, Section 5.6). [New] sees to it that credentials fit.
+// (RFC 6265bis, Section 5.6). [New] makes sure that credentials fit.
 const MaxCookieBytes = 4096
 
 // maxCookieAge is the longest that a cookie should ask for (RFC 6265bis,
@@ -22,18 +22,18 @@ const maxCookieAge = 400 * 24 * time.Hour
 // Cookie says how a credential travels. HttpOnly is always set, and so is
 // Secure unless InsecureAllowHTTP says otherwise.
 //
-// A browser doesn't tell which attributes a cookie has. After they were changed
-// in the configuration, a visitor gets the new ones with the next new
-// credential: with the next change of a session in a token, and of a session in
-// a store at its next login, renewal or move. Change Name together with Path
-// and Domain, or the browser keeps, and sends, the old cookie and the new one.
+// A browser doesn't tell which attributes a cookie has. If you change them, a
+// visitor gets the new ones with the next new credential: for a session in a
+// token, that is its next change; for a session in a store, its next login,
+// renewal or move. Change Name together with Path and Domain, or the browser
+// keeps, and sends, the old cookie and the new one.
 type Cookie struct {
 	// Name is the cookie's name; "" means DefaultCookieName. The prefix "__Host-"
 	// makes browsers refuse a cookie that another host or path has planted.
 	Name string
 
 	// Path is where the browser sends the cookie; "" means "/". It begins with a
-	// slash. "/app" takes in "/app" and all below it, "/app/" only what is below.
+	// slash. "/app" covers "/app" and all below it, "/app/" only what is below.
 	Path string
 
 	// Domain, if set, sends the cookie to that domain and all below it; it rules

@@ -46,11 +46,11 @@ const (
 	Abandoned EventKind = "abandoned" // the client went away before its session was opened
 
 	// CookieDropped: a browser uses plain HTTP, where it drops the Secure cookie
-	// that it was sent. There is one such event in the life of a Middleware.
+	// that it was sent. A Middleware reports it once.
 	CookieDropped EventKind = "cookie_dropped"
 
 	EndedSubject EventKind = "ended_subject" // all sessions of Subject were ended, or all but one; there is no request
-	EndedAll     EventKind = "ended_all"     // all sessions there are were ended; there is no request
+	EndedAll     EventKind = "ended_all"     // all sessions were ended; there is no request
 )
 
 // about returns the event of something that happened in this request to the

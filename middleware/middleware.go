@@ -21,7 +21,7 @@ type Middleware struct {
 }
 
 // New checks c and returns a Middleware. It reports every mistake at once.
-// Changing c afterwards changes nothing.
+// Later changes of c have no effect.
 func New(c Config) (*Middleware, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -50,8 +50,8 @@ func New(c Config) (*Middleware, error) {
 //   - If next panics, nothing is saved.
 //   - [Config].ErrorHandler writes these answers, if it is set.
 //   - If next hijacks the connection, a change that needs a new cookie makes
-//     Hijack fail with session.TooLate. Sent by WriteHeader before, the status
-//     101 carries the cookie.
+//     Hijack fail with session.TooLate. A status 101 that WriteHeader sends
+//     before that carries the cookie.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m.c.Carrier == nil {

@@ -29,8 +29,8 @@ type RequireConfig struct {
 }
 
 // RequireSubject returns a middleware that lets only logged-in visitors
-// through. It stands inside [Middleware.Handler]: outside, where requests have
-// no session, it lets nobody through. It panics if c.LoginURL is no URL.
+// through. Put it inside [Middleware.Handler]: outside, where requests have no
+// session, it lets nobody through. It panics if c.LoginURL is not a URL.
 func RequireSubject(c RequireConfig) func(http.Handler) http.Handler {
 	if _, err := url.Parse(c.LoginURL); err != nil {
 		panic(fmt.Sprintf("middleware: RequireConfig.LoginURL %q is no URL", c.LoginURL))
@@ -82,9 +82,9 @@ func askedFor(r *http.Request) string {
 }
 
 // ReturnPath returns the path, with its query, to which a visitor goes back
-// after a login: what the parameter called param of the request's URL or form
-// holds, if that is a path on this host, otherwise "/". Anybody can write that
-// parameter into a link, so don't redirect to it unchecked.
+// after a login: the value of the parameter called param in the request's URL
+// or form, if that is a path on this host, otherwise "/". Anybody can write
+// that parameter into a link, so don't redirect to it unchecked.
 func ReturnPath(r *http.Request, param string) string {
 	if path := r.FormValue(param); isLocal(path) {
 		return path

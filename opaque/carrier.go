@@ -124,7 +124,8 @@ func (c *Carrier) superseded(ctx context.Context, old found) error {
 	return fmt.Errorf("opaque: the session was renewed, or moved some time ago: %w", &renewed)
 }
 
-// Reopen implements middleware.Carrier. Only what the store keeps now counts.
+// Reopen implements middleware.Carrier. It reads the store again: only what the
+// store has now counts.
 func (c *Carrier) Reopen(
 	ctx context.Context, credential string, _ *session.Record,
 ) (*session.Record, string, error) {
@@ -132,7 +133,7 @@ func (c *Carrier) Reopen(
 }
 
 // Issue implements middleware.Carrier. It tells the store which item the new
-// one is going to replace.
+// one will replace.
 func (c *Carrier) Issue(ctx context.Context, rec *session.Record, replaces string) (string, error) {
 	credential := newCredential()
 	key := storeKey(credential)
@@ -204,9 +205,9 @@ func (c *Carrier) put(
 	return ok, unavailable("save a session", err)
 }
 
-// Retire implements middleware.Carrier. It replaces the session by a marker
-// with the successor's credential, for requests within grace and for logouts
-// that began before.
+// Retire implements middleware.Carrier. It replaces the session with a marker
+// that holds the successor's credential. Requests within grace follow it, and
+// so do logouts that began earlier.
 func (c *Carrier) Retire(
 	ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration,
 ) (hold string, err error) {

@@ -21,9 +21,9 @@ type MemoryConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// MaxSessions is how many sessions the store keeps, including expired ones
-	// that it has not removed yet. When it is full, Create fails: a session that
-	// lives is never dropped to make room. A renewed session and the marker at its
-	// old key count as one. There can be as many markers as sessions. 0 means
+	// that it has not removed yet. When it is full, Create fails: a live session
+	// is never dropped to make room. A renewed session and the marker at its old
+	// key count as one. There can be as many markers as sessions. 0 means
 	// 1,000,000.
 	MaxSessions int
 
@@ -68,8 +68,8 @@ const (
 	shardCount = 256
 )
 
-// A MemoryStore is a [Store] in the memory of this process: it is fast, and a
-// restart loses all sessions. It holds millions of them. Expired ones are
+// A MemoryStore is a [Store] in the memory of this process. It is fast, holds
+// millions of sessions, and loses all of them in a restart. Expired ones are
 // removed in small steps, so that a look-up never waits for a sweep of the
 // whole store. At a limit it refuses new sessions with [session.Unavailable].
 //

@@ -23,16 +23,16 @@ import (
 // case-sensitive. Keys are never used again, so a store need not remember a
 // deleted item.
 //
-// An item has expired from the earlier of its IdleDeadline and Deadline on. It
-// can't be changed any more. A store may keep it for a while, and Get may
-// return it, so that a visitor who comes back late can be told. A store never
-// drops an item before it has expired.
+// An item expires at the earlier of its IdleDeadline and Deadline. From then on
+// it can't be changed. A store may keep it for a while, and Get may return it,
+// so that a visitor who comes back late can be told. A store never drops an
+// item before it has expired.
 //
 // An error means that the store could not answer, or could not keep the item.
 // It wraps [session.Unavailable], and the operation may or may not have
 // happened. If the context is done before the call, that is such an error too,
 // and nothing has happened. Three errors mean that nothing has happened and
-// nothing is out of order with the store: [session.Conflict] as Create says,
+// nothing is wrong with the store: [session.Conflict] as Create says,
 // [session.BadValue] for an item that is not valid, and [session.TooLarge] for
 // one that is beyond the store's limit. Errors never contain data.
 type Store interface {
@@ -56,7 +56,7 @@ type Store interface {
 	// succeeds. If there is no item or it has expired, ok is false.
 	Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (ok bool, err error)
 
-	// Delete removes the item under key. It succeeds if there is none.
+	// Delete removes the item under key. If there is none, it succeeds too.
 	Delete(ctx context.Context, key string) error
 }
 
@@ -89,8 +89,8 @@ type Item struct {
 	// keep it, and does not return it.
 	Anonymous bool
 
-	// Instead is the key of the item that this one is going to replace, or "". It
-	// is a hint like Anonymous.
+	// Instead is the key of the item that this one will replace, or "". It is a
+	// hint like Anonymous.
 	Instead string
 }
 

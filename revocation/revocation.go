@@ -59,10 +59,10 @@ type Config struct {
 	// Lifetime is the longest lifetime that any session has: the
 	// RememberedLifetime that session.Policy.WithDefaults returns, or Lifetime if
 	// the application never calls session.Session.Remember. If you shorten it,
-	// give the old one until the old sessions have ended. The end of all sessions
-	// of a subject, or of everybody, is remembered that long; the end of one
-	// session until the session's deadline. Required by Open. With NewVolatile, 0
-	// means as long as the list.
+	// keep the old value here until the old sessions have ended. The end of all
+	// sessions of a subject, or of everybody, is remembered that long; the end of
+	// one session until the session's deadline. Required by Open. With
+	// [NewVolatile], 0 means as long as the list lives.
 	Lifetime time.Duration
 
 	// SingleInstance says that no other process makes tokens for these sessions.

@@ -52,8 +52,8 @@ const (
 // keep that by cheaper means than a change of the record.
 func (c *Changes) TouchOnly() bool { return len(c.ops) == 0 }
 
-// Renews reports whether c asks for a new credential, and for the end of the
-// old one at once: after a login or a renewal.
+// Renews reports whether c holds a login or a renewal, which makes a new
+// credential and ends the old one immediately.
 func (c *Changes) Renews() bool { return c.has(opLogin) || c.has(opRenew) }
 
 // LogsIn reports whether c holds a login.
@@ -68,8 +68,9 @@ func (c *Changes) has(kind opKind) bool {
 	return false
 }
 
-// Anew returns c for a session of its own, which begins with the values of
-// base. It is for a login whose session, base, is over or goes on elsewhere.
+// Anew returns the changes of c for a new session that begins with the values
+// of base. It is for a login whose session, base, is over or goes on under
+// another credential.
 func (c *Changes) Anew(base *Record) *Changes {
 	anew := *c
 	fresh := newRecord(c.policy, c.now(), base.Persistent)
@@ -86,9 +87,9 @@ func (c *Changes) Moving() *Changes {
 	return &moving
 }
 
-// Apply returns the record that follows base. A nil base stands for a session
-// that was kept nowhere so far. It fails, with the Reason, when the session is
-// over by now, or when an Update can't be repeated on the newer value.
+// Apply returns the record that follows base. base is nil for a session that
+// was never saved. Apply fails, with a Reason, if the session is over, or if an
+// Update can't be repeated on the newer value.
 func (c *Changes) Apply(base *Record) (*Record, error) {
 	now := c.now()
 	if base != nil {

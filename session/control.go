@@ -21,12 +21,12 @@ type Options struct {
 	Cookies []string // the names of the cookies that a credential travels in; see Session.Cookies
 }
 
-// A Control is the middleware's side of a [Session]: it learns what is to be
-// saved, and says what came of it. Handlers never see it.
+// A Control is the middleware's side of a [Session]: the middleware reads what
+// it has to save, and reports what it has saved. Handlers never see it.
 type Control struct{ s *Session }
 
 // Begin makes the [Session] of one request from the record that was opened for
-// it; nil stands for a visitor without a session.
+// it. rec is nil for a visitor without a session.
 func Begin(rec *Record, o Options) (*Session, Control) {
 	s := &Session{base: rec, view: rec, isNew: rec == nil, began: o.Now(), o: o}
 	return s, Control{s}
@@ -44,9 +44,9 @@ const (
 	Finished                  // the request is over
 )
 
-// A State is what a middleware needs to know of a [Session], all of one moment.
+// A State is what a middleware needs to know of a [Session], all at one moment.
 type State struct {
-	Kept      *Record // as it is kept; nil if it is kept nowhere
+	Kept      *Record // as it was last saved; nil if it never was
 	Destroyed bool    // by Destroy: no Login can follow
 
 	// Left is the session that this request has ended together with all others of
@@ -57,9 +57,8 @@ type State struct {
 	// Passive says that the handler has called [Session.IgnoreActivity].
 	Passive bool
 
-	// Pending are the changes that are not saved yet. If there are none, it
-	// records the activity of the request, if it is any, and nothing else; see
-	// [Changes.TouchOnly].
+	// Pending are the changes that are not saved yet. Without any, it records only
+	// the activity of the request, unless Passive; see [Changes.TouchOnly].
 	Pending Changes
 }
 
@@ -71,7 +70,7 @@ func (c Control) Begun() bool {
 	return c.s.phase > beforeHeader
 }
 
-// State returns what is to be saved.
+// State returns what the middleware has to save.
 func (c Control) State() State {
 	s := c.s
 	s.mu.Lock()
@@ -83,8 +82,8 @@ func (c Control) State() State {
 	}
 }
 
-// Lose says that the session is over, and drops what is pending. It reports
-// whether there was something.
+// Lose marks the session as over and drops its pending changes. It reports
+// whether there were any.
 func (c Control) Lose() (dropped bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -96,9 +95,8 @@ func (c Control) Lose() (dropped bool) {
 	return dropped
 }
 
-// Enter says that the request is in phase p now. If a change is pending that
-// could not be saved in it, Enter returns false and says nothing: that change
-// must be saved before.
+// Enter moves the request to phase p. If a pending change could not be saved in
+// that phase, Enter returns false and does nothing: save the change first.
 func (c Control) Enter(p Phase) bool {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -110,7 +108,7 @@ func (c Control) Enter(p Phase) bool {
 	return true
 }
 
-// Close drops what is not saved, and says that the request is in phase p now.
+// Close drops the changes that are not saved, and moves the request to phase p.
 func (c Control) Close(p Phase) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -120,9 +118,9 @@ func (c Control) Close(p Phase) {
 	}
 }
 
-// Settle says that changes are done with: rec is kept now, with them in it, or
-// without them if they were dropped. Changes that were made since they were
-// taken from State stay pending. Nil stands for no changes.
+// Settle removes changes from the pending ones: rec is now the saved record,
+// with them, or without them if they were dropped. Changes that were made since
+// State returned these stay pending. changes may be nil.
 func (c Control) Settle(rec *Record, changes *Changes) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
@@ -148,11 +146,11 @@ func (c Control) Settle(rec *Record, changes *Changes) {
 	c.s.showLocked(rest)
 }
 
-// SubjectEnded tells the session of the request that ctx belongs to, if there
-// is one, that all sessions of subject were ended up to at; the subject ""
-// stands for everybody. A revocation list calls it. If the session is one of
-// them, this request can't change it any more, but a [Session.Login] may
-// follow, and counts as later than at.
+// SubjectEnded tells the session of ctx's request, if there is one, that all
+// sessions of subject that began until at have ended; the subject "" stands for
+// everybody. If the session is one of them, this request can't change it any
+// more, but a [Session.Login] may follow, and counts as later than at. A
+// revocation list calls SubjectEnded.
 func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 	s := From(ctx)
 	s.mu.Lock()
@@ -172,9 +170,9 @@ func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 	}
 }
 
-// OthersEnded tells the session of the request that ctx belongs to that all
-// sessions of subject but this one were ended up to at: a [Session.Login] of
-// the subject that follows counts as later than at. A revocation list calls it.
+// OthersEnded tells the session of ctx's request that all other sessions of
+// subject that began until at have ended. A [Session.Login] of the subject that
+// follows counts as later than at. A revocation list calls OthersEnded.
 func OthersEnded(ctx context.Context, subject string, at time.Time) {
 	s := From(ctx)
 	s.mu.Lock()
@@ -189,10 +187,9 @@ func (s *Session) loginAfterLocked(subject string, at time.Time) {
 	s.loginFrom[subject] = at.Truncate(time.Millisecond).Add(time.Millisecond)
 }
 
-// RenewSince is [Session.Renew] for the session of the request that ctx belongs
-// to. It saves the session, which counts as begun at since from then on, so
-// that a revocation list can end all other sessions of its subject; see
-// [Record.CountsFrom].
+// RenewSince renews the session of ctx's request as [Session.Renew] does, and
+// saves it. From then on the session counts as begun at since, so a revocation
+// list can end all other sessions of its subject; see [Record.CountsFrom].
 func RenewSince(ctx context.Context, since time.Time) error {
 	s := From(ctx)
 	if s.o.Saver == nil {

@@ -11,13 +11,13 @@
 //		…
 //	}
 //
-// To be safe, an application has to call three methods: [Session.Login] after a
+// To be safe, an application must call three methods: [Session.Login] after a
 // successful authentication, [Session.Destroy] to log out, and [Session.Renew]
 // after a change of rights. Values are encoded as JSON when they are set, and
 // decoded when they are read, in all modes.
 //
-// Handlers need only [From], [Session], [Key] and [Reason], and a configuration
-// [Policy]. Everything else is for the packages that keep sessions:
+// Handlers need only [From], [Session], [Key] and [Reason]; a configuration
+// needs [Policy]. Everything else is for the packages that keep sessions:
 //
 //   - A middleware decides when a session is saved: [Begin], [Options],
 //     [Control], [State], [Phase] and [NewContext].

@@ -24,7 +24,7 @@ func (k Key[T]) Get(s *Session) T {
 }
 
 // Lookup returns the value and whether there is one. A value that isn't a T is
-// an error ([BadValue]): an older version of the program may have kept it. Then
+// an error ([BadValue]): an older version of the program may have set it. Then
 // [Key.Update] fails too, and leaves the value as it is; Set and Delete work,
 // and [Key.Take] removes it.
 func (k Key[T]) Lookup(s *Session) (T, bool, error) {
@@ -36,8 +36,8 @@ func (k Key[T]) Lookup(s *Session) (T, bool, error) {
 	return k.decode(json)
 }
 
-// Set keeps v, encoded as JSON now. What can't be encoded fails here, with
-// [BadValue]; what doesn't fit fails when it is saved, with [TooLarge].
+// Set encodes v as JSON and keeps that. It fails with [BadValue] if v can't be
+// encoded. If the session is then too large, saving it fails with [TooLarge].
 func (k Key[T]) Set(s *Session, v T) error {
 	json, err := encode(string(k), v)
 	if err != nil {
@@ -52,10 +52,9 @@ func (k Key[T]) Delete(s *Session) error {
 }
 
 // Take returns the value and removes it: a flash message. A value that another
-// request leaves there in the meantime isn't lost. Two requests at once may
-// both take the same value; where only one may, use [Key.Update] and
-// [Session.Save]. A value that isn't a T is removed as well, and the error says
-// so.
+// request sets meanwhile isn't lost. Two requests at once may both take the
+// same value; where only one may, use [Key.Update] and [Session.Save]. A value
+// that isn't a T is removed as well, and the error says so.
 func (k Key[T]) Take(s *Session) (T, bool, error) {
 	var zero T
 	s.mu.Lock()
@@ -74,11 +73,12 @@ func (k Key[T]) Take(s *Session) (T, bool, error) {
 	return v, true, err
 }
 
-// Update replaces the value by what f makes of it, the zero T standing for
-// none, and returns the result. If another request has saved a newer value by
-// the time this one is saved, f runs again on that one, so no update is lost:
-// f must be pure, and the returned value is this request's view of it. Once
-// [Session.Save] has returned nil, the last run of f is the one that was kept.
+// Update replaces the value with what f returns for it, and returns the result.
+// f gets the zero T if there is no value. If another request saves a newer
+// value before this one is saved, f runs again on that value, so no update is
+// lost. So f must have no side effects, and the returned value is only what
+// this request sees. Once [Session.Save] has returned nil, the last run of f is
+// the one that was kept.
 //
 // In stateless mode this holds for the requests that reach one instance.
 func (k Key[T]) Update(s *Session, f func(T) T) (T, error) {

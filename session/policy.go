@@ -9,42 +9,40 @@ import (
 
 // Policy says how long sessions live. The zero Policy stands for the defaults.
 type Policy struct {
-	// IdleTimeout ends a session that has had no request for so long. 0 means 20
+	// IdleTimeout ends a session that has had no request for this long. 0 means 20
 	// minutes, or Lifetime if that is shorter. At most Lifetime.
 	IdleTimeout time.Duration
 
-	// Lifetime ends a session so long after it was created, and anew after each
-	// login, whatever the activity. 0 means 12 hours.
+	// Lifetime ends a session this long after it was created or last logged in to,
+	// even if it is in use. 0 means 12 hours.
 	Lifetime time.Duration
 
-	// RememberedIdleTimeout and RememberedLifetime are the limits of sessions
-	// that [Session.Remember] was called for, in the place of IdleTimeout and
-	// Lifetime. 0 means 14 and 30 days, or the ordinary limit if that is longer;
-	// 0 also means at most RememberedLifetime for RememberedIdleTimeout. Neither
-	// may be shorter than the ordinary limit.
+	// RememberedIdleTimeout and RememberedLifetime replace IdleTimeout and
+	// Lifetime for sessions that [Session.Remember] was called for. 0 means 14 and
+	// 30 days, or the ordinary limit if that is longer; the 14 days never exceed
+	// RememberedLifetime. Neither may be shorter than the ordinary limit.
 	RememberedIdleTimeout, RememberedLifetime time.Duration
 
-	// TouchEvery is how stale the recorded activity may be: within it, a request
-	// that changes nothing also writes nothing. A session may therefore end up to
-	// TouchEvery early, never late. 0 means 1 minute or a quarter of IdleTimeout,
-	// whichever is less; at most a quarter of IdleTimeout.
+	// TouchEvery is how old the recorded activity may become: until then, a
+	// request that changes nothing also writes nothing. A session may therefore
+	// end up to TouchEvery early, never late. 0 means 1 minute or a quarter of
+	// IdleTimeout, whichever is less; at most a quarter of IdleTimeout.
 	TouchEvery time.Duration
 }
 
 const day = 24 * time.Hour
 
 // AAL1 is the longest Policy that NIST SP 800-63B-4, Section 2.1.3 allows at
-// authentication assurance level 1: 30 days, and no idle timeout of its own.
+// authentication assurance level 1: 30 days, without a shorter idle timeout.
 func AAL1() Policy { return same(30*day, 30*day) }
 
 // AAL2 is the longest Policy that NIST SP 800-63B-4, Section 2.2.3 advises at
-// level 2: 24 hours, or 1 hour without activity. To remember a visitor changes
-// nothing about that.
+// level 2: 24 hours, or 1 hour without activity, also for a remembered visitor.
 func AAL2() Policy { return same(time.Hour, day) }
 
 // AAL3 is the longest Policy that NIST SP 800-63B-4, Section 2.3.3 allows at
-// level 3: 12 hours, or 15 minutes without activity. To remember a visitor
-// changes nothing about that.
+// level 3: 12 hours, or 15 minutes without activity, also for a remembered
+// visitor.
 func AAL3() Policy { return same(15*time.Minute, 12*time.Hour) }
 
 // same returns a Policy with the same limits for all sessions.
@@ -55,8 +53,8 @@ func same(idle, lifetime time.Duration) Policy {
 	}
 }
 
-// WithDefaults returns p with its zero fields filled in. After it, no session
-// has longer limits than the remembered ones.
+// WithDefaults returns p with its zero fields filled in. The remembered limits
+// of the result are then the longest that any session has.
 func (p Policy) WithDefaults() Policy {
 	fill := func(field *time.Duration, value time.Duration) {
 		if *field == 0 {
@@ -71,7 +69,7 @@ func (p Policy) WithDefaults() Policy {
 	return p
 }
 
-// Validate reports every mistake in p at once. Zero fields are no mistake.
+// Validate reports every mistake in p at once. Zero fields are valid.
 func (p Policy) Validate() error {
 	p = p.WithDefaults()
 	const (

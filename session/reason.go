@@ -20,15 +20,15 @@ type Reason uint8
 // 403.
 const (
 	Malformed    Reason = iota + 1 // a credential that has no known form
-	Forged                         // right form, but the signature, the seal or a claim is wrong
+	Forged                         // right form, but the signature, the encryption or a claim is wrong
 	UnknownKey                     // made with a key that the ring doesn't have, or no longer trusts
 	NotFound                       // an opaque credential that no record belongs to
 	Ambiguous                      // several cookies of the name open to different sessions
 	IdleTimeout                    // over: no request for Policy.IdleTimeout
 	LifetimeOver                   // over: Policy.Lifetime since creation or login
 	Ended                          // logged out, renewed or revoked
-	Conflict                       // somebody else was faster; start again from the newest record
-	TooLarge                       // doesn't fit the form that it should be kept in
+	Conflict                       // another request was faster; start again from the newest record
+	TooLarge                       // the session doesn't fit its carrier, such as a cookie
 	BadValue                       // a value or argument that a session can't keep
 	TooLate                        // the response has begun; this change can't reach the client
 	Unavailable                    // could not tell, or could not keep: a store, journal or key is out of reach
@@ -64,8 +64,8 @@ func (r Reason) String() string {
 	return reasonTexts[r].label
 }
 
-// Error makes a Reason an error, for errors.Is and as the end of a chain: its
-// text is a few words for people. Logs that people count in use String.
+// Error returns a few words for people. For labels in logs and metrics, use
+// String.
 func (r Reason) Error() string {
 	if r == 0 || r >= reasonsEnd {
 		return "no reason"
@@ -73,8 +73,8 @@ func (r Reason) Error() string {
 	return reasonTexts[r].prose
 }
 
-// ReasonOf returns the Reason in err's chain, 0 for no error. An error that
-// names none comes from something that could not tell: [Unavailable].
+// ReasonOf returns the Reason in err's chain, 0 for no error. For an error
+// without a Reason it returns [Unavailable]: whatever failed could not tell.
 func ReasonOf(err error) Reason {
 	if err == nil {
 		return 0
@@ -99,10 +99,10 @@ func (e *RefusedError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// SupersededFor is how long after a renewal the old credential is treated with
-// care: a request that still presents it was most likely sent before the client
-// got the new one. A new cookie in its response would overwrite the new one, so
-// only a login may answer it with another session.
+// SupersededFor is how long after a renewal a request with the old credential
+// can't begin another session, except by a login. It was most likely sent
+// before the client got the new credential, and a cookie in its response would
+// overwrite that one.
 const SupersededFor = time.Minute
 
 // A SupersededError says that a credential has ended because its session goes

@@ -7,13 +7,13 @@ import "time"
 // one ([Changes.Apply]); nobody writes to a Record that was handed out.
 //
 // Instants are whole seconds, rounded down, so that both modes keep the same
-// ones; AuthenticatedAt and Since have milliseconds, because they are compared
-// with the instant at which a subject's sessions were ended.
+// values; AuthenticatedAt and Since have milliseconds, because they are
+// compared with the instant at which a subject's sessions were ended.
 type Record struct {
 	ID         string // public handle, the same from creation to end; opens nothing
 	Version    uint64 // raised by each save; a touch doesn't count
 	Generation uint64 // raised by each change of credential: login, renew, move
-	Lineage    string // drawn anew with each generation: two instances may begin the same one
+	Lineage    string // random, new in each generation: two instances may begin the same one
 
 	Subject         string    // who is logged in; "" for nobody
 	CreatedAt       time.Time // when the session began
@@ -21,7 +21,7 @@ type Record struct {
 	SeenAt          time.Time // the last activity that was recorded
 	IdleDeadline    time.Time // over at this instant, unless there is activity before
 	Deadline        time.Time // over at this instant, whatever happens
-	Since           time.Time // see CountsFrom; zero for where it began
+	Since           time.Time // see CountsFrom; zero if no revocation list has set it
 	Persistent      bool      // under the limits of remembered sessions; the cookie outlives the browser
 
 	Values Values // what handlers have set
@@ -39,12 +39,12 @@ func (r *Record) Newer(other *Record) bool {
 	return r.SeenAt.After(other.SeenAt)
 }
 
-// CountsFrom returns the instant that decides whether an end of all sessions of
-// a subject, or of all there are, ends this one too: it does if it came at this
-// instant or later. That is the login, or the beginning if nobody has logged in
-// since, unless Since says otherwise: a revocation list sets Since where its
-// allowance for clocks that differ would end a session that began after the
-// end.
+// CountsFrom returns the instant from which the session counts: if all
+// sessions, or all of its subject, are ended at that instant or later, it ends
+// too. The instant is Since, if that is set; otherwise the login, or the
+// beginning if nobody has logged in. A revocation list sets Since for a session
+// that began after the end, if its allowance for different clocks would end
+// that session too.
 func (r *Record) CountsFrom() time.Time {
 	if !r.Since.IsZero() {
 		return r.Since

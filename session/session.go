@@ -16,7 +16,8 @@ const maxSubjectLength = 256
 
 // A Session is what one request knows of its visitor: a [Record], if there is
 // one, and what this request has changed. Several goroutines of the request may
-// use it. It starts to exist, and to cost anything, with the first change.
+// use it. It begins to exist with the first change; before that it costs
+// nothing.
 //
 // Changes are saved by the middleware before the first byte of the response.
 // A change that can't reach the client any more fails with [TooLate].
@@ -67,7 +68,7 @@ func NewContext(ctx context.Context, s *Session) context.Context {
 
 // ID returns the session's public handle: random, the same from creation to
 // end, safe to log and to show. It is not the credential and opens nothing. It
-// is empty as long as the session doesn't exist.
+// is empty until the session exists.
 func (s *Session) ID() string { return s.record().ID }
 
 // Subject returns who is logged in, "" for nobody.
@@ -82,13 +83,13 @@ func (s *Session) AuthenticatedAt() time.Time { return s.record().AuthenticatedA
 func (s *Session) ExpiresAt() time.Time { return s.record().IdleDeadline }
 
 // Cookies returns the names of the cookies that hold the visitor's credential.
-// Whoever passes a request on removes them: they open the session here, and
-// nobody else needs them. token.Transport does.
+// If you pass a request on to another server, remove them: they open the
+// session here, and nobody else needs them. token.Transport does so.
 func (s *Session) Cookies() []string { return slices.Clone(s.o.Cookies) }
 
-// Snapshot returns the session as this request sees it, all fields of one
-// moment: also when it began, and whether it is remembered. It is a zero Record
-// if the session doesn't exist.
+// Snapshot returns the session as this request sees it, all fields at one
+// moment, including when it began and whether it is remembered. It is a zero
+// Record if the session doesn't exist.
 func (s *Session) Snapshot() Record { return *s.record() }
 
 // IsNew reports whether the request came without a session.
@@ -171,11 +172,11 @@ func (s *Session) IgnoreActivity() {
 }
 
 // Login records that subject, 1 to 256 bytes in UTF-8, has just authenticated.
-// It is the defence against session fixation: the visitor gets a new credential
-// and the old one is dead at once; in stateless mode on this instance, and on
-// others when they hear of it. The lifetime starts anew. When another subject
-// was logged in, all values are cleared, and whether the session is remembered
-// is as for a new one.
+// It is the defence against session fixation: the visitor gets a new
+// credential, and the old one ends immediately; in stateless mode on this
+// instance, and on others when they hear of it. The lifetime starts again. If
+// another subject was logged in, all values are cleared, and what Remember has
+// set is forgotten.
 //
 // A login doesn't depend on the session it starts from. If that one has timed
 // out, or another request has logged in or renewed it meanwhile, as after a
@@ -210,9 +211,9 @@ func (s *Session) loginAt(subject string) time.Time {
 	return at
 }
 
-// Renew gives the visitor a new credential and ends the old one at once. Call
-// it after a change of rights. In stateless mode the old credential ends on
-// this instance, and on others when they hear of it. Renew does nothing if
+// Renew gives the visitor a new credential and ends the old one immediately.
+// Call it after a change of rights. In stateless mode the old credential ends
+// on this instance, and on others when they hear of it. Renew does nothing if
 // there is no session.
 func (s *Session) Renew() error { return s.changeCredential(op{kind: opRenew}, false) }
 
@@ -234,12 +235,11 @@ func (s *Session) Destroy() error {
 }
 
 // Save keeps the changes now, without waiting for the response to begin. Call
-// it in handlers that live long (a WebSocket, server-sent events), or that want
-// to answer a failure themselves. Without changes, Save checks that the session
-// still lives, records the activity, and fails with the Reason if it doesn't
-// live.
+// it in handlers that run long (a WebSocket, server-sent events), or that want
+// to answer a failure themselves. Without changes, Save records the activity,
+// or fails with the Reason if the session has ended.
 //
-// After an error the session is as it was kept before, without the changes.
+// After an error the session is as it was last saved, without the changes.
 //
 // Once the response has begun, a session that travels in a token can't change:
 // changes fail with [TooLate], and Save records no activity. So an open stream

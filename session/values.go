@@ -10,7 +10,8 @@ import (
 )
 
 // Values is an immutable set of named values in JSON. It is one string, sorted
-// by name, that is searched where it lies: opening a session decodes nothing.
+// by name, that is searched without being decoded, so opening a session decodes
+// nothing.
 //
 // The layout is, for each entry: the length of the name, the name, the length
 // of the value, the value; lengths as unsigned varints.
@@ -104,8 +105,8 @@ func (v Values) without(name string) Values {
 	return Values{encoded: b.String(), count: v.count - 1}
 }
 
-// NewValues makes Values of names and JSON texts. The texts are taken as they
-// are: [Key.Set] and the token gate are where they are checked.
+// NewValues makes Values of names and JSON texts. The texts are not checked:
+// [Key.Set] and package token do that.
 func NewValues(texts map[string]string) Values {
 	names := make([]string, 0, len(texts))
 	size := 0

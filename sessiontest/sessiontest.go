@@ -9,8 +9,8 @@
 //	got := sessiontest.After(r) // got.Values["visits"] is float64(2)
 //
 // That is for handlers without the middleware, which would replace the session
-// of Request by its own. If the middleware runs, give the request the cookie
-// that [Kit.Cookie] makes.
+// of [Request] with its own. If the middleware runs, give the request the
+// cookie that [Kit.Cookie] makes.
 //
 // Use [New] to test an application through the middleware, with keys of its own
 // and a clock that stands still until it is moved.

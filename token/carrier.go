@@ -13,8 +13,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Revocations is what a Carrier asks about, and tells of, sessions that ended
-// before their tokens expire. *revocation.List has these methods.
+// Revocations knows the sessions that ended before their tokens expire.
+// *revocation.List has these methods.
 type Revocations interface {
 	// Check returns an error that wraps session.Ended if rec has ended. It must be
 	// quick.
@@ -34,9 +34,9 @@ type Revocations interface {
 type CarrierConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// Ring holds the keys: it needs one to sign. If it has one to encrypt,
-	// tokens are encrypted, and those that aren't are refused, except those that
-	// are older than that key. Required.
+	// Ring holds the keys. Required, with a key that signs. If it has one that
+	// encrypts, tokens are encrypted; a token that isn't is refused, unless it is
+	// older than that key.
 	Ring *keys.Ring
 
 	// Issuer and Audience are iss and aud of the tokens, compared exactly: a name
@@ -45,15 +45,15 @@ type CarrierConfig struct {
 	Issuer, Audience string
 
 	// Revocations knows the sessions that have ended. Required: without it a
-	// logged-out token would open until it expires.
+	// logged-out token would stay valid until it expires.
 	Revocations Revocations
 
 	// MaxLength is the longest token, in bytes. 0 means 4032: what a cookie of
 	// 4096 bytes holds beside a name of 64. At most 16384.
 	MaxLength int
 
-	// MemoryBytes bounds, roughly, the memory of tokens that were verified and of
-	// the newest states. 0 means 64 MiB.
+	// MemoryBytes is roughly how much memory the verified tokens, and the newest
+	// state of each session, may take. 0 means 64 MiB.
 	MemoryBytes int
 
 	// Now is the clock. If nil, time.Now.
@@ -119,9 +119,9 @@ func (c *Carrier) InPlace() bool { return false }
 // MaxLength implements middleware.Carrier.
 func (c *Carrier) MaxLength() int { return c.c.MaxLength }
 
-// Open implements middleware.Carrier. Whoever presents a token that is refused
-// waits for one check of a signature, whether the token is forged, has expired
-// or has ended, and whether or not it is remembered.
+// Open implements middleware.Carrier. A refused token costs one check of a
+// signature, whether it is forged, has expired or has ended, and whether or not
+// it is in the token memory. So the time of the refusal doesn't tell which.
 func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
 	now := c.c.Now()
 	own, newest, err := c.remembered(ctx, credential, now)
@@ -141,9 +141,9 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	return rec, current, err
 }
 
-// Reopen implements middleware.Carrier. A token that isn't remembered is not
-// verified again if it is refused anyway; if it lives, it is, for only its text
-// tells whether its keys are still trusted.
+// Reopen implements middleware.Carrier. A token that has left the token memory
+// is verified again, because only its text tells whether its keys are still
+// trusted; but not if its session is over anyway.
 func (c *Carrier) Reopen(
 	ctx context.Context, credential string, known *session.Record,
 ) (*session.Record, string, error) {
@@ -244,7 +244,8 @@ func (c *Carrier) verify(ctx context.Context, credential string, now time.Time) 
 
 // Issue implements middleware.Carrier. A session that begins without a subject
 // needs room in the revocation list; one that goes on, or is logged in to,
-// doesn't. Tokens take no room that one could leave to another.
+// doesn't. The credential that the new one replaces doesn't matter, since a
+// token takes no room.
 func (c *Carrier) Issue(ctx context.Context, rec *session.Record, _ string) (string, error) {
 	if rec.Subject == "" && rec.Generation <= 1 {
 		if err := c.c.Revocations.Room(); err != nil {
@@ -260,7 +261,7 @@ func (c *Carrier) Issue(ctx context.Context, rec *session.Record, _ string) (str
 }
 
 // Save implements middleware.Carrier. Requests that change one session take
-// turns; each goes on from the newest state that is remembered.
+// turns; each starts from the newest state in the token memory.
 func (c *Carrier) Save(
 	ctx context.Context, _ string, base *session.Record, changes *session.Changes,
 ) (*session.Record, string, error) {
@@ -303,8 +304,8 @@ func (c *Carrier) newest(ctx context.Context, base *session.Record) (*session.Re
 	return base, nil
 }
 
-// Retire implements middleware.Carrier. The revocation list decides who was
-// first, so that of two logins from one state one fails.
+// Retire implements middleware.Carrier. The revocation list decides which of
+// two logins from one state was first, so the other fails.
 func (c *Carrier) Retire(
 	ctx context.Context, _ string, base *session.Record, next string, grace time.Duration,
 ) (hold string, err error) {
@@ -356,8 +357,8 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 	return nil
 }
 
-// End implements middleware.Carrier. The list ends the session by its ID, so
-// also what it has become by a renewal or move that was faster.
+// End implements middleware.Carrier. The list ends the session by its ID, so it
+// also ends one that was renewed or moved meanwhile.
 func (c *Carrier) End(ctx context.Context, _ string, rec *session.Record) error {
 	if err := c.c.Revocations.EndSession(ctx, rec); err != nil {
 		return unavailable("end a session", err)

@@ -2,8 +2,8 @@
 // holds, and makes the tokens that identify a user to other services.
 //
 //   - [Carrier] is for an application's own session cookie, in stateless mode.
-//   - [Issuer] and [Transport] send a short-lived service token to another
-//     service: it says which user's request is being served.
+//   - [Issuer] and [Transport] send another service a short-lived token, which
+//     says for which user a request is made.
 //   - [Verifier] protects the service that is called. It needs only public
 //     keys.
 //
@@ -12,21 +12,20 @@
 // and is never read from the token. Nothing reads the claims of a token before
 // its signature is verified.
 //
-// Every token is refused, before any key is looked up,
+// A token is refused, before any key is looked up,
 //
-//   - that is longer than 16 KiB, or has another number of segments than three,
-//     or five if it is encrypted;
-//   - of which a segment is not the one base64url spelling of its bytes: no
-//     padding, no white space;
-//   - whose header is not strict JSON, repeats a name, or has a member other
-//     than alg, kid, typ, cty, enc and epk: so crit, zip, jwk, jku, x5u and the
-//     like get no further;
-//   - whose alg is "none" or another that no key here is for: ES256, EdDSA,
+//   - if it is longer than 16 KiB, or doesn't have three segments, or five if
+//     it is encrypted;
+//   - if a segment is not the canonical base64url of its bytes: no padding, no
+//     white space;
+//   - if its header is not strict JSON, repeats a name, or has a member other
+//     than alg, kid, typ, cty, enc and epk, such as crit, zip, jwk, jku or x5u;
+//   - if its alg is "none" or another that no key here can have: ES256, EdDSA,
 //     PS256, RS256 and HS256 sign; dir, A256KW and ECDH-ES+A256KW encrypt, with
 //     A256GCM.
 //
 // After that it is refused if its key is unknown or not trusted any more, if
-// its algorithm or its signature is not the key's, if a claim is missing or of
-// the wrong type, if it is for another issuer or audience, if it is not good
-// yet, or has expired, or lives longer than it may.
+// its algorithm is not the key's, if its signature is wrong, if a claim is
+// missing or of the wrong type, if it is for another issuer or audience, or if
+// it is not valid yet, has expired, or lives longer than allowed.
 package token

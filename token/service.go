@@ -37,7 +37,8 @@ type IssuerConfig struct {
 }
 
 // An Issuer makes service tokens: short-lived, signed, for one audience each.
-// They say who the subject of a session is, and nothing else of the session.
+// They say who the subject of a session is, the session's ID, and when the
+// subject logged in, but have none of its values.
 type Issuer struct{ c IssuerConfig }
 
 // NewIssuer checks c and returns an Issuer.
@@ -64,8 +65,8 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	return &Issuer{c: c}, nil
 }
 
-// Issue returns a token by which the service called audience knows whose
-// session s is. It fails with session.BadValue if nobody is logged in.
+// Issue returns a token that tells the service called audience whose session s
+// is. It fails with session.BadValue if nobody is logged in.
 func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 	if err := checkName("audience", audience, true); err != nil {
 		return "", err
@@ -129,12 +130,12 @@ type TransportConfig struct {
 	Base http.RoundTripper
 }
 
-// A Transport is an http.RoundTripper that vouches for the subject of the
-// session in each request's context: it adds a service token as a bearer token
-// (RFC 6750, Section 2.1). Make the outgoing request with the context of the
-// incoming one. If it carries the incoming one's cookies, as one of
-// httputil.ReverseProxy does, those of the session are removed: the service
-// must not be able to open the session here.
+// A Transport is an http.RoundTripper that tells a service which subject a
+// request is for: the one of the session in the request's context. It adds a
+// service token as a bearer token (RFC 6750, Section 2.1). Make the outgoing
+// request with the context of the incoming one. If the outgoing request has the
+// cookies of the incoming one, as in httputil.ReverseProxy, the session's
+// cookies are removed: the service must not be able to open the session here.
 type Transport struct {
 	c      TransportConfig
 	origin url.URL

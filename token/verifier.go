@@ -48,10 +48,10 @@ type VerifierConfig struct {
 	// seconds, a negative Leeway means none; at most 5 minutes.
 	Leeway time.Duration
 
-	// OnRefused is called with the reason for which a request is denied by
-	// [Verifier.Handler]; the error holds no credential. The client is told none
-	// of it. It is called on the request's goroutine, also for requests of
-	// strangers. If nil, nobody hears of it.
+	// OnRefused is called with the reason when [Verifier.Handler] denies a
+	// request. The client is not told the reason, and the error holds no
+	// credential. OnRefused is called on the request's goroutine; anybody can
+	// cause such calls. If nil, nothing is reported.
 	OnRefused func(ctx context.Context, err error)
 
 	// Now is the clock. If nil, time.Now.
@@ -87,7 +87,7 @@ type Caller struct {
 	Subject         string    // who is logged in there
 	SessionID       string    // the public handle of the session
 	AuthenticatedAt time.Time // when the subject logged in
-	ExpiresAt       time.Time // when the token does
+	ExpiresAt       time.Time // when the token expires
 }
 
 // NewVerifier checks c and returns a Verifier. It reports every mistake at
@@ -113,7 +113,8 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 
 // Verify returns the user that token identifies. An error wraps a
 // session.Reason: session.Unavailable if the keys are out of reach; otherwise
-// the token is refused, and [ErrExpired] and its neighbours tell more.
+// the token is refused; [ErrExpired], [ErrWrongIssuer] and [ErrWrongAudience]
+// can be told apart.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	want := v.want
 	want.Now = v.c.Now()
@@ -194,8 +195,8 @@ func deny(w http.ResponseWriter, err error) {
 
 type callerKey struct{}
 
-// CallerFrom returns whom the request of ctx comes from. ok is false if no
-// [Verifier.Handler] has let it through.
+// CallerFrom returns the Caller of the request of ctx. ok is false if the
+// request didn't come through a [Verifier.Handler].
 func CallerFrom(ctx context.Context) (caller *Caller, ok bool) {
 	caller, ok = ctx.Value(callerKey{}).(*Caller)
 	return caller, ok

@@ -8,8 +8,8 @@
 //
 // A store that passes keeps what Store promises to the carrier: no update is
 // lost, nothing comes back after it was deleted, and activity never revives,
-// rewrites or prolongs a session. Part of that are random concurrent histories,
-// each of which must be explained by some order of its operations
+// rewrites or prolongs a session. The tests include random concurrent
+// histories, and some order of its operations must explain each of them
 // (linearizability). Run the tests with the race detector. With
 // CLOAKROOM_SOAK=1 in the environment the races run 50 times as long.
 package storetest
