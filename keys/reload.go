@@ -70,9 +70,10 @@ func (r *Ring) Close() error {
 	return nil
 }
 
-// interval is how often to look at the file.
+// interval is how often to look at the file. After Replace there is no policy,
+// so that the default counts until the file was read again.
 func (r *Ring) interval() time.Duration {
-	return cmp.Or(r.cfg.ReloadInterval, r.load().set.Policy().ReloadInterval)
+	return cmp.Or(r.cfg.ReloadInterval, r.load().set.Policy().WithDefaults().ReloadInterval)
 }
 
 // follow reloads the key file whenever it has changed, until ctx ends.

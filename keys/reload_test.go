@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -399,4 +400,24 @@ func TestUnknownKeyWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 	release()
 	require.True(t, p.finds(t, id, t0), "the look that was under way")
+}
+
+// Replace leaves no policy that says how often to look at the file. While the
+// file can't be read, the ring must not look without a pause.
+func TestFollowAfterReplace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, failed := newPublisher(t), 0
+		r, err := keys.OpenRing(keys.RingConfig{File: keys.File(p.f), OnProblem: func(err error) {
+			require.ErrorIs(t, err, os.ErrNotExist)
+			if failed++; failed > 10 {
+				time.Sleep(time.Hour) // lets the test end
+			}
+		}})
+		require.NoError(t, err)
+		defer r.Close()
+		require.NoError(t, os.Remove(p.f.Path))
+		require.NoError(t, replace(r, generate(t, keyset.HS256)))
+		sleep(5 * time.Minute)
+		require.Equal(t, 10, failed, "each 30 seconds")
+	})
 }

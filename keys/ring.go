@@ -60,7 +60,8 @@ func NewRing(keys ...*Key) (*Ring, error) {
 }
 
 // Replace puts these keys in force, and no others, or, with an error, leaves
-// the keys as they are. A later Reload brings back those of the file.
+// the keys as they are. If the ring follows a file, its next look brings back
+// those of the file, as Reload does.
 func (r *Ring) Replace(keys ...*Key) error {
 	s, err := keyset.NewBareSet(inner(keys)...)
 	if err != nil {
