@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 )
 
@@ -19,10 +20,11 @@ func (b *builder) tellKeys() {
 	telling.Go(func() {
 		was, contradicts := b.app.Keys.Health(b.now()), ""
 		for {
+			p := keyset.Policy(b.app.Keys.Set().Policy()).WithDefaults() // after Keys.Replace there is none
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(cmp.Or(time.Duration(b.Keys.Reload), b.app.Keys.Set().Policy().ReloadInterval)):
+			case <-time.After(cmp.Or(time.Duration(b.Keys.Reload), p.ReloadInterval)):
 			}
 			is := b.app.Keys.Health(b.now())
 			b.tellNews(ctx, was, is)

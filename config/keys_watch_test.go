@@ -94,3 +94,26 @@ func TestLoginAfterAStandstill(t *testing.T) {
 		})
 	}
 }
+
+// Keys that the program puts into the ring have no policy that says how often
+// to look at the file. While that can't be read, the App must not look without
+// a pause.
+func TestReplacedKeysAreWatchedAtIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := keyFile(t)
+		var asked atomic.Int64
+		o := config.Options{Logger: slog.New(slog.DiscardHandler), Now: func() time.Time {
+			if asked.Add(1) > 10_000 {
+				time.Sleep(time.Hour) // lets the test end
+			}
+			return time.Now()
+		}}
+		app, err := config.Config{Mode: config.Opaque, Keys: config.KeysConfig{File: path}}.Build(o)
+		require.NoError(t, err)
+		defer app.Close()
+		require.NoError(t, os.Remove(path))
+		require.NoError(t, app.Keys.Replace(newKey(t, keys.EdDSA, keys.Dates{})))
+		time.Sleep(5 * time.Minute)
+		require.Less(t, asked.Load(), int64(100))
+	})
+}
