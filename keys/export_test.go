@@ -15,7 +15,7 @@ func HoldReload(r *Ring) (release func()) {
 }
 
 // Settle waits until no fetch of r is under way and all reports were made.
-func Settle(r *Remote) { r.wg.Wait() }
+func Settle(r *Remote) { r.fetches.Wait() }
 
 // SetClock gives a ring another clock.
 func SetClock(r *Ring, now func() time.Time) { r.cfg.Now = now }
@@ -24,9 +24,9 @@ func SetClock(r *Ring, now func() time.Time) { r.cfg.Now = now }
 func HoldLateLook(r *Ring) (release func()) {
 	done := make(chan struct{})
 	set := func(running chan struct{}) {
-		r.late.mu.Lock()
-		defer r.late.mu.Unlock()
-		r.late.running = running
+		r.lateLook.mu.Lock()
+		defer r.lateLook.mu.Unlock()
+		r.lateLook.running = running
 	}
 	set(done)
 	return func() { set(nil); close(done) }

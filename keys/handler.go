@@ -84,10 +84,3 @@ func (s *snapshot) publish(now time.Time) (*publication, error) {
 	s.published.Store(p)
 	return p, nil
 }
-
-func (r *Ring) now() time.Time {
-	if r.cfg.Now != nil {
-		return r.cfg.Now()
-	}
-	return time.Now()
-}

@@ -15,11 +15,11 @@ type Health struct {
 	Sealer     string    `json:"sealer"`           // ID of the key that encrypts now; "" for none
 
 	// Sealed counts the tokens that this process has encrypted with Sealer. A
-	// Direct key is good for 2^31, all instances together.
+	// Direct key is good for 2^31 tokens of all instances together.
 	Sealed uint64 `json:"sealed"`
 
-	// Problems say what an operator must see to, and what to do. There are none if
-	// all is well.
+	// Problems are texts for the operator: what is wrong, and what to do. It is
+	// empty if all is well.
 	Problems []string `json:"problems"`
 }
 
@@ -28,11 +28,11 @@ type Health struct {
 func (r *Ring) Health(now time.Time) Health {
 	s, _ := r.usable(now)
 	h := Health{Generation: s.set.Generation(), Problems: []string{}} // as JSON [], not null
-	if seen := r.seen.Load(); seen != nil && s.info != nil {
-		h.SeenAt = seen.at
-		if seen.failed != nil {
+	if last := r.look.Load(); last != nil && s.info != nil {
+		h.SeenAt = last.at
+		if last.failed != nil {
 			h.Problems = append(h.Problems, fmt.Sprintf("keys: the key file could not be read again; "+
-				"generation %d stays in force: %v", h.Generation, seen.failed))
+				"generation %d stays in force: %v", h.Generation, last.failed))
 		}
 	}
 	for _, err := range r.problems(now) {
@@ -47,13 +47,13 @@ func (r *Ring) Health(now time.Time) Health {
 	return h
 }
 
-// problems are those of the keys in force.
+// problems returns what is wrong with the keys in force.
 func (r *Ring) problems(now time.Time) (all []error) {
 	s, err := r.usable(now)
 	if err != nil {
 		all = append(all, err)
 	}
-	if r.single.Load() && s.info != nil {
+	if r.isMount.Load() && s.info != nil {
 		all = append(all, fmt.Errorf("keys: the key file %s is mounted as a single file, so that this process keeps "+
 			"the one that was there at its start, whatever replaces it outside; mount the directory that it is in",
 			r.cfg.File.Path))

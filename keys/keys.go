@@ -39,8 +39,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// Algorithm is the alg of RFC 7518 and RFC 8037 that a key is for. Encryption
-// is with enc A256GCM always.
+// Algorithm is the alg of a key (RFC 7518, RFC 8037). When a key encrypts, the
+// enc is always A256GCM.
 type Algorithm string
 
 const (
@@ -85,10 +85,10 @@ type Dates struct {
 	VerifyUntil time.Time // expired from then on; needs SignUntil
 }
 
-// A Policy says how fast news of keys travels and how long tokens live, from
-// which it follows when a key may sign and for how long it must verify. It is
-// kept in the key file, so that the application and keygen go by the same one.
-// In every field 0 means the default. Durations are whole seconds.
+// A Policy says how fast a change of the keys reaches everybody, and how long
+// tokens live. From that follows when a key may sign, and for how long it must
+// verify. The key file holds the policy, so the application and keygen use the
+// same one. In every field 0 means the default. Durations are whole seconds.
 type Policy struct {
 	TokenLife       time.Duration // the longest that a token lives (exp - iat); default 24 hours
 	Leeway          time.Duration // that verifiers grant on exp; default 1 minute
@@ -138,8 +138,8 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 	return (*Key)(k), err
 }
 
-// Import makes a key of one from elsewhere, such as a PEM file, a secret store
-// or a KMS:
+// Import makes a Key from a key of another system, such as a PEM file, a secret
+// store or a KMS:
 //
 //   - an *ecdsa.PrivateKey on P-256, an ed25519.PrivateKey, an *rsa.PrivateKey;
 //   - a []byte for HS256, dir and A256KW: a secret of random bytes, not text;
@@ -156,9 +156,10 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 //
 // A signer is called for each token that is made, by many goroutines at once
 // and without a context: it needs a time limit of its own. It gets the SHA-256
-// digest, or, with EdDSA or if it is a [crypto.MessageSigner], the message; and
-// with PS256 *rsa.PSSOptions. Its answer is verified before it is used. A key
-// file never holds a signer, only the public half.
+// digest of the message; with PS256 *rsa.PSSOptions too. With EdDSA, or if it
+// is a [crypto.MessageSigner], it gets the message itself. Its answer is
+// verified before it is used. A key file never holds a signer, only the public
+// half.
 func Import(alg Algorithm, key any, d Dates) (*Key, error) {
 	k, err := keyset.Import(keyset.Algorithm(alg), key, keyset.Dates(d))
 	return (*Key)(k), err
@@ -167,23 +168,23 @@ func Import(alg Algorithm, key any, d Dates) (*Key, error) {
 // ParsePublicSet reads the JWK Set of somebody else's public signature keys.
 // Give the keys to NewRing to verify with them.
 //
-// Keys that are of no use here are left out (RFC 7517, Section 5):
+// Keys that can't be used here are left out (RFC 7517, Section 5):
 //
 //   - with an unknown kty, alg or crv, or with a use or key_ops other than
 //     verifying;
 //   - without a kid, or with one that is longer than 128 characters or has
 //     others than A-Z, a-z, 0-9, - and _;
-//   - with numbers that are malformed, weak, or worthless, as a point of small
-//     order or a prime RSA modulus is: see the package comment and [Import].
+//   - with numbers that are malformed or weak, such as a point of small order
+//     or a prime RSA modulus: see the package comment and [Import].
 //
-// An alg that is missing or empty is taken from the curve, and never for RSA,
-// where it is ambiguous. Ed25519 (RFC 9864) is read as EdDSA.
+// If alg is missing or empty, the curve says what it is. An RSA key without alg
+// is left out, because several fit. Ed25519 (RFC 9864) is read as EdDSA.
 //
 // The whole set is refused if it is not strict JSON, has an element that is not
 // an object, a private or symmetric key, the same kid twice, or more than 100
-// keys. If it is in order and no key of it can be used, as of {"keys":[]}, the
-// error is [ErrUnknownKey] and says why the first key is left out, as those of
-// [RemoteConfig].OnProblem do.
+// keys. If it is in order but none of its keys can be used, or it is
+// {"keys":[]}, the error wraps [ErrUnknownKey] and says why the first key is
+// left out.
 //
 // A new RSA modulus takes 3 milliseconds for 2048 bits and 150 for 8192.
 func ParsePublicSet(data []byte) ([]*Key, error) {
@@ -194,13 +195,6 @@ func ParsePublicSet(data []byte) ([]*Key, error) {
 func outer(all []*keyset.Key) (keys []*Key) {
 	for _, k := range all {
 		keys = append(keys, (*Key)(k))
-	}
-	return keys
-}
-
-func inner(all []*Key) (keys []*keyset.Key) {
-	for _, k := range all {
-		keys = append(keys, (*keyset.Key)(k))
 	}
 	return keys
 }

@@ -3,12 +3,10 @@ package keys
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +27,8 @@ type RingConfig struct {
 	ReloadInterval time.Duration
 
 	// OnProblem is called each time the file could not be read again, with the old
-	// keys still in force, and once for each other problem that Health reports. It
-	// must not call Close. If nil, only Health tells of problems.
+	// keys still in force. It is called once for each other problem that Health
+	// reports. It must not call Close, which waits for it. May be nil.
 	OnProblem func(error)
 
 	// Now is the clock. If nil, time.Now. Give it the clock that tokens are made
@@ -47,6 +45,9 @@ type RingConfig struct {
 func OpenRing(cfg RingConfig) (*Ring, error) {
 	if cfg.ReloadInterval < 0 {
 		return nil, errors.New("keys: RingConfig.ReloadInterval must be positive, or 0 for that of the policy in the file")
+	}
+	if cfg.OnProblem == nil {
+		cfg.OnProblem = func(error) {}
 	}
 	r := &Ring{cfg: cfg}
 	if err := r.Reload(); err != nil {
@@ -71,17 +72,14 @@ func (r *Ring) Close() error {
 }
 
 // interval is how often to look at the file. After Replace there is no policy,
-// so that the default counts until the file was read again.
+// and the default counts until the file is read again.
 func (r *Ring) interval() time.Duration {
 	return cmp.Or(r.cfg.ReloadInterval, r.load().set.Policy().WithDefaults().ReloadInterval)
 }
 
-// follow reloads the key file whenever it has changed, until ctx ends.
+// follow reloads the key file whenever it has changed, and reports problems,
+// until ctx ends.
 func (r *Ring) follow(ctx context.Context) {
-	tell := r.cfg.OnProblem
-	if tell == nil {
-		tell = func(error) {}
-	}
 	told := make(map[string]bool)
 	for {
 		select {
@@ -90,12 +88,12 @@ func (r *Ring) follow(ctx context.Context) {
 		case <-time.After(r.interval()):
 		}
 		if err := r.refresh(); err != nil {
-			tell(err)
+			r.cfg.OnProblem(err)
 		}
 		found := make(map[string]bool)
 		for _, err := range r.problems(r.now()) {
 			if found[err.Error()] = true; !told[err.Error()] {
-				tell(err)
+				r.cfg.OnProblem(err)
 			}
 		}
 		told = found
@@ -114,7 +112,7 @@ func (r *Ring) Reload() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err := r.reload()
-	r.sight(err)
+	r.noteLook(err)
 	return err
 }
 
@@ -140,44 +138,25 @@ func (r *Ring) reload() error {
 		return err
 	}
 	r.past.remember(s, digest)
-	r.single.Store(durable.IsMountPoint(f.Path))
+	r.isMount.Store(durable.IsMountPoint(f.Path))
 	return nil
 }
 
-// accepts refuses a file that goes back behind what was in force.
-func (h *history) accepts(s *keyset.Set, digest [sha256.Size]byte) error {
-	switch n := s.Generation(); {
-	case n < h.generation:
-		return fmt.Errorf("has generation %d, and %d is in force; restart if you want to go back", n, h.generation)
-	case n == h.generation && digest != h.digest:
-		return fmt.Errorf("has generation %d, which is in force with other content: a backup was restored and then changed, "+
-			"or two write without a common lock; restore the later file, or restart if this is the right one", n)
-	}
-	for _, k := range slices.Concat(s.Keys(), s.Pruned()) {
-		if h.revoked[k.ID()] && !k.IsRevoked() {
-			return fmt.Errorf("goes back behind the revocation of key %s; restore a later one, "+
-				"or restart if you want to go back", k.ID())
-		}
-	}
-	return nil
-}
-
-// A sighting is what is known of the file since the last look at it. It is
-// immutable.
-type sighting struct {
+// A lastLook is what the last look at the file has found. It is immutable.
+type lastLook struct {
 	at     time.Time // when the file was last found to be the one in force
 	failed error     // why the last attempt to read it failed; nil if it didn't
 }
 
-// sight notes that the file was looked at. The caller holds r.mu.
-func (r *Ring) sight(failed error) {
-	next := sighting{failed: failed}
+// noteLook notes a look at the file. The caller holds r.mu.
+func (r *Ring) noteLook(failed error) {
+	next := lastLook{failed: failed}
 	if failed == nil {
 		next.at = r.now().UTC().Round(0) // the monotonic clock stands still while the machine sleeps
-	} else if last := r.seen.Load(); last != nil {
+	} else if last := r.look.Load(); last != nil {
 		next.at = last.at
 	}
-	r.seen.Store(&next)
+	r.look.Store(&next)
 }
 
 // current reports whether the file is the one that was read. It follows links,
@@ -197,48 +176,30 @@ func (r *Ring) refresh() error {
 	if !r.current() {
 		err = r.reload()
 	}
-	r.sight(err)
+	r.noteLook(err)
 	return err
 }
 
-// A forcedLook is a look at the file that can't wait for the next interval.
-// Everybody who needs one waits for the same look.
+// A forcedLook is a look at the file that can't wait for the next interval. All
+// callers that need one share it.
 type forcedLook struct {
 	mu      sync.Mutex
 	running chan struct{} // closed when the look has ended; nil if there is none
 	looks   bucket
 }
 
-// reloadFor looks for an unknown key in a file that may have changed. The looks
-// are bounded, because anybody can invent key IDs. If the file system hangs,
-// one look hangs with it, and its callers return when their ctx ends.
-func (r *Ring) reloadFor(ctx context.Context, kid string, now time.Time) *keyset.Key {
-	if done := r.look(kid, now); done != nil {
-		select {
-		case <-done:
-		case <-ctx.Done():
-		}
-	}
-	return r.load().byID[kid]
-}
-
-// look returns a channel that is closed when the look under way, or a new one,
-// has ended. It returns nil if it is too early for a look, or if the last one
-// found the key a moment ago.
-func (r *Ring) look(kid string, now time.Time) <-chan struct{} {
-	return r.forced.begin(r, now, func() bool { return r.load().byID[kid] == nil })
-}
-
-// begin starts a look at the file if none is under way, it is not too early for
-// one, and one is still needed.
+// begin starts a look at the file if it is not too early for one, and one is
+// still needed. It returns a channel that is closed when that look, or the one
+// under way, has ended; nil if there is none.
 func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running != nil {
 		return f.running
 	}
-	replaced := r.load().info == nil // what Replace took out must not come back because somebody names it
-	if r.cfg.File.Path == "" || replaced || !needed() || !f.looks.take(now) {
+	// Keys that Replace took out must not come back because a token names one.
+	fromFile := r.load().info != nil
+	if !fromFile || !needed() || !f.looks.take(now) {
 		return nil
 	}
 	done := make(chan struct{})
@@ -253,8 +214,19 @@ func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan st
 	return done
 }
 
+// wait looks at the file as begin says, and waits for that until ctx ends. If
+// the file system hangs, one look hangs with it, and its callers go on.
+func (f *forcedLook) wait(ctx context.Context, r *Ring, now time.Time, needed func() bool) {
+	if done := f.begin(r, now, needed); done != nil {
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // maxLateLook is how long signing waits for a file that nobody has looked at
-// for long.
+// for long. A login that takes a second more is better than one that fails.
 const maxLateLook = time.Second
 
 // usable returns the snapshot to sign and to encrypt with. If nobody has looked
@@ -262,30 +234,23 @@ const maxLateLook = time.Second
 // before it refuses.
 func (r *Ring) usable(now time.Time) (*snapshot, error) {
 	s := r.load()
-	err := r.outage(s, now)
-	if err == nil {
+	if r.outage(s, now) == nil {
 		return s, nil
 	}
-	done := r.late.begin(r, now, func() bool { return r.outage(r.load(), now) != nil })
-	if done != nil {
-		timer := time.NewTimer(maxLateLook)
-		defer timer.Stop()
-		select {
-		case <-done:
-		case <-timer.C:
-		}
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), maxLateLook)
+	defer cancel()
+	r.lateLook.wait(ctx, r, now, func() bool { return r.outage(r.load(), now) != nil })
 	s = r.load()
 	return s, r.outage(s, now)
 }
 
-// outage returns why nothing may be signed, if the file is being followed and
-// could not be read for too long.
+// outage returns an error if the file is being followed, and could not be read
+// for too long: nothing may be signed then.
 func (r *Ring) outage(s *snapshot, now time.Time) error {
 	if s.info == nil || !r.following.Load() {
 		return nil
 	}
-	p, seen := s.set.Policy(), r.seen.Load().at
+	p, seen := s.set.Policy(), r.look.Load().at
 	// What was read may have been replaced elsewhere for as long as the
 	// distribution lag. With a long interval, one look that fails is no outage.
 	grace := max(p.Grace-p.DistributionLag, 2*r.interval())

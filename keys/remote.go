@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,10 +28,7 @@ const (
 	minRefresh     = time.Minute       // however short the answer says
 	maxRefresh     = time.Hour         // however long it says
 	maxStale       = time.Minute       // for so long after that the old set is used while the new one is being fetched
-	maxDisorder    = time.Minute       // callers that read the clock earlier may come later, by less than that
 	outageOver     = 2 * time.Minute   // after a fetch that failed; until then nobody waits for the next one
-	fetchEvery     = 30 * time.Second  // on average, whatever the reason and the outcome
-	fetchBurst     = 2                 // at once
 )
 
 // RemoteConfig says where a key set is fetched from.
@@ -41,42 +39,46 @@ type RemoteConfig struct {
 	// 127.0.0.1, ::1); without user, password and fragment. Required.
 	URL string
 
-	Timeout time.Duration // of one fetch; 0 means 10 seconds, at most 1 minute
-	// MaxAge is how long keys are trusted after the last fetch that succeeded. A
-	// key that was revoked while we can't hear of it is trusted that long. 0 means
-	// 24 hours, at least 1 minute.
+	// Timeout is for one fetch. 0 means 10 seconds; at most 1 minute.
+	Timeout time.Duration
+
+	// MaxAge is how long keys are trusted after the last fetch that succeeded. In
+	// an outage, a revoked key is trusted that long. 0 means 24 hours; at least 1
+	// minute.
 	MaxAge time.Duration
 
-	Transport http.RoundTripper // if nil, one like http.DefaultTransport
+	// Transport makes the requests. If nil, one like http.DefaultTransport.
+	Transport http.RoundTripper
 
-	// OnProblem is called after each fetch that failed. It is also called after a
-	// fetch that succeeded, once for each key that is left out of the set, and was
-	// not left out of the set before it for the same reason. For such a key the
-	// error wraps one that has the method LeftOut() (kid string, reason error). If
-	// nil, nobody hears of it.
+	// OnProblem is called after each fetch that failed. After a fetch that
+	// succeeded it is called for each key that is left out of the set, unless the
+	// set before it lacked that key for the same reason. The error then wraps one
+	// that has the method LeftOut() (kid string, reason error). May be nil.
 	OnProblem func(error)
 
-	// InsecureAllowHTTP accepts an http URL on another host: whoever can change
-	// the answer can forge every token.
+	// InsecureAllowHTTP accepts an http URL on another host. An attacker who can
+	// change the answer can forge every token.
 	InsecureAllowHTTP bool
 }
 
-// Remote is a key set that is fetched from a JWKS URL, to verify with. It keeps
-// the set for as long as the answer's Cache-Control allows, within 1 minute and
-// 1 hour, and then refreshes it in the background; but if nobody has asked for
-// another minute, the next one who does waits for the new set, lest a key that
-// was revoked long ago is good once more. So does the next one who asks if the
-// set was fetched by a clock that was more than a minute ahead. During an
-// outage the old set stays for RemoteConfig.MaxAge. An unknown kid makes it
-// fetch at once, and tokens with invented ones can't make it fetch more often
-// than every 30 seconds, failures included. Each answer replaces the whole set,
-// so a key that is no longer published is no longer trusted.
+// Remote is a key set that is fetched from a JWKS URL, to verify with. Each
+// answer replaces the whole set, so a key that is no longer published is no
+// longer trusted.
 //
-// An answer counts only if its status is 200. Refused are answers over 1 MiB,
-// redirects to another host or from https to http, and what [ParsePublicSet]
-// refuses; keys that it leaves out are left out, and reported. An answer that
-// is {"keys":[]} and nothing else says that no key is trusted. A set none of
-// whose keys can be used is a failed fetch.
+// The set is good for as long as the answer's Cache-Control allows, within 1
+// minute and 1 hour. Then a caller still gets the old set, and a fetch begins
+// in the background. A minute later a caller waits for the new set instead:
+// after a quiet time, a key that was revoked long ago must not be accepted once
+// more. A caller also waits if the clock was more than a minute ahead when the
+// set was fetched. In an outage the old set stays for RemoteConfig.MaxAge.
+//
+// An unknown kid starts a fetch immediately. Tokens with invented ones can't
+// cause more than one fetch in 30 seconds on average, failed ones included.
+//
+// A fetch fails if the status is not 200, if the answer has more than 1 MiB, if
+// it redirects to another host or from https to http, and if [ParsePublicSet]
+// refuses the set or can use none of its keys. Only the answer {"keys":[]} says
+// that no key is trusted. Keys that ParsePublicSet leaves out are reported.
 //
 // A Remote is safe for concurrent use.
 type Remote struct {
@@ -84,31 +86,31 @@ type Remote struct {
 	client *http.Client
 	set    atomic.Pointer[remoteSet] // nil before the first answer
 
-	ctx    context.Context // of all fetches
-	cancel context.CancelFunc
-	wg     sync.WaitGroup   // fetches
-	moduli map[string]error // what is known of RSA moduli; for the fetch that runs
+	ctx     context.Context // of all fetches; ends with Close
+	cancel  context.CancelFunc
+	fetches sync.WaitGroup
+	moduli  map[string]error // results for RSA moduli, which take long; only the running fetch uses it
 
-	mu      sync.Mutex // guards what follows; never held during a fetch
-	running *fetch     // nil if none
-	failed  error      // of the last fetch
-	failing time.Time  // when that began
-	starts  bucket     // of fetches
-	closed  bool
+	mu       sync.Mutex // guards what follows; never held during a fetch
+	running  *fetch     // nil if none
+	failed   error      // of the last fetch; nil if it succeeded
+	failedAt time.Time  // when the last fetch began
+	starts   bucket     // of fetches
 }
 
+// A remoteSet is one answer. It is immutable.
 type remoteSet struct {
-	keys      map[string]*keyset.Key
-	leftOut   []error // for each key that is left out
+	keys      map[string]*keyset.Key // by key ID
+	leftOut   []error                // for each key that is left out
 	fetched   time.Time
 	refreshAt time.Time
 }
 
 // A fetch is shared by all who wait for it.
 type fetch struct {
-	again bool // one before it failed a moment ago
+	again bool // the fetch before it failed a moment ago
 	done  chan struct{}
-	err   error // once done is closed
+	err   error // to be read when done is closed
 }
 
 // NewRemote returns a key set that is fetched when the first key is asked for.
@@ -116,11 +118,10 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
-	}
-	if cfg.MaxAge == 0 {
-		cfg.MaxAge = defaultMaxAge
+	cfg.Timeout = cmp.Or(cfg.Timeout, defaultTimeout)
+	cfg.MaxAge = cmp.Or(cfg.MaxAge, defaultMaxAge)
+	if cfg.OnProblem == nil {
+		cfg.OnProblem = func(error) {}
 	}
 	if t, ok := http.DefaultTransport.(*http.Transport); ok && cfg.Transport == nil {
 		cfg.Transport = t.Clone()
@@ -132,32 +133,29 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 }
 
 func (c *RemoteConfig) check() error {
-	var errs []error
+	m := fault.In("keys: RemoteConfig")
 	u, err := url.Parse(c.URL)
+	wrong := "" // with the URL
 	switch {
 	case c.URL == "":
-		errs = append(errs, errors.New("keys: RemoteConfig.URL is required"))
+		wrong = "is required"
 	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		errs = append(errs, errors.New("keys: RemoteConfig.URL must be absolute, without user, password and fragment"))
+		wrong = "must be absolute, without user, password and fragment"
 	case !weburl.HasHost(u):
-		errs = append(errs, errors.New("keys: RemoteConfig.URL has no host, or a port that is not between 1 and 65535"))
+		wrong = "has no host, or a port that is not between 1 and 65535"
 	case u.Scheme != "https" && (u.Scheme != "http" || !weburl.IsLocal(u) && !c.InsecureAllowHTTP):
-		errs = append(errs, errors.New("keys: RemoteConfig.URL must be https: "+
-			"whoever can change the answer can forge every token; InsecureAllowHTTP lifts this"))
+		wrong = "must be https: whoever can change the answer can forge every token; InsecureAllowHTTP lifts this"
 	}
-	if c.Timeout < 0 || c.Timeout > time.Minute {
-		errs = append(errs, errors.New("keys: RemoteConfig.Timeout must be at most 1 minute"))
-	}
-	if c.MaxAge != 0 && c.MaxAge < minMaxAge {
-		errs = append(errs, errors.New("keys: RemoteConfig.MaxAge must be at least 1 minute"))
-	}
-	return errors.Join(errs...)
+	m.If(wrong != "", "URL", "%s", wrong)
+	m.If(c.Timeout < 0 || c.Timeout > time.Minute, "Timeout", "must be at most 1 minute")
+	m.If(c.MaxAge != 0 && c.MaxAge < minMaxAge, "MaxAge", "must be at least 1 minute")
+	return m.Err()
 }
 
 // Key returns the key that a token names. It waits for a fetch only if the key
 // is not known or the set is too old, and no longer than ctx. The error wraps
-// ErrUnknownKey, or ErrUnavailable when the set could not be fetched, so that
-// nothing can be said about the key.
+// ErrUnknownKey, or ErrUnavailable if it could not find out because the fetch
+// failed.
 func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, error) {
 	if jose.CheckKid(kid) != nil {
 		return nil, ErrUnknownKey
@@ -174,7 +172,7 @@ func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, erro
 	if running != nil {
 		err = running.wait(ctx)
 	}
-	if k != nil && ctx.Err() != nil { // else a thief would hang up, to be judged by the old set
+	if k != nil && ctx.Err() != nil { // else a thief could hang up, and have the old set accept a revoked key
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, fault.Inner(err))
 	}
 	if k, _ := r.find(kid, now); k != nil {
@@ -206,16 +204,16 @@ func (s *remoteSet) stale(now time.Time, running *fetch) bool {
 
 // Close ends the fetches that are under way and waits for them.
 func (r *Remote) Close() error {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
+	r.mu.Lock() // so that no fetch starts after this one
 	r.cancel()
-	r.wg.Wait()
+	r.mu.Unlock()
+	r.fetches.Wait()
 	r.client.CloseIdleConnections()
 	return nil
 }
 
-// find looks into the set, if it is not too old.
+// find returns the set, and the key in it that a token names; nil for what is
+// missing, or older than MaxAge.
 func (r *Remote) find(kid string, now time.Time) (*Key, *remoteSet) {
 	set := r.set.Load()
 	if set == nil || !now.Before(set.fetched.Add(r.cfg.MaxAge)) {
@@ -233,7 +231,7 @@ func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 	if r.running != nil {
 		return r.running, nil
 	}
-	if r.closed {
+	if r.ctx.Err() != nil {
 		return nil, errors.New("keys: the remote key set is closed")
 	}
 	if !r.starts.take(now) {
@@ -242,30 +240,27 @@ func (r *Remote) start(now time.Time, force bool) (*fetch, error) {
 		}
 		return nil, r.failed
 	}
-	since := now.Sub(r.failing) // negative if the clock was set back
+	since := now.Sub(r.failedAt) // negative if the clock was set back
 	f := &fetch{again: r.failed != nil && -maxDisorder < since && since < outageOver, done: make(chan struct{})}
 	r.running = f
-	r.wg.Go(func() { r.run(f, now, force) })
+	r.fetches.Go(func() { r.run(f, now, force) })
 	return f, nil
 }
 
+// run fetches the set, wakes the callers that wait for f, and then reports
+// problems.
 func (r *Remote) run(f *fetch, now time.Time, force bool) {
 	set, err := r.get(now, force)
-	var news []error
+	problems := []error{err}
 	if err == nil {
-		news = set.news(r.set.Swap(set))
-	} else {
-		news = []error{err}
+		problems = set.news(r.set.Swap(set))
 	}
 	r.mu.Lock()
-	r.running, r.failed, r.failing = nil, err, now
+	r.running, r.failed, r.failedAt = nil, err, now
 	r.mu.Unlock()
 	f.err = err
 	close(f.done)
-	if r.cfg.OnProblem == nil {
-		return
-	}
-	for _, err := range news {
+	for _, err := range problems {
 		r.cfg.OnProblem(err)
 	}
 }
