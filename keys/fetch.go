@@ -19,8 +19,8 @@ import (
 
 const maxBody = 1 << 20 // bytes of an answer
 
-// get fetches the set once. The time now is when the fetch began: a key that
-// was unpublished meanwhile must not count as seen later than that.
+// get fetches the set once. The set counts from now, when the fetch began: a
+// key that is unpublished meanwhile was not seen any later.
 func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.Timeout)
 	defer cancel()
@@ -28,9 +28,9 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys: fetch key set: %w", err)
 	}
-	// HTTP/2 goes on with a connection after a request on it has timed out. If the
+	// HTTP/2 keeps using a connection after a request on it has timed out. If the
 	// connection is dead and was not closed, the next fetches would fail too. So
-	// no fetch uses the connection of another one.
+	// each fetch has a connection of its own.
 	req.Close = true
 	req.Header.Set("Accept", "application/jwk-set+json, application/json;q=0.9")
 	if force {
@@ -44,9 +44,8 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	return r.read(ctx, resp, now)
 }
 
-// withoutQuery returns err, which http.Client.Do has returned, without the
-// query of the URL: it may hold a credential, such as the signature of a signed
-// URL.
+// withoutQuery removes the query of the URL from an error of http.Client.Do: it
+// may hold a credential, such as the signature of a signed URL.
 func withoutQuery(err error) error {
 	if at := (*url.Error)(nil); errors.As(err, &at) {
 		at.URL, _, _ = strings.Cut(at.URL, "?")
@@ -86,10 +85,10 @@ func (r *Remote) read(ctx context.Context, resp *http.Response, now time.Time) (
 	return set, nil
 }
 
-// freshFor is the max-age of the answer less its Age (RFC 9111, Sections
-// 5.2.2.1 and 5.1), within bounds.
+// freshFor returns how long the answer is good: its max-age less its Age (RFC
+// 9111, Sections 5.2.2.1 and 5.1), within minRefresh and maxRefresh.
 func freshFor(h http.Header) time.Duration {
-	fresh := time.Duration(defaultRefresh)
+	fresh := defaultRefresh
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 		switch strings.ToLower(name) {
@@ -102,7 +101,7 @@ func freshFor(h http.Header) time.Duration {
 		}
 	}
 	if age, err := strconv.ParseUint(h.Get("Age"), 10, 31); err == nil {
-		fresh -= time.Duration(age) * time.Second // a cache on the way has had it for so long
+		fresh -= time.Duration(age) * time.Second // a cache on the way has kept it that long
 	}
 	return min(max(fresh, minRefresh), maxRefresh)
 }

@@ -14,17 +14,15 @@ type File struct {
 	// Path is where the file is. Required.
 	Path string
 
-	// Passphrase, or Key, is what the file is encrypted under (RFC 7517, Appendix
-	// C): a passphrase of at least 8 characters, or a key of 32 random bytes, raw
-	// or as base64 or hexadecimal text. At most one of them; none for a file that
-	// is not encrypted. A file that is encrypted when it should not be, or the
-	// reverse, is refused.
+	// Passphrase or Key decrypts the file (RFC 7517, Appendix C). A passphrase has
+	// at least 8 characters; a key is 32 random bytes, raw or as base64 or
+	// hexadecimal text. Set neither for a file that is not encrypted. A file that
+	// is encrypted when it should not be, or the reverse, is refused.
 	Passphrase []byte
 	Key        []byte // see Passphrase
 
-	// Signers hold the private halves of keys that live in a KMS or an HSM: those
-	// of which the file has only the public half. A signer that fits no key of the
-	// file is not used.
+	// Signers have the private halves of keys that live in a KMS or an HSM; the
+	// file has only the public halves. A signer that fits no key is not used.
 	Signers []crypto.Signer
 
 	// InsecureGroupReadable accepts a file that its group can read, as Kubernetes

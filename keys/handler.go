@@ -11,13 +11,14 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// Handler serves the JWK Set that verifiers need (RFC 7517, Section 5), to GET
-// and HEAD: the public halves of the signature keys that are pending, active or
-// retiring. It never has a symmetric key, or one that encrypts.
+// Handler answers GET and HEAD with the JWK Set that verifiers need (RFC 7517,
+// Section 5): the public halves of the signature keys that are pending, active
+// or retiring. The set never has a symmetric key, or one that encrypts.
 //
-// Caches may keep it for 10 minutes, and ask with its strong ETag whether it
-// has changed. They must not keep a set without keys. A ring without any keys
-// answers 503, because to verifiers an empty set says that no key is trusted.
+// Caches may keep the set for 10 minutes, and ask with its strong ETag whether
+// it has changed. They must not keep a set without keys. A ring without any
+// keys answers 503, because to verifiers an empty set says that no key is
+// trusted.
 func (r *Ring) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method != http.MethodGet && req.Method != http.MethodHead {
@@ -26,8 +27,8 @@ func (r *Ring) Handler() http.Handler {
 			return
 		}
 		s, h := r.load(), w.Header()
+		h.Set("Cache-Control", "no-store")
 		if len(s.byID) == 0 {
-			h.Set("Cache-Control", "no-store")
 			http.Error(w, "there are no keys", http.StatusServiceUnavailable)
 			return
 		}
@@ -38,7 +39,6 @@ func (r *Ring) Handler() http.Handler {
 		}
 		h.Set("Content-Type", "application/jwk-set+json")
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", "no-store")
 		if len(p.kids) > 0 {
 			h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keyset.JWKSMaxAge.Seconds())))
 		}
@@ -52,8 +52,8 @@ func (r *Ring) Handler() http.Handler {
 type publication struct {
 	body        []byte
 	etag        string
-	kids        map[string]bool
-	from, until time.Time // until is zero if nothing will change
+	kids        map[string]bool // IDs of the keys in body
+	from, until time.Time       // until is zero if nothing will change
 }
 
 func (p *publication) covers(now time.Time) bool {

@@ -68,10 +68,12 @@ type RotatorConfig struct {
 // file, such as a mounted secret, must not run one.
 type Rotator struct {
 	cfg     RotatorConfig
-	next    time.Time // when something is due, as the last look found; zero if that is not known
-	failed  bool      // the last look
 	stop    context.CancelFunc
 	running sync.WaitGroup
+
+	// Only look changes these: first in NewRotator, then in the background.
+	next   time.Time // when something is due; zero if that is not known
+	failed bool      // the last look
 }
 
 // NewRotator does what is due now, and then goes on in the background until
