@@ -124,7 +124,7 @@ func (c Config) Build(o Options) (*App, error) {
 		return nil, errors.Join(append(b.errs, b.closeAll())...)
 	}
 	if b.file.Path != "" {
-		b.tellKeys()
+		b.watchKeys()
 	}
 	b.app.close = sync.OnceValue(b.closeAll)
 	return &b.app, nil

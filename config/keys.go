@@ -70,7 +70,7 @@ func (b *builder) readKeys() {
 	}
 	b.checkSigners(ring)
 	if b.writesTokens() {
-		b.honour(ring.Set().Policy(), "keygen policy")
+		b.fitPolicy(ring.Set().Policy(), "keygen policy")
 	}
 }
 
@@ -85,7 +85,7 @@ func (b *builder) checkKeys() {
 		b.rotateKeys()
 	}
 	if b.writesTokens() {
-		b.fail("keys.file", unable(b.app.Keys, b.now()))
+		b.fail("keys.file", checkUsable(b.app.Keys, b.now()))
 	}
 }
 
@@ -159,11 +159,11 @@ type contradiction struct {
 	err  error
 }
 
-// honour holds the life of sessions to the policy of the keys. If the config
+// fitPolicy fits the life of sessions to the policy of the keys. If the config
 // leaves the idle timeout of remembered sessions open, it becomes no longer
 // than tokens may live. Other times that the policy does not allow are
-// mistakes, which command corrects.
-func (b *builder) honour(p keys.Policy, command string) {
+// mistakes, and their text says that command changes the policy.
+func (b *builder) fitPolicy(p keys.Policy, command string) {
 	refused := b.life.IdleTimeout != 0 && b.Session.Persistent // by the middleware
 	if b.life.RememberedIdleTimeout == 0 && !refused {
 		full := b.life.WithDefaults()
@@ -210,9 +210,9 @@ func (b *builder) explainKeys(err error) error {
 		"set keys.insecure_group_readable to true (keys.File.InsecureGroupReadable in Go)", err)
 }
 
-// checkSigners logs which keys lack a signer and how many signers fit no key.
-// It does so at the start: later a key in a KMS would become active, and
-// nothing could sign.
+// checkSigners logs which keys lack a signer, and that signers fit no key. It
+// does so at the start, before a key without a signer becomes active and
+// nothing can sign.
 func (b *builder) checkSigners(ring *keys.Ring) {
 	used := 0
 	for _, k := range (*keyset.Set)(ring.Set()).Keys() {
@@ -230,9 +230,9 @@ func (b *builder) checkSigners(ring *keys.Ring) {
 	}
 }
 
-// unable returns an error if these keys can't keep sessions, now or later. A
-// key that will become active is enough, and so is one in its grace.
-func unable(ring *keys.Ring, now time.Time) error {
+// checkUsable returns an error if these keys can't keep sessions, now or later.
+// A key that will become active is enough, and so is one in its grace.
+func checkUsable(ring *keys.Ring, now time.Time) error {
 	set := (*keyset.Set)(ring.Set())
 	if _, err := ring.Current(keys.Signature, now); err != nil && !set.HasFuture(keyset.Signature, now) {
 		for _, k := range set.Keys() {

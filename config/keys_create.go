@@ -15,9 +15,9 @@ import (
 )
 
 // createKeys makes the key file, as keygen init does, and opens it. If several
-// instances start at the same time, one of them makes it. createKeys makes
-// nothing if the config has mistakes, or contradicts the policy of a new key
-// file.
+// instances start at the same time, one of them makes it. If the config has
+// mistakes, or contradicts the policy of a new key file, createKeys makes
+// nothing.
 func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	if b.Keys.InsecureGroupReadable {
 		return nil, errors.New("is missing, and keys.create can't be combined with keys.insecure_group_readable: " +
@@ -25,7 +25,7 @@ func (b *builder) createKeys(file keys.File) (*keys.Ring, error) {
 	}
 	policy := keys.Policy(keyset.Policy{}.WithDefaults())
 	if b.writesTokens() {
-		b.honour(policy, "keygen init")
+		b.fitPolicy(policy, "keygen init")
 	}
 	if len(b.errs) > 0 {
 		return nil, fmt.Errorf("is missing, and will be made when the other mistakes are corrected: %w", fs.ErrNotExist)
