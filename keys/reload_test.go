@@ -421,3 +421,22 @@ func TestFollowAfterReplace(t *testing.T) {
 		require.Equal(t, 10, failed, "each 30 seconds")
 	})
 }
+
+func TestCloseWaitsForALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, release, closed := newPublisher(t), make(chan struct{}), false
+		r, err := keys.OpenRing(keys.RingConfig{File: keys.File(p.f), OnProblem: func(error) { <-release }})
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(p.f.Path))
+		sleep(time.Minute)
+		go func() {
+			_ = r.Close()
+			closed = true
+		}()
+		synctest.Wait()
+		require.False(t, closed, "it calls OnProblem still")
+		close(release)
+		synctest.Wait()
+		require.True(t, closed)
+	})
+}
