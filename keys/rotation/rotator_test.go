@@ -389,6 +389,8 @@ func TestNewRotator(t *testing.T) {
 		_, err := rotation.NewRotator(cfg)
 		require.EqualError(t, err, want)
 	}
+	_, err = rotation.NewRotator(rotation.RotatorConfig{File: keys.File(f), LockTimeout: -1})
+	require.ErrorContains(t, err, "LockTimeout must not be negative")
 }
 
 // That the keys can be rotated again is told once, after what was reported.
