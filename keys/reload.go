@@ -39,9 +39,9 @@ type RingConfig struct {
 // OpenRing returns a ring of the keys in a key file, and reloads the file
 // whenever it has changed. Close the ring when the server has shut down.
 //
-// Until then the ring stops signing and encrypting if it could not read the
-// file for the grace of the policy less its distribution lag: others may no
-// longer trust these keys.
+// While it follows the file, the ring stops signing and encrypting if it could
+// not read the file for the grace of the policy less its distribution lag:
+// others may no longer trust these keys.
 func OpenRing(cfg RingConfig) (*Ring, error) {
 	if cfg.ReloadInterval < 0 {
 		return nil, errors.New("keys: RingConfig.ReloadInterval must be positive, or 0 for that of the policy in the file")
@@ -87,7 +87,7 @@ func (r *Ring) follow(ctx context.Context) {
 			return
 		case <-time.After(r.interval()):
 		}
-		if err := r.refresh(); err != nil {
+		if err := r.refresh(false); err != nil {
 			r.cfg.OnProblem(err)
 		}
 		found := make(map[string]bool)
@@ -100,23 +100,31 @@ func (r *Ring) follow(ctx context.Context) {
 	}
 }
 
-// Reload reads the key file now and puts all of it in force, or, with an error,
-// leaves the keys as they are. It refuses a file of an earlier generation, such
-// as a restored backup, because revoked keys may come back to life in it:
-// restart to accept it.
+// Reload reads the key file now and puts all of it in force. With an error, the
+// keys stay as they are. It refuses a file of an earlier generation, such as a
+// restored backup, because keys that were revoked since may be good in it.
+// Restart to accept such a file.
 func (r *Ring) Reload() error {
 	if r.cfg.File.Path == "" {
 		return errors.New("keys: the ring has no key file to reload: OpenRing needs File.Path, " +
 			"and a ring without a file has Replace")
 	}
+	return r.refresh(true)
+}
+
+// refresh reloads the file if it has changed, or in any case if always is true.
+func (r *Ring) refresh(always bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.reload()
+	var err error
+	if always || !r.current() {
+		err = r.reload()
+	}
 	r.noteLook(err)
 	return err
 }
 
-// reload does what Reload does. The caller holds r.mu.
+// reload puts the file in force. The caller holds r.mu.
 func (r *Ring) reload() error {
 	f := keyset.File(r.cfg.File)
 	s, info, err := f.Open()
@@ -168,18 +176,6 @@ func (r *Ring) current() bool {
 		read.ModTime().Equal(now.ModTime()) && read.Mode() == now.Mode()
 }
 
-// refresh reloads the file if it has changed.
-func (r *Ring) refresh() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var err error
-	if !r.current() {
-		err = r.reload()
-	}
-	r.noteLook(err)
-	return err
-}
-
 // A forcedLook is a look at the file that can't wait for the next interval. All
 // callers that need one share it.
 type forcedLook struct {
@@ -205,7 +201,7 @@ func (f *forcedLook) begin(r *Ring, now time.Time, needed func() bool) <-chan st
 	done := make(chan struct{})
 	f.running = done
 	go func() {
-		_ = r.refresh() // Health tells
+		_ = r.refresh(false) // Health tells
 		f.mu.Lock()
 		f.running = nil
 		f.mu.Unlock()

@@ -44,7 +44,7 @@ func TestFrameworks(t *testing.T) {
 func start(t *testing.T, binary, mode string) string {
 	t.Helper()
 	keyFile := filepath.Join(t.TempDir(), "keys.json")
-	require.NoError(t, rotation.Create(t.Context(), keys.File{Path: keyFile}, keys.Policy{}, time.Now(), keys.ES256, keys.Direct))
+	require.NoError(t, rotation.Create(t.Context(), keys.File{Path: keyFile}, keys.Policy{}, time.Now()))
 	cmd := exec.Command(binary, "-addr", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), "GIN_MODE=release", "CLOAKROOM_MODE="+mode, "CLOAKROOM_KEYSET="+keyFile)
 	cmd.Stderr = t.Output()
