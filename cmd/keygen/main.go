@@ -16,7 +16,7 @@
 //	    because a private key would show on a terminal
 //	4   the key file is damaged or was edited, or its passphrase or key is wrong
 //	5   another process holds the lock of the key file: try again
-//	6   the token is no good
+//	6   the token is refused
 //	7   the token has expired
 //	8   no such key, or a file is missing
 //	10  something is due, or differs
@@ -80,15 +80,15 @@ const rootHelp = `Keygen makes, rotates and revokes the keys of a Cloakroom appl
 
   keygen init                    make a key file
   keygen rotate --if-due         keep it in rotation: from cron, as often as you like
-  keygen plan                    see what is going to happen
-  keygen check                   see whether all is well
+  keygen plan                    see what will happen
+  keygen check                   see whether something is wrong
   keygen revoke KID              in an emergency
 
 Data goes to standard output, everything else to standard error. Exit codes:
-0 done, 1 input, output or internal error, 2 wrong usage, 3 refused (by the
-timing: the text says when it is safe; or the file exists, or others can read
-it), 4 key file damaged or wrong passphrase, 5 key file locked: try again,
-6 token no good, 7 token expired, 8 no such key or a file is missing,
+0 done, 1 input, output or internal error, 2 wrong usage, 3 refused (not
+safe yet: the text says when it is; or the file exists, or others can read it),
+4 key file damaged or wrong passphrase, 5 key file locked: try again,
+6 token refused, 7 token expired, 8 no such key or a file is missing,
 10 something is due, or differs.`
 
 // root is the command that has all others. cobra writes help to out.

@@ -21,7 +21,7 @@ import (
 func Command(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what is wrong around the key file",
+		Short: "Check the surroundings of the key file",
 		Long: `Doctor checks the surroundings of the key file: which file is used, links, owners
 and modes, the lock, leftovers of a crash, the backup, the encryption, what the
 file system can do, and the clock. Run it as the user of the application. For the
@@ -33,7 +33,7 @@ again; with --dry-run it only looks.
 To restore a backup, copy it to the place of the key file, with mode 0600, run
 keygen rotate --if-due, and then restart every instance: those that run refuse a
 file of an earlier generation. Keys that were revoked after the backup was made
-are good in it: revoke them again before the restart.
+are valid in it: revoke them again before the restart.
 
 Each finding is ok, a warning, or a problem: something that makes the file unsafe
 or unusable. Exit codes: 0 no problem, 3 a problem, 4 the key file is damaged or

@@ -41,14 +41,14 @@ const importHelp = `Import brings in the keys of a file, or, with -, of standard
             passphrase or key is with --import-passphrase-file,
             --import-kek-file or the like
 
-What else is encrypted, and keys in OpenSSH's own format, are refused with the
-command that helps. All keys come in, or none.
+Other encrypted files, and keys in OpenSSH's own format, are refused; the error
+names the command that converts them. All keys are imported, or none.
 
 The algorithm is the JWK's alg, or the only one for this kind of key, or ES256
 for a P-256 key. An RSA key needs --alg PS256 or RS256, a symmetric one --alg
 HS256, dir or A256KW. A key that is too weak is refused, and so is a secret that
 somebody typed. The ID of a key is its RFC 7638 thumbprint, or random if it is
-symmetric; a kid that it had elsewhere is replaced, and tokens that name the old
+symmetric; a kid that it had before is replaced, and tokens that name the old
 one are not accepted.
 
 What becomes of a key:
@@ -62,11 +62,11 @@ What becomes of a key:
                   and the application gives a crypto.Signer for it
   --new           there is no key file yet, and import makes it: the first key
                   of each use signs at once, and the next one, or a new standby,
-                  follows after a rotation period. So an application moves here
-                  with the key that it has
+                  follows after a rotation period. Use it to move an application
+                  here with its present key
 
-Exit codes: 0 done, 1 this is no file with keys, 3 refused: a key is weak or is
-there already, or by the timing (the text has the earliest safe instant), 4 the
+Exit codes: 0 done, 1 the file has no keys, 3 refused: a key is weak or is
+there already, or it is not safe yet (the text says when it is), 4 the
 passphrase or key for a file is wrong, 5 another process has locked the key
 file: try again, 8 no such kid, or a file is missing.`
 
@@ -75,7 +75,7 @@ func Command(t *tool.Tool) *cobra.Command {
 	var o importFlags
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
-		Short: "Bring keys in from elsewhere",
+		Short: "Import keys from other systems",
 		Long:  importHelp,
 		Example: `  keygen import old-rsa.pem --alg RS256
   keygen import - --verify-only < partner-public.pem
@@ -86,7 +86,7 @@ func Command(t *tool.Tool) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.alg, "alg", "", "ES256, EdDSA, PS256, RS256, HS256; dir, A256KW, ECDH-ES+A256KW")
 	f.StringVar(&o.kid, "kid", "", "only the key of a JWK Set that has this `kid`")
-	f.StringVar(&o.publishAt, "publish-at", "", "`time` at which the keys become known; default now")
+	f.StringVar(&o.publishAt, "publish-at", "", "`time` at which the keys are published; default now")
 	f.BoolVar(&o.verifyOnly, "verify-only", false, "the keys verify or decrypt, and never sign or encrypt")
 	f.BoolVar(&o.external, "external", false, "public keys whose private halves are in a KMS")
 	f.BoolVar(&o.newFile, "new", false, "make the key file, with these keys as the first")

@@ -24,7 +24,7 @@ import (
 func Command(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "jwks",
-		Short: "See what verifiers see of the keys",
+		Short: "Show which keys verifiers get",
 		Long:  "Jwks looks at a published JWK Set (RFC 7517, Section 5): see keygen jwks check.",
 		RunE:  func(*cobra.Command, []string) error { return errors.New("use jwks check URL") },
 	}

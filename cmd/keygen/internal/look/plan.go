@@ -22,7 +22,7 @@ func Plan(t *tool.Tool) *cobra.Command {
 	var from, until string
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "Show what is going to happen to the keys",
+		Short: "Show what will happen to the keys",
 		Long: `Plan draws the lives of the keys, with those that will be made if keygen rotate
 --if-due runs every day: a row for each key, a colour for each state, and a line
 for today. Below are all changes of state, with their reasons.
@@ -33,7 +33,7 @@ With --format svg or html it draws a picture, with the reasons on hover.`,
   keygen plan --at 2027-01-01 --format json`,
 		Args: tool.NoArgs,
 	}
-	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default a quarter of the rest before now")
+	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; by default, a quarter of the time from now to --until, before now")
 	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
 	cmd.RunE = t.Do(func(context.Context, []string) error {
 		set, err := t.Read()

@@ -28,14 +28,14 @@ type field struct {
 
 func (v *policyFlags) fields() []field {
 	return []field{
-		{"token-life", &v.p.TokenLife, "the longest that a token lives: at least the application's session.idle_timeout"},
-		{"leeway", &v.p.Leeway, "that verifiers grant on exp"},
-		{"clock-skew", &v.p.ClockSkew, "between any two clocks"},
-		{"distribution-lag", &v.p.DistributionLag, "until a written key file has reached every instance"},
-		{"reload-interval", &v.p.ReloadInterval, "at which instances look for a new file: the application's keys.reload"},
-		{"cache-life", &v.p.CacheLife, "that verifiers go on using a JWK Set that they have fetched"},
-		{"grace", &v.p.Grace, "that a key goes on signing when its successor fails to appear"},
-		{"rotation-period", &v.p.RotationPeriod, "that a key signs"},
+		{"token-life", &v.p.TokenLife, "how long a token lives at most: not less than the application's session.idle_timeout"},
+		{"leeway", &v.p.Leeway, "how long after exp verifiers still accept a token"},
+		{"clock-skew", &v.p.ClockSkew, "how far two clocks may differ"},
+		{"distribution-lag", &v.p.DistributionLag, "how long a written key file takes to reach every instance"},
+		{"reload-interval", &v.p.ReloadInterval, "how often instances look for a new file: not less than the application's keys.reload"},
+		{"cache-life", &v.p.CacheLife, "how long verifiers use a JWK Set that they have fetched"},
+		{"grace", &v.p.Grace, "how long a key goes on signing if its successor does not appear"},
+		{"rotation-period", &v.p.RotationPeriod, "how long a key signs"},
 	}
 }
 
@@ -81,8 +81,8 @@ func Policy(t *tool.Tool) *cobra.Command {
 		Use:   "policy",
 		Short: "Show or change the policy, and what follows from it",
 		Long: `Policy shows the policy of the key file and what follows from it; with flags it
-changes the policy first. Dates that are to come follow the new policy, as far
-as that rejects no token. What follows:
+changes the policy first. Future dates then follow the new policy, unless that
+would reject tokens. What follows:
 
   lead         how long a key is published before it signs:
                distribution_lag + reload_interval + clock_skew, and for a key

@@ -87,11 +87,11 @@ func encrypt(t *tool.Tool, ctx context.Context, flags *tool.SecretFlags, same bo
 func Decrypt(t *tool.Tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "decrypt",
-		Short: "Write the key file in the clear",
+		Short: "Decrypt the key file",
 		Long: `Decrypt writes the key file in the clear, so that it needs no passphrase and no
 key any more. Whoever can read the file, or a backup of it, can then sign as
-you. It needs what the file is encrypted under: --passphrase-file, --kek-file
-and the like, or it asks for the passphrase on a terminal.
+you. Give the present passphrase or key: --passphrase-file, --kek-file and the
+like. On a terminal it asks for a passphrase that no flag names.
 
 To move the keys to another machine, copy the key file as it is.`,
 		Example: "  keygen decrypt --passphrase-file /run/secrets/keygen",

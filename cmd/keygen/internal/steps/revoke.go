@@ -21,7 +21,7 @@ func Revoke(t *tool.Tool) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use:   "revoke KID... | --all",
-		Short: "Trust a key no more, in an emergency",
+		Short: "End all trust in a key, in an emergency",
 		Long: `Revoke ends all trust in a key, also in the tokens that it has signed: their users
 are logged out. There is no way back. If the key signs, its standby takes over
 immediately, and a new standby is published.

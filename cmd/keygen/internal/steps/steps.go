@@ -55,8 +55,8 @@ func Add(t *tool.Tool) *cobra.Command {
 		Short: "Add a new key that signs after all others",
 		Long: `Add makes a key and appends it to those of its use: it is published now, or at
 --publish-at, and signs when the last of them has signed for a rotation period.
-So an application moves to another algorithm, or begins to encrypt. To let the
-key sign earlier: keygen promote.
+Use it to move to another algorithm, or to begin to encrypt. To let the key sign
+earlier: keygen promote.
 
 ` + changeExits,
 		Example: `  keygen add --alg EdDSA
@@ -64,7 +64,7 @@ key sign earlier: keygen promote.
 		Args: tool.NoArgs,
 	}
 	cmd.Flags().StringVar(&alg, "alg", "", signAlgs+"; "+encAlgs+" (required)")
-	cmd.Flags().StringVar(&publishAt, "publish-at", "", "`time` at which it becomes known; default now")
+	cmd.Flags().StringVar(&publishAt, "publish-at", "", "`time` at which the key is published; default now")
 	cmd.RunE = t.Do(func(ctx context.Context, _ []string) error {
 		if keyset.Algorithm(alg).Use() == "" {
 			return tool.Refuse(tool.ExitUsage, "--alg %q: use %s to sign, or %s to encrypt", alg, signAlgs, encAlgs)
@@ -90,7 +90,7 @@ func Rotate(t *tool.Tool) *cobra.Command {
 		Short: "Let the standby sign now, or do what is due",
 		Long: `Rotate lets the standby sign now, ahead of the plan, and publishes the next one.
 The key that signed so far goes on verifying until its tokens have expired, so
-nobody is logged out. It is refused as long as the standby may not be known
+nobody is logged out. Rotate is refused while the standby may not be known
 everywhere; the text says when it is safe.
 
 With --if-due it does only what the dates require: it publishes a standby where
@@ -99,8 +99,8 @@ that no longer sign, and prunes keys that have expired. Run it from cron as ofte
 as you like; once a day will do. The standby takes over without any command, on
 the date that is in the file.
 
-If it comes late, the key that signs goes on until its successor is known
-everywhere, but no longer than its grace. If it comes after the grace, when
+If it runs late, the key that signs goes on until its successor is known
+everywhere, but no longer than its grace. If it runs after the grace, when
 nothing signs any more, the new key signs immediately, and verifiers that keep an
 older key set refuse its tokens for some time.
 
@@ -157,9 +157,9 @@ func forceFlag(cmd *cobra.Command, force *bool) {
 // Promote returns keygen promote.
 func Promote(t *tool.Tool) *cobra.Command {
 	return stepOnKey(t, "promote KID", "Let a pending key sign now", `
-Promote lets a key sign now that was to sign later; the others wait after it. The
-key that signed so far goes on verifying. It is refused as long as the key may
-not be known everywhere; the text says when it is safe.`, rotation.Promote)
+Promote lets a pending key sign now, before the others that wait. The key that
+signed so far goes on verifying. Promote is refused while the key may not be
+known everywhere; the text says when it is safe.`, rotation.Promote)
 }
 
 // Retire returns keygen retire.
@@ -214,8 +214,8 @@ not used again and its tokens can be explained.
 }
 
 // changeExits is part of the help of commands that change keys.
-const changeExits = `Exit codes: 0 done, 3 refused, such as by the timing (the text has the earliest
-safe instant), 5 another process has locked the key file: try again, 8 no such
+const changeExits = `Exit codes: 0 done, 3 refused, for example because it is not safe yet (the text
+says when it is), 5 another process has locked the key file: try again, 8 no such
 key, or no key file.`
 
 // newIDs is part of the help of commands of which a dry run makes keys.
@@ -223,5 +223,5 @@ const newIDs = `A dry run makes keys too, and forgets them: the IDs of new keys 
 the real run.`
 
 // keyIDs is part of the help of commands that change a named key.
-const keyIDs = `The first 6 characters of a key ID are enough. Write "-- KID" behind all flags if
+const keyIDs = `The first 6 characters of a key ID are enough. Write "-- KID" after all flags if
 the ID begins with a dash.`

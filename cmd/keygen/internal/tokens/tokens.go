@@ -26,8 +26,8 @@ import (
 func Command(t *tool.Tool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Look into a token",
-		Long:  "Token looks into a token: decode shows what it says, explain whether it is good.",
+		Short: "Decode a token, or check it",
+		Long:  "Token decode shows what a token says, token explain whether it is accepted.",
 		RunE: func(*cobra.Command, []string) error {
 			return errors.New("use token decode or token explain")
 		},
@@ -62,7 +62,7 @@ func explainCommand(t *tool.Tool) *cobra.Command {
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "explain [FILE]",
-		Short: "Say whether a token is good, and if not, why",
+		Short: "Say whether a token is accepted, and if not, why",
 		Long: `Explain makes every check that a verifier makes of a token of this module, in the
 same order, and goes on after one that fails. Its verdict is that of token.Verifier
 and token.Carrier with these keys. It prints the state of the key when the token
@@ -77,7 +77,7 @@ verifiers grant a leeway of 10s for service tokens; for session tokens an
 application grants 1m on iat, and none on exp.
 
 The verdicts of a check are ok, failed, warning (verifiers ignore it, and you
-should not) and not checked. Exit codes: 0 good, 6 no good, 7 it has expired or is
+should not) and not checked. Exit codes: 0 good, 6 refused, 7 it has expired or is
 not valid yet, and is good otherwise.`,
 		Example: `  keygen token explain token.txt
   keygen token explain token.txt --audience https://billing.example --issuer https://app.example
@@ -234,7 +234,7 @@ func examine(t *tool.Tool, ctx context.Context, args []string, want diagnose.Wan
 	return diagnose.Token(ctx, ring, text, want, t.Now), nil
 }
 
-// conclude returns an error if the token is no good.
+// conclude returns an error if the token is refused.
 func conclude(t *tool.Tool, d *diagnose.Diagnosis) error {
 	var failed []string
 	for _, c := range d.Checks {
@@ -244,7 +244,7 @@ func conclude(t *tool.Tool, d *diagnose.Diagnosis) error {
 	}
 	switch d.Verdict {
 	case diagnose.Bad:
-		return tool.Refuse(tool.ExitToken, "the token is no good: %s%s", strings.Join(failed, ", "), otherKeys(d))
+		return tool.Refuse(tool.ExitToken, "the token is refused: %s%s", strings.Join(failed, ", "), otherKeys(d))
 	case diagnose.OutOfTime:
 		return tool.Refuse(tool.ExitExpired, "the token is good but for its time: %s", strings.Join(failed, ", "))
 	}
