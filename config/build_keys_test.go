@@ -310,7 +310,7 @@ func TestBuildKeysElsewhere(t *testing.T) {
 		{"without", []*keys.Key{elsewhere(keys.Dates{})}, nil, "the private half of key " + elsewhere(keys.Dates{}).ID() + " is elsewhere; give its crypto.Signer in config.Options.Signers", ""},
 		{"with another", []*keys.Key{elsewhere(keys.Dates{})}, []crypto.Signer{stranger}, "is elsewhere; give its crypto.Signer", ""},
 		{"to come, without", []*keys.Key{newKey(t, keys.ES256, keys.Dates{SignUntil: later.SignFrom}), elsewhere(later)}, nil, "", "none of the signers that were given fits it"},
-		{"a signer too many", []*keys.Key{elsewhere(keys.Dates{})}, []crypto.Signer{vault, stranger}, "", "signers were given that fit no key"},
+		{"a signer too many", []*keys.Key{elsewhere(keys.Dates{})}, []crypto.Signer{vault, stranger}, "", "signers match no key"},
 		{"only to verify", []*keys.Key{newKey(t, keys.ES256, keys.Dates{}), elsewhere(keys.Dates{PublishAt: now, SignFrom: now, SignUntil: now})}, nil, "", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestEmbeddedRefused(t *testing.T) {
 		{`{"session": {"idle_timout": "20m"}}`, `config: field "session.idle_timout" is unknown; did you mean "session.idle_timeout"?`},
 		{`{"session": {"idle_timeout": 20}}`, `config: field "session.idle_timeout": "20" has no unit; write 20s, 20m, 20h or 20d`},
 		{`{"session": {"idle_timeout": "2h", "lifetime": "1h"}}`, `config: field "session.idle_timeout": 2h is longer than the lifetime of 1h: shorten it, or set session.lifetime to 2h or more`},
-		{`{"token_memory": "64MB"}`, `config: field "token_memory": "64MB" is no size`},
+		{`{"token_memory": "64MB"}`, `config: field "token_memory": "64MB" is not a size`},
 		{`{"store": {"max_sessions": "5"}}`, `config: field "store.max_sessions": must be a whole number, not 5`},
 		{`{"session": {"persistent": "true"}}`, `config: field "session.persistent": must be true or false without quotes`},
 		{`{"mode": "server"}`, `config: field "mode": "server" is not one of stateless, opaque, auto`},

@@ -179,7 +179,7 @@ func (b *builder) fitPolicy(p keys.Policy, command string) {
 func (b *builder) contradictions(p keys.Policy, command string) (all []contradiction) {
 	life := b.life.WithDefaults()
 	tooLong := func(path string, idle time.Duration) {
-		all = append(all, contradiction{path, fmt.Errorf("is %s, and the keys verify for tokens of %s: "+
+		all = append(all, contradiction{path, fmt.Errorf("is %s, but the policy of the keys limits tokens to %s: "+
 			"sessions would end early; run: %s --token-life %s",
 			span.Format(idle), span.Format(p.TokenLife), command, span.Format(life.RememberedIdleTimeout))})
 	}
@@ -225,8 +225,8 @@ func (b *builder) checkSigners(ring *keys.Ring) {
 		}
 	}
 	if n := len(b.o.Signers); used < n {
-		b.o.Logger.Warn("signers were given that fit no key of the key file; "+
-			"bring their public halves in with keygen import --external", "signers", n, "keys", used)
+		b.o.Logger.Warn("signers match no key of the key file; "+
+			"import their public halves with keygen import --external", "signers", n, "keys", used)
 	}
 }
 
@@ -245,7 +245,7 @@ func checkUsable(ring *keys.Ring, now time.Time) error {
 			"run: keygen rotate --if-due, or keygen add --alg ES256 if there never was one")
 	}
 	if _, err := ring.Current(keys.Encryption, now); err != nil && !set.HasFuture(keyset.Encryption, now) {
-		return errors.New("has no key left that encrypts, and tokens were encrypted so far; run: keygen rotate --if-due")
+		return errors.New("has no key left that encrypts, but tokens were encrypted so far; run: keygen rotate --if-due")
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (v *validator) origin(path, origin string) {
 		v.fail(path, "%q has a wildcard, and an origin is compared as a whole; write each origin", shown)
 	case err != nil || u.User != nil || !weburl.HasHost(u),
 		http.NewCrossOriginProtection().AddTrustedOrigin(origin) != nil:
-		v.fail(path, "%q is no origin; write scheme, host and, if it is unusual, port, as in https://partner.example", shown)
+		v.fail(path, "%q is not an origin; write scheme, host and any unusual port, as in https://partner.example", shown)
 	case strings.ContainsFunc(origin, func(r rune) bool { return r > unicode.MaxASCII }):
 		v.fail(path, "%q is not how browsers write it; write the host in ASCII, as in https://xn--bcher-kva.example", shown)
 	case origin != asSent(u):

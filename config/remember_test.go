@@ -87,7 +87,7 @@ func TestRememberedRefused(t *testing.T) {
 		in   config.Config
 		want string
 	}{
-		{"longer than the keys allow", config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Session: long}, `config: field "session.remembered_idle_timeout": is 14d, and the keys verify for tokens of 1d: sessions would end early; run: keygen policy --token-life 14d`},
+		{"longer than the keys allow", config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Session: long}, `config: field "session.remembered_idle_timeout": is 14d, but the policy of the keys limits tokens to 1d: sessions would end early; run: keygen policy --token-life 14d`},
 		{"persistent, with ordinary limits alone", config.Config{Mode: config.Opaque, Session: config.SessionConfig{Persistent: true, IdleTimeout: config.Duration(time.Minute)}}, `config: field "session.remembered_idle_timeout": `},
 		{"persistent, in tokens", config.Config{Keys: config.KeysConfig{File: keyFile(t)}, Session: config.SessionConfig{Persistent: true, IdleTimeout: config.Duration(time.Minute)}}, `config: field "session.remembered_idle_timeout": `},
 		{"longer than the preset", config.Config{Mode: config.Opaque, Session: config.SessionConfig{Preset: "aal2", RememberedLifetime: config.Duration(30 * day)}}, `config: field "session.remembered_lifetime": 30d is longer than the 1d of preset aal2; shorten it or drop the preset`},

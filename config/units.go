@@ -76,7 +76,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 		*s = Size(int64(n) * u.bytes)
 		return nil
 	}
-	return fmt.Errorf("%q is no size; write it like 512KiB, 64MiB or 2GiB", in)
+	return fmt.Errorf("%q is not a size; write it like 512KiB, 64MiB or 2GiB", in)
 }
 
 // MarshalText returns s as [Size.String] does.

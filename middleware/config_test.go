@@ -58,7 +58,7 @@ func TestCookieConfig(t *testing.T) {
 		{"name with a space", middleware.Cookie{Name: "s id"}, "can't be sent"},
 		{"name with a line break", middleware.Cookie{Name: "s\r\nSet-Cookie: x"}, "can't be sent"},
 		{"name too long", middleware.Cookie{Name: strings.Repeat("x", 257)}, "257"},
-		{"domain with a semicolon", middleware.Cookie{Name: "sid", Domain: "a;b"}, "no domain"},
+		{"domain with a semicolon", middleware.Cookie{Name: "sid", Domain: "a;b"}, "not a domain"},
 		{"path with a semicolon", middleware.Cookie{Name: "sid", Path: "/;x"}, "can't carry"},
 		{"default SameSite", middleware.Cookie{SameSite: http.SameSiteDefaultMode}, "SameSite"},
 	}

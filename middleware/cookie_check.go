@@ -113,7 +113,7 @@ func (c Cookie) checkDomain() error {
 		return fault.Errorf("middleware: Cookie.Domain", "%q is an address, below which there are no hosts: "+
 			"leave it out", c.Domain)
 	case strings.HasSuffix(domain, "."), (&http.Cookie{Name: "x", Domain: domain}).Valid() != nil:
-		return fault.Errorf("middleware: Cookie.Domain", "%q is no domain: write the name alone, as in shop.example, "+
+		return fault.Errorf("middleware: Cookie.Domain", "%q is not a domain: write the name alone, as in shop.example, "+
 			"without scheme, port, path and final dot", c.Domain)
 	case !strings.Contains(domain, "."):
 		return fault.Errorf("middleware: Cookie.Domain", "%q has one label, and browsers refuse cookies for such a "+

@@ -33,7 +33,7 @@ type RequireConfig struct {
 // session, it lets nobody through. It panics if c.LoginURL is not a URL.
 func RequireSubject(c RequireConfig) func(http.Handler) http.Handler {
 	if _, err := url.Parse(c.LoginURL); err != nil {
-		panic(fmt.Sprintf("middleware: RequireConfig.LoginURL %q is no URL", c.LoginURL))
+		panic(fmt.Sprintf("middleware: RequireConfig.LoginURL %q is not a URL", c.LoginURL))
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

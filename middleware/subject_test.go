@@ -65,7 +65,7 @@ func TestReturnPath(t *testing.T) {
 }
 
 func TestRequireSubjectWithoutURL(t *testing.T) {
-	assert.PanicsWithValue(t, `middleware: RequireConfig.LoginURL "/%zz" is no URL`, func() {
+	assert.PanicsWithValue(t, `middleware: RequireConfig.LoginURL "/%zz" is not a URL`, func() {
 		middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/%zz"})
 	})
 	guard := middleware.RequireSubject(middleware.RequireConfig{ReturnParam: "next"})

@@ -27,7 +27,7 @@ func TestDoctorLockOfAnother(t *testing.T) {
 	require.NoError(t, os.Remove(path+".lock"))
 	require.NoError(t, os.Symlink("nowhere", path+".lock"))
 	require.Equal(t, tool.ExitRefused, run([]string{"doctor", "--keyset", path}, nil, &out, &out))
-	require.Contains(t, out.String(), "nobody can lock; remove it")
+	require.Contains(t, out.String(), "it can't be locked; remove it")
 	require.NotEqual(t, tool.ExitOK, run([]string{"add", "--alg", "EdDSA", "--keyset", path}, nil, &out, &out))
 }
 

@@ -242,7 +242,7 @@ func (p *Rules) parse(value []byte) error {
 	err := jose.Object(value, func(name string, value []byte) error {
 		n, err := jose.Int(value)
 		if err != nil || n <= 0 || n > math.MaxInt32 && name != "cache_life_was_until" || n > instant.MaxSecond {
-			return fmt.Errorf("policy %s is no positive number", nameOf(name))
+			return fmt.Errorf("policy %s is not a positive number", nameOf(name))
 		}
 		switch name {
 		case "peak_rate":

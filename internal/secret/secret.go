@@ -62,7 +62,7 @@ func Read(r io.Reader) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(text) > maxSize:
-		return nil, fmt.Errorf("it holds over %d bytes, which is no passphrase and no key", maxSize)
+		return nil, fmt.Errorf("it holds over %d bytes, too many for a passphrase or a key", maxSize)
 	case len(bytes.TrimRight(text, "\r\n")) == 0:
 		return nil, errors.New("it is empty; it must hold the passphrase or the key")
 	}

@@ -83,5 +83,5 @@ func noUnit(s string) error {
 }
 
 func bad(s string) error {
-	return fmt.Errorf("%q is no duration; write it like 90s, 20m, 12h or 30d", s)
+	return fmt.Errorf("%q is not a duration; write it like 90s, 20m, 12h or 30d", s)
 }

@@ -24,7 +24,7 @@ func (d *doctor) lookBackup() {
 		d.note(problem("backup", "%s is a directory: the next change fails, "+
 			"since it keeps the previous file under that name; remove it", name))
 	case !info.Mode().IsRegular():
-		d.note(warning("backup", "%s is no regular file: keygen did not make it; remove it", name))
+		d.note(warning("backup", "%s is not a regular file: keygen did not make it; remove it", name))
 	default:
 		owner, mode := judgeOwner(info, d.user), judgeMode(name, info.Mode().Perm(), false, d.GroupRead)
 		switch {
@@ -83,7 +83,7 @@ func (d *doctor) compareOld(name string, old *keyset.Set) {
 		}
 	}
 	if revived != nil {
-		d.note(warning("backup", "in it, keys are good that the key file has revoked: %s; "+
+		d.note(warning("backup", "keys that the key file has revoked are valid in it: %s; "+
 			"whoever restores it trusts their tokens again; run: rm %s", strings.Join(revived, ", "), name))
 	}
 	if erased != nil {

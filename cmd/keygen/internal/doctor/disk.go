@@ -163,7 +163,7 @@ func tryLock(ctx context.Context, dir string) error {
 	defer unlock()
 	again, err := lockAtOnce(ctx, path)
 	if err == nil {
-		return errors.Join(errors.New("they keep nobody out"), again())
+		return errors.Join(errors.New("a lock that is held can be taken again"), again())
 	}
 	if !errors.Is(err, durable.ErrLocked) {
 		return err
@@ -202,7 +202,7 @@ func (d *doctor) lookLock(ctx context.Context) tool.Finding {
 	case err != nil:
 		return warning("lock", "it can't be looked at: %v", err)
 	case !info.Mode().IsRegular():
-		return problem("lock", "%s is no regular file: nobody can lock; remove it", name)
+		return problem("lock", "%s is not a regular file: it can't be locked; remove it", name)
 	}
 	unlock, err := lockAtOnce(ctx, d.target)
 	if err == nil {

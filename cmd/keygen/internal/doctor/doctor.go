@@ -243,5 +243,5 @@ func judgeMode(path string, mode fs.FileMode, mounted, group bool) tool.Finding 
 			"an fsGroup of the application's own, and keys.insecure_group_readable", mode, who)
 	}
 	return problem("mode", "%04o: %s; run: chmod 600 %s; if somebody has read it, "+
-		"the keys are no secret any more: keygen revoke --all", mode, who, path)
+		"the keys are no longer secret: keygen revoke --all", mode, who, path)
 }

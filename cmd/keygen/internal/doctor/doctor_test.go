@@ -74,7 +74,7 @@ func TestJudgeMode(t *testing.T) {
 		{0o700, false, false, tool.OK, "0700"},
 		{0o640, false, false, tool.Problem, "its group can read it, and sign; run: chmod 600 x"},
 		{0o440, true, false, tool.Problem, "its group can read it, and sign; mount the Secret with defaultMode 0400, or with 0440, an fsGroup"},
-		{0o604, false, false, tool.Problem, "others can use it; run: chmod 600 x; if somebody has read it, the keys are no secret any more: keygen revoke --all"},
+		{0o604, false, false, tool.Problem, "others can use it; run: chmod 600 x; if somebody has read it, the keys are no longer secret: keygen revoke --all"},
 		{0o620, false, false, tool.Problem, "others can use it"},
 		{0o644, true, false, tool.Problem, "others can use it; mount"},
 		{0o601, false, false, tool.Problem, "0601"},

@@ -67,7 +67,7 @@ func parseJWEHeader(token string) (h jweHeader, err error) {
 			err = jose.Object(raw, h.member)
 		}
 		if err != nil {
-			return h, fmt.Errorf("it is no encrypted JWK: %w", err)
+			return h, fmt.Errorf("it is not an encrypted JWK: %w", err)
 		}
 	}
 	return h, nil

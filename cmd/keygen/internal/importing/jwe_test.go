@@ -65,7 +65,7 @@ func TestParseJWEHeader(t *testing.T) {
 		`{"alg":"A256KW","alg":"dir","enc":"A256GCM"}`:                                        "strict JSON",
 		`{"alg":1,"enc":"A256GCM"}`:                                                           `header member "alg"`,
 		`[]`:                                                                                  "not a JSON object",
-		``:                                                                                    "it is no encrypted JWK",
+		``:                                                                                    "it is not an encrypted JWK",
 	} {
 		_, err := parseJWEHeader(token(header))
 		if want == "" {
@@ -78,7 +78,7 @@ func TestParseJWEHeader(t *testing.T) {
 		"AAAA.AAAA.AAAA.AAAA.AAAA", "e30.A.AAAA.AAAA.AAAA", "e30.AAAA.AAAB=.AAAA.AAAA", "e30.AAAA.AAAA.AAAA.AAB",
 	} {
 		_, err := parseJWEHeader(bad)
-		require.ErrorContains(t, err, "it is no encrypted JWK", bad)
+		require.ErrorContains(t, err, "it is not an encrypted JWK", bad)
 	}
 }
 

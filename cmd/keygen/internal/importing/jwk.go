@@ -53,7 +53,7 @@ func parseJWKs(text []byte, kid string) ([]incoming, error) {
 func splitJWKs(text []byte) (list [][]byte, err error) {
 	has := make(map[string][]byte)
 	if err := jose.Object(text, func(name string, value []byte) error { has[name] = value; return nil }); err != nil {
-		return nil, fmt.Errorf("it is no JWK and no JWK Set: %w", err)
+		return nil, fmt.Errorf("it is neither a JWK nor a JWK Set: %w", err)
 	}
 	switch {
 	case has["ciphertext"] != nil: // RFC 7516, Section 7.2
@@ -62,7 +62,7 @@ func splitJWKs(text []byte) (list [][]byte, err error) {
 	case has["kty"] != nil && has["keys"] == nil:
 		return [][]byte{text}, nil
 	case has["keys"] == nil || has["kty"] != nil:
-		return nil, errors.New("it is no JWK (which has kty) and no JWK Set (which has keys)")
+		return nil, errors.New("it is neither a JWK (which has kty) nor a JWK Set (which has keys)")
 	}
 	err = jose.Array(has["keys"], func(value []byte) error {
 		if len(list) == maxImported {

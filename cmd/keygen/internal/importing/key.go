@@ -45,7 +45,7 @@ func candidates(t *tool.Tool, o *importFlags) (all []*candidate, err error) {
 		return nil, err
 	}
 	if given := o.secret.Given(); len(given) > 0 && !o.encrypted {
-		return nil, wrongUse("%s is no encrypted JWK; leave out %s", sourceName(o.path), given[0])
+		return nil, wrongUse("%s is not an encrypted JWK; leave out %s", sourceName(o.path), given[0])
 	}
 	for _, in := range list {
 		c, err := in.candidate(o)

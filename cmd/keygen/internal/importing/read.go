@@ -43,7 +43,7 @@ func readSource(t *tool.Tool, path string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(data) > maxSource:
-		return nil, fmt.Errorf("%s is larger than 1 MiB: this is no file with keys", name)
+		return nil, fmt.Errorf("%s is larger than 1 MiB: this is not a file with keys", name)
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, fmt.Errorf("%s is empty", name)
 	}

@@ -111,7 +111,7 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 	c.url, err = url.Parse(rawURL)
 	switch {
 	case err != nil || !weburl.HasHost(c.url) || c.url.Scheme != "http" && c.url.Scheme != "https":
-		return wrong("this is no URL to fetch; write it like https://app.example/.well-known/jwks.json")
+		return wrong("this is not a URL to fetch; write it like https://app.example/.well-known/jwks.json")
 	case c.url.User != nil || c.url.Fragment != "":
 		return wrong("the URL of a JWK Set has no user, no password and no fragment")
 	case c.url.Scheme == "http" && !weburl.IsLocal(c.url) && !c.insecure:

@@ -33,7 +33,7 @@ func (a *answer) read(ctx context.Context) error {
 		if t := a.header.Get("Content-Type"); t != "" {
 			comes = "it comes as " + t
 		}
-		return serverError("the answer is no JWK Set: " + comes)
+		return serverError("the answer is not a JWK Set: " + comes)
 	}
 	for _, m := range doc.Keys {
 		a.members = append(a.members, readMember(m))

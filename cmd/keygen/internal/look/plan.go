@@ -33,7 +33,7 @@ With --format svg or html it draws a picture, with the reasons on hover.`,
   keygen plan --at 2027-01-01 --format json`,
 		Args: tool.NoArgs,
 	}
-	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; by default, a quarter of the time from now to --until, before now")
+	cmd.Flags().StringVar(&from, "from", "", "`time` at which it begins; default: before now, by a quarter of --until")
 	cmd.Flags().StringVar(&until, "until", "90d", "`time` at which it ends, such as 90d from now, or 2027-06-01")
 	cmd.RunE = t.Do(func(context.Context, []string) error {
 		set, err := t.Read()

@@ -28,11 +28,11 @@ type field struct {
 
 func (v *policyFlags) fields() []field {
 	return []field{
-		{"token-life", &v.p.TokenLife, "how long a token lives at most: not less than the application's session.idle_timeout"},
+		{"token-life", &v.p.TokenLife, "longest life of a token: at least the application's session.idle_timeout"},
 		{"leeway", &v.p.Leeway, "how long after exp verifiers still accept a token"},
 		{"clock-skew", &v.p.ClockSkew, "how far two clocks may differ"},
 		{"distribution-lag", &v.p.DistributionLag, "how long a written key file takes to reach every instance"},
-		{"reload-interval", &v.p.ReloadInterval, "how often instances look for a new file: not less than the application's keys.reload"},
+		{"reload-interval", &v.p.ReloadInterval, "interval at which instances look for a new file: at least keys.reload"},
 		{"cache-life", &v.p.CacheLife, "how long verifiers use a JWK Set that they have fetched"},
 		{"grace", &v.p.Grace, "how long a key goes on signing if its successor does not appear"},
 		{"rotation-period", &v.p.RotationPeriod, "how long a key signs"},

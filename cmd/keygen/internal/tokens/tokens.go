@@ -147,7 +147,7 @@ func readToken(t *tool.Tool, args []string) (string, error) {
 	token := strings.TrimSpace(string(text))
 	switch {
 	case len(text) > maxToken:
-		return "", tool.Refuse(tool.ExitToken, "this is no token: it is longer than 64 KiB")
+		return "", tool.Refuse(tool.ExitToken, "this is not a token: it is longer than 64 KiB")
 	case token == "":
 		return "", tool.Refuse(tool.ExitToken, "there is no token: the input is empty")
 	}
@@ -202,7 +202,7 @@ func decode(t *tool.Tool, ctx context.Context, args []string) error {
 	c := contents{d.Encryption, d.Header, d.Claims}
 	if c.Encryption == nil && c.Header == nil {
 		if c = foreignJWT(text); c.Header == nil {
-			return tool.Refuse(tool.ExitToken, "this is no JWT: %s", d.Problem())
+			return tool.Refuse(tool.ExitToken, "this is not a JWT: %s", d.Problem())
 		}
 	}
 	t.Note("NOTHING WAS VERIFIED: anybody may have made this token. To check it: keygen token explain")

@@ -60,7 +60,7 @@ func (s *source) read(t *Tool) ([]byte, error) {
 	number, _ := strconv.ParseUint(s.value, 10, 16) // as Set did
 	f := os.NewFile(uintptr(number), "secret")
 	if f == nil {
-		return nil, fmt.Errorf("%d is no file descriptor", number)
+		return nil, fmt.Errorf("%d is not a file descriptor", number)
 	}
 	defer f.Close()
 	return secret.Read(f)

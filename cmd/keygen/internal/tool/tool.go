@@ -142,7 +142,7 @@ func (t *Tool) MayWrite() error {
 	if t.DryRun || t.At == "" || t.writeAt || off <= time.Minute {
 		return nil
 	}
-	return Refuse(ExitUsage, "--at is %s off, and this would write; add --dry-run to see what would be done then, "+
+	return Refuse(ExitUsage, "--at is %s from now, and this would write; add --dry-run to see what would be done then, "+
 		"or --write-at if it is this machine's clock that is wrong", span.Format(off.Truncate(time.Second)))
 }
 
@@ -170,7 +170,7 @@ func ParseTime(s string, now time.Time) (time.Time, error) {
 			return at.UTC().Truncate(time.Second), nil
 		}
 	}
-	return now, fmt.Errorf("%q is no time; write it like 2026-11-24T03:00:00Z, 2026-11-24 or +30d", s)
+	return now, fmt.Errorf("%q is not a time; write it like 2026-11-24T03:00:00Z, 2026-11-24 or +30d", s)
 }
 
 // Duration is a flag that takes days too, which package time does not parse.
