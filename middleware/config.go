@@ -23,8 +23,8 @@ type Config struct {
 	// sessions, an opaque.Carrier for sessions on the server. Required.
 	Carrier Carrier
 
-	// Overflow, if set, takes the sessions that don't fit Carrier. They go back
-	// as soon as they fill less than three quarters of a cookie. With a
+	// Overflow, if set, takes the sessions that don't fit Carrier. They go back to
+	// Carrier when they fill less than three quarters of a cookie. With a
 	// token.Carrier above and an opaque.Carrier here, this is the mode "auto".
 	Overflow Carrier
 

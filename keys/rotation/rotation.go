@@ -69,10 +69,10 @@ func (s Step) Apply(ctx context.Context, f keys.File, now time.Time) error {
 	return err
 }
 
-// IfDue does what is due, and nothing else: it publishes a standby where none
-// is, replaces a key that has reached its end, erases the private halves of
-// signature keys that no longer sign, and prunes keys that have expired. It is
-// safe to take at any time, however often. Where the keys live in a KMS it
+// IfDue does what is due, and nothing else: it publishes a standby where there
+// is none, replaces a key that has reached its end, erases the private halves
+// of signature keys that no longer sign, and prunes keys that have expired. It
+// is safe to take at any time, however often. Where the keys live in a KMS it
 // creates none, because only the KMS can.
 func IfDue() Step { return Step(rotation.IfDue()) }
 
