@@ -75,8 +75,8 @@ type App struct {
 	Middleware *middleware.Middleware
 
 	// Keys are those of the key file, kept up to date. Without a key file there
-	// are none, and Health reports that no key signs, which mode opaque doesn't
-	// need.
+	// are none, and Health reports that no key signs, which doesn't matter in mode
+	// opaque.
 	Keys *keys.Ring
 
 	// Revocations ends all sessions of a subject (EndSubject), all except the one
