@@ -2,6 +2,7 @@ package keyset_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -114,5 +115,15 @@ func TestParsePublicSet(t *testing.T) {
 			require.Len(t, list, want)
 			require.Equal(t, ec.ID(), list[0].ID())
 		})
+	}
+}
+
+// One private member is enough to refuse a set, also one that keys of ours
+// don't have.
+func TestParsePublicSetRefusesPrivateMembers(t *testing.T) {
+	key := strings.TrimSuffix(keyText(t, string(published(t, generate(t, keyset.EdDSA)))), "}")
+	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
+		_, err := keyset.ParsePublicSet([]byte(`{"keys":[` + key + `,"` + name + `":[]}]}`))
+		require.ErrorContains(t, err, "private or symmetric key", name)
 	}
 }
