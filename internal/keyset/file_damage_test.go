@@ -330,3 +330,20 @@ func TestFilePrintsNoSecret(t *testing.T) {
 		require.Equal(t, "keys.File(keys.json)", fmt.Sprintf(format, &f))
 	}
 }
+
+// What stands in the place of a name may be a secret that somebody pasted
+// there.
+func TestReadRepeatsNoStrangeName(t *testing.T) {
+	f := rich(t, keyset.File{})
+	good, err := os.ReadFile(f.Path)
+	require.NoError(t, err)
+	for _, before := range []string{"generation", "kid", "rotation_period"} {
+		for name, shown := range map[string]bool{"news": true, strings.Repeat("Secret7", 6): false, "ab/cd+e=": false} {
+			text := strings.Replace(string(good), `"`+before+`"`, `"`+name+`":1,"`+before+`"`, 1)
+			require.NoError(t, os.WriteFile(f.Path, []byte(text), 0o600))
+			_, err := f.Read()
+			require.ErrorContains(t, err, "known")
+			require.Equal(t, shown, strings.Contains(err.Error(), name), "%s before %s: %v", name, before, err)
+		}
+	}
+}

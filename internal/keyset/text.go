@@ -247,7 +247,7 @@ func (e *entry) member(name string, value []byte) (err error) {
 		err = e.other(name, value)
 	}
 	if err != nil {
-		return fmt.Errorf("member %q: %w", name, err)
+		return fmt.Errorf("%s: %w", nameOf(name), err)
 	}
 	return nil
 }
