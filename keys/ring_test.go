@@ -2,6 +2,9 @@ package keys_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"os"
@@ -346,4 +349,17 @@ func TestRingSet(t *testing.T) {
 	require.Same(t, k, (*keyset.Key)(r.Set().Keys()[0]))
 	require.NotNil(t, (*keyset.Set)(r.Set()).Pruned()[0])
 	require.Empty(t, new(keys.Ring).Set().Keys())
+}
+
+// The ID of a key does not depend on its algorithm, and a key has only one
+// algorithm (RFC 8725, Section 3.1).
+func TestReplaceKeepsTheAlgorithm(t *testing.T) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	signs, err := keyset.Import(keyset.ES256, private, keyset.Dates{})
+	require.NoError(t, err)
+	encrypts, err := keyset.Import(keyset.ECDHESA256KW, private, keyset.Dates{})
+	require.NoError(t, err)
+	require.Equal(t, signs.ID(), encrypts.ID())
+	require.ErrorContains(t, replace(newRing(t, signs), encrypts), "was exchanged for another")
 }

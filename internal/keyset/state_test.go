@@ -74,3 +74,10 @@ func TestStateString(t *testing.T) {
 		require.Equal(t, s, keyset.State(i).String())
 	}
 }
+
+// A key does not sign in its grace when it does not verify any more.
+func TestGraceEnd(t *testing.T) {
+	l := keyset.Life{Dates: keyset.Dates{SignUntil: at(3), VerifyUntil: at(5)}}
+	require.Equal(t, at(4), l.GraceEnd(at(1).Sub(at(0))))
+	require.Equal(t, at(5), l.GraceEnd(at(9).Sub(at(0))))
+}
