@@ -22,7 +22,7 @@ type File struct {
 	Key        []byte // see Passphrase
 
 	// Signers have the private halves of keys that live in a KMS or an HSM; the
-	// file has only the public halves. A signer that fits no key is not used.
+	// file has only the public halves. A signer that matches no key is not used.
 	Signers []crypto.Signer
 
 	// InsecureGroupReadable accepts a file that its group can read, as Kubernetes

@@ -10,7 +10,7 @@ import (
 // Health is the state of a Ring.
 type Health struct {
 	Generation int64     `json:"generation"`       // how often the key file in force was written; 0 without one
-	SeenAt     time.Time `json:"seen_at,omitzero"` // when a look last found that file in force; zero without one
+	SeenAt     time.Time `json:"seen_at,omitzero"` // when the file was last found unchanged; zero without one
 	Signer     string    `json:"signer"`           // ID of the key that signs now; "" for none
 	Sealer     string    `json:"sealer"`           // ID of the key that encrypts now; "" for none
 

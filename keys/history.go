@@ -30,7 +30,7 @@ func (h *history) accepts(s *keyset.Set, digest [sha256.Size]byte) error {
 	}
 	for _, k := range slices.Concat(s.Keys(), s.Pruned()) {
 		if h.revoked[k.ID()] && !k.IsRevoked() {
-			return fmt.Errorf("goes back behind the revocation of key %s; restore a later one, "+
+			return fmt.Errorf("is older than the revocation of key %s; restore a later one, "+
 				"or restart if you want to go back", k.ID())
 		}
 	}

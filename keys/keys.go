@@ -60,7 +60,7 @@ type Use string
 
 const (
 	Signature  Use = "sig" // signs and verifies
-	Encryption Use = "enc" // seals and opens
+	Encryption Use = "enc" // encrypts and decrypts
 )
 
 // State is where a key is in its life.
@@ -78,11 +78,11 @@ const (
 // Dates are the instants at which a key changes its state, in whole seconds.
 // The zero time means no limit: with zero Dates a key is active for ever.
 type Dates struct {
-	Created     time.Time // for information
-	PublishAt   time.Time // staged before, pending from then on
-	SignFrom    time.Time // active from then on
-	SignUntil   time.Time // retiring from then on
-	VerifyUntil time.Time // expired from then on; needs SignUntil
+	Created     time.Time // for information only
+	PublishAt   time.Time // the key is staged before it, and pending from it on
+	SignFrom    time.Time // the key is active from it on
+	SignUntil   time.Time // the key is retiring from it on
+	VerifyUntil time.Time // the key has expired from it on; set it only together with SignUntil
 }
 
 // A Policy says how fast a change of the keys reaches everybody, and how long
@@ -91,13 +91,13 @@ type Dates struct {
 // same one. In every field 0 means the default. Durations are whole seconds.
 type Policy struct {
 	TokenLife       time.Duration // the longest that a token lives (exp - iat); default 24 hours
-	Leeway          time.Duration // that verifiers grant on exp; default 1 minute
-	ClockSkew       time.Duration // between any two clocks; default 1 minute
-	DistributionLag time.Duration // until a written key file has reached every instance; default 2 minutes
-	ReloadInterval  time.Duration // at which instances look for a new file; default 30 seconds
-	CacheLife       time.Duration // for which verifiers keep a JWK Set; default 1 hour, at least 10 minutes
-	Grace           time.Duration // for which a key goes on signing if its successor is missing; default 1 hour
-	RotationPeriod  time.Duration // that a key signs; default 30 days
+	Leeway          time.Duration // how long after exp verifiers still accept a token; default 1 minute
+	ClockSkew       time.Duration // the largest difference between two clocks; default 1 minute
+	DistributionLag time.Duration // how long a new key file takes to reach every instance; default 2 minutes
+	ReloadInterval  time.Duration // how often instances check for a new file; default 30 seconds
+	CacheLife       time.Duration // how long verifiers keep a JWK Set; default 1 hour, at least 10 minutes
+	Grace           time.Duration // how long a key goes on signing if its successor is missing; default 1 hour
+	RotationPeriod  time.Duration // how long a key signs; default 30 days
 	PeakRate        int           // tokens encrypted in a second, by all instances together; default 500
 }
 
@@ -150,7 +150,7 @@ func Generate(alg Algorithm, d Dates) (*Key, error) {
 //
 // What is refused in a key file is refused here too: see the package comment.
 // So are RSA keys whose modulus is a prime, a power of one, or the product of
-// two primes that are close together; to find out takes up to 150 milliseconds.
+// two primes that are close together; the check takes up to 150 milliseconds.
 // The key is copied, except for a signer. Its ID is the RFC 7638 thumbprint,
 // which may begin with a dash; that of a secret is random, as with [Generate].
 //
@@ -224,8 +224,8 @@ func (s *Set) Ring() (*Ring, error) {
 // for all of them except ErrUnavailable, which means that nobody could decide.
 var (
 	ErrUnknownKey  = keyset.ErrUnknownKey  // no key has this ID
-	ErrKeyExpired  = keyset.ErrKeyExpired  // the key verifies no more
-	ErrKeyRevoked  = keyset.ErrKeyRevoked  // the key is not to be trusted
+	ErrKeyExpired  = keyset.ErrKeyExpired  // the key no longer verifies
+	ErrKeyRevoked  = keyset.ErrKeyRevoked  // the key must not be trusted
 	ErrNoActiveKey = keyset.ErrNoActiveKey // no key signs, or encrypts
 	ErrUnavailable = errors.New("keys: key set unavailable")
 )

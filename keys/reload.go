@@ -40,7 +40,7 @@ type RingConfig struct {
 // whenever it has changed. Close the ring when the server has shut down.
 //
 // While it follows the file, the ring stops signing and encrypting if it could
-// not read the file for the grace of the policy less its distribution lag:
+// not read the file for the grace of the policy minus its distribution lag:
 // others may no longer trust these keys.
 func OpenRing(cfg RingConfig) (*Ring, error) {
 	if cfg.ReloadInterval < 0 {

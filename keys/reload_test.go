@@ -133,7 +133,7 @@ func replaceForgetsNothing(t *testing.T, alg keyset.Algorithm) {
 	require.ErrorContains(t, r.Reload(), "has generation 1, and 2 is in force")
 	edited := strings.Replace(unsummed(t, old), `"generation": 1`, `"generation": 3`, 1)
 	require.NoError(t, os.WriteFile(path, []byte(edited), 0o600))
-	require.ErrorContains(t, r.Reload(), "goes back behind the revocation of key")
+	require.ErrorContains(t, r.Reload(), "is older than the revocation of key")
 	require.NoError(t, os.WriteFile(path, good, 0o600))
 	require.NoError(t, r.Reload())
 	require.EqualValues(t, 5, r.Health(t0).Sealed)
