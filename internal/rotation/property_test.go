@@ -268,7 +268,7 @@ func (w *world) choose(now time.Time) (name string, step rotation.Step, safe boo
 			return "add", w.add(now), false
 		}
 	case 12, 13:
-		return "policy", rotation.SetPolicy(w.policy(w.set.Policy().ClockSkew)), false
+		return "policy", setPolicy(w.policy(w.set.Policy().ClockSkew)), false
 	case 14:
 		return "prune", rotation.Prune(), true
 	}

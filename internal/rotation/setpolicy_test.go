@@ -10,7 +10,20 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-func policy(edit func(p *keyset.Policy)) rotation.Step { return rotation.SetPolicy(with(edit)) }
+func policy(edit func(p *keyset.Policy)) rotation.Step { return setPolicy(with(edit)) }
+
+func setPolicy(to keyset.Policy) rotation.Step {
+	return rotation.SetPolicy(func(p *keyset.Policy) { *p = to })
+}
+
+// A change of one field keeps what was set in another meanwhile.
+func TestSetPolicyMerges(t *testing.T) {
+	d := open(t, keyset.ES256)
+	d.take(rotation.SetPolicy(func(p *keyset.Policy) { p.PeakRate = 100 }), day)
+	d.take(rotation.SetPolicy(func(p *keyset.Policy) { p.TokenLife = 2 * day }), day)
+	want := with(func(p *keyset.Policy) { p.PeakRate, p.TokenLife = 100, 2*day })
+	require.Equal(t, want, d.set.Policy())
+}
 
 // Each row is one change at one instant, and what becomes of the two keys of a
 // new file and of a third one, if any.

@@ -328,11 +328,15 @@ func (st *planState) replace(use keyset.Use, alg keyset.Algorithm, signer *keySt
 	st.ensureSigner(use)
 }
 
-// SetPolicy gives the keys another policy. Dates in the future follow it as far
-// as that rejects no token. A shorter cache_life takes effect only when the
-// caches that were filled before have expired.
-func SetPolicy(p keyset.Policy) Step {
+// SetPolicy changes the policy of the keys. Dates in the future follow it as
+// far as that rejects no token. A shorter cache_life takes effect only when the
+// caches that were filled before have expired. change runs under the lock of
+// the file, so a field that it leaves alone keeps what another process has just
+// set.
+func SetPolicy(change func(*keyset.Policy)) Step {
 	return Step{do: func(st *planState) error {
+		p := st.policy.Policy
+		change(&p)
 		if err := p.Validate(); err != nil {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}

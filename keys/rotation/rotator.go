@@ -25,7 +25,8 @@ const (
 	minWait = time.Second
 )
 
-// RotatorConfig says which key file a [Rotator] keeps in rotation, and how.
+// RotatorConfig says which key file a [Rotator] keeps in rotation, and how. Its
+// hooks must not call Close, which waits for them.
 type RotatorConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 

@@ -154,7 +154,7 @@ func TestRotatorFollowsTheFile(t *testing.T) {
 		set, err := f.Read()
 		require.NoError(t, err)
 		shorter := with(func(p *keyset.Policy) { p.RotationPeriod = 2 * time.Hour })
-		_, _, err = steps.SetPolicy(shorter).Apply(t.Context(), f, time.Now())
+		_, _, err = steps.SetPolicy(func(p *keyset.Policy) { *p = shorter }).Apply(t.Context(), f, time.Now())
 		require.NoError(t, err)
 		time.Sleep(2 * time.Hour) // the first key ends a minute before
 		changes, errs := m.news()

@@ -43,10 +43,12 @@ The policy says how long tokens live and how fast news of keys travels; see
 	policy.add(f)
 	secret.Add(f, "new-")
 	cmd.RunE = t.Do(func(ctx context.Context, _ []string) error {
-		p, _, err := policy.apply(keyset.Policy{}, f, "for the default")
+		edit, _, err := policy.read(f, "for the default")
 		if err != nil {
 			return err
 		}
+		var p keyset.Policy
+		edit(&p)
 		algs, err := profileAlgorithms(profile, keyset.Algorithm(signAlg), keyset.Algorithm(encAlg))
 		if err != nil {
 			return err

@@ -47,31 +47,36 @@ func (v *policyFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&v.p.PeakRate, "peak-rate", v.p.PeakRate, "tokens encrypted in a second, by all instances together")
 }
 
-// apply returns p with the fields that flags name, and whether any does. It
-// refuses flags that were given as 0: in a policy that means the default, which
-// the author of --cache-life 0s did not mean. without says what to do instead.
-func (v *policyFlags) apply(p keyset.Policy, f *pflag.FlagSet, without string) (
-	_ keyset.Policy, changed bool, err error,
+// read returns what gives a policy the fields that flags name, and whether any
+// does. It refuses flags that were given as 0: in a policy that means the
+// default, which the author of --cache-life 0s did not mean. without says what
+// to do instead.
+func (v *policyFlags) read(f *pflag.FlagSet, without string) (
+	edit func(*keyset.Policy), changed bool, err error,
 ) {
-	to := policyFlags{p: p}
 	take := func(flag string, isZero bool) {
-		changed = true
-		if isZero {
+		changed = changed || f.Changed(flag)
+		if isZero && f.Changed(flag) {
 			err = errors.Join(err, tool.Refuse(tool.ExitUsage, "--%s can't be 0; leave it out %s", flag, without))
 		}
 	}
-	targets := to.fields()
-	for i, d := range v.fields() {
-		if f.Changed(d.flag) {
-			*targets[i].value = *d.value
-			take(d.flag, *d.value == 0)
+	for _, d := range v.fields() {
+		take(d.flag, *d.value == 0)
+	}
+	take("peak-rate", v.p.PeakRate == 0)
+	return func(p *keyset.Policy) {
+		to := policyFlags{p: *p}
+		targets := to.fields()
+		for i, d := range v.fields() {
+			if f.Changed(d.flag) {
+				*targets[i].value = *d.value
+			}
 		}
-	}
-	if f.Changed("peak-rate") {
-		to.p.PeakRate = v.p.PeakRate
-		take("peak-rate", v.p.PeakRate == 0)
-	}
-	return to.p, changed, err
+		if f.Changed("peak-rate") {
+			to.p.PeakRate = v.p.PeakRate
+		}
+		*p = to.p
+	}, changed, err
 }
 
 // Policy returns keygen policy.
@@ -104,13 +109,13 @@ would reject tokens. What follows:
 		if err != nil {
 			return err
 		}
-		p, changed, err := policy.apply(set.Policy(), f, "to change nothing")
+		edit, changed, err := policy.read(f, "to change nothing")
 		if err != nil {
 			return err
 		}
 		changes := []rotation.Change{} // [] in JSON, not null
 		if changed {
-			before, after, err := t.Take(ctx, rotation.SetPolicy(p))
+			before, after, err := t.Take(ctx, rotation.SetPolicy(edit))
 			if err != nil {
 				return err
 			}
