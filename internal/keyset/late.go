@@ -77,9 +77,9 @@ func noneActive[K Liver](keys []K, use Use, remedy string, now time.Time) error 
 // use in which no key has ever encrypted needs none.
 func (s *Set) Problem(use Use, now time.Time) error {
 	k, _ := s.Signs(use, now)
-	o, _, problem := Judge(s.keys, use, s.Policy(), k != nil && k.External(), now)
-	if _, used := s.UsedSince(use, now); o == Empty && use == Encryption && !used {
+	if _, used := s.UsedSince(use, now); k == nil && use == Encryption && !used {
 		return nil
 	}
+	_, _, problem := Judge(s.keys, use, s.Policy(), k != nil && k.External(), now)
 	return problem
 }
