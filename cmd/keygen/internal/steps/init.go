@@ -47,28 +47,35 @@ The policy says how long tokens live and how fast news of keys travels; see
 		if err != nil {
 			return err
 		}
-		var p keyset.Policy
-		edit(&p)
 		algs, err := profileAlgorithms(profile, keyset.Algorithm(signAlg), keyset.Algorithm(encAlg))
 		if err != nil {
 			return err
 		}
-		set, err := rotation.New(p, t.Now, algs...)
-		if err != nil {
-			return tool.Refuse(tool.ExitRefused, "%w", err)
-		}
-		if err := t.Create(ctx, &secret, set); err != nil {
-			return err
-		}
-		if t.DryRun {
-			t.Note("such keys would be made; nothing was written")
-		} else {
-			t.Note("wrote %s (mode 0600); keep it secret, and back it up", t.Path())
-		}
-		t.AdviseAlgorithms(set)
-		return t.List(set, set.Keys())
+		return create(ctx, t, &secret, edit, algs)
 	})
 	return cmd
+}
+
+// create makes the key file with new keys, and shows them.
+func create(
+	ctx context.Context, t *tool.Tool, secret *tool.SecretFlags, edit func(*keyset.Policy), algs []keyset.Algorithm,
+) error {
+	var p keyset.Policy
+	edit(&p)
+	set, err := rotation.New(p, t.Now, algs...)
+	if err != nil {
+		return tool.Refuse(tool.ExitRefused, "%w", err)
+	}
+	if err := t.Create(ctx, secret, set); err != nil {
+		return err
+	}
+	if t.DryRun {
+		t.Note("such keys would be made; nothing was written")
+	} else {
+		t.Note("wrote %s (mode 0600); keep it secret, and back it up", t.Path())
+	}
+	t.AdviseAlgorithms(set)
+	return t.List(set, set.Keys())
 }
 
 // profileAlgorithms are those of a profile, except where others are named.

@@ -92,11 +92,7 @@ not valid yet, and is good otherwise.`,
 		"how far clocks may be off, at most 5m (default: what verifiers grant)")
 	f.BoolVar(&quiet, "quiet", false, "print no checks: the exit code says whether the token is good")
 	cmd.RunE = t.Do(func(ctx context.Context, args []string) error {
-		switch {
-		case want.Leeway > claims.MaxLeeway:
-			return tool.Refuse(tool.ExitUsage, "--leeway %v: no verifier grants more than %s",
-				want.Leeway, span.Format(claims.MaxLeeway))
-		case want.Leeway == 0 && f.Changed("leeway"):
+		if want.Leeway == 0 && f.Changed("leeway") {
 			want.Leeway = -1 // none, where 0 means the usual one
 		}
 		d, err := examine(t, ctx, args, want)
@@ -219,6 +215,10 @@ func decode(t *tool.Tool, ctx context.Context, args []string) error {
 
 // examine makes every check of the token that args name.
 func examine(t *tool.Tool, ctx context.Context, args []string, want diagnose.Want) (*diagnose.Diagnosis, error) {
+	if want.Leeway > claims.MaxLeeway {
+		return nil, tool.Refuse(tool.ExitUsage, "--leeway %v: no verifier grants more than %s",
+			want.Leeway, span.Format(claims.MaxLeeway))
+	}
 	text, err := readToken(t, args)
 	if err != nil {
 		return nil, err
