@@ -141,6 +141,7 @@ var importTable = []importRule{
 	{"internal/weburl", nil},
 	{"internal/secret", nil},
 	{"internal/reqcopy", nil},
+	{"internal/servertest", nil},
 	{"internal/keyset", []string{"internal/instant", "internal/jose", "internal/durable", "internal/span", "internal/strict", "internal/secret", "internal/fault"}},
 	{"internal/rotation", []string{"internal/instant", "internal/keyset", "internal/span"}},
 	{"internal/exposure", []string{"internal/keyset", "internal/span"}},

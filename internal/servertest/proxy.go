@@ -1,0 +1,180 @@
+//go:build unix
+
+package servertest
+
+import (
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Mode is what a [Proxy] does with a connection.
+type Mode int
+
+const (
+	// Pass forwards everything.
+	Pass Mode = iota
+	// Cut forwards requests, and closes the connection in place of an answer.
+	Cut
+	// Swallow forwards requests, and drops the answers; the connection stays
+	// open. One that has lost an answer is never used for another, because the
+	// client would take that for the lost one.
+	Swallow
+	// Refuse closes every connection, also new ones.
+	Refuse
+)
+
+// A Proxy stands between a client and a server, and spoils their connections.
+type Proxy struct {
+	listener net.Listener
+	target   string
+	closed   chan struct{}
+	running  sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows
+	mode  Mode
+	delay time.Duration
+	conns map[net.Conn]bool
+}
+
+// NewProxy starts a proxy in front of the server at target. It passes
+// everything, until it is told otherwise, and is closed when the test ends.
+func NewProxy(tb testing.TB, target string) *Proxy {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	p := &Proxy{listener: l, target: target, closed: make(chan struct{}), conns: map[net.Conn]bool{}}
+	p.running.Go(p.accept)
+	tb.Cleanup(func() {
+		close(p.closed)
+		_ = l.Close()
+		p.CloseConnections()
+		p.running.Wait()
+	})
+	return p
+}
+
+// Addr returns the address for the client, such as 127.0.0.1:41234.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// Set says what happens to the answers and connections from now on.
+func (p *Proxy) Set(m Mode) {
+	p.mu.Lock()
+	p.mode = m
+	p.mu.Unlock()
+	if m == Refuse {
+		p.CloseConnections()
+	}
+}
+
+// Delay holds every answer back for d from now on.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// CloseConnections closes the connections that are open now.
+func (p *Proxy) CloseConnections() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.running.Go(func() { p.serve(client) })
+	}
+}
+
+func (p *Proxy) serve(client net.Conn) {
+	defer p.forget(client)
+	if !p.keep(client) {
+		return
+	}
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer p.forget(server)
+	if !p.keep(server) {
+		return
+	}
+	p.running.Go(func() {
+		p.forward(server, client, false)
+		_, _ = client.Close(), server.Close()
+	})
+	p.forward(client, server, true)
+}
+
+// keep notes an open connection, and returns false if there should be none.
+func (p *Proxy) keep(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.closed:
+		return false
+	default:
+	}
+	p.conns[c] = true
+	return p.mode != Refuse
+}
+
+func (p *Proxy) forget(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+	_ = c.Close()
+}
+
+func (p *Proxy) forward(to, from net.Conn, answers bool) {
+	buf := make([]byte, 64<<10)
+	isLost := false
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		if answers {
+			mode, delay := p.now()
+			if !p.wait(delay) || mode == Cut || mode == Refuse {
+				return
+			}
+			isLost = isLost || mode == Swallow
+		}
+		if isLost {
+			continue
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (p *Proxy) now() (Mode, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mode, p.delay
+}
+
+// wait returns false if the proxy was closed meanwhile.
+func (p *Proxy) wait(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	select {
+	case <-p.closed:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
