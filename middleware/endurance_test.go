@@ -112,8 +112,6 @@ type flaky struct {
 	fail bool
 }
 
-func (f *flaky) InProcess() bool { return true }
-
 func (f *flaky) Swap(ctx context.Context, key string, v uint64, item opaque.Item) (bool, error) {
 	ok, err := f.Store.Swap(ctx, key, v, item)
 	if f.fail {

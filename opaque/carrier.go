@@ -67,12 +67,6 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 	return &Carrier{c: c, sealed: !ok || !local.InProcess()}, nil
 }
 
-// lookAgain bounds the look-up that finds out whether the store did a swap
-// whose answer got lost. It has a timeout of its own, because the lost answer
-// may have used up the caller's; a quarter of a second is many round trips to a
-// store.
-const lookAgain = 250 * time.Millisecond
-
 // Recognizes implements middleware.Carrier.
 func (c *Carrier) Recognizes(credential string) bool { return wellFormed(credential) }
 
@@ -143,7 +137,7 @@ func (c *Carrier) Issue(ctx context.Context, rec *session.Record, replaces strin
 	if replaces != "" {
 		item.Instead = storeKey(replaces)
 	}
-	if err := c.c.Store.Create(ctx, key, item); err != nil {
+	if _, err := c.write(ctx, key, 0, item); err != nil {
 		return "", unavailable("create a session", err)
 	}
 	return credential, nil
@@ -200,7 +194,7 @@ func (c *Carrier) put(
 	if err != nil {
 		return false, err
 	}
-	ok, err := c.c.Store.Swap(ctx, key, base.Version, item)
+	ok, err := c.write(ctx, key, base.Version, item)
 	return ok, unavailable("save a session", err)
 }
 
@@ -217,26 +211,22 @@ func (c *Carrier) Retire(
 	marker := c.tombstone(base)
 	to := found{successor: successor, moved: grace > 0, at: c.c.Now().Add(grace)}
 	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, encodeMarker(to))
-	ok, err := c.c.Store.Swap(ctx, key, base.Version, marker)
-	if ok && err == nil {
-		return "", nil
+	switch ok, err := c.write(ctx, key, base.Version, marker); {
+	case err != nil:
+		return "", unavailable("retire a credential", err)
+	case !ok:
+		return "", c.notRetired(ctx, credential, base)
 	}
-	return "", c.retired(ctx, credential, base, successor, err)
+	return "", nil
 }
 
-// retired finds out what became of a swap that was refused or whose answer got
-// lost. In both cases the store may have done it.
-func (c *Carrier) retired(
-	ctx context.Context, credential string, base *session.Record, successor string, swapErr error,
-) error {
+// notRetired finds out why the store refused to retire a credential. The swap
+// may have used up the time of ctx.
+func (c *Carrier) notRetired(ctx context.Context, credential string, base *session.Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookAgain)
 	defer cancel()
 	now, err := c.get(ctx, credential)
 	switch {
-	case err == nil && now.successor == successor:
-		return nil
-	case swapErr != nil:
-		return unavailable("retire a credential", swapErr)
 	case err != nil:
 		return err
 	case now.rec != nil && now.rec.Version == base.Version:
@@ -286,7 +276,7 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 		}
 		end := c.tombstone(found.rec)
 		end.Data = []byte{kindEnded}
-		ok, err := c.c.Store.Swap(ctx, key, found.rec.Version, end)
+		ok, err := c.write(ctx, key, found.rec.Version, end)
 		if err != nil {
 			return unavailable("end a session", err)
 		}

@@ -1,0 +1,226 @@
+package opaque_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A fault is what happens to one call of a lossy store.
+type fault int
+
+const (
+	none    fault = iota
+	refused       // it fails, and nothing happens
+	lost          // it happens, and the answer gets lost
+	late          // it happens just before the next write
+)
+
+var errLost = errors.New("connection reset")
+
+// A lossy store is a remote one whose next writes and reads have these faults.
+type lossy struct {
+	opaque.Store
+	mu      sync.Mutex
+	writes  []fault
+	reads   []fault
+	delayed []func()
+	longest time.Duration // that a write had, by its context
+}
+
+func (l *lossy) next(faults *[]fault) fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(*faults) == 0 {
+		return none
+	}
+	f := (*faults)[0]
+	*faults = (*faults)[1:]
+	return f
+}
+
+// write calls do as the next fault says.
+func (l *lossy) write(ctx context.Context, do func() error) error {
+	if end, ok := ctx.Deadline(); ok {
+		l.longest = max(l.longest, time.Until(end))
+	}
+	f := l.next(&l.writes)
+	for _, late := range l.delayed {
+		late()
+	}
+	l.delayed = nil
+	switch f {
+	case refused:
+		return errLost
+	case lost:
+		_ = do()
+		return errLost
+	case late:
+		l.delayed = append(l.delayed, func() { _ = do() })
+		return errLost
+	}
+	return do()
+}
+
+func (l *lossy) Create(ctx context.Context, key string, item opaque.Item) error {
+	return l.write(ctx, func() error { return l.Store.Create(ctx, key, item) })
+}
+
+func (l *lossy) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (ok bool, err error) {
+	err = l.write(ctx, func() (err error) {
+		ok, err = l.Store.Swap(context.WithoutCancel(ctx), key, version, item)
+		return err
+	})
+	return ok && err == nil, err
+}
+
+func (l *lossy) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
+	if l.next(&l.reads) != none {
+		return opaque.Item{}, false, errLost
+	}
+	return l.Store.Get(ctx, key)
+}
+
+func newLossy(t *testing.T) (*place, *lossy) {
+	l := new(lossy)
+	p := newPlace(t, true, func(c *opaque.CarrierConfig) { l.Store, c.Store = c.Store, l })
+	return p, l
+}
+
+// Each row is what happens to the writes and reads of one call of the carrier,
+// and whether the call succeeds all the same.
+var lostAnswers = []struct {
+	name   string
+	writes []fault
+	reads  []fault
+	ok     bool
+}{
+	{"none", nil, nil, true},
+	{"the answer is lost", []fault{lost}, nil, true},
+	{"the call is lost", []fault{refused}, nil, true},
+	{"the call comes late", []fault{late}, nil, true},
+	{"both answers are lost", []fault{refused, lost}, nil, true},
+	{"both come late", []fault{late, late}, nil, true},
+	{"the store is down", []fault{refused, refused, refused}, nil, false},
+	{"the store is down for the look", []fault{lost}, []fault{lost}, false},
+}
+
+func TestLostAnswers(t *testing.T) {
+	for _, row := range lostAnswers {
+		t.Run(row.name, func(t *testing.T) {
+			p, l := newLossy(t)
+			rec := alice()
+			credential, err := p.Issue(t.Context(), rec, "")
+			require.NoError(t, err)
+			try := func(what string, f func() error) {
+				l.writes, l.reads = row.writes, row.reads
+				err := f()
+				l.writes, l.reads = nil, nil
+				if row.ok {
+					assert.NoError(t, err, what)
+				} else {
+					assert.ErrorIs(t, err, session.Unavailable, what)
+				}
+			}
+			try("Issue", func() error { _, err := p.Issue(t.Context(), alice(), ""); return err })
+			try("Save", func() error {
+				next, _, err := p.Save(t.Context(), credential, rec, set(p, rec, "flag"))
+				if err == nil {
+					rec = next
+				}
+				return err
+			})
+			found, _, err := p.Open(t.Context(), credential)
+			require.NoError(t, err)
+			assert.LessOrEqual(t, found.Version, uint64(4), "saved once at most")
+			assert.Equal(t, row.ok, found.Version == rec.Version && rec.Version == 4)
+			rec = found
+			successor, err := p.Issue(t.Context(), rec, "")
+			require.NoError(t, err)
+			try("Retire", func() error {
+				_, err := p.Retire(t.Context(), credential, rec, successor, 0)
+				return err
+			})
+			if row.ok {
+				_, _, err = p.Open(t.Context(), credential)
+				assert.ErrorAs(t, err, new(*session.SupersededError))
+			}
+			try("End", func() error { return p.End(t.Context(), successor, rec) })
+			if row.ok {
+				_, _, err = p.Open(t.Context(), successor)
+				assert.ErrorIs(t, err, session.NotFound)
+			}
+		})
+	}
+}
+
+// A change whose answer got lost, and on which others have built since, is not
+// made a second time.
+func TestLostAnswerIsNotRepeated(t *testing.T) {
+	p, l := newLossy(t)
+	rec := alice()
+	credential, err := p.Issue(t.Context(), rec, "")
+	require.NoError(t, err)
+	between := &builder{lossy: l}
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: between, Now: p.clock})
+	require.NoError(t, err)
+	between.then = func() {
+		mine, _, err := p.Open(t.Context(), credential)
+		require.NoError(t, err)
+		_, _, err = p.Save(t.Context(), credential, mine, set(p, mine, "theirs"))
+		require.NoError(t, err)
+	}
+	l.writes = []fault{lost}
+	_, _, err = c.Save(t.Context(), credential, rec, set(p, rec, "ours"))
+	assert.ErrorIs(t, err, session.Unavailable)
+	found, _, err := p.Open(t.Context(), credential)
+	require.NoError(t, err)
+	assert.Equal(t, uint64(5), found.Version, "ours, then theirs")
+}
+
+// A builder lets another request save between a write and the look after it.
+type builder struct {
+	*lossy
+	then func()
+}
+
+func (b *builder) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
+	if then := b.then; then != nil {
+		b.then = nil
+		then()
+	}
+	return b.lossy.Get(ctx, key)
+}
+
+// The second look is part of the time that the caller gives.
+func TestTimeOfTheSecondLook(t *testing.T) {
+	p, l := newLossy(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := p.Issue(ctx, alice(), "")
+	require.NoError(t, err)
+	assert.Positive(t, l.longest)
+	assert.LessOrEqual(t, l.longest, time.Minute-250*time.Millisecond)
+}
+
+// A store in this process says what has happened: it is not asked again.
+func TestErrorsInProcessAreFinal(t *testing.T) {
+	l := new(lossy)
+	p := newPlace(t, false, func(c *opaque.CarrierConfig) { l.Store, c.Store = c.Store, inProcess{l} })
+	l.writes = []fault{refused}
+	_, err := p.Issue(t.Context(), alice(), "")
+	assert.ErrorIs(t, err, session.Unavailable)
+	assert.Empty(t, l.writes)
+	assert.Zero(t, p.memory.Len())
+}
+
+type inProcess struct{ *lossy }
+
+func (inProcess) InProcess() bool { return true }
