@@ -29,9 +29,9 @@ import (
 // item before it has expired.
 //
 // The clock of the process that calls decides what has expired; a store on a
-// server sends the time along. The server's own clock may only remove items, and
-// only some minutes after they have expired: a server whose clock is ahead must
-// log nobody out.
+// server sends the time along. The server's own clock may only remove items,
+// and only some minutes after they have expired: a server whose clock is ahead
+// must log nobody out.
 //
 // An error means that the store could not answer, or could not keep the item.
 // It wraps [session.Unavailable], and the operation may or may not have
@@ -41,10 +41,10 @@ import (
 // [session.BadValue] for an item that is not valid, and [session.TooLarge] for
 // one that is beyond the store's limit. Errors never contain data.
 //
-// A call ends by the deadline of its context. If the answer to a write got lost,
-// a store never sends the write again, and keeps its client library from doing
-// so: the second one could undo what others have written since. It returns
-// [session.Unavailable], and the [Carrier] finds out what happened.
+// A call ends by the deadline of its context. If the answer to a write got
+// lost, a store never sends the write again, and keeps its client library from
+// doing so: the second one could undo what others have written since. It
+// returns [session.Unavailable], and the [Carrier] finds out what happened.
 type Store interface {
 	// Get returns the item under key. If there is none, ok is false and err is
 	// nil.

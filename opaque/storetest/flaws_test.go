@@ -50,6 +50,7 @@ const (
 	trimsData
 	largeItemsVanish
 	shortLived
+	dropsAtOnce
 	fractions
 	anyCase
 	ignoresContext
@@ -111,6 +112,9 @@ func (s *store) Get(ctx context.Context, key string) (opaque.Item, bool, error) 
 	it, ok := s.items[s.key(key)]
 	if !ok && s.flaw == deleteLeavesShadow {
 		it, ok = s.shadow[s.key(key)]
+	}
+	if s.flaw == dropsAtOnce && s.over(it) {
+		return opaque.Item{}, false, nil
 	}
 	return it, ok, nil
 }
@@ -297,6 +301,7 @@ func TestEveryFlawIsFound(t *testing.T) {
 		trimsData:          {"data is trimmed", "any data"},
 		largeItemsVanish:   {"large items vanish", "huge data"},
 		shortLived:         {"30 days at most", "long lifetime"},
+		dropsAtOnce:        {"drops an item when it expires", "clocks"},
 		fractions:          {"fractions of a second", "whole seconds"},
 		anyCase:            {"keys in any case", "keys"},
 		ignoresContext:     {"the context is ignored", "context"},

@@ -32,6 +32,7 @@ func singleRules() []rule {
 		{"touch never back", "requests finish in any order; a slow one must not shorten the session", touchNeverBack},
 		{"touch up to the deadline", "activity must not extend a session past its absolute lifetime", touchCapped},
 		{"over", "a session that is over stays over: neither a save nor activity may revive it", over},
+		{"clocks", "a server whose clock is ahead must log nobody out, nor forget what a late visitor is told", clocks},
 		{"data stays", "a request reads data without a lock while others save", dataStays},
 		{"mistakes", "an item without deadlines would stay for ever", mistakes},
 		{"context", "a request that was given up must not wait for the store, nor change it", contextDone},
@@ -295,6 +296,17 @@ func over(p *probe) {
 		p.delete(key, name)
 		p.absent(key, "over and deleted")
 	}
+}
+
+// clocks finds a store that drops an item at once when it has expired. To a
+// server whose clock is half a minute ahead, each session looks so for its last
+// half minute.
+func clocks(p *probe) {
+	key, item := newKey(), newItem(1, "late")
+	item.IdleDeadline = item.SeenAt.Add(-30 * time.Second)
+	item.SeenAt = item.SeenAt.Add(-time.Hour)
+	p.create(key, item)
+	p.holds(key, item, "expired half a minute ago")
 }
 
 // dataStays finds a store that writes the next state into the bytes that it was
