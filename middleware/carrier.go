@@ -63,9 +63,10 @@ type Carrier interface {
 	// leads to successor; after it, or if grace is 0, Open fails with a
 	// [session.SupersededError].
 	//
-	// If credential has ended, but a crash might bring it back, Retire fails with
+	// If a crash might bring credential back, or a store's answer got lost so that
+	// nobody knows whether credential has ended, Retire fails with
 	// [session.Unavailable]. In hold it then returns the credential that the
-	// client should get nevertheless.
+	// client should get nevertheless; opening it finishes what was begun.
 	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (
 		hold string, err error)
 

@@ -68,17 +68,26 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 }
 
 // Recognizes implements middleware.Carrier.
-func (c *Carrier) Recognizes(credential string) bool { return wellFormed(credential) }
+func (c *Carrier) Recognizes(credential string) bool {
+	_, ok := parseTicket(credential)
+	return ok || wellFormed(credential)
+}
 
 // InPlace implements middleware.Carrier: a session that changes keeps its
 // credential.
 func (c *Carrier) InPlace() bool { return true }
 
 // MaxLength implements middleware.Carrier.
-func (c *Carrier) MaxLength() int { return credentialBytes }
+func (c *Carrier) MaxLength() int { return ticketBytes }
 
 // Open implements middleware.Carrier.
 func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
+	if t, ok := parseTicket(credential); ok {
+		var err error
+		if credential, err = c.redeem(ctx, t); err != nil {
+			return nil, "", err
+		}
+	}
 	found, err := c.get(ctx, credential)
 	if err != nil {
 		return nil, "", err
@@ -149,6 +158,10 @@ func (c *Carrier) Issue(ctx context.Context, rec *session.Record, replaces strin
 func (c *Carrier) Save(
 	ctx context.Context, credential string, base *session.Record, changes *session.Changes,
 ) (*session.Record, string, error) {
+	credential, err := c.settled(ctx, credential)
+	if err != nil {
+		return nil, "", err
+	}
 	key := storeKey(credential)
 	for {
 		if err := c.check(base); err != nil {
@@ -200,18 +213,23 @@ func (c *Carrier) put(
 
 // Retire implements middleware.Carrier. It replaces the session with a marker
 // that holds the successor's credential. Requests within grace follow it, and
-// so do logouts that began earlier.
+// so do logouts that began earlier. If it can't find out whether the store did
+// that, the client gets a ticket for a renewal, and the next request finishes
+// it; after a move, the old credential leads to the new one if the store did
+// it.
 func (c *Carrier) Retire(
 	ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration,
 ) (hold string, err error) {
 	if err := c.check(base); err != nil {
 		return "", err
 	}
-	key := storeKey(credential)
-	marker := c.tombstone(base)
-	to := found{successor: successor, moved: grace > 0, at: c.c.Now().Add(grace)}
-	marker.Data = newSealer(credential, key).seal(kindMarker, marker.Version, encodeMarker(to))
-	switch ok, err := c.write(ctx, key, base.Version, marker); {
+	if credential, err = c.settled(ctx, credential); err != nil {
+		return "", err
+	}
+	marker := c.marker(credential, base, found{successor: successor, moved: grace > 0, at: c.c.Now().Add(grace)})
+	switch ok, err := c.write(ctx, storeKey(credential), base.Version, marker); {
+	case err != nil && c.sealed && grace == 0 && !isAnswer(err):
+		return newTicket(successor, credential, base.Version), unavailable("retire a credential", err)
 	case err != nil:
 		return "", unavailable("retire a credential", err)
 	case !ok:
@@ -237,7 +255,11 @@ func (c *Carrier) notRetired(ctx context.Context, credential string, base *sessi
 
 // Forget implements middleware.Carrier.
 func (c *Carrier) Forget(ctx context.Context, credential string) error {
-	return unavailable("forget a credential", c.c.Store.Delete(ctx, storeKey(credential)))
+	var errs []error
+	for _, credential := range forms(credential) {
+		errs = append(errs, c.c.Store.Delete(ctx, storeKey(credential)))
+	}
+	return unavailable("forget a credential", errors.Join(errs...))
 }
 
 // End implements middleware.Carrier. It ends the session in the store and in
@@ -245,7 +267,10 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 // stateless form already, or a request may be moving it there, and only the
 // list ends that form.
 func (c *Carrier) End(ctx context.Context, credential string, rec *session.Record) error {
-	err := c.endStored(ctx, credential)
+	var err error
+	for _, credential := range forms(credential) {
+		err = errors.Join(err, c.endStored(ctx, credential))
+	}
 	if c.c.Revocations == nil {
 		return err
 	}
@@ -319,6 +344,13 @@ func (c *Carrier) tombstone(rec *session.Record) Item {
 	idle := rec.IdleDeadline.Sub(rec.SeenAt)
 	until := instant.Earliest(c.c.Now().Add(idle+time.Minute), rec.Deadline)
 	return Item{Version: rec.Version + 1, SeenAt: rec.SeenAt, IdleDeadline: until, Deadline: until}
+}
+
+// marker returns the item that says where the session of credential goes on.
+func (c *Carrier) marker(credential string, base *session.Record, to found) Item {
+	it := c.tombstone(base)
+	it.Data = newSealer(credential, storeKey(credential)).seal(kindMarker, it.Version, encodeMarker(to))
+	return it
 }
 
 func (c *Carrier) check(rec *session.Record) error {

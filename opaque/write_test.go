@@ -224,3 +224,10 @@ func TestErrorsInProcessAreFinal(t *testing.T) {
 type inProcess struct{ *lossy }
 
 func (inProcess) InProcess() bool { return true }
+
+// A tooLarge store takes no swap.
+type tooLarge struct{ *lossy }
+
+func (tooLarge) Swap(context.Context, string, uint64, opaque.Item) (bool, error) {
+	return false, session.TooLarge
+}

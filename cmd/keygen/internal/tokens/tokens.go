@@ -168,7 +168,9 @@ func openToken(name string) (*os.File, error) {
 
 // isOpaque reports whether text is what package opaque makes. No token is: a
 // token begins with its header's brace, in base64url.
-func isOpaque(text string) bool { return strings.HasPrefix(text, "cr1_") }
+func isOpaque(text string) bool {
+	return strings.HasPrefix(text, "cr1_") || strings.HasPrefix(text, "crd1_")
+}
 
 const isOpaqueText = "this is an opaque credential and no token: a random number that says nothing; its session is " +
 	"on the server"

@@ -1,0 +1,129 @@
+package opaque
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"github.com/cloakroom-go/cloakroom/internal/strict"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A ticket is what a client holds instead of the successor's credential if the
+// answer to the swap that retires the old one got lost: only the store knows
+// which of the two opens the session. It names the old credential with the
+// version that the swap replaces, so that opening the ticket can finish the
+// swap. Without the successor's secret, which nobody else has seen, an attacker
+// who planted the old credential can't make one.
+type ticket struct {
+	successor, old string
+	version        uint64
+}
+
+// A ticket's text is this prefix, and both secrets and the version (8 bytes,
+// big endian) in base64url.
+const (
+	ticketPrefix  = "crd1_"
+	ticketSecrets = 2*secretBytes + 8
+	ticketBytes   = len(ticketPrefix) + ticketSecrets/3*4
+)
+
+// newTicket returns the ticket, or "" if one of the two is not an opaque
+// credential.
+func newTicket(successor, old string, version uint64) string {
+	if !wellFormed(successor) || !wellFormed(old) {
+		return ""
+	}
+	b := make([]byte, 0, ticketSecrets)
+	for _, credential := range []string{successor, old} {
+		b = must(base64url.AppendDecode(b, []byte(credential[len(credentialPrefix):])))
+	}
+	b = binary.BigEndian.AppendUint64(b, version)
+	return ticketPrefix + base64url.EncodeToString(b)
+}
+
+// parseTicket returns the ticket that a credential is.
+func parseTicket(credential string) (t ticket, ok bool) {
+	text, ok := strings.CutPrefix(credential, ticketPrefix)
+	if !ok || len(credential) != ticketBytes || !strict.IsBase64URL(text) {
+		return ticket{}, false
+	}
+	b := must(base64url.DecodeString(text)) // 96 characters are 72 bytes: no spare bits
+	secret := func(b []byte) string { return credentialPrefix + base64url.EncodeToString(b) }
+	t.successor, t.old = secret(b[:secretBytes]), secret(b[secretBytes:2*secretBytes])
+	t.version = binary.BigEndian.Uint64(b[2*secretBytes:])
+	return t, true
+}
+
+// forms returns the credentials under which the session of a credential may be
+// kept: two for a ticket, the old one first, since its marker leads to the
+// other.
+func forms(credential string) []string {
+	if t, ok := parseTicket(credential); ok {
+		return []string{t.old, t.successor}
+	}
+	return []string{credential}
+}
+
+// redeem finishes the renewal that a ticket is for, if that is still possible,
+// and returns the credential under which the session goes on: the successor's,
+// or the old one if another request changed the session before the swap. It
+// removes the other session. An error other than Unavailable says that the
+// session has ended, or was renewed by another request.
+func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err error) {
+	for range maxRedeemed {
+		old, err := c.get(ctx, t.old)
+		switch {
+		case session.ReasonOf(err) == session.Unavailable:
+			return "", err
+		case err == nil && old.successor == t.successor:
+			return t.successor, nil
+		case err == nil && old.rec != nil && old.rec.Version == t.version:
+			if _, err := c.get(ctx, t.successor); err != nil {
+				return t.old, passUnavailable(err) // the swap would lose the session
+			}
+			marker := c.marker(t.old, old.rec, found{successor: t.successor, at: c.c.Now()})
+			if ok, err := c.write(ctx, storeKey(t.old), t.version, marker); ok || err != nil {
+				return t.successor, unavailable("retire a credential", err)
+			}
+			continue // another request was faster, or the session has expired
+		}
+		// Nobody else has the successor's credential, so this only frees room.
+		_ = c.c.Store.Delete(ctx, storeKey(t.successor))
+		if err == nil && old.rec == nil {
+			err = c.superseded(ctx, old)
+		}
+		return t.old, err
+	}
+	return "", expiredInStore()
+}
+
+// passUnavailable returns err if it says that the store could not answer.
+func passUnavailable(err error) error {
+	if session.ReasonOf(err) == session.Unavailable {
+		return err
+	}
+	return nil
+}
+
+// maxRedeemed is how often redeem looks at the old session. It finds the same
+// version a second time only if the store refuses to swap it because it has
+// expired.
+const maxRedeemed = 2
+
+// settled returns the credential under which the client's session can be
+// changed: a ticket has to be redeemed first. base is the successor's record
+// then, so if the session goes on under the old credential, another request was
+// faster.
+func (c *Carrier) settled(ctx context.Context, credential string) (string, error) {
+	t, ok := parseTicket(credential)
+	if !ok {
+		return credential, nil
+	}
+	now, err := c.redeem(ctx, t)
+	if err == nil && now != t.successor {
+		err = fmt.Errorf("opaque: another request was faster: %w", session.Conflict)
+	}
+	return now, err
+}

@@ -1,0 +1,186 @@
+package opaque_test
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A doubt is a renewal of which nobody knows whether the store has done it.
+type doubt struct {
+	*place
+	base           *session.Record
+	old, successor string
+	ticket         string
+	done           bool
+}
+
+func newDoubt(t *testing.T, done bool) *doubt {
+	p, l := newLossy(t)
+	d := &doubt{place: p, done: done}
+	var err error
+	d.old, err = p.Issue(t.Context(), alice(), "")
+	require.NoError(t, err)
+	d.base, _, err = p.Open(t.Context(), d.old)
+	require.NoError(t, err)
+	d.successor, err = p.Issue(t.Context(), d.base, d.old)
+	require.NoError(t, err)
+	l.reads = []fault{refused} // the look fails too
+	if l.writes = []fault{refused}; done {
+		l.writes = []fault{lost}
+	}
+	d.ticket, err = p.Retire(t.Context(), d.old, d.base, d.successor, 0)
+	require.ErrorIs(t, err, session.Unavailable)
+	require.True(t, p.Recognizes(d.ticket))
+	require.LessOrEqual(t, len(d.ticket), p.MaxLength())
+	return d
+}
+
+// opens returns which of the credentials opens a session.
+func (d *doubt) opens(t *testing.T, credentials ...string) (open []string) {
+	for _, credential := range credentials {
+		if rec, _, err := d.Open(t.Context(), credential); err == nil && rec != nil {
+			open = append(open, credential)
+		}
+	}
+	return open
+}
+
+// Each row is what happens before the ticket is opened, and what the session
+// goes on under, if the swap had not been done and if it had: the successor,
+// the old credential, or neither.
+var tickets = []struct {
+	name           string
+	meanwhile      func(t *testing.T, d *doubt)
+	undone, isDone string
+}{
+	{"nothing", func(*testing.T, *doubt) {}, "successor", "successor"},
+	{"a save", func(t *testing.T, d *doubt) {
+		_, _, err := d.Save(t.Context(), d.old, d.base, set(d.place, d.base, "x"))
+		assert.Equal(t, d.done, session.ReasonOf(err) == session.Conflict)
+	}, "old", "successor"},
+	{"a logout", func(t *testing.T, d *doubt) { assert.NoError(t, d.End(t.Context(), d.old, d.base)) }, "", ""},
+	{"a logout by the ticket", func(t *testing.T, d *doubt) {
+		assert.NoError(t, d.End(t.Context(), d.ticket, d.base))
+	}, "", ""},
+	{"another renewal", func(t *testing.T, d *doubt) {
+		other, err := d.Issue(t.Context(), d.base, d.old)
+		require.NoError(t, err)
+		err = retire(t, d.Carrier, d.old, d.base, other, 0)
+		assert.Equal(t, d.done, session.ReasonOf(err) == session.Conflict)
+	}, "", "successor"},
+	{"the ticket is opened eight times at once", func(t *testing.T, d *doubt) {
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				rec, current, err := d.Open(t.Context(), d.ticket)
+				assert.NoError(t, err)
+				assert.NotNil(t, rec)
+				assert.Equal(t, d.successor, current)
+			})
+		}
+		group.Wait()
+	}, "successor", "successor"},
+	{"a save by the ticket", func(t *testing.T, d *doubt) {
+		_, current, err := d.Save(t.Context(), d.ticket, d.base, set(d.place, d.base, "x"))
+		assert.NoError(t, err)
+		assert.Equal(t, d.successor, current)
+	}, "successor", "successor"},
+}
+
+func TestTickets(t *testing.T) {
+	for _, row := range tickets {
+		for _, done := range []bool{false, true} {
+			name := row.name + ", not done"
+			if done {
+				name = row.name + ", done"
+			}
+			t.Run(name, func(t *testing.T) {
+				d := newDoubt(t, done)
+				row.meanwhile(t, d)
+				want := row.undone
+				if done {
+					want = row.isDone
+				}
+				_, current, err := d.Open(t.Context(), d.ticket)
+				assert.Equal(t, map[string]string{"successor": d.successor, "old": d.old}[want], current)
+				assert.Equal(t, want == "", err != nil)
+				left := d.opens(t, d.old, d.successor)
+				if want == "" {
+					assert.Empty(t, left)
+				} else {
+					assert.Equal(t, []string{current}, left, "no second credential opens")
+				}
+			})
+		}
+	}
+}
+
+// A ticket with anything else in place of one of its secrets opens no
+// successor, and changes nothing.
+func TestTicketNeedsBothSecrets(t *testing.T) {
+	d := newDoubt(t, false)
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(d.ticket, "crd1_"))
+	require.NoError(t, err)
+	changed := func(at int) string {
+		other := slices.Clone(raw)
+		other[at] ^= 1
+		return "crd1_" + base64.RawURLEncoding.EncodeToString(other)
+	}
+	for name, ticket := range map[string]string{
+		"another successor": changed(31),
+		"another old":       changed(63),
+		"cut":               d.ticket[:len(d.ticket)-1],
+		"longer":            d.ticket + "A",
+		"only the prefix":   "crd1_",
+	} {
+		_, current, err := d.Open(t.Context(), ticket)
+		if name == "another successor" {
+			assert.NoError(t, err)
+			assert.Equal(t, d.old, current, "there is no successor, so the old session goes on")
+		} else {
+			assert.Error(t, err, name)
+		}
+	}
+	assert.Equal(t, []string{d.old}, d.opens(t, d.old), "nothing was changed")
+}
+
+// After a move in doubt the client gets no ticket: the old credential leads on.
+func TestMoveInDoubt(t *testing.T) {
+	p, l := newLossy(t)
+	old, err := p.Issue(t.Context(), alice(), "")
+	require.NoError(t, err)
+	base, _, err := p.Open(t.Context(), old)
+	require.NoError(t, err)
+	l.writes, l.reads = []fault{lost}, []fault{refused}
+	hold, err := p.Retire(t.Context(), old, base, "a.token.ofthesession", session.SupersededFor)
+	assert.ErrorIs(t, err, session.Unavailable)
+	assert.Empty(t, hold)
+	_, current, err := p.Open(t.Context(), old)
+	require.NoError(t, err)
+	assert.Equal(t, "a.token.ofthesession", current)
+}
+
+// An answer that nothing has happened leaves no doubt.
+func TestNoTicketWithoutDoubt(t *testing.T) {
+	p, l := newLossy(t)
+	refusing := &tooLarge{l}
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: refusing, Now: p.clock})
+	require.NoError(t, err)
+	old, err := p.Issue(t.Context(), alice(), "")
+	require.NoError(t, err)
+	base, _, err := p.Open(t.Context(), old)
+	require.NoError(t, err)
+	successor, err := p.Issue(t.Context(), base, old)
+	require.NoError(t, err)
+	hold, err := c.Retire(t.Context(), old, base, successor, 0)
+	assert.ErrorIs(t, err, session.TooLarge)
+	assert.Empty(t, hold)
+}
