@@ -88,12 +88,19 @@ func (m goMod) isPublished() bool {
 	return !slices.Contains([]string{"benchmarks", "e2e", "interop", "tools"}, top)
 }
 
+// root returns the way from m to the root, such as "../..".
+func (m goMod) root() string {
+	return strings.TrimSuffix(strings.Repeat("../", strings.Count(m.file, "/")), "/")
+}
+
 func TestGoMod(t *testing.T) {
 	for _, mod := range goMods(t) {
 		dir := path.Join(modulePath, path.Dir(mod.file))
 		require.Equal(t, dir, mod.module, mod.file)
 		if mod.isPublished() {
-			require.Empty(t, mod.replaces, "%s: a published module can't replace; use go.work", mod.file)
+			// Until the first release there is no version of the root to require.
+			replaces := slices.DeleteFunc(mod.replaces, func(line string) bool { return line == modulePath+" => "+mod.root() })
+			require.Empty(t, replaces, "%s: a published module can't replace; use go.work", mod.file)
 		}
 		for _, r := range mod.requires {
 			v2 := strings.HasPrefix(r.module, "github.com/lestrrat-go/jwx/v2")
