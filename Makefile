@@ -42,9 +42,10 @@ test: needs
 	echo "== all tests passed; skipped: $${skipped:-nothing}"
 
 # What the tests need beyond Go: a C compiler for the race detector, other
-# people's tools that read our keys, and the reverse, and a browser. A new test
-# that needs a program skips without it, or fails if CI=true, and has a line
-# here: a command that tells whether it is there, and its Debian packages.
+# people's tools that read our keys, and the reverse, the servers of stores, and
+# a browser. A new test that needs a program skips without it, or fails if
+# CI=true, and has a line here: a command that tells whether it is there, and its
+# Debian packages.
 #
 # Where there is no apt-get, make says what is missing, and the tests skip what
 # needs it.
@@ -57,6 +58,7 @@ needs:
 		need jose jose; \
 		need openssl openssl; \
 		need ssh-keygen openssh-client; \
+		need memcached memcached; \
 		browser=$$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1 || true); \
 		need "$${browser:-chromium}" chromium; \
 	}; \
