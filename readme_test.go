@@ -1,10 +1,12 @@
 package cloakroom_test
 
 import (
+	"go/format"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +65,47 @@ func TestPrograms(t *testing.T) {
 		}
 	}
 	require.NotZero(t, found, "no program found: the test would pass without testing")
+}
+
+// The store that docs/stores.md shows passes the suite for stores.
+func TestStoreOfYourOwn(t *testing.T) {
+	dir := t.TempDir()
+	const suite = `package mystore
+
+import (
+	"testing"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/opaque/storetest"
+)
+
+func TestStore(t *testing.T) { storetest.Run(t, func(*testing.T) opaque.Store { return New() }) }
+`
+	store, test := filepath.Join(dir, "mystore.go"), filepath.Join(dir, "mystore_test.go")
+	programs := slices.DeleteFunc(blocks(documents(t)["docs/stores.md"], "go"), func(block string) bool {
+		return !strings.Contains(block, "\npackage mystore\n")
+	})
+	require.Len(t, programs, 1)
+	require.NoError(t, os.WriteFile(store, []byte(programs[0]), 0o600))
+	require.NoError(t, os.WriteFile(test, []byte(suite), 0o600))
+	out, err := exec.Command("go", "test", "-count=1", store, test).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	formatted, err := format.Source([]byte(programs[0]))
+	require.NoError(t, err)
+	require.Equal(t, string(formatted), programs[0])
+}
+
+// The tests that back the promises in docs/stores.md are in the files that it
+// names.
+func TestPromisesOfStores(t *testing.T) {
+	text := documents(t)["docs/stores.md"]
+	links := regexp.MustCompile(`\[(Test\w+)\]\(\.\./([^)]+)\)`).FindAllStringSubmatch(text, -1)
+	require.NotEmpty(t, links)
+	for _, link := range links {
+		file, err := os.ReadFile(link[2])
+		require.NoError(t, err)
+		assert.Contains(t, string(file), "\nfunc "+link[1]+"(t *testing.T) {", link[2])
+	}
 }
 
 // What the documents show as configuration can be read.
