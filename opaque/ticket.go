@@ -68,9 +68,9 @@ func forms(credential string) []string {
 
 // redeem finishes the renewal that a ticket is for, if that is still possible,
 // and returns the credential under which the session goes on: the successor's,
-// or the old one if another request changed the session before the swap. It
-// removes the other session. An error other than Unavailable says that the
-// session has ended, or was renewed by another request.
+// or the old one if another request saved, renewed or moved the session before
+// the swap. It removes the other session. An error other than Unavailable says
+// that the session has ended.
 func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err error) {
 	for range maxRedeemed {
 		old, err := c.get(ctx, t.old)
@@ -91,9 +91,6 @@ func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err 
 		}
 		// Nobody else has the successor's credential, so this only frees room.
 		_ = c.c.Store.Delete(ctx, storeKey(t.successor))
-		if err == nil && old.rec == nil {
-			err = c.superseded(ctx, old)
-		}
 		return t.old, err
 	}
 	return "", expiredInStore()

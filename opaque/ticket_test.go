@@ -1,6 +1,7 @@
 package opaque_test
 
 import (
+	"context"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -69,6 +70,7 @@ var tickets = []struct {
 	{"a logout", func(t *testing.T, d *doubt) { assert.NoError(t, d.End(t.Context(), d.old, d.base)) }, "", ""},
 	{"a logout by the ticket", func(t *testing.T, d *doubt) {
 		assert.NoError(t, d.End(t.Context(), d.ticket, d.base))
+		assert.Empty(t, d.opens(t, d.old, d.successor))
 	}, "", ""},
 	{"another renewal", func(t *testing.T, d *doubt) {
 		other, err := d.Issue(t.Context(), d.base, d.old)
@@ -88,6 +90,11 @@ var tickets = []struct {
 		}
 		group.Wait()
 	}, "successor", "successor"},
+	{"a save by the ticket after one by the old credential", func(t *testing.T, d *doubt) {
+		_, _, saved := d.Save(t.Context(), d.old, d.base, set(d.place, d.base, "x"))
+		_, _, err := d.Save(t.Context(), d.ticket, d.base, set(d.place, d.base, "y"))
+		assert.Equal(t, saved == nil, session.ReasonOf(err) == session.Conflict)
+	}, "old", "successor"},
 	{"a save by the ticket", func(t *testing.T, d *doubt) {
 		_, current, err := d.Save(t.Context(), d.ticket, d.base, set(d.place, d.base, "x"))
 		assert.NoError(t, err)
@@ -150,6 +157,32 @@ func TestTicketNeedsBothSecrets(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{d.old}, d.opens(t, d.old), "nothing was changed")
+}
+
+// Two requests redeem a ticket at once: the slower one finds the swap done.
+func TestTicketRace(t *testing.T) {
+	d := newDoubt(t, false)
+	store := &swapper{Store: d.remote}
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: store, Now: d.clock})
+	require.NoError(t, err)
+	store.then = func() { assert.Len(t, d.opens(t, d.ticket), 1) }
+	_, current, err := c.Open(t.Context(), d.ticket)
+	require.NoError(t, err)
+	assert.Equal(t, d.successor, current)
+}
+
+// A swapper lets another request go first when it is about to swap.
+type swapper struct {
+	opaque.Store
+	then func()
+}
+
+func (s *swapper) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+	}
+	return s.Store.Swap(ctx, key, version, item)
 }
 
 // After a move in doubt the client gets no ticket: the old credential leads on.

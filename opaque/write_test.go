@@ -161,28 +161,35 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
-// A change whose answer got lost, and on which others have built since, is not
-// made a second time.
+// A change whose answer got lost, and before or after which others have saved,
+// is not made a second time, and is not taken for theirs.
 func TestLostAnswerIsNotRepeated(t *testing.T) {
-	p, l := newLossy(t)
-	rec := alice()
-	credential, err := p.Issue(t.Context(), rec, "")
-	require.NoError(t, err)
-	between := &builder{lossy: l}
-	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: between, Now: p.clock})
-	require.NoError(t, err)
-	between.then = func() {
-		mine, _, err := p.Open(t.Context(), credential)
-		require.NoError(t, err)
-		_, _, err = p.Save(t.Context(), credential, mine, set(p, mine, "theirs"))
-		require.NoError(t, err)
+	for what, row := range map[string]struct {
+		fault   fault
+		version uint64
+	}{"ours, then theirs": {lost, 5}, "only theirs": {refused, 4}} {
+		t.Run(what, func(t *testing.T) {
+			p, l := newLossy(t)
+			rec := alice()
+			credential, err := p.Issue(t.Context(), rec, "")
+			require.NoError(t, err)
+			between := &builder{lossy: l}
+			c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: between, Now: p.clock})
+			require.NoError(t, err)
+			between.then = func() {
+				mine, _, err := p.Open(t.Context(), credential)
+				require.NoError(t, err)
+				_, _, err = p.Save(t.Context(), credential, mine, set(p, mine, "theirs"))
+				require.NoError(t, err)
+			}
+			l.writes = []fault{row.fault}
+			_, _, err = c.Save(t.Context(), credential, rec, set(p, rec, "ours"))
+			assert.ErrorIs(t, err, session.Unavailable)
+			found, _, err := p.Open(t.Context(), credential)
+			require.NoError(t, err)
+			assert.Equal(t, row.version, found.Version)
+		})
 	}
-	l.writes = []fault{lost}
-	_, _, err = c.Save(t.Context(), credential, rec, set(p, rec, "ours"))
-	assert.ErrorIs(t, err, session.Unavailable)
-	found, _, err := p.Open(t.Context(), credential)
-	require.NoError(t, err)
-	assert.Equal(t, uint64(5), found.Version, "ours, then theirs")
 }
 
 // A builder lets another request save between a write and the look after it.
