@@ -59,6 +59,8 @@ needs:
 		need openssl openssl; \
 		need ssh-keygen openssh-client; \
 		need memcached memcached; \
+		need redis-server redis-server; \
+		need redis-sentinel redis-sentinel; \
 		browser=$$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1 || true); \
 		need "$${browser:-chromium}" chromium; \
 	}; \

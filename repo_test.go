@@ -175,7 +175,7 @@ var importTable = []importRule{
 	{"interop/frameworks/gin", []string{"interop/frameworks/site", "middleware"}},
 	{"interop/frameworks/gorilla", []string{"interop/frameworks/site", "middleware"}},
 	{"interop/frameworks/servemux", []string{"interop/frameworks/site", "middleware"}},
-	{"opaque/redisstore", []string{"opaque", "session", "revocation"}},
+	{"opaque/redisstore", []string{"opaque", "session", "internal/fault"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault"}},
 	{"benchmarks", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},
 	{"interop", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},

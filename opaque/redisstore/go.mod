@@ -1,0 +1,18 @@
+module github.com/cloakroom-go/cloakroom/opaque/redisstore
+
+go 1.26.4
+
+// Until the first release.
+replace github.com/cloakroom-go/cloakroom => ../..
+
+require (
+	github.com/cloakroom-go/cloakroom v0.0.0-00010101000000-000000000000
+	github.com/stretchr/testify v1.12.1
+	github.com/valkey-io/valkey-go v1.0.79
+)
+
+require (
+	github.com/go-json-experiment/json v1.27.2 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)

@@ -1,0 +1,87 @@
+package redisstore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A value in the server is a header of four numbers of 8 bytes each, big
+// endian, and then the item's data:
+//
+//	version | seen at | idle deadline | deadline | data
+//
+// The instants are in Unix seconds, signed. The scripts read the header only.
+const headerSize = 32
+
+// longestLife is the last instant until which the server may keep an item, in
+// Unix seconds: the end of the year 9999. Redis refuses a life that overflows.
+const longestLife = 253402300799
+
+// swapScript replaces the value if its version is ARGV[1] and it has not
+// expired at ARGV[2], in Unix seconds. ARGV[3] is the new value, and ARGV[4]
+// its life in milliseconds. Versions are compared as bytes: Lua's numbers would
+// lose the low bits. Instants fit into them.
+const swapScript = `local header = redis.call('GETRANGE', KEYS[1], 0, 31)
+if #header ~= 32 or string.sub(header, 1, 8) ~= ARGV[1] then return 0 end
+local idle, deadline = struct.unpack('>i8i8', header, 17)
+if math.min(idle, deadline) <= tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+return 1`
+
+// touchScript moves the item's activity forward, unless it has expired at
+// ARGV[1]. ARGV[2] is the activity, and ARGV[3] the idle deadline, both in Unix
+// seconds. ARGV[4] is how many milliseconds an expired item lingers.
+const touchScript = `local header = redis.call('GETRANGE', KEYS[1], 0, 31)
+if #header ~= 32 then return 0 end
+local seen, idle, deadline = struct.unpack('>i8i8i8', header, 9)
+local now = tonumber(ARGV[1])
+if math.min(idle, deadline) <= now then return 0 end
+local nextSeen = math.max(seen, tonumber(ARGV[2]))
+local nextIdle = math.max(idle, math.min(tonumber(ARGV[3]), deadline))
+if nextSeen ~= seen or nextIdle ~= idle then
+  redis.call('SETRANGE', KEYS[1], 8, struct.pack('>i8i8', nextSeen, nextIdle))
+end
+if nextIdle ~= idle then
+  local over = math.min(nextIdle, deadline, 253402300799)
+  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', (over - now) * 1000 + tonumber(ARGV[4])))
+end
+return 1`
+
+func encode(it opaque.Item) []byte {
+	b := make([]byte, 0, headerSize+len(it.Data))
+	b = binary.BigEndian.AppendUint64(b, it.Version)
+	for _, t := range []time.Time{it.SeenAt, it.IdleDeadline, it.Deadline} {
+		b = binary.BigEndian.AppendUint64(b, uint64(t.Unix()))
+	}
+	return append(b, it.Data...)
+}
+
+// decode does not copy the data.
+func decode(value []byte) (opaque.Item, error) {
+	if len(value) < headerSize {
+		return opaque.Item{}, fmt.Errorf("redisstore: get: the server has %d bytes under the key, "+
+			"which is no item: does another application use the same Prefix? %w", len(value), session.Unavailable)
+	}
+	at := func(i int) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(value[8*i:])), 0) }
+	return opaque.Item{
+		Version:      binary.BigEndian.Uint64(value),
+		SeenAt:       at(1),
+		IdleDeadline: at(2),
+		Deadline:     at(3),
+		Data:         value[headerSize:],
+	}, nil
+}
+
+func validate(it opaque.Item, replaces uint64) error {
+	if err := it.Validate(replaces); err != nil {
+		return err
+	}
+	if len(it.Data) > maxData {
+		return fmt.Errorf("redisstore: %d bytes of data, at most %d: %w", len(it.Data), maxData, session.TooLarge)
+	}
+	return nil
+}
