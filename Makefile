@@ -59,6 +59,10 @@ needs:
 		need openssl openssl; \
 		need ssh-keygen openssh-client; \
 		need memcached memcached; \
+		postgres=$$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null | head -n 1 || true); \
+		need "$${postgres:-postgres}" postgresql; \
+		mariadbd=$$(ls /usr/sbin/mariadbd 2>/dev/null || true); \
+		need "$${mariadbd:-mariadbd}" mariadb-server; \
 		need redis-server redis-server; \
 		need redis-sentinel redis-sentinel; \
 		browser=$$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1 || true); \

@@ -177,6 +177,7 @@ var importTable = []importRule{
 	{"interop/frameworks/servemux", []string{"interop/frameworks/site", "middleware"}},
 	{"opaque/redisstore", []string{"opaque", "session", "internal/fault"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault"}},
+	{"opaque/sqlstore", []string{"opaque", "session", "internal/fault"}},
 	{"benchmarks", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},
 	{"interop", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},
 }

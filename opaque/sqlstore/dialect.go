@@ -1,0 +1,98 @@
+package sqlstore
+
+import (
+	"strconv"
+	"strings"
+)
+
+// A Dialect is the kind of a database.
+type Dialect uint8
+
+// The dialects. There is no default.
+const (
+	PostgreSQL Dialect = iota + 1
+	MySQL              // and MariaDB
+	SQLite
+	dialectsEnd
+)
+
+// String returns the name of the database, "none" for zero.
+func (d Dialect) String() string {
+	if d == 0 || d >= dialectsEnd {
+		return "none"
+	}
+	return [...]string{PostgreSQL: "PostgreSQL", MySQL: "MySQL", SQLite: "SQLite"}[d]
+}
+
+// greatest and least return the functions that compare their arguments.
+// SQLite's max with two arguments is no aggregate.
+func (d Dialect) greatest() string { return d.either("max", "GREATEST") }
+func (d Dialect) least() string    { return d.either("min", "LEAST") }
+
+func (d Dialect) either(inSQLite, elsewhere string) string {
+	if d == SQLite {
+		return inSQLite
+	}
+	return elsewhere
+}
+
+// numbered returns query with placeholders as the database writes them.
+func (d Dialect) numbered(query string) string {
+	if d != PostgreSQL {
+		return query
+	}
+	parts := strings.Split(query, "?")
+	var b strings.Builder
+	for i, part := range parts {
+		b.WriteString(part)
+		if i < len(parts)-1 {
+			b.WriteString("$" + strconv.Itoa(i+1))
+		}
+	}
+	return b.String()
+}
+
+// queries are the statements of a Store.
+type queries struct {
+	get, create, swap, touch, look, remove string
+
+	version, claim, renew                      string // of the table of single values
+	findDead, removeDead, findIdle, removeIdle string
+}
+
+// newQueries returns the statements for tables whose names begin with prefix.
+// "Over" is judged by an instant that the caller sends along: the clocks of the
+// application decide, and not the database's.
+func newQueries(d Dialect, prefix string) queries {
+	replacer := strings.NewReplacer(
+		"{sessions}", prefix+"sessions",
+		"{meta}", prefix+"meta",
+		"{greatest}", d.greatest(),
+		"{least}", d.least(),
+		"{keys}", "?"+strings.Repeat(", ?", batch-1),
+	)
+	text := func(query string) string { return d.numbered(replacer.Replace(query)) }
+	create := "INSERT INTO {sessions} (k, version, seen, idle, dead, data) VALUES (?, ?, ?, ?, ?, ?)"
+	if d != MySQL {
+		create += " ON CONFLICT (k) DO NOTHING" // in MySQL, IGNORE would also cut what is too long
+	}
+	return queries{
+		get:    text("SELECT version, seen, idle, dead, data FROM {sessions} WHERE k = ?"),
+		create: text(create),
+		swap: text("UPDATE {sessions} SET version = ?, seen = ?, idle = ?, dead = ?, data = ?" +
+			" WHERE k = ? AND version = ? AND idle > ? AND dead > ?"),
+		touch: text("UPDATE {sessions} SET seen = {greatest}(seen, ?), idle = {greatest}(idle, {least}(?, dead))" +
+			" WHERE k = ? AND idle > ? AND dead > ?"),
+		look:   text("SELECT seen, idle, dead FROM {sessions} WHERE k = ?"),
+		remove: text("DELETE FROM {sessions} WHERE k = ?"),
+
+		version: text("SELECT value FROM {meta} WHERE name = 'schema'"),
+		claim:   text("UPDATE {meta} SET value = ? WHERE name = 'cleaner' AND value <= ?"),
+		renew:   text("UPDATE {meta} SET value = ? WHERE name = 'cleaner' AND value = ?"),
+
+		findDead:   text("SELECT k FROM {sessions} WHERE dead < ? ORDER BY dead LIMIT " + strconv.Itoa(batch)),
+		removeDead: text("DELETE FROM {sessions} WHERE dead < ? AND k IN ({keys})"),
+		findIdle:   text("SELECT k, idle FROM {sessions} WHERE k > ? ORDER BY k LIMIT " + strconv.Itoa(batch)),
+		removeIdle: text("DELETE FROM {sessions} WHERE idle < ? AND k IN ({keys})"),
+	}
+}

@@ -1,0 +1,41 @@
+// Package sqlstore keeps sessions in a SQL database: PostgreSQL 13 and later,
+// MySQL 8 and later, MariaDB 10.6 and later, or SQLite.
+//
+// Open the database with a driver of your choice, call [New], and
+// [Store.Migrate] once before the first session:
+//
+//	db, err := sql.Open("pgx", url)
+//	…
+//	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.PostgreSQL})
+//	…
+//	err = store.Migrate(ctx)
+//
+// The application may also run the statements of [Store.Schema] with a role of
+// its own. The store itself then needs only SELECT, INSERT, UPDATE and DELETE
+// on the two tables.
+//
+// Every operation is one statement on one row, so no transaction spans two
+// round trips. Each ends by the deadline of its context, or after 5 seconds if
+// there is none. The store repeats a write only if the database says that it
+// rolled the first one back (a deadlock, or a SQLite file that is busy).
+//
+// Set MaxIdleConns of the pool as high as MaxOpenConns. Go's default of 2
+// closes most connections after each use under load, and each new one has to
+// prepare the statements again.
+//
+// # Drivers
+//
+// The errors of these drivers are known: jackc/pgx, lib/pq,
+// go-sql-driver/mysql, modernc.org/sqlite and mattn/go-sqlite3. With another
+// driver for MySQL, a key that is in use is reported as [session.Unavailable].
+// The tests use pgx, go-sql-driver/mysql and modernc.org/sqlite. Behind
+// PgBouncer, prepared statements need its session pooling or version 1.21.
+//
+// # SQLite
+//
+// A file serves one machine. Migrate switches it to WAL, in which readers don't
+// wait for the writer. Writes of one Store wait in a queue, because SQLite lets
+// some of them starve. Leave synchronous at FULL: with NORMAL, a power cut may
+// undo the last logouts. A database in memory (":memory:") is not supported,
+// because each connection would have its own.
+package sqlstore
