@@ -31,17 +31,18 @@ const slack = 2 * time.Second
 // A world is a server, a store whose connections a proxy can spoil, and one
 // that reads the truth.
 type world struct {
+	addr   string
 	server *servertest.Process
 	proxy  *servertest.Proxy
 	store  *memcachestore.Store
 	truth  *memcachestore.Store
-	onNow  atomic.Pointer[func()] // called when the store reads its clock, between gets and cas
+	onNow  atomic.Pointer[func()] // called between gets and cas
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	addr := servertest.FreeAddr(t)
-	w := &world{server: startAt(t, addr), proxy: servertest.NewProxy(t, addr)}
+	w := &world{addr: addr, server: startAt(t, addr), proxy: servertest.NewProxy(t, addr)}
 	w.store = newStore(t, memcachestore.Config{Addr: w.proxy.Addr(), Timeout: time.Second, Now: func() time.Time {
 		if f := w.onNow.Swap(nil); f != nil {
 			(*f)()
@@ -54,6 +55,21 @@ func newWorld(t *testing.T) *world {
 
 // afterRead calls f when the next Swap or Touch has read the item.
 func (w *world) afterRead(f func()) { w.onNow.Store(&f) }
+
+// pause stops the server, and returns when its threads stand still: the signal
+// reaches them a little later. It looks with a store of its own.
+func (w *world) pause(t *testing.T) {
+	t.Helper()
+	s := newStore(t, memcachestore.Config{Addr: w.addr, Timeout: 20 * time.Millisecond})
+	w.server.Pause()
+	for failed := 0; failed < 5; {
+		if _, _, err := s.Get(t.Context(), key(0)); err != nil {
+			failed++
+		} else {
+			failed = 0
+		}
+	}
+}
 
 // within calls f with a context that ends after d, and fails if f takes longer.
 func within(t *testing.T, d time.Duration, f func(ctx context.Context)) {
@@ -121,6 +137,75 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
+// Only one answer gets lost: a command that was sent again would be answered.
+func TestOneLostAnswer(t *testing.T) {
+	addr := start(t)
+	truth := newStore(t, memcachestore.Config{Addr: addr})
+	rows := map[string]struct {
+		lost int64 // which answer, from 1
+		call func(s opaque.Store, key string) error
+	}{
+		"Create": {1, func(s opaque.Store, k string) error { return s.Create(t.Context(), k, item(1, "x")) }},
+		"Swap":   {2, func(s opaque.Store, k string) error { _, err := s.Swap(t.Context(), k, 1, item(2, "y")); return err }},
+		"Delete": {1, func(s opaque.Store, k string) error { return s.Delete(t.Context(), k) }},
+		"Touch": {2, func(s opaque.Store, k string) error {
+			_, err := s.Touch(t.Context(), k, time.Now().Add(time.Minute), time.Now())
+			return err
+		}},
+	}
+	n := 0
+	for method, tt := range rows {
+		n++
+		if method != "Create" {
+			create(t, truth, key(n), item(1, "x"))
+		}
+		proxyAddr, answers := losing(t, addr, tt.lost)
+		s := newStore(t, memcachestore.Config{Addr: proxyAddr})
+		require.ErrorIs(t, tt.call(s, key(n)), session.Unavailable, method)
+		require.Equal(t, tt.lost, answers.Load(), "%s: something was sent after the lost answer", method)
+	}
+}
+
+// losing returns the address of a proxy that closes the connection in place of
+// one answer, and the number of the answers so far. The commands must come one
+// after the other.
+func losing(t *testing.T, addr string, lost int64) (string, *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	answers := &atomic.Int64{}
+	serve := func(client net.Conn) {
+		defer func() { _ = client.Close() }()
+		server, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer func() { _ = server.Close() }()
+		go func() { _, _ = io.Copy(server, client) }()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := server.Read(buf)
+			if err != nil || answers.Add(1) == lost {
+				return
+			}
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(client)
+		}
+	}()
+	return l.Addr().String(), answers
+}
+
 // With the read unanswered, Swap and Touch must not write.
 func TestLostReads(t *testing.T) {
 	for name, mode := range map[string]servertest.Mode{"cut": servertest.Cut, "swallowed": servertest.Swallow} {
@@ -186,8 +271,8 @@ func TestPausedServer(t *testing.T) {
 	w := newWorld(t)
 	create(t, w.store, key(1), item(1, "x"))
 	create(t, w.store, key(2), item(1, "x"))
-	w.afterRead(w.server.Pause)
-	within(t, 100*time.Millisecond, func(ctx context.Context) {
+	w.afterRead(func() { w.pause(t) })
+	within(t, 500*time.Millisecond, func(ctx context.Context) {
 		_, err := w.store.Swap(ctx, key(1), 1, item(2, "y"))
 		require.ErrorIs(t, err, session.Unavailable)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
