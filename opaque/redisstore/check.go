@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/valkey-io/valkey-go"
 )
 
 // checkInterval is how often the settings are looked at: an operator may change
@@ -18,19 +20,25 @@ const checkInterval = 10 * time.Minute
 func (s *Store) check(ctx context.Context) error {
 	var errs []error
 	for addr, node := range s.client.Nodes() {
-		var info string
-		err := s.call(ctx, "check", func(ctx context.Context) (err error) {
-			info, err = node.Do(ctx, node.B().Info().Build()).ToString()
-			return err
-		})
-		if err == nil {
-			err = s.judge(parseInfo(info))
-		}
-		if err != nil {
+		if err := s.checkServer(ctx, node); err != nil {
 			errs = append(errs, fmt.Errorf("%w (server %s)", err, addr))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (s *Store) checkServer(ctx context.Context, server valkey.Client) error {
+	reply, err := s.call(ctx, "check", func(ctx context.Context) valkey.ValkeyResult {
+		return server.Do(ctx, server.B().Info().Build())
+	})
+	if err != nil {
+		return err
+	}
+	info, err := reply.ToString()
+	if err != nil {
+		return s.failure("check", err)
+	}
+	return s.judge(parseInfo(info))
 }
 
 // judge refuses a server that is too old, and one that would drop sessions. All

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/valkey-io/valkey-go"
 )
 
 // connections are the open ones. The client would find out that nobody answers
@@ -14,6 +16,8 @@ import (
 // would give it to every request until then.
 type connections struct {
 	cfg Config
+
+	unready atomic.Int64 // those that are being made, or have not got their first answer
 
 	mu   sync.Mutex
 	open map[*connection]bool
@@ -32,8 +36,10 @@ func (c *connections) dial(ctx context.Context, addr string, d *net.Dialer, t *t
 	if t != nil {
 		dialContext = (&tls.Dialer{NetDialer: d, Config: t}).DialContext
 	}
+	c.unready.Add(1)
 	conn, err := dialContext(ctx, "tcp", addr)
 	if err != nil {
+		c.unready.Add(-1)
 		return nil, err
 	}
 	wrapped := &connection{Conn: conn, in: c, since: time.Now()}
@@ -41,6 +47,24 @@ func (c *connections) dial(ctx context.Context, addr string, d *net.Dialer, t *t
 	defer c.mu.Unlock()
 	c.open[wrapped] = true
 	return wrapped, nil
+}
+
+// await returns the reply to a command, or the error of ctx. While one command
+// makes a connection, the client lets the others wait for as long as that
+// command may take; so they then run in goroutines of their own. What is left
+// behind there sends nothing after the end of ctx.
+func (c *connections) await(ctx context.Context, do command) (valkey.ValkeyResult, error) {
+	if c.unready.Load() == 0 {
+		return do(ctx), nil
+	}
+	reply := make(chan valkey.ValkeyResult, 1)
+	go func() { reply <- do(ctx) }()
+	select {
+	case r := <-reply:
+		return r, nil
+	case <-ctx.Done():
+		return valkey.ValkeyResult{}, ctx.Err()
+	}
 }
 
 // closeSilent closes the connections that have owed an answer for at least half
@@ -79,6 +103,7 @@ type connection struct {
 	net.Conn
 	in    *connections
 	since time.Time
+	ready atomic.Bool
 	asked atomic.Int64 // when the first bytes were written after the last answer, in nanoseconds; 0 if none
 }
 
@@ -93,11 +118,19 @@ func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.asked.Store(0)
+		c.setReady()
 	}
 	return n, err
 }
 
+func (c *connection) setReady() {
+	if !c.ready.Load() && c.ready.CompareAndSwap(false, true) {
+		c.in.unready.Add(-1)
+	}
+}
+
 func (c *connection) Close() error {
+	c.setReady()
 	c.in.mu.Lock()
 	delete(c.in.open, c)
 	c.in.mu.Unlock()

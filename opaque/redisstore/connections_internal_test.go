@@ -15,6 +15,7 @@ func add(t *testing.T, c *connections) (ours *connection, theirs net.Conn) {
 	t.Helper()
 	a, b := net.Pipe()
 	ours = &connection{Conn: a, in: c, since: time.Now()}
+	c.unready.Add(1)
 	c.open[ours] = true
 	go func() { _, _ = io.Copy(io.Discard, b) }()
 	t.Cleanup(func() { _, _ = ours.Close(), b.Close() })

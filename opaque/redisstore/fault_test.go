@@ -3,6 +3,8 @@ package redisstore_test
 import (
 	"context"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,6 +186,44 @@ func TestLostAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A request does not wait longer than its own deadline for the connection that
+// another one makes.
+func TestOthersConnection(t *testing.T) {
+	s := startServer(t)
+	proxy := servertest.NewProxy(t, s.addr)
+	cfg := s.config()
+	cfg.Addrs, cfg.Timeout = []string{proxy.Addr()}, 5*time.Second
+	store := open(t, cfg)
+	proxy.Set(servertest.Swallow)
+	proxy.CloseConnections()
+	before := s.nextID(t)
+	patient := make(chan struct{})
+	go func() {
+		defer close(patient)
+		for range 2 { // the first one finds out that the connection is closed
+			_, _, _ = store.Get(t.Context(), newKey())
+		}
+	}()
+	// Each question takes a number; the patient one's new connection takes one.
+	asked := int64(0)
+	require.Eventually(t, func() bool { asked++; return s.nextID(t) > before+asked }, 5*time.Second, time.Millisecond)
+
+	require.ErrorIs(t, within(t, deadline, func(ctx context.Context) error {
+		_, _, err := store.Get(ctx, newKey())
+		return err
+	}), session.Unavailable)
+	proxy.CloseConnections()
+	<-patient
+}
+
+// nextID returns the number that the server gives to a new connection.
+func (s server) nextID(t *testing.T) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(strings.TrimPrefix(s.command(t, "CLIENT", "ID"), ":"), 10, 64)
+	require.NoError(t, err)
+	return n
 }
 
 // Without a deadline in the context, Timeout is the limit.

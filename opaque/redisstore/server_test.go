@@ -33,12 +33,12 @@ type server struct {
 }
 
 // startServer starts a server without persistence.
-func startServer(t *testing.T, args ...string) server {
+func startServer(t testing.TB, args ...string) server {
 	t.Helper()
 	return startServerAt(t, servertest.FreeAddr(t), args...)
 }
 
-func startServerAt(t *testing.T, addr string, args ...string) server {
+func startServerAt(t testing.TB, addr string, args ...string) server {
 	t.Helper()
 	s := server{addr: addr}
 	_, port, err := net.SplitHostPort(s.addr)
@@ -98,7 +98,7 @@ func (s server) command(t *testing.T, args ...string) string {
 func (s server) config() redisstore.Config { return redisstore.Config{Addrs: []string{s.addr}} }
 
 // open returns a store that is closed when the test ends.
-func open(t *testing.T, cfg redisstore.Config) *redisstore.Store {
+func open(t testing.TB, cfg redisstore.Config) *redisstore.Store {
 	t.Helper()
 	store, err := redisstore.New(t.Context(), cfg)
 	require.NoError(t, err)

@@ -135,10 +135,8 @@ func (s *Store) Close() error {
 // Get implements [opaque.Store]. It may return an item that has expired, for as
 // long as Linger.
 func (s *Store) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
-	var reply valkey.ValkeyResult
-	err := s.call(ctx, "get", func(ctx context.Context) error {
-		reply = s.client.Do(ctx, s.client.B().Get().Key(s.key(key)).Build())
-		return reply.Error()
+	reply, err := s.call(ctx, "get", func(ctx context.Context) valkey.ValkeyResult {
+		return s.client.Do(ctx, s.client.B().Get().Key(s.key(key)).Build())
 	})
 	if valkey.IsValkeyNil(err) {
 		return opaque.Item{}, false, nil
@@ -160,9 +158,9 @@ func (s *Store) Create(ctx context.Context, key string, item opaque.Item) error 
 		return err
 	}
 	px := s.life(item)
-	err := s.call(ctx, "create", func(ctx context.Context) error {
+	_, err := s.call(ctx, "create", func(ctx context.Context) valkey.ValkeyResult {
 		cmd := s.client.B().Set().Key(s.key(key)).Value(valkey.BinaryString(encode(item))).Nx().PxMilliseconds(px)
-		return s.client.Do(ctx, cmd.Build()).Error()
+		return s.client.Do(ctx, cmd.Build())
 	})
 	if valkey.IsValkeyNil(err) {
 		return fmt.Errorf("redisstore: create: the key is in use: %w", session.Conflict)
@@ -193,31 +191,38 @@ func (s *Store) Touch(ctx context.Context, key string, seenAt, idleDeadline time
 
 // Delete implements [opaque.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
-	return s.call(ctx, "delete", func(ctx context.Context) error {
-		return s.client.Do(ctx, s.client.B().Del().Key(s.key(key)).Build()).Error()
+	_, err := s.call(ctx, "delete", func(ctx context.Context) valkey.ValkeyResult {
+		return s.client.Do(ctx, s.client.B().Del().Key(s.key(key)).Build())
 	})
+	return err
 }
 
 // run runs a script that returns whether it found the item as it wants it.
 func (s *Store) run(
 	ctx context.Context, op string, script *valkey.Lua, key string, args ...string,
 ) (ok bool, err error) {
-	err = s.call(ctx, op, func(ctx context.Context) (err error) {
-		ok, err = script.Exec(ctx, s.client, []string{s.key(key)}, args).AsBool()
-		return err
+	reply, err := s.call(ctx, op, func(ctx context.Context) valkey.ValkeyResult {
+		return script.Exec(ctx, s.client, []string{s.key(key)}, args)
 	})
-	return ok, err
+	if err != nil {
+		return false, err
+	}
+	if ok, err = reply.AsBool(); err != nil {
+		return false, s.failure(op, err)
+	}
+	return ok, nil
 }
 
 // call bounds a command by the deadline of ctx, or by Timeout if it has none. A
 // connection that owed an answer until then is closed, so that the next command
 // gets a new one.
-func (s *Store) call(ctx context.Context, op string, do func(context.Context) error) error {
+func (s *Store) call(ctx context.Context, op string, do command) (valkey.ValkeyResult, error) {
+	var none valkey.ValkeyResult
 	if s.client == nil {
-		return s.failure(op, valkey.ErrClosing)
+		return none, s.failure(op, valkey.ErrClosing)
 	}
 	if err := ctx.Err(); err != nil {
-		return s.failure(op, err)
+		return none, s.failure(op, err)
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -225,15 +230,21 @@ func (s *Store) call(ctx context.Context, op string, do func(context.Context) er
 		defer cancel()
 	}
 	start := time.Now() // not the clock of sessions: this measures the network
-	err := do(ctx)
+	reply, err := s.conns.await(ctx, do)
+	if err == nil {
+		err = reply.Error()
+	}
 	if err == nil || valkey.IsValkeyNil(err) {
-		return err
+		return reply, err
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.conns.closeSilent(start)
 	}
-	return s.failure(op, err)
+	return none, s.failure(op, err)
 }
+
+// A command sends one to the server, and returns its reply.
+type command func(ctx context.Context) valkey.ValkeyResult
 
 func (s *Store) key(key string) string { return s.cfg.Prefix + "s:" + key }
 
