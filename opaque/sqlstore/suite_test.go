@@ -38,6 +38,7 @@ func (d database) suite(t *testing.T) {
 	t.Run("no tables", d.noTables)
 	t.Run("clean-up", d.cleanUp)
 	t.Run("one cleans up", d.oneCleansUp)
+	t.Run("clean-up among requests", d.cleanUpAmongRequests)
 	t.Run("size", d.size)
 	t.Run("no data in errors", d.noDataInErrors)
 	t.Run("exhausted pool", d.exhaustedPool)
@@ -202,6 +203,46 @@ func (d database) oneCleansUp(t *testing.T) {
 	require.Equal(t, 10, left())
 	require.NoError(t, later.CleanUp(t.Context()))
 	require.Zero(t, left())
+}
+
+// Requests go on while rows are removed: none fails, and none of theirs is lost.
+func (d database) cleanUpAmongRequests(t *testing.T) {
+	cfg := sqlstore.Config{Prefix: "among_"}
+	db := d.open(t)
+	require.NoError(t, d.store(t, db, cfg).Close())
+	d.fill(t, db, "among_sessions", 2000)
+	s := d.newStore(t, db, cfg)
+	var cleaning, requests sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		requests.Go(func() {
+			key, version := newKey(), uint64(1)
+			err := s.Create(within(t, 5*time.Second), key, newItem(version))
+			for ok := true; err == nil; version++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if ok, err = s.Swap(within(t, 5*time.Second), key, version, newItem(version+1)); !ok && err == nil {
+					err = session.Conflict
+				}
+			}
+			t.Error(err)
+		})
+	}
+	cleaner := d.newStore(t, d.open(t), ahead(cfg, 5*time.Minute))
+	cleaning.Go(func() {
+		defer close(done)
+		if err := cleaner.CleanUp(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	cleaning.Wait()
+	requests.Wait()
+	var left int
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM among_sessions").Scan(&left))
+	require.Equal(t, 4, left)
 }
 
 func (d database) size(t *testing.T) {
