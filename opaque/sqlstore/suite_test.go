@@ -205,7 +205,8 @@ func (d database) oneCleansUp(t *testing.T) {
 	require.Zero(t, left())
 }
 
-// Requests go on while rows are removed: none fails, and none of theirs is lost.
+// Requests go on while rows are removed: none fails, and none of theirs is
+// lost.
 func (d database) cleanUpAmongRequests(t *testing.T) {
 	cfg := sqlstore.Config{Prefix: "among_"}
 	db := d.open(t)
