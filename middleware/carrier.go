@@ -59,8 +59,8 @@ type Carrier interface {
 
 	// Retire replaces credential by successor if base is still its newest record;
 	// otherwise it fails with [session.Conflict], or the Reason for which the
-	// session has ended, and nothing has changed. During grace, opening credential
-	// leads to successor; after it, or if grace is 0, Open fails with a
+	// session has ended, and nothing has changed. During grace at least, opening
+	// credential leads to successor; later, or if grace is 0, Open fails with a
 	// [session.SupersededError].
 	//
 	// If a crash might bring credential back, or a store's answer got lost so that

@@ -36,8 +36,8 @@ type CarrierConfig struct {
 	// MaxBytes is how large a session may be when encoded. 0 means 1 MiB.
 	MaxBytes int
 
-	// Now is the clock. It decides how long the old credential still opens a
-	// session that has moved. If nil, time.Now.
+	// Now is the clock. It decides how long the old credential of a session that
+	// was renewed or has moved is remembered. If nil, time.Now.
 	Now func() time.Time
 }
 
@@ -212,11 +212,11 @@ func (c *Carrier) put(
 }
 
 // Retire implements middleware.Carrier. It replaces the session with a marker
-// that holds the successor's credential. Requests within grace follow it, and
-// so do logouts that began earlier. If it can't find out whether the store did
-// that, the client gets a ticket for a renewal, and the next request finishes
-// it; after a move, the old credential leads to the new one if the store did
-// it.
+// that holds the successor's credential. With grace, requests follow it as long
+// as the old session could have lived; logouts that began earlier always do. If
+// it can't find out whether the store did that, the client gets a ticket for a
+// renewal, and the next request finishes it; after a move, the old credential
+// leads to the new one if the store did it.
 func (c *Carrier) Retire(
 	ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration,
 ) (hold string, err error) {
@@ -226,7 +226,7 @@ func (c *Carrier) Retire(
 	if credential, err = c.settled(ctx, credential); err != nil {
 		return "", err
 	}
-	marker := c.marker(credential, base, found{successor: successor, moved: grace > 0, at: c.c.Now().Add(grace)})
+	marker := c.marker(credential, base, found{successor: successor, moved: grace > 0})
 	switch ok, err := c.write(ctx, storeKey(credential), base.Version, marker); {
 	case err != nil && c.sealed && grace == 0 && !isAnswer(err):
 		return newTicket(successor, credential, base.Version), unavailable("retire a credential", err)
@@ -347,8 +347,14 @@ func (c *Carrier) tombstone(rec *session.Record) Item {
 }
 
 // marker returns the item that says where the session of credential goes on.
+// After a move the old credential leads there for as long as the marker lives:
+// a response that carried the new one may have got lost, and a move ends
+// nothing.
 func (c *Carrier) marker(credential string, base *session.Record, to found) Item {
 	it := c.tombstone(base)
+	if to.at = c.c.Now(); to.moved {
+		to.at = it.Deadline
+	}
 	it.Data = newSealer(credential, storeKey(credential)).seal(kindMarker, it.Version, encodeMarker(to))
 	return it
 }

@@ -83,7 +83,7 @@ func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err 
 			if _, err := c.get(ctx, t.successor); err != nil {
 				return t.old, passUnavailable(err) // the swap would lose the session
 			}
-			marker := c.marker(t.old, old.rec, found{successor: t.successor, at: c.c.Now()})
+			marker := c.marker(t.old, old.rec, found{successor: t.successor})
 			if ok, err := c.write(ctx, storeKey(t.old), t.version, marker); ok || err != nil {
 				return t.successor, unavailable("retire a credential", err)
 			}
