@@ -11,8 +11,7 @@ import (
 )
 
 // BenchmarkGet has a bare GET of the client beside ours, each with a deadline:
-// what the store adds is the difference. There are 32 goroutines for
-// each CPU.
+// what the store adds is the difference. There are 32 goroutines for each CPU.
 func BenchmarkGet(b *testing.B) {
 	s := startServer(b)
 	store := open(b, s.config())

@@ -95,7 +95,13 @@ func (s server) command(t *testing.T, args ...string) string {
 	return answer
 }
 
-func (s server) config() redisstore.Config { return redisstore.Config{Addrs: []string{s.addr}} }
+// config has a Timeout for items of 4 MiB on a busy machine. Tests of trouble
+// have a deadline in the context.
+func (s server) config() redisstore.Config {
+	return redisstore.Config{Addrs: []string{s.addr}, Timeout: patience}
+}
+
+const patience = 20 * time.Second
 
 // open returns a store that is closed when the test ends.
 func open(t testing.TB, cfg redisstore.Config) *redisstore.Store {
@@ -176,5 +182,7 @@ func startTLS(t *testing.T) redisstore.Config {
 			return conn.Close()
 		},
 	})
-	return redisstore.Config{Addrs: []string{addr}, TLS: tlsConfig, Username: "app", Password: "secret"}
+	return redisstore.Config{
+		Addrs: []string{addr}, TLS: tlsConfig, Username: "app", Password: "secret", Timeout: patience,
+	}
 }
