@@ -26,7 +26,7 @@ func (d *doubtful) Swap(ctx context.Context, key string, v uint64, item opaque.I
 		return d.Store.Swap(ctx, key, v, item)
 	}
 	if d.done {
-		_, err = d.Store.Swap(ctx, key, v, item)
+		_, _ = d.Store.Swap(ctx, key, v, item) // its answer is what gets lost
 	}
 	d.lost++
 	return false, fmt.Errorf("i/o timeout: %w", session.Unavailable)
