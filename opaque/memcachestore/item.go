@@ -1,45 +1,11 @@
 package memcachestore
 
 import (
-	"encoding/binary"
 	"math"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
-
-// headerSize is the length of what stands in front of an item's data: version,
-// SeenAt, IdleDeadline and Deadline, 8 bytes each, big endian. Instants are in
-// seconds since 1970.
-const headerSize = 4 * 8
-
-func encode(item opaque.Item) []byte {
-	b := make([]byte, 0, headerSize+len(item.Data))
-	b = binary.BigEndian.AppendUint64(b, item.Version)
-	for _, at := range []time.Time{item.SeenAt, item.IdleDeadline, item.Deadline} {
-		b = binary.BigEndian.AppendUint64(b, uint64(at.Unix()))
-	}
-	return append(b, item.Data...)
-}
-
-// decode keeps b as the item's data.
-func decode(b []byte) (opaque.Item, error) {
-	if len(b) < headerSize {
-		return opaque.Item{}, errWrongAnswer
-	}
-	at := func(field int) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(b[8*field:])), 0) }
-	item := opaque.Item{
-		Version:      binary.BigEndian.Uint64(b),
-		SeenAt:       at(1),
-		IdleDeadline: at(2),
-		Deadline:     at(3),
-		Data:         b[headerSize:],
-	}
-	if item.Version == 0 {
-		return opaque.Item{}, errWrongAnswer
-	}
-	return item, nil
-}
 
 const (
 	// linger is how long, in seconds, the server keeps an expired item: so that a

@@ -38,6 +38,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/stored"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -291,15 +292,18 @@ func (s *Store) read(ctx context.Context, key string) (opaque.Item, uint64, erro
 	if got.Key != s.cfg.Prefix+key {
 		return opaque.Item{}, 0, errWrongAnswer
 	}
-	item, err := decode(got.Value)
-	return item, got.CasID, err
+	item, ok := stored.Decode(got.Value)
+	if !ok {
+		return opaque.Item{}, 0, errWrongAnswer
+	}
+	return item, got.CasID, nil
 }
 
 // entry returns item as Memcached keeps it. cas is 0 for a new one.
 func (s *Store) entry(key string, item opaque.Item, cas uint64) *memcache.Item {
 	return &memcache.Item{
 		Key:        s.cfg.Prefix + key,
-		Value:      encode(item),
+		Value:      stored.Encode(item),
 		Expiration: expiration(item, s.cfg.Now()),
 		CasID:      cas,
 	}

@@ -1,21 +1,14 @@
 package redisstore
 
 import (
-	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A value in the server is a header of four numbers of 8 bytes each, big
-// endian, and then the item's data:
-//
-//	version | seen at | idle deadline | deadline | data
-//
-// The instants are in Unix seconds, signed. The scripts read the header only.
-const headerSize = 32
+// A value in the server has the form of package stored. The scripts read its
+// header only.
 
 // longestLife is the last instant until which the server may keep an item, in
 // Unix seconds: the end of the year 9999. Redis refuses a life that overflows.
@@ -50,31 +43,6 @@ if nextIdle ~= idle then
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', (over - now) * 1000 + tonumber(ARGV[4])))
 end
 return 1`
-
-func encode(it opaque.Item) []byte {
-	b := make([]byte, 0, headerSize+len(it.Data))
-	b = binary.BigEndian.AppendUint64(b, it.Version)
-	for _, t := range []time.Time{it.SeenAt, it.IdleDeadline, it.Deadline} {
-		b = binary.BigEndian.AppendUint64(b, uint64(t.Unix()))
-	}
-	return append(b, it.Data...)
-}
-
-// decode does not copy the data.
-func decode(value []byte) (opaque.Item, error) {
-	if len(value) < headerSize {
-		return opaque.Item{}, fmt.Errorf("redisstore: get: the server has %d bytes under the key, "+
-			"which is no item: does another application use the same Prefix? %w", len(value), session.Unavailable)
-	}
-	at := func(i int) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(value[8*i:])), 0) }
-	return opaque.Item{
-		Version:      binary.BigEndian.Uint64(value),
-		SeenAt:       at(1),
-		IdleDeadline: at(2),
-		Deadline:     at(3),
-		Data:         value[headerSize:],
-	}, nil
-}
 
 func validate(it opaque.Item, replaces uint64) error {
 	if err := it.Validate(replaces); err != nil {

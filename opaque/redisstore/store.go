@@ -36,6 +36,7 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
+	"github.com/cloakroom-go/cloakroom/internal/stored"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -148,8 +149,12 @@ func (s *Store) Get(ctx context.Context, key string) (opaque.Item, bool, error) 
 	if err != nil {
 		return opaque.Item{}, false, s.failure("get", err)
 	}
-	item, err := decode(value)
-	return item, err == nil, err
+	item, ok := stored.Decode(value)
+	if !ok {
+		return opaque.Item{}, false, fmt.Errorf("redisstore: get: the server has %d bytes under the key, "+
+			"which are no item: does another application use the same Prefix? %w", len(value), session.Unavailable)
+	}
+	return item, true, nil
 }
 
 // Create implements [opaque.Store].
@@ -159,7 +164,7 @@ func (s *Store) Create(ctx context.Context, key string, item opaque.Item) error 
 	}
 	px := s.life(item)
 	_, err := s.call(ctx, "create", func(ctx context.Context) valkey.ValkeyResult {
-		cmd := s.client.B().Set().Key(s.key(key)).Value(valkey.BinaryString(encode(item))).Nx().PxMilliseconds(px)
+		cmd := s.client.B().Set().Key(s.key(key)).Value(valkey.BinaryString(stored.Encode(item))).Nx().PxMilliseconds(px)
 		return s.client.Do(ctx, cmd.Build())
 	})
 	if valkey.IsValkeyNil(err) {
@@ -176,7 +181,7 @@ func (s *Store) Swap(ctx context.Context, key string, version uint64, item opaqu
 	return s.run(ctx, "swap", s.swap, key,
 		valkey.BinaryString(binary.BigEndian.AppendUint64(nil, version)),
 		number(s.now().Unix()),
-		valkey.BinaryString(encode(item)),
+		valkey.BinaryString(stored.Encode(item)),
 		number(s.life(item)))
 }
 
