@@ -80,8 +80,12 @@ func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err 
 		case err == nil && old.successor == t.successor:
 			return t.successor, nil
 		case err == nil && old.rec != nil && old.rec.Version == t.version:
-			if _, err := c.get(ctx, t.successor); err != nil {
-				return t.old, passUnavailable(err) // the swap would lose the session
+			_, err := c.get(ctx, t.successor)
+			if session.ReasonOf(err) == session.Unavailable {
+				return "", err
+			}
+			if err != nil {
+				return t.old, nil // there is no successor, so the swap would lose the session
 			}
 			marker := c.marker(t.old, old.rec, found{successor: t.successor})
 			if ok, err := c.write(ctx, storeKey(t.old), t.version, marker); ok || err != nil {
@@ -94,14 +98,6 @@ func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err 
 		return t.old, err
 	}
 	return "", expiredInStore()
-}
-
-// passUnavailable returns err if it says that the store could not answer.
-func passUnavailable(err error) error {
-	if session.ReasonOf(err) == session.Unavailable {
-		return err
-	}
-	return nil
 }
 
 // maxRedeemed is how often redeem looks at the old session. It finds the same
