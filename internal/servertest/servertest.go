@@ -140,9 +140,13 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
-// Pause stops the server where it is (SIGSTOP): its connections stay open, and
-// it answers nothing. What it is sent meanwhile takes effect after Continue.
-func (p *Process) Pause() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
+// Pause stops the server where it is (SIGSTOP), and returns when all of its
+// threads stand still. Its connections stay open, and it answers nothing. What
+// it is sent meanwhile takes effect after Continue.
+func (p *Process) Pause() {
+	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+	awaitStopped(p.cmd.Process.Pid)
+}
 
 // Continue ends a Pause.
 func (p *Process) Continue() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }

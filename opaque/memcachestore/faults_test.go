@@ -31,7 +31,6 @@ const slack = 2 * time.Second
 // A world is a server, a store whose connections a proxy can spoil, and one
 // that reads the truth.
 type world struct {
-	addr   string
 	server *servertest.Process
 	proxy  *servertest.Proxy
 	store  *memcachestore.Store
@@ -42,7 +41,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	addr := servertest.FreeAddr(t)
-	w := &world{addr: addr, server: startAt(t, addr), proxy: servertest.NewProxy(t, addr)}
+	w := &world{server: startAt(t, addr), proxy: servertest.NewProxy(t, addr)}
 	w.store = newStore(t, memcachestore.Config{Addr: w.proxy.Addr(), Timeout: time.Second, Now: func() time.Time {
 		if f := w.onNow.Swap(nil); f != nil {
 			(*f)()
@@ -55,21 +54,6 @@ func newWorld(t *testing.T) *world {
 
 // afterRead calls f when the next Swap or Touch has read the item.
 func (w *world) afterRead(f func()) { w.onNow.Store(&f) }
-
-// pause stops the server, and returns when its threads stand still: the signal
-// reaches them a little later. It looks with a store of its own.
-func (w *world) pause(t *testing.T) {
-	t.Helper()
-	s := newStore(t, memcachestore.Config{Addr: w.addr, Timeout: 20 * time.Millisecond})
-	w.server.Pause()
-	for failed := 0; failed < 5; {
-		if _, _, err := s.Get(t.Context(), key(0)); err != nil {
-			failed++
-		} else {
-			failed = 0
-		}
-	}
-}
 
 // within calls f with a context that ends after d, and fails if f takes longer.
 func within(t *testing.T, d time.Duration, f func(ctx context.Context)) {
@@ -271,7 +255,7 @@ func TestPausedServer(t *testing.T) {
 	w := newWorld(t)
 	create(t, w.store, key(1), item(1, "x"))
 	create(t, w.store, key(2), item(1, "x"))
-	w.afterRead(func() { w.pause(t) })
+	w.afterRead(func() { w.server.Pause() })
 	within(t, 500*time.Millisecond, func(ctx context.Context) {
 		_, err := w.store.Swap(ctx, key(1), 1, item(2, "y"))
 		require.ErrorIs(t, err, session.Unavailable)
