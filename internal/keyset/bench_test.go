@@ -100,7 +100,7 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkJWX(b *testing.B) {
 	k := generate(b, keyset.Direct)
 	var secret []byte
-	require.NoError(b, jwk.Export(private(b, k), &secret))
+	require.NoError(b, jwk.Export(fileJWK(b, k), &secret))
 	plaintext := bytes.Repeat([]byte("x"), 500)
 	token, err := jwe.Encrypt(plaintext, jwe.WithKey(jwa.DIRECT(), secret), jwe.WithContentEncryption(jwa.A256GCM()))
 	require.NoError(b, err)

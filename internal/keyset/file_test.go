@@ -244,12 +244,12 @@ func TestReadFileRefusesContent(t *testing.T) {
 		{"no x", drop(ec, "x"), "missing"},
 		{"point off the curve", edit(ec, func(m map[string]any) { m["y"] = m["x"] }), "numbers"},
 		{"other curve", put(ec, "crv", "P-384"), "numbers"},
-		{"d of another key", put(ec, "d", member(t, private(t, generate(t, keyset.ES256)), "d")), "don't belong together"},
+		{"d of another key", put(ec, "d", member(t, fileJWK(t, generate(t, keyset.ES256)), "d")), "don't belong together"},
 		{"d zero", put(ec, "d", b64(make([]byte, 32))), "don't belong together"},
 		{"d null", put(ec, "d", nil), `member "d"`},
 		{"d empty", put(ec, "d", ""), `member "d"`},
-		{"padded x", put(ec, "x", member(t, private(t, ec), "x")+"="), `member "x"`},
-		{"Ed25519 d of another key", put(ed, "d", member(t, private(t, generate(t, keyset.EdDSA)), "d")), "don't belong together"},
+		{"padded x", put(ec, "x", member(t, fileJWK(t, ec), "x")+"="), `member "x"`},
+		{"Ed25519 d of another key", put(ed, "d", member(t, fileJWK(t, generate(t, keyset.EdDSA)), "d")), "don't belong together"},
 		{"Ed25519 short x", put(ed, "x", "AAAA"), "numbers"},
 		{"X25519", put(ed, "crv", "X25519"), "not a key for EdDSA"},
 		{"RSA d of another key", put(rsaKey, "d", b64(bytes.Repeat([]byte{9}, 384))), "don't belong together"},
@@ -348,7 +348,7 @@ func TestReadFileAcceptsPublicHalf(t *testing.T) {
 
 func TestErrorsHoldNoKey(t *testing.T) {
 	k := generate(t, keyset.Direct)
-	secret := member(t, private(t, k), "k")
+	secret := member(t, fileJWK(t, k), "k")
 	text, err := newSet(t, k).Encode()
 	require.NoError(t, err)
 	good := strings.Replace(unsummed(t, text), `"generation": 0`, `"generation": 1`, 1)

@@ -101,7 +101,7 @@ func modulus(bits int) *big.Int {
 func exportPrivate(t testing.TB, k *keyset.Key, to *crypto.Signer) error {
 	t.Helper()
 	var raw any
-	if err := jwk.Export(private(t, k), &raw); err != nil {
+	if err := jwk.Export(fileJWK(t, k), &raw); err != nil {
 		return err
 	}
 	*to = raw.(crypto.Signer)
@@ -171,8 +171,8 @@ func one(t testing.TB, alg keyset.Algorithm) *keyset.Key {
 	return k
 }
 
-// private returns the key's entry in a key file, as jwx reads it.
-func private(t testing.TB, k *keyset.Key) jwk.Key {
+// fileJWK returns the key's entry in a key file, as jwx reads it.
+func fileJWK(t testing.TB, k *keyset.Key) jwk.Key {
 	t.Helper()
 	s, err := keyset.NewSet(k)
 	require.NoError(t, err)

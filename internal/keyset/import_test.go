@@ -118,20 +118,6 @@ func private2JWK(t testing.TB, private any) jwk.Key {
 	return k
 }
 
-// fileJWK is the entry of k in a key file.
-func fileJWK(t testing.TB, k *keyset.Key) jwk.Key {
-	t.Helper()
-	s, err := keyset.NewSet(k)
-	require.NoError(t, err)
-	text, err := s.Encode()
-	require.NoError(t, err)
-	set, err := jwk.Parse(text)
-	require.NoError(t, err)
-	entry, ok := set.Key(0)
-	require.True(t, ok)
-	return entry
-}
-
 // works signs and verifies, or seals and opens.
 func works(t testing.TB, k *keyset.Key) {
 	t.Helper()

@@ -80,7 +80,7 @@ func TestGenerate(t *testing.T) {
 func TestIDIsTheThumbprint(t *testing.T) {
 	for _, alg := range []keyset.Algorithm{keyset.ES256, keyset.EdDSA, keyset.RS256} {
 		k := one(t, alg)
-		want, err := private(t, k).Thumbprint(5) // crypto.SHA256
+		want, err := fileJWK(t, k).Thumbprint(5) // crypto.SHA256
 		require.NoError(t, err)
 		require.Equal(t, b64(want), k.ID())
 	}
@@ -167,7 +167,7 @@ func TestVerifyRefusesECDSANumbers(t *testing.T) {
 func TestVerifyRefusesPSSSalts(t *testing.T) {
 	k := one(t, keyset.PS256)
 	var secret rsa.PrivateKey
-	require.NoError(t, jwk.Export(private(t, k), &secret))
+	require.NoError(t, jwk.Export(fileJWK(t, k), &secret))
 	digest := sha256.Sum256([]byte("a.b"))
 	for _, salt := range []int{0, 1, 20, 31, 32, 33, 64} {
 		signature, err := rsa.SignPSS(rand.Reader, &secret, 5, digest[:], &rsa.PSSOptions{SaltLength: salt})
@@ -239,7 +239,7 @@ func TestPrintingShowsNoSecret(t *testing.T) {
 		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "key", k)
 		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "key", k)
 		var secret struct{ D, K string }
-		text, err := private(t, k).(interface{ MarshalJSON() ([]byte, error) }).MarshalJSON()
+		text, err := fileJWK(t, k).(interface{ MarshalJSON() ([]byte, error) }).MarshalJSON()
 		require.NoError(t, err)
 		require.NoError(t, unmarshal(text, &secret))
 		require.NotContains(t, log.String(), secret.D+secret.K)
@@ -251,7 +251,7 @@ func TestInteroperatesWithJWX(t *testing.T) {
 	for _, alg := range signing {
 		t.Run(string(alg), func(t *testing.T) {
 			k := one(t, alg)
-			theirs := private(t, k)
+			theirs := fileJWK(t, k)
 			a, ok := jwa.LookupSignatureAlgorithm(string(alg))
 			require.True(t, ok)
 			input := b64([]byte(fmt.Sprintf(`{"alg":%q,"kid":%q}`, alg, k.ID()))) + "." + b64([]byte("payload"))
@@ -272,7 +272,7 @@ func TestInteroperatesWithJWX(t *testing.T) {
 	for _, alg := range encryption {
 		t.Run(string(alg), func(t *testing.T) {
 			k := one(t, alg)
-			theirs := private(t, k)
+			theirs := fileJWK(t, k)
 			a, ok := jwa.LookupKeyEncryptionAlgorithm(string(alg))
 			require.True(t, ok)
 			token, err := k.Seal([]byte("plaintext"), "JWT")
@@ -301,7 +301,7 @@ func TestInteroperatesWithGolangJWT(t *testing.T) {
 		t.Run(string(alg), func(t *testing.T) {
 			k := one(t, alg)
 			var secret any
-			require.NoError(t, jwk.Export(private(t, k), &secret))
+			require.NoError(t, jwk.Export(fileJWK(t, k), &secret))
 			public := any(k.Public())
 			if alg == keyset.HS256 {
 				public = secret

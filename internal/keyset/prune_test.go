@@ -59,7 +59,7 @@ func TestEraseKeepsWhatVerifies(t *testing.T) {
 	signature, err := k.Sign("a.b")
 	require.NoError(t, err)
 	s := newSet(t, k)
-	secret := member(t, private(t, k), "d")
+	secret := member(t, fileJWK(t, k), "d")
 	require.NoError(t, s.Erase(k.ID(), at(3)))
 	require.NotContains(t, textOf(t, s), secret)
 	require.NoError(t, s.Key(k.ID()).Verify("a.b", signature))

@@ -85,7 +85,7 @@ func TestParsePublicSet(t *testing.T) {
 		{"unknown kty", `{"kty":"AKP","kid":"a","alg":"ML-DSA-44","pub":"AAAA"}`, false, ""},
 		{"unknown curve", put(generate(t, keyset.ES256), "crv", "P-521"), false, ""},
 		{"off the curve", entry(generate(t, keyset.ES256), func(m map[string]any) { m["y"] = m["x"] }), false, ""},
-		{"padded", put(ed, "x", member(t, private(t, ed), "x")+"="), false, ""},
+		{"padded", put(ed, "x", member(t, fileJWK(t, ed), "x")+"="), false, ""},
 		{"RSA 1024", put(rsaKey, "n", b64(modulus(1024).Bytes())), false, ""},
 		{"RSA exponent 1", put(rsaKey, "e", "AQ"), false, ""},
 		{"empty object", `{}`, false, ""},

@@ -142,7 +142,7 @@ func TestRevoke(t *testing.T) {
 			k := one(t, alg)
 			s, id := newSet(t, k), k.ID()
 			require.NoError(t, s.SetDates(id, keyset.Dates{SignUntil: at(3), VerifyUntil: at(4)}, at(0)))
-			entry := private(t, s.Key(id))
+			entry := fileJWK(t, s.Key(id))
 			secret := "d"
 			if alg.Symmetric() {
 				secret = "k"
