@@ -61,8 +61,8 @@ func (b *builder) logNews(was, is keys.Health) {
 }
 
 // logPolicy logs once that the policy of the keys has changed, and no longer
-// allows what the config says. logged is what the last call returned. The
-// application goes on: sessions that end early are better than none.
+// allows the durations in the config. logged is the result of the last call.
+// The application goes on: sessions that end early are better than none.
 func (b *builder) logPolicy(logged string) (now string) {
 	for _, m := range b.contradictions(b.app.Keys.Set().Policy(), "keygen policy") {
 		now += fmt.Sprintf("%s %v\n", fieldLabel(m.path), m.err)

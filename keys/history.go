@@ -9,8 +9,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 )
 
-// A history is what a ring remembers for as long as it lives, also while
-// Replace has put other keys in force. The ring's mu guards it.
+// A ring keeps its history for as long as it lives, also while Replace has put
+// other keys in force. The ring's mu guards it.
 type history struct {
 	generation int64                     // the highest that was in force
 	digest     [sha256.Size]byte         // of the file with that generation

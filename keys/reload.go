@@ -150,7 +150,7 @@ func (r *Ring) reload() error {
 	return nil
 }
 
-// A lastLook is what the last look at the file has found. It is immutable.
+// A lastLook is the result of the last look at the file. It is immutable.
 type lastLook struct {
 	at     time.Time // when the file was last found to be the one in force
 	failed error     // why the last attempt to read it failed; nil if it didn't

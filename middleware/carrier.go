@@ -9,8 +9,8 @@ import (
 
 // Revocations knows the sessions that ended early.
 type Revocations interface {
-	// Admit returns the record to save for a session that begins, or in which a
-	// subject has just logged in. It fails with [session.Ended] if the login must
+	// Admit is asked when a session begins, or a subject has just logged in. It
+	// returns the record to save. It fails with [session.Ended] if the login must
 	// not succeed.
 	Admit(rec *session.Record) (*session.Record, error)
 }

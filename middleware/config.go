@@ -10,9 +10,9 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// moveGrace is how long a credential that was moved to another carrier still
+// moveGrace is how long at least a credential that was moved to another carrier
 // leads to the session: for the other requests of the same page, and for a
-// visitor whose response got lost.
+// visitor whose response got lost. Carriers may remember it for longer.
 const moveGrace = time.Minute
 
 // Config says how a [Middleware] keeps sessions.

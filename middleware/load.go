@@ -24,7 +24,7 @@ const (
 	maxCookies = 3000
 
 	// maxHops is how often a credential may lead to another before it is given
-	// up: one hop for each move within moveGrace.
+	// up: one hop for each move that the carriers still remember.
 	maxHops = 8
 )
 

@@ -15,7 +15,7 @@ type found struct {
 	rec       *session.Record
 	successor string
 	moved     bool      // the credential opens the successor until at
-	at        time.Time // if not moved: when the session was renewed
+	at        time.Time // the end of that, or if not moved, when the session was renewed
 }
 
 // get reads what is kept under credential. A session that has ended is an

@@ -24,9 +24,9 @@ const (
 )
 
 // Leeway returns how far clocks may be off: early on iat and nbf, late on exp.
-// asked is what the caller has configured. If it is 0, a service token gets
-// DefaultLeeway; a session token gets clockSkew, that of the policy, on iat and
-// nbf only. If it is negative, there is no leeway.
+// asked is the leeway that the caller has configured. If it is 0, a service
+// token gets DefaultLeeway; a session token gets clockSkew, that of the policy,
+// on iat and nbf only. If it is negative, there is no leeway.
 func Leeway(kind Kind, asked, clockSkew time.Duration) (early, late time.Duration) {
 	switch {
 	case asked < 0:

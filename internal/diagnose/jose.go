@@ -67,8 +67,8 @@ func (x *examiner) encryptionKey() (Result, string) {
 const keyUnknown = "the key is not known"
 
 // forKey says whether a header, which short repeats in fewer words, names the
-// algorithm of the key. A verifier never goes by the header: whoever sends the
-// token has written it (RFC 8725, Section 3.1).
+// algorithm of the key. A verifier never goes by the header, because the sender
+// of the token has written it (RFC 8725, Section 3.1).
 func (x *examiner) forKey(check keyset.Check, k *keyset.Key, header, short string) (Result, string) {
 	switch made, err := x.token.Result(check); {
 	case !made:

@@ -134,7 +134,7 @@ func (h *Header) check() error {
 		if s == "" {
 			continue
 		}
-		if err := CheckMediaType(s); err != nil {
+		if err := checkMediaType(s); err != nil {
 			return err
 		}
 	}
@@ -199,9 +199,9 @@ func CheckKid(s string) error {
 	return nil
 }
 
-// CheckMediaType reports whether s may be a typ or cty: 1 to 127 characters of
+// checkMediaType reports whether s may be a typ or cty: 1 to 127 characters of
 // visible ASCII.
-func CheckMediaType(s string) error {
+func checkMediaType(s string) error {
 	if s == "" || len(s) > maxMediaType {
 		return errors.New("jose: media type must have 1 to 127 characters")
 	}

@@ -29,7 +29,7 @@ type Liver interface {
 // State is the state of the key at the time now.
 func (l Life) State(now time.Time) State { return stateAt(l.Dates, l.Revoked, now) }
 
-// Use is what the key is for.
+// Use says whether the key signs or encrypts.
 func (l Life) Use() Use { return l.Algorithm.Use() }
 
 // GraceEnd returns when a key stops signing even if its successor is missing,

@@ -80,8 +80,7 @@ func (s *Set) Digest() ([sha256.Size]byte, error) {
 const checksumName = `  "checksum": "`
 
 // checksum returns the end of a key file that begins with text. It detects
-// accidents and edits. It is no protection against an attacker: whoever can
-// write the file can compute it too.
+// accidents and edits. It does not stop an attacker, who can compute it too.
 func checksum(text []byte) string {
 	sum := sha256.Sum256(text)
 	return checksumName + base64.RawURLEncoding.EncodeToString(sum[:]) + "\"\n}\n"
@@ -199,7 +198,7 @@ func (s *Set) parsePruned(value []byte) error {
 	return nil
 }
 
-// An entry is what a key file says of one key.
+// An entry is the part of a key file about one key.
 type entry struct {
 	Key      // without the key itself
 	use      string

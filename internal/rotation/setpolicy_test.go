@@ -65,7 +65,7 @@ func TestSetPolicyUpAndDown(t *testing.T) {
 		return policy(func(p *keyset.Policy) { p.TokenLife = life })
 	}
 	d := open(t, keyset.ES256).take(life(2*day), day).take(life(time.Minute), 2*day)
-	// whoever has not heard may sign with either
+	// an instance that has not read the new file may sign with either
 	d.want("sig1 ES256 -1m -1m 29d23h59m 32d1h1m", "sig2 ES256 0s 29d23h59m 59d23h59m 62d1h1m")
 	d.take(rotation.Rotate(""), 3*day)
 	require.Equal(t, "sig3 ES256 3d 33d 63d 63d1h3m", d.lives()[2])

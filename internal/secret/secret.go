@@ -33,7 +33,7 @@ const maxSize = 4096
 func ReadFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, Unnamed(path, err)
+		return nil, unnamed(path, err)
 	}
 	defer f.Close()
 	if err := checkMode(f); err != nil {
@@ -81,9 +81,9 @@ func Env(name string) ([]byte, error) {
 		"the name is not repeated here, since it may be the secret itself")
 }
 
-// Unnamed returns err, the error of a call with the file at path. It removes
+// unnamed returns err, the error of a call with the file at path. It removes
 // the path from the text if the path may be the secret itself.
-func Unnamed(path string, err error) error {
+func unnamed(path string, err error) error {
 	var at *fs.PathError
 	if !errors.As(err, &at) || Path(path) != "" {
 		return err

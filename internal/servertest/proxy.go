@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Mode is what a [Proxy] does with a connection.
+// A Mode is how a [Proxy] treats connections.
 type Mode int
 
 const (

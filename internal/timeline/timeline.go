@@ -24,8 +24,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/internal/rotation"
 )
 
-// maxYears bounds the window: two ticks are at most 500 years apart, and one
-// tick alone is no scale.
+// maxYears bounds the window: ticks are at most 500 years apart, and a scale
+// needs two of them.
 const maxYears = 1000
 
 // A chart is a timeline that has passed check. Its times are in UTC, and its
