@@ -63,8 +63,7 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	local, ok := c.Store.(InProcessStore)
-	return &Carrier{c: c, sealed: !ok || !local.InProcess()}, nil
+	return &Carrier{c: c, sealed: !isInProcess(c.Store)}, nil
 }
 
 // Recognizes implements middleware.Carrier.

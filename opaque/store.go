@@ -81,6 +81,11 @@ type InProcessStore interface {
 	InProcess() bool
 }
 
+func isInProcess(s Store) bool {
+	local, ok := s.(InProcessStore)
+	return ok && local.InProcess()
+}
+
 // An Item is what a Store keeps under a key. Its instants are whole seconds: a
 // store drops fractions.
 type Item struct {
