@@ -38,7 +38,19 @@ func (s *Store) checkServer(ctx context.Context, server valkey.Client) error {
 	if err != nil {
 		return s.failure("check", err)
 	}
-	return s.judge(parseInfo(info))
+	return errors.Join(s.judge(parseInfo(info)), s.checkTracking(ctx, server))
+}
+
+// checkTracking reports whether the server tracks what is read for the cache.
+// The client would not notice that it doesn't.
+func (s *Store) checkTracking(ctx context.Context, server valkey.Client) error {
+	if s.cfg.CacheFor == 0 {
+		return nil
+	}
+	_, err := s.call(ctx, "check", func(ctx context.Context) valkey.ValkeyResult {
+		return server.Do(ctx, server.B().ClientCaching().Yes().Build())
+	})
+	return err
 }
 
 // judge refuses a server that is too old, and one that would drop sessions. All

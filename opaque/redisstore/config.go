@@ -49,6 +49,17 @@ type Config struct {
 	// ours. 0 means 2 minutes; at most 1 day.
 	Linger time.Duration
 
+	// CacheFor, if not 0, lets this process keep what it has read for so long, in
+	// at most 64 MiB for each server; the server tells it what others have
+	// changed. So a session that another process has changed or ended may go on
+	// here as it was: normally for less than 10 milliseconds, and for CacheFor if
+	// the connection breaks without a sign. The revocation list of a carrier is
+	// asked all the same. What this process has written or ended itself is not
+	// read from the cache, and a new connection begins with an empty one. The ACL
+	// user also needs +client|tracking and +client|caching. At most 1 minute; 5
+	// seconds are plenty.
+	CacheFor time.Duration
+
 	// OnProblem is called when the server's settings would lose sessions, and when
 	// they could not be looked at. The store looks every 10 minutes. If nil, it
 	// looks only once, in New.
@@ -105,6 +116,8 @@ func (c Config) validate() error {
 		"a part in braces would put all sessions on one server of a cluster", longestPrefix)
 	bad.If(c.Timeout < 0, "Timeout", "is %v: must not be negative", c.Timeout)
 	bad.If(c.Linger < 0 || c.Linger > longestLinger, "Linger", "is %v: must be between 0 and %v", c.Linger, longestLinger)
+	bad.If(c.CacheFor < 0 || c.CacheFor > longestCacheFor || c.CacheFor%time.Millisecond != 0, "CacheFor",
+		"is %v: must be whole milliseconds between 0 and %v", c.CacheFor, longestCacheFor)
 	return bad.Err()
 }
 

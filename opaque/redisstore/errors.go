@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -37,6 +38,10 @@ func refusals(code string) (advice string, isRefusal bool) {
 // the rest may repeat keys. A server that has become a replica stays connected,
 // so its connections are closed, and a new one is made to the new master.
 func (s *Store) failure(op string, err error) error {
+	if errors.Is(err, valkey.ErrNoCache) {
+		return fmt.Errorf("redisstore: %s: the server refuses CLIENT TRACKING, which Config.CacheFor needs: "+
+			"does the ACL user have +client|tracking? %w", op, session.Unavailable)
+	}
 	refused, ok := valkey.IsValkeyErr(err)
 	if !ok {
 		return fmt.Errorf("redisstore: %s: %w: %w", op, err, session.Unavailable)

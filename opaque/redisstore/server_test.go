@@ -11,10 +11,12 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +62,7 @@ func ping(ctx context.Context, addr string) error {
 }
 
 // ask sends a command over a connection of its own, and returns the first line
-// of the answer.
+// of the answer, or the string that it announces.
 func ask(ctx context.Context, addr string, args ...string) (string, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
@@ -80,8 +82,19 @@ func ask(ctx context.Context, addr string, args ...string) (string, error) {
 	if _, err := conn.Write([]byte(command)); err != nil {
 		return "", err
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	return strings.TrimSpace(line), err
+	r := bufio.NewReader(conn)
+	line, err := r.ReadString('\n')
+	line = strings.TrimSpace(line)
+	if length, isString := strings.CutPrefix(line, "$"); isString && length != "-1" {
+		n, err := strconv.Atoi(length)
+		if err != nil {
+			return "", err
+		}
+		text := make([]byte, n)
+		_, err = io.ReadFull(r, text)
+		return string(text), err
+	}
+	return line, err
 }
 
 // command asks the server, and fails the test on an error.

@@ -49,11 +49,12 @@ const maxData = 64 << 20
 // A Store is an [opaque.Store] in Redis or Valkey. The zero Store is closed:
 // all its operations fail.
 type Store struct {
-	cfg    Config
-	client valkey.Client // nil in the zero Store
-	conns  *connections
-	swap   *valkey.Lua
-	touch  *valkey.Lua
+	cfg     Config
+	client  valkey.Client // nil in the zero Store
+	conns   *connections
+	swap    *valkey.Lua
+	touch   *valkey.Lua
+	written recentKeys // those that must not be read from the cache
 
 	stop    context.CancelFunc
 	looking sync.WaitGroup // the goroutine that checks the settings
@@ -73,6 +74,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		swap:  valkey.NewLuaScript(swapScript),
 		touch: valkey.NewLuaScript(touchScript),
 	}
+	s.written.period = s.cfg.CacheFor
 	s.conns = newConnections(s.cfg)
 	client, err := valkey.NewClient(s.options())
 	if err != nil {
@@ -103,7 +105,8 @@ func (s *Store) options() valkey.ClientOption {
 		ConnWriteTimeout:  s.cfg.Timeout,
 		ForceSingleClient: !s.cfg.Cluster && s.cfg.SentinelMaster == "",
 		DisableRetry:      true,
-		DisableCache:      true,
+		DisableCache:      s.cfg.CacheFor == 0,
+		CacheSizeEachConn: cacheBytes,
 		PipelineMultiplex: -1, // one connection: more of them were slower
 	}
 	o.Dialer.Timeout = s.cfg.Timeout
@@ -137,7 +140,7 @@ func (s *Store) Close() error {
 // long as Linger.
 func (s *Store) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
 	reply, err := s.call(ctx, "get", func(ctx context.Context) valkey.ValkeyResult {
-		return s.client.Do(ctx, s.client.B().Get().Key(s.key(key)).Build())
+		return s.read(ctx, s.key(key))
 	})
 	if valkey.IsValkeyNil(err) {
 		return opaque.Item{}, false, nil
@@ -163,7 +166,7 @@ func (s *Store) Create(ctx context.Context, key string, item opaque.Item) error 
 		return err
 	}
 	px := s.life(item)
-	_, err := s.call(ctx, "create", func(ctx context.Context) valkey.ValkeyResult {
+	_, err := s.write(ctx, "create", s.key(key), func(ctx context.Context) valkey.ValkeyResult {
 		cmd := s.client.B().Set().Key(s.key(key)).Value(valkey.BinaryString(stored.Encode(item))).Nx().PxMilliseconds(px)
 		return s.client.Do(ctx, cmd.Build())
 	})
@@ -196,7 +199,7 @@ func (s *Store) Touch(ctx context.Context, key string, seenAt, idleDeadline time
 
 // Delete implements [opaque.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
-	_, err := s.call(ctx, "delete", func(ctx context.Context) valkey.ValkeyResult {
+	_, err := s.write(ctx, "delete", s.key(key), func(ctx context.Context) valkey.ValkeyResult {
 		return s.client.Do(ctx, s.client.B().Del().Key(s.key(key)).Build())
 	})
 	return err
@@ -206,7 +209,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 func (s *Store) run(
 	ctx context.Context, op string, script *valkey.Lua, key string, args ...string,
 ) (ok bool, err error) {
-	reply, err := s.call(ctx, op, func(ctx context.Context) valkey.ValkeyResult {
+	reply, err := s.write(ctx, op, s.key(key), func(ctx context.Context) valkey.ValkeyResult {
 		return script.Exec(ctx, s.client, []string{s.key(key)}, args)
 	})
 	if err != nil {
@@ -216,6 +219,14 @@ func (s *Store) run(
 		return false, s.failure(op, err)
 	}
 	return ok, nil
+}
+
+// write is a call that may change what is stored under key. A write that was
+// refused counts, too: the caller has seen an item that is out of date.
+func (s *Store) write(ctx context.Context, op, key string, do command) (valkey.ValkeyResult, error) {
+	s.written.add(key)
+	defer s.written.add(key) // the period begins when the write has ended
+	return s.call(ctx, op, do)
 }
 
 // call bounds a command by the deadline of ctx, or by Timeout if it has none. A

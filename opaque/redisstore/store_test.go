@@ -160,6 +160,9 @@ func TestConfigMistakes(t *testing.T) {
 		{"long prefix", redisstore.Config{Addrs: local, Prefix: strings.Repeat("x", 65)}, "Prefix must be"},
 		{"timeout", redisstore.Config{Addrs: local, Timeout: -1}, "Timeout is -1ns"},
 		{"linger", redisstore.Config{Addrs: local, Linger: -1}, "Linger is -1ns"},
+		{"cache", redisstore.Config{Addrs: local, CacheFor: -1}, "CacheFor is -1ns"},
+		{"long cache", redisstore.Config{Addrs: local, CacheFor: time.Hour}, "CacheFor is 1h"},
+		{"cache for a moment", redisstore.Config{Addrs: local, CacheFor: time.Microsecond}, "CacheFor is 1µs"},
 		{"long linger", redisstore.Config{Addrs: local, Linger: 25 * time.Hour}, "Linger is 25h"},
 	} {
 		store, err := redisstore.New(t.Context(), row.cfg)
