@@ -1,6 +1,7 @@
 package cloakroom_test
 
 import (
+	"go/ast"
 	"maps"
 	"os"
 	"path"
@@ -156,7 +157,8 @@ replace example.org/a => ../a
 	}, parseGoMod(t, file))
 }
 
-// rootImports returns what the root module's packages and their tests import.
+// rootImports returns what the root module's packages and their tests import. A
+// package that imports testing is part of the tests.
 func rootImports(t *testing.T) (inCode, inTests map[string]bool) {
 	inCode, inTests = map[string]bool{}, map[string]bool{}
 	var nested []string
@@ -167,18 +169,20 @@ func rootImports(t *testing.T) (inCode, inTests map[string]bool) {
 		if slices.ContainsFunc(nested, func(dir string) bool { return p.dir == dir || strings.HasPrefix(p.dir, dir+"/") }) {
 			continue
 		}
-		for _, f := range p.files {
+		all := map[bool]map[string]bool{false: inCode, true: inTests}
+		for _, f := range slices.Concat(p.files, p.tests) {
 			for _, imported := range imports(f) {
-				inCode[imported] = true
-			}
-		}
-		for _, f := range p.tests {
-			for _, imported := range imports(f) {
-				inTests[imported] = true
+				all[isForTests(p, f)][imported] = true
 			}
 		}
 	}
 	return inCode, inTests
+}
+
+func isForTests(p *sourcePackage, f *ast.File) bool {
+	return slices.Contains(p.tests, f) || slices.ContainsFunc(p.files, func(f *ast.File) bool {
+		return slices.Contains(imports(f), "testing")
+	})
 }
 
 // usesModule reports whether one of paths is in module: it has the longest

@@ -155,6 +155,7 @@ var importTable = []importRule{
 	{"opaque", []string{"session", "internal/fault", "internal/strict", "internal/instant"}},
 	{"opaque/storetest", []string{"opaque", "session"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
+	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "middleware"}},
 	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "internal/keyset", "keys", "keys/rotation", "revocation", "token", "opaque", "middleware"}},
 	{"sessiontest", []string{"session", "keys", "revocation", "token", "middleware"}},
 	{"cmd/keygen/internal/tool", []string{"internal/keyset", "internal/rotation", "internal/secret", "internal/span", "keys"}},

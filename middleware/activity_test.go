@@ -33,14 +33,14 @@ func TestPollingIsNoActivity(t *testing.T) {
 	for name, poll := range polls {
 		t.Run(name, func(t *testing.T) {
 			inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-				b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+				b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 				for range 3 { // the session goes on while there is activity
 					w.Advance(15 * time.Minute)
-					b.do(func(*session.Session) {})
+					b.Do(func(*session.Session) {})
 				}
 				for range 3 {
 					w.Advance(5 * time.Minute)
-					b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+					b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 						s.IgnoreActivity()
 						until := s.ExpiresAt()
 						poll(t, rw, r, s)
@@ -49,7 +49,7 @@ func TestPollingIsNoActivity(t *testing.T) {
 					})
 				}
 				w.Advance(5 * time.Minute)
-				b.do(func(s *session.Session) { assert.True(t, s.IsNew(), "20 minutes after the last activity") })
+				b.Do(func(s *session.Session) { assert.True(t, s.IsNew(), "20 minutes after the last activity") })
 			})
 		})
 	}
@@ -58,16 +58,16 @@ func TestPollingIsNoActivity(t *testing.T) {
 // The other limits count from the last activity, too.
 func TestRememberInAPollIsNoActivity(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 		w.Advance(10 * time.Minute)
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			seen := s.Snapshot().SeenAt
 			s.IgnoreActivity()
 			assert.NoError(t, s.Remember(true))
 			assert.Equal(t, seen, s.Snapshot().SeenAt)
 		})
 		seen := w.Now().Add(-10 * time.Minute)
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			s.IgnoreActivity()
 			assert.True(t, s.Snapshot().Persistent)
 			assert.Equal(t, seen, s.Snapshot().SeenAt.UTC())
@@ -77,10 +77,10 @@ func TestRememberInAPollIsNoActivity(t *testing.T) {
 
 func TestLoginIsActivity(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 		w.Advance(15 * time.Minute)
-		b.do(func(s *session.Session) { s.IgnoreActivity(); assert.NoError(t, s.Login("alice")) })
+		b.Do(func(s *session.Session) { s.IgnoreActivity(); assert.NoError(t, s.Login("alice")) })
 		w.Advance(15 * time.Minute)
-		b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+		b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 	})
 }

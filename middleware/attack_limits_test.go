@@ -85,7 +85,7 @@ func TestAttackOversizeCookieOfLongName(t *testing.T) {
 	w := newWorld(t)
 	for length, want := range map[int]int{4096 - 14: 14, 4032: 64, 4096 - 256: 256} {
 		carrier, err := token.NewCarrier(token.CarrierConfig{
-			Ring: w.ring, Issuer: "https://app.example", Revocations: w.list, MaxLength: length,
+			Ring: w.Ring, Issuer: "https://app.example", Revocations: w.List, MaxLength: length,
 		})
 		require.NoError(t, err)
 		for name := 1; name <= 256; name++ {
@@ -107,7 +107,7 @@ func findLargest(t *testing.T, names ...string) {
 		for _, mode := range modes {
 			for _, how := range fillings() {
 				t.Run(fmt.Sprint(len(name), " ", mode, "/", how.name), func(t *testing.T) {
-					m := newWorld(t).middleware(t, mode, func(c *middleware.Config) { c.Cookie.Name = name })
+					m := newWorld(t).Middleware(t, mode, func(c *middleware.Config) { c.Cookie.Name = name })
 					fits := func(n int) bool {
 						status, cookie := how.fill(visitorOf(m, name), n)
 						if status != http.StatusOK {
@@ -150,8 +150,8 @@ func flood() int {
 // Credentials that open nothing leave nothing behind.
 func TestAttackFlood(t *testing.T) {
 	w := newWorld(t, keys.HS256, keys.Direct)
-	m := w.middleware(t, "auto")
-	stateless, stored := w.carriers(t)
+	m := w.Middleware(t, "auto")
+	stateless, stored := w.Carriers(t)
 	good := begin(t, m, "alice")
 	block, err := aes.NewCipher(random(16))
 	require.NoError(t, err)

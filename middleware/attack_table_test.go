@@ -15,16 +15,17 @@ package middleware_test
 //	     TestAttackKeyNotAfter, TestAttackRemembered, TestAttackLeeway and
 //	     TestAttackNotBefore
 //
-// The others are in this package, unless another one is named:
+// The others are in this package, unless another one is named. What stands in
+// quotes is a row of the attacks, or of the behaviours, in internal/apptest:
+// these run over every store.
 //
-//	A32  sliding forever                  TestAttackSlidingForever
-//	A33  logout replay                    TestAttackLogoutReplay
-//	A34  logout against requests at work  TestAttackLogoutDuringRequest, token
+//	A32  sliding forever                  "sliding forever"
+//	A33  logout replay                    "logout replay"
+//	A34  logout against requests at work  "logout during a request", token
 //	                                      TestRaceEndedStaysEnded
-//	A36  session fixation                 TestAttackFixation,
-//	                                      TestAttackUnknownIDIsNotAdopted
-//	A37  duplicate cookies                TestAttackDuplicateCookies,
-//	                                      TestAttackManyCookies
+//	A36  session fixation                 "fixation",
+//	                                      "an unknown ID is not adopted"
+//	A37  duplicate cookies                "duplicate cookies", "many cookies"
 //	A38  cookie prefix bypass             TestAttackCookiePrefixes
 //	A39  cookie bomb                      TestAttackCookieBomb,
 //	                                      TestAttackHeaderTooLarge
@@ -35,29 +36,30 @@ package middleware_test
 //	A42  the first byte                   TestSetThenFlush, TestEarlyHints,
 //	     TestFailingSaveBeforeFlush, TestHijack, TestReadFromSeesFile and
 //	     TestPanickingHandlerSavesNothing
-//	A43  replay of a one-time value       TestOneTimeValue
-//	A44  store key injection              TestAttackStoreKeys
-//	A45  store read or written by others  TestAttackStoreDump,
-//	A46  crossed replies                  TestAttackStoredItemsExchanged
-//	A47  store down, slow, broken         TestStoreFails
+//	A43  replay of a one-time value       "a value can be used up once"
+//	A44  store key injection              "store keys"
+//	A45  store read or written by others  "store dump",
+//	A46  crossed replies                  "stored items exchanged"
+//	A47  store down, slow, broken         TestStoreFails, "renewal" in doubt
 //	A49  JWKS poisoning                   keys TestRemoteRefusesAnswers,
 //	                                      TestRemoteBoundsFetches and
 //	                                      TestParsePublicSet
 //	A51  key downgrade                    token TestAttackKeyDowngrade
-//	A53  error oracle                     TestAttackErrorOracle, token
+//	A53  error oracle                     "error oracle", token
 //	                                      TestAttackTokenErrorOracle
 //	A54  cross-site requests              TestAttackCrossSite
 //	A58  two credentials in one request   token TestAttackTwoCredentials
-//	A59  flood of credentials             TestAttackFlood,
-//	     TestAttackManyCookies, token TestAttackFloodOfEndedTokens
-//	A60  damaged record                   TestAttackStoredRecord,
-//	     TestAttackStoredMarker, TestAttackStoredDeadlines,
-//	     TestAttackStoredItemsExchanged, TestAttackPlainRecordInForeignStore
+//	A59  flood of credentials             TestAttackFlood, "many cookies",
+//	                                      token TestAttackFloodOfEndedTokens
+//	A60  damaged record                   "stored record", "stored marker",
+//	     "stored deadlines", "stored items exchanged", "plain record in a
+//	     foreign store"
 //
 // These have no test here:
 //
 //   - A35, refresh race and replay: there are no refresh tokens. A session is
-//     renewed in place, and parallel requests merge (TestParallelUpdates).
+//     renewed in place, and parallel requests merge ("parallel updates all
+//     count").
 //   - A48, eviction drops revocations: needs a store on the network, and so
 //     does a part of A45 to A47. Such stores bring their own tests.
 //   - A50, rotation gap: cmd/keygen brings its own tests.

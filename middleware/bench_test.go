@@ -37,7 +37,7 @@ func BenchmarkRequest(b *testing.B) {
 	})
 	for _, mode := range modes {
 		w := newWorld(b)
-		m := w.middleware(b, mode)
+		m := w.Middleware(b, mode)
 		credential := seed(b, m)
 		b.Run("read/"+mode, func(b *testing.B) { run(b, m.Handler(http.HandlerFunc(read)), credential) })
 		b.Run("increment/"+mode, func(b *testing.B) { run(b, m.Handler(http.HandlerFunc(increment)), credential) })

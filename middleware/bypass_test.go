@@ -57,7 +57,7 @@ func TestBypassedResponseIsReported(t *testing.T) {
 		} {
 			t.Run(mode+"/"+tt.name, func(t *testing.T) {
 				failed := &failures{}
-				m := newWorld(t).middleware(t, mode, func(c *middleware.Config) { c.OnEvent = failed.note })
+				m := newWorld(t).Middleware(t, mode, func(c *middleware.Config) { c.OnEvent = failed.note })
 				h := swapRequest(m, tt.swapWriter, func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 					require.NoError(t, s.Login("alice"))
 					if tt.write {

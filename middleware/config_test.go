@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -63,7 +64,7 @@ func TestCookieConfig(t *testing.T) {
 		{"default SameSite", middleware.Cookie{SameSite: http.SameSiteDefaultMode}, "SameSite"},
 	}
 	w := newWorld(t)
-	stateless, _ := w.carriers(t)
+	stateless, _ := w.Carriers(t)
 	for _, tt := range tests {
 		_, err := middleware.New(middleware.Config{Carrier: stateless, Cookie: tt.cookie})
 		if tt.want == "" {
@@ -76,7 +77,7 @@ func TestCookieConfig(t *testing.T) {
 
 func TestCookieAttributes(t *testing.T) {
 	w := newWorld(t)
-	m := w.middleware(t, "opaque", func(c *middleware.Config) {
+	m := w.Middleware(t, "opaque", func(c *middleware.Config) {
 		c.Cookie = middleware.Cookie{
 			Name: "__Secure-app", Path: "/app", Domain: "example.com",
 			SameSite: http.SameSiteNoneMode, Partitioned: true, Persistent: true,
@@ -122,46 +123,46 @@ func TestOnTimeout(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, _ *browser) {
 		var mu sync.Mutex
 		var told []string
-		m := w.middleware(t, mode, func(c *middleware.Config) {
+		m := w.Middleware(t, mode, func(c *middleware.Config) {
 			c.OnTimeout = func(_ context.Context, rec *session.Record, why session.Reason) {
 				mu.Lock()
 				defer mu.Unlock()
 				told = append(told, fmt.Sprintf("%s %s %s", rec.ID, rec.Subject, why.String()))
 			}
 		})
-		b := newSite(t, m).browser()
+		b := newSite(t, m).Browser()
 		var id string
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); id = s.ID() })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); id = s.ID() })
 		w.Advance(21 * time.Minute)
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				b.site.holding(b.credential()).do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+				b.Site.Holding(b.Credential()).Do(func(s *session.Session) { assert.True(t, s.IsNew()) })
 			})
 		}
 		wg.Wait()
 		assert.Equal(t, []string{id + " alice idle_timeout"}, told, "once for the session")
 
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("bob")); id = s.ID() })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("bob")); id = s.ID() })
 		for range 48 {
 			w.Advance(15 * time.Minute)
-			b.do(func(*session.Session) {})
+			b.Do(func(*session.Session) {})
 		}
 		require.Len(t, told, 2)
 		assert.Equal(t, id+" bob lifetime_over", told[1])
 
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("carol")) })
-		credential := b.credential()
-		b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("carol")) })
+		credential := b.Credential()
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		w.Advance(time.Hour)
-		b.site.holding(credential).do(func(*session.Session) {})
+		b.Site.Holding(credential).Do(func(*session.Session) {})
 		assert.Len(t, told, 2, "a logout is no timeout")
 	})
 }
 
 // Sessions that nobody came back for are told by the store.
 func TestOnExpire(t *testing.T) {
-	clock := newClock()
+	clock := apptest.NewClock(time.Now())
 	var mu sync.Mutex
 	var told []string
 	onExpire := opaque.Expired(func(rec *session.Record) {
@@ -172,24 +173,23 @@ func TestOnExpire(t *testing.T) {
 	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{Now: clock.Now, Linger: time.Second, OnExpire: onExpire})
 	require.NoError(t, err)
 	defer memory.Close()
-	w := &world{clock: clock, ring: newRing(t, clock.Now), memory: memory, store: memory}
 	stored, err := opaque.NewCarrier(opaque.CarrierConfig{Store: memory, Now: clock.Now})
 	require.NoError(t, err)
 	m, err := middleware.New(middleware.Config{Carrier: stored, Now: clock.Now})
 	require.NoError(t, err)
 	site := newSite(t, m)
 	for _, subject := range []string{"alice", "bob"} {
-		b := site.browser()
-		b.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("before").Set(s, 1)) })
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login(subject)) })
+		b := site.Browser()
+		b.Do(func(s *session.Session) { assert.NoError(t, session.Key[any]("before").Set(s, 1)) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login(subject)) })
 		if subject == "bob" {
-			b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		}
 	}
-	w.Advance(time.Hour)
+	clock.Advance(time.Hour)
 	require.Eventually(t, func() bool {
 		// This gives the store something to do.
-		site.browser().do(func(s *session.Session) { assert.NoError(t, session.Key[any]("x").Set(s, 1)) })
+		site.Browser().Do(func(s *session.Session) { assert.NoError(t, session.Key[any]("x").Set(s, 1)) })
 		mu.Lock()
 		defer mu.Unlock()
 		return len(told) > 0
@@ -205,24 +205,24 @@ func TestEvents(t *testing.T) {
 	var log bytes.Buffer
 	toLog := middleware.LogEvents(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	m := func(mode string) *middleware.Middleware {
-		return w.middleware(t, mode, func(c *middleware.Config) {
-			c.OnEvent = func(ctx context.Context, e middleware.Event) { seen.add(ctx, e); toLog(ctx, e) }
+		return w.Middleware(t, mode, func(c *middleware.Config) {
+			c.OnEvent = func(ctx context.Context, e middleware.Event) { seen.Add(ctx, e); toLog(ctx, e) }
 		})
 	}
-	b := newSite(t, m("stateless")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	old := b.credential()
-	b.site.run(m("opaque"))
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
-	b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
-	b.site.opens(old)
-	b.site.opens("garbage")
-	b.site.opens("cr1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+	b := newSite(t, m("stateless")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	old := b.Credential()
+	b.Site.Run(m("opaque"))
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+	b.Site.Opens(old)
+	b.Site.Opens("garbage")
+	b.Site.Opens("cr1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
 	want := []string{
 		"created", "renewed", "moved", "ended", "refused:not_found", "refused:malformed", "refused:not_found",
 	}
-	assert.Equal(t, want, seen.kinds())
+	assert.Equal(t, want, seen.Kinds())
 	assert.Contains(t, log.String(), `level=INFO msg="session renewed"`)
 	assert.Contains(t, log.String(), `level=WARN msg="session refused" session="" subject="" reason=malformed`)
 	assert.Contains(t, log.String(), `level=INFO msg="session refused" session="" subject="" reason=not_found`)
@@ -235,7 +235,7 @@ func TestEvents(t *testing.T) {
 
 func TestRequireSubject(t *testing.T) {
 	w := newWorld(t)
-	m := w.middleware(t, "stateless")
+	m := w.Middleware(t, "stateless")
 	in := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "in") })
 	protected := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/login?next=1"})(in)
 	tests := []struct {
@@ -269,19 +269,19 @@ func TestRequireSubject(t *testing.T) {
 // leaves those who log in afterwards alone.
 func TestEndSubject(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
-		other, bob := b.site.browser(), b.site.browser()
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		other.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		bob.do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
+		other, bob := b.Site.Browser(), b.Site.Browser()
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		other.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		bob.Do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
 		w.Advance(time.Second)
-		b.do(func(s *session.Session) {
-			assert.NoError(t, w.list.EndSubject(t.Context(), s.Subject()))
+		b.Do(func(s *session.Session) {
+			assert.NoError(t, w.List.EndSubject(t.Context(), s.Subject()))
 			assert.NoError(t, s.Destroy())
 		})
-		other.do(func(s *session.Session) { assert.True(t, s.IsNew()) })
-		bob.do(func(s *session.Session) { assert.Equal(t, "bob", s.Subject()) })
+		other.Do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+		bob.Do(func(s *session.Session) { assert.Equal(t, "bob", s.Subject()) })
 		w.Advance(time.Millisecond)
-		other.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		other.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+		other.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		other.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 	})
 }

@@ -13,7 +13,7 @@ import (
 // write in its place.
 func TestCookiesThatBrowsersDrop(t *testing.T) {
 	w := newWorld(t)
-	_, stored := w.carriers(t)
+	_, stored := w.Carriers(t)
 	for _, tt := range []struct {
 		name   string
 		cookie middleware.Cookie

@@ -34,9 +34,9 @@ func (s *derivingStore) Get(ctx context.Context, key string) (opaque.Item, bool,
 func TestDerivedContextStartsNoGoroutine(t *testing.T) {
 	w := newWorld(t)
 	store := &derivingStore{Store: w.memory}
-	w.store = store
-	b := newSite(t, w.middleware(t, "opaque", func(c *middleware.Config) { c.Timeout = 50 * time.Millisecond })).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	w.Store = store
+	b := newSite(t, w.Middleware(t, "opaque", func(c *middleware.Config) { c.Timeout = 50 * time.Millisecond })).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 	started := -1
 	store.look = func(ctx context.Context) {
 		before := runtime.NumGoroutine()
@@ -46,7 +46,7 @@ func TestDerivedContextStartsNoGoroutine(t *testing.T) {
 		}
 		started = runtime.NumGoroutine() - before
 	}
-	b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+	b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
 	assert.Less(t, started, 50)
 
 	store.look = func(ctx context.Context) {
@@ -54,15 +54,15 @@ func TestDerivedContextStartsNoGoroutine(t *testing.T) {
 		defer cancel()
 		<-derived.Done()
 	}
-	got := b.get(func(http.ResponseWriter, *http.Request, *session.Session) {})
+	got := b.Get(func(http.ResponseWriter, *http.Request, *session.Session) {})
 	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
 }
 
 // BenchmarkDerivedContext measures a request that reads from such a store.
 func BenchmarkDerivedContext(b *testing.B) {
 	w := newWorld(b)
-	w.store = &derivingStore{Store: w.memory}
-	m := w.middleware(b, "opaque")
+	w.Store = &derivingStore{Store: w.memory}
+	m := w.Middleware(b, "opaque")
 	read := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if visits.Get(session.From(r.Context())) < 1 {
 			b.Error("the session is gone")

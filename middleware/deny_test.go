@@ -33,11 +33,11 @@ var denials = []struct {
 	send   func(t *testing.T, w *world, mode string, with configure) answer
 }{
 	{http.StatusForbidden, session.CrossOrigin, func(t *testing.T, w *world, mode string, with configure) answer {
-		m := w.middleware(t, mode, with)
+		m := w.Middleware(t, mode, with)
 		return serve(m.Handler(http.HandlerFunc(show)), from("POST", "https://app.example/x", "Origin: https://evil.example"))
 	}},
 	{http.StatusConflict, session.Ended, func(t *testing.T, w *world, mode string, with configure) answer {
-		m := w.middleware(t, mode, with)
+		m := w.Middleware(t, mode, with)
 		alice := begin(t, m, "alice")
 		return serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			visit(m, alice, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
@@ -46,15 +46,15 @@ var denials = []struct {
 		})), cookies(alice))
 	}},
 	{http.StatusInternalServerError, session.TooLarge, func(t *testing.T, w *world, mode string, with configure) answer {
-		m := w.middleware(t, mode, with)
+		m := w.Middleware(t, mode, with)
 		return serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.NoError(t, session.Key[any]("huge").Set(session.From(r.Context()), strings.Repeat("x", 2<<20)))
 			io.WriteString(w, "the handler's")
 		})), cookies())
 	}},
 	{http.StatusServiceUnavailable, session.Unavailable, func(t *testing.T, w *world, mode string, with configure) answer {
-		w.store = hanging{w.memory}
-		m := w.middleware(t, mode, with, shortTimeout)
+		w.Store = hanging{w.memory}
+		m := w.Middleware(t, mode, with, shortTimeout)
 		return serve(m.Handler(http.HandlerFunc(show)), cookies(unknownID()))
 	}},
 }
@@ -119,7 +119,7 @@ func TestErrorHandlerThatPanics(t *testing.T) {
 // stays.
 func TestErrorHandlerThatAnnouncesItsAnswer(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		m := w.middleware(t, mode, func(c *middleware.Config) {
+		m := w.Middleware(t, mode, func(c *middleware.Config) {
 			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ int, _ error) {
 				w.WriteHeader(http.StatusEarlyHints)
 				io.WriteString(w, "sorry")
@@ -143,7 +143,7 @@ func TestErrorHandlerThatAnnouncesItsAnswer(t *testing.T) {
 // An answer of its own, and a session that can be read, but not changed.
 func TestErrorHandlerChoosesTheStatus(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		m := w.middleware(t, mode, func(c *middleware.Config) {
+		m := w.Middleware(t, mode, func(c *middleware.Config) {
 			c.ErrorHandler = func(w http.ResponseWriter, r *http.Request, status int, _ error) {
 				s := session.From(r.Context())
 				assert.Equal(t, "alice", s.Subject())
@@ -167,29 +167,29 @@ func TestErrorHandlerChoosesTheStatus(t *testing.T) {
 // A client that doesn't wait for the store is no failure of the store.
 func TestClientGoneBeforeTheStoreAnswers(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		w.store = hanging{w.memory}
+		w.Store = hanging{w.memory}
 		var e events
-		m := w.middleware(t, mode, watched(&e))
+		m := w.Middleware(t, mode, watched(&e))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		serve(m.Handler(http.HandlerFunc(show)), cookies(unknownID()).WithContext(ctx))
-		assert.Equal(t, []string{"abandoned:unavailable"}, e.kinds())
+		assert.Equal(t, []string{"abandoned:unavailable"}, e.Kinds())
 
-		m = w.middleware(t, mode, watched(&e), shortTimeout)
+		m = w.Middleware(t, mode, watched(&e), shortTimeout)
 		serve(m.Handler(http.HandlerFunc(show)), cookies(unknownID()))
-		assert.Equal(t, []string{"abandoned:unavailable", "failed:unavailable"}, e.kinds())
+		assert.Equal(t, []string{"abandoned:unavailable", "failed:unavailable"}, e.Kinds())
 
 		ctx, cancel = context.WithTimeout(t.Context(), 0) // of an outer handler
 		defer cancel()
 		serve(m.Handler(http.HandlerFunc(show)), cookies(unknownID()).WithContext(ctx))
-		assert.Equal(t, "failed:unavailable", e.kinds()[2], "the store was too slow")
+		assert.Equal(t, "failed:unavailable", e.Kinds()[2], "the store was too slow")
 	})
 }
 
 func TestChangeAfterTheRequestSaysSo(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
 		var kept *session.Session
-		b.do(func(s *session.Session) { kept = s; assert.NoError(t, visits.Set(s, 1)) })
+		b.Do(func(s *session.Session) { kept = s; assert.NoError(t, visits.Set(s, 1)) })
 		for name, err := range map[string]error{
 			"set": visits.Set(kept, 2), "delete": visits.Delete(kept), "clear": kept.Clear(), "remember": kept.Remember(true),
 			"login": kept.Login("alice"), "renew": kept.Renew(), "destroy": kept.Destroy(),

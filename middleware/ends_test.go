@@ -21,24 +21,24 @@ func eachSkew(t *testing.T, f func(t *testing.T, w *world, site *site)) {
 		for _, mode := range modes {
 			t.Run(fmt.Sprint(mode, " ", skew), func(t *testing.T) {
 				w := newWorld(t)
-				w.list = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
-				f(t, w, newSite(t, w.middleware(t, mode)))
+				w.List = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
+				f(t, w, newSite(t, w.Middleware(t, mode)))
 			})
 		}
 	}
 }
 
 func logIn(t *testing.T, b *browser, subject string) {
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login(subject)); assert.NoError(t, visits.Set(s, 7)) })
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login(subject)); assert.NoError(t, visits.Set(s, 7)) })
 }
 
 // A login with the old password is under way when the password is reset, of a
 // visitor who has no session yet.
 func TestLoginWithoutSessionEndsWithItsSubject(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
-		got := site.browser().get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+		got := site.Browser().Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 			w.Advance(10 * time.Second)
-			require.NoError(t, w.list.EndSubject(context.Background(), "alice"))
+			require.NoError(t, w.List.EndSubject(context.Background(), "alice"))
 			w.Advance(10 * time.Second)
 			assert.NoError(t, s.Login("alice"))
 		})
@@ -51,13 +51,13 @@ func TestLoginWithoutSessionEndsWithItsSubject(t *testing.T) {
 // it.
 func TestLoginThatEndsOthersStillEnds(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
-		b := site.browser()
-		got := b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+		b := site.Browser()
+		got := b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 			w.Advance(time.Second)
-			require.NoError(t, w.list.EndSubject(context.Background(), "alice"))
+			require.NoError(t, w.List.EndSubject(context.Background(), "alice"))
 			w.Advance(time.Second)
 			assert.NoError(t, s.Login("alice"))
-			assert.ErrorIs(t, w.list.EndOthers(r.Context()), session.Ended)
+			assert.ErrorIs(t, w.List.EndOthers(r.Context()), session.Ended)
 		})
 		assert.Empty(t, cookieOf(got))
 	})
@@ -65,16 +65,16 @@ func TestLoginThatEndsOthersStillEnds(t *testing.T) {
 
 func TestLoginThatEndsOthers(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
-		other, b := site.browser(), site.browser()
+		other, b := site.Browser(), site.Browser()
 		logIn(t, other, "alice")
 		w.Advance(time.Second)
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.NoError(t, s.Login("alice"))
-			assert.NoError(t, w.list.EndOthers(contextOf(s)))
+			assert.NoError(t, w.List.EndOthers(contextOf(s)))
 		})
-		subject, _ := site.opens(b.credential())
+		subject, _ := site.Opens(b.Credential())
 		assert.Equal(t, "alice", subject)
-		_, ok := site.opens(other.credential())
+		_, ok := site.Opens(other.Credential())
 		assert.False(t, ok)
 	})
 }
@@ -111,9 +111,9 @@ func newInterrupted(t *testing.T, list *revocation.List, then *func()) *site {
 func TestEndSubjectDuringSave(t *testing.T) {
 	list := revocation.NewVolatile(revocation.Config{})
 	var then func()
-	b := newInterrupted(t, list, &then).browser()
+	b := newInterrupted(t, list, &then).Browser()
 	logIn(t, b, "alice")
-	b.do(func(s *session.Session) {
+	b.Do(func(s *session.Session) {
 		then = func() {
 			assert.NoError(t, list.EndSubject(contextOf(s), "alice"))
 			assert.NoError(t, s.Login("alice"))
@@ -122,14 +122,14 @@ func TestEndSubjectDuringSave(t *testing.T) {
 		assert.NoError(t, s.Save(t.Context()))
 		assert.Equal(t, "alice", s.Subject())
 	})
-	b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()); assert.Equal(t, 7, visits.Get(s)) })
-	b.do(func(s *session.Session) {
+	b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()); assert.Equal(t, 7, visits.Get(s)) })
+	b.Do(func(s *session.Session) {
 		then = func() { assert.NoError(t, list.EndSubject(contextOf(s), "alice")) }
 		assert.NoError(t, s.Renew())
 		assert.NoError(t, s.Save(t.Context()))
 		assert.Empty(t, s.Subject())
 	})
-	assert.Empty(t, b.credential())
+	assert.Empty(t, b.Credential())
 }
 
 // Another goroutine of the request ends the session while EndOthers renews it:
@@ -138,16 +138,16 @@ func TestEndOthersWhoseRenewalWasDropped(t *testing.T) {
 	list := revocation.NewVolatile(revocation.Config{})
 	var then func()
 	site := newInterrupted(t, list, &then)
-	b, other := site.browser(), site.browser()
+	b, other := site.Browser(), site.Browser()
 	logIn(t, b, "alice")
 	logIn(t, other, "alice")
-	b.do(func(s *session.Session) {
+	b.Do(func(s *session.Session) {
 		then = func() { assert.NoError(t, s.Destroy()) }
 		assert.ErrorIs(t, list.EndOthers(contextOf(s)), session.TooLate)
 	})
-	subject, _ := site.opens(other.credential())
+	subject, _ := site.Opens(other.Credential())
 	assert.Equal(t, "alice", subject)
-	assert.Empty(t, b.credential())
+	assert.Empty(t, b.Credential())
 }
 
 // Whoever has stolen a session can't keep it by ending the others in the very
@@ -163,7 +163,7 @@ func TestEndInTheMillisecondOfEndOthers(t *testing.T) {
 	for name, end := range ends {
 		for _, wait := range []bool{true, false} {
 			for range 20 {
-				b := site.browser()
+				b := site.Browser()
 				logIn(t, b, "alice")
 				ended := make(chan error, 1)
 				then = func() {
@@ -173,13 +173,13 @@ func TestEndInTheMillisecondOfEndOthers(t *testing.T) {
 					}
 				}
 				var err error
-				b.do(func(s *session.Session) { err = list.EndOthers(contextOf(s)) })
+				b.Do(func(s *session.Session) { err = list.EndOthers(contextOf(s)) })
 				require.NoError(t, <-ended)
 				if wait {
 					assert.ErrorIs(t, err, session.Ended, name)
-					assert.Empty(t, b.credential(), name)
+					assert.Empty(t, b.Credential(), name)
 				}
-				_, ok := site.opens(b.credential())
+				_, ok := site.Opens(b.Credential())
 				assert.False(t, ok, name)
 			}
 		}
@@ -189,14 +189,14 @@ func TestEndInTheMillisecondOfEndOthers(t *testing.T) {
 // A login may follow an EndOthers, as in a dialogue that asks for the password.
 func TestEndOthersThenLogin(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
-		b := site.browser()
+		b := site.Browser()
 		logIn(t, b, "alice")
 		w.Advance(time.Second)
-		b.do(func(s *session.Session) {
-			assert.NoError(t, w.list.EndOthers(contextOf(s)))
+		b.Do(func(s *session.Session) {
+			assert.NoError(t, w.List.EndOthers(contextOf(s)))
 			assert.NoError(t, s.Login("alice"))
 		})
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.Equal(t, "alice", s.Subject())
 			assert.Equal(t, 7, visits.Get(s))
 			assert.False(t, s.AuthenticatedAt().After(w.Now().Add(time.Millisecond)))
@@ -208,23 +208,23 @@ func TestEndOthersThenLogin(t *testing.T) {
 // the one before.
 func TestEndSubjectTwiceInOneRequest(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
-		b := site.browser()
+		b := site.Browser()
 		logIn(t, b, "alice")
 		w.Advance(time.Second)
 		endAndLogIn := func(s *session.Session) {
-			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+			require.NoError(t, w.List.EndSubject(contextOf(s), "alice"))
 			assert.NoError(t, s.Login("alice"))
 			assert.NoError(t, s.Save(t.Context()))
 			w.Advance(2 * time.Millisecond)
 		}
-		b.do(func(s *session.Session) { endAndLogIn(s); endAndLogIn(s) })
-		subject, _ := site.opens(b.credential())
+		b.Do(func(s *session.Session) { endAndLogIn(s); endAndLogIn(s) })
+		subject, _ := site.Opens(b.Credential())
 		assert.Equal(t, "alice", subject)
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			endAndLogIn(s)
-			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+			require.NoError(t, w.List.EndSubject(contextOf(s), "alice"))
 		})
-		assert.Empty(t, b.credential(), "no dead cookie")
+		assert.Empty(t, b.Credential(), "no dead cookie")
 	})
 }
 
@@ -232,21 +232,21 @@ func TestEndSubjectTwiceInOneRequest(t *testing.T) {
 // is none of those sessions.
 func TestLoginThenEndSubjectBefore(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
-		b := site.browser()
+		b := site.Browser()
 		logIn(t, b, "alice")
-		old := b.credential()
+		old := b.Credential()
 		w.Advance(time.Second)
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.NoError(t, s.Login("bob"))
 			assert.NoError(t, session.Key[any]("more").Set(s, 1))
-			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+			require.NoError(t, w.List.EndSubject(contextOf(s), "alice"))
 		})
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.Equal(t, "bob", s.Subject())
 			assert.False(t, s.Has("visits"))
 			assert.True(t, s.Has("more"))
 		})
-		_, ok := site.opens(old)
+		_, ok := site.Opens(old)
 		assert.False(t, ok)
 	})
 }
@@ -256,23 +256,23 @@ func TestLoginThenEndSubjectBefore(t *testing.T) {
 func TestLoginThenEndSubject(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
 		for _, again := range []bool{false, true} {
-			b := site.browser()
+			b := site.Browser()
 			logIn(t, b, "bob")
-			old := b.credential()
+			old := b.Credential()
 			w.Advance(time.Second)
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				assert.NoError(t, s.Login("alice"))
-				require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+				require.NoError(t, w.List.EndSubject(contextOf(s), "alice"))
 				if again {
 					assert.NoError(t, s.Login("alice"))
 				}
 			})
-			subject, ok := site.opens(b.credential())
+			subject, ok := site.Opens(b.Credential())
 			assert.Equal(t, again, ok)
 			if again {
 				assert.Equal(t, "alice", subject)
 			}
-			_, ok = site.opens(old)
+			_, ok = site.Opens(old)
 			assert.False(t, ok)
 			w.Advance(time.Second)
 		}
@@ -282,16 +282,16 @@ func TestLoginThenEndSubject(t *testing.T) {
 // After Destroy nothing follows, whatever ends then.
 func TestDestroyThenEndSubject(t *testing.T) {
 	eachSkew(t, func(t *testing.T, w *world, site *site) {
-		b := site.browser()
+		b := site.Browser()
 		logIn(t, b, "alice")
 		w.Advance(time.Second)
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.NoError(t, s.Destroy())
-			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+			require.NoError(t, w.List.EndSubject(contextOf(s), "alice"))
 			assert.Empty(t, s.ID())
 			assert.ErrorIs(t, s.Login("alice"), session.Ended)
 		})
-		assert.Empty(t, b.credential())
+		assert.Empty(t, b.Credential())
 	})
 }
 
@@ -299,21 +299,21 @@ func TestDestroyThenEndSubject(t *testing.T) {
 func TestLoginOfItsOwnClearsValuesOfAnother(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
 		logIn(t, b, "alice")
-		other := b.site.holding(b.credential())
-		b.do(func(s *session.Session) {
-			other.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
+		other := b.Site.Holding(b.Credential())
+		b.Do(func(s *session.Session) {
+			other.Do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
 			assert.NoError(t, s.Login("bob"))
 		})
-		b.do(func(s *session.Session) { assert.Equal(t, "bob", s.Subject()); assert.Zero(t, len(s.Keys())) })
+		b.Do(func(s *session.Session) { assert.Equal(t, "bob", s.Subject()); assert.Zero(t, len(s.Keys())) })
 	})
 }
 
 // What the list refuses takes no room in the store.
 func TestEndSubjectFreesRoom(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
 	logIn(t, b, "alice")
-	b.do(func(s *session.Session) { require.NoError(t, w.list.EndSubject(contextOf(s), "alice")) })
+	b.Do(func(s *session.Session) { require.NoError(t, w.List.EndSubject(contextOf(s), "alice")) })
 	assert.Zero(t, w.memory.Len())
 }
 
@@ -322,11 +322,11 @@ func TestEndSubjectFreesRoom(t *testing.T) {
 func TestNoCookieOfASessionFoundOver(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
 		logIn(t, b, "alice")
-		got := b.do(func(s *session.Session) {
+		got := b.Do(func(s *session.Session) {
 			assert.NoError(t, s.Renew())
 			assert.NoError(t, s.Save(t.Context()))
 			w.Advance(time.Second)
-			require.NoError(t, w.list.EndSubject(context.Background(), "alice"))
+			require.NoError(t, w.List.EndSubject(context.Background(), "alice"))
 			assert.ErrorIs(t, s.Save(t.Context()), session.Ended)
 		})
 		assert.Empty(t, cookieOf(got))

@@ -38,22 +38,22 @@ func (l *badList) EndBelow(ctx context.Context, rec *session.Record) (bool, erro
 // cookie.
 func TestTouchOutgrowsCookie(t *testing.T) {
 	w := newWorld(t, keys.ES256)
-	b := newSite(t, w.middleware(t, "auto")).browser()
-	b.do(func(s *session.Session) {
+	b := newSite(t, w.Middleware(t, "auto")).Browser()
+	b.Do(func(s *session.Session) {
 		assert.NoError(t, s.Login("alice"))
 		assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 2500)))
 	})
-	require.Equal(t, "token", form(b.credential()))
+	require.Equal(t, "token", form(b.Credential()))
 	// rotate to RSA
 	now := w.Now().Truncate(time.Second)
 	k, err := keys.Generate(keys.PS256, keys.Dates{Created: now, PublishAt: now, SignFrom: now})
 	require.NoError(t, err)
-	require.NoError(t, w.ring.Replace(append(w.ring.Set().Keys(), k)...))
+	require.NoError(t, w.Ring.Replace(append(w.Ring.Set().Keys(), k)...))
 	for range 5 {
 		w.Advance(6 * time.Minute)
-		b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+		b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 	}
-	b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+	b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 }
 
 type counting struct {
@@ -75,28 +75,28 @@ func TestRenewAgainstAClockAhead(t *testing.T) {
 	require.NoError(t, err)
 	defer mem.Close()
 	c := &counting{Store: mem}
-	w.store = c
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	w.Store = c
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	w.Advance(20*time.Minute - 3*time.Second)
 	started := time.Now()
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) { assert.NoError(t, s.Renew()) })
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) { assert.NoError(t, s.Renew()) })
 	assert.Less(t, time.Since(started), time.Second)
 }
 
 // A journal that can't be written logs nobody out.
 func TestJournalFailsDuringRenewal(t *testing.T) {
 	w := newWorld(t)
-	l := &badList{List: w.list}
+	l := &badList{List: w.List}
 	carrier, err := token.NewCarrier(token.CarrierConfig{
-		Ring: w.ring, Issuer: "https://app.example", Revocations: l, Now: w.Now,
+		Ring: w.Ring, Issuer: "https://app.example", Revocations: l, Now: w.Now,
 	})
 	require.NoError(t, err)
-	b := newSite(t, w.middleware(t, "stateless", func(c *middleware.Config) { c.Carrier = carrier })).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b := newSite(t, w.Middleware(t, "stateless", func(c *middleware.Config) { c.Carrier = carrier })).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	l.fail = true
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) { assert.NoError(t, s.Renew()) })
-	sub, _ := b.site.opens(b.credential())
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) { assert.NoError(t, s.Renew()) })
+	sub, _ := b.Site.Opens(b.Credential())
 	assert.Equal(t, "alice", sub)
 }
 
@@ -121,16 +121,16 @@ func (s *slow) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
 func TestLookUpAcrossTheDeadline(t *testing.T) {
 	w := newWorld(t)
 	st := &slow{Store: w.memory}
-	w.store = st
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	w.Store = st
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	w.Advance(20*time.Minute - 500*time.Millisecond)
 	st.after = func() {
-		b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) }) // active in time
+		b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) }) // active in time
 		w.Advance(time.Second)
 	}
-	b.do(func(s *session.Session) {})
-	sub, _ := b.site.opens(b.credential())
+	b.Do(func(s *session.Session) {})
+	sub, _ := b.Site.Opens(b.Credential())
 	assert.Equal(t, "alice", sub)
 }
 
@@ -152,11 +152,11 @@ func (p *panics) Issue(ctx context.Context, rec *session.Record, old string) (st
 func TestPanicDuringCommit(t *testing.T) {
 	w := newWorld(t)
 	var p *panics
-	m := w.middleware(t, "opaque", func(c *middleware.Config) { p = &panics{Carrier: c.Carrier}; c.Carrier = p })
-	b := newSite(t, m).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	m := w.Middleware(t, "opaque", func(c *middleware.Config) { p = &panics{Carrier: c.Carrier}; c.Carrier = p })
+	b := newSite(t, m).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	p.fail = true
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		defer func() {
 			if recover() != nil {
 				http.Error(rw, "recovered", 500)
@@ -165,7 +165,7 @@ func TestPanicDuringCommit(t *testing.T) {
 		assert.NoError(t, s.Renew())
 		io.WriteString(rw, "ok")
 	})
-	sub, _ := b.site.opens(b.credential())
+	sub, _ := b.Site.Opens(b.Credential())
 	assert.Equal(t, "alice", sub)
 }
 
@@ -174,13 +174,13 @@ func TestLongHandlerOfAnActiveVisitor(t *testing.T) {
 	for _, mode := range []string{"stateless", "opaque"} {
 		t.Run(mode, func(t *testing.T) {
 			w := newWorld(t)
-			b := newSite(t, w.middleware(t, mode)).browser()
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-			b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+			b := newSite(t, w.Middleware(t, mode)).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 				http.NewResponseController(rw).Flush()
 				for range 5 {
 					w.Advance(5 * time.Minute)
-					b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+					b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 				}
 				assert.NoError(t, s.Save(r.Context()))
 			})
@@ -205,17 +205,17 @@ func TestLogoutFollowsALateRenewal(t *testing.T) {
 	w := newWorld(t)
 	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: prompt{w.memory, w}, Now: w.Now})
 	require.NoError(t, err)
-	m := w.middleware(t, "opaque", func(cfg *middleware.Config) { cfg.Carrier = c; cfg.Accept = nil })
-	b := newSite(t, m).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	old := b.credential()
-	long := b.site.holding(old)
-	logout := b.site.holding(old)
-	long.do(func(r *session.Session) {
+	m := w.Middleware(t, "opaque", func(cfg *middleware.Config) { cfg.Carrier = c; cfg.Accept = nil })
+	b := newSite(t, m).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	old := b.Credential()
+	long := b.Site.Holding(old)
+	logout := b.Site.Holding(old)
+	long.Do(func(r *session.Session) {
 		w.Advance(19 * time.Minute)
-		b.do(func(s *session.Session) {}) // touch: lives until +39 min
+		b.Do(func(s *session.Session) {}) // touch: lives until +39 min
 		w.Advance(30 * time.Second)
-		logout.do(func(l *session.Session) { // has opened the old credential
+		logout.Do(func(l *session.Session) { // has opened the old credential
 			require.Equal(t, "alice", l.Subject())
 			assert.NoError(t, r.Renew())
 			assert.NoError(t, r.Save(context.Background()))
@@ -223,7 +223,7 @@ func TestLogoutFollowsALateRenewal(t *testing.T) {
 			assert.NoError(t, l.Destroy())
 		})
 	})
-	sub, _ := b.site.opens(long.credential())
+	sub, _ := b.Site.Opens(long.Credential())
 	assert.Equal(t, "", sub, "logged out, and the renewed session lives")
 }
 
@@ -231,24 +231,25 @@ func TestLogoutFollowsALateRenewal(t *testing.T) {
 // cookie.
 func TestRecoveryOutside(t *testing.T) {
 	w := newWorld(t)
-	m := w.middleware(t, "opaque")
+	m := w.Middleware(t, "opaque")
 	site := newSite(t, m)
-	b := site.browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	inner := site.current
-	site.current = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		defer func() {
-			if recover() != nil {
-				http.Error(rw, "recovered", 500)
-			}
-		}()
-		inner.ServeHTTP(rw, r)
+	b := site.Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	site.Wrap(func(inner http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			defer func() {
+				if recover() != nil {
+					http.Error(rw, "recovered", 500)
+				}
+			}()
+			inner.ServeHTTP(rw, r)
+		})
 	})
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		assert.NoError(t, s.Renew())
 		assert.NoError(t, s.Save(r.Context()))
 		panic("x")
 	})
-	sub, _ := site.opens(b.credential())
+	sub, _ := site.Opens(b.Credential())
 	assert.Equal(t, "alice", sub)
 }

@@ -20,14 +20,14 @@ import (
 // because of it.
 func TestDestroyAfterFailedSave(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		other := b.site.holding(b.credential())
-		b.do(func(s *session.Session) {
-			other.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		other := b.Site.Holding(b.Credential())
+		b.Do(func(s *session.Session) {
+			other.Do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
 			assert.ErrorIs(t, s.Save(context.Background()), session.Ended)
 			assert.NoError(t, s.Destroy())
 		})
-		subject, ok := b.site.opens(other.credential())
+		subject, ok := b.Site.Opens(other.Credential())
 		assert.False(t, ok, "the renewed session survives the logout, as %q", subject)
 	})
 }
@@ -35,11 +35,11 @@ func TestDestroyAfterFailedSave(t *testing.T) {
 // Whoever asks again whether the session lives gets the same answer.
 func TestSaveTwiceAfterEnd(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		other := b.site.holding(b.credential())
-		b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		other := b.Site.Holding(b.Credential())
+		b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			io.WriteString(w, "x")
-			other.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+			other.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 			for range 3 {
 				assert.Error(t, s.Save(r.Context()))
 			}
@@ -51,26 +51,26 @@ func TestSaveTwiceAfterEnd(t *testing.T) {
 // connection.
 func TestHijackAfterSave(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "stateless")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-	b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "stateless")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 		assert.NoError(t, visits.Set(s, 2))
 		assert.NoError(t, s.Save(r.Context()))
 		_, _, err := http.NewResponseController(w).Hijack()
 		assert.ErrorIs(t, err, session.TooLate)
 	})
-	b.site.run(w.middleware(t, "stateless")) // an instance with an empty memory
-	b.do(func(s *session.Session) { assert.Equal(t, 2, visits.Get(s)) })
+	b.Site.Run(w.Middleware(t, "stateless")) // an instance with an empty memory
+	b.Do(func(s *session.Session) { assert.Equal(t, 2, visits.Get(s)) })
 }
 
 // A failed response leaves the cookie alone, also where a newer one is known.
 func TestNoCookieOnFailure(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "stateless")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-	older := b.site.holding(b.credential())
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
-	got := older.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "stateless")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	older := b.Site.Holding(b.Credential())
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
+	got := older.Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 		assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 5000)))
 	})
 	assert.Equal(t, http.StatusInternalServerError, got.StatusCode)
@@ -80,8 +80,8 @@ func TestNoCookieOnFailure(t *testing.T) {
 // A response begins, however busy other goroutines of the request are.
 func TestBusyCommit(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "stateless")).browser()
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "stateless")).Browser()
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		var wg sync.WaitGroup
 		for i := range 3 {
 			wg.Go(func() {
@@ -98,35 +98,35 @@ func TestBusyCommit(t *testing.T) {
 func TestRivalsEndOnce(t *testing.T) {
 	w := newWorld(t)
 	seen := &events{}
-	site := newSite(t, w.middleware(t, "stateless", watched(seen)))
-	a, b := site.browser(), site.browser()
-	a.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
-	older := b.credential()
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
-	seen.all = nil
-	site.browser().send(http.MethodGet, func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+	site := newSite(t, w.Middleware(t, "stateless", watched(seen)))
+	a, b := site.Browser(), site.Browser()
+	a.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
+	older := b.Credential()
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
+	seen.Reset()
+	site.Browser().Send(http.MethodGet, func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 		assert.NoError(t, s.Destroy())
 	}, func(r *http.Request) {
-		r.Header.Set("Cookie", "__Host-session="+a.credential()+"; __Host-session="+older+"; __Host-session="+b.credential())
+		r.Header.Set("Cookie", "__Host-session="+a.Credential()+"; __Host-session="+older+"; __Host-session="+b.Credential())
 	})
-	assert.Equal(t, []string{"refused:ambiguous", "ended", "ended"}, seen.kinds())
+	assert.Equal(t, []string{"refused:ambiguous", "ended", "ended"}, seen.Kinds())
 }
 
 // A request that has lost its session begins no new one: its cookie would
 // replace that of a login in another tab.
 func TestNoCookieAfterEnd(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-		got := b.do(func(s *session.Session) {
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) }) // the same cookie jar
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		got := b.Do(func(s *session.Session) {
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) }) // the same cookie jar
 			assert.NoError(t, visits.Set(s, 2))
 			assert.ErrorIs(t, s.Save(context.Background()), session.Ended)
 			assert.ErrorIs(t, session.Key[any]("flash").Set(s, "could not save"), session.Ended)
 			assert.Empty(t, s.Subject())
 		})
 		assert.Empty(t, got.Header["Set-Cookie"])
-		b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+		b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 	})
 }
 
@@ -135,12 +135,12 @@ func TestNoCookieAfterEnd(t *testing.T) {
 func TestChangeDuringFailedCheck(t *testing.T) {
 	w := newWorld(t)
 	during := &slow{Store: w.memory}
-	w.store = during
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	other := b.site.holding(b.credential())
-	got := b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
-		other.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+	w.Store = during
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	other := b.Site.Holding(b.Credential())
+	got := b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+		other.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		during.after = func() { assert.NoError(t, visits.Set(s, 7)) }
 		assert.Error(t, s.Save(r.Context()))
 		io.WriteString(rw, "saved")
@@ -152,29 +152,29 @@ func TestChangeDuringFailedCheck(t *testing.T) {
 func TestFailedLogout(t *testing.T) {
 	w := newWorld(t)
 	store := &brokenStore{Store: w.memory}
-	w.store = store
+	w.Store = store
 	seen := &events{}
-	b := newSite(t, w.middleware(t, "opaque", watched(seen))).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	seen.all = nil
-	got := b.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "opaque", watched(seen))).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	seen.Reset()
+	got := b.Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 		store.broken = true
 		assert.NoError(t, s.Destroy())
 	})
 	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
 	assert.Empty(t, got.Header["Set-Cookie"])
-	assert.Equal(t, []string{"failed:unavailable"}, seen.kinds())
+	assert.Equal(t, []string{"failed:unavailable"}, seen.Kinds())
 	store.broken = false
-	_, ok := b.site.opens(b.credential())
+	_, ok := b.Site.Opens(b.Credential())
 	assert.False(t, ok, "the list has ended it all the same")
 }
 
 // Saving goroutines and the beginning response don't race.
 func TestSaveWhileCommitFails(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		require.NoError(t, session.Key[any]("huge").Set(s, strings.Repeat("x", 2<<20)))
 		var wg sync.WaitGroup
 		wg.Go(func() {

@@ -23,25 +23,25 @@ import (
 // with one planted token. Neither is ever shown the other's session.
 func TestTwoInstancesOneGeneration(t *testing.T) {
 	w := newWorld(t)
-	siteA := newSite(t, w.middleware(t, "stateless"))
-	w.list = revocation.NewVolatile(revocation.Config{Now: w.Now})
-	siteB := newSite(t, w.middleware(t, "stateless"))
+	siteA := newSite(t, w.Middleware(t, "stateless"))
+	w.List = revocation.NewVolatile(revocation.Config{Now: w.Now})
+	siteB := newSite(t, w.Middleware(t, "stateless"))
 
-	attacker := siteA.browser()
-	attacker.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("lang").Set(s, "de")) })
-	planted := attacker.credential()
+	attacker := siteA.Browser()
+	attacker.Do(func(s *session.Session) { assert.NoError(t, session.Key[any]("lang").Set(s, "de")) })
+	planted := attacker.Credential()
 
-	victim := siteA.holding(planted)
-	victim.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	victim.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("secret").Set(s, "of alice")) })
+	victim := siteA.Holding(planted)
+	victim.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	victim.Do(func(s *session.Session) { assert.NoError(t, session.Key[any]("secret").Set(s, "of alice")) })
 
 	w.Advance(time.Second)
-	evil := siteB.holding(planted)
-	evil.do(func(s *session.Session) { assert.NoError(t, s.Login("mallory")) })
-	mine := evil.credential()
+	evil := siteB.Holding(planted)
+	evil.Do(func(s *session.Session) { assert.NoError(t, s.Login("mallory")) })
+	mine := evil.Credential()
 
-	onA := siteA.holding(mine)
-	onA.do(func(s *session.Session) {
+	onA := siteA.Holding(mine)
+	onA.Do(func(s *session.Session) {
 		assert.False(t, s.Has("secret"))
 		assert.Equal(t, "mallory", s.Subject())
 	})
@@ -53,16 +53,16 @@ func TestCookieOfAnEarlierSave(t *testing.T) {
 	for _, mode := range []string{"stateless", "opaque"} {
 		t.Run(mode, func(t *testing.T) {
 			w := newWorld(t)
-			b := newSite(t, w.middleware(t, mode)).browser()
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-			got := b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+			b := newSite(t, w.Middleware(t, mode)).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			got := b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 				assert.NoError(t, s.Renew())
 				assert.NoError(t, s.Save(r.Context()))
 				assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 2<<20)))
 				io.WriteString(rw, "ok")
 			})
 			assert.Equal(t, 500, got.StatusCode)
-			sub, ok := b.site.opens(b.credential())
+			sub, ok := b.Site.Opens(b.Credential())
 			assert.Equal(t, "alice", sub, "%v", ok)
 		})
 	}
@@ -71,9 +71,9 @@ func TestCookieOfAnEarlierSave(t *testing.T) {
 // A hijacked connection can't send the new cookie, so it isn't given away.
 func TestHijackAfterRenewal(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		assert.NoError(t, s.Renew())
 		assert.NoError(t, s.Save(r.Context()))
 		c, buf, err := http.NewResponseController(rw).Hijack()
@@ -84,25 +84,25 @@ func TestHijackAfterRenewal(t *testing.T) {
 			c.Close()
 		}
 	})
-	sub, _ := b.site.opens(b.credential())
+	sub, _ := b.Site.Opens(b.Credential())
 	assert.Equal(t, "alice", sub)
 }
 
 // Planted cookies that push the real one out of sight are no way in.
 func TestTooManyCookies(t *testing.T) {
 	w := newWorld(t)
-	site := newSite(t, w.middleware(t, "opaque"))
-	b, m := site.browser(), site.browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	m.do(func(s *session.Session) { assert.NoError(t, s.Login("mallory")) })
+	site := newSite(t, w.Middleware(t, "opaque"))
+	b, m := site.Browser(), site.Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	m.Do(func(s *session.Session) { assert.NoError(t, s.Login("mallory")) })
 	v := "__Host-session="
 	junk := ""
 	for _, c := range "ABC" {
 		junk += v + "cr1_" + strings.Repeat(string(c), 42) + "A; "
 	}
-	cookie := v + m.credential() + "; " + junk + v + b.credential()
-	x := site.browser()
-	x.send("GET", func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	cookie := v + m.Credential() + "; " + junk + v + b.Credential()
+	x := site.Browser()
+	x.Send("GET", func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		assert.Equal(t, "", s.Subject())
 	}, func(r *http.Request) { r.Header.Set("Cookie", cookie) })
 }
@@ -125,40 +125,40 @@ func (f *flaky) Swap(ctx context.Context, key string, v uint64, item opaque.Item
 func TestSwapWhoseAnswerGetsLost(t *testing.T) {
 	w := newWorld(t)
 	f := &flaky{Store: w.memory}
-	w.store = f
+	w.Store = f
 	for _, op := range []string{"move", "renew"} {
 		t.Run(op, func(t *testing.T) {
-			b := newSite(t, w.middleware(t, "opaque")).browser()
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			b := newSite(t, w.Middleware(t, "opaque")).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 			if op == "move" {
-				b.site.run(w.middleware(t, "stateless"))
+				b.Site.Run(w.Middleware(t, "stateless"))
 			}
 			f.fail = true
-			b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+			b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 				if op == "move" {
 					assert.NoError(t, session.Key[any]("a").Set(s, 1))
 				} else {
 					assert.NoError(t, s.Renew())
 				}
 			})
-			sub, _ := b.site.opens(b.credential())
+			sub, _ := b.Site.Opens(b.Credential())
 			assert.Equal(t, "alice", sub)
 		})
 	}
 	t.Run("auto: overflow goes back home", func(t *testing.T) {
-		b := newSite(t, w.middleware(t, "auto")).browser()
-		b.do(func(s *session.Session) {
+		b := newSite(t, w.Middleware(t, "auto")).Browser()
+		b.Do(func(s *session.Session) {
 			assert.NoError(t, s.Login("alice"))
 			assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 5000)))
 		})
-		require.Equal(t, "opaque", form(b.credential()))
+		require.Equal(t, "opaque", form(b.Credential()))
 		f.fail = true
-		b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) { session.Key[any]("big").Delete(s) })
-		sub, _ := b.site.opens(b.credential())
+		b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) { session.Key[any]("big").Delete(s) })
+		sub, _ := b.Site.Opens(b.Credential())
 		assert.Equal(t, "alice", sub)
-		b.do(func(s *session.Session) {})
+		b.Do(func(s *session.Session) {})
 		w.Advance(2 * time.Minute)
-		sub, _ = b.site.opens(b.credential())
+		sub, _ = b.Site.Opens(b.Credential())
 		assert.Equal(t, "alice", sub)
 	})
 }
@@ -166,11 +166,11 @@ func TestSwapWhoseAnswerGetsLost(t *testing.T) {
 // A logout that comes just after the deadline succeeds, and at once.
 func TestLogoutAcrossTheDeadline(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	w.Advance(20*time.Minute - time.Second)
 	started := time.Now()
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		w.Advance(2 * time.Second)
 		assert.NoError(t, s.Destroy())
 	})
@@ -182,9 +182,9 @@ func TestLogoutAcrossTheDeadline(t *testing.T) {
 func TestLoginInFlight(t *testing.T) {
 	for _, mode := range modes {
 		w := newWorld(t)
-		b := newSite(t, w.middleware(t, mode)).browser()
-		got := b.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
-			require.NoError(t, w.list.EndSubject(context.Background(), "alice"))
+		b := newSite(t, w.Middleware(t, mode)).Browser()
+		got := b.Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			require.NoError(t, w.List.EndSubject(context.Background(), "alice"))
 			w.Advance(100 * time.Millisecond)
 			assert.NoError(t, s.Login("alice"))
 		})
@@ -215,16 +215,16 @@ func TestSetDuringCommit(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			w := newWorld(t)
 			var d *during
-			m := w.middleware(t, mode, func(c *middleware.Config) { d = &during{Carrier: c.Carrier}; c.Carrier = d })
-			b := newSite(t, m).browser()
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			m := w.Middleware(t, mode, func(c *middleware.Config) { d = &during{Carrier: c.Carrier}; c.Carrier = d })
+			b := newSite(t, m).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 			var err error
-			b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+			b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 				d.f = func() { err = session.Key[any]("b").Set(s, 2) } // another goroutine of the request
 				assert.NoError(t, session.Key[any]("a").Set(s, 1))
 				io.WriteString(rw, "ok")
 			})
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				assert.Equal(t, err == nil, s.Has("b"), "Set returned %v", err)
 			})
 		})
@@ -234,10 +234,10 @@ func TestSetDuringCommit(t *testing.T) {
 // A long-lived handler that was told of the end sees an empty session.
 func TestNoSubjectAfterEnd(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
-		require.NoError(t, w.list.EndSubject(context.Background(), "alice"))
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+		require.NoError(t, w.List.EndSubject(context.Background(), "alice"))
 		assert.Error(t, s.Save(r.Context()))
 		assert.Equal(t, "", s.Subject())
 	})
@@ -246,50 +246,50 @@ func TestNoSubjectAfterEnd(t *testing.T) {
 // A logout is never lost without an error.
 func TestDestroyAfterTheRequest(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	var kept *session.Session
-	b.do(func(s *session.Session) { kept = s })
+	b.Do(func(s *session.Session) { kept = s })
 	err := kept.Destroy()
-	sub, _ := b.site.opens(b.credential())
+	sub, _ := b.Site.Opens(b.Credential())
 	assert.False(t, err == nil && sub == "alice", "Destroy returned %v and the session lives", err)
 }
 
 // A goroutine that outlives a panicking handler saves nothing.
 func TestSaveAfterPanic(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 	var kept *session.Session
 	func() {
-		path := b.site.path(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+		page := b.Site.URL(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 			kept = s
 			s.Renew()
 			panic("x")
 		})
-		r, _ := http.NewRequest("GET", b.site.server.URL+path, nil)
-		_, err := b.client.Do(r)
+		r, _ := http.NewRequest("GET", page, nil)
+		_, err := b.Client.Do(r)
 		assert.Error(t, err)
 	}()
 	assert.Error(t, kept.Renew())
 	assert.NoError(t, kept.Save(context.Background()), "there is nothing to save")
-	sub, _ := b.site.opens(b.credential())
+	sub, _ := b.Site.Opens(b.Credential())
 	assert.Equal(t, "alice", sub)
 }
 
 // A planted cookie doesn't keep a session alive through a logout.
 func TestLogoutWithAmbiguousCookies(t *testing.T) {
 	w := newWorld(t)
-	site := newSite(t, w.middleware(t, "opaque"))
-	b, m := site.browser(), site.browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	m.do(func(s *session.Session) { assert.NoError(t, s.Login("mallory")) })
-	x := site.browser()
-	x.send("GET", func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	site := newSite(t, w.Middleware(t, "opaque"))
+	b, m := site.Browser(), site.Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	m.Do(func(s *session.Session) { assert.NoError(t, s.Login("mallory")) })
+	x := site.Browser()
+	x.Send("GET", func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		assert.NoError(t, s.Destroy())
 	}, func(r *http.Request) {
-		r.Header.Set("Cookie", "__Host-session="+b.credential()+"; __Host-session="+m.credential())
+		r.Header.Set("Cookie", "__Host-session="+b.Credential()+"; __Host-session="+m.Credential())
 	})
-	sub, _ := site.opens(b.credential())
+	sub, _ := site.Opens(b.Credential())
 	assert.Equal(t, "", sub)
 }

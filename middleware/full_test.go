@@ -17,7 +17,7 @@ func (w *world) smallStore(t *testing.T, n, anonymousPercent int) *opaque.Memory
 	small, err := opaque.NewMemoryStore(c)
 	require.NoError(t, err)
 	t.Cleanup(func() { small.Close() })
-	w.store = small
+	w.Store = small
 	return small
 }
 
@@ -36,7 +36,7 @@ func TestLoginsGoOnWhileBotsFillTheStore(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			w := newWorld(t)
 			small := w.smallStore(t, 20, 0)
-			m := w.middleware(t, mode)
+			m := w.Middleware(t, mode)
 			var bots []string
 			for range 15 {
 				status, credential := visit(m, "", keepLarge(t))
@@ -73,7 +73,7 @@ func TestRenewalsInAFullStore(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			w := newWorld(t)
 			w.smallStore(t, 10, 0)
-			m := w.middleware(t, mode)
+			m := w.Middleware(t, mode)
 			var all []string
 			for range 10 {
 				status, credential := visit(m, "", func(s *session.Session) {

@@ -21,7 +21,7 @@ import (
 // A compressor inside the middleware has said what the body would have been.
 func TestReplacedResponseHasTheHeaderFromBefore(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		inner := w.middleware(t, mode).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner := w.Middleware(t, mode).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h := w.Header()
 			for _, name := range []string{"ETag", "Last-Modified", "Location", "Trailer", "Accept-Ranges", "X-Own"} {
 				h.Set(name, "x")
@@ -58,7 +58,7 @@ func TestReplacedResponseHasTheHeaderFromBefore(t *testing.T) {
 // A cookie that a save has earned before the response is replaced stays.
 func TestReplacedResponseKeepsTheNewCookie(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		m := w.middleware(t, mode)
+		m := w.Middleware(t, mode)
 		got := serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s := session.From(r.Context())
 			assert.NoError(t, s.Login("alice"))
@@ -97,7 +97,7 @@ func TestFieldsThatOverruleNoStore(t *testing.T) {
 		assert.Equal(t, "a tag", h.Get("Surrogate-Key"))
 	}
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		m := w.middleware(t, mode)
+		m := w.Middleware(t, mode)
 		got := serve(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.NoError(t, session.Key[any]("x").Set(session.From(r.Context()), 1))
 			set(w)
@@ -132,7 +132,7 @@ func TestMultipartFilesAreRemoved(t *testing.T) {
 			path  string // over HTTP/1, the server leaves the files of a panic
 		}{{false, "/"}, {true, "/"}, {true, "/panic"}} {
 			without := leftByUpload(t, parse, at.http2, at.path)
-			assert.Equal(t, without, leftByUpload(t, w.middleware(t, mode).Handler(parse), at.http2, at.path), "%+v", at)
+			assert.Equal(t, without, leftByUpload(t, w.Middleware(t, mode).Handler(parse), at.http2, at.path), "%+v", at)
 			assert.True(t, at.http2 || without == 0)
 		}
 	})
@@ -183,7 +183,7 @@ func TestCloseNotify(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
 		ctx, cancel := context.WithCancel(t.Context())
 		told := make(chan bool, 1)
-		path := b.site.path(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		page := b.Site.URL(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			gone := w.(interface{ CloseNotify() <-chan bool }).CloseNotify()
 			assert.NoError(t, session.Key[any]("x").Set(s, 1))
 			io.WriteString(w, "data: 1\n\n")
@@ -196,9 +196,9 @@ func TestCloseNotify(t *testing.T) {
 			cancel()
 			told <- <-gone
 		})
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.site.server.URL+path, nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
 		require.NoError(t, err)
-		response, err := b.client.Do(r)
+		response, err := b.Client.Do(r)
 		if err == nil {
 			_, _ = io.Copy(io.Discard, response.Body) // until the handler cancels
 			_ = response.Body.Close()
@@ -216,7 +216,7 @@ func TestPatternIsSeenOutside(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		})
 		r := from("POST", "https://app.example/items/7?q=1")
-		assert.Equal(t, http.ErrAbortHandler, serve(w.middleware(t, mode).Handler(mux), r).Panic)
+		assert.Equal(t, http.ErrAbortHandler, serve(w.Middleware(t, mode).Handler(mux), r).Panic)
 		assert.Equal(t, "POST /items/{id}", r.Pattern)
 		assert.Equal(t, "7", r.PathValue("id"))
 		assert.Equal(t, "1", r.Form.Get("q"))

@@ -20,7 +20,7 @@ func TestNearlyFullIsReportedOnce(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
 			var seen []middleware.Event
-			m := newWorld(t).middleware(t, mode, func(c *middleware.Config) {
+			m := newWorld(t).Middleware(t, mode, func(c *middleware.Config) {
 				c.OnEvent = func(_ context.Context, e middleware.Event) {
 					if e.Kind == middleware.NearlyFull {
 						seen = append(seen, e)

@@ -75,7 +75,7 @@ func TestRefusalsAreSummedUp(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		var log bytes.Buffer
 		onEvent := middleware.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))
-		m := w.middleware(t, mode, func(c *middleware.Config) { c.OnEvent = onEvent })
+		m := w.Middleware(t, mode, func(c *middleware.Config) { c.OnEvent = onEvent })
 		lines := func() []string {
 			defer log.Reset()
 			return strings.Split(strings.TrimSpace(log.String()), "\n")
@@ -116,14 +116,14 @@ func TestRefusalsAreSummedUp(t *testing.T) {
 func TestRefusalNamesTheSession(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		var e events
-		m := w.middleware(t, mode, watched(&e))
+		m := w.Middleware(t, mode, watched(&e))
 		alice := begin(t, m, "alice")
 		id := ""
 		visit(m, alice, func(s *session.Session) { id = s.ID() })
 		w.Advance(time.Second)
-		require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
+		require.NoError(t, w.List.EndSubject(t.Context(), "alice"))
 		assert.Empty(t, subjectOf(m, alice))
-		got := e.all[len(e.all)-1]
+		got := e.All()[len(e.All())-1]
 		assert.Equal(t, middleware.Refused, got.Kind)
 		assert.Equal(t, session.Ended, got.Reason)
 		assert.Equal(t, "alice", got.Subject)
@@ -135,6 +135,6 @@ func TestRefusalNamesTheSession(t *testing.T) {
 		bob := begin(t, m, "bob")
 		visit(m, bob, func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		assert.Empty(t, subjectOf(m, bob))
-		assert.Equal(t, "bob", e.all[len(e.all)-1].Subject)
+		assert.Equal(t, "bob", e.All()[len(e.All())-1].Subject)
 	})
 }

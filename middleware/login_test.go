@@ -3,7 +3,6 @@ package middleware_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,10 +34,10 @@ func inOrder(b *browser, order []int, h func(i int, s *session.Session)) []reply
 	pauses, done := make([]pause, len(order)), make([]chan struct{}, len(order))
 	for i := range order {
 		pauses[i], done[i] = newPause(), make(chan struct{})
-		one := b.site.holding(b.credential())
+		one := b.Site.Holding(b.Credential())
 		go func() {
 			defer close(done[i])
-			replies[i] = one.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			replies[i] = one.Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 				pauses[i].wait()
 				h(i, s)
 			})
@@ -81,14 +80,14 @@ func TestLoginsAtOnceAllSucceed(t *testing.T) {
 	orders := append(permutations(2), permutations(5)...)
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
 		for _, order := range orders {
-			b.use("")
-			b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+			b.Use("")
+			b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
 			replies := inOrder(b, order, func(_ int, s *session.Session) { assert.NoError(t, s.Login("alice")) })
 			ids := make(map[string]bool)
 			for i, r := range replies {
-				require.Equal(t, http.StatusOK, r.StatusCode, "order %v, request %d: %s", order, i, r.body)
-				one := b.site.holding(cookieOf(r))
-				one.do(func(s *session.Session) {
+				require.Equal(t, http.StatusOK, r.StatusCode, "order %v, request %d: %s", order, i, r.Text)
+				one := b.Site.Holding(cookieOf(r))
+				one.Do(func(s *session.Session) {
 					assert.Equal(t, "alice", s.Subject())
 					assert.Equal(t, 7, visits.Get(s))
 					ids[s.ID()] = true
@@ -102,13 +101,13 @@ func TestLoginsAtOnceAllSucceed(t *testing.T) {
 // The idle timeout of the anonymous session passes while a password is checked.
 func TestLoginOutlivesItsSession(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
 		for _, late := range []time.Duration{20 * time.Minute, 2 * time.Hour} {
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				w.Advance(late)
 				assert.NoError(t, s.Login("alice"))
 			})
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				assert.Equal(t, "alice", s.Subject())
 				assert.Equal(t, 7, visits.Get(s))
 			})
@@ -120,8 +119,8 @@ func TestLoginOutlivesItsSession(t *testing.T) {
 // succeeds.
 func TestLoginAfterSessionWasFoundOver(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		b.Do(func(s *session.Session) {
 			w.Advance(time.Hour)
 			assert.Error(t, s.Save(t.Context()))
 			assert.ErrorIs(t, visits.Set(s, 8), session.Ended)
@@ -130,7 +129,7 @@ func TestLoginAfterSessionWasFoundOver(t *testing.T) {
 			assert.Equal(t, "alice", s.Subject())
 			assert.NoError(t, session.Key[any]("more").Set(s, 1))
 		})
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.Equal(t, "alice", s.Subject())
 			assert.Equal(t, 7, visits.Get(s))
 			assert.True(t, s.Has("more"))
@@ -143,25 +142,25 @@ func TestLoginAfterSessionWasFoundOver(t *testing.T) {
 func TestLoginEndsWithItsSession(t *testing.T) {
 	ends := map[string]func(w *world, b *browser, first reply) error{
 		"destroyed": func(_ *world, b *browser, _ reply) error {
-			b.do(func(s *session.Session) { assert.NoError(b.t, s.Destroy()) })
+			b.Do(func(s *session.Session) { assert.NoError(b.T, s.Destroy()) })
 			return nil
 		},
 		"renewed and destroyed": func(_ *world, b *browser, _ reply) error {
-			b.do(func(s *session.Session) { assert.NoError(b.t, s.Renew()) })
-			b.do(func(s *session.Session) { assert.NoError(b.t, s.Destroy()) })
+			b.Do(func(s *session.Session) { assert.NoError(b.T, s.Renew()) })
+			b.Do(func(s *session.Session) { assert.NoError(b.T, s.Destroy()) })
 			return nil
 		},
-		"subject": func(w *world, _ *browser, _ reply) error { return w.list.EndSubject(context.Background(), "alice") },
-		"all":     func(w *world, _ *browser, _ reply) error { return w.list.EndAll(context.Background()) },
+		"subject": func(w *world, _ *browser, _ reply) error { return w.List.EndSubject(context.Background(), "alice") },
+		"all":     func(w *world, _ *browser, _ reply) error { return w.List.EndAll(context.Background()) },
 	}
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		site := newSite(t, w.middleware(t, mode))
+		site := newSite(t, w.Middleware(t, mode))
 		for name, end := range ends {
-			b := site.browser()
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-			slow := site.holding(b.credential())
+			b := site.Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			slow := site.Holding(b.Credential())
 			w.Advance(time.Second)
-			got := slow.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			got := slow.Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 				require.NoError(t, end(w, b, reply{}))
 				assert.NoError(t, s.Login("alice"))
 			})
@@ -178,15 +177,15 @@ func TestLoginWhoseSessionIsAbsent(t *testing.T) {
 	w := newWorld(t)
 	stored, err := opaque.NewCarrier(opaque.CarrierConfig{Store: w.memory, Now: w.Now})
 	require.NoError(t, err)
-	b := newSite(t, w.middleware(t, "opaque", func(c *middleware.Config) { c.Carrier = stored })).browser()
+	b := newSite(t, w.Middleware(t, "opaque", func(c *middleware.Config) { c.Carrier = stored })).Browser()
 	for late, want := range map[time.Duration]int{
 		0: http.StatusConflict, 20*time.Minute - time.Second: http.StatusConflict, 20 * time.Minute: http.StatusOK,
 	} {
-		b.use("")
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
-		other := b.site.holding(b.credential())
-		got := b.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
-			other.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		b.Use("")
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		other := b.Site.Holding(b.Credential())
+		got := b.Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
+			other.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 			w.Advance(late)
 			assert.NoError(t, s.Login("alice"))
 		})
@@ -203,29 +202,29 @@ func TestSupersededCredentialWritesNothing(t *testing.T) {
 	}
 	for name, step := range steps {
 		inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-			b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
-			old := b.site.holding(b.credential())
-			b.do(func(s *session.Session) { assert.NoError(t, step(s)) })
+			b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+			old := b.Site.Holding(b.Credential())
+			b.Do(func(s *session.Session) { assert.NoError(t, step(s)) })
 			write := func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 				assert.True(t, s.IsNew())
 				_ = visits.Set(s, 1)
 			}
 			w.Advance(59 * time.Second)
-			got := old.do(func(s *session.Session) { assert.Empty(t, s.Subject()); assert.Zero(t, visits.Get(s)) })
+			got := old.Do(func(s *session.Session) { assert.Empty(t, s.Subject()); assert.Zero(t, visits.Get(s)) })
 			assert.Empty(t, got.Header["Set-Cookie"], name)
-			got = old.get(write)
+			got = old.Get(write)
 			assert.Equal(t, http.StatusConflict, got.StatusCode, name)
 			assert.Empty(t, got.Header["Set-Cookie"], name)
-			old.do(func(s *session.Session) {
+			old.Do(func(s *session.Session) {
 				assert.NoError(t, visits.Set(s, 1))
 				assert.ErrorIs(t, s.Save(t.Context()), session.Ended)
 			})
-			got = b.site.holding(old.credential()).do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
-			subject, _ := b.site.opens(cookieOf(got))
+			got = b.Site.Holding(old.Credential()).Do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
+			subject, _ := b.Site.Opens(cookieOf(got))
 			assert.Equal(t, "bob", subject, name)
 
 			w.Advance(time.Second)
-			got = old.get(write)
+			got = old.Get(write)
 			assert.Equal(t, http.StatusOK, got.StatusCode, "the minute is over")
 			assert.NotEmpty(t, cookieOf(got))
 		})
@@ -235,11 +234,11 @@ func TestSupersededCredentialWritesNothing(t *testing.T) {
 // After a logout there is no cookie left to overwrite.
 func TestSupersededCredentialOfAnEndedSession(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
-		old := b.site.holding(b.credential())
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
-		old.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		old := b.Site.Holding(b.Credential())
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		old.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 	})
 }
 
@@ -254,16 +253,16 @@ func TestStrictCookieIsNotOverwritten(t *testing.T) {
 		}
 		write := func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { assert.NoError(t, visits.Set(s, 1)) }
 		logIn := func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { assert.NoError(t, s.Login("alice")) }
-		site, lax := newSite(t, w.middleware(t, mode, strict)), newSite(t, w.middleware(t, mode))
-		got := site.browser().send(http.MethodGet, write, from("cross-site"))
+		site, lax := newSite(t, w.Middleware(t, mode, strict)), newSite(t, w.Middleware(t, mode))
+		got := site.Browser().Send(http.MethodGet, write, from("cross-site"))
 		assert.Equal(t, http.StatusConflict, got.StatusCode)
 		assert.Empty(t, got.Header["Set-Cookie"])
-		got = site.browser().send(http.MethodGet, logIn, from("cross-site"))
+		got = site.Browser().Send(http.MethodGet, logIn, from("cross-site"))
 		assert.Equal(t, http.StatusOK, got.StatusCode, "as from single sign-on")
 		for _, fine := range []string{"none", "same-origin", "same-site"} {
-			assert.Equal(t, http.StatusOK, site.browser().send(http.MethodGet, write, from(fine)).StatusCode, fine)
+			assert.Equal(t, http.StatusOK, site.Browser().Send(http.MethodGet, write, from(fine)).StatusCode, fine)
 		}
-		assert.Equal(t, http.StatusOK, lax.browser().send(http.MethodGet, write, from("cross-site")).StatusCode)
+		assert.Equal(t, http.StatusOK, lax.Browser().Send(http.MethodGet, write, from("cross-site")).StatusCode)
 	}
 }
 
@@ -273,7 +272,7 @@ func TestLoginEndsAmbiguity(t *testing.T) {
 	for _, mode := range modes {
 		w := newWorld(t)
 		seen := &events{}
-		m := w.middleware(t, mode, watched(seen))
+		m := w.Middleware(t, mode, watched(seen))
 		send := func(h func(s *session.Session), credentials ...string) *http.Response {
 			r := httptest.NewRequest(http.MethodGet, "https://app.example/", nil)
 			for _, c := range credentials {
@@ -291,7 +290,7 @@ func TestLoginEndsAmbiguity(t *testing.T) {
 			assert.NoError(t, s.Login("alice"))
 		}, one, two)
 		require.Equal(t, http.StatusOK, again.StatusCode)
-		require.Contains(t, fmt.Sprint(seen.all), "change the name too")
+		require.Contains(t, fmt.Sprint(seen.All()), "change the name too")
 		send(func(s *session.Session) { assert.Equal(t, "alice", s.Subject(), mode) }, one, again.Cookies()[0].Value, two)
 	}
 }
@@ -312,12 +311,12 @@ func TestRenewalThatIsNotDurable(t *testing.T) {
 			list, err := revocation.Open(revocation.Config{Path: filepath.Join(dir, "x"), Lifetime: 12 * time.Hour, Now: w.Now})
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = list.Close() })
-			w.list = list
-			b := newSite(t, w.middleware(t, mode)).browser()
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); assert.NoError(t, visits.Set(s, 7)) })
-			old := b.credential()
+			w.List = list
+			b := newSite(t, w.Middleware(t, mode)).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); assert.NoError(t, visits.Set(s, 7)) })
+			old := b.Credential()
 			require.NoError(t, os.RemoveAll(dir))
-			got := b.get(func(rw http.ResponseWriter, _ *http.Request, s *session.Session) {
+			got := b.Get(func(rw http.ResponseWriter, _ *http.Request, s *session.Session) {
 				assert.NoError(t, step(s))
 				rw.Header().Set("Location", "/welcome")
 				rw.WriteHeader(http.StatusSeeOther)
@@ -325,40 +324,25 @@ func TestRenewalThatIsNotDurable(t *testing.T) {
 			assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode, name)
 			assert.Empty(t, got.Header.Get("Location"))
 			assert.NotEmpty(t, cookieOf(got))
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				assert.Equal(t, "alice", s.Subject(), "nobody is logged out by it")
 				assert.Equal(t, 7, visits.Get(s))
 			})
-			_, ok := b.site.opens(old)
+			_, ok := b.Site.Opens(old)
 			assert.False(t, ok)
 			if mode == "auto" {
-				b.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("big").Set(s, random(3000))) })
-				assert.Equal(t, "opaque", form(b.credential()))
+				b.Do(func(s *session.Session) { assert.NoError(t, session.Key[any]("big").Set(s, random(3000))) })
+				assert.Equal(t, "opaque", form(b.Credential()))
 			}
-			got = b.get(func(_ http.ResponseWriter, r *http.Request, s *session.Session) {
+			got = b.Get(func(_ http.ResponseWriter, r *http.Request, s *session.Session) {
 				assert.NoError(t, s.Renew())
-				if form(b.credential()) == "token" {
+				if form(b.Credential()) == "token" {
 					assert.ErrorIs(t, s.Save(r.Context()), session.Unavailable, "a handler that saves is told")
 				}
 			})
 			assert.Equal(t, http.StatusOK, got.StatusCode, "and answers itself")
-			subject, _ := b.site.opens(b.credential())
+			subject, _ := b.Site.Opens(b.Credential())
 			assert.Equal(t, "alice", subject)
 		}
 	}
-}
-
-func loginInRequest(t *testing.T, w *world, b *browser) {
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, session.From(r.Context()).Subject())
-	})
-	protected := middleware.RequireSubject(middleware.RequireConfig{})(h)
-	got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) { protected.ServeHTTP(w, r) })
-	require.Equal(t, http.StatusUnauthorized, got.StatusCode)
-	got = b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
-		assert.NoError(t, s.Login("alice"))
-		protected.ServeHTTP(w, r)
-	})
-	require.Equal(t, http.StatusOK, got.StatusCode)
-	require.Equal(t, "alice", got.body)
 }

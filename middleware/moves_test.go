@@ -2,10 +2,7 @@ package middleware_test
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,70 +25,50 @@ func TestModeChange(t *testing.T) {
 			}
 			t.Run(from+" to "+to, func(t *testing.T) {
 				w := newWorld(t)
-				b := newSite(t, w.middleware(t, from)).browser()
+				b := newSite(t, w.Middleware(t, from)).Browser()
 				var id string
-				b.do(func(s *session.Session) {
+				b.Do(func(s *session.Session) {
 					assert.NoError(t, s.Login("alice"))
 					assert.NoError(t, visits.Set(s, 1))
 					id = s.ID()
 				})
-				require.Equal(t, homeForm[from], form(b.credential()))
-				b.site.run(w.middleware(t, to))
+				require.Equal(t, homeForm[from], form(b.Credential()))
+				b.Site.Run(w.Middleware(t, to))
 
 				t.Run("a read changes nothing", func(t *testing.T) {
-					got := b.do(func(s *session.Session) {
+					got := b.Do(func(s *session.Session) {
 						assert.Equal(t, "alice", s.Subject())
 						assert.Equal(t, 1, visits.Get(s))
 					})
 					assert.Empty(t, got.Header["Set-Cookie"])
 				})
 				t.Run("the first response is thrown away", func(t *testing.T) {
-					lost := b.site.holding(b.credential())
-					lost.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
+					lost := b.Site.Holding(b.Credential())
+					lost.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 2)) })
 					w.Advance(59 * time.Second)
-					b.do(func(s *session.Session) {
+					b.Do(func(s *session.Session) {
 						assert.Equal(t, id, s.ID())
 						assert.Equal(t, "alice", s.Subject())
 						assert.Equal(t, 2, visits.Get(s))
 					})
 				})
 				t.Run("the next save moves", func(t *testing.T) {
-					b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 3)) })
-					assert.Equal(t, homeForm[to], form(b.credential()))
-					b.do(func(s *session.Session) {
+					b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 3)) })
+					assert.Equal(t, homeForm[to], form(b.Credential()))
+					b.Do(func(s *session.Session) {
 						assert.Equal(t, id, s.ID())
 						assert.Equal(t, 3, visits.Get(s))
 					})
 				})
 				t.Run("logout ends it in every form", func(t *testing.T) {
-					last := b.credential()
-					b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
-					_, ok := b.site.opens(last)
+					last := b.Credential()
+					b.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+					_, ok := b.Site.Opens(last)
 					assert.False(t, ok)
 				})
 			})
 		}
 	}
-}
-
-// together lets n requests run at once: each has opened its session before the
-// first of them saves.
-func together(b *browser, n int, h func(i int, s *session.Session)) {
-	var opened, done sync.WaitGroup
-	opened.Add(n)
-	for i := range n {
-		done.Go(func() {
-			other := b.site.holding(b.credential())
-			got := other.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
-				opened.Done()
-				opened.Wait()
-				h(i, s)
-				io.WriteString(w, "ok")
-			})
-			assert.Equal(b.t, "ok", got.body)
-		})
-	}
-	done.Wait()
 }
 
 func TestModeChangeWithParallelRequests(t *testing.T) {
@@ -102,18 +79,18 @@ func TestModeChangeWithParallelRequests(t *testing.T) {
 			}
 			t.Run(from+" to "+to, func(t *testing.T) {
 				w := newWorld(t)
-				b := newSite(t, w.middleware(t, from)).browser()
-				b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-				b.site.run(w.middleware(t, to))
-				together(b, 6, func(i int, s *session.Session) {
+				b := newSite(t, w.Middleware(t, from)).Browser()
+				b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+				b.Site.Run(w.Middleware(t, to))
+				b.Together(6, func(i int, s *session.Session) {
 					assert.NoError(t, session.Key[any](fmt.Sprint("key", i)).Set(s, i))
 				})
 				// The browser still has the old cookie: within a minute it leads on.
-				b.do(func(s *session.Session) {
+				b.Do(func(s *session.Session) {
 					assert.Equal(t, "alice", s.Subject())
 					assert.Equal(t, 6, len(s.Keys()), "%v", s.Keys())
 				})
-				assert.Equal(t, homeForm[to], form(b.credential()))
+				assert.Equal(t, homeForm[to], form(b.Credential()))
 			})
 		}
 	}
@@ -122,18 +99,18 @@ func TestModeChangeWithParallelRequests(t *testing.T) {
 // A move is no security event, but it isn't left open either.
 func TestMoveGraceEnds(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "stateless")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	before := b.credential()
-	b.site.run(w.middleware(t, "opaque"))
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	b := newSite(t, w.Middleware(t, "stateless")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	before := b.Credential()
+	b.Site.Run(w.Middleware(t, "opaque"))
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 	w.Advance(time.Minute - time.Second)
-	_, ok := b.site.opens(before)
+	_, ok := b.Site.Opens(before)
 	assert.True(t, ok)
 	w.Advance(time.Second)
-	_, ok = b.site.opens(before)
+	_, ok = b.Site.Opens(before)
 	assert.False(t, ok)
-	b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+	b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
 }
 
 func TestAutoMovesToTheStoreAndBack(t *testing.T) {
@@ -149,35 +126,35 @@ func TestAutoMovesToTheStoreAndBack(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			b := newSite(t, w.middleware(t, "auto")).browser()
+			b := newSite(t, w.Middleware(t, "auto")).Browser()
 			var id string
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				assert.NoError(t, s.Login("alice"))
 				assert.NoError(t, visits.Set(s, 1))
 				id = s.ID()
 			})
-			require.Equal(t, "token", form(b.credential()))
+			require.Equal(t, "token", form(b.Credential()))
 			change := func(f func(i int, s *session.Session)) {
 				if tt.lost {
-					together(b, tt.parallel, f)
-					b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) }) // the next save moves what is to be moved
+					b.Together(tt.parallel, f)
+					b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) }) // the next save moves what is to be moved
 					return
 				}
-				b.do(func(s *session.Session) { f(0, s) })
+				b.Do(func(s *session.Session) { f(0, s) })
 			}
 			for range 3 {
 				change(func(i int, s *session.Session) {
 					assert.NoError(t, session.Key[any](fmt.Sprint("big", i)).Set(s, strings.Repeat("x", 4000)))
 				})
-				assert.Equal(t, "opaque", form(b.credential()))
-				b.do(func(s *session.Session) {
+				assert.Equal(t, "opaque", form(b.Credential()))
+				b.Do(func(s *session.Session) {
 					assert.Equal(t, id, s.ID())
 					assert.Equal(t, 1, visits.Get(s))
 					assert.Equal(t, 1+tt.parallel, len(s.Keys()))
 				})
 				change(func(i int, s *session.Session) { assert.NoError(t, session.Key[any](fmt.Sprint("big", i)).Delete(s)) })
-				assert.Equal(t, "token", form(b.credential()))
-				b.do(func(s *session.Session) {
+				assert.Equal(t, "token", form(b.Credential()))
+				b.Do(func(s *session.Session) {
 					assert.Equal(t, id, s.ID())
 					assert.Equal(t, "alice", s.Subject())
 					assert.Equal(t, []string{"visits"}, s.Keys())
@@ -191,10 +168,10 @@ func TestAutoMovesToTheStoreAndBack(t *testing.T) {
 // fro.
 func TestAutoLeavesRoom(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "auto")).browser()
+	b := newSite(t, w.Middleware(t, "auto")).Browser()
 	set := func(n int) string {
-		b.do(func(s *session.Session) { assert.NoError(t, session.Key[any]("pad").Set(s, strings.Repeat("x", n))) })
-		return form(b.credential())
+		b.Do(func(s *session.Session) { assert.NoError(t, session.Key[any]("pad").Set(s, strings.Repeat("x", n))) })
+		return form(b.Credential())
 	}
 	largest := 0
 	for n := 100; set(n) == "token"; n += 10 {
@@ -210,28 +187,28 @@ func TestAutoLeavesRoom(t *testing.T) {
 // What doesn't fit the configured form stays where it is.
 func TestTooLargeStays(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) {
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) {
 		assert.NoError(t, s.Login("alice"))
 		assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 5000)))
 	})
-	b.site.run(w.middleware(t, "stateless"))
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-	b.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
-	assert.Equal(t, "opaque", form(b.credential()))
-	b.do(func(s *session.Session) {
+	b.Site.Run(w.Middleware(t, "stateless"))
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
+	assert.Equal(t, "opaque", form(b.Credential()))
+	b.Do(func(s *session.Session) {
 		assert.Equal(t, "alice", s.Subject())
 		assert.Equal(t, 1, visits.Get(s))
 		assert.NoError(t, session.Key[any]("big").Delete(s))
 	})
-	assert.Equal(t, "token", form(b.credential()))
+	assert.Equal(t, "token", form(b.Credential()))
 }
 
 // An application may stop accepting the other form.
 func TestOtherFormNotAccepted(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	b.site.run(w.middleware(t, "stateless", func(c *middleware.Config) { c.Accept = nil }))
-	b.do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b.Site.Run(w.Middleware(t, "stateless", func(c *middleware.Config) { c.Accept = nil }))
+	b.Do(func(s *session.Session) { assert.True(t, s.IsNew()) })
 }

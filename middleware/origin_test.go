@@ -59,7 +59,7 @@ func TestWebSocketHandshakeFromAnotherOrigin(t *testing.T) {
 		{"HTTP/2, no browser", "CONNECT", []string{":protocol: websocket"}, true},
 	}
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		m := w.middleware(t, mode, func(c *middleware.Config) {
+		m := w.Middleware(t, mode, func(c *middleware.Config) {
 			c.CrossOrigin = http.NewCrossOriginProtection()
 			require.NoError(t, c.CrossOrigin.AddTrustedOrigin("https://partner.example"))
 		})
@@ -82,7 +82,7 @@ func TestWebSocketHandshakeFromAnotherOrigin(t *testing.T) {
 
 func TestWebSocketHandshakeUnderABypassPattern(t *testing.T) {
 	w := newWorld(t)
-	m := w.middleware(t, "opaque", func(c *middleware.Config) {
+	m := w.Middleware(t, "opaque", func(c *middleware.Config) {
 		c.CrossOrigin = http.NewCrossOriginProtection()
 		c.CrossOrigin.AddInsecureBypassPattern("/open/")
 	})
@@ -97,7 +97,7 @@ func TestWebSocketHandshakeUnderABypassPattern(t *testing.T) {
 func TestCrossOriginRefusalIsAnEvent(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		var e events
-		m := w.middleware(t, mode, watched(&e))
+		m := w.Middleware(t, mode, watched(&e))
 		h := m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("called") }))
 		for _, r := range []*http.Request{
 			from("POST", "https://app.example/pay?card=secret", "Origin: https://evil.example", "Sec-Fetch-Site: cross-site"),
@@ -107,9 +107,9 @@ func TestCrossOriginRefusalIsAnEvent(t *testing.T) {
 			assert.Equal(t, http.StatusForbidden, got.Status)
 			assert.Equal(t, "no-store", got.Header.Get("Cache-Control"))
 		}
-		require.Equal(t, []string{"refused:cross_origin", "refused:cross_origin"}, e.kinds())
+		require.Equal(t, []string{"refused:cross_origin", "refused:cross_origin"}, e.Kinds())
 		for i, want := range []middleware.Event{{Method: "POST", Path: "/pay"}, {Method: "GET", Path: "/ws"}} {
-			got := e.all[i]
+			got := e.All()[i]
 			assert.ErrorIs(t, got.Err, session.CrossOrigin)
 			assert.ErrorContains(t, got.Err, "cross_origin.trusted", "for those who have a config file")
 			assert.Equal(t, "https://evil.example", got.Origin)
@@ -121,7 +121,7 @@ func TestCrossOriginRefusalIsAnEvent(t *testing.T) {
 
 func TestDenyHandlerOfTheProtection(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		m := w.middleware(t, mode, func(c *middleware.Config) {
+		m := w.Middleware(t, mode, func(c *middleware.Config) {
 			c.CrossOrigin = http.NewCrossOriginProtection()
 			c.CrossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(http.StatusTeapot)
@@ -143,7 +143,7 @@ func TestDenyHandlerOfTheProtection(t *testing.T) {
 
 // The origin is trusted a moment after it was refused.
 func TestCrossOriginRefusalStands(t *testing.T) {
-	m := newWorld(t).middleware(t, "opaque", func(c *middleware.Config) {
+	m := newWorld(t).Middleware(t, "opaque", func(c *middleware.Config) {
 		c.CrossOrigin = http.NewCrossOriginProtection()
 		c.OnEvent = func(context.Context, middleware.Event) {
 			assert.NoError(t, c.CrossOrigin.AddTrustedOrigin("https://evil.example"))
@@ -173,7 +173,7 @@ func TestBearerTokenWithoutCookieFromAnotherOrigin(t *testing.T) {
 		{"a proxy's cookie as well", []string{"Authorization: Bearer x.y.z", "Cookie: _oauth2_proxy=x"}, 403},
 	}
 	eachMode(t, func(t *testing.T, mode string, w *world) {
-		m := w.middleware(t, mode)
+		m := w.Middleware(t, mode)
 		alice := begin(t, m, "alice")
 		h := m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 		for _, tt := range tests {
@@ -189,10 +189,10 @@ func TestBearerTokenWithoutCookieFromAnotherOrigin(t *testing.T) {
 
 func TestMiddlewareAppliedTwice(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
-		m := w.middleware(t, mode)
-		b.site.run(m)
+		m := w.Middleware(t, mode)
+		b.Site.Run(m)
 		twice := func(f func(s *session.Session)) reply {
-			return b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+			return b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 				m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					assert.Same(t, s, session.From(r.Context()))
 					f(session.From(r.Context()))
@@ -204,7 +204,7 @@ func TestMiddlewareAppliedTwice(t *testing.T) {
 		assert.Len(t, got.Header["Set-Cookie"], 1)
 		got = twice(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 		assert.LessOrEqual(t, len(got.Header["Set-Cookie"]), 1)
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.Equal(t, "alice", s.Subject())
 			assert.True(t, s.Has("outside"))
 		})
@@ -214,8 +214,8 @@ func TestMiddlewareAppliedTwice(t *testing.T) {
 // Two middlewares keep two sessions, one inside the other.
 func TestTwoMiddlewares(t *testing.T) {
 	w := newWorld(t)
-	outer := w.middleware(t, "opaque")
-	inner := w.middleware(t, "opaque", func(c *middleware.Config) { c.Cookie.Name = "__Host-admin" })
+	outer := w.Middleware(t, "opaque")
+	inner := w.Middleware(t, "opaque", func(c *middleware.Config) { c.Cookie.Name = "__Host-admin" })
 	got := serve(outer.Handler(inner.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		assert.NoError(t, session.From(r.Context()).Login("root"))
 	}))), from("GET", "https://app.example/"))

@@ -38,18 +38,18 @@ func TestPlainHTTPIsWarnedOf(t *testing.T) {
 	eachMode(t, func(t *testing.T, mode string, w *world) {
 		for _, tt := range tests {
 			var e events
-			h := w.middleware(t, mode, watched(&e)).Handler(aliceLogsIn)
+			h := w.Middleware(t, mode, watched(&e)).Handler(aliceLogsIn)
 			for range 2 {
 				require.Equal(t, http.StatusOK, serve(h, from("GET", tt.url, tt.fields...)).Status)
 			}
 			want := []string{"created", "created"}
 			if tt.warned {
 				want = []string{"created", "cookie_dropped", "created"}
-				assert.ErrorContains(t, e.all[1].Err, "plain HTTP", tt.name)
-				assert.ErrorContains(t, e.all[1].Err, "cookie.insecure_allow_http", tt.name)
-				assert.Equal(t, tt.url, "http://"+e.all[1].Host+"/")
+				assert.ErrorContains(t, e.All()[1].Err, "plain HTTP", tt.name)
+				assert.ErrorContains(t, e.All()[1].Err, "cookie.insecure_allow_http", tt.name)
+				assert.Equal(t, tt.url, "http://"+e.All()[1].Host+"/")
 			}
-			assert.Equal(t, want, e.kinds(), tt.name)
+			assert.Equal(t, want, e.Kinds(), tt.name)
 		}
 	})
 }
@@ -66,13 +66,13 @@ func TestNothingIsWarnedOf(t *testing.T) {
 		serve(h, r)
 	}
 	var e events
-	insecure := w.middleware(t, "opaque", watched(&e), func(c *middleware.Config) {
+	insecure := w.Middleware(t, "opaque", watched(&e), func(c *middleware.Config) {
 		c.Cookie.Name, c.Cookie.InsecureAllowHTTP = "session", true
 	})
 	send(insecure.Handler(aliceLogsIn), func(*http.Request) {})
 	overTLS := func(r *http.Request) { r.TLS = &tls.ConnectionState{} }
-	send(w.middleware(t, "opaque", watched(&e)).Handler(aliceLogsIn), overTLS)
-	send(w.middleware(t, "opaque", watched(&e)).Handler(http.HandlerFunc(show)), func(*http.Request) {})
-	assert.Equal(t, []string{"created", "created"}, e.kinds(),
+	send(w.Middleware(t, "opaque", watched(&e)).Handler(aliceLogsIn), overTLS)
+	send(w.Middleware(t, "opaque", watched(&e)).Handler(http.HandlerFunc(show)), func(*http.Request) {})
+	assert.Equal(t, []string{"created", "created"}, e.Kinds(),
 		"not with a cookie for plain HTTP, over TLS, or without a cookie")
 }

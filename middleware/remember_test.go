@@ -22,27 +22,27 @@ func logsIn(t *testing.T, remember bool) func(s *session.Session) {
 // Remembered sessions live for weeks, the others don't, in one application.
 func TestRememberedSessionsHaveLimitsOfTheirOwn(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
-		other := b.site.browser()
-		got := b.do(logsIn(t, true))
+		other := b.Site.Browser()
+		got := b.Do(logsIn(t, true))
 		assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=2592000")
-		got = other.do(logsIn(t, false))
+		got = other.Do(logsIn(t, false))
 		assert.NotContains(t, got.Header.Get("Set-Cookie"), "Max-Age")
 
 		w.Advance(20 * time.Minute)
-		other.do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+		other.Do(func(s *session.Session) { assert.True(t, s.IsNew()) })
 		w.Advance(13 * day)
-		b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject(), "idle for 13 days") })
-		idle := b.site.holding(b.credential())
+		b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject(), "idle for 13 days") })
+		idle := b.Site.Holding(b.Credential())
 		w.Advance(14 * day)
-		idle.do(func(s *session.Session) { assert.True(t, s.IsNew(), "idle for 14 days") })
+		idle.Do(func(s *session.Session) { assert.True(t, s.IsNew(), "idle for 14 days") })
 
-		b.do(logsIn(t, true))
+		b.Do(logsIn(t, true))
 		for range 29 {
 			w.Advance(day)
-			b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+			b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 		}
 		w.Advance(day)
-		b.do(func(s *session.Session) { assert.True(t, s.IsNew(), "30 days after the login") })
+		b.Do(func(s *session.Session) { assert.True(t, s.IsNew(), "30 days after the login") })
 	})
 }
 
@@ -50,17 +50,17 @@ func TestRememberedSessionsHaveLimitsOfTheirOwn(t *testing.T) {
 // lived for weeks.
 func TestForgottenSessionsAreOrdinaryAgain(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
-		b.do(logsIn(t, true))
-		long := b.credential()
+		b.Do(logsIn(t, true))
+		long := b.Credential()
 		w.Advance(time.Minute)
-		got := b.do(func(s *session.Session) { assert.NoError(t, s.Remember(false)) })
+		got := b.Do(func(s *session.Session) { assert.NoError(t, s.Remember(false)) })
 		assert.NotContains(t, got.Header.Get("Set-Cookie"), "Max-Age")
 		w.Advance(2 * time.Minute)
-		_, ok := b.site.opens(long)
+		_, ok := b.Site.Opens(long)
 		assert.False(t, ok)
-		b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+		b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 		w.Advance(20 * time.Minute)
-		b.do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+		b.Do(func(s *session.Session) { assert.True(t, s.IsNew()) })
 	})
 }
 
@@ -69,17 +69,17 @@ func TestRememberedSessionsMove(t *testing.T) {
 	for _, row := range [][2]string{{"stateless", "opaque"}, {"opaque", "stateless"}, {"opaque", "auto"}} {
 		t.Run(row[0]+" to "+row[1], func(t *testing.T) {
 			w := newWorld(t)
-			site := newSite(t, w.middleware(t, row[0]))
-			b := site.browser()
-			b.do(logsIn(t, true))
-			site.run(w.middleware(t, row[1]))
+			site := newSite(t, w.Middleware(t, row[0]))
+			b := site.Browser()
+			b.Do(logsIn(t, true))
+			site.Run(w.Middleware(t, row[1]))
 			w.Advance(10 * day)
-			got := b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+			got := b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 			assert.Contains(t, got.Header.Get("Set-Cookie"), "; Max-Age=1728000", "the other 20 days")
 			w.Advance(13 * day)
-			b.do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+			b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
 			w.Advance(7 * day)
-			b.do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+			b.Do(func(s *session.Session) { assert.True(t, s.IsNew()) })
 		})
 	}
 }
@@ -88,15 +88,15 @@ func TestRememberedSessionsMove(t *testing.T) {
 // lives, also one from before it was remembered.
 func TestLogoutOfARememberedSessionLasts(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		before := b.credential()
-		b.do(func(s *session.Session) { assert.NoError(t, s.Remember(true)) })
-		long := b.credential()
-		b.site.holding(before).do(func(s *session.Session) { assert.True(t, s.IsNew()) })
-		b.do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		before := b.Credential()
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Remember(true)) })
+		long := b.Credential()
+		b.Site.Holding(before).Do(func(s *session.Session) { assert.True(t, s.IsNew()) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 		for range 20 {
 			w.Advance(13 * time.Hour)
-			_, ok := b.site.opens(long)
+			_, ok := b.Site.Opens(long)
 			assert.False(t, ok)
 		}
 	})
@@ -104,7 +104,7 @@ func TestLogoutOfARememberedSessionLasts(t *testing.T) {
 
 func TestPersistentNeedsTheRememberedLimits(t *testing.T) {
 	w := newWorld(t)
-	stateless, _ := w.carriers(t)
+	stateless, _ := w.Carriers(t)
 	_, err := middleware.New(middleware.Config{
 		Carrier: stateless,
 		Policy:  session.Policy{IdleTimeout: time.Minute, Lifetime: time.Hour},

@@ -28,28 +28,28 @@ func inEachMode(t *testing.T, run func(t *testing.T, mode string, w *world, b *b
 	for _, mode := range modes {
 		t.Run(mode, func(t *testing.T) {
 			w := newWorld(t)
-			run(t, mode, w, newSite(t, w.middleware(t, mode)).browser())
+			run(t, mode, w, newSite(t, w.Middleware(t, mode)).Browser())
 		})
 	}
 }
 
 func TestSetThenFlush(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		got := b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			assert.NoError(t, visits.Set(s, 1))
 			assert.NoError(t, http.NewResponseController(w).Flush())
 			io.WriteString(w, "data: 1\n\n")
 			w.(http.Flusher).Flush()
 		})
 		assert.Len(t, got.Header["Set-Cookie"], 1)
-		assert.Equal(t, "data: 1\n\n", got.body)
-		b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+		assert.Equal(t, "data: 1\n\n", got.Text)
+		b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
 	})
 }
 
 func TestFailingSaveBeforeFlush(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		got := b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			assert.NoError(t, session.Key[any]("huge").Set(s, strings.Repeat("x", 2<<20)))
 			assert.ErrorIs(t, http.NewResponseController(w).Flush(), session.TooLarge)
 			_, err := io.Copy(w, strings.NewReader("data"))
@@ -58,15 +58,15 @@ func TestFailingSaveBeforeFlush(t *testing.T) {
 			assert.ErrorIs(t, err, session.TooLarge)
 		})
 		assert.Equal(t, http.StatusInternalServerError, got.StatusCode)
-		assert.Equal(t, "Internal Server Error\n", got.body)
+		assert.Equal(t, "Internal Server Error\n", got.Text)
 		assert.Empty(t, got.Header["Set-Cookie"])
 	})
 }
 
 func TestChangeAfterFirstByte(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-		got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		got := b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			io.WriteString(w, "begun")
 			assert.ErrorIs(t, s.Login("alice"), session.TooLate)
 			assert.ErrorIs(t, s.Renew(), session.TooLate)
@@ -79,9 +79,9 @@ func TestChangeAfterFirstByte(t *testing.T) {
 			assert.NoError(t, s.Save(r.Context()))
 			assert.NoError(t, session.Key[any]("at the end").Set(s, true), "is saved when the handler returns")
 		})
-		assert.Equal(t, "begun", got.body)
+		assert.Equal(t, "begun", got.Text)
 		assert.Empty(t, got.Header["Set-Cookie"])
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.Empty(t, s.Subject())
 			want := map[string]int{"stateless": 1, "auto": 1, "opaque": 2}[mode]
 			assert.Equal(t, want, visits.Get(s))
@@ -92,7 +92,7 @@ func TestChangeAfterFirstByte(t *testing.T) {
 
 func TestNewSessionAfterFirstByte(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			io.WriteString(w, "begun")
 			assert.ErrorIs(t, visits.Set(s, 1), session.TooLate)
 			assert.ErrorIs(t, s.Login("alice"), session.TooLate)
@@ -104,13 +104,13 @@ func TestNewSessionAfterFirstByte(t *testing.T) {
 // A logout always counts, even if the client can't be told any more.
 func TestDestroyAfterFirstByte(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		before := b.credential()
-		b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		before := b.Credential()
+		b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			io.WriteString(w, "begun")
 			assert.NoError(t, s.Destroy())
 		})
-		_, ok := b.site.opens(before)
+		_, ok := b.Site.Opens(before)
 		assert.False(t, ok)
 	})
 }
@@ -123,7 +123,7 @@ func TestEarlyHints(t *testing.T) {
 			hints = append(hints, http.Header(header))
 			return nil
 		}}
-		got := b.send(http.MethodGet, func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		got := b.Send(http.MethodGet, func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			w.Header().Set("Link", "</style.css>; rel=preload; as=style")
 			w.WriteHeader(http.StatusEarlyHints)
 			assert.NoError(t, visits.Set(s, 1), "early hints are not the response yet")
@@ -138,17 +138,17 @@ func TestEarlyHints(t *testing.T) {
 
 func TestPanickingHandlerSavesNothing(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 		var kept *session.Session
-		path := b.site.path(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		page := b.Site.URL(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			kept = s
 			assert.NoError(t, visits.Set(s, 2))
 			assert.NoError(t, s.Destroy())
 			panic(http.ErrAbortHandler)
 		})
-		_, err := b.client.Get(b.site.server.URL + path)
+		_, err := b.Client.Get(page)
 		assert.Error(t, err)
-		b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+		b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
 		assert.ErrorIs(t, session.Key[any]("x").Set(kept, 1), session.Ended)
 	})
 }
@@ -156,11 +156,11 @@ func TestPanickingHandlerSavesNothing(t *testing.T) {
 // A client that goes away takes nothing back: what the handler did counts.
 func TestDisconnectDuringHandler(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		before := b.credential()
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		before := b.Credential()
 		ctx, cancel := context.WithCancel(t.Context())
 		done, gone := make(chan struct{}), make(chan struct{})
-		path := b.site.path(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		page := b.Site.URL(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			defer close(done)
 			cancel()
 			<-r.Context().Done()
@@ -168,13 +168,13 @@ func TestDisconnectDuringHandler(t *testing.T) {
 			assert.NoError(t, s.Destroy())
 			assert.NoError(t, s.Save(r.Context()))
 		})
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.site.server.URL+path, nil)
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
 		require.NoError(t, err)
-		_, err = b.client.Do(r)
+		_, err = b.Client.Do(r)
 		close(gone)
 		require.ErrorIs(t, err, context.Canceled)
 		<-done
-		_, ok := b.site.opens(before)
+		_, ok := b.Site.Opens(before)
 		assert.False(t, ok, "the logout counts")
 	})
 }
@@ -190,8 +190,8 @@ const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUp
 
 func TestHijack(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-		got := b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		got := b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 			if mode != "opaque" {
 				assert.NoError(t, visits.Set(s, 2))
 				_, _, err := http.NewResponseController(rw).Hijack()
@@ -212,15 +212,15 @@ func TestHijack(t *testing.T) {
 			return
 		}
 		assert.Equal(t, http.StatusInternalServerError, got.StatusCode)
-		b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+		b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
 	})
 }
 
 // A WebSocket server that sends 101 by WriteHeader can set a cookie with it.
 func TestSwitchingProtocolsThenHijack(t *testing.T) {
 	inEachMode(t, func(t *testing.T, mode string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-		got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+		got := b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			assert.NoError(t, visits.Set(s, 2))
 			w.Header().Set("Connection", "Upgrade")
 			w.Header().Set("Upgrade", "test")
@@ -228,17 +228,17 @@ func TestSwitchingProtocolsThenHijack(t *testing.T) {
 			hijacked(t, w).Close()
 		})
 		assert.Equal(t, http.StatusSwitchingProtocols, got.StatusCode)
-		b.do(func(s *session.Session) { assert.Equal(t, 2, visits.Get(s)) })
+		b.Do(func(s *session.Session) { assert.Equal(t, 2, visits.Get(s)) })
 	})
 }
 
 // A handler that lives long keeps its session alive, and is told when it ended.
 func TestLongLivedHandler(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	credential := b.credential()
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	credential := b.Credential()
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		conn := hijacked(t, rw)
 		defer conn.Close()
 		io.WriteString(conn, switching)
@@ -247,11 +247,11 @@ func TestLongLivedHandler(t *testing.T) {
 			assert.NoError(t, s.Save(context.Background()), "after %d quarters of an hour", i+1)
 		}
 		w.Advance(15 * time.Minute)
-		b.site.holding(credential).do(func(other *session.Session) { assert.Equal(t, "alice", other.Subject()) })
+		b.Site.Holding(credential).Do(func(other *session.Session) { assert.Equal(t, "alice", other.Subject()) })
 		w.Advance(15 * time.Minute)
 		assert.NoError(t, visits.Set(s, 7), "others have been active meanwhile")
 		assert.NoError(t, s.Save(context.Background()))
-		b.site.holding(credential).do(func(other *session.Session) {
+		b.Site.Holding(credential).Do(func(other *session.Session) {
 			assert.Equal(t, 7, visits.Get(other))
 			assert.NoError(t, other.Destroy())
 		})
@@ -277,7 +277,7 @@ func TestReadFromSeesFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, []byte("content"), 0o600))
 	for _, mode := range modes {
 		w := newWorld(t)
-		m := w.middleware(t, mode)
+		m := w.Middleware(t, mode)
 		out := &recorder{ResponseRecorder: httptest.NewRecorder()}
 		m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			assert.NoError(t, visits.Set(session.From(r.Context()), 1))
@@ -296,13 +296,13 @@ func TestReadFromSeesFile(t *testing.T) {
 
 func TestWriteString(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+		got := b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 			assert.NoError(t, visits.Set(s, 1))
 			_, err := w.(io.StringWriter).WriteString("text")
 			assert.NoError(t, err)
 			assert.NoError(t, http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)))
 		})
-		assert.Equal(t, "text", got.body)
+		assert.Equal(t, "text", got.Text)
 		assert.Len(t, got.Header["Set-Cookie"], 1)
 	})
 }
@@ -358,20 +358,20 @@ func TestStoreFails(t *testing.T) {
 		t.Run(fmt.Sprintf("hangs=%t", hangs), func(t *testing.T) {
 			w := newWorld(t)
 			store := &brokenStore{Store: w.memory}
-			w.store = store
+			w.Store = store
 			seen := &events{}
-			b := newSite(t, w.middleware(t, "opaque", shortTimeout, watched(seen))).browser()
-			b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-			credential := b.credential()
+			b := newSite(t, w.Middleware(t, "opaque", shortTimeout, watched(seen))).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+			credential := b.Credential()
 
 			set := func(broken bool) { store.broken, store.hangs = broken, broken && hangs }
 			set(true)
-			got := b.get(func(http.ResponseWriter, *http.Request, *session.Session) { t.Error("the handler ran") })
+			got := b.Get(func(http.ResponseWriter, *http.Request, *session.Session) { t.Error("the handler ran") })
 			assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
-			assert.Equal(t, "Service Unavailable\n", got.body)
+			assert.Equal(t, "Service Unavailable\n", got.Text)
 			assert.Empty(t, got.Header["Set-Cookie"])
 			set(false)
-			got = b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+			got = b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 				set(true)
 				assert.NoError(t, visits.Set(s, 2))
 				w.Header().Set("ETag", `"x"`)
@@ -379,16 +379,16 @@ func TestStoreFails(t *testing.T) {
 				assert.ErrorIs(t, err, session.Unavailable)
 			})
 			assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
-			assert.Equal(t, "Service Unavailable\n", got.body)
+			assert.Equal(t, "Service Unavailable\n", got.Text)
 			assert.Empty(t, got.Header["Set-Cookie"])
-			got = b.site.browser().get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+			got = b.Site.Browser().Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 				io.WriteString(w, "no cookie, no store")
 			})
 			assert.Equal(t, http.StatusOK, got.StatusCode)
 			set(false)
-			assert.Equal(t, credential, b.credential())
-			b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
-			assert.Equal(t, []string{"created", "failed:unavailable", "failed:unavailable"}, seen.kinds())
+			assert.Equal(t, credential, b.Credential())
+			b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+			assert.Equal(t, []string{"created", "failed:unavailable", "failed:unavailable"}, seen.Kinds())
 		})
 	}
 }
@@ -397,39 +397,39 @@ func TestStoreFails(t *testing.T) {
 func TestFailingTouch(t *testing.T) {
 	w := newWorld(t)
 	store := &brokenStore{Store: w.memory}
-	w.store = store
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
+	w.Store = store
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
 	w.Advance(2 * time.Minute)
-	b.do(func(s *session.Session) { store.broken = true })
+	b.Do(func(s *session.Session) { store.broken = true })
 	store.broken = false
-	b.do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+	b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
 }
 
 // Somebody logs out while another request is at work: that one's changes find
 // the session ended, and its client is told so.
 func TestChangeOfEndedSession(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, _ *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		credential := b.credential()
-		got := b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
-			b.site.holding(credential).do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		credential := b.Credential()
+		got := b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+			b.Site.Holding(credential).Do(func(s *session.Session) { assert.NoError(t, s.Destroy()) })
 			assert.NoError(t, visits.Set(s, 1))
 			_, err := io.WriteString(w, "secret page")
 			assert.ErrorIs(t, err, session.ReasonOf(err))
 		})
 		assert.Equal(t, http.StatusConflict, got.StatusCode)
-		assert.Equal(t, "Conflict\n", got.body)
+		assert.Equal(t, "Conflict\n", got.Text)
 		assert.Empty(t, got.Header["Set-Cookie"])
-		_, ok := b.site.opens(credential)
+		_, ok := b.Site.Opens(credential)
 		assert.False(t, ok)
 	})
 }
 
 func TestBufioHijackKeepsReader(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
+	b := newSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
 		conn, rw, err := w.(http.Hijacker).Hijack()
 		require.NoError(t, err)
 		assert.IsType(t, &bufio.ReadWriter{}, rw)

@@ -19,11 +19,11 @@ func TestEndSubjectThenLogin(t *testing.T) {
 		for _, mode := range modes {
 			for _, before := range []string{"", "anonymous", "alice", "bob"} {
 				w := newWorld(t)
-				w.list = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
-				site := newSite(t, w.middleware(t, mode))
-				other, b := site.browser(), site.browser()
-				other.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-				b.do(func(s *session.Session) {
+				w.List = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
+				site := newSite(t, w.Middleware(t, mode))
+				other, b := site.Browser(), site.Browser()
+				other.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+				b.Do(func(s *session.Session) {
 					switch before {
 					case "":
 					case "anonymous":
@@ -33,27 +33,27 @@ func TestEndSubjectThenLogin(t *testing.T) {
 						assert.NoError(t, visits.Set(s, 7))
 					}
 				})
-				old := b.credential()
+				old := b.Credential()
 				w.Advance(time.Minute)
-				b.do(func(s *session.Session) {
-					require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+				b.Do(func(s *session.Session) {
+					require.NoError(t, w.List.EndSubject(contextOf(s), "alice"))
 					assert.NotEqual(t, "alice", s.Subject())
 					assert.NoError(t, s.Login("alice"))
 				})
 				what := fmt.Sprint(skew, mode, before)
-				b.do(func(s *session.Session) {
+				b.Do(func(s *session.Session) {
 					assert.Equal(t, "alice", s.Subject(), what)
 					assert.Equal(t, before == "anonymous" || before == "alice", s.Has("visits"), what)
 				})
-				_, ok := site.opens(old)
+				_, ok := site.Opens(old)
 				assert.False(t, ok && old != "", what)
-				_, ok = site.opens(other.credential())
+				_, ok = site.Opens(other.Credential())
 				assert.False(t, ok, what)
 				// It is a session like others: the next end of all ends it, however soon it
 				// comes.
 				w.Advance(2 * time.Millisecond)
-				require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
-				_, ok = site.opens(b.credential())
+				require.NoError(t, w.List.EndSubject(t.Context(), "alice"))
+				_, ok = site.Opens(b.Credential())
 				assert.False(t, ok, what)
 			}
 		}
@@ -64,15 +64,15 @@ func TestEndSubjectThenLogin(t *testing.T) {
 // cookie removed, and nothing else can be written to it.
 func TestEndSubjectEndsTheSessionOfItsRequest(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		old := b.credential()
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		old := b.Credential()
 		w.Advance(time.Minute)
-		b.do(func(s *session.Session) {
-			require.NoError(t, w.list.EndSubject(contextOf(s), "alice"))
+		b.Do(func(s *session.Session) {
+			require.NoError(t, w.List.EndSubject(contextOf(s), "alice"))
 			assert.ErrorIs(t, visits.Set(s, 1), session.Ended)
 		})
-		assert.Empty(t, b.credential())
-		_, ok := b.site.opens(old)
+		assert.Empty(t, b.Credential())
+		_, ok := b.Site.Opens(old)
 		assert.False(t, ok)
 	})
 }
@@ -83,38 +83,38 @@ func TestEndOthersKeepsThisSession(t *testing.T) {
 	for _, skew := range []time.Duration{0, 5 * time.Second} {
 		for _, mode := range modes {
 			w := newWorld(t)
-			w.list = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
-			site := newSite(t, w.middleware(t, mode))
-			b, others := site.browser(), []*browser{site.browser(), site.browser()}
+			w.List = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: skew})
+			site := newSite(t, w.Middleware(t, mode))
+			b, others := site.Browser(), []*browser{site.Browser(), site.Browser()}
 			for _, one := range append(others, b) {
-				one.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); assert.NoError(t, visits.Set(s, 7)) })
+				one.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")); assert.NoError(t, visits.Set(s, 7)) })
 			}
-			bob := site.browser()
-			bob.do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
-			old := b.credential()
+			bob := site.Browser()
+			bob.Do(func(s *session.Session) { assert.NoError(t, s.Login("bob")) })
+			old := b.Credential()
 			w.Advance(time.Second)
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				id := s.ID()
-				assert.NoError(t, w.list.EndOthers(contextOf(s)))
+				assert.NoError(t, w.List.EndOthers(contextOf(s)))
 				assert.NoError(t, session.Key[any]("more").Set(s, true))
 				assert.Equal(t, id, s.ID())
 			})
 			for range 3 {
-				b.do(func(s *session.Session) {
+				b.Do(func(s *session.Session) {
 					assert.Equal(t, "alice", s.Subject(), "%s, skew %v", mode, skew)
 					assert.Equal(t, 7, visits.Get(s))
 					assert.True(t, s.Has("more"))
 				})
 				w.Advance(2 * time.Minute)
 			}
-			for _, dead := range []string{old, others[0].credential(), others[1].credential()} {
-				_, ok := site.opens(dead)
+			for _, dead := range []string{old, others[0].Credential(), others[1].Credential()} {
+				_, ok := site.Opens(dead)
 				assert.False(t, ok, "%s, skew %v", mode, skew)
 			}
-			subject, _ := site.opens(bob.credential())
+			subject, _ := site.Opens(bob.Credential())
 			assert.Equal(t, "bob", subject)
-			require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
-			_, ok := site.opens(b.credential())
+			require.NoError(t, w.List.EndSubject(t.Context(), "alice"))
+			_, ok := site.Opens(b.Credential())
 			assert.False(t, ok, "it ends with the next end of all")
 		}
 	}
@@ -122,11 +122,11 @@ func TestEndOthersKeepsThisSession(t *testing.T) {
 
 func TestEndOthersNeedsASubject(t *testing.T) {
 	inEachMode(t, func(t *testing.T, _ string, w *world, b *browser) {
-		b.do(func(s *session.Session) {
+		b.Do(func(s *session.Session) {
 			assert.NoError(t, visits.Set(s, 7))
-			assert.ErrorIs(t, w.list.EndOthers(contextOf(s)), session.BadValue)
+			assert.ErrorIs(t, w.List.EndOthers(contextOf(s)), session.BadValue)
 		})
-		err := w.list.EndOthers(t.Context())
+		err := w.List.EndOthers(t.Context())
 		assert.ErrorIs(t, err, session.BadValue)
 		assert.ErrorContains(t, err, "pass that of the visitor's request: invalid value")
 	})
@@ -137,26 +137,26 @@ func TestEndOthersNeedsASubject(t *testing.T) {
 func TestLoginWithinSkewAfterTheEnd(t *testing.T) {
 	for _, mode := range modes {
 		w := newWorld(t)
-		w.list = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: 5 * time.Second})
-		site := newSite(t, w.middleware(t, mode))
-		require.NoError(t, w.list.EndSubject(t.Context(), "alice"))
-		require.NoError(t, w.list.EndAll(t.Context()))
+		w.List = revocation.NewVolatile(revocation.Config{Now: w.Now, Skew: 5 * time.Second})
+		site := newSite(t, w.Middleware(t, mode))
+		require.NoError(t, w.List.EndSubject(t.Context(), "alice"))
+		require.NoError(t, w.List.EndAll(t.Context()))
 		w.Advance(2 * time.Millisecond)
-		b, anonymous := site.browser(), site.browser()
-		b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-		anonymous.do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
+		b, anonymous := site.Browser(), site.Browser()
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+		anonymous.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 7)) })
 		for _, grow := range []int{10, 3000, 10} { // over to the store and back, in mode auto
-			b.do(func(s *session.Session) {
+			b.Do(func(s *session.Session) {
 				assert.Equal(t, "alice", s.Subject(), mode)
 				if mode != "stateless" {
 					assert.NoError(t, session.Key[any]("size").Set(s, random(grow)))
 				}
 			})
 		}
-		b.do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
-		subject, _ := site.opens(b.credential())
+		b.Do(func(s *session.Session) { assert.NoError(t, s.Renew()) })
+		subject, _ := site.Opens(b.Credential())
 		assert.Equal(t, "alice", subject, mode)
-		anonymous.do(func(s *session.Session) { assert.Equal(t, 7, visits.Get(s), mode) })
+		anonymous.Do(func(s *session.Session) { assert.Equal(t, 7, visits.Get(s), mode) })
 	}
 }
 

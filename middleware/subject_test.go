@@ -33,7 +33,7 @@ func TestRedirectCarriesThePath(t *testing.T) {
 		{"a backslash", "/login", "/%5Cevil.example", "/login?next=%2F%255Cevil.example"},
 		{"too long", "/login", "/" + strings.Repeat("x", 4096), "/login"},
 	}
-	m := newWorld(t).middleware(t, "stateless")
+	m := newWorld(t).Middleware(t, "stateless")
 	for _, tt := range tests {
 		guard := middleware.RequireSubject(middleware.RequireConfig{LoginURL: tt.login, ReturnParam: "next"})
 		h := m.Handler(http.StripPrefix("", guard(http.HandlerFunc(show))))
@@ -69,7 +69,7 @@ func TestRequireSubjectWithoutURL(t *testing.T) {
 		middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/%zz"})
 	})
 	guard := middleware.RequireSubject(middleware.RequireConfig{ReturnParam: "next"})
-	h := newWorld(t).middleware(t, "stateless").Handler(guard(http.HandlerFunc(show)))
+	h := newWorld(t).Middleware(t, "stateless").Handler(guard(http.HandlerFunc(show)))
 	got := serve(h, from("GET", "/account", "Sec-Fetch-Mode: navigate"))
 	assert.Equal(t, http.StatusUnauthorized, got.Status, "there is nowhere to redirect to")
 }

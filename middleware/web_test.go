@@ -55,7 +55,7 @@ func TestTimeoutHandler(t *testing.T) {
 	for _, mode := range modes {
 		for _, inside := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
-				m := newWorld(t).middleware(t, mode)
+				m := newWorld(t).Middleware(t, mode)
 				late := make(chan error, 1)
 				slow := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					s := session.From(r.Context())
@@ -87,7 +87,7 @@ func TestTimeoutHandler(t *testing.T) {
 // and what was changed is saved with it.
 func TestRecovererInside(t *testing.T) {
 	for _, mode := range modes {
-		m := newWorld(t).middleware(t, mode)
+		m := newWorld(t).Middleware(t, mode)
 		w := serveOnce(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer func() {
 				recover()
@@ -109,7 +109,7 @@ func TestStreamAndIdleTimeout(t *testing.T) {
 	for _, mode := range modes {
 		for _, poll := range []bool{false, true} {
 			w := newWorld(t)
-			m := w.middleware(t, mode)
+			m := w.Middleware(t, mode)
 			cookie := sentCookie(serveOnce(m.Handler(http.HandlerFunc(login)), nil, nil))
 			var err error
 			serveOnce(m.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -140,10 +140,10 @@ func TestHandshakeAsActivity(t *testing.T) {
 	for _, mode := range modes {
 		for _, header := range []bool{false, true} {
 			w := newWorld(t)
-			b := newSite(t, w.middleware(t, mode)).browser()
-			b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			b := newSite(t, w.Middleware(t, mode)).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
 			w.Advance(10 * time.Minute)
-			b.send(http.MethodGet, func(rw http.ResponseWriter, _ *http.Request, s *session.Session) {
+			b.Send(http.MethodGet, func(rw http.ResponseWriter, _ *http.Request, s *session.Session) {
 				if header {
 					rw.Header().Set("Connection", "Upgrade")
 					rw.Header().Set("Upgrade", "websocket")
@@ -185,7 +185,7 @@ func TestHostRewrittenByAProxy(t *testing.T) {
 		{name: "handshake, host passed on", host: "app.example", webSocket: true, want: 200},
 		{name: "handshake, trusted", host: "10.0.0.5:8080", webSocket: true, change: []func(*middleware.Config){trust}, want: 200},
 	} {
-		m := newWorld(t).middleware(t, "stateless", row.change...)
+		m := newWorld(t).Middleware(t, "stateless", row.change...)
 		w := serveOnce(m.Handler(http.NotFoundHandler()), nil, func(r *http.Request) {
 			r.Method, r.Host = http.MethodPost, row.host
 			r.Header.Set("Origin", "https://app.example")
@@ -206,7 +206,7 @@ func TestHostRewrittenByAProxy(t *testing.T) {
 // requests that writes begins one.
 func TestFirstVisitsAtOnce(t *testing.T) {
 	for _, mode := range modes {
-		m := newWorld(t).middleware(t, mode)
+		m := newWorld(t).Middleware(t, mode)
 		ids := make(map[string]bool)
 		for range 2 {
 			serveOnce(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

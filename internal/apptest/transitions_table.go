@@ -1,4 +1,4 @@
-package middleware_test
+package apptest
 
 // transitions lists what each phase of a request allows, for each act that may
 // follow, as stage.play tells it. Modes stateless and auto behave alike; opaque

@@ -1,4 +1,4 @@
-package middleware_test
+package apptest
 
 import (
 	"bufio"
@@ -67,16 +67,16 @@ func (c *faultyCarrier) End(ctx context.Context, credential string, rec *session
 
 // A stage is one instance of an application on which scripts are played.
 type stage struct {
-	*world
+	*World
 	m      *middleware.Middleware
 	fails  faults
-	events events
+	events Events
 	visits atomic.Int64 // that were made so far
 }
 
-func newStage(t *testing.T, mode string) *stage {
-	p := &stage{world: newWorld(t)}
-	p.m = p.middleware(t, mode, watched(&p.events), func(c *middleware.Config) {
+func newStage(t *testing.T, w *World, mode string) *stage {
+	p := &stage{World: w}
+	p.m = p.Middleware(t, mode, Watched(&p.events), func(c *middleware.Config) {
 		c.Carrier = &faultyCarrier{c.Carrier, &p.fails}
 		for i := range c.Accept {
 			c.Accept[i] = &faultyCarrier{c.Accept[i], &p.fails}
@@ -90,7 +90,7 @@ func newStage(t *testing.T, mode string) *stage {
 
 // send lets h answer a request that presents credential, and returns the
 // response, and what the handler has panicked with.
-func (p *stage) send(credential string, h handler) (w *wire, panicked any) {
+func (p *stage) send(credential string, h Handler) (w *wire, panicked any) {
 	r := httptest.NewRequest(http.MethodGet, "https://app.example/", nil)
 	if credential != "" {
 		r.AddCookie(&http.Cookie{Name: "__Host-session", Value: credential})
@@ -123,7 +123,7 @@ func (p *stage) opens(credential string) string {
 			opens = "nothing"
 			return
 		}
-		opens = fmt.Sprintf("%s/%d", who, visits.Get(s))
+		opens = fmt.Sprintf("%s/%d", who, Visits.Get(s))
 	})
 	return opens
 }
@@ -140,7 +140,7 @@ type scene struct {
 
 // acts are the words of a script.
 var acts = map[string]func(v *scene) error{
-	"set":      func(v *scene) error { return visits.Set(v.s, 2) },
+	"set":      func(v *scene) error { return Visits.Set(v.s, 2) },
 	"huge":     func(v *scene) error { return session.Key[any]("huge").Set(v.s, strings.Repeat("x", 2<<20)) },
 	"login":    func(v *scene) error { return v.s.Login(v.subject) },
 	"switch":   func(v *scene) error { return v.s.Login("bob-" + v.subject) },
@@ -150,8 +150,8 @@ var acts = map[string]func(v *scene) error{
 	"save":     func(v *scene) error { return v.s.Save(v.r.Context()) },
 	"write":    func(v *scene) error { _, err := io.WriteString(v.w, "x"); return err },
 	"hijack":   func(v *scene) error { _, _, err := http.NewResponseController(v.w).Hijack(); return err },
-	"end":      func(v *scene) error { return v.list.EndSubject(v.r.Context(), v.subject) },
-	"others":   func(v *scene) error { return v.list.EndOthers(v.r.Context()) },
+	"end":      func(v *scene) error { return v.List.EndSubject(v.r.Context(), v.subject) },
+	"others":   func(v *scene) error { return v.List.EndOthers(v.r.Context()) },
 	"panic":    func(*scene) error { panic("test") },
 
 	// What happens around the request.
@@ -160,7 +160,7 @@ var acts = map[string]func(v *scene) error{
 	"logout!":   another((*session.Session).Destroy),
 	"renew!":    another((*session.Session).Renew),
 	"set!":      another(func(s *session.Session) error { return session.Key[any]("more").Set(s, 1) }),
-	"ended!":    func(v *scene) error { return v.list.EndSubject(context.Background(), v.subject) },
+	"ended!":    func(v *scene) error { return v.List.EndSubject(context.Background(), v.subject) },
 	"down":      func(v *scene) error { v.fails.write = session.Unavailable; return nil },
 	"full":      func(v *scene) error { v.fails.write = session.TooLarge; return nil },
 	"up":        func(v *scene) error { v.fails = faults{}; return nil },
@@ -195,12 +195,12 @@ func (p *stage) play(t *testing.T, script string) string {
 	} else {
 		first, _ := p.send("", func(_ http.ResponseWriter, _ *http.Request, s *session.Session) {
 			assert.NoError(t, s.Login(v.subject))
-			assert.NoError(t, visits.Set(s, 1))
+			assert.NoError(t, Visits.Set(s, 1))
 		})
 		v.credential = first.Result().Cookies()[0].Value
 		p.Advance(2 * time.Second)
 	}
-	p.events.all = nil
+	p.events.Reset()
 	var failed []string
 	run := func(words []string) {
 		for _, word := range words {
@@ -224,7 +224,7 @@ func (p *stage) play(t *testing.T, script string) string {
 	})
 	run(words[after:])
 	p.fails = faults{}
-	seen := p.events.kinds()
+	seen := p.events.Kinds()
 	return strings.TrimSpace(p.outcome(v, w, panicked) + " " + strings.Join(append(failed, fmt.Sprint(seen)), " "))
 }
 
@@ -250,17 +250,15 @@ func (p *stage) outcome(v *scene, w *wire, panicked any) string {
 	return line
 }
 
-func TestTransitions(t *testing.T) {
-	for _, mode := range modes {
-		t.Run(mode, func(t *testing.T) {
-			p := newStage(t, mode)
-			for _, row := range transitions {
-				want := row.stateless
-				if mode == "opaque" && row.opaque != "" {
-					want = row.opaque
-				}
-				assert.Equal(t, want, p.play(t, row.script), row.script)
+func (s *suite) transitions(t *testing.T) {
+	s.eachMode(t, func(t *testing.T, mode string, w *World) {
+		p := newStage(t, w, mode)
+		for _, row := range transitions {
+			want := row.stateless
+			if mode == "opaque" && row.opaque != "" {
+				want = row.opaque
 			}
-		})
-	}
+			assert.Equal(t, want, p.play(t, row.script), row.script)
+		}
+	})
 }

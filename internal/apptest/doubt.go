@@ -1,4 +1,4 @@
-package middleware_test
+package apptest
 
 import (
 	"context"
@@ -39,40 +39,45 @@ func (d *doubtful) Get(ctx context.Context, key string) (opaque.Item, bool, erro
 	return d.Store.Get(ctx, key)
 }
 
+func (s *suite) doubt(t *testing.T) {
+	t.Run("renewal", s.renewalInDoubt)
+	t.Run("save afterwards", s.saveAfterDoubt)
+}
+
 // Nobody knows whether the store has renewed the session: the client gets 503
 // with a cookie that finishes it, and its next request is logged in.
-func TestRenewalInDoubt(t *testing.T) {
+func (s *suite) renewalInDoubt(t *testing.T) {
 	for _, done := range []bool{false, true} {
 		for name, act := range map[string]func(t *testing.T, s *session.Session){
 			"login":   func(t *testing.T, s *session.Session) { assert.NoError(t, s.Login("alice")) },
 			"renewal": func(t *testing.T, s *session.Session) { assert.NoError(t, s.Renew()) },
 		} {
 			t.Run(fmt.Sprintf("%s, done %v", name, done), func(t *testing.T) {
-				w := newWorld(t)
-				store := &doubtful{Store: w.memory, done: done}
-				w.store = store
-				b := newSite(t, w.middleware(t, "opaque")).browser()
-				b.do(func(s *session.Session) {
-					assert.NoError(t, visits.Set(s, 1))
+				w := s.world(t)
+				store := &doubtful{Store: w.tally, done: done}
+				w.Store = store
+				b := NewSite(t, w.Middleware(t, "opaque")).Browser()
+				b.Do(func(s *session.Session) {
+					assert.NoError(t, Visits.Set(s, 1))
 					if name == "renewal" {
 						assert.NoError(t, s.Login("alice"))
 					}
 				})
-				old := b.credential()
+				old := b.Credential()
 				store.doubt = true
-				got := b.get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { act(t, s) })
+				got := b.Get(func(_ http.ResponseWriter, _ *http.Request, s *session.Session) { act(t, s) })
 				store.doubt, store.lost = false, 0
 				assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
-				ticket := b.credential()
+				ticket := b.Credential()
 				require.NotEqual(t, old, ticket)
-				b.do(func(s *session.Session) {
+				b.Do(func(s *session.Session) {
 					assert.Equal(t, "alice", s.Subject())
-					assert.Equal(t, 1, visits.Get(s))
+					assert.Equal(t, 1, Visits.Get(s))
 				})
-				assert.Equal(t, "opaque", form(b.credential()), "the cookie is an ordinary one again")
-				_, ok := b.site.opens(old)
+				assert.Equal(t, "opaque", Form(b.Credential()), "the cookie is an ordinary one again")
+				_, ok := b.Site.Opens(old)
 				assert.False(t, ok, "the old credential")
-				subject, _ := b.site.opens(ticket)
+				subject, _ := b.Site.Opens(ticket)
 				assert.Equal(t, "alice", subject, "a response that is lost again does no harm")
 			})
 		}
@@ -80,22 +85,22 @@ func TestRenewalInDoubt(t *testing.T) {
 }
 
 // A handler that goes on after the doubt saves under the ticket.
-func TestSaveAfterDoubt(t *testing.T) {
-	w := newWorld(t)
-	store := &doubtful{Store: w.memory, done: true}
-	w.store = store
-	b := newSite(t, w.middleware(t, "opaque")).browser()
-	b.do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	b.get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
+func (s *suite) saveAfterDoubt(t *testing.T) {
+	w := s.world(t)
+	store := &doubtful{Store: w.tally, done: true}
+	w.Store = store
+	b := NewSite(t, w.Middleware(t, "opaque")).Browser()
+	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+	b.Get(func(rw http.ResponseWriter, r *http.Request, s *session.Session) {
 		store.doubt = true
 		assert.NoError(t, s.Renew())
 		assert.ErrorIs(t, s.Save(r.Context()), session.Unavailable)
 		store.doubt, store.lost = false, 0
-		assert.NoError(t, visits.Set(s, 7))
+		assert.NoError(t, Visits.Set(s, 7))
 		assert.NoError(t, s.Save(r.Context()))
 	})
-	b.do(func(s *session.Session) {
+	b.Do(func(s *session.Session) {
 		assert.Equal(t, "alice", s.Subject())
-		assert.Equal(t, 7, visits.Get(s))
+		assert.Equal(t, 7, Visits.Get(s))
 	})
 }

@@ -1,4 +1,4 @@
-package middleware_test
+package apptest
 
 import (
 	"context"
@@ -95,18 +95,17 @@ func (s *dumpedStore) restore() {
 // A robbed is an application whose store is in the attacker's hands.
 type robbed struct {
 	t       *testing.T
-	w       *world
+	w       *World
 	store   *dumpedStore
 	m       *middleware.Middleware
 	carrier *opaque.Carrier
 }
 
-func newRobbed(t *testing.T) *robbed {
-	r := &robbed{t: t, w: newWorld(t)}
-	r.store = newDumpedStore(r.w.memory)
-	r.w.store = r.store
-	_, r.carrier = r.w.carriers(t)
-	r.m = r.w.middleware(t, "opaque")
+func newRobbed(t *testing.T, w *World) *robbed {
+	r := &robbed{t: t, w: w, store: newDumpedStore(w.tally)}
+	w.Store = r.store
+	_, r.carrier = r.w.Carriers(t)
+	r.m = r.w.Middleware(t, "opaque")
 	return r
 }
 
@@ -114,7 +113,7 @@ func newRobbed(t *testing.T) *robbed {
 // it.
 func (r *robbed) begin(subject string) (credential, key string, item opaque.Item) {
 	before := r.store.dump()
-	credential = begin(r.t, r.m, subject)
+	credential = Begin(r.t, r.m, subject)
 	key, item = r.store.item(r.t, before)
 	return credential, key, item
 }
@@ -145,13 +144,13 @@ func changed(data []byte) (all [][]byte) {
 		all = append(all, data[:i:i], slices.Delete(slices.Clone(data), i, i+1), slices.Insert(slices.Clone(data), i, 0))
 	}
 	for n := 1; n <= 32; n++ {
-		all = append(all, append(slices.Clone(data), make([]byte, n)...), append(slices.Clone(data), random(n)...))
+		all = append(all, append(slices.Clone(data), make([]byte, n)...), append(slices.Clone(data), Random(n)...))
 	}
 	return append(all, nil, []byte{}, append(slices.Clone(data), data...))
 }
 
-func TestAttackStoredRecord(t *testing.T) {
-	r := newRobbed(t)
+func storedRecord(t *testing.T, w *World) {
+	r := newRobbed(t, w)
 	credential, key, item := r.begin("alice")
 	require.False(t, r.refused(credential, key, item), "the item as it is opens")
 	for i, data := range changed(item.Data) {
@@ -164,21 +163,23 @@ func TestAttackStoredRecord(t *testing.T) {
 		other.Version ^= 1 << bit
 		require.True(t, r.refused(credential, key, other), "version %d", other.Version)
 	}
-	require.Equal(t, "alice", subjectOf(r.m, credential))
+	require.Equal(t, "alice", SubjectOf(r.m, credential))
 }
 
 // What a process keeps in its own memory is not sealed; a store that isn't
 // can't say that it is.
-func TestAttackPlainRecordInForeignStore(t *testing.T) {
-	r := newRobbed(t)
+func plainRecord(t *testing.T, w *World) {
+	r := newRobbed(t, w)
 	credential, key, item := r.begin("alice")
-	plain := newWorld(t)
-	dumped := newDumpedStore(plain.memory)
-	local, err := opaque.NewCarrier(opaque.CarrierConfig{Store: inProcess{dumped}, Now: plain.Now})
+	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{Now: w.Now})
+	require.NoError(t, err)
+	defer memory.Close()
+	dumped := newDumpedStore(memory)
+	local, err := opaque.NewCarrier(opaque.CarrierConfig{Store: pretender{dumped}, Now: w.Now})
 	require.NoError(t, err)
 	rec := &session.Record{
 		ID: "x", Version: item.Version, Generation: 1, Subject: "admin",
-		CreatedAt: plain.Now(), AuthenticatedAt: plain.Now(), SeenAt: plain.Now(),
+		CreatedAt: w.Now(), AuthenticatedAt: w.Now(), SeenAt: w.Now(),
 		IdleDeadline: item.IdleDeadline, Deadline: item.Deadline,
 	}
 	_, err = local.Issue(t.Context(), rec, "")
@@ -188,14 +189,15 @@ func TestAttackPlainRecordInForeignStore(t *testing.T) {
 	require.True(t, r.refused(credential, key, forged))
 }
 
-type inProcess struct{ opaque.Store }
+// A pretender says that it is in the process.
+type pretender struct{ opaque.Store }
 
-func (inProcess) InProcess() bool { return true }
+func (pretender) InProcess() bool { return true }
 
 // A marker leads to the successor's credential: it must lead nowhere else.
-func TestAttackStoredMarker(t *testing.T) {
+func storedMarker(t *testing.T, w *World) {
 	for _, grace := range []time.Duration{0, time.Minute} {
-		r := newRobbed(t)
+		r := newRobbed(t, w)
 		credential, key, item := r.begin("alice")
 		rec, _, err := r.carrier.Open(t.Context(), credential)
 		require.NoError(t, err)
@@ -228,8 +230,8 @@ func TestAttackStoredMarker(t *testing.T) {
 
 // Items of two users are exchanged, as by a crossed reply, and a value is taken
 // from an older version of the same session.
-func TestAttackStoredItemsExchanged(t *testing.T) {
-	r := newRobbed(t)
+func storedItemsExchanged(t *testing.T, w *World) {
+	r := newRobbed(t, w)
 	alice, aliceKey, aliceItem := r.begin("alice")
 	bob, bobKey, bobItem := r.begin("bob")
 	require.True(t, r.refused(alice, aliceKey, bobItem))
@@ -241,7 +243,7 @@ func TestAttackStoredItemsExchanged(t *testing.T) {
 	}
 	var versions []opaque.Item
 	for i := range 4 {
-		visit(r.m, alice, func(s *session.Session) { assert.NoError(t, session.Key[any]("n").Set(s, i)) })
+		Visit(r.m, alice, func(s *session.Session) { assert.NoError(t, session.Key[any]("n").Set(s, i)) })
 		versions = append(versions, r.store.dump()[aliceKey])
 	}
 	for i, older := range versions {
@@ -255,8 +257,8 @@ func TestAttackStoredItemsExchanged(t *testing.T) {
 
 // The deadlines beside the seal can't keep a session alive past the sealed one,
 // nor change anything else.
-func TestAttackStoredDeadlines(t *testing.T) {
-	r := newRobbed(t)
+func storedDeadlines(t *testing.T, w *World) {
+	r := newRobbed(t, w)
 	credential, key, item := r.begin("alice")
 	sealed := item.Deadline
 	far := []time.Time{
@@ -294,17 +296,17 @@ func TestAttackStoredDeadlines(t *testing.T) {
 	})
 	r.w.Advance(sealed.Sub(r.w.Now()))
 	try(func(name string, at time.Time) {
-		assert.Empty(t, subjectOf(r.m, credential), "%s %v: alive past its sealed deadline", name, at)
+		assert.Empty(t, SubjectOf(r.m, credential), "%s %v: alive past its sealed deadline", name, at)
 	})
 }
 
 // Whoever has a copy of the store has no cookie, and no value.
-func TestAttackStoreDump(t *testing.T) {
-	r := newRobbed(t)
+func storeDump(t *testing.T, w *World) {
+	r := newRobbed(t, w)
 	var credentials []string
 	for range 20 {
-		credential := begin(t, r.m, "")
-		_, credential = visit(r.m, credential, func(s *session.Session) {
+		credential := Begin(t, r.m, "")
+		_, credential = Visit(r.m, credential, func(s *session.Session) {
 			assert.NoError(t, s.Login("alice@example.com"))
 			assert.NoError(t, session.Key[any]("colour").Set(s, "aubergine"))
 		})
@@ -322,7 +324,7 @@ func TestAttackStoreDump(t *testing.T) {
 		for _, credential := range []string{
 			key, "cr1_" + key, text, encode(item.Data), "cr1_" + encode(item.Data[:32]),
 		} {
-			assert.Empty(t, subjectOf(r.m, credential))
+			assert.Empty(t, SubjectOf(r.m, credential))
 		}
 	}
 }
