@@ -280,10 +280,10 @@ func (s *MemoryStore) Close() error {
 
 func (s *MemoryStore) ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("opaque: memory store: %w: %w", err, session.Unavailable)
+		return fmt.Errorf("opaque: memory store: %w: %w", err, ErrNotDone)
 	}
 	if !s.open.Load() {
-		return fmt.Errorf("opaque: memory store: closed, or not made by NewMemoryStore: %w", session.Unavailable)
+		return fmt.Errorf("opaque: memory store: closed, or not made by NewMemoryStore: %w", ErrNotDone)
 	}
 	return nil
 }

@@ -36,8 +36,9 @@ import (
 // An error means that the store could not answer, or could not keep the item.
 // It wraps [session.Unavailable], and the operation may or may not have
 // happened. If the context is done before the call, that is such an error too,
-// and nothing has happened. Three errors mean that nothing has happened and
-// nothing is wrong with the store: [session.Conflict] as Create says,
+// and nothing has happened. A store that is sure that nothing has happened
+// wraps [ErrNotDone]. Three errors mean that nothing has happened and nothing
+// is wrong with the store: [session.Conflict] as Create says,
 // [session.BadValue] for an item that is not valid, and [session.TooLarge] for
 // one that is beyond the store's limit. Errors never contain data.
 //
@@ -69,6 +70,15 @@ type Store interface {
 	// Delete removes the item under key. If there is none, it succeeds too.
 	Delete(ctx context.Context, key string) error
 }
+
+// ErrNotDone is a [session.Unavailable] with which a [Store] says that nothing
+// has happened, and that nothing of the call can happen later: the server has
+// refused, there was no connection on which anything could have been sent, or
+// the context was done before. The [Carrier] then doesn't look what is stored,
+// which saves up to two round trips and 250 ms. A store that is not sure
+// returns another Unavailable: if it says ErrNotDone and the write has
+// happened, a visitor is logged out.
+var ErrNotDone = fmt.Errorf("nothing was done: %w", session.Unavailable)
 
 // An InProcessStore is a [Store] that can keep its items in the memory of the
 // application itself. A [Carrier] does not encrypt records there: somebody who

@@ -3,6 +3,7 @@ package opaque
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -22,7 +23,7 @@ const lookAgain = 250 * time.Millisecond
 // the old version is still there, write sends the same item again: the store
 // can't do that twice. In any other case it returns the error, because the item
 // may have been stored and replaced since, and the caller must not apply its
-// change again.
+// change again. An error that says that nothing has happened needs no look.
 func (c *Carrier) write(ctx context.Context, key string, version uint64, item Item) (ok bool, err error) {
 	if !c.sealed {
 		return c.send(ctx, key, version, item) // an error of a store in this process means that nothing happened
@@ -73,6 +74,9 @@ func reserve(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // isAnswer reports whether a store's error says that nothing has happened.
 func isAnswer(err error) bool {
+	if errors.Is(err, ErrNotDone) {
+		return true
+	}
 	switch session.ReasonOf(err) {
 	case session.Conflict, session.BadValue, session.TooLarge:
 		return true

@@ -2,7 +2,9 @@ package opaque_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -237,4 +239,57 @@ type tooLarge struct{ *lossy }
 
 func (tooLarge) Swap(context.Context, string, uint64, opaque.Item) (bool, error) {
 	return false, session.TooLarge
+}
+
+// A store that says that it has done nothing is asked once, and the client
+// needs no ticket. One that says so though it has done the write loses the
+// session: that is its own fault.
+func TestNothingDone(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		p, l := newLossy(t)
+		old, err := p.Issue(t.Context(), alice(), "")
+		require.NoError(t, err)
+		base, _, err := p.Open(t.Context(), old)
+		require.NoError(t, err)
+		refusing := &refusing{lossy: l, done: done}
+		c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: refusing, Now: p.clock})
+		require.NoError(t, err)
+		for what, err := range map[string]error{
+			"Issue":  func() error { _, err := c.Issue(t.Context(), alice(), ""); return err }(),
+			"Save":   func() error { _, _, err := c.Save(t.Context(), old, base, set(p, base, "x")); return err }(),
+			"Retire": retire(t, c, old, base, "cr1_"+rand.Text(), 0),
+			"End":    func() error { refusing.calls--; return c.End(t.Context(), old, base) }(), // it looks first
+		} {
+			assert.ErrorIs(t, err, session.Unavailable, what)
+			assert.ErrorIs(t, err, opaque.ErrNotDone, what)
+		}
+		assert.Equal(t, 4, refusing.calls)
+		_, _, err = p.Open(t.Context(), old)
+		assert.Equal(t, done, err != nil)
+	}
+}
+
+// A refusing store does nothing, or only says so.
+type refusing struct {
+	*lossy
+	done  bool
+	calls int
+}
+
+func (r *refusing) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
+	r.calls++
+	return r.lossy.Get(ctx, key)
+}
+
+func (r *refusing) Create(context.Context, string, opaque.Item) error {
+	r.calls++
+	return fmt.Errorf("server is full: %w", opaque.ErrNotDone)
+}
+
+func (r *refusing) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
+	r.calls++
+	if r.done {
+		_, _ = r.lossy.Swap(ctx, key, version, item)
+	}
+	return false, fmt.Errorf("server is full: %w", opaque.ErrNotDone)
 }

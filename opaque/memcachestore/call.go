@@ -26,10 +26,10 @@ type outcome struct {
 // most a few times the Timeout, and its outcome is lost.
 func (s *Store) await(ctx context.Context, f func() outcome) outcome {
 	if err := ctx.Err(); err != nil {
-		return outcome{err: failure(err)}
+		return outcome{err: failure(notDone{err})}
 	}
 	if !s.begin() {
-		return outcome{err: fmt.Errorf("memcachestore: the store is closed: %w", session.Unavailable)}
+		return outcome{err: fmt.Errorf("memcachestore: the store is closed: %w", opaque.ErrNotDone)}
 	}
 	ended := make(chan outcome, 1)
 	go func() {
@@ -69,23 +69,40 @@ func (s *Store) explain(got outcome) outcome {
 var errWrongAnswer = errors.New("the answer of the server does not belong to the question: " +
 	"let only this store write under its prefix")
 
+// A notDone is an error before which no write was sent.
+type notDone struct{ error }
+
+func (e notDone) Unwrap() error { return e.error }
+
 // failure returns err with its reason. It never repeats what the server has
 // sent, because that could be data.
 func failure(err error) error {
+	reason := error(session.Unavailable)
+	if isUnsent(err) {
+		reason = opaque.ErrNotDone
+	}
 	switch text := err.Error(); {
 	case errors.Is(err, session.Conflict):
 		return err
 	case isNetwork(err), errors.Is(err, context.Canceled):
-		return fmt.Errorf("memcachestore: %w: %w", err, session.Unavailable)
+		return fmt.Errorf("memcachestore: %w: %w", err, reason)
 	case strings.Contains(text, "SERVER_ERROR object too large for cache"):
 		return fmt.Errorf("memcachestore: the item is too large for the server: keep less, or start the server with "+
 			"a larger -I: %w", session.TooLarge)
 	case strings.Contains(text, "SERVER_ERROR out of memory"):
-		return fmt.Errorf("memcachestore: the server is full: give it more memory (-m): %w", session.Unavailable)
+		return fmt.Errorf("memcachestore: the server is full: give it more memory (-m): %w", opaque.ErrNotDone)
 	case errors.Is(err, memcache.ErrMalformedKey):
-		return fmt.Errorf("memcachestore: the key is not one that Memcached takes: %w", session.Unavailable)
+		return fmt.Errorf("memcachestore: the key is not one that Memcached takes: %w", opaque.ErrNotDone)
 	}
-	return fmt.Errorf("memcachestore: %w: %w", errWrongAnswer, session.Unavailable)
+	return fmt.Errorf("memcachestore: %w: %w", errWrongAnswer, reason)
+}
+
+// isUnsent reports whether no write was sent: the call had not come to it, or
+// there was no connection.
+func isUnsent(err error) bool {
+	var timeout *memcache.ConnectTimeoutError
+	var dial *net.OpError
+	return errors.As(err, new(notDone)) || errors.As(err, &timeout) || errors.As(err, &dial) && dial.Op == "dial"
 }
 
 // isNetwork reports whether err is about the connection, and not an answer. A

@@ -103,6 +103,7 @@ func TestLostAnswers(t *testing.T) {
 				within(t, 200*time.Millisecond, func(ctx context.Context) {
 					_, err := tt.call(ctx, w.store, k)
 					require.ErrorIs(t, err, session.Unavailable)
+					require.NotErrorIs(t, err, opaque.ErrNotDone)
 					require.NotErrorIs(t, err, session.Conflict, "the command was sent twice")
 				})
 				if tt.method == "Create" {
@@ -233,6 +234,9 @@ func TestRestart(t *testing.T) {
 	within(t, time.Second, func(ctx context.Context) {
 		for name, err := range calls(ctx, s, key(0)) {
 			require.ErrorIs(t, err, session.Unavailable, name)
+		}
+		for name, err := range calls(ctx, s, key(0)) {
+			require.ErrorIs(t, err, opaque.ErrNotDone, name)
 		}
 	})
 	startAt(t, addr)

@@ -253,7 +253,7 @@ func (s *Store) update(ctx context.Context, key string, change func(opaque.Item)
 				return outcome{ok: ok, err: err}
 			}
 		}
-		return outcome{err: ctx.Err()}
+		return outcome{err: notDone{ctx.Err()}}
 	})
 	return got.ok, got.err
 }
@@ -261,7 +261,7 @@ func (s *Store) update(ctx context.Context, key string, change func(opaque.Item)
 func (s *Store) tryUpdate(ctx context.Context, key string, change func(opaque.Item) (opaque.Item, step)) (bool, error) {
 	stored, cas, err := s.read(ctx, key)
 	if err != nil {
-		return false, err
+		return false, notDone{err}
 	}
 	if !s.cfg.Now().Before(stored.OverAt()) {
 		return false, nil
@@ -271,7 +271,7 @@ func (s *Store) tryUpdate(ctx context.Context, key string, change func(opaque.It
 		return step == keep, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return false, err // the caller has gone, so nothing may change any more
+		return false, notDone{err} // the caller has gone, so nothing may change any more
 	}
 	err = s.client.CompareAndSwap(s.entry(key, next, cas))
 	return err == nil, err

@@ -264,13 +264,13 @@ func TestFullWithoutEviction(t *testing.T) {
 		require.Less(t, n, 50_000, "the server is never full: the test would pass without testing")
 		err = s.Create(t.Context(), key(n), item(1, data))
 	}
-	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.ErrorContains(t, err, "full")
 	for i := range n - 1 {
 		require.EqualValues(t, 1, version(t, s, key(i)), "a session was dropped")
 	}
 	_, err = s.Swap(t.Context(), key(0), 1, item(2, data))
-	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.EqualValues(t, 1, version(t, s, key(0)), "the old item has to stay")
 	for i := range 10 {
 		require.NoError(t, s.Delete(t.Context(), key(i)))

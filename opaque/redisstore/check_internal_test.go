@@ -22,13 +22,13 @@ func TestVersion(t *testing.T) {
 
 // A code that says that nothing was done is told from every other error.
 func TestRefusals(t *testing.T) {
-	const codes = "READONLY LOADING CLUSTERDOWN OOM NOREPLICAS NOAUTH WRONGPASS NOPERM MASTERDOWN MISCONF"
+	const codes = "READONLY LOADING CLUSTERDOWN OOM NOREPLICAS NOAUTH WRONGPASS MASTERDOWN MISCONF"
 	for code := range strings.FieldsSeq(codes) {
 		advice, is := refusals(code)
 		require.True(t, is, code)
 		require.NotEmpty(t, advice, code)
 	}
-	for code := range strings.FieldsSeq("ERR WRONGTYPE BUSY TRYAGAIN NOSCRIPT UNKILLABLE") {
+	for code := range strings.FieldsSeq("NOPERM ERR WRONGTYPE BUSY TRYAGAIN NOSCRIPT UNKILLABLE") {
 		_, is := refusals(code)
 		require.False(t, is, code)
 	}

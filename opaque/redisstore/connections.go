@@ -40,7 +40,7 @@ func (c *connections) dial(ctx context.Context, addr string, d *net.Dialer, t *t
 	conn, err := dialContext(ctx, "tcp", addr)
 	if err != nil {
 		c.unready.Add(-1)
-		return nil, err
+		return nil, unconnected{err}
 	}
 	wrapped := &connection{Conn: conn, in: c, since: time.Now()}
 	c.mu.Lock()
@@ -48,6 +48,12 @@ func (c *connections) dial(ctx context.Context, addr string, d *net.Dialer, t *t
 	c.open[wrapped] = true
 	return wrapped, nil
 }
+
+// An unconnected is the error of a connection that could not be made. The
+// commands that get it were never sent.
+type unconnected struct{ error }
+
+func (e unconnected) Unwrap() error { return e.error }
 
 // await returns the reply to a command, or the error of ctx. While one command
 // makes a connection, the client lets the others wait for as long as that

@@ -7,12 +7,14 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
+	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// refusals are the codes with which a server says that it did nothing, and what
-// the operator can do. After every other error the command may have happened.
-func refusals(code string) (advice string, isRefusal bool) {
+// refusals are the codes with which a server refuses a command, and what the
+// operator can do. notDone is true if nothing has happened. After every other
+// error the command may have happened.
+func refusals(code string) (advice string, notDone bool) {
 	switch code {
 	case "READONLY":
 		return "the server is a replica now", true
@@ -27,7 +29,7 @@ func refusals(code string) (advice string, isRefusal bool) {
 	case "NOAUTH", "WRONGPASS":
 		return "the server does not accept the Username and Password", true
 	case "NOPERM":
-		return "the ACL user lacks a right that the package comment names", true
+		return "the ACL user lacks a right that the package comment names", false // a script may have come half way
 	case "MASTERDOWN", "MISCONF":
 		return "the server takes no writes: see its log", true
 	}
@@ -43,17 +45,28 @@ func (s *Store) failure(op string, err error) error {
 			"does the ACL user have +client|tracking? %w", op, session.Unavailable)
 	}
 	refused, ok := valkey.IsValkeyErr(err)
-	if !ok {
+	switch {
+	case !ok && errors.As(err, new(unconnected)):
+		return notDone(op, err)
+	case !ok:
 		return fmt.Errorf("redisstore: %s: %w: %w", op, err, session.Unavailable)
 	}
 	code := codeOf(refused.Error())
 	if code == "READONLY" {
 		s.conns.closeOld()
 	}
-	if advice, is := refusals(code); is {
-		return fmt.Errorf("redisstore: %s: nothing was done, %s (%s): %w", op, advice, code, session.Unavailable)
+	switch advice, not := refusals(code); {
+	case not:
+		return fmt.Errorf("redisstore: %s: %s (%s): %w", op, advice, code, opaque.ErrNotDone)
+	case advice != "":
+		return fmt.Errorf("redisstore: %s: %s (%s): %w", op, advice, code, session.Unavailable)
 	}
 	return fmt.Errorf("redisstore: %s: the server answers with the error %s: %w", op, code, session.Unavailable)
+}
+
+// notDone is the error of a command that was never sent.
+func notDone(op string, err error) error {
+	return fmt.Errorf("redisstore: %s: %w: %w", op, err, opaque.ErrNotDone)
 }
 
 // codeOf returns the first word of a server's error if it is a code. The client

@@ -235,10 +235,10 @@ func (s *Store) write(ctx context.Context, op, key string, do command) (valkey.V
 func (s *Store) call(ctx context.Context, op string, do command) (valkey.ValkeyResult, error) {
 	var none valkey.ValkeyResult
 	if s.client == nil {
-		return none, s.failure(op, valkey.ErrClosing)
+		return none, notDone(op, valkey.ErrClosing)
 	}
 	if err := ctx.Err(); err != nil {
-		return none, s.failure(op, err)
+		return none, notDone(op, err)
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

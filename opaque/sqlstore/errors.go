@@ -2,12 +2,14 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
 	"reflect"
 	"slices"
 
+	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -15,15 +17,21 @@ import (
 // MySQL: the server's error reference. SQLite: result codes, of which the low
 // byte is the primary one.
 const (
+	mysqlTooManyConns = 1040
 	mysqlDuplicate    = 1062
+	mysqlFull         = 1114
 	mysqlPacketTooBig = 1153
 	mysqlLockTimeout  = 1205
 	mysqlDeadlock     = 1213
+	mysqlReadOnly     = 1290 // by an option of the server
 	mysqlDataTooLong  = 1406
+	mysqlReadOnlyMode = 1836
 
-	sqliteBusy   = 5
-	sqliteLocked = 6
-	sqliteTooBig = 18
+	sqliteBusy     = 5
+	sqliteLocked   = 6
+	sqliteReadOnly = 8
+	sqliteFull     = 13
+	sqliteTooBig   = 18
 
 	postgresProgramLimit = "54000"
 )
@@ -31,6 +39,35 @@ const (
 // rolledBack are the SQLSTATEs after which nothing has happened: serialization
 // failure, deadlock, lock not available.
 func rolledBack() []string { return []string{"40001", "40P01", "55P03"} }
+
+// refused are the SQLSTATEs of a server that takes no write or no connection:
+// it is a standby, its disk or memory is full, it has too many clients, it is
+// starting.
+func refused() []string { return []string{"25006", "53100", "53200", "53300", "57P03"} }
+
+// A notDone is an error before which nothing was sent, or all was rolled back.
+type notDone struct{ error }
+
+func (e notDone) Unwrap() error { return e.error }
+
+// isNotDone reports whether err says that nothing has happened. Each statement
+// is a transaction of its own, so what the database refuses has no effect.
+// [driver.ErrBadConn] is for what was never sent.
+func (d Dialect) isNotDone(err error) bool {
+	var dial *net.OpError
+	if errors.As(err, new(notDone)) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &dial) && dial.Op == "dial" {
+		return true
+	}
+	switch d {
+	case PostgreSQL:
+		return slices.Contains(refused(), state(err))
+	case MySQL:
+		return slices.Contains([]int{mysqlTooManyConns, mysqlFull, mysqlReadOnly, mysqlReadOnlyMode}, number(err))
+	default:
+		code := number(err) & 0xff
+		return code == sqliteReadOnly || code == sqliteFull
+	}
+}
 
 // isDuplicate reports whether err says that a key is in use.
 func (d Dialect) isDuplicate(err error) bool { return d == MySQL && number(err) == mysqlDuplicate }
@@ -100,7 +137,11 @@ func number(err error) int {
 // of a database's error may contain the key or the data, so only its code is
 // repeated.
 func (d Dialect) unavailable(op string, err error) error {
-	return fmt.Errorf("sqlstore: %s: %w: %w", op, safe{d.describe(err), contextError(err)}, session.Unavailable)
+	reason := error(session.Unavailable)
+	if d.isNotDone(err) {
+		reason = opaque.ErrNotDone
+	}
+	return fmt.Errorf("sqlstore: %s: %w: %w", op, safe{d.describe(err), contextError(err)}, reason)
 }
 
 func (d Dialect) describe(err error) string {

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
+	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -175,7 +176,7 @@ func (s *server) fullDisk(t *testing.T) {
 	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
 	end := s.raise(t, db, "53100", 0)
 	_, err := store.Swap(within(t, 5*time.Second), key, 1, newItem(2))
-	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.ErrorContains(t, err, "SQLSTATE 53100")
 	require.NotContains(t, err.Error(), "secret")
 	require.ErrorIs(t, store.Create(within(t, 5*time.Second), unused, newItem(1)), session.Unavailable)
@@ -276,6 +277,7 @@ func (s *server) lostAnswers(t *testing.T) {
 		start := time.Now()
 		_, err = store.Swap(within(t, 300*time.Millisecond), key, 2, newItem(3))
 		require.ErrorIs(t, err, session.Unavailable, name)
+		require.NotErrorIs(t, err, opaque.ErrNotDone, name)
 		require.Less(t, time.Since(start), 3*time.Second, name)
 		proxy.Set(servertest.Pass)
 		s.recovers(t, store, key)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
+	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -49,7 +50,7 @@ func TestSQLiteFull(t *testing.T) {
 	large := newItem(2)
 	large.Data = bytes.Repeat([]byte("x"), 1<<20)
 	_, err := s.Swap(within(t, 5*time.Second), key, 1, large)
-	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.ErrorContains(t, err, "SQLite reports error 13")
 	require.ErrorIs(t, s.Create(within(t, 5*time.Second), newKey(), large), session.Unavailable)
 	item, ok, err := s.Get(t.Context(), key)

@@ -265,10 +265,10 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // ready returns an error if op can't begin.
 func (s *Store) ready(ctx context.Context, op string) error {
 	if !s.open.Load() {
-		return fmt.Errorf("sqlstore: %s: the store is closed: %w", op, session.Unavailable)
+		return fmt.Errorf("sqlstore: %s: the store is closed: %w", op, opaque.ErrNotDone)
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("sqlstore: %s: %w: %w", op, err, session.Unavailable)
+		return fmt.Errorf("sqlstore: %s: %w: %w", op, err, opaque.ErrNotDone)
 	}
 	return nil
 }
@@ -324,7 +324,7 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	case s.writer <- struct{}{}:
 		return func() { <-s.writer }, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, notDone{ctx.Err()}
 	}
 }
 
@@ -341,7 +341,7 @@ func (s *Store) retry(ctx context.Context, try func() error) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return notDone{ctx.Err()}
 		}
 	}
 }

@@ -55,6 +55,7 @@ const (
 	anyCase
 	ignoresContext
 	refuses
+	saysNotDone
 	flaws
 )
 
@@ -79,7 +80,7 @@ func (s *store) key(key string) string {
 }
 
 func (s *store) done(ctx context.Context) error {
-	if err := ctx.Err(); err != nil && s.flaw != ignoresContext {
+	if err := ctx.Err(); err != nil && s.flaw != ignoresContext && s.flaw != saysNotDone {
 		return fmt.Errorf("%w: %w", err, session.Unavailable)
 	}
 	if s.flaw == refuses {
@@ -155,6 +156,9 @@ func (s *store) Swap(ctx context.Context, key string, version uint64, it opaque.
 		it.IdleDeadline, it.Deadline = old.IdleDeadline, old.Deadline
 	}
 	s.put(key, it)
+	if s.flaw == saysNotDone && ctx.Err() != nil {
+		return false, opaque.ErrNotDone
+	}
 	return s.flaw != swapSaysNo, nil
 }
 
@@ -306,6 +310,7 @@ func TestEveryFlawIsFound(t *testing.T) {
 		anyCase:            {"keys in any case", "keys"},
 		ignoresContext:     {"the context is ignored", "context"},
 		refuses:            {"out of order", "round trip, histories"},
+		saysNotDone:        {"done, and said not to be", "context, nothing done"},
 	}
 	if len(tests) != int(flaws) {
 		t.Fatalf("%d flaws in the table, want %d", len(tests), flaws)

@@ -36,6 +36,7 @@ func singleRules() []rule {
 		{"data stays", "a request reads data without a lock while others save", dataStays},
 		{"mistakes", "an item without deadlines would stay for ever", mistakes},
 		{"context", "a request that was given up must not wait for the store, nor change it", contextDone},
+		{"nothing done", "after a write that was done and is said not to be, a visitor is logged out", nothingDone},
 	}
 }
 
@@ -354,4 +355,23 @@ func contextDone(p *probe) {
 	}
 	p.holds(key, item, "after calls whose context was done")
 	p.absent(unused, "after a Create whose context was done")
+}
+
+// nothingDone gives calls up at different moments. A store may say ErrNotDone
+// only if it has done nothing.
+func nothingDone(p *probe) {
+	for i := range 40 {
+		key, item := newKey(), newItem(1, "x")
+		p.create(key, item)
+		if p.err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(p.ctx, time.Duration(i)*20*time.Microsecond)
+		_, err := p.store.Swap(ctx, key, 1, newItem(2, "y"))
+		cancel()
+		if errors.Is(err, opaque.ErrNotDone) {
+			p.expect(errors.Is(err, session.Unavailable), "%v wraps opaque.ErrNotDone, but not session.Unavailable", err)
+			p.holds(key, item, "after a Swap that failed with opaque.ErrNotDone")
+		}
+	}
 }
