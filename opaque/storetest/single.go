@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,7 +19,7 @@ func singleRules() []rule {
 		{"absent", "a credential that nobody issued must open and create nothing (session fixation)", absent},
 		{"round trip", "a session must come back as it was kept", roundTrip},
 		{"any data", "data is sealed: every byte can occur, and no two blobs are alike", anyData},
-		{"huge data", "a store says that it can't keep an item; half a session is none", hugeData},
+		{"sizes", "a store says that it can't keep an item; half a session is none", sizes},
 		{"long lifetime", "sessions live for 30 days and more; some stores take large durations for dates", longLifetime},
 		{"whole seconds", "both forms of a session must end at the same second", wholeSeconds},
 		{"keys", "one visitor must never get the session of another", keysApart},
@@ -88,16 +89,64 @@ func anyData(p *probe) {
 	}
 }
 
-// hugeData allows a limit: Memcached, for one, keeps items of 1 MiB unless it
-// is told otherwise. But the application must learn of it.
-func hugeData(p *probe) {
-	key, item := newKey(), newItem(1, strings.Repeat("0123456789abcdef", 1<<18)) // 4 MiB
-	if err := p.store.Create(p.ctx, key, item); err != nil {
-		p.expect(errors.Is(err, session.TooLarge), "Create of 4 MiB: the error doesn't wrap session.TooLarge: %w", err)
-		p.absent(key, "after a Create that failed")
-		return
+// sizes allows a limit: Memcached, for one, keeps items of 1 MiB unless it is
+// told otherwise. But the application must learn of it, and an item that is too
+// large must not cost the one before. Up to the last byte below the limit, data
+// comes back whole.
+func sizes(p *probe) {
+	data := make([]byte, 9<<20) // no session is nearly that large
+	_, _ = rand.Read(data)      // nobody can compress it
+	kept, refused := 0, 128<<10
+	for p.swapIsKept(data[:refused]) {
+		if kept = refused; kept == len(data) {
+			return // there is no limit
+		}
+		refused = min(2*refused, len(data))
 	}
-	p.holds(key, item, "4 MiB")
+	for p.err == nil && refused > kept+1 {
+		if middle := (kept + refused) / 2; p.swapIsKept(data[:middle]) {
+			kept = middle
+		} else {
+			refused = middle
+		}
+	}
+	for _, size := range []int{kept, refused} {
+		key, item := newKey(), newItem(1, "")
+		item.Data = data[:size]
+		if p.err == nil && p.isKept("Create", item, p.store.Create(p.ctx, key, item)) {
+			p.holds(key, item, "after Create of much data")
+			p.delete(key, "much data")
+		}
+		p.absent(key, "after a Create that failed, or after Delete")
+	}
+}
+
+// swapIsKept reports whether a store takes data of this size, and expects that
+// it keeps the item before otherwise.
+func (p *probe) swapIsKept(data []byte) bool {
+	key, item, next := newKey(), newItem(1, "small"), newItem(2, "")
+	p.create(key, item)
+	if p.err != nil {
+		return false
+	}
+	next.Data = data
+	ok, err := p.store.Swap(p.ctx, key, 1, next)
+	if !p.isKept("Swap", next, err) {
+		p.holds(key, item, "after a Swap that failed")
+		return false
+	}
+	p.expect(ok, "Swap to %s returned ok=false, and no error that wraps session.TooLarge", text(next))
+	p.holds(key, next, "after Swap to much data")
+	p.delete(key, "much data")
+	return p.err == nil
+}
+
+// isKept reports whether the error of a write is nil. It expects that another
+// one says that the item was too large.
+func (p *probe) isKept(method string, item opaque.Item, err error) bool {
+	p.expect(err == nil || errors.Is(err, session.TooLarge) && !errors.Is(err, session.Unavailable),
+		"%s of %s: the error must wrap session.TooLarge, and not session.Unavailable: %w", method, text(item), err)
+	return err == nil
 }
 
 // longLifetime has lifetimes around 30 days: Memcached takes a longer duration
@@ -307,7 +356,13 @@ func clocks(p *probe) {
 	item.IdleDeadline = item.SeenAt.Add(-30 * time.Second)
 	item.SeenAt = item.SeenAt.Add(-time.Hour)
 	p.create(key, item)
-	p.holds(key, item, "expired half a minute ago")
+	p.holds(key, item, "created when it had expired half a minute ago")
+
+	key = newKey()
+	p.create(key, newItem(1, "alive"))
+	item.Version = 2
+	p.swap(key, 1, item, true, "to an item that expired half a minute ago")
+	p.holds(key, item, "swapped to an item that expired half a minute ago")
 }
 
 // dataStays finds a store that writes the next state into the bytes that it was

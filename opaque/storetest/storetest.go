@@ -158,9 +158,9 @@ func same(a, b opaque.Item) bool {
 }
 
 func text(it opaque.Item) string {
-	data := fmt.Sprintf("%q", it.Data)
-	if len(it.Data) > 64 {
-		data = fmt.Sprintf("%d bytes", len(it.Data))
+	data := fmt.Sprintf("%d bytes", len(it.Data))
+	if len(it.Data) <= 64 {
+		data = fmt.Sprintf("%q", it.Data)
 	}
 	const layout = "2006-01-02 15:04:05.999999999"
 	return fmt.Sprintf("{version %d, seen %s, idle deadline %s, deadline %s, data %s}", it.Version,
