@@ -38,4 +38,8 @@
 // some of them starve. Leave synchronous at FULL: with NORMAL, a power cut may
 // undo the last logouts. A database in memory (":memory:") is not supported,
 // because each connection would have its own.
+//
+// Set no MaxOpenConns: without it, a read doesn't have to watch its deadline,
+// and takes half the time. It may then wait as long as busy_timeout says, but
+// only while another process repairs the file after a crash.
 package sqlstore

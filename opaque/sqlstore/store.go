@@ -170,9 +170,10 @@ func (s *Store) Get(ctx context.Context, key string) (item opaque.Item, ok bool,
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	query := s.forRead(ctx)
 	var r row
 	err = s.retry(ctx, func() error {
-		return s.get.row(ctx, []any{&r.version, &r.seen, &r.idle, &r.dead, &r.data}, key)
+		return s.get.row(query, []any{&r.version, &r.seen, &r.idle, &r.dead, &r.data}, key)
 	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -326,6 +327,18 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	case <-ctx.Done():
 		return nil, notDone{ctx.Err()}
 	}
+}
+
+// forRead returns the context for the statement of a read. One that can end
+// makes database/sql and the driver start a goroutine each, which takes SQLite
+// as long as the read. Its reads wait for nobody in WAL, so that they need no
+// deadline, unless there are only so many connections: the wait for one has to
+// end.
+func (s *Store) forRead(ctx context.Context) context.Context {
+	if s.cfg.Dialect == SQLite && s.db.Stats().MaxOpenConnections == 0 {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
 }
 
 // retry calls try again as long as the database says that it rolled the
