@@ -7,3 +7,10 @@ var ErrLost = errLost
 
 // CleanUp is one pass of an instance that has no claim yet.
 func (s *Store) CleanUp(ctx context.Context) error { return (&cleaner{s: s}).pass(ctx) }
+
+// Cleaning returns the statements that find rows to remove and that remove
+// them, by deadline and by idle deadline.
+func Cleaning(d Dialect, prefix string) (findDead, removeDead, findIdle, removeIdle string) {
+	q := newQueries(d, prefix)
+	return q.findDead, q.removeDead, q.findIdle, q.removeIdle
+}

@@ -28,13 +28,17 @@ import (
 type server struct {
 	database
 	addr    string
-	openAt  func(t *testing.T, addr string) *sql.DB
-	start   func(t *testing.T) *servertest.Process
+	openAt  func(t testing.TB, addr string) *sql.DB
+	start   func(t testing.TB) *servertest.Process
 	process *servertest.Process
+
+	others  string              // a query for the IDs of all connections of other clients
+	waiting string              // a query for the number of those that wait for a row
+	kill    func(id int) string // the statement that ends one
 }
 
 // run runs a program to its end.
-func run(t *testing.T, as *syscall.Credential, dir, program string, args ...string) {
+func run(t testing.TB, as *syscall.Credential, dir, program string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
@@ -44,14 +48,14 @@ func run(t *testing.T, as *syscall.Credential, dir, program string, args ...stri
 
 // postgresProgram returns the path of a program of PostgreSQL, which Debian
 // keeps out of PATH.
-func postgresProgram(t *testing.T, name string) string {
+func postgresProgram(t testing.TB, name string) string {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 	require.NoError(t, err)
 	return servertest.Program(t, append(found, name)...)
 }
 
-func startPostgres(t *testing.T) *server {
+func startPostgres(t testing.TB) *server {
 	t.Helper()
 	postgres, initdb := postgresProgram(t, "postgres"), postgresProgram(t, "initdb")
 	as := servertest.User(t, "postgres")
@@ -61,26 +65,31 @@ func startPostgres(t *testing.T) *server {
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	s := &server{addr: addr}
-	s.openAt = func(t *testing.T, addr string) *sql.DB {
+	s.openAt = func(t testing.TB, addr string) *sql.DB {
 		return open(t, "pgx", "postgres://app@"+addr+"/postgres?sslmode=disable")
 	}
-	s.start = func(t *testing.T) *servertest.Process {
+	s.start = func(t testing.TB) *servertest.Process {
 		t.Helper()
+		db := s.openAt(t, addr)
+		defer func() { _ = db.Close() }()
 		return servertest.Start(t, servertest.Config{
 			Program: postgres, As: as, Dir: dir, Stop: syscall.SIGINT, // closes connections
 			Args:  []string{"-D", data, "-h", host, "-p", port, "-k", dir, "-c", "fsync=off"},
-			Ready: ping(t, s.openAt(t, addr)),
+			Ready: db.PingContext,
 		})
 	}
 	s.database = database{
 		dialect: sqlstore.PostgreSQL, lock: "UPDATE cloakroom_sessions SET seen = seen",
-		open: func(t *testing.T) *sql.DB { return s.openAt(t, addr) },
+		open: func(t testing.TB) *sql.DB { return s.openAt(t, addr) },
 	}
+	s.others = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+	s.waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+	s.kill = func(id int) string { return fmt.Sprintf("SELECT pg_terminate_backend(%d)", id) }
 	s.process = s.start(t)
 	return s
 }
 
-func startMariaDB(t *testing.T, parameters string) *server {
+func startMariaDB(t testing.TB, parameters string) *server {
 	t.Helper()
 	mariadbd := servertest.Program(t, "mariadbd", "/usr/sbin/mariadbd")
 	install := servertest.Program(t, "mariadb-install-db")
@@ -94,11 +103,13 @@ func startMariaDB(t *testing.T, parameters string) *server {
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	s := &server{addr: addr}
-	s.openAt = func(t *testing.T, addr string) *sql.DB {
+	s.openAt = func(t testing.TB, addr string) *sql.DB {
 		return open(t, "mysql", "root@tcp("+addr+")/app?"+parameters)
 	}
-	s.start = func(t *testing.T) *servertest.Process {
+	s.start = func(t testing.TB) *servertest.Process {
 		t.Helper()
+		db := s.openAt(t, addr)
+		defer func() { _ = db.Close() }()
 		return servertest.Start(t, servertest.Config{
 			Program: mariadbd, As: as, Dir: dir,
 			Args: []string{
@@ -106,20 +117,18 @@ func startMariaDB(t *testing.T, parameters string) *server {
 				"--socket=" + filepath.Join(dir, "socket"), "--pid-file=" + filepath.Join(dir, "pid"),
 				"--init-file=" + initFile, "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=1",
 			},
-			Ready: ping(t, s.openAt(t, addr)),
+			Ready: db.PingContext,
 		})
 	}
 	s.database = database{
 		dialect: sqlstore.MySQL, lock: "UPDATE cloakroom_sessions SET seen = seen + 1",
-		open: func(t *testing.T) *sql.DB { return s.openAt(t, addr) },
+		open: func(t testing.TB) *sql.DB { return s.openAt(t, addr) },
 	}
+	s.others = "SELECT id FROM information_schema.processlist WHERE db = 'app' AND id <> CONNECTION_ID()"
+	s.waiting = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+	s.kill = func(id int) string { return fmt.Sprintf("KILL %d", id) }
 	s.process = s.start(t)
 	return s
-}
-
-func ping(t *testing.T, db *sql.DB) func(context.Context) error {
-	t.Helper()
-	return db.PingContext
 }
 
 func TestPostgreSQL(t *testing.T) {
@@ -127,8 +136,7 @@ func TestPostgreSQL(t *testing.T) {
 	s.suite(t)
 	t.Run("full disk", s.fullDisk)
 	t.Run("rolled back", s.rolledBack)
-	s.trouble(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"+
-		" WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'")
+	s.trouble(t)
 }
 
 func TestMariaDB(t *testing.T) {
@@ -136,7 +144,7 @@ func TestMariaDB(t *testing.T) {
 	s := startMariaDB(t, "")
 	s.suite(t)
 	t.Run("lock wait timeout", s.lockWaitTimeout)
-	s.trouble(t, "")
+	s.trouble(t)
 }
 
 func TestMariaDBFoundRows(t *testing.T) {
@@ -224,104 +232,4 @@ func (s *server) lockWaitTimeout(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, <-unlocked)
-}
-
-// trouble is what can happen to a connection or a server.
-func (s *server) trouble(t *testing.T, kill string) {
-	if kill != "" {
-		t.Run("killed backends", func(t *testing.T) { s.killedBackends(t, kill) })
-	}
-	t.Run("lost answers", s.lostAnswers)
-	t.Run("refused", s.refused)
-	t.Run("paused", s.paused)
-	t.Run("restart", s.restart)
-}
-
-func (s *server) killedBackends(t *testing.T, kill string) {
-	admin := s.open(t)
-	store := s.store(t, s.open(t), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-	_, err := admin.ExecContext(t.Context(), kill)
-	require.NoError(t, err)
-	s.recovers(t, store, key)
-}
-
-// recovers expects a session to be found within a second.
-func (s *server) recovers(t *testing.T, store *sqlstore.Store, key string) {
-	t.Helper()
-	ctx := within(t, time.Second)
-	for {
-		_, ok, err := store.Get(ctx, key)
-		if err == nil {
-			require.True(t, ok)
-			return
-		}
-		require.ErrorIs(t, err, session.Unavailable)
-		require.NoError(t, ctx.Err(), "no recovery: %v", err)
-	}
-}
-
-// A swap whose answer is lost fails within its time, and is done at most once.
-func (s *server) lostAnswers(t *testing.T) {
-	for name, mode := range map[string]servertest.Mode{"cut": servertest.Cut, "swallow": servertest.Swallow} {
-		proxy := servertest.NewProxy(t, s.addr)
-		store := s.store(t, s.openAt(t, proxy.Addr()), sqlstore.Config{})
-		direct := s.store(t, s.open(t), sqlstore.Config{})
-		key := newKey()
-		require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-		ok, err := store.Swap(t.Context(), key, 1, newItem(2)) // from now on, the statement is prepared
-		require.NoError(t, err)
-		require.True(t, ok)
-		proxy.Set(mode)
-		start := time.Now()
-		_, err = store.Swap(within(t, 300*time.Millisecond), key, 2, newItem(3))
-		require.ErrorIs(t, err, session.Unavailable, name)
-		require.NotErrorIs(t, err, opaque.ErrNotDone, name)
-		require.Less(t, time.Since(start), 3*time.Second, name)
-		proxy.Set(servertest.Pass)
-		s.recovers(t, store, key)
-		item, ok, err := direct.Get(t.Context(), key)
-		require.NoError(t, err)
-		require.True(t, ok)
-		require.EqualValues(t, 3, item.Version, "the swap was done, and the caller has to look")
-	}
-}
-
-func (s *server) refused(t *testing.T) {
-	proxy := servertest.NewProxy(t, s.addr)
-	store := s.store(t, s.openAt(t, proxy.Addr()), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-	proxy.Set(servertest.Refuse)
-	_, err := store.Swap(within(t, 300*time.Millisecond), key, 1, newItem(2))
-	require.ErrorIs(t, err, session.Unavailable)
-	proxy.Set(servertest.Pass)
-	s.recovers(t, store, key)
-}
-
-// A server that is stopped in its tracks holds its connections open.
-func (s *server) paused(t *testing.T) {
-	proxy := servertest.NewProxy(t, s.addr)
-	store := s.store(t, s.openAt(t, proxy.Addr()), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-	proxy.Delay(time.Minute)
-	start := time.Now()
-	_, _, err := store.Get(within(t, 300*time.Millisecond), key)
-	require.ErrorIs(t, err, session.Unavailable)
-	require.Less(t, time.Since(start), 3*time.Second)
-	proxy.Delay(0)
-	s.recovers(t, store, key)
-}
-
-func (s *server) restart(t *testing.T) {
-	store := s.store(t, s.open(t), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-	s.process.Stop()
-	_, _, err := store.Get(within(t, 300*time.Millisecond), key)
-	require.ErrorIs(t, err, session.Unavailable)
-	s.start(t)
-	s.recovers(t, store, key)
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-func sqlite(t *testing.T) database {
+func sqlite(t testing.TB) database {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "sessions.db")
 	return database{
 		dialect: sqlstore.SQLite,
 		lock:    "UPDATE cloakroom_sessions SET seen = seen",
-		open:    func(t *testing.T) *sql.DB { return open(t, "sqlite", file) },
+		open:    func(t testing.TB) *sql.DB { return open(t, "sqlite", file) },
 	}
 }
 
-func open(t *testing.T, driver, source string) *sql.DB {
+func open(t testing.TB, driver, source string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(driver, source)
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/base64"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ import (
 // A database is one that the tests run against.
 type database struct {
 	dialect sqlstore.Dialect
-	open    func(t *testing.T) *sql.DB // a pool of its own, to the same database
+	open    func(t testing.TB) *sql.DB // a pool of its own, to the same database
 	lock    string                     // a statement that begins to write to all rows, in a transaction
 }
 
@@ -37,24 +38,35 @@ func (d database) suite(t *testing.T) {
 	t.Run("schema", d.schema)
 	t.Run("no tables", d.noTables)
 	t.Run("clean-up", d.cleanUp)
+	t.Run("plans of the clean-up", d.plans)
 	t.Run("one cleans up", d.oneCleansUp)
 	t.Run("clean-up among requests", d.cleanUpAmongRequests)
 	t.Run("size", d.size)
 	t.Run("no data in errors", d.noDataInErrors)
-	t.Run("exhausted pool", d.exhaustedPool)
-	t.Run("locked row", d.lockedRow)
+	leavesNothing(t, "exhausted pool", d.exhaustedPool)
+	leavesNothing(t, "locked row", d.lockedRow)
 	t.Run("closed", d.closed)
 }
 
+// leavesNothing runs a test that must end every goroutine that it has started.
+func leavesNothing(t *testing.T, name string, test func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		before := runtime.NumGoroutine()
+		t.Run("", test)
+		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, // the one that asks
+			20*time.Second, 10*time.Millisecond, "goroutines are left over")
+	})
+}
+
 // store returns a store whose tables exist.
-func (d database) store(t *testing.T, db *sql.DB, cfg sqlstore.Config) *sqlstore.Store {
+func (d database) store(t testing.TB, db *sql.DB, cfg sqlstore.Config) *sqlstore.Store {
 	t.Helper()
 	s := d.newStore(t, db, cfg)
 	require.NoError(t, s.Migrate(t.Context()))
 	return s
 }
 
-func (d database) newStore(t *testing.T, db *sql.DB, cfg sqlstore.Config) *sqlstore.Store {
+func (d database) newStore(t testing.TB, db *sql.DB, cfg sqlstore.Config) *sqlstore.Store {
 	t.Helper()
 	cfg.Dialect = d.dialect
 	s, err := sqlstore.New(db, cfg)
@@ -77,7 +89,7 @@ func newItem(version uint64) opaque.Item {
 	}
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+func within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
@@ -341,6 +353,9 @@ func (d database) lockedRow(t *testing.T) {
 		require.Fail(t, "the swap did not wait", "%v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
+	// The next one waits no longer because another one waits already.
+	_, err = s.Touch(within(t, 50*time.Millisecond), key, time.Now(), time.Now())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	exec("ROLLBACK")
 	require.NoError(t, <-swapped)
 	// Which of the two it was is open: MariaDB goes on with a statement whose

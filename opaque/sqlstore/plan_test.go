@@ -1,0 +1,117 @@
+package sqlstore_test
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
+)
+
+// The clean-up never reads the whole table: each of its statements goes by the
+// primary key, or by the index on the deadline.
+func (d database) plans(t *testing.T) {
+	db := d.open(t)
+	require.NoError(t, d.store(t, db, sqlstore.Config{Prefix: "plan_"}).Close())
+	d.populate(t, db)
+	now := time.Now().Unix()
+	byKey := []any{now}
+	for i := range 500 {
+		byKey = append(byKey, fmt.Sprint("k", 40*i))
+	}
+	findDead, removeDead, findIdle, removeIdle := sqlstore.Cleaning(d.dialect, "plan_")
+	for _, row := range []struct {
+		name, query string
+		args        []any
+	}{
+		{"find by deadline", findDead, []any{now}},
+		{"remove by deadline", removeDead, byKey},
+		{"find by idle deadline", findIdle, []any{"k15000"}},
+		{"remove by idle deadline", removeIdle, byKey},
+	} {
+		t.Run(row.name, func(t *testing.T) { d.usesIndex(t, db, row.query, row.args) })
+	}
+}
+
+// populate makes 22,500 rows of a usual size, of which one in twenty has
+// expired. PostgreSQL rightly reads a table of a few pages as a whole.
+func (d database) populate(t *testing.T, db *sql.DB) {
+	t.Helper()
+	exec := func(statement string) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	later := time.Now().Add(time.Hour).Unix()
+	exec(fmt.Sprintf("INSERT INTO plan_sessions (k, version, seen, idle, dead, data)"+
+		" WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 149)"+
+		" SELECT concat('k', 150 * a.i + b.i), 1, 1, %[1]d, CASE WHEN b.i %% 20 = 0 THEN 1000 ELSE %[1]d END, '%s'"+
+		" FROM n a CROSS JOIN n b", later, strings.Repeat("x", 300)))
+	switch d.dialect {
+	case sqlstore.PostgreSQL:
+		exec("ANALYZE plan_sessions")
+	case sqlstore.MySQL:
+		exec("ANALYZE TABLE plan_sessions")
+	}
+}
+
+// usesIndex expects each plan that the database may choose to use an index.
+func (d database) usesIndex(t *testing.T, db *sql.DB, query string, args []any) {
+	conn, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	explain := func(query string, args ...any) string {
+		rows, err := conn.QueryContext(t.Context(), query, args...)
+		require.NoError(t, err)
+		defer func() { _ = rows.Close() }()
+		return table(t, rows)
+	}
+	switch d.dialect {
+	case sqlstore.SQLite:
+		plan := explain("EXPLAIN QUERY PLAN "+query, args...)
+		require.Contains(t, plan, "SEARCH plan_sessions USING")
+		require.NotContains(t, plan, "SCAN")
+	case sqlstore.MySQL:
+		plan := explain("EXPLAIN "+query, args...)
+		require.Contains(t, plan, "plan_sessions range ") // the others are ALL, and index for all of an index
+	default:
+		literals := strings.ReplaceAll(strings.Trim(fmt.Sprintf("%#v", args), "[]interface {}"), `"`, "'")
+		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+			for _, statement := range []string{"SET plan_cache_mode = " + mode, "PREPARE statement AS " + query} {
+				_, err := conn.ExecContext(t.Context(), statement)
+				require.NoError(t, err)
+			}
+			plan := explain("EXPLAIN EXECUTE statement (" + literals + ")")
+			require.Regexp(t, `Index (Only )?Scan`, plan, mode)
+			require.NotContains(t, plan, "Seq Scan", mode)
+			_, err = conn.ExecContext(t.Context(), "DEALLOCATE statement")
+			require.NoError(t, err)
+		}
+	}
+}
+
+// table returns rows as text, with a space between the columns.
+func table(t *testing.T, rows *sql.Rows) string {
+	t.Helper()
+	columns, err := rows.Columns()
+	require.NoError(t, err)
+	values := make([]sql.NullString, len(columns))
+	into := make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	var b strings.Builder
+	for rows.Next() {
+		require.NoError(t, rows.Scan(into...))
+		for _, v := range values {
+			b.WriteString(v.String + " ")
+		}
+		b.WriteString("\n")
+	}
+	require.NoError(t, rows.Err())
+	return b.String()
+}
