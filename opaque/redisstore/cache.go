@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -25,7 +24,7 @@ const (
 // So the caller sees its own writes even if the server's news got lost.
 func (s *Store) read(ctx context.Context, key string) valkey.ValkeyResult {
 	get := s.client.B().Get().Key(key)
-	if s.cfg.CacheFor == 0 || s.written.has(key) {
+	if _, written := s.written.Get(key); written || s.cfg.CacheFor == 0 {
 		return s.client.Do(ctx, get.Build())
 	}
 	// Without ToStaticTTL the client would also ask how long the server keeps the
@@ -38,51 +37,4 @@ func (s *Store) read(ctx context.Context, key string) valkey.ValkeyResult {
 		return s.client.Do(ctx, s.client.B().Get().Key(key).Build())
 	}
 	return reply
-}
-
-// recentKeys has the keys of the last period, and some that are older by up to
-// another period.
-type recentKeys struct {
-	period time.Duration
-
-	mu         sync.Mutex // guards what follows
-	since      time.Time  // when this began
-	this, last map[string]struct{}
-}
-
-// add does nothing if the period is 0.
-func (r *recentKeys) add(key string) {
-	if r.period == 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.turn()
-	if r.this == nil {
-		r.this = map[string]struct{}{}
-	}
-	r.this[key] = struct{}{}
-}
-
-func (r *recentKeys) has(key string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.turn()
-	_, inThis := r.this[key]
-	_, inLast := r.last[key]
-	return inThis || inLast
-}
-
-// turn begins a new period if this one is over. The clock is not the one of
-// sessions: the client measures CacheFor by the time of the system, too.
-func (r *recentKeys) turn() {
-	switch passed := time.Since(r.since); {
-	case passed >= 2*r.period:
-		r.this, r.last = nil, nil
-	case passed >= r.period:
-		r.this, r.last = nil, r.this
-	default:
-		return
-	}
-	r.since = time.Now()
 }

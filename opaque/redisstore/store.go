@@ -36,6 +36,7 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
+	"github.com/cloakroom-go/cloakroom/internal/recent"
 	"github.com/cloakroom-go/cloakroom/internal/stored"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -54,7 +55,7 @@ type Store struct {
 	conns   *connections
 	swap    *valkey.Lua
 	touch   *valkey.Lua
-	written recentKeys // those that must not be read from the cache
+	written recent.Map[struct{}] // the keys that must not be read from the cache
 
 	stop    context.CancelFunc
 	looking sync.WaitGroup // the goroutine that checks the settings
@@ -74,7 +75,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		swap:  valkey.NewLuaScript(swapScript),
 		touch: valkey.NewLuaScript(touchScript),
 	}
-	s.written.period = s.cfg.CacheFor
+	s.written.Period = s.cfg.CacheFor
 	s.conns = newConnections(s.cfg)
 	client, err := valkey.NewClient(s.options())
 	if err != nil {
@@ -224,8 +225,8 @@ func (s *Store) run(
 // write is a call that may change what is stored under key. A write that was
 // refused counts, too: the caller has seen an item that is out of date.
 func (s *Store) write(ctx context.Context, op, key string, do command) (valkey.ValkeyResult, error) {
-	s.written.add(key)
-	defer s.written.add(key) // the period begins when the write has ended
+	s.written.Put(key, struct{}{}, 0)
+	defer s.written.Put(key, struct{}{}, 0) // the period begins when the write has ended
 	return s.call(ctx, op, do)
 }
 
