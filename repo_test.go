@@ -153,7 +153,7 @@ var importTable = []importRule{
 	{"revocation", []string{"session", "internal/durable", "internal/fault"}},
 	{"token", []string{"session", "keys", "internal/claims", "internal/keyset", "internal/fault", "internal/instant", "internal/reqcopy", "internal/weburl"}},
 	{"internal/diagnose", []string{"keys", "internal/claims", "internal/fault", "internal/jose", "internal/keyset", "internal/span"}},
-	{"opaque", []string{"session", "internal/fault", "internal/strict", "internal/instant"}},
+	{"opaque", []string{"session", "internal/fault", "internal/strict", "internal/instant", "internal/recent"}},
 	{"opaque/storetest", []string{"opaque", "session"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "middleware"}},

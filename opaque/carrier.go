@@ -26,7 +26,9 @@ type CarrierConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// Store keeps the sessions. Required. Records are encrypted, except in an
-	// [InProcessStore].
+	// [InProcessStore]. Those that were decrypted in the last minute or two stay
+	// in memory, at most 16 MiB, so that a Store which returns the same bytes
+	// again costs no decryption.
 	Store Store
 
 	// Revocations, if set, is asked about each session. Without it, sessions that
@@ -46,7 +48,8 @@ type CarrierConfig struct {
 // concurrently. Make one with [NewCarrier].
 type Carrier struct {
 	c      CarrierConfig
-	sealed bool // records are encrypted
+	sealed bool   // records are encrypted
+	opened opened // those that were decrypted
 }
 
 // NewCarrier checks c and returns a Carrier.
@@ -63,7 +66,7 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Carrier{c: c, sealed: !isInProcess(c.Store)}, nil
+	return &Carrier{c: c, sealed: !isInProcess(c.Store), opened: newOpened()}, nil
 }
 
 // Recognizes implements middleware.Carrier.
@@ -256,7 +259,7 @@ func (c *Carrier) notRetired(ctx context.Context, credential string, base *sessi
 func (c *Carrier) Forget(ctx context.Context, credential string) error {
 	var errs []error
 	for _, credential := range forms(credential) {
-		errs = append(errs, c.c.Store.Delete(ctx, storeKey(credential)))
+		errs = append(errs, c.delete(ctx, storeKey(credential)))
 	}
 	return unavailable("forget a credential", errors.Join(errs...))
 }
@@ -295,7 +298,7 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 		}
 		key := storeKey(credential)
 		if found.rec.Version == refused { // no other request was faster, so it has expired
-			_ = c.c.Store.Delete(ctx, key)
+			_ = c.delete(ctx, key)
 			return nil
 		}
 		end := c.tombstone(found.rec)
@@ -305,7 +308,7 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 			return unavailable("end a session", err)
 		}
 		if ok {
-			_ = c.c.Store.Delete(ctx, key) // the session has ended; this only frees memory
+			_ = c.delete(ctx, key) // the session has ended; this only frees memory
 			return nil
 		}
 		refused = found.rec.Version

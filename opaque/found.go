@@ -53,18 +53,33 @@ func (c *Carrier) decode(credential, key string, item Item) (found, error) {
 	case kind == kindPlain && !c.sealed:
 		rec, err := decodeRecord(item.Data[1:], item)
 		return found{rec: rec}, damaged(err)
-	case kind == kindSealed && c.sealed, kind == kindMarker:
+	case kind == kindSealed && c.sealed:
+		rec, err := c.decrypt(credential, key, item)
+		return found{rec: rec}, damaged(err)
+	case kind == kindMarker:
 		plain, err := newSealer(credential, key).open(item.Version, item.Data)
 		if err != nil {
 			return found{}, damaged(err)
 		}
-		if kind == kindMarker {
-			return decodeMarker(plain)
-		}
-		rec, err := decodeRecord(plain, item)
-		return found{rec: rec}, damaged(err)
+		return decodeMarker(plain)
 	}
 	return found{}, damaged(errDamaged)
+}
+
+func (c *Carrier) decrypt(credential, key string, item Item) (*session.Record, error) {
+	if rec := c.opened.get(key, item); rec != nil {
+		return rec, nil
+	}
+	plain, err := newSealer(credential, key).open(item.Version, item.Data)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := decodeRecord(plain, item)
+	if err != nil {
+		return nil, err
+	}
+	c.opened.put(key, item, rec)
+	return rec, nil
 }
 
 // encodeMarker returns moved (one byte, 0 or 1), at (8 bytes, unix

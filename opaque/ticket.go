@@ -94,7 +94,7 @@ func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err 
 			continue // another request was faster, or the session has expired
 		}
 		// Nobody else has the successor's credential, so this only frees room.
-		_ = c.c.Store.Delete(ctx, storeKey(t.successor))
+		_ = c.delete(ctx, storeKey(t.successor))
 		return t.old, err
 	}
 	return "", expiredInStore()

@@ -28,6 +28,7 @@ func (c *Carrier) write(ctx context.Context, key string, version uint64, item It
 	if !c.sealed {
 		return c.send(ctx, key, version, item) // an error of a store in this process means that nothing happened
 	}
+	defer c.opened.forget(key)
 	first, cancel := reserve(ctx)
 	ok, err = c.send(first, key, version, item)
 	cancel()
@@ -59,6 +60,11 @@ func (c *Carrier) send(ctx context.Context, key string, version uint64, item Ite
 	}
 	err = c.c.Store.Create(ctx, key, item)
 	return err == nil, err
+}
+
+func (c *Carrier) delete(ctx context.Context, key string) error {
+	defer c.opened.forget(key)
+	return c.c.Store.Delete(ctx, key)
 }
 
 // reserve keeps the time of the second look for it, so that the whole write
