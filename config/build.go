@@ -30,9 +30,15 @@ type Options struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// Store keeps the sessions that are not stateless. It outlives this process or
-	// is shared with others. The application closes it, after the [App]. If nil,
-	// the sessions are in the memory of this process.
+	// is shared with others. The application closes it, after the [App]. It can't
+	// be combined with Config.Store.URL. If nil, the sessions are where that says,
+	// by default in the memory of this process.
 	Store opaque.Store
+
+	// Stores open the store that Config.Store.URL names: one for each kind of
+	// store that the operator may choose from. The modules of the stores have
+	// functions that return one.
+	Stores []opaque.Opener
 
 	// Logger gets what an operator should know: for example, that the key file
 	// could not be read again, or that the journal of revocations can't be
@@ -53,7 +59,7 @@ type Options struct {
 
 	// OnExpire is called with each session that times out in the memory of this
 	// process. It is not called for stateless sessions, and can't be combined with
-	// Store.
+	// another store.
 	OnExpire func(ended *session.Record)
 
 	// Signers sign with the private keys that live in a KMS or an HSM; see
@@ -83,8 +89,8 @@ type App struct {
 	// of the request (EndOthers), or all sessions of everybody (EndAll).
 	Revocations *revocation.List
 
-	// Store keeps the sessions that are not stateless; nil in mode stateless
-	// without Options.Store.
+	// Store keeps the sessions that are not stateless; nil in mode stateless with
+	// the default store.
 	Store opaque.Store
 
 	// Issuer makes service tokens. It is nil if Keys has no key for that: other
@@ -95,7 +101,8 @@ type App struct {
 }
 
 // Close stops the goroutines of the App and waits for them. It closes the
-// journal and the store in memory. A second Close does nothing.
+// journal, and the store unless that is Options.Store. A second Close does
+// nothing.
 func (a *App) Close() error {
 	if a.close == nil {
 		return nil
@@ -103,7 +110,8 @@ func (a *App) Close() error {
 	return a.close()
 }
 
-// Build opens the key file and the journal of revocations, and makes the App.
+// Build opens the key file, the journal of revocations and the store that
+// Config.Store.URL names, and makes the App.
 // It reports every mistake at once: in c, in o and in the files. After an error
 // the App is nil and nothing is left open.
 func (c Config) Build(o Options) (*App, error) {
@@ -198,7 +206,7 @@ func (b *builder) openRevocations() {
 		return
 	}
 	if c.Path == "" {
-		if b.o.Store != nil {
+		if b.o.Store != nil || b.Config.Store.URL.isServer() {
 			b.fail("revocations.file", errors.New("is missing: the store outlives this process, "+
 				"so what has ended must be remembered too; name a file, or set revocations.insecure_volatile"))
 		}
@@ -245,37 +253,6 @@ func (b *builder) journal() string {
 		return b.Revocations.File
 	}
 	return filepath.Join(filepath.Dir(b.Keys.File), "revocations.journal")
-}
-
-func (b *builder) openStore() {
-	if b.o.Store != nil {
-		b.app.Store = b.o.Store
-		if b.o.OnExpire != nil {
-			b.errs = append(b.errs, errors.New("config: Options.OnExpire is for sessions in the memory of "+
-				"this process, and Options.Store is set; leave one of them out"))
-		}
-		return
-	}
-	if b.mode() == Stateless {
-		return // a new store in memory has no session of the other form to accept
-	}
-	c := opaque.MemoryConfig{
-		MaxSessions:      b.Config.Store.MaxSessions,
-		MaxBytes:         int64(b.Config.Store.MaxBytes),
-		AnonymousPercent: b.Config.Store.AnonymousPercent,
-		Linger:           time.Duration(b.Config.Store.Linger),
-		Now:              b.o.Now,
-	}
-	if b.o.OnExpire != nil {
-		c.OnExpire = opaque.Expired(b.o.OnExpire)
-	}
-	memory, err := opaque.NewMemoryStore(c)
-	if err != nil {
-		b.fail("store", err)
-		return
-	}
-	b.app.Store = memory
-	b.closers = append(b.closers, memory.Close)
 }
 
 func (b *builder) makeMiddleware() {

@@ -26,6 +26,16 @@
 //	defer app.Close()
 //	http.ListenAndServeTLS(addr, cert, key, app.Middleware.Handler(mux))
 //
+// Sessions that are not stateless are in the memory of the process, unless
+// store.url names another store. The application says which kinds of store an
+// operator can choose from, because each is a module of its own:
+//
+//	store:
+//	  url: rediss://app@cache.example:6380/0
+//	  password_env: REDIS_PASSWORD
+//
+//	cfg.Build(config.Options{Stores: []opaque.Opener{redisstore.Opener()}})
+//
 // # Environment
 //
 // The variable of a field is CLOAKROOM_ and its path in capitals, joined by
@@ -42,7 +52,8 @@ package config
 
 // Config is everything about sessions that an operator may want to set. The
 // zero Config holds the defaults; modes stateless and auto need Keys.File too.
-// It holds no secrets: the keys stay in their file.
+// It holds no secrets, except a password in Store.URL, which is never printed:
+// the keys stay in their file.
 type Config struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
@@ -78,8 +89,8 @@ type Config struct {
 	// Mode auto writes both forms.
 	AcceptOtherForm *bool `yaml:"accept_other_form,omitempty" json:"accept_other_form,omitzero"`
 
-	// Store bounds the sessions that this process keeps in its memory. It has
-	// no effect on a store that the application passes in.
+	// Store says where the sessions that are not stateless are kept. It has no
+	// effect on a store that the application passes in.
 	Store StoreConfig `yaml:"store,omitempty" json:"store,omitzero"`
 
 	// Revocations says where the list of sessions that ended early is kept.
@@ -224,10 +235,29 @@ type CrossOriginConfig struct {
 	Trusted []string `yaml:"trusted,omitempty" json:"trusted,omitzero"`
 }
 
-// A StoreConfig bounds the sessions that this process keeps in its memory.
+// A StoreConfig says where the sessions that are not stateless are kept, and
+// how many of them this process keeps in its memory.
 type StoreConfig struct {
-	// MaxSessions is how many sessions are kept. New ones beyond it are refused.
-	// 0 means 1,000,000.
+	// URL names the store, as in "rediss://app@cache.example:6380/0". Its scheme
+	// is redis, rediss, postgres, mysql, sqlite or memcache, or one of another
+	// opener in Options.Stores. The documentation of the opener has the form and
+	// the parameters. Empty means "memory:", the memory of this process. The App
+	// closes the store.
+	//
+	// The password of the user belongs in a file or a variable of its own. In
+	// the URL, where its special characters must be escaped, it is accepted too,
+	// but not from a document that everybody can read.
+	URL StoreURL `yaml:"url,omitempty" json:"url,omitzero"`
+
+	// PasswordFile is the file with the password of the user in URL, or
+	// PasswordEnv is the name of an environment variable with it. At most one of
+	// them. Only the owner and the group of the file may be able to read it.
+	PasswordFile string `yaml:"password_file,omitempty" json:"password_file,omitzero"`
+	PasswordEnv  string `yaml:"password_env,omitempty" json:"password_env,omitzero"` // see PasswordFile
+
+	// MaxSessions is how many sessions are kept in the memory of this process.
+	// New ones beyond it are refused. 0 means 1,000,000. MaxSessions, MaxBytes
+	// and AnonymousPercent can't be combined with the URL of another store.
 	MaxSessions int `yaml:"max_sessions,omitempty" json:"max_sessions,omitzero"`
 
 	// MaxBytes is how much memory sessions may take. New ones beyond it are
@@ -240,7 +270,8 @@ type StoreConfig struct {
 	AnonymousPercent int `yaml:"anonymous_percent,omitempty" json:"anonymous_percent,omitzero"`
 
 	// Linger is how long an expired session is kept, so that a visitor who comes
-	// back late can be told that it has expired. 0 means 10 minutes.
+	// back late can be told that it has expired. 0 means 10 minutes in memory, and
+	// 2 minutes in another store. Memcached always keeps it for 2 minutes.
 	Linger Duration `yaml:"linger,omitempty" json:"linger,omitzero"`
 }
 

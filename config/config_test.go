@@ -49,6 +49,9 @@ cross_origin:
   trusted: ["https://partner.example", "https://other.example:8443"]
 accept_other_form: false
 store:
+  url: "memory:"
+  password_file: /etc/shop/password
+  password_env: SHOP_PASSWORD
   max_sessions: 100000
   max_bytes: 512MiB
   anonymous_percent: 60
@@ -77,7 +80,8 @@ const wholeJSON = `{
 	},
 	"cross_origin": {"trusted": ["https://partner.example", "https://other.example:8443"]},
 	"accept_other_form": false,
-	"store": {"max_sessions": 100000, "max_bytes": "512MiB", "anonymous_percent": 60, "linger": "1h"},
+	"store": {"url": "memory:", "password_file": "/etc/shop/password", "password_env": "SHOP_PASSWORD",
+		"max_sessions": 100000, "max_bytes": "512MiB", "anonymous_percent": 60, "linger": "1h"},
 	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true,
 		"max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
 	"token_memory": "16MiB",
@@ -100,6 +104,8 @@ func wholeEnv() []string {
 		"CLOAKROOM_COOKIE_INSECURE_ALLOW_HTTP=false",
 		"CLOAKROOM_CROSS_ORIGIN_TRUSTED=https://partner.example, " +
 			"https://other.example:8443", "CLOAKROOM_ACCEPT_OTHER_FORM=false",
+		"CLOAKROOM_STORE_URL=memory:", "CLOAKROOM_STORE_PASSWORD_FILE=/etc/shop/password",
+		"CLOAKROOM_STORE_PASSWORD_ENV=SHOP_PASSWORD",
 		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_ANONYMOUS_PERCENT=60",
 		"CLOAKROOM_STORE_LINGER=1h",
 		"CLOAKROOM_REVOCATIONS_FILE=/var/lib/shop/revocations.journal", "CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=false",
@@ -124,8 +130,8 @@ func whole() config.Config {
 			Partitioned: true},
 		CrossOrigin:     config.CrossOriginConfig{Trusted: []string{"https://partner.example", "https://other.example:8443"}},
 		AcceptOtherForm: new(bool),
-		Store: config.StoreConfig{MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60,
-			Linger: config.Duration(time.Hour)},
+		Store: config.StoreConfig{URL: "memory:", PasswordFile: "/etc/shop/password", PasswordEnv: "SHOP_PASSWORD",
+			MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
 		Revocations: config.RevocationsConfig{
 			File: "/var/lib/shop/revocations.journal", Wait: config.Duration(30 * time.Second), SingleInstance: true,
 			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),

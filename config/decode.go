@@ -21,7 +21,8 @@ import (
 // maxDocument is the size of the largest document, in bytes.
 const maxDocument = 1 << 20 // 1 MiB
 
-// Load reads the YAML or JSON document at path, as [Parse] does.
+// Load reads the YAML or JSON document at path, as [Parse] does. If others than
+// the owner and the group of the file can use it, it refuses a password in it.
 func Load(path string) (Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -33,6 +34,9 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	cfg, err := Parse(data)
+	if err == nil {
+		err = cfg.checkPasswordIn(f)
+	}
 	if err != nil {
 		var errs []error
 		for _, err := range mistakes(err) {

@@ -25,6 +25,7 @@ func FromEnv(base Config, environ []string) (Config, error) {
 	for _, secret := range [...]string{
 		base.Keys.PassphraseEnv, vars[envOf("keys.passphrase_env")],
 		base.Keys.KEKEnv, vars[envOf("keys.kek_env")],
+		base.Store.PasswordEnv, vars[envOf("store.password_env")],
 	} {
 		if envPath(secret) == "" { // unless it is also the variable of a field
 			delete(vars, secret)

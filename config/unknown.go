@@ -15,6 +15,8 @@ func unknownName(what, path, like string, say func(path string) string) error {
 		return fmt.Errorf("config: %s is unknown; remove it: the cookie is always HttpOnly", what)
 	case "cookie.max_age", "cookie.maxage", "cookie.expires", "cookie.lifetime":
 		like = "session.remembered_lifetime"
+	case "store.password":
+		like = "store.password_file"
 	case "session.timeout":
 		like = "session.idle_timeout"
 	case "session.max_age", "session.maxage", "session.ttl", "session.expires":

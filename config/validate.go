@@ -30,7 +30,7 @@ func (c Config) validate(label labeler) []error {
 	if c.Keys.Reload > 0 && c.Keys.Reload < Duration(time.Second) {
 		v.fail("keys.reload", "%v is too short; write 1s or more", c.Keys.Reload)
 	}
-	v.notNegative("store.linger", c.Store.Linger)
+	v.store(c.Store)
 	v.notNegative("revocations.skew", c.Revocations.Skew)
 	v.notNegative("revocations.wait", c.Revocations.Wait)
 	if n := c.Revocations.MaxEntries; n != 0 && n < minRevocations {

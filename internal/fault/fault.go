@@ -87,8 +87,8 @@ func Inner(err error) error {
 
 func packages() []string {
 	return []string{
-		"config", "durable", "jose", "keys", "middleware",
-		"opaque", "revocation", "rotation", "session", "token",
+		"config", "durable", "jose", "keys", "memcachestore", "middleware", "opaque",
+		"redisstore", "revocation", "rotation", "session", "sqlstore", "token",
 	}
 }
 

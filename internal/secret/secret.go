@@ -1,5 +1,6 @@
 // Package secret reads the passphrase or the key that a key file is encrypted
-// under, from the file or the environment variable that holds it.
+// under, or the password of a store, from the file or the environment variable
+// that holds it.
 //
 // Use [ReadFile] and [Env]: the application and keygen then have the same
 // rules. People write the secret itself where the name of its file or variable
@@ -36,14 +37,16 @@ func ReadFile(path string) ([]byte, error) {
 		return nil, unnamed(path, err)
 	}
 	defer f.Close()
-	if err := checkMode(f); err != nil {
+	if err := CheckMode(f); err != nil {
 		return nil, err
 	}
 	return Read(f)
 }
 
-// checkMode checks only regular files: a pipe of the shell has no useful mode.
-func checkMode(f *os.File) error {
+// CheckMode returns an error that wraps [ErrUnsafe] if others than the owner
+// and the group can use a file with a secret in it. It checks only regular
+// files: a pipe of the shell has no useful mode.
+func CheckMode(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() || runtime.GOOS == "windows" || info.Mode().Perm()&^0o740 == 0 {
 		return err
@@ -62,9 +65,9 @@ func Read(r io.Reader) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(text) > maxSize:
-		return nil, fmt.Errorf("it holds over %d bytes, too many for a passphrase or a key", maxSize)
+		return nil, fmt.Errorf("it holds over %d bytes, too many for a secret", maxSize)
 	case len(bytes.TrimRight(text, "\r\n")) == 0:
-		return nil, errors.New("it is empty; it must hold the passphrase or the key")
+		return nil, errors.New("it is empty; it must hold the secret")
 	}
 	return text, nil
 }

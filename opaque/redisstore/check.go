@@ -64,7 +64,7 @@ func (s *Store) judge(info map[string]string) error {
 		return nil
 	}
 	return fmt.Errorf("redisstore: the server drops sessions when its memory is full (maxmemory-policy %q): "+
-		"set it to noeviction; Config.InsecureEviction allows it", policy)
+		"set it to noeviction; InsecureEviction (insecure_eviction=true in a URL) allows it", policy)
 }
 
 // parseInfo reads the lines "name:value" of INFO.

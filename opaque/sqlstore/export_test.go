@@ -1,6 +1,11 @@
 package sqlstore
 
-import "context"
+import (
+	"context"
+	"net/url"
+
+	"github.com/cloakroom-go/cloakroom/internal/storeurl"
+)
 
 // ErrLost is what CleanUp returns while another instance has the claim.
 var ErrLost = errLost
@@ -13,4 +18,9 @@ func (s *Store) CleanUp(ctx context.Context) error { return (&cleaner{s: s}).pas
 func Cleaning(d Dialect, prefix string) (findDead, removeDead, findIdle, removeIdle string) {
 	q := newQueries(d, prefix)
 	return q.findDead, q.removeDead, q.findIdle, q.removeIdle
+}
+
+// Source returns what the driver gets for a URL.
+func Source(d Dialect, u *url.URL, password string) (string, error) {
+	return d.source(u, storeurl.ReadQuery(u, d.parameters()...), password)
 }

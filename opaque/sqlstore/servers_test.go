@@ -134,6 +134,9 @@ func startMariaDB(t testing.TB, parameters string) *server {
 func TestPostgreSQL(t *testing.T) {
 	s := startPostgres(t)
 	s.suite(t)
+	t.Run("opener", func(t *testing.T) {
+		s.opensAt(t, "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=opened_", opaque.OpenOptions{})
+	})
 	t.Run("full disk", s.fullDisk)
 	t.Run("rolled back", s.rolledBack)
 	s.trouble(t)
@@ -143,6 +146,7 @@ func TestMariaDB(t *testing.T) {
 	require.NoError(t, mysql.SetLogger(quiet{}))
 	s := startMariaDB(t, "")
 	s.suite(t)
+	t.Run("opener", s.opener)
 	t.Run("lock wait timeout", s.lockWaitTimeout)
 	s.trouble(t)
 }
@@ -208,6 +212,21 @@ func (s *server) rolledBack(t *testing.T) {
 	ok, err := store.Swap(within(t, 5*time.Second), key, 1, newItem(2))
 	require.NoError(t, err)
 	require.True(t, ok)
+}
+
+// A password with every character that has a meaning somewhere.
+func (s *server) opener(t *testing.T) {
+	const password = "p@ss/w:o?r#d(%41)"
+	_, err := s.open(t).ExecContext(t.Context(), "CREATE USER shop@'127.0.0.1' IDENTIFIED BY '"+password+"'")
+	require.NoError(t, err)
+	_, err = s.open(t).ExecContext(t.Context(), "GRANT ALL ON app.* TO shop@'127.0.0.1'")
+	require.NoError(t, err)
+	at := "mysql://shop@" + s.addr + "/app?prefix=opened_"
+	s.opensAt(t, at, opaque.OpenOptions{Password: password})
+	_, err = openAt(t, s.dialect, at, opaque.OpenOptions{Password: "hunter2"})
+	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorContains(t, err, "Access denied")
+	require.NotContains(t, err.Error(), "hunter2")
 }
 
 // The server gives up waiting for a row after a second (1205), and the store
