@@ -2,7 +2,9 @@
 # make lint    gofmt, go mod tidy, go vet (also for 32 bits), staticcheck
 # make fuzz    every fuzz target for FUZZTIME each
 # make soak    the long versions of the race, soak and flood tests
-# make bench   every benchmark, summed up by benchstat; OLD=file compares
+# make bench   every benchmark of ours, summed up by benchstat; OLD=file compares
+# make bench-peers   ours beside other libraries, in ROUNDS rounds; writes the
+#                    tables of docs/benchmarks.md; needs idle processors
 # make api     writes api.txt anew
 
 SHELL       := bash
@@ -13,6 +15,7 @@ FUZZTIME  ?= 30s
 BENCH     ?= .
 BENCHTIME ?= 1s
 COUNT     ?= 6
+ROUNDS    ?= 5
 OLD       ?=
 
 # Every module of the repository, the root first.
@@ -21,7 +24,7 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testda
 # Without gin's codec for MessagePack, which takes a minute to compile.
 export GOFLAGS := $(shell $(GO) env GOFLAGS) -tags=nomsgpack
 
-.PHONY: test lint fuzz soak bench api needs
+.PHONY: test lint fuzz soak bench bench-peers api needs
 .SILENT:
 
 # Tests that count something write it to the file TEST_REPORT.
@@ -116,8 +119,22 @@ soak:
 bench:
 	mkdir -p .bench
 	benchstat=$$($(GO) -C tools tool -n benchstat); new=.bench/$$(date +%Y%m%d-%H%M%S).txt; \
-	for m in $(MODULES); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) -timeout 120m ./...; done | tee $$new; \
+	for m in $(filter-out ./benchmarks,$(MODULES)); do $(GO) -C $$m test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) -timeout 120m ./...; done | tee $$new; \
 	"$$benchstat" $(OLD) $$new; echo "kept in $$new"
+
+# A round measures everything once, so that what else happens on the machine
+# meets all peers. The volumes take long and vary little: two rounds.
+bench-peers: needs
+	mkdir -p .bench
+	benchstat=$$($(GO) -C tools tool -n benchstat); new=$(CURDIR)/.bench/peers-$$(date +%Y%m%d-%H%M%S).txt; \
+	bin=$$(mktemp -d); trap "rm -rf $$bin" EXIT; \
+	$(GO) -C benchmarks test -c -o "$$bin/benchmarks" .; cd benchmarks; \
+	for round in $$(seq $(ROUNDS)); do \
+		skip=; [ $$round -le 2 ] || skip=Volume; \
+		"$$bin/benchmarks" -test.run '^$$' -test.bench '$(BENCH)' -test.skip "$$skip" -test.benchtime 200ms -test.benchmem -test.timeout 60m; \
+	done | tee "$$new"; \
+	"$$benchstat" -col /peer "$$new"; echo "kept in $$new"; \
+	$(GO) run ./report ../docs/benchmarks.md <"$$new"
 
 api:
 	$(GO) test -run '^TestAPI$$' . -update

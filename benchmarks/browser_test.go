@@ -1,0 +1,125 @@
+package benchmarks_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A browser sends one request after the other to a handler, and keeps the
+// cookie. It is the request's ResponseWriter, too, so that the cost of a
+// recorder isn't measured.
+type browser struct {
+	connection context.Context
+	request    *http.Request
+	header     http.Header
+	status     int
+	body       []byte
+}
+
+func newBrowser() *browser {
+	return &browser{
+		connection: context.Background(),
+		request:    httptest.NewRequest(http.MethodGet, "/", nil),
+		header:     http.Header{},
+	}
+}
+
+func (b *browser) Header() http.Header { return b.header }
+
+func (b *browser) WriteHeader(status int) { b.status = status }
+
+func (b *browser) Write(p []byte) (int, error) {
+	b.body = append(b.body, p...)
+	return len(p), nil
+}
+
+// do sends a request whose context can be cancelled, as those of a server can,
+// and returns the body of the response if its status is 200.
+func (b *browser) do(h http.Handler) string {
+	clear(b.header)
+	b.status, b.body = http.StatusOK, b.body[:0]
+	ctx, cancel := context.WithCancel(b.connection)
+	defer cancel()
+	h.ServeHTTP(b, b.request.WithContext(ctx))
+	for _, cookie := range b.header["Set-Cookie"] {
+		pair, _, _ := strings.Cut(cookie, ";")
+		b.request.Header["Cookie"] = []string{pair}
+	}
+	if b.status != http.StatusOK {
+		return http.StatusText(b.status)
+	}
+	return string(b.body)
+}
+
+// forget drops the cookie: the next request is that of a new visitor.
+func (b *browser) forget() { delete(b.request.Header, "Cookie") }
+
+// An action is one kind of request, and what an app answers to it.
+type action struct {
+	name    string
+	handler func(a *app) http.Handler
+	answer  func(body string) bool
+	anew    bool // each request is that of a new visitor
+}
+
+// actions are in the order in which they are measured: create leaves sessions
+// behind, which would slow down the others.
+func actions() []action {
+	is := func(want string) func(string) bool { return func(body string) bool { return body == want } }
+	return []action{
+		{"read", func(a *app) http.Handler { return a.read }, is("1"), false},
+		{"touch", func(a *app) http.Handler { return a.touch }, is("1"), false},
+		{"increment", func(a *app) http.Handler { return a.increment }, isNumber, false},
+		{"create", func(a *app) http.Handler { return a.create }, is("welcome"), true},
+	}
+}
+
+func isNumber(body string) bool {
+	return body != "" && strings.Trim(body, "0123456789") == ""
+}
+
+// measure sends b.N requests from so many clients at once, each a visitor with
+// a session of its own.
+func measure(b *testing.B, a *app, act action, clients int) {
+	browsers := make([]*browser, clients)
+	for i := range browsers {
+		browsers[i] = newBrowser()
+		if a.create != nil {
+			require.Equal(b, "welcome", browsers[i].do(a.create))
+		}
+	}
+	h := act.handler(a)
+	request := func(client *browser) {
+		if act.anew {
+			client.forget()
+		}
+		if body := client.do(h); !act.answer(body) {
+			b.Errorf("%s: unexpected answer %q", a.peer, body)
+		}
+	}
+	b.ReportAllocs()
+	if clients == 1 {
+		for b.Loop() {
+			request(browsers[0])
+		}
+		return
+	}
+	b.ResetTimer()
+	var sent atomic.Int64
+	var running sync.WaitGroup
+	for _, client := range browsers {
+		running.Go(func() {
+			for sent.Add(1) <= int64(b.N) && !b.Failed() {
+				request(client)
+			}
+		})
+	}
+	running.Wait()
+}

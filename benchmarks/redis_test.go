@@ -1,0 +1,120 @@
+package benchmarks_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/goredisstore"
+	"github.com/alexedwards/scs/redisstore"
+	"github.com/boj/redistore"
+	redigo "github.com/gomodule/redigo/redis"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/cloakroom-go/cloakroom/internal/servertest"
+	"github.com/cloakroom-go/cloakroom/opaque"
+	ourstore "github.com/cloakroom-go/cloakroom/opaque/redisstore"
+)
+
+// connections is how many connections a pool may have: one for each client.
+const connections = 256
+
+// cacheFor is how long a client keeps what it has read, at most.
+const cacheFor = 5 * time.Second
+
+func inRedis(tb testing.TB) []*app {
+	tb.Helper()
+	addr := startRedis(tb)
+	open := func(cacheFor time.Duration) *ourstore.Store {
+		store, err := ourstore.New(tb.Context(), ourstore.Config{Addrs: []string{addr}, CacheFor: cacheFor})
+		require.NoError(tb, err)
+		tb.Cleanup(func() { _ = store.Close() })
+		return store
+	}
+	store := open(0)
+	goRedis := redis.NewClient(goRedisOptions(addr))
+	tb.Cleanup(func() { _ = goRedis.Close() })
+	pool := newPool(addr)
+	tb.Cleanup(func() { _ = pool.Close() })
+	gorilla, err := redistore.NewRediStoreWithPool(pool, random(32))
+	require.NoError(tb, err)
+	gorilla.SetMaxAge(int(idleTimeout / time.Second))
+	return append([]*app{
+		oursIn(tb, "ours", store, nil),
+		oursIn(tb, "ours-cached", open(cacheFor), nil),
+		scsIn("scs-go-redis", goredisstore.New(goRedis), idleTimeout),
+		scsIn("scs-redigo", redisstore.New(pool), idleTimeout),
+		gorillaIn("gorilla-redigo", gorilla),
+	}, bareGets(tb, addr, store)...)
+}
+
+func startRedis(tb testing.TB) (addr string) {
+	tb.Helper()
+	addr = servertest.FreeAddr(tb)
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(tb, err)
+	servertest.Start(tb, servertest.Config{
+		Program: servertest.Program(tb, "redis-server"),
+		Args:    []string{"--bind", "127.0.0.1", "--port", port, "--save", ""},
+		Ready:   servertest.Dial(addr),
+	})
+	return addr
+}
+
+// goRedisOptions are the settings with which go-redis was fastest here.
+func goRedisOptions(addr string) *redis.Options {
+	return &redis.Options{Addr: addr, PoolSize: connections, ContextTimeoutEnabled: true}
+}
+
+// newPool returns a pool that keeps its connections, and doesn't test them
+// before each use as redistore's own does.
+func newPool(addr string) *redigo.Pool {
+	return &redigo.Pool{MaxIdle: connections, MaxActive: connections, Wait: true, Dial: func() (redigo.Conn, error) {
+		return redigo.Dial("tcp", addr, redigo.DialReadTimeout(time.Second), redigo.DialWriteTimeout(time.Second))
+	}}
+}
+
+// bareGets returns apps that get the item of a session and do nothing with it,
+// with a deadline as a middleware has it.
+func bareGets(tb testing.TB, addr string, store opaque.Store) []*app {
+	tb.Helper()
+	key := "cloakroom:s:" + newItem(tb, store)
+	valkeyClient, err := valkey.NewClient(valkey.ClientOption{
+		InitAddress: []string{addr}, ForceSingleClient: true, DisableRetry: true, PipelineMultiplex: -1,
+	})
+	require.NoError(tb, err)
+	tb.Cleanup(valkeyClient.Close)
+	pooled := redis.NewClient(goRedisOptions(addr))
+	tb.Cleanup(func() { _ = pooled.Close() })
+	pipelined, err := pooled.AutoPipeline()
+	require.NoError(tb, err)
+	return []*app{
+		query("valkey-go", func(ctx context.Context) (err error) {
+			_, err = valkeyClient.Do(ctx, valkeyClient.B().Get().Key(key).Build()).AsBytes()
+			return err
+		}),
+		query("valkey-go-cached", func(ctx context.Context) (err error) {
+			_, err = valkeyClient.DoCache(ctx, valkeyClient.B().Get().Key(key).Cache(), cacheFor).AsBytes()
+			return err
+		}),
+		query("go-redis", func(ctx context.Context) error { return pooled.Get(ctx, key).Err() }),
+		query("go-redis-pipelined", func(ctx context.Context) error { return pipelined.Get(ctx, key).Err() }),
+	}
+}
+
+// query returns an app that only reads from a server.
+func query(peer string, ask func(ctx context.Context) error) *app {
+	return &app{peer: peer, read: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := ask(ctx); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		answer(w, 1)
+	})}
+}
