@@ -66,7 +66,8 @@ type Carrier interface {
 	// If a crash might bring credential back, or a store's answer got lost so that
 	// nobody knows whether credential has ended, Retire fails with
 	// [session.Unavailable]. In hold it then returns the credential that the
-	// client should get nevertheless; opening it finishes what was begun.
+	// client should get nevertheless, of its own form or successor's; opening it
+	// finishes what was begun, or undoes it.
 	Retire(ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration) (
 		hold string, err error)
 

@@ -244,7 +244,7 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 	hold, err := x.kept.carrier.Retire(ctx, x.kept.credential, x.kept.rec, credential, grace)
 	switch {
 	case hold != "":
-		err = &keptError{err}
+		err, target = &keptError{err}, x.m.carrier(hold)
 	case err == nil:
 		hold = credential
 	case session.ReasonOf(err) == session.Unavailable:

@@ -89,6 +89,9 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 		if credential, err = c.redeem(ctx, t); err != nil {
 			return nil, "", err
 		}
+		if !wellFormed(credential) {
+			return nil, credential, nil // the session went on in a token
+		}
 	}
 	found, err := c.get(ctx, credential)
 	if err != nil {
@@ -217,8 +220,9 @@ func (c *Carrier) put(
 // that holds the successor's credential. With grace, requests follow it as long
 // as the old session could have lived; logouts that began earlier always do. If
 // it can't find out whether the store did that, the client gets a ticket for a
-// renewal, and the next request finishes it; after a move, the old credential
-// leads to the new one if the store did it.
+// renewal, and the next request finishes it, or finds that a renewal to a token
+// has not happened and undoes it; after a move, the old credential leads to the
+// new one if the store did it.
 func (c *Carrier) Retire(
 	ctx context.Context, credential string, base *session.Record, successor string, grace time.Duration,
 ) (hold string, err error) {

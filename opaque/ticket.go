@@ -14,11 +14,12 @@ import (
 // answer to the swap that retires the old one got lost: only the store knows
 // which of the two opens the session. It names the old credential with the
 // version that the swap replaces, so that opening the ticket can finish the
-// swap. Without the successor's secret, which nobody else has seen, an attacker
-// who planted the old credential can't make one.
+// swap or prevent it. Without the successor's secret, which nobody else has
+// seen, an attacker who planted the old credential can't make one.
 type ticket struct {
-	successor, old string
-	version        uint64
+	successor string // see asOpaque
+	old       string
+	version   uint64
 }
 
 // A ticket's text is this prefix, and both secrets and the version (8 bytes,
@@ -29,14 +30,21 @@ const (
 	ticketBytes   = len(ticketPrefix) + ticketSecrets/3*4
 )
 
-// newTicket returns the ticket, or "" if one of the two is not an opaque
-// credential.
-func newTicket(successor, old string, version uint64) string {
-	if !wellFormed(successor) || !wellFormed(old) {
-		return ""
+// asOpaque returns what stands for a successor in a ticket: an opaque
+// credential itself; for a token, which can be too long for a cookie with
+// something else in it, an opaque credential made of its SHA-256, which opens
+// nothing. The marker of the old credential has the token.
+func asOpaque(successor string) string {
+	if wellFormed(successor) {
+		return successor
 	}
+	return credentialPrefix + storeKey(successor)
+}
+
+// newTicket returns the ticket for an old credential that is opaque.
+func newTicket(successor, old string, version uint64) string {
 	b := make([]byte, 0, ticketSecrets)
-	for _, credential := range []string{successor, old} {
+	for _, credential := range []string{asOpaque(successor), old} {
 		b = must(base64url.AppendDecode(b, []byte(credential[len(credentialPrefix):])))
 	}
 	b = binary.BigEndian.AppendUint64(b, version)
@@ -68,28 +76,31 @@ func forms(credential string) []string {
 
 // redeem finishes the renewal that a ticket is for, if that is still possible,
 // and returns the credential under which the session goes on: the successor's,
-// or the old one if another request saved, renewed or moved the session before
-// the swap. It removes the other session. An error other than Unavailable says
-// that the session has ended.
+// or the old one if the successor is not in the store, or if another request
+// saved, renewed or moved the session before the swap. It removes the other
+// session. An error other than Unavailable says that the session has ended.
 func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err error) {
 	for range maxRedeemed {
 		old, err := c.get(ctx, t.old)
 		switch {
 		case session.ReasonOf(err) == session.Unavailable:
 			return "", err
-		case err == nil && old.successor == t.successor:
-			return t.successor, nil
+		case err == nil && old.rec == nil && asOpaque(old.successor) == t.successor:
+			return old.successor, nil
 		case err == nil && old.rec != nil && old.rec.Version == t.version:
 			_, err := c.get(ctx, t.successor)
 			if session.ReasonOf(err) == session.Unavailable {
 				return "", err
 			}
+			next, item := t.successor, c.marker(t.old, old.rec, found{successor: t.successor})
 			if err != nil {
-				return t.old, nil // there is no successor, so the swap would lose the session
+				next = t.old
+				if item, err = c.unchanged(t.old, old.rec); err != nil {
+					return "", err
+				}
 			}
-			marker := c.marker(t.old, old.rec, found{successor: t.successor})
-			if ok, err := c.write(ctx, storeKey(t.old), t.version, marker); ok || err != nil {
-				return t.successor, unavailable("retire a credential", err)
+			if ok, err := c.write(ctx, storeKey(t.old), t.version, item); ok || err != nil {
+				return next, unavailable("retire a credential", err)
 			}
 			continue // another request was faster, or the session has expired
 		}
@@ -98,6 +109,15 @@ func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err 
 		return t.old, err
 	}
 	return "", expiredInStore()
+}
+
+// unchanged returns the item of a session as it is, with the next version. The
+// swap of a renewal that comes late then does nothing: its successor is a
+// token, which the ticket doesn't have, or has gone.
+func (c *Carrier) unchanged(credential string, rec *session.Record) (Item, error) {
+	next := *rec
+	next.Version++
+	return c.item(credential, storeKey(credential), &next)
 }
 
 // maxRedeemed is how often redeem looks at the old session. It finds the same

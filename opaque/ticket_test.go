@@ -3,6 +3,7 @@ package opaque_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -24,24 +25,35 @@ type doubt struct {
 }
 
 func newDoubt(t *testing.T, done bool) *doubt {
+	d, l := newRenewal(t)
+	var err error
+	d.successor, err = d.Issue(t.Context(), d.base, d.old)
+	require.NoError(t, err)
+	d.done = done
+	d.doubt(t, l, map[bool]fault{false: refused, true: lost}[done])
+	return d
+}
+
+// newRenewal returns a session that is about to be renewed.
+func newRenewal(t *testing.T) (*doubt, *lossy) {
 	p, l := newLossy(t)
-	d := &doubt{place: p, done: done}
+	d := &doubt{place: p}
 	var err error
 	d.old, err = p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)
 	d.base, _, err = p.Open(t.Context(), d.old)
 	require.NoError(t, err)
-	d.successor, err = p.Issue(t.Context(), d.base, d.old)
-	require.NoError(t, err)
-	l.reads = []fault{refused} // the look fails too
-	if l.writes = []fault{refused}; done {
-		l.writes = []fault{lost}
-	}
-	d.ticket, err = p.Retire(t.Context(), d.old, d.base, d.successor, 0)
+	return d, l
+}
+
+// doubt renews the session, and loses the answer.
+func (d *doubt) doubt(t *testing.T, l *lossy, f fault) {
+	var err error
+	l.writes, l.reads = []fault{f}, []fault{refused} // the look fails too
+	d.ticket, err = d.Retire(t.Context(), d.old, d.base, d.successor, 0)
 	require.ErrorIs(t, err, session.Unavailable)
-	require.True(t, p.Recognizes(d.ticket))
-	require.LessOrEqual(t, len(d.ticket), p.MaxLength())
-	return d
+	require.True(t, d.Recognizes(d.ticket))
+	require.LessOrEqual(t, len(d.ticket), d.MaxLength())
 }
 
 // opens returns which of the credentials opens a session.
@@ -157,6 +169,58 @@ func TestTicketNeedsBothSecrets(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{d.old}, d.opens(t, d.old), "nothing was changed")
+}
+
+// After a renewal to a token the ticket leads to the token if the store has
+// done the swap, or does it before the ticket is opened. Otherwise it leads to
+// the old session.
+func TestTicketForAToken(t *testing.T) {
+	for f, want := range map[fault]string{lost: "token", refused: "old", late: "token"} {
+		d, l := newRenewal(t)
+		d.successor = "a.token.ofthesession"
+		d.doubt(t, l, f)
+		for range 3 {
+			rec, current, err := d.Open(t.Context(), d.ticket)
+			require.NoError(t, err)
+			require.Equal(t, map[string]string{"token": d.successor, "old": d.old}[want], current)
+			require.Equal(t, want == "old", rec != nil)
+			// What can be cut out of the ticket opens nothing but the old session.
+			raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(d.ticket, "crd1_"))
+			require.NoError(t, err)
+			require.Empty(t, d.opens(t, "cr1_"+base64.RawURLEncoding.EncodeToString(raw[:32])))
+			require.Equal(t, want == "old", len(d.opens(t, d.old)) == 1)
+		}
+		_, _, err := d.Save(t.Context(), d.ticket, d.base, set(d.place, d.base, "x"))
+		assert.ErrorIs(t, err, session.Conflict, "the session that the ticket was for goes on elsewhere")
+		require.NoError(t, d.End(t.Context(), d.ticket, d.base))
+		_, _, err = d.Open(t.Context(), d.old)
+		assert.Equal(t, want == "old", errors.Is(err, session.NotFound))
+	}
+}
+
+// A ticket made of parts of two visitors' is none.
+func TestTicketOfTwo(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		d, l := newRenewal(t)
+		d.successor = "a.token.ofthesession"
+		d.doubt(t, l, map[bool]fault{false: refused, true: lost}[done])
+		other, l := newRenewal(t)
+		other.successor = "another.token.ofanother"
+		other.doubt(t, l, lost)
+		raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(d.ticket, "crd1_"))
+		require.NoError(t, err)
+		theirs, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(other.ticket, "crd1_"))
+		require.NoError(t, err)
+		mixed := "crd1_" + base64.RawURLEncoding.EncodeToString(append(theirs[:32:32], raw[32:]...))
+		rec, current, err := d.Open(t.Context(), mixed)
+		if done {
+			assert.ErrorIs(t, err, session.Ended)
+		} else {
+			assert.NoError(t, err)
+			assert.Equal(t, d.old, current)
+			assert.NotNil(t, rec)
+		}
+	}
 }
 
 // Two requests redeem a ticket at once: the slower one finds the swap done.
