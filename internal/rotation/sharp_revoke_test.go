@@ -155,6 +155,7 @@ func (s *sharp) busy(until time.Time) {
 // place and the other half with a key that nobody knows: nobody trusts a
 // revoked key, or refuses new tokens, for longer than the report says.
 func TestSimulationSoakSharpRevocations(t *testing.T) {
+	t.Parallel()
 	total, worst := make(map[string]int), make(map[string]time.Duration)
 	for n := range uint64(scale(least(10, 1))) {
 		synctest.Test(t, func(t *testing.T) {

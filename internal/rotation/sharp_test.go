@@ -399,6 +399,7 @@ func (s *sharp) everySoOften(r *instance) {
 // A thousand rotations at the worst moments: no verifier refuses a valid token,
 // and none accepts a forged one.
 func TestSimulationSoakSharpRotations(t *testing.T) {
+	t.Parallel()
 	total, rotations := make(map[string]int), 0
 	for n := range uint64(scale(least(10, 1))) {
 		synctest.Test(t, func(t *testing.T) {

@@ -57,6 +57,7 @@ func least(all, raceDetector int) int {
 // late, and verifiers with caches: nobody refuses a valid token, or trusts an
 // expired key for longer than caches and clocks can explain.
 func TestSimulationSoakRotations(t *testing.T) {
+	t.Parallel()
 	for run := range simScale() {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSimulation(t, uint64(run))
@@ -74,6 +75,7 @@ func TestSimulationSoakRotations(t *testing.T) {
 // in their place: nobody trusts a revoked key, or refuses the new one, for
 // longer than the exposure report says.
 func TestSimulationSoakRevocations(t *testing.T) {
+	t.Parallel()
 	for run := range simScale() {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSimulation(t, 1000+uint64(run))
