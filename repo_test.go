@@ -178,6 +178,7 @@ var importTable = []importRule{
 	{"interop/frameworks/gin", []string{"interop/frameworks/site", "middleware"}},
 	{"interop/frameworks/gorilla", []string{"interop/frameworks/site", "middleware"}},
 	{"interop/frameworks/servemux", []string{"interop/frameworks/site", "middleware"}},
+	{"interop/frameworks/adopt", []string{"session"}},
 	{"internal/stored", []string{"opaque"}},
 	{"opaque/redisstore", []string{"opaque", "session", "internal/fault", "internal/recent", "internal/stored", "internal/storeurl"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault", "internal/stored", "internal/storeurl"}},

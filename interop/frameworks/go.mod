@@ -6,11 +6,14 @@ go 1.26.4
 replace github.com/cloakroom-go/cloakroom => ../..
 
 require (
+	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/cloakroom-go/cloakroom v0.0.0-00010101000000-000000000000
 	github.com/coder/websocket v1.8.15
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/gorilla/mux v1.8.1
+	github.com/gorilla/securecookie v1.1.2
+	github.com/gorilla/sessions v1.4.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/labstack/echo/v5 v5.4.5
 	github.com/stretchr/testify v1.12.1
