@@ -5,10 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"runtime"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,31 +97,6 @@ func BenchmarkMemoryStoreMillion(b *testing.B) {
 	}
 }
 
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
-
-// fillMemory creates n sessions and returns a key of every hundredth.
-func fillMemory(b *testing.B, s *opaque.MemoryStore, n int, idle func(i int) time.Duration) (keys []string) {
-	now := time.Now()
-	for i := range n {
-		var raw [32]byte
-		rand.Read(raw[:])
-		key := base64.RawURLEncoding.EncodeToString(raw[:])
-		item := memoryItem(1, now, idle(i))
-		item.Data = make([]byte, 100)
-		require.NoError(b, s.Create(b.Context(), key, item))
-		if i%100 == 0 {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
 // BenchmarkMemoryStoreStall reports how long a look-up takes at worst while
 // 500,000 of 1,000,000 sessions expire at one second and others are created,
 // saved and touched. In the control nothing expires, but a goroutine is as busy
@@ -133,96 +104,14 @@ func fillMemory(b *testing.B, s *opaque.MemoryStore, n int, idle func(i int) tim
 // machine's other work.
 func BenchmarkMemoryStoreStall(b *testing.B) {
 	for b.Loop() {
-		var ahead atomic.Int64
-		var expired atomic.Int64
-		s := newMemory(b, opaque.MemoryConfig{
-			MaxSessions: 2 * million,
-			Linger:      -1,
-			Now:         func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-			OnExpire:    func(string, opaque.Item) { expired.Add(1) },
-		})
-		keys := fillMemory(b, s, million, func(i int) time.Duration { return time.Duration(30+i%2*15) * time.Minute })
-		runtime.GC()
-		stop := load(b, s)
-
-		idle := busy()
-		report(b, "control", lookUps(b, s, keys, time.Now().Add(time.Second).Before))
-		idle()
-		begin := time.Now()
-		ahead.Store(int64(40 * time.Minute))
-		waits := lookUps(b, s, keys, func(time.Time) bool { return expired.Load() >= million/2 })
-		report(b, "expiring", waits)
-		b.ReportMetric(time.Since(begin).Seconds(), "s-to-expire")
-		stop()
-		require.NoError(b, s.Close())
+		control, expiring, took := stall(b, million)
+		for name, w := range map[string]*waits{"control": control, "expiring": expiring} {
+			b.ReportMetric(ms(w.max), name+"-max-ms")
+			b.ReportMetric(ms(w.part(0.9999)), name+"-p99.99-ms")
+			b.ReportMetric(ms(w.part(0.99999)), name+"-p99.999-ms")
+		}
+		b.ReportMetric(took.Seconds(), "s-to-expire")
 	}
 }
 
-// lookUps looks up keys, one after the other, until it is told that it is over.
-func lookUps(b *testing.B, s *opaque.MemoryStore, keys []string, over func(time.Time) bool) (waits []time.Duration) {
-	ctx := context.Background()
-	for i := 0; ; i++ {
-		begin := time.Now()
-		if over(begin) {
-			return waits
-		}
-		if _, _, err := s.Get(ctx, keys[i%len(keys)]); err != nil {
-			b.Fatal(err)
-		}
-		waits = append(waits, time.Since(begin))
-		runtime.Gosched() // as a server does between requests
-	}
-}
-
-// busy keeps a processor busy, and yields it every 40 µs, until it is stopped.
-func busy() (stop func()) {
-	var done atomic.Bool
-	var group sync.WaitGroup
-	group.Go(func() {
-		for !done.Load() {
-			for begin := time.Now(); time.Since(begin) < 40*time.Microsecond; {
-			}
-			runtime.Gosched()
-		}
-	})
-	return func() {
-		done.Store(true)
-		group.Wait()
-	}
-}
-
-func report(b *testing.B, name string, waits []time.Duration) {
-	slices.Sort(waits)
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	b.ReportMetric(ms(waits[len(waits)-1]), name+"-max-ms")
-	b.ReportMetric(ms(waits[len(waits)*9999/10000]), name+"-p99.99-ms")
-}
-
-// load creates, saves, touches and deletes, until it is stopped: some 10,000
-// operations a second.
-func load(b *testing.B, s *opaque.MemoryStore) (stop func()) {
-	var done atomic.Bool
-	var group sync.WaitGroup
-	group.Go(func() {
-		ctx := context.Background()
-		for i := 0; !done.Load(); i++ {
-			key, now := fmt.Sprintf("%043d", i), time.Now()
-			item := memoryItem(1, now, 3*time.Hour)
-			item.Deadline = item.IdleDeadline
-			if err := s.Create(ctx, key, item); err != nil {
-				b.Error(err)
-			}
-			item.Version = 2
-			_, swapErr := s.Swap(ctx, key, 1, item)
-			_, touchErr := s.Touch(ctx, key, now, now.Add(4*time.Hour))
-			if swapErr != nil || touchErr != nil || i%2 == 0 && s.Delete(ctx, key) != nil {
-				b.Error("the load failed")
-			}
-			time.Sleep(300 * time.Microsecond)
-		}
-	})
-	return func() {
-		done.Store(true)
-		group.Wait()
-	}
-}
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

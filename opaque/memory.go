@@ -1,13 +1,10 @@
 package opaque
 
 import (
-	"container/heap"
 	"context"
 	"fmt"
 	"hash/maphash"
 	"math"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,9 +24,10 @@ type MemoryConfig struct {
 	// 1,000,000.
 	MaxSessions int
 
-	// MaxBytes is how much memory the items may take: keys, data and 176 bytes for
-	// each item. When it is reached, Create fails, and so does a Swap to more
-	// data. Renewals may take a sixteenth more. 0 means 1 GiB.
+	// MaxBytes is how much memory the items may take: data, keys (33 bytes for the
+	// key of a session) and 120 bytes for each item. When it is reached, Create
+	// fails, and so does a Swap to more data. Renewals may take a sixteenth more.
+	// 0 means 1 GiB.
 	MaxBytes int64
 
 	// AnonymousPercent is how much of MaxSessions and of MaxBytes the sessions
@@ -58,13 +56,16 @@ const (
 	defaultMaxBytes    = 1 << 30
 	defaultLinger      = 10 * time.Minute
 
-	// itemOverhead is the memory that an item takes beside its key and data: the
-	// entry, a slot in the map and one in the queue. BenchmarkMemoryStoreMillion
+	// itemOverhead is the memory that an item takes beside its key and data: 80
+	// bytes, and what is not in use of pages and chunks. TestMemoryPerSession
 	// measures it.
-	itemOverhead = 176
+	itemOverhead = 120
 
-	// shardCount is high so that a shard is small (4,000 of 1,000,000 items), and
-	// its lock is held only briefly, even while its map or its queue grows.
+	// maxData is how many bytes of data an item may have: the numbers of a shard
+	// have 32 bits.
+	maxData = 1 << 30
+
+	// shardCount is high so that few requests wait for one lock.
 	shardCount = 256
 )
 
@@ -73,8 +74,11 @@ const (
 // removed in small steps, so that a look-up never waits for a sweep of the
 // whole store. At a limit it refuses new sessions with [session.Unavailable].
 //
-// Data is kept and returned without copying. The zero MemoryStore is closed:
-// all its operations fail.
+// The garbage collector does not look at the items, so a collection takes as
+// long with a million sessions as with none. Create and Swap copy the data. Get
+// does not: while somebody refers to the data that it returned, up to 32 KiB of
+// other data stay in memory, too. The zero MemoryStore is closed: all its
+// operations fail.
 type MemoryStore struct {
 	cfg    MemoryConfig
 	linger int64 // seconds
@@ -83,7 +87,7 @@ type MemoryStore struct {
 	limits limits
 	shards [shardCount]shard
 
-	burst int // entries removed since the last rest; only the remover uses it
+	burst int // items removed since the last rest; only the remover uses it
 
 	due  atomic.Int64  // unix second at which the remover looks again
 	wake chan struct{} // asks the remover to look now
@@ -110,6 +114,9 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 		wake: make(chan struct{}, 1),
 		stop: make(chan struct{}),
 		done: make(chan struct{}),
+	}
+	for i := range s.shards {
+		s.shards[i].seed = s.seed
 	}
 	s.limits.set(s.cfg)
 	s.linger = int64((s.cfg.Linger + time.Second - 1) / time.Second)
@@ -144,14 +151,14 @@ func (s *MemoryStore) Get(ctx context.Context, key string) (item Item, ok bool, 
 	if err := s.ready(ctx); err != nil {
 		return Item{}, false, err
 	}
-	sh := s.shard(key)
-	sh.mu.Lock()
+	sh, r := s.lock(key)
 	defer sh.mu.Unlock()
-	e := sh.items[key]
-	if e == nil {
+	if r == 0 {
 		return Item{}, false, nil
 	}
-	return e.item(), true, nil
+	sl := sh.slot(r)
+	_, data := sh.chunks.read(sl.at)
+	return sl.item(data), true, nil
 }
 
 // Create implements [Store].
@@ -159,13 +166,11 @@ func (s *MemoryStore) Create(ctx context.Context, key string, item Item) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	if err := item.Validate(0); err != nil {
+	if err := checkItem(item, 0); err != nil {
 		return err
 	}
-	e := &entry{key: strings.Clone(key), anonymous: item.Anonymous} // key may point into a larger string
-	e.set(item)
 	tookPlace := s.takePlace(item)
-	if err := s.create(e, tookPlace); err != nil {
+	if err := s.create(key, item, tookPlace); err != nil {
 		if tookPlace {
 			s.returnPlace(item.Instead)
 		}
@@ -175,17 +180,22 @@ func (s *MemoryStore) Create(ctx context.Context, key string, item Item) error {
 	return nil
 }
 
-func (s *MemoryStore) create(e *entry, tookPlace bool) error {
-	sh := s.shard(e.key)
+func (s *MemoryStore) create(key string, item Item, tookPlace bool) error {
+	large := encodeLarge(key, item.Data)
+	var buf [packedBytes]byte
+	packed := packKey(buf[:0], key)
+	sh, hash := s.shard(packed)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.items[e.key] != nil {
+	if sh.find(packed, hash) != 0 {
 		return fmt.Errorf("opaque: create: the key is in use: %w", session.Conflict)
 	}
-	if err := s.limits.enter(e, tookPlace); err != nil {
+	sl := slot{anonymous: item.Anonymous}
+	sl.set(item)
+	if err := s.limits.enter(&sl, sizeOf(packed, item.Data), tookPlace); err != nil {
 		return err
 	}
-	sh.add(e)
+	sh.add(packed, hash, sl, item.Data, large)
 	return nil
 }
 
@@ -194,7 +204,7 @@ func (s *MemoryStore) Swap(ctx context.Context, key string, version uint64, item
 	if err := s.ready(ctx); err != nil {
 		return false, err
 	}
-	if err := item.Validate(version); err != nil {
+	if err := checkItem(item, version); err != nil {
 		return false, err
 	}
 	now := s.now()
@@ -205,19 +215,33 @@ func (s *MemoryStore) Swap(ctx context.Context, key string, version uint64, item
 }
 
 func (s *MemoryStore) swap(key string, version uint64, item Item, now int64) (bool, error) {
-	sh := s.shard(key)
-	sh.mu.Lock()
+	large := encodeLarge(key, item.Data)
+	sh, r := s.lock(key)
 	defer sh.mu.Unlock()
-	e := sh.items[key]
-	if e == nil || e.version != version || e.over() <= now {
+	if r == 0 {
 		return false, nil
 	}
-	if err := s.limits.grow(e, int64(len(item.Data)-len(e.data)), !e.placed); err != nil {
+	sl := sh.slot(r)
+	if sl.version != version || sl.over() <= now {
+		return false, nil
+	}
+	packed, before := sh.chunks.read(sl.at)
+	if err := s.limits.grow(sl.anonymous, int64(len(item.Data)-len(before)), !sl.placed); err != nil {
 		return false, err
 	}
-	e.set(item)
-	sh.queue.advance(e)
+	sl.set(item)
+	sh.advance(r)
+	sh.replace(r, packed, item.Data, large)
 	return true, nil
+}
+
+// checkItem returns an error if the store can't take the item.
+func checkItem(item Item, replaces uint64) error {
+	if len(item.Data) > maxData {
+		return fmt.Errorf("opaque: memory store: data of %d bytes: at most %d are allowed: %w",
+			len(item.Data), maxData, session.TooLarge)
+	}
+	return item.Validate(replaces)
 }
 
 // Touch implements [Store].
@@ -227,17 +251,17 @@ func (s *MemoryStore) Touch(ctx context.Context, key string, seenAt, idleDeadlin
 	}
 	now := s.now()
 	s.notice(now, math.MaxInt64)
-	sh := s.shard(key)
-	sh.mu.Lock()
+	sh, r := s.lock(key)
 	defer sh.mu.Unlock()
-	e := sh.items[key]
-	if e == nil || e.over() <= now {
+	if r == 0 {
 		return false, nil
 	}
-	e.seen = max(e.seen, seenAt.Unix())
-	// The entry stays where it is in the queue: the remover moves it when it gets
-	// to the front. So a touch is cheap.
-	e.idle = max(e.idle, min(idleDeadline.Unix(), e.deadline))
+	sl := sh.slot(r)
+	if sl.over() <= now {
+		return false, nil
+	}
+	sl.seen = max(sl.seen, seenAt.Unix())
+	sl.idle = max(sl.idle, min(idleDeadline.Unix(), sl.deadline))
 	return true, nil
 }
 
@@ -246,14 +270,19 @@ func (s *MemoryStore) Delete(ctx context.Context, key string) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	sh := s.shard(key)
-	sh.mu.Lock()
+	sh, r := s.lock(key)
 	defer sh.mu.Unlock()
-	if e := sh.items[key]; e != nil {
-		sh.drop(e)
-		s.limits.leave(e)
+	if r != 0 {
+		s.drop(sh, r)
 	}
 	return nil
+}
+
+// drop removes an item. The caller holds the shard's lock.
+func (s *MemoryStore) drop(sh *shard, r ref) {
+	sl := sh.slot(r)
+	s.limits.leave(sl, sizeOf(sh.chunks.read(sl.at)))
+	sh.drop(r)
 }
 
 // InProcess implements [InProcessStore].
@@ -290,61 +319,20 @@ func (s *MemoryStore) ready(ctx context.Context) error {
 
 func (s *MemoryStore) now() int64 { return s.cfg.Now().Unix() }
 
-func (s *MemoryStore) shard(key string) *shard {
-	return &s.shards[maphash.String(s.seed, key)%shardCount]
+// lock locks the shard of key, and returns the slot of its item, or 0.
+func (s *MemoryStore) lock(key string) (*shard, ref) {
+	var buf [packedBytes]byte
+	packed := packKey(buf[:0], key)
+	sh, hash := s.shard(packed)
+	sh.mu.Lock()
+	return sh, sh.find(packed, hash)
 }
 
-// A shard is a part of the store with a lock of its own.
-type shard struct {
-	mu    sync.Mutex // guards items, queue and the entries in them
-	items map[string]*entry
-	queue queue
-	_     [24]byte // so that each shard has a cache line of its own
+func (s *MemoryStore) shard(key []byte) (sh *shard, hash uint32) {
+	h := maphash.Bytes(s.seed, key)
+	return &s.shards[h>>32%shardCount], uint32(h)
 }
 
-func (sh *shard) add(e *entry) {
-	if sh.items == nil {
-		sh.items = make(map[string]*entry)
-	}
-	sh.items[e.key] = e
-	heap.Push(&sh.queue, e)
-}
-
-func (sh *shard) drop(e *entry) {
-	delete(sh.items, e.key)
-	heap.Remove(&sh.queue, int(e.pos))
-	if len(sh.items) == 0 {
-		sh.items, sh.queue = nil, nil // a map doesn't shrink: free the memory of a rush
-	}
-}
-
-// An entry is an Item in 80 bytes, a size class of the allocator. One field
-// more would make it 96.
-type entry struct {
-	key                  string
-	data                 []byte
-	version              uint64
-	seen, idle, deadline int64 // unix seconds
-	pos                  int32 // in the queue
-	anonymous            bool  // as Item.Anonymous
-	placed               bool  // counts as a session: see limits
-}
-
-func (e *entry) set(item Item) {
-	e.data, e.version = item.Data, item.Version
-	e.seen, e.idle, e.deadline = item.SeenAt.Unix(), item.IdleDeadline.Unix(), item.Deadline.Unix()
-}
-
-func (e *entry) item() Item {
-	return Item{
-		Version:      e.version,
-		SeenAt:       time.Unix(e.seen, 0).UTC(),
-		IdleDeadline: time.Unix(e.idle, 0).UTC(),
-		Deadline:     time.Unix(e.deadline, 0).UTC(),
-		Data:         e.data,
-	}
-}
-
-func (e *entry) over() int64 { return min(e.idle, e.deadline) }
-
-func (e *entry) size() int64 { return itemOverhead + int64(len(e.key)+len(e.data)) }
+// sizeOf returns how much memory an item takes, counted as for
+// MemoryConfig.MaxBytes.
+func sizeOf(key, data []byte) int64 { return itemOverhead + int64(len(key)+len(data)) }

@@ -38,32 +38,32 @@ func (l *limits) set(c MemoryConfig) {
 	l.anonymousPlaces, l.anonymousBytes = part(l.maxPlaces), part(l.maxBytes)
 }
 
-// enter counts a new item. tookPlace says that the item has taken the place of
-// the one that it replaces.
-func (l *limits) enter(e *entry, tookPlace bool) error {
-	if err := l.grow(e, e.size(), tookPlace); err != nil {
+// enter counts a new item of so many bytes. tookPlace says that the item has
+// taken the place of the one that it replaces.
+func (l *limits) enter(sl *slot, size int64, tookPlace bool) error {
+	if err := l.grow(sl.anonymous, size, tookPlace); err != nil {
 		return err
 	}
 	if !tookPlace {
-		if err := l.place(e); err != nil {
-			_ = l.grow(e, -e.size(), false)
+		if err := l.place(sl.anonymous); err != nil {
+			_ = l.grow(sl.anonymous, -size, false)
 			return err
 		}
 	}
-	e.placed = true
+	sl.placed = true
 	l.items.Add(1)
 	return nil
 }
 
-func (l *limits) place(e *entry) error {
-	if e.anonymous && !addWithin(&l.anonymous, 1, l.anonymousPlaces) {
+func (l *limits) place(anonymous bool) error {
+	if anonymous && !addWithin(&l.anonymous, 1, l.anonymousPlaces) {
 		return full("holds %d sessions without a subject, and takes no more of them: "+
 			"raise MaxSessions or AnonymousPercent", l.anonymousPlaces)
 	}
 	if addWithin(&l.places, 1, l.maxPlaces) {
 		return nil
 	}
-	if e.anonymous {
+	if anonymous {
 		l.anonymous.Add(-1)
 	}
 	return full("is full with %d sessions: raise MaxSessions", l.maxPlaces)
@@ -75,35 +75,35 @@ func full(format string, limit int64) error {
 		limit, session.Unavailable)
 }
 
-// grow counts n more bytes for e; n may be negative. A renewal may go beyond
-// the limit.
-func (l *limits) grow(e *entry, n int64, renewal bool) error {
+// grow counts n more bytes for an item; n may be negative. A renewal may go
+// beyond the limit.
+func (l *limits) grow(anonymous bool, n int64, renewal bool) error {
 	limit := l.maxBytes
 	if renewal {
 		limit += limit / renewalShare
 	}
-	if e.anonymous && !addWithin(&l.bytesOfAnonymous, n, l.anonymousBytes) {
+	if anonymous && !addWithin(&l.bytesOfAnonymous, n, l.anonymousBytes) {
 		return full("holds %d bytes of sessions without a subject, and takes no more of them: "+
 			"raise MaxBytes or AnonymousPercent", l.anonymousBytes)
 	}
 	if addWithin(&l.bytes, n, limit) {
 		return nil
 	}
-	if e.anonymous {
+	if anonymous {
 		l.bytesOfAnonymous.Add(-n)
 	}
 	return full("is full with %d bytes: raise MaxBytes", l.maxBytes)
 }
 
-// leave counts that e has left the store.
-func (l *limits) leave(e *entry) {
-	_ = l.grow(e, -e.size(), false)
+// leave counts that an item of so many bytes has left the store.
+func (l *limits) leave(sl *slot, size int64) {
+	_ = l.grow(sl.anonymous, -size, false)
 	l.items.Add(-1)
-	if !e.placed {
+	if !sl.placed {
 		return
 	}
 	l.places.Add(-1)
-	if e.anonymous {
+	if sl.anonymous {
 		l.anonymous.Add(-1)
 	}
 }
@@ -137,15 +137,17 @@ func (s *MemoryStore) takePlace(item Item) bool {
 		return false
 	}
 	now := s.now()
-	sh := s.shard(item.Instead)
-	sh.mu.Lock()
+	sh, r := s.lock(item.Instead)
 	defer sh.mu.Unlock()
-	e := sh.items[item.Instead]
-	if e == nil || !e.placed || e.over() <= now {
+	if r == 0 {
 		return false
 	}
-	e.placed = false
-	if e.anonymous {
+	sl := sh.slot(r)
+	if !sl.placed || sl.over() <= now {
+		return false
+	}
+	sl.placed = false
+	if sl.anonymous {
 		s.limits.anonymous.Add(-1)
 	}
 	return true
@@ -153,16 +155,15 @@ func (s *MemoryStore) takePlace(item Item) bool {
 
 // returnPlace undoes takePlace when the store did not take the new item.
 func (s *MemoryStore) returnPlace(key string) {
-	sh := s.shard(key)
-	sh.mu.Lock()
+	sh, r := s.lock(key)
 	defer sh.mu.Unlock()
-	e := sh.items[key]
-	if e == nil { // it was removed meanwhile, while it had no place
+	if r == 0 { // it was removed meanwhile, while it had no place
 		s.limits.places.Add(-1)
 		return
 	}
-	e.placed = true
-	if e.anonymous {
+	sl := sh.slot(r)
+	sl.placed = true
+	if sl.anonymous {
 		s.limits.anonymous.Add(1)
 	}
 }
