@@ -28,14 +28,14 @@ const (
 // A Proxy stands between a client and a server, and spoils their connections.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	closed   chan struct{}
 	running  sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	mode  Mode
-	delay time.Duration
-	conns map[net.Conn]bool
+	mu     sync.Mutex // guards what follows
+	target string
+	mode   Mode
+	delay  time.Duration
+	conns  map[net.Conn]bool
 }
 
 // NewProxy starts a proxy in front of the server at target. It passes
@@ -77,6 +77,13 @@ func (p *Proxy) Delay(d time.Duration) {
 	p.delay = d
 }
 
+// Lead makes new connections go to the server at target. Open ones stay.
+func (p *Proxy) Lead(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // CloseConnections closes the connections that are open now.
 func (p *Proxy) CloseConnections() {
 	p.mu.Lock()
@@ -101,7 +108,10 @@ func (p *Proxy) serve(client net.Conn) {
 	if !p.keep(client) {
 		return
 	}
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}

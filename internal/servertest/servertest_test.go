@@ -140,6 +140,19 @@ func TestProxy(t *testing.T) {
 	require.NoError(t, say(t, dial(t, p.Addr()), time.Minute))
 }
 
+func TestLead(t *testing.T) {
+	before, _, old := startEcho(t)
+	after, _, _ := startEcho(t)
+	p := servertest.NewProxy(t, before)
+	conn := dial(t, p.Addr())
+	require.NoError(t, say(t, conn, time.Minute))
+	p.Lead(after)
+	require.NoError(t, say(t, conn, time.Minute))
+	old.Kill()
+	require.Error(t, say(t, conn, time.Minute))
+	require.NoError(t, say(t, dial(t, p.Addr()), time.Minute))
+}
+
 // A missing program skips the test, or fails it in CI.
 func TestProgram(t *testing.T) {
 	for ci, want := range map[string]string{"": "skipped", "true": "failed"} {
