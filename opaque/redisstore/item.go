@@ -27,7 +27,10 @@ return 1`
 
 // touchScript moves the item's activity forward, unless it has expired at
 // ARGV[1]. ARGV[2] is the activity, and ARGV[3] the idle deadline, both in Unix
-// seconds. ARGV[4] is how many milliseconds an expired item lingers.
+// seconds. ARGV[4] is how many milliseconds an expired item lingers. The server
+// may refuse either write, for lack of a right or of memory. If it refuses the
+// second one, the item only stays too long in the server; in the other order
+// the server would remove it too early.
 const touchScript = `local header = redis.call('GETRANGE', KEYS[1], 0, 31)
 if #header ~= 32 then return 0 end
 local seen, idle, deadline = struct.unpack('>i8i8i8', header, 9)
@@ -35,12 +38,12 @@ local now = tonumber(ARGV[1])
 if math.min(idle, deadline) <= now then return 0 end
 local nextSeen = math.max(seen, tonumber(ARGV[2]))
 local nextIdle = math.max(idle, math.min(tonumber(ARGV[3]), deadline))
-if nextSeen ~= seen or nextIdle ~= idle then
-  redis.call('SETRANGE', KEYS[1], 8, struct.pack('>i8i8', nextSeen, nextIdle))
-end
 if nextIdle ~= idle then
   local over = math.min(nextIdle, deadline, 253402300799)
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', (over - now) * 1000 + tonumber(ARGV[4])))
+end
+if nextSeen ~= seen or nextIdle ~= idle then
+  redis.call('SETRANGE', KEYS[1], 8, struct.pack('>i8i8', nextSeen, nextIdle))
 end
 return 1`
 

@@ -86,6 +86,26 @@ func TestVeryLongLife(t *testing.T) {
 	require.True(t, got.IdleDeadline.Equal(item.Deadline))
 }
 
+// A touch that the server refuses half way does not make the session end
+// earlier.
+func TestTouchIsNotHalfDone(t *testing.T) {
+	for _, lacking := range []string{"-getrange", "-pexpire", "-setrange"} {
+		s := startServer(t)
+		item, all := newItem(1, "x"), open(t, s.config())
+		key := put(t, all, item)
+		store := open(t, s.allow(t, lacking))
+		before := s.life(t, key)
+		_, err := store.Touch(t.Context(), key, time.Now().Add(time.Minute), time.Now().Add(90*time.Minute))
+		require.ErrorIs(t, err, session.Unavailable, lacking)
+		got, ok, err := all.Get(t.Context(), key)
+		require.NoError(t, err, lacking)
+		require.True(t, ok, lacking)
+		require.True(t, got.IdleDeadline.Equal(item.IdleDeadline), lacking)
+		require.True(t, got.SeenAt.Equal(item.SeenAt), lacking)
+		require.GreaterOrEqual(t, s.life(t, key), before-patience.Milliseconds(), lacking)
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	store, item := open(t, startServer(t).config()), newItem(1, "")
 	item.Data = make([]byte, 64<<20+1)
