@@ -32,6 +32,10 @@ type Config struct {
 	Username string // of an ACL user; if "", "default". The Sentinels don't get it
 	Password string // if "", none
 
+	// SentinelUsername and SentinelPassword are for the Sentinels, which have
+	// users of their own.
+	SentinelUsername, SentinelPassword string
+
 	// Database is the number of the database; a cluster has only 0.
 	Database int
 
@@ -110,6 +114,10 @@ func (c Config) validate() error {
 	bad.If(c.TLS != nil && c.TLS.MinVersion != 0 && c.TLS.MinVersion < tls.VersionTLS12,
 		"TLS", "has a MinVersion below TLS 1.2: leave it out")
 	bad.If(c.Username != "" && c.Password == "", "Password", "is required with a %s", fault.Name("Username"))
+	bad.If(c.SentinelUsername != "" && c.SentinelPassword == "", "SentinelPassword",
+		"is required with a %s", fault.Name("SentinelUsername"))
+	bad.If(c.SentinelPassword != "" && c.SentinelMaster == "", "SentinelPassword",
+		"needs a %s", fault.Name("SentinelMaster"))
 	bad.If(c.Database < 0, "Database", "is %d: must not be negative", c.Database)
 	bad.If(c.Database > 0 && c.Cluster, "Database", "is %d: a cluster has only 0", c.Database)
 	bad.If(!isPrefix(c.Prefix), "Prefix", "must be at most %d printable ASCII characters without braces: "+

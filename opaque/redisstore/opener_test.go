@@ -92,7 +92,7 @@ func TestOpenerOfACluster(t *testing.T) {
 
 func TestOpenerOfASentinel(t *testing.T) {
 	master := startServer(t)
-	at := "redis://" + startSentinel(t, master) + "?sentinel_master=shop"
+	at := "redis://" + startSentinel(t, master).addr + "?sentinel_master=shop"
 	store, err := openAt(t, at, opaque.OpenOptions{Timeout: patience})
 	require.NoError(t, err)
 	key := put(t, store, newItem(1, "x"))

@@ -34,7 +34,8 @@ type server struct {
 	process *servertest.Process
 }
 
-// startServer starts a server without persistence.
+// startServer starts a server without persistence, and which waits for no
+// replica.
 func startServer(t testing.TB, args ...string) server {
 	t.Helper()
 	return startServerAt(t, servertest.FreeAddr(t), args...)
@@ -47,8 +48,9 @@ func startServerAt(t testing.TB, addr string, args ...string) server {
 	require.NoError(t, err)
 	s.process = servertest.Start(t, servertest.Config{
 		Program: servertest.Program(t, "redis-server"),
-		Args:    append([]string{"--bind", "127.0.0.1", "--port", port, "--save", ""}, args...),
-		Ready:   func(ctx context.Context) error { return ping(ctx, s.addr) },
+		Args: append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "",
+			"--shutdown-timeout", "0", "--repl-diskless-sync-delay", "0"}, args...),
+		Ready: func(ctx context.Context) error { return ping(ctx, s.addr) },
 	})
 	return s
 }

@@ -116,6 +116,8 @@ func (s *Store) options() valkey.ClientOption {
 		Dialer:                  o.Dialer,
 		TLSConfig:               s.cfg.TLS,
 		MasterSet:               s.cfg.SentinelMaster,
+		Username:                s.cfg.SentinelUsername,
+		Password:                s.cfg.SentinelPassword,
 		TopologyRefreshInterval: topologyInterval,
 	}
 	return o

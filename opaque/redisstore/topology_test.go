@@ -17,6 +17,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
 	"github.com/cloakroom-go/cloakroom/opaque/storetest"
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 func portOf(t *testing.T, addr string) string {
@@ -83,46 +84,67 @@ func TestEvictionInCluster(t *testing.T) {
 	require.ErrorContains(t, err, servers[2].addr)
 }
 
-// startSentinel starts a Sentinel that watches the master by the name "shop".
-func startSentinel(t *testing.T, master server) (addr string) {
+// sentinelRights are those that the store needs at a Sentinel.
+const sentinelRights = "on >sentinel-secret allchannels -@all " +
+	"+sentinel|sentinels +sentinel|get-master-addr-by-name +subscribe +hello +ping"
+
+// startSentinel starts a Sentinel that watches the master by the name "shop",
+// and knows the user "finder".
+func startSentinel(t *testing.T, master server) server {
 	t.Helper()
-	addr = servertest.FreeAddr(t)
+	s := server{addr: servertest.FreeAddr(t)}
 	dir := servertest.Dir(t, nil)
 	conf := filepath.Join(dir, "sentinel.conf")
 	require.NoError(t, os.WriteFile(conf, fmt.Appendf(nil, "bind 127.0.0.1\nport %s\n"+
+		"user finder %s\n"+
 		"sentinel monitor shop 127.0.0.1 %s 1\n"+
 		"sentinel down-after-milliseconds shop 500\n"+
-		"sentinel failover-timeout shop 3000\n", portOf(t, addr), portOf(t, master.addr)), 0o600))
-	servertest.Start(t, servertest.Config{
+		"sentinel failover-timeout shop 3000\n", portOf(t, s.addr), sentinelRights, portOf(t, master.addr)), 0o600))
+	s.process = servertest.Start(t, servertest.Config{
 		Program: servertest.Program(t, "redis-sentinel"),
 		Args:    []string{conf},
 		Dir:     dir,
-		Ready:   func(ctx context.Context) error { return ping(ctx, addr) },
+		Ready:   func(ctx context.Context) error { return ping(ctx, s.addr) },
 	})
-	return addr
+	return s
+}
+
+// startReplicated starts a master, a replica and a Sentinel that knows both.
+// All of them give the store the least rights.
+func startReplicated(t *testing.T) (master, replica, sentinel server, cfg redisstore.Config) {
+	t.Helper()
+	master = startServer(t)
+	replica = startServer(t, "--replicaof", "127.0.0.1 "+portOf(t, master.addr))
+	sentinel = startSentinel(t, master)
+	// In milliseconds. With its own 10 and 2 seconds, a failover takes that long.
+	sentinel.command(t, "SENTINEL", "DEBUG", "INFO-PERIOD", "100", "PUBLISH-PERIOD", "100")
+	require.Eventually(t, func() bool { // it learns of the replica from the master
+		answer, err := ask(t.Context(), sentinel.addr, "SENTINEL", "REPLICAS", "shop")
+		return err == nil && answer == "*1"
+	}, 30*time.Second, 10*time.Millisecond)
+	cfg = master.allow(t, "+role")
+	replica.allow(t, "+role")
+	cfg.Addrs, cfg.SentinelMaster = []string{sentinel.addr}, "shop"
+	cfg.SentinelUsername, cfg.SentinelPassword = "finder", "sentinel-secret"
+	return master, replica, sentinel, cfg
+}
+
+// awaits waits until the replica has the item.
+func (s server) awaits(t *testing.T, key string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		answer, err := ask(t.Context(), s.addr, "EXISTS", "cloakroom:s:"+key)
+		return err == nil && answer == ":1"
+	}, 30*time.Second, 10*time.Millisecond)
 }
 
 // When the master is gone, the Sentinel makes the replica the new one, and the
 // store goes on there without having been told.
 func TestFailover(t *testing.T) {
-	master := startServer(t)
-	replica := startServer(t, "--replicaof", "127.0.0.1 "+portOf(t, master.addr))
-	sentinel := startSentinel(t, master)
-	require.Eventually(t, func() bool { // it learns of the replica from the master
-		answer, err := ask(t.Context(), sentinel, "SENTINEL", "REPLICAS", "shop")
-		return err == nil && answer == "*1"
-	}, 30*time.Second, 10*time.Millisecond)
-
-	cfg := master.allow(t, "+role")
-	replica.allow(t, "+role")
-	cfg.Addrs, cfg.SentinelMaster = []string{sentinel}, "shop"
+	master, replica, _, cfg := startReplicated(t)
 	store := open(t, cfg)
 	key := put(t, store, newItem(1, "x"))
-	require.Eventually(t, func() bool {
-		answer, err := ask(t.Context(), replica.addr, "EXISTS", "cloakroom:s:"+key)
-		return err == nil && answer == ":1"
-	}, 30*time.Second, 10*time.Millisecond)
-
+	replica.awaits(t, key)
 	master.process.Kill()
 	swapped := false
 	require.Eventually(t, func() bool {
@@ -134,4 +156,65 @@ func TestFailover(t *testing.T) {
 	}, 30*time.Second, 20*time.Millisecond)
 	require.True(t, swapped)
 	require.Equal(t, ":1", replica.command(t, "EXISTS", "cloakroom:s:"+key))
+}
+
+// An administrator gives the role of the master to the replica, while requests
+// go on. The old master lives on. Changes that it has acknowledged last may be
+// lost, but nobody is logged out.
+func TestSwitchover(t *testing.T) {
+	master, replica, sentinel, cfg := startReplicated(t)
+	store := open(t, cfg)
+	key := put(t, store, newItem(1, "x"))
+	replica.awaits(t, key)
+	require.Eventually(t, func() bool { // the Sentinel finds the replica good enough only after a while
+		answer, err := ask(t.Context(), sentinel.addr, "SENTINEL", "FAILOVER", "shop")
+		return err == nil && answer == "+OK"
+	}, 30*time.Second, 50*time.Millisecond)
+	version := uint64(1)
+	require.Eventually(t, func() bool {
+		err := within(t, deadline, func(ctx context.Context) error {
+			ok, err := store.Swap(ctx, key, version, newItem(version+1, "y"))
+			if ok {
+				version++
+			}
+			return err
+		})
+		if err != nil {
+			require.ErrorIs(t, err, session.Unavailable)
+		}
+		return err == nil && replica.command(t, "ROLE") == "*3" && master.command(t, "ROLE") == "*5"
+	}, 30*time.Second, 5*time.Millisecond)
+	now := versionOf(t, store, key)
+	require.LessOrEqual(t, now, version)
+	ok, err := store.Swap(t.Context(), key, now, newItem(now+1, "z"))
+	require.NoError(t, err)
+	require.True(t, ok)
+}
+
+// The address of a managed server leads to the new master after a failover, but
+// open connections still lead to the old one, which is a replica now. The first
+// write that it refuses makes the store connect again.
+func TestReadOnlyConnectionIsGivenUp(t *testing.T) {
+	master, next := startServer(t), startServer(t)
+	proxy := servertest.NewProxy(t, master.addr)
+	cfg := master.config()
+	cfg.Addrs = []string{proxy.Addr()}
+	store := open(t, cfg)
+	put(t, store, newItem(1, "x"))
+	proxy.Lead(next.addr)
+	master.command(t, "REPLICAOF", "127.0.0.1", portOf(t, next.addr))
+	require.Eventually(t, func() bool { return store.Create(t.Context(), newKey(), newItem(1, "y")) == nil },
+		5*time.Second, time.Millisecond)
+	require.Equal(t, ":1", next.command(t, "DBSIZE"))
+}
+
+func TestSentinelRefuses(t *testing.T) {
+	cfg := redisstore.Config{
+		Addrs: []string{startSentinel(t, startServer(t)).addr}, SentinelMaster: "shop",
+		SentinelUsername: "finder", SentinelPassword: "not-the-password",
+	}
+	_, err := redisstore.New(t.Context(), cfg)
+	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorContains(t, err, "WRONGPASS")
+	require.NotContains(t, err.Error(), cfg.SentinelPassword)
 }
