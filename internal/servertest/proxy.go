@@ -1,5 +1,3 @@
-//go:build unix
-
 package servertest
 
 import (
@@ -34,6 +32,7 @@ type Proxy struct {
 	mu     sync.Mutex // guards what follows
 	target string
 	mode   Mode
+	judge  func(answer bool) Mode // in place of mode, if not nil
 	delay  time.Duration
 	conns  map[net.Conn]bool
 }
@@ -63,11 +62,21 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 // Set says what happens to the answers and connections from now on.
 func (p *Proxy) Set(m Mode) {
 	p.mu.Lock()
-	p.mode = m
+	p.mode, p.judge = m, nil
 	p.mu.Unlock()
 	if m == Refuse {
 		p.CloseConnections()
 	}
+}
+
+// SetFunc lets judge say what happens to each answer, and to each request, from
+// now on. Cut and Swallow lose a request as they lose an answer. An answer is
+// what arrives at once: a whole one, unless it is long or the client has asked
+// for several together. Calls of judge may overlap.
+func (p *Proxy) SetFunc(judge func(answer bool) Mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode, p.judge = Pass, judge
 }
 
 // Delay holds every answer back for d from now on.
@@ -154,13 +163,11 @@ func (p *Proxy) forward(to, from net.Conn, answers bool) {
 		if err != nil {
 			return
 		}
-		if answers {
-			mode, delay := p.now()
-			if !p.wait(delay) || mode == Cut || mode == Refuse {
-				return
-			}
-			isLost = isLost || mode == Swallow
+		mode, ok := p.decide(answers)
+		if !ok || mode == Cut || mode == Refuse {
+			return
 		}
+		isLost = isLost || mode == Swallow
 		if isLost {
 			continue
 		}
@@ -170,10 +177,19 @@ func (p *Proxy) forward(to, from net.Conn, answers bool) {
 	}
 }
 
-func (p *Proxy) now() (Mode, time.Duration) {
+// decide returns how to treat what has arrived, and false if the proxy was
+// closed while it held that back.
+func (p *Proxy) decide(answer bool) (Mode, bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.mode, p.delay
+	mode, judge, delay := p.mode, p.judge, p.delay
+	p.mu.Unlock()
+	switch {
+	case judge != nil:
+		mode = judge(answer)
+	case !answer && mode != Refuse:
+		mode = Pass
+	}
+	return mode, !answer || p.wait(delay)
 }
 
 // wait returns false if the proxy was closed meanwhile.

@@ -4,11 +4,13 @@ package servertest_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -151,6 +153,31 @@ func TestLead(t *testing.T) {
 	old.Kill()
 	require.Error(t, say(t, conn, time.Minute))
 	require.NoError(t, say(t, dial(t, p.Addr()), time.Minute))
+}
+
+// One piece gets lost, a request or an answer, and the next connection works.
+func TestProxyFunc(t *testing.T) {
+	addr, _, _ := startEcho(t)
+	p := servertest.NewProxy(t, addr)
+	for _, answer := range []bool{false, true} {
+		for mode, within := range map[servertest.Mode]time.Duration{
+			servertest.Cut: time.Minute, servertest.Swallow: 100 * time.Millisecond,
+		} {
+			var seen atomic.Int64
+			p.SetFunc(func(a bool) servertest.Mode {
+				if a == answer && seen.Add(1) == 2 {
+					return mode
+				}
+				return servertest.Pass
+			})
+			conn := dial(t, p.Addr())
+			require.NoError(t, say(t, conn, time.Minute))
+			err := say(t, conn, within)
+			require.Error(t, err)
+			require.Equal(t, mode == servertest.Swallow, errors.Is(err, os.ErrDeadlineExceeded))
+			require.NoError(t, say(t, dial(t, p.Addr()), time.Minute))
+		}
+	}
 }
 
 // A missing program skips the test, or fails it in CI.
