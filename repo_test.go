@@ -155,7 +155,7 @@ var importTable = []importRule{
 	{"token", []string{"session", "keys", "internal/claims", "internal/keyset", "internal/fault", "internal/instant", "internal/reqcopy", "internal/weburl"}},
 	{"internal/diagnose", []string{"keys", "internal/claims", "internal/fault", "internal/jose", "internal/keyset", "internal/span"}},
 	{"opaque", []string{"session", "internal/fault", "internal/strict", "internal/instant", "internal/recent"}},
-	{"opaque/storetest", []string{"opaque", "session"}},
+	{"opaque/storetest", []string{"opaque", "session", "internal/servertest"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "middleware"}},
 	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "internal/storeurl", "internal/keyset", "keys", "keys/rotation", "revocation", "token", "opaque", "middleware"}},

@@ -34,11 +34,15 @@ const judging = time.Minute
 
 var errLost = fmt.Errorf("the test lost the answer: %w", session.Unavailable)
 
-// histories records random histories, and judges each of them. The choices of
-// the callers depend on nothing but the number of the history.
+// histories records n random histories, or 1,000 in a soak test, and judges
+// each of them. The choices of the callers depend on nothing but the number of
+// the history.
 func histories(n, lost int) func(*probe) {
 	return func(p *probe) {
-		for i := range soak(n) {
+		if isSoak() {
+			n = 1000
+		}
+		for i := range n {
 			if p.history(uint64(i), lost); p.err != nil {
 				p.err = fmt.Errorf("history %d: %w", i+1, p.err)
 				return
@@ -98,6 +102,8 @@ func (c *caller) act(ctx context.Context, n int) {
 	}
 	c.prepare(&op, n)
 	lostRequest, lostAnswer := c.r.IntN(100) < c.lost, c.r.IntN(100) < c.lost
+	ctx, cancel := context.WithTimeout(ctx, slow)
+	defer cancel()
 	op.called = c.tick.Add(1)
 	if !lostRequest {
 		c.perform(ctx, &op)

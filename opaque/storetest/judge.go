@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -62,7 +63,9 @@ type operation struct {
 }
 
 // saysNothing reports whether op has changed nothing and learned nothing.
-func (op *operation) saysNothing() bool { return op.kind == get && op.err != nil }
+func (op *operation) saysNothing() bool {
+	return op.err != nil && (op.kind == get || errors.Is(op.err, opaque.ErrNotDone))
+}
 
 // next returns the state after op took effect in s, and whether its answer
 // fits. An operation whose answer is unknown takes effect when it changes

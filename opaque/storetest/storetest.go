@@ -11,7 +11,11 @@
 // rewrites or prolongs a session. The tests include random concurrent
 // histories, and some order of its operations must explain each of them
 // (linearizability). Run the tests with the race detector. With
-// CLOAKROOM_SOAK=1 in the environment the races run 50 times as long.
+// CLOAKROOM_SOAK=1 in the environment the races run 50 times as long, and there
+// are 1,000 histories.
+//
+// A store that keeps its items on a server is tested by [RunRemote], which also
+// loses answers of that server.
 package storetest
 
 import (
@@ -23,6 +27,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
 
@@ -33,11 +38,7 @@ import (
 func Run(t *testing.T, newStore func(t *testing.T) opaque.Store) {
 	t.Helper()
 	for _, r := range rules() {
-		t.Run(r.name, func(t *testing.T) {
-			if err := r.check(t.Context(), newStore(t)); err != nil {
-				t.Errorf("%v\n\twhy it matters: %s", err, r.why)
-			}
-		})
+		t.Run(r.name, func(t *testing.T) { r.test(t, &probe{ctx: t.Context(), store: newStore(t)}) })
 	}
 }
 
@@ -50,11 +51,11 @@ type rule struct {
 
 func rules() []rule { return append(singleRules(), raceRules()...) }
 
-// check returns how s breaks the rule, or nil.
-func (r rule) check(ctx context.Context, s opaque.Store) error {
-	p := &probe{ctx: ctx, store: s}
-	r.try(p)
-	return p.err
+func (r rule) test(t *testing.T, p *probe) {
+	t.Helper()
+	if r.try(p); p.err != nil {
+		t.Errorf("%v\n\twhy it matters: %s", p.err, r.why)
+	}
 }
 
 // A probe calls a store and keeps the first thing that is wrong; what comes
@@ -63,6 +64,10 @@ type probe struct {
 	ctx   context.Context
 	store opaque.Store
 	err   error
+
+	// For the rules about the network: store uses the proxy, direct doesn't.
+	proxy  *servertest.Proxy
+	direct opaque.Store
 }
 
 // expect fails the probe unless ok.
@@ -169,11 +174,13 @@ func text(it opaque.Item) string {
 
 // soak returns how often a race is tried.
 func soak(rounds int) int {
-	if os.Getenv("CLOAKROOM_SOAK") == "1" {
+	if isSoak() {
 		return 50 * rounds
 	}
 	return rounds
 }
+
+func isSoak() bool { return os.Getenv("CLOAKROOM_SOAK") == "1" }
 
 // failed is the error of a method that should have succeeded, nil if it has.
 func failed(method string, err error) error {
