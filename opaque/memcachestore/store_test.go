@@ -78,8 +78,7 @@ func version(t *testing.T, s opaque.Store, key string) uint64 {
 }
 
 func TestContract(t *testing.T) {
-	addr := start(t)
-	storetest.Run(t, func(t *testing.T) opaque.Store {
+	storetest.RunRemote(t, start(t), func(t *testing.T, addr string) opaque.Store {
 		return newStore(t, memcachestore.Config{Addr: addr})
 	})
 }

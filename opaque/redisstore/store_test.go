@@ -18,7 +18,11 @@ import (
 
 func TestContract(t *testing.T) {
 	s := startServer(t)
-	storetest.Run(t, func(t *testing.T) opaque.Store { return open(t, s.config()) })
+	storetest.RunRemote(t, s.addr, func(t *testing.T, addr string) opaque.Store {
+		cfg := s.config()
+		cfg.Addrs = []string{addr}
+		return open(t, cfg)
+	})
 }
 
 func TestContractWithTLSAndLeastRights(t *testing.T) {

@@ -27,8 +27,6 @@ import (
 // A server is a database that runs for one test.
 type server struct {
 	database
-	addr    string
-	openAt  func(t testing.TB, addr string) *sql.DB
 	start   func(t testing.TB) *servertest.Process
 	process *servertest.Process
 
@@ -64,13 +62,13 @@ func startPostgres(t testing.TB) *server {
 	run(t, as, dir, initdb, "-D", data, "-U", "app", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
-	s := &server{addr: addr}
-	s.openAt = func(t testing.TB, addr string) *sql.DB {
+	s := &server{}
+	openAt := func(t testing.TB, addr string) *sql.DB {
 		return open(t, "pgx", "postgres://app@"+addr+"/postgres?sslmode=disable")
 	}
 	s.start = func(t testing.TB) *servertest.Process {
 		t.Helper()
-		db := s.openAt(t, addr)
+		db := openAt(t, addr)
 		defer func() { _ = db.Close() }()
 		return servertest.Start(t, servertest.Config{
 			Program: postgres, As: as, Dir: dir, Stop: syscall.SIGINT, // closes connections
@@ -80,7 +78,7 @@ func startPostgres(t testing.TB) *server {
 	}
 	s.database = database{
 		dialect: sqlstore.PostgreSQL, lock: "UPDATE cloakroom_sessions SET seen = seen",
-		open: func(t testing.TB) *sql.DB { return s.openAt(t, addr) },
+		open: func(t testing.TB) *sql.DB { return openAt(t, addr) }, addr: addr, openAt: openAt,
 	}
 	s.others = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 	s.waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -102,13 +100,13 @@ func startMariaDB(t testing.TB, parameters string) *server {
 	require.NoError(t, os.WriteFile(initFile, []byte("CREATE DATABASE IF NOT EXISTS app;\n"), 0o644))
 	host, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
-	s := &server{addr: addr}
-	s.openAt = func(t testing.TB, addr string) *sql.DB {
+	s := &server{}
+	openAt := func(t testing.TB, addr string) *sql.DB {
 		return open(t, "mysql", "root@tcp("+addr+")/app?"+parameters)
 	}
 	s.start = func(t testing.TB) *servertest.Process {
 		t.Helper()
-		db := s.openAt(t, addr)
+		db := openAt(t, addr)
 		defer func() { _ = db.Close() }()
 		return servertest.Start(t, servertest.Config{
 			Program: mariadbd, As: as, Dir: dir,
@@ -122,7 +120,7 @@ func startMariaDB(t testing.TB, parameters string) *server {
 	}
 	s.database = database{
 		dialect: sqlstore.MySQL, lock: "UPDATE cloakroom_sessions SET seen = seen + 1",
-		open: func(t testing.TB) *sql.DB { return s.openAt(t, addr) },
+		open: func(t testing.TB) *sql.DB { return openAt(t, addr) }, addr: addr, openAt: openAt,
 	}
 	s.others = "SELECT id FROM information_schema.processlist WHERE db = 'app' AND id <> CONNECTION_ID()"
 	s.waiting = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"

@@ -25,15 +25,15 @@ type database struct {
 	dialect sqlstore.Dialect
 	open    func(t testing.TB) *sql.DB // a pool of its own, to the same database
 	lock    string                     // a statement that begins to write to all rows, in a transaction
+
+	// For a server: its address, and a pool to it, or to a proxy in front of it.
+	addr   string
+	openAt func(t testing.TB, addr string) *sql.DB
 }
 
 // suite is what holds for each database.
 func (d database) suite(t *testing.T) {
-	t.Run("contract", func(t *testing.T) {
-		db := d.open(t)
-		s := d.store(t, db, sqlstore.Config{})
-		storetest.Run(t, func(*testing.T) opaque.Store { return s })
-	})
+	t.Run("contract", d.contract)
 	t.Run("migrate at once", d.migrateAtOnce)
 	t.Run("schema", d.schema)
 	t.Run("no tables", d.noTables)
@@ -55,6 +55,20 @@ func leavesNothing(t *testing.T, name string, test func(t *testing.T)) {
 		t.Run("", test)
 		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, // the one that asks
 			20*time.Second, 10*time.Millisecond, "goroutines are left over")
+	})
+}
+
+func (d database) contract(t *testing.T) {
+	direct := d.store(t, d.open(t), sqlstore.Config{})
+	if d.addr == "" {
+		storetest.Run(t, func(*testing.T) opaque.Store { return direct })
+		return
+	}
+	storetest.RunRemote(t, d.addr, func(t *testing.T, addr string) opaque.Store {
+		if addr == d.addr {
+			return direct
+		}
+		return d.store(t, d.openAt(t, addr), sqlstore.Config{})
 	})
 }
 
