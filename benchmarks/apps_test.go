@@ -19,8 +19,8 @@ import (
 // A place is where sessions are kept, with the apps that keep them there.
 type place struct {
 	name    string
-	clients []int // that read at once
-	writers []int // that do the other things at once
+	readers []int // how many clients read at once
+	writers []int // how many do the other things at once
 	open    func(tb testing.TB) []*app
 }
 
@@ -43,17 +43,16 @@ func TestApps(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			for _, a := range p.open(t) {
 				visitor := newBrowser()
+				if len(a.on) == 1 {
+					require.Equal(t, "1", visitor.do(a.on[read]), a.peer)
+					continue
+				}
 				for _, step := range []struct {
-					name, want string
-				}{{"create", "welcome"}, {"read", "1"}, {"increment", "2"}, {"read", "2"}, {"touch", "2"}, {"create", "welcome"}} {
-					for _, act := range actions() {
-						if h := act.handler(a); act.name == step.name && h != nil && (a.create != nil || act.name == "read") {
-							want := step.want
-							if a.create == nil {
-								want = "1"
-							}
-							require.Equal(t, want, visitor.do(h), "%s: %s", a.peer, step.name)
-						}
+					does action
+					want string
+				}{{create, "welcome"}, {read, "1"}, {increment, "2"}, {read, "2"}, {touch, "2"}, {create, "welcome"}} {
+					if h := a.on[step.does]; h != nil {
+						require.Equal(t, step.want, visitor.do(h), "%s: %s", a.peer, step.does)
 					}
 				}
 			}
@@ -79,17 +78,16 @@ func benchmark(b *testing.B, name string) {
 		apps := p.open(b)
 		for _, act := range actions() {
 			clients := p.writers
-			if act.name == "read" {
-				clients = p.clients
+			if act == read {
+				clients = p.readers
 			}
 			for _, n := range clients {
 				for _, a := range apps {
-					if act.handler(a) == nil {
-						continue
+					if a.on[act] != nil {
+						b.Run(fmt.Sprintf("case=%s/clients=%d/peer=%s", act, n, a.peer), func(b *testing.B) {
+							measure(b, a, act, n)
+						})
 					}
-					b.Run(fmt.Sprintf("case=%s/clients=%d/peer=%s", act.name, n, a.peer), func(b *testing.B) {
-						measure(b, a, act, n)
-					})
 				}
 			}
 		}

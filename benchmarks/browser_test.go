@@ -61,23 +61,29 @@ func (b *browser) do(h http.Handler) string {
 // forget drops the cookie: the next request is that of a new visitor.
 func (b *browser) forget() { delete(b.request.Header, "Cookie") }
 
-// An action is one kind of request, and what an app answers to it.
-type action struct {
-	name    string
-	handler func(a *app) http.Handler
-	answer  func(body string) bool
-	anew    bool // each request is that of a new visitor
-}
+// An action is a kind of request.
+type action string
+
+const (
+	read      action = "read"      // answers with a value of the session, the number 1
+	touch     action = "touch"     // does the same, and the session's activity is written
+	increment action = "increment" // adds 1 to the value, and answers with the result
+	create    action = "create"    // begins a session in which somebody is logged in, with three values
+)
 
 // actions are in the order in which they are measured: create leaves sessions
 // behind, which would slow down the others.
-func actions() []action {
-	is := func(want string) func(string) bool { return func(body string) bool { return body == want } }
-	return []action{
-		{"read", func(a *app) http.Handler { return a.read }, is("1"), false},
-		{"touch", func(a *app) http.Handler { return a.touch }, is("1"), false},
-		{"increment", func(a *app) http.Handler { return a.increment }, isNumber, false},
-		{"create", func(a *app) http.Handler { return a.create }, is("welcome"), true},
+func actions() []action { return []action{read, touch, increment, create} }
+
+// isRight reports whether body answers an action.
+func (a action) isRight(body string) bool {
+	switch a {
+	case create:
+		return body == "welcome"
+	case increment:
+		return isNumber(body)
+	default:
+		return body == "1"
 	}
 }
 
@@ -91,16 +97,16 @@ func measure(b *testing.B, a *app, act action, clients int) {
 	browsers := make([]*browser, clients)
 	for i := range browsers {
 		browsers[i] = newBrowser()
-		if a.create != nil {
-			require.Equal(b, "welcome", browsers[i].do(a.create))
+		if h := a.on[create]; h != nil {
+			require.Equal(b, "welcome", browsers[i].do(h))
 		}
 	}
-	h := act.handler(a)
+	h := a.on[act]
 	request := func(client *browser) {
-		if act.anew {
+		if act == create {
 			client.forget()
 		}
-		if body := client.do(h); !act.answer(body) {
+		if body := client.do(h); !act.isRight(body) {
 			b.Errorf("%s: unexpected answer %q", a.peer, body)
 		}
 	}

@@ -17,16 +17,11 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// An app is a site made with one of the peers. A handler is nil if the peer
-// doesn't do that.
+// An app is a site made with one of the peers: what it does for each action. It
+// lacks those that the peer doesn't offer.
 type app struct {
 	peer string
-
-	// create begins a session in which somebody is logged in, with three values.
-	// read answers with one of them, the number 1. touch does the same, and the
-	// activity of the session is written. increment adds 1 to the number, and
-	// answers with it.
-	create, read, touch, increment http.Handler
+	on   map[action]http.Handler
 }
 
 const (
@@ -44,7 +39,12 @@ func welcome(w http.ResponseWriter) { _, _ = io.WriteString(w, "welcome") }
 
 // bare is a handler without a session.
 func bare() *app {
-	return &app{peer: "bare", read: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w, 1) })}
+	return only("bare", func(w http.ResponseWriter, _ *http.Request) { answer(w, 1) })
+}
+
+// only returns an app that does nothing but read.
+func only(peer string, h http.HandlerFunc) *app {
+	return &app{peer, map[action]http.Handler{read: h}}
 }
 
 // ours returns an app with sessions in a carrier. now is the clock; if nil,
@@ -70,7 +70,7 @@ func ours(
 			}
 		}))
 	}
-	create := func(w http.ResponseWriter, s *session.Session) error {
+	begin := func(w http.ResponseWriter, s *session.Session) error {
 		for _, err := range []error{
 			s.Login(subject), visitsKey.Set(s, 1), nameKey.Set(s, name), themeKey.Set(s, theme),
 		} {
@@ -81,20 +81,18 @@ func ours(
 		welcome(w)
 		return nil
 	}
-	read := func(w http.ResponseWriter, s *session.Session) error {
+	show := func(w http.ResponseWriter, s *session.Session) error {
 		answer(w, visitsKey.Get(s))
 		return nil
 	}
-	increment := func(w http.ResponseWriter, s *session.Session) error {
+	count := func(w http.ResponseWriter, s *session.Session) error {
 		n, err := visitsKey.Update(s, func(n int) int { return n + 1 })
 		answer(w, n)
 		return err
 	}
-	return &app{
-		peer:   peer,
-		create: handler(0, create), read: handler(0, read), increment: handler(0, increment),
-		touch: handler(1, read),
-	}
+	return &app{peer, map[action]http.Handler{
+		read: handler(0, show), touch: handler(1, show), increment: handler(0, count), create: handler(0, begin),
+	}}
 }
 
 // oursIn returns an app with sessions in a store.
@@ -112,9 +110,13 @@ func scsIn(peer string, store scs.Store, idle time.Duration) *app {
 	m := scs.New()
 	m.Store, m.IdleTimeout, m.Lifetime, m.Cookie.Secure = store, idle, lifetime, true
 	handler := func(f http.HandlerFunc) http.Handler { return m.LoadAndSave(f) }
-	read := handler(func(w http.ResponseWriter, r *http.Request) { answer(w, m.GetInt(r.Context(), "visits")) })
-	a := &app{
-		peer: peer,
+	a := &app{peer, map[action]http.Handler{
+		read: handler(func(w http.ResponseWriter, r *http.Request) { answer(w, m.GetInt(r.Context(), "visits")) }),
+		increment: handler(func(w http.ResponseWriter, r *http.Request) {
+			n := m.GetInt(r.Context(), "visits") + 1
+			m.Put(r.Context(), "visits", n)
+			answer(w, n)
+		}),
 		create: handler(func(w http.ResponseWriter, r *http.Request) {
 			ctx := r.Context()
 			if err := m.RenewToken(ctx); err != nil {
@@ -127,15 +129,9 @@ func scsIn(peer string, store scs.Store, idle time.Duration) *app {
 			m.Put(ctx, "theme", theme)
 			welcome(w)
 		}),
-		read: read,
-		increment: handler(func(w http.ResponseWriter, r *http.Request) {
-			n := m.GetInt(r.Context(), "visits") + 1
-			m.Put(r.Context(), "visits", n)
-			answer(w, n)
-		}),
-	}
+	}}
 	if idle > 0 {
-		a.touch = read
+		a.on[touch] = a.on[read]
 	}
 	return a
 }
@@ -143,12 +139,12 @@ func scsIn(peer string, store scs.Store, idle time.Duration) *app {
 // gorillaIn returns an app of gorilla/sessions. Activity is written only where
 // the handler saves, so its read has no idle timeout.
 func gorillaIn(peer string, store sessions.Store) *app {
-	handler := func(f func(w http.ResponseWriter, s *sessions.Session) (save bool, n int)) http.Handler {
+	handler := func(f func(s *sessions.Session) (save bool, n int)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := store.Get(r, "session")
 			save, n := false, 0
 			if err == nil {
-				save, n = f(w, s)
+				save, n = f(s)
 			}
 			if save && err == nil {
 				err = s.Save(r, w)
@@ -163,23 +159,22 @@ func gorillaIn(peer string, store sessions.Store) *app {
 			}
 		})
 	}
-	read := func(save bool) http.Handler {
-		return handler(func(_ http.ResponseWriter, s *sessions.Session) (bool, int) {
+	show := func(save bool) http.Handler {
+		return handler(func(s *sessions.Session) (bool, int) {
 			n, _ := s.Values["visits"].(int)
 			return save, n
 		})
 	}
-	return &app{
-		peer: peer,
-		create: handler(func(_ http.ResponseWriter, s *sessions.Session) (bool, int) {
-			s.Values["subject"], s.Values["visits"], s.Values["name"], s.Values["theme"] = subject, 1, name, theme
-			return true, 0
-		}),
-		read: read(false), touch: read(true),
-		increment: handler(func(_ http.ResponseWriter, s *sessions.Session) (bool, int) {
+	return &app{peer, map[action]http.Handler{
+		read: show(false), touch: show(true),
+		increment: handler(func(s *sessions.Session) (bool, int) {
 			n, _ := s.Values["visits"].(int)
 			s.Values["visits"] = n + 1
 			return true, n + 1
 		}),
-	}
+		create: handler(func(s *sessions.Session) (bool, int) {
+			s.Values["subject"], s.Values["visits"], s.Values["name"], s.Values["theme"] = subject, 1, name, theme
+			return true, 0
+		}),
+	}}
 }

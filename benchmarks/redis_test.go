@@ -108,7 +108,7 @@ func bareGets(tb testing.TB, addr string, store opaque.Store) []*app {
 
 // query returns an app that only reads from a server.
 func query(peer string, ask func(ctx context.Context) error) *app {
-	return &app{peer: peer, read: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return only(peer, func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
 		if err := ask(ctx); err != nil {
@@ -116,5 +116,5 @@ func query(peer string, ask func(ctx context.Context) error) *app {
 			return
 		}
 		answer(w, 1)
-	})}
+	})
 }

@@ -74,7 +74,7 @@ func inSQL(
 	statement, err := db.PrepareContext(tb.Context(),
 		"SELECT version, seen, idle, dead, data FROM cloakroom_sessions WHERE k = "+placeholder)
 	require.NoError(tb, err)
-	read := func(ctx context.Context) error {
+	ask := func(ctx context.Context) error {
 		var version, seen, idle, dead int64
 		var data []byte
 		return statement.QueryRowContext(ctx, key).Scan(&version, &seen, &idle, &dead, &data)
@@ -82,8 +82,8 @@ func inSQL(
 	return []*app{
 		oursIn(tb, "ours", store, nil),
 		scsIn("scs", peer, idleTimeout),
-		query("select-with-deadline", read),
-		query("select", func(context.Context) error { return read(context.Background()) }),
+		query("select-with-deadline", ask),
+		query("select", func(context.Context) error { return ask(context.Background()) }),
 	}
 }
 

@@ -273,7 +273,7 @@ func visit(tb testing.TB, a *app, visitors int) {
 	visitor := newBrowser()
 	for range visitors {
 		visitor.forget()
-		if body := visitor.do(a.create); body != "welcome" {
+		if body := visitor.do(a.on[create]); body != "welcome" {
 			tb.Fatalf("%s: unexpected answer %q", a.peer, body)
 		}
 	}
