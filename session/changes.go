@@ -97,23 +97,31 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 			return nil, fmt.Errorf("session: ended before its changes were saved: %w", over)
 		}
 	}
-	rec := base
+	var next Record
+	exists := base != nil
+	if exists {
+		next = *base
+	}
 	for i := range c.ops {
-		var err error
-		if rec, err = c.ops[i].apply(rec, c.policy); err != nil {
-			return nil, err
+		switch o := &c.ops[i]; {
+		case o.kind == opCreate && !exists:
+			next, exists = *o.fresh, true
+		case exists: // every step but the first is on a session that exists
+			if err := o.apply(&next, c.policy); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if rec == nil {
+	if !exists {
 		return nil, fmt.Errorf("session: no record to record activity in: %w", NotFound)
 	}
 	if c.passive && base != nil && !c.LogsIn() {
 		now = base.SeenAt
 	}
-	next := c.policy.seen(*rec, now)
+	next = c.policy.seen(next, now)
 	if base != nil && len(c.ops) > 0 {
 		next.Version = base.Version + 1
-		if rec.Generation != base.Generation {
+		if next.Generation != base.Generation {
 			next.Generation = base.Generation + 1
 			next.Lineage = random(lineageBytes)
 		}
@@ -121,48 +129,38 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 	return &next, nil
 }
 
-// apply returns rec after one step. Steps that change nothing return rec
-// itself.
-func (o *op) apply(rec *Record, policy Policy) (*Record, error) {
-	if o.kind == opCreate {
-		if rec == nil {
-			return o.fresh, nil
-		}
-		return rec, nil
-	}
-	if rec == nil {
-		return nil, nil // every other step is on a session that exists
-	}
-	next := *rec
+// apply changes rec by one step. opCreate changes nothing: the session exists.
+// After an error rec is as it was.
+func (o *op) apply(rec *Record, policy Policy) error {
 	switch o.kind {
 	case opSet:
-		next.Values = rec.Values.with(o.name, o.json)
+		rec.Values = rec.Values.with(o.name, o.json)
 	case opDelete:
-		next.Values = rec.Values.without(o.name)
+		rec.Values = rec.Values.without(o.name)
 	case opTake:
 		// Another request may have left a new value there since; that one stays.
 		if now, ok := rec.Values.Get(o.name); ok && now == o.was {
-			next.Values = rec.Values.without(o.name)
+			rec.Values = rec.Values.without(o.name)
 		}
 	case opUpdate:
 		json, err := o.updated(rec.Values)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		next.Values = rec.Values.with(o.name, json)
+		rec.Values = rec.Values.with(o.name, json)
 	case opClear:
-		next.Values = Values{}
+		rec.Values = Values{}
 	case opRemember:
-		o.remember(&next, policy)
+		o.remember(rec, policy)
 	case opLogin:
-		o.login(&next, policy)
+		o.login(rec, policy)
 	case opRenew, opMove:
-		next.Generation++
+		rec.Generation++
 		if !o.at.IsZero() {
-			next.Since = o.at
+			rec.Since = o.at
 		}
 	}
-	return &next, nil
+	return nil
 }
 
 // updated returns the result of an update: the one computed before, if the
@@ -179,15 +177,20 @@ func (o *op) updated(values Values) (string, error) {
 // own eyes: an update shows the value that its handler was given. It runs no
 // function of the application, so it may be called with locks held.
 func (o *op) shown(rec *Record, policy Policy) *Record {
-	step := *o
+	switch {
+	case o.kind == opCreate && rec == nil:
+		return o.fresh
+	case o.kind == opCreate || rec == nil:
+		return rec
+	}
+	next, step := *rec, *o
 	if step.kind == opUpdate {
 		step.kind = opSet
 	}
-	next, err := step.apply(rec, policy)
-	if err != nil {
+	if step.apply(&next, policy) != nil {
 		return rec
 	}
-	return next
+	return &next
 }
 
 func (o *op) login(rec *Record, policy Policy) {

@@ -282,6 +282,10 @@ func (s *Session) changeCredential(o op, create bool) error {
 	return s.addLocked(o, create)
 }
 
+// stepsOfLogin is for how many steps there is room when a session begins: a
+// login that sets a few values needs no more.
+const stepsOfLogin = 6
+
 func (s *Session) addLocked(o op, create bool) error {
 	if err := s.writableLocked(o); err != nil {
 		return err
@@ -294,7 +298,7 @@ func (s *Session) addLocked(o op, create bool) error {
 		if s.phase != beforeHeader {
 			return s.tooLateLocked() // the client can't be told of a session any more
 		}
-		ops = append(ops, s.beginLocked())
+		ops = append(slices.Grow(ops, stepsOfLogin), s.beginLocked())
 	}
 	ops = append(ops, o)
 	s.showLocked(ops[len(s.ops):])
