@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -25,6 +26,9 @@ func encode(name string, v any) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
+	if text, ok := encodeSimple(v); ok {
+		return text, nil
+	}
 	data, err := jsonv2.Marshal(v, jsonv1.DefaultOptionsV1(),
 		jsontext.AllowInvalidUTF8(false), jsontext.AllowDuplicateNames(false),
 		jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
@@ -39,6 +43,55 @@ func encode(name string, v any) (string, error) {
 		return "", fmt.Errorf("session: value %q of type %T is nested deeper than %d: %w", name, v, maxDepth, BadValue)
 	}
 	return string(data), nil
+}
+
+// encodeSimple encodes as encode does, without reflection, the values that most
+// sessions have. ok is false for all others.
+func encodeSimple(v any) (text string, ok bool) {
+	switch v := v.(type) {
+	case bool:
+		return strconv.FormatBool(v), true
+	case int:
+		return strconv.Itoa(v), true
+	case string:
+		if isSimple(v) {
+			return `"` + v + `"`, true
+		}
+	}
+	return "", false
+}
+
+// decodeSimple reads what encodeSimple writes, into a pointer. ok is false for
+// everything else.
+func decodeSimple(text string, into any) (ok bool) {
+	switch into := into.(type) {
+	case *bool:
+		*into = text == "true"
+		return *into || text == "false"
+	case *int:
+		n, err := strconv.Atoi(text)
+		*into = n
+		digits := strings.TrimPrefix(text, "-")
+		return err == nil && (digits[0] > '0' || text == "0") // JSON has no leading zeros, and no plus
+	case *string:
+		if len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' {
+			return false
+		}
+		inner := text[1 : len(text)-1]
+		*into = strings.Clone(inner) // a part would keep all of the session in memory
+		return isSimple(inner)
+	}
+	return false
+}
+
+// isSimple reports whether a JSON string has the characters of s as they are.
+func isSimple(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func checkName(name string) error {

@@ -134,7 +134,11 @@ func (s *Session) changeIf(o op) (done bool, err error) {
 
 // decode reads JSON text as encoding/json does.
 func (k Key[T]) decode(text string) (T, bool, error) {
-	var v, zero T
+	var simple T
+	if decodeSimple(text, &simple) {
+		return simple, true, nil
+	}
+	var v, zero T // v escapes to the heap, and simple doesn't
 	if json.Unmarshal([]byte(text), &v) == nil {
 		return v, true, nil
 	}
