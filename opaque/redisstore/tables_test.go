@@ -1,0 +1,51 @@
+package redisstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
+	"github.com/cloakroom-go/cloakroom/opaque"
+)
+
+func TestTablesSoak(t *testing.T) {
+	s := startServer(t)
+	newStore := func(t testing.TB, now func() time.Time) opaque.Store {
+		cfg := s.config()
+		cfg.Now = now
+		return open(t, cfg)
+	}
+	apptest.Run(t, newStore)
+	client, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{s.addr}, DisableCache: true})
+	require.NoError(t, err)
+	defer client.Close()
+	apptest.RunRaw(t, newStore, raw{client})
+}
+
+// A raw is what somebody can do who has the server's password.
+type raw struct{ valkey.Client }
+
+func (r raw) Keys(t testing.TB) []string {
+	t.Helper()
+	keys, err := r.Do(t.Context(), r.B().Keys().Pattern("*").Build()).AsStrSlice()
+	require.NoError(t, err)
+	return keys
+}
+
+func (r raw) Read(t testing.TB, key string) []byte {
+	t.Helper()
+	value, err := r.Do(t.Context(), r.B().Get().Key(key).Build()).AsBytes()
+	if valkey.IsValkeyNil(err) {
+		return nil // it has expired
+	}
+	require.NoError(t, err)
+	return value
+}
+
+func (r raw) Write(t testing.TB, key string, value []byte) {
+	t.Helper()
+	require.NoError(t, r.Do(t.Context(), r.B().Set().Key(key).Value(valkey.BinaryString(value)).Build()).Error())
+}
