@@ -91,7 +91,8 @@ func (h *household) live() {
 		require.Equal(h, "opaque", Form(c))
 		h.visit(h.auto, c, big(10))
 		h.visit(h.auto, "", big(6000))
-		status, _ := Visit(h.auto, h.visit(h.auto, "", big(6000)), func(s *session.Session) { assert.NoError(h, s.Destroy()) })
+		c = h.visit(h.auto, "", big(6000))
+		status, _ := Visit(h.auto, c, func(s *session.Session) { assert.NoError(h, s.Destroy()) })
 		require.Equal(h, http.StatusOK, status)
 	}
 }

@@ -24,17 +24,17 @@ func twoRequestsKeepBothValues(t *testing.T, _ *World, b *Browser) {
 	})
 }
 
-// 100 requests at once count to 100, though each began with the same cookie,
-// and though the browser keeps the oldest of the cookies that they bring.
-func parallelUpdates(t *testing.T, _ *World, b *Browser) {
+// n requests at once count to n, though each began with the same cookie, and
+// though the browser keeps the oldest of the cookies that they bring.
+func parallelUpdates(t *testing.T, w *World, b *Browser) {
 	b.Do(func(s *session.Session) { assert.NoError(t, Visits.Set(s, 0)) })
 	oldest := b.Credential()
-	b.Together(100, func(_ int, s *session.Session) {
+	b.Together(w.crowd, func(_ int, s *session.Session) {
 		_, err := Visits.Update(s, func(n int) int { return n + 1 })
 		assert.NoError(t, err)
 	})
 	require.Equal(t, oldest, b.Credential())
-	got := b.Do(func(s *session.Session) { assert.Equal(t, 100, Visits.Get(s)) })
+	got := b.Do(func(s *session.Session) { assert.Equal(t, w.crowd, Visits.Get(s)) })
 	if Form(oldest) == "token" {
 		assert.NotEmpty(t, got.Header["Set-Cookie"], "the browser gets the newer state back")
 		assert.NotEqual(t, oldest, b.Credential())
@@ -42,12 +42,12 @@ func parallelUpdates(t *testing.T, _ *World, b *Browser) {
 }
 
 // A value can be used up exactly once, by Update and Save.
-func oneTimeValue(t *testing.T, _ *World, b *Browser) {
+func oneTimeValue(t *testing.T, w *World, b *Browser) {
 	const once session.Key[string] = "once"
 	b.Do(func(s *session.Session) { assert.NoError(t, once.Set(s, "token")) })
 	var mu sync.Mutex
 	used := 0
-	b.Together(100, func(_ int, s *session.Session) {
+	b.Together(w.crowd, func(_ int, s *session.Session) {
 		mine := false
 		_, err := once.Update(s, func(v string) string { mine = v == "token"; return "" })
 		assert.NoError(t, err)

@@ -101,6 +101,6 @@ func TestRunRawFindsPlainRecords(t *testing.T) {
 	output, err := cmd.CombinedOutput()
 	require.Error(t, err)
 	for _, name := range []string{"a_dump_shows_nothing,_and_opens_nothing", "damaged", "swapped", "rolled_back"} {
-		require.Contains(t, string(output), "--- FAIL: TestRunRaw/"+name)
+		require.Contains(t, string(output), "--- FAIL: TestRunRaw/server/"+name)
 	}
 }

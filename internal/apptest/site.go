@@ -178,9 +178,11 @@ func (b *Browser) Together(n int, h func(i int, s *session.Session)) {
 	opened.Add(n)
 	for i := range n {
 		done.Go(func() {
+			arrive := sync.OnceFunc(opened.Done)
+			defer arrive() // one that is denied must not keep the others waiting
 			other := b.Site.Holding(b.Credential())
 			got := other.Get(func(w http.ResponseWriter, r *http.Request, s *session.Session) {
-				opened.Done()
+				arrive()
 				opened.Wait()
 				h(i, s)
 				io.WriteString(w, "ok")

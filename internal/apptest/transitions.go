@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -254,6 +255,9 @@ func (s *suite) transitions(t *testing.T) {
 	s.eachMode(t, func(t *testing.T, mode string, w *World) {
 		p := newStage(t, w, mode)
 		for _, row := range transitions {
+			if rand.N(s.everyNth) > 0 {
+				continue
+			}
 			want := row.stateless
 			if mode == "opaque" && row.opaque != "" {
 				want = row.opaque

@@ -53,7 +53,9 @@ type World struct {
 	List  *revocation.List
 	Store opaque.Store // may be replaced, before instances are made
 
-	tally *tally
+	tally   *tally
+	timeout time.Duration // of instances; if 0, the middleware's own
+	crowd   int           // how many requests a row sends at once
 }
 
 // NewWorld makes a world with keys and a list of its own. Without algorithms
@@ -81,7 +83,7 @@ func (w *World) Carriers(t testing.TB) (*token.Carrier, *opaque.Carrier) {
 // Middleware makes one more instance of the application, in the given mode.
 func (w *World) Middleware(t testing.TB, mode string, change ...func(*middleware.Config)) *middleware.Middleware {
 	stateless, stored := w.Carriers(t)
-	c := middleware.Config{Now: w.Now, Revocations: w.List}
+	c := middleware.Config{Now: w.Now, Revocations: w.List, Timeout: w.timeout}
 	switch mode {
 	case "stateless":
 		c.Carrier, c.Accept = stateless, []middleware.Carrier{stored}

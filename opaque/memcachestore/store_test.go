@@ -43,7 +43,7 @@ func startAt(t *testing.T, addr string, args ...string) *servertest.Process {
 	})
 }
 
-func newStore(t *testing.T, cfg memcachestore.Config) *memcachestore.Store {
+func newStore(t testing.TB, cfg memcachestore.Config) *memcachestore.Store {
 	t.Helper()
 	s, err := memcachestore.New(cfg)
 	require.NoError(t, err)

@@ -135,6 +135,7 @@ func TestPostgreSQL(t *testing.T) {
 	t.Run("opener", func(t *testing.T) {
 		s.opensAt(t, "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=opened_", opaque.OpenOptions{})
 	})
+	t.Run("tables", s.tables)
 	t.Run("full disk", s.fullDisk)
 	t.Run("rolled back", s.rolledBack)
 	s.trouble(t)
@@ -145,6 +146,7 @@ func TestMariaDB(t *testing.T) {
 	s := startMariaDB(t, "")
 	s.suite(t)
 	t.Run("opener", s.opener)
+	t.Run("tables", s.tables)
 	t.Run("lock wait timeout", s.lockWaitTimeout)
 	s.trouble(t)
 }
@@ -152,6 +154,16 @@ func TestMariaDB(t *testing.T) {
 func TestMariaDBFoundRows(t *testing.T) {
 	require.NoError(t, mysql.SetLogger(quiet{}))
 	startMariaDB(t, "clientFoundRows=true").suite(t)
+}
+
+// TestTablesSoak runs the tables in all modes. The other tests run them in one.
+func TestTablesSoak(t *testing.T) {
+	if os.Getenv("CLOAKROOM_SOAK") != "1" {
+		return
+	}
+	t.Run("SQLite", sqlite(t).tables)
+	t.Run("PostgreSQL", startPostgres(t).tables)
+	t.Run("MariaDB", startMariaDB(t, "").tables)
 }
 
 // quiet drops what the driver says of connections that a test broke.

@@ -34,7 +34,11 @@ func open(t testing.TB, driver, source string) *sql.DB {
 	return db
 }
 
-func TestSQLite(t *testing.T) { sqlite(t).suite(t) }
+func TestSQLite(t *testing.T) {
+	d := sqlite(t)
+	d.suite(t)
+	t.Run("tables", d.tables)
+}
 
 // A full disk denies what needs room, and nothing else. Once there is room, it
 // goes on.
