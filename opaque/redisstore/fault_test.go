@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -112,46 +113,118 @@ func within(t *testing.T, limit time.Duration, do func(ctx context.Context) erro
 	return err
 }
 
-// A server that stands still is an error within the deadline, also when many
-// requests share the connection. What it got meanwhile may take effect later,
-// and the store never sends it twice. When it goes on, so does the store.
-func TestPausedServer(t *testing.T) {
-	s := startServer(t)
-	before := runtime.NumGoroutine()
-	store := open(t, s.config())
-	key := put(t, store, newItem(1, "x"))
-	s.process.Pause()
-	errs := make(chan error)
-	for range 32 {
-		go func() {
-			errs <- within(t, deadline, func(ctx context.Context) error {
-				_, err := store.Swap(ctx, key, 1, newItem(2, "y"))
-				return err
+// Whatever happens to the server or to the way there: many requests that share
+// the connection get an error by their deadline, and nobody is logged out. What
+// the server got may take effect later, and once. It works again within a
+// second after the fault ends, and no goroutine and no connection is left over.
+func TestTrouble(t *testing.T) {
+	type place struct {
+		server server
+		proxy  *servertest.Proxy
+	}
+	through := func(mode servertest.Mode) func(*testing.T, place) {
+		return func(_ *testing.T, p place) { p.proxy.Set(mode) }
+	}
+	command := func(args ...string) func(*testing.T, place) {
+		return func(t *testing.T, p place) { p.server.command(t, args...) }
+	}
+	for _, row := range []struct {
+		name        string
+		spoil, mend func(*testing.T, place)
+	}{
+		{"paused", func(_ *testing.T, p place) { p.server.process.Pause() },
+			func(_ *testing.T, p place) { p.server.process.Continue() }},
+		{"swallowed", through(servertest.Swallow), through(servertest.Pass)},
+		{"cut", through(servertest.Cut), through(servertest.Pass)},
+		{"refused", through(servertest.Refuse), through(servertest.Pass)},
+		{"read-only", command("REPLICAOF", "127.0.0.1", "1"), command("REPLICAOF", "NO", "ONE")},
+		{"out of memory", command("CONFIG", "SET", "maxmemory", "1"), command("CONFIG", "SET", "maxmemory", "0")},
+	} {
+		for name, cacheFor := range map[string]time.Duration{"": 0, " with cache": longCache} {
+			t.Run(row.name+name, func(t *testing.T) {
+				p := place{server: startServer(t)}
+				p.proxy = servertest.NewProxy(t, p.server.addr)
+				without := countLeft(t, p.server)
+				cfg := withCache(p.server.config(), cacheFor)
+				cfg.Addrs = []string{p.proxy.Addr()}
+				store := open(t, cfg)
+				var keys []string
+				for range 32 {
+					keys = append(keys, put(t, store, newItem(1, "x")))
+				}
+				swapAll := func(from uint64) []error {
+					return each(keys, func(key string) error {
+						return within(t, deadline, func(ctx context.Context) error {
+							_, err := store.Swap(ctx, key, from, newItem(from+1, "y"))
+							return err
+						})
+					})
+				}
+				for _, err := range swapAll(1) {
+					require.NoError(t, err)
+				}
+				with := countLeft(t, p.server)
+
+				row.spoil(t, p)
+				for _, err := range swapAll(2) {
+					require.ErrorIs(t, err, session.Unavailable)
+				}
+				row.mend(t, p)
+				heals(t, store)
+				for _, key := range keys {
+					version := versionOf(t, store, key)
+					require.True(t, version == 2 || version == 3, version)
+				}
+				for _, err := range swapAll(3) {
+					require.NoError(t, err)
+				}
+				with.awaits(t, p.server)
+				require.NoError(t, store.Close())
+				without.awaits(t, p.server)
 			})
-		}()
+		}
 	}
-	for range 32 {
-		require.ErrorIs(t, <-errs, session.Unavailable)
-	}
-	s.process.Continue()
-	heals(t, store, key)
-	got, ok, err := store.Get(t.Context(), key)
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.LessOrEqual(t, got.Version, uint64(2))
-	require.NoError(t, store.Close())
-	before++ // the one that asks
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, 5*time.Second, time.Millisecond,
-		"goroutines are left over")
 }
 
-// heals expects an answer within a second.
-func heals(t *testing.T, store *redisstore.Store, key string) {
+// each runs do for all keys at once.
+func each(keys []string, do func(key string) error) []error {
+	errs := make([]error, len(keys))
+	var running sync.WaitGroup
+	for i, key := range keys {
+		running.Go(func() { errs[i] = do(key) })
+	}
+	running.Wait()
+	return errs
+}
+
+// A count of what must not be left over.
+type count struct{ goroutines, connections int }
+
+func countLeft(t *testing.T, s server) count {
+	t.Helper()
+	_, rest, _ := strings.Cut(s.command(t, "INFO", "clients"), "connected_clients:")
+	line, _, _ := strings.Cut(rest, "\r\n")
+	connections, err := strconv.Atoi(line)
+	require.NoError(t, err)
+	return count{goroutines: runtime.NumGoroutine(), connections: connections}
+}
+
+// awaits waits until there is not more than c, except the goroutine that looks.
+func (c count) awaits(t *testing.T, s server) {
+	t.Helper()
+	var now count
+	require.Eventually(t, func() bool {
+		now = countLeft(t, s)
+		return now.goroutines <= c.goroutines+1 && now.connections <= c.connections
+	}, 5*time.Second, time.Millisecond, "more than %+v: %+v", c, &now)
+}
+
+// heals expects that writes work again within a second.
+func heals(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		return within(t, deadline, func(ctx context.Context) error {
-			_, _, err := store.Get(ctx, key)
-			return err
+			return store.Create(ctx, newKey(), newItem(1, "x"))
 		}) == nil
 	}, time.Second, time.Millisecond)
 }
@@ -255,10 +328,46 @@ func TestRestart(t *testing.T) {
 	}, time.Second, time.Millisecond)
 
 	startServerAt(t, s.addr)
-	heals(t, store, key)
-	ok, err := store.Swap(t.Context(), key, 1, newItem(2, "y"))
-	require.NoError(t, err)
-	require.False(t, ok)
+	heals(t, store)
+	for _, w := range writes[1:] { // nothing brings the session back
+		done, err := w.do(t.Context(), store, key)
+		require.NoError(t, err, w.name)
+		require.False(t, done, w.name)
+	}
+	require.Zero(t, versionOf(t, store, key))
+}
+
+// What the server has written to its disk is back after a crash. While the
+// server reads it, requests are refused, and not told that there is no session.
+func TestRestartWithPersistence(t *testing.T) {
+	dir, addr := servertest.Dir(t, nil), servertest.FreeAddr(t)
+	s := startServerAt(t, addr, "--dir", dir)
+	store := open(t, s.config())
+	var keys []string
+	for range 50 {
+		keys = append(keys, put(t, store, newItem(1, strings.Repeat("x", 200))))
+	}
+	require.NoError(t, store.Delete(t.Context(), keys[0]))
+	s.command(t, "SAVE")
+	s.process.Kill()
+	// It takes 20 ms for each key, and answers after each 1024 bytes.
+	startServerAt(t, addr, "--dir", dir, "--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024")
+	isLoading := false
+	require.Eventually(t, func() bool {
+		_, ok, err := store.Get(t.Context(), keys[1])
+		if err != nil {
+			require.ErrorIs(t, err, session.Unavailable)
+			isLoading = isLoading || strings.Contains(err.Error(), "LOADING")
+			return false
+		}
+		require.True(t, ok)
+		return true
+	}, 20*time.Second, time.Millisecond)
+	require.True(t, isLoading)
+	for _, key := range keys[1:] {
+		require.Equal(t, uint64(1), versionOf(t, store, key))
+	}
+	require.Zero(t, versionOf(t, store, keys[0]), "a session that was ended is back")
 }
 
 func TestWrongPassword(t *testing.T) {

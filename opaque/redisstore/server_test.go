@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,9 +56,12 @@ func startServerAt(t testing.TB, addr string, args ...string) server {
 	return s
 }
 
+// ping returns nil if the server answers, be it that it wants a password first
+// or still reads its data.
 func ping(ctx context.Context, addr string) error {
 	answer, err := ask(ctx, addr, "PING")
-	if err == nil && !strings.HasPrefix(answer, "+PONG") && !strings.HasPrefix(answer, "-NOAUTH") {
+	code, _, _ := strings.Cut(answer, " ")
+	if err == nil && !slices.Contains([]string{"+PONG", "-NOAUTH", "-LOADING"}, code) {
 		err = fmt.Errorf("the server says %q", answer)
 	}
 	return err
@@ -108,6 +112,14 @@ func (s server) command(t *testing.T, args ...string) string {
 	require.NoError(t, err)
 	require.False(t, strings.HasPrefix(answer, "-"), "%v: %s", args, answer)
 	return answer
+}
+
+// number asks for a number.
+func (s server) number(t *testing.T, args ...string) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimPrefix(s.command(t, args...), ":"))
+	require.NoError(t, err)
+	return n
 }
 
 // config has a Timeout for items of 4 MiB on a busy machine. Tests of trouble

@@ -1,16 +1,21 @@
 package redisstore_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
@@ -82,6 +87,72 @@ func TestEvictionInCluster(t *testing.T) {
 	_, err := redisstore.New(t.Context(), redisstore.Config{Addrs: []string{servers[0].addr}, Cluster: true})
 	require.ErrorContains(t, err, "allkeys-lru")
 	require.ErrorContains(t, err, servers[2].addr)
+}
+
+// A slot moves from one server to another while requests change a session in
+// it. They notice nothing, with and without the cache: no error, and no change
+// is lost.
+func TestMovingSlot(t *testing.T) {
+	servers := startCluster(t)
+	from, to := servers[0], servers[1]
+	cfg := redisstore.Config{Addrs: []string{servers[2].addr}, Cluster: true, Timeout: patience}
+	plain, cached := open(t, cfg), open(t, withCache(cfg, longCache))
+	var key string
+	slot := 1 << 14
+	for slot >= 1<<14/3 { // until it is one of the first server's
+		key = newKey()
+		slot = from.number(t, "CLUSTER", "KEYSLOT", "cloakroom:s:"+key)
+	}
+	require.NoError(t, plain.Create(t.Context(), key, newItem(1, "x")))
+
+	ctx, stop := context.WithCancel(t.Context())
+	var done atomic.Int64
+	var running sync.WaitGroup
+	for _, store := range []*redisstore.Store{plain, plain, cached, cached} {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				if err := raise(t.Context(), store, key); !assert.NoError(t, err) {
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	requestsGoOn := func() {
+		t.Helper()
+		want := done.Load() + 40
+		require.Eventually(t, func() bool { return done.Load() >= want }, 10*time.Second, time.Millisecond)
+	}
+	requestsGoOn()
+	number, fromID, toID := strconv.Itoa(slot), from.command(t, "CLUSTER", "MYID"), to.command(t, "CLUSTER", "MYID")
+	to.command(t, "CLUSTER", "SETSLOT", number, "IMPORTING", fromID)
+	from.command(t, "CLUSTER", "SETSLOT", number, "MIGRATING", toID)
+	requestsGoOn()
+	from.command(t, "MIGRATE", "127.0.0.1", portOf(t, to.addr), "cloakroom:s:"+key, "0", "5000")
+	requestsGoOn() // with ASK
+	for _, s := range []server{to, from, servers[2]} {
+		s.command(t, "CLUSTER", "SETSLOT", number, "NODE", toID)
+	}
+	requestsGoOn() // with MOVED
+	stop()
+	running.Wait()
+	require.Equal(t, uint64(1+done.Load()), versionOf(t, plain, key))
+	require.Equal(t, uint64(1+done.Load()), versionOf(t, cached, key))
+	require.Equal(t, ":1", to.command(t, "EXISTS", "cloakroom:s:"+key))
+}
+
+// raise raises the version of an item by 1, as often as others are faster.
+func raise(ctx context.Context, store *redisstore.Store, key string) error {
+	for {
+		item, found, err := store.Get(ctx, key)
+		if err != nil || !found {
+			return cmp.Or(err, errors.New("the item is gone"))
+		}
+		ok, err := store.Swap(ctx, key, item.Version, newItem(item.Version+1, "y"))
+		if ok || err != nil {
+			return err
+		}
+	}
 }
 
 // sentinelRights are those that the store needs at a Sentinel.
