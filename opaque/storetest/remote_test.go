@@ -259,17 +259,23 @@ func TestEveryRemoteFlawIsFound(t *testing.T) {
 	}
 }
 
+// checkRemote returns what the rule finds in a store with the flaw. As in find,
+// a history has several tries.
 func checkRemote(t *testing.T, flaw remoteFlaw, name string) error {
 	t.Helper()
-	addr := serve(t, newStore(none))
-	proxy := servertest.NewProxy(t, addr)
-	p := &probe{ctx: t.Context(), direct: &client{addr: addr}, proxy: proxy}
-	p.store = &client{addr: proxy.Addr(), flaw: flaw}
-	if flaw == goesAround {
-		p.store = p.direct
-	}
 	rules := remoteRules()
-	i := slices.IndexFunc(rules, func(r rule) bool { return r.name == name })
-	rules[i].try(p)
-	return p.err
+	r := rules[slices.IndexFunc(rules, func(r rule) bool { return r.name == name })]
+	for range 50 {
+		addr := serve(t, newStore(none))
+		proxy := servertest.NewProxy(t, addr)
+		p := &probe{ctx: t.Context(), direct: &client{addr: addr}, proxy: proxy}
+		p.store = &client{addr: proxy.Addr(), flaw: flaw}
+		if flaw == goesAround {
+			p.store = p.direct
+		}
+		if r.try(p); p.err != nil {
+			return p.err
+		}
+	}
+	return nil
 }
