@@ -78,6 +78,11 @@ func TestRefusedWrites(t *testing.T) {
 				key := put(t, store, item)
 				s.command(t, row.spoil...)
 				done, err := w.do(t.Context(), store, key)
+				if w.name == "touch" && row.code == "OOM" { // which takes no memory
+					require.NoError(t, err)
+					require.True(t, done)
+					continue
+				}
 				require.ErrorIs(t, err, opaque.ErrNotDone, w.name)
 				require.ErrorContains(t, err, row.code, w.name)
 				require.NotContains(t, err.Error(), key, w.name)

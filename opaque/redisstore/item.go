@@ -28,9 +28,9 @@ return 1`
 // touchScript moves the item's activity forward, unless it has expired at
 // ARGV[1]. ARGV[2] is the activity, and ARGV[3] the idle deadline, both in Unix
 // seconds. ARGV[4] is how many milliseconds an expired item lingers. The server
-// may refuse either write, for lack of a right or of memory. If it refuses the
-// second one, the item only stays too long in the server; in the other order
-// the server would remove it too early.
+// refuses a write for which the user lacks the right. If that is the second
+// one, the item only stays too long in the server; in the other order the
+// server would remove it too early.
 const touchScript = `local header = redis.call('GETRANGE', KEYS[1], 0, 31)
 if #header ~= 32 then return 0 end
 local seen, idle, deadline = struct.unpack('>i8i8i8', header, 9)
