@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -23,6 +24,20 @@ func TestTablesSoak(t *testing.T) {
 	require.NoError(t, err)
 	defer client.Close()
 	apptest.RunRaw(t, newStore, raw{client})
+}
+
+// TestTablesWithCacheSoak is TestTablesSoak with reads from the memory of the
+// process.
+func TestTablesWithCacheSoak(t *testing.T) {
+	if os.Getenv("CLOAKROOM_SOAK") != "1" {
+		return
+	}
+	s := startServer(t)
+	apptest.Run(t, func(t testing.TB, now func() time.Time) opaque.Store {
+		cfg := s.config()
+		cfg.Now, cfg.CacheFor = now, 5*time.Second
+		return open(t, cfg)
+	})
 }
 
 // A raw is what somebody can do who has the server's password.
