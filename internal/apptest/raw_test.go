@@ -20,10 +20,11 @@ import (
 )
 
 // A server is a store whose items can be read and written directly. One that
-// claims to be in the process gets records that are not encrypted.
+// claims to be in the process gets records that are not encrypted. One with a
+// plain write has no look at the version.
 type server struct {
-	now       func() time.Time
-	inProcess bool
+	now                  func() time.Time
+	inProcess, plainSwap bool
 
 	mu    sync.Mutex // guards items
 	items map[string][]byte
@@ -60,7 +61,7 @@ func (s *server) change(key string, change func(item *opaque.Item) bool) (bool, 
 
 func (s *server) Swap(_ context.Context, key string, version uint64, next opaque.Item) (bool, error) {
 	return s.change(key, func(item *opaque.Item) bool {
-		ok := item.Version == version
+		ok := item.Version == version || s.plainSwap
 		*item = next
 		return ok
 	})
@@ -86,21 +87,36 @@ func (s *server) Keys(testing.TB) []string                 { return slices.Colle
 func (s *server) Read(_ testing.TB, key string) []byte     { return bytes.Clone(s.items[key]) }
 func (s *server) Write(_ testing.TB, key string, v []byte) { s.items[key] = bytes.Clone(v) }
 
-func runRaw(t *testing.T, inProcess bool) {
-	s := &server{inProcess: inProcess, items: make(map[string][]byte)}
+func TestRunRaw(t *testing.T) {
+	s := &server{items: make(map[string][]byte), inProcess: flaw("plain records"), plainSwap: flaw("plain swap")}
 	newStore := func(_ testing.TB, now func() time.Time) opaque.Store { s.now = now; return s }
+	if s.plainSwap {
+		apptest.Run(t, newStore)
+		return
+	}
 	apptest.RunRaw(t, newStore, s)
 }
 
-func TestRunRaw(t *testing.T) { runRaw(t, os.Getenv("APPTEST_PLAIN") == "1") }
+func flaw(name string) bool { return os.Getenv("APPTEST_FLAW") == name }
 
-// RunRaw finds out that records are not encrypted.
-func TestRunRawFindsPlainRecords(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRunRaw$", "-test.v")
-	cmd.Env = append(os.Environ(), "APPTEST_PLAIN=1")
-	output, err := cmd.CombinedOutput()
+// withFlaw runs TestRunRaw in another process, where it must fail.
+func withFlaw(t *testing.T, flaw, run string) (output string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run="+run)
+	cmd.Env = append(os.Environ(), "APPTEST_FLAW="+flaw)
+	got, err := cmd.CombinedOutput()
 	require.Error(t, err)
+	return string(got)
+}
+
+func TestRunFindsPlainSwap(t *testing.T) {
+	output := withFlaw(t, "plain swap", "^TestRunRaw$/^application$/^behaviour$/^opaque$/^parallel_updates_all_count$")
+	require.Contains(t, output, "--- FAIL: TestRunRaw/application/behaviour/opaque/parallel_updates_all_count")
+}
+
+func TestRunRawFindsPlainRecords(t *testing.T) {
+	output := withFlaw(t, "plain records", "^TestRunRaw$")
 	for _, name := range []string{"a_dump_shows_nothing,_and_opens_nothing", "damaged", "swapped", "rolled_back"} {
-		require.Contains(t, string(output), "--- FAIL: TestRunRaw/server/"+name)
+		require.Contains(t, output, "--- FAIL: TestRunRaw/server/"+name)
 	}
 }
