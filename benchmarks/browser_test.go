@@ -110,6 +110,7 @@ func measure(b *testing.B, a *app, act action, clients int) {
 			b.Errorf("%s: unexpected answer %q", a.peer, body)
 		}
 	}
+	send(b, browsers, warmUp*clients, request) // makes the connections
 	b.ReportAllocs()
 	if clients == 1 {
 		for b.Loop() {
@@ -118,11 +119,18 @@ func measure(b *testing.B, a *app, act action, clients int) {
 		return
 	}
 	b.ResetTimer()
+	send(b, browsers, b.N, request)
+}
+
+const warmUp = 10 // requests of each client
+
+// send sends so many requests, from all clients at once.
+func send(b *testing.B, clients []*browser, requests int, request func(*browser)) {
 	var sent atomic.Int64
 	var running sync.WaitGroup
-	for _, client := range browsers {
+	for _, client := range clients {
 		running.Go(func() {
-			for sent.Add(1) <= int64(b.N) && !b.Failed() {
+			for sent.Add(1) <= int64(requests) && !b.Failed() {
 				request(client)
 			}
 		})

@@ -20,9 +20,9 @@
 //     has no idle timeout, and "touch" does.
 //   - A login in scs renews the token, as its documentation tells.
 //   - A cookie of gorilla/sessions is signed and encrypted, as our tokens are.
-//   - Pools have a connection for each client, up to 64 for databases, and keep
-//     them open. redistore's own pool would test a connection with PING before
-//     each use; the one here doesn't.
+//   - Pools have a connection for each client of Redis, and 16 for a database,
+//     and keep them open. redistore's own pool would test a connection with
+//     PING before each use; the one here doesn't.
 //   - Servers run on the same machine, and don't wait for the disk, which would
 //     hide what the libraries cost: Redis without persistence, PostgreSQL with
 //     fsync=off, MariaDB with innodb_flush_log_at_trx_commit=0, SQLite with

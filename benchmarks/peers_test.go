@@ -27,6 +27,7 @@ type app struct {
 const (
 	idleTimeout = 20 * time.Minute
 	lifetime    = 12 * time.Hour
+	timeout     = 10 * time.Second // of what a request asks a server
 
 	subject = "4711"
 	name    = "Alice Example"
@@ -60,7 +61,7 @@ func ours(
 	)
 	handler := func(touchEvery time.Duration, f func(http.ResponseWriter, *session.Session) error) http.Handler {
 		m, err := middleware.New(middleware.Config{
-			Carrier: carrier, Revocations: list, Now: now,
+			Carrier: carrier, Revocations: list, Now: now, Timeout: timeout,
 			Policy: session.Policy{IdleTimeout: idleTimeout, Lifetime: lifetime, TouchEvery: touchEvery},
 		})
 		require.NoError(tb, err)

@@ -77,7 +77,7 @@ func goRedisOptions(addr string) *redis.Options {
 // before each use as redistore's own does.
 func newPool(addr string) *redigo.Pool {
 	return &redigo.Pool{MaxIdle: connections, MaxActive: connections, Wait: true, Dial: func() (redigo.Conn, error) {
-		return redigo.Dial("tcp", addr, redigo.DialReadTimeout(time.Second), redigo.DialWriteTimeout(time.Second))
+		return redigo.Dial("tcp", addr, redigo.DialReadTimeout(timeout), redigo.DialWriteTimeout(timeout))
 	}}
 }
 
@@ -112,7 +112,7 @@ func bareGets(tb testing.TB, addr string, store opaque.Store) []*app {
 // query returns an app that only reads from a server.
 func query(peer string, ask func(ctx context.Context) error) *app {
 	return only(peer, func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
 		if err := ask(ctx); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

@@ -27,7 +27,7 @@ import (
 )
 
 // sqlConnections is how many connections a pool has, all of which stay open.
-const sqlConnections = 64
+const sqlConnections = 16
 
 func inPostgreSQL(tb testing.TB) []*app {
 	tb.Helper()
