@@ -158,7 +158,7 @@ func busy() (stop func()) {
 }
 
 // sample is how many sessions there are for each one that is looked up.
-const sample = 10
+const sample = 100
 
 // ourCrowd has a clock that can be moved ahead.
 type ourCrowd struct {

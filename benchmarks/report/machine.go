@@ -15,11 +15,10 @@ import (
 // machine says where the figures come from: this machine, and the versions of
 // the peers in go.mod, the working directory's.
 func machine(f *figures) string {
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease") // only Linux has it
 	parts := []string{
 		time.Now().UTC().Format(time.DateOnly),
 		fmt.Sprintf("%d CPUs (%s)", runtime.NumCPU(), f.cpu),
-		strings.TrimSpace(runtime.GOOS + " " + string(kernel)),
+		runtime.GOOS + "/" + runtime.GOARCH,
 		runtime.Version(),
 		fmt.Sprintf("the median of %d rounds", f.rounds),
 	}
@@ -53,7 +52,7 @@ func modules() []string {
 	for line := range strings.Lines(string(data)) {
 		module, version, ok := strings.Cut(strings.TrimSpace(line), " ")
 		if ok && strings.HasPrefix(version, "v") && !strings.HasSuffix(version, "// indirect") &&
-			!strings.HasPrefix(module, "github.com/cloakroom-go/") {
+			!strings.HasPrefix(module, "github.com/cloakroom-go/") && !strings.HasSuffix(module, "/testify") {
 			all = append(all, strings.TrimPrefix(module, "github.com/")+" "+version)
 		}
 	}
