@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"testing"
@@ -21,20 +22,37 @@ const (
 	Swallow
 	// Refuse closes every connection, also new ones.
 	Refuse
+	// Cross gives the answer to the client of another connection, and this
+	// client gets the answer that was meant for that one. Without a second answer
+	// within a moment it forwards the first as it is.
+	Cross
+	// Reorder forwards the connection's next answer first. Without one within a
+	// moment it forwards the first as it is.
+	Reorder
 )
+
+// moment is how long Cross and Reorder wait for a second answer.
+const moment = 30 * time.Millisecond
 
 // A Proxy stands between a client and a server, and spoils their connections.
 type Proxy struct {
 	listener net.Listener
 	closed   chan struct{}
 	running  sync.WaitGroup
+	crossing chan held // where an answer meets another one
 
 	mu     sync.Mutex // guards what follows
 	target string
 	mode   Mode
-	judge  func(answer bool) Mode // in place of mode, if not nil
+	judge  func(answer bool, piece []byte) Mode // in place of mode, if not nil
 	delay  time.Duration
 	conns  map[net.Conn]bool
+}
+
+// A held answer waits for another one.
+type held struct {
+	answer []byte
+	other  chan []byte
 }
 
 // NewProxy starts a proxy in front of the server at target. It passes
@@ -45,7 +63,8 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Proxy{listener: l, target: target, closed: make(chan struct{}), conns: map[net.Conn]bool{}}
+	p := &Proxy{listener: l, target: target, closed: make(chan struct{}), crossing: make(chan held),
+		conns: map[net.Conn]bool{}}
 	p.running.Go(p.accept)
 	tb.Cleanup(func() {
 		close(p.closed)
@@ -73,7 +92,7 @@ func (p *Proxy) Set(m Mode) {
 // now on. Cut and Swallow lose a request as they lose an answer. An answer is
 // what arrives at once: a whole one, unless it is long or the client has asked
 // for several together. Calls of judge may overlap.
-func (p *Proxy) SetFunc(judge func(answer bool) Mode) {
+func (p *Proxy) SetFunc(judge func(answer bool, piece []byte) Mode) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mode, p.judge = Pass, judge
@@ -163,15 +182,23 @@ func (p *Proxy) forward(to, from net.Conn, answers bool) {
 		if err != nil {
 			return
 		}
-		mode, ok := p.decide(answers)
+		out := buf[:n]
+		mode, ok := p.decide(answers, out)
 		if !ok || mode == Cut || mode == Refuse {
 			return
 		}
-		isLost = isLost || mode == Swallow
+		switch {
+		case mode == Swallow:
+			isLost = true
+		case mode == Cross && answers:
+			out = p.cross(out)
+		case mode == Reorder && answers:
+			out = withNext(from, out)
+		}
 		if isLost {
 			continue
 		}
-		if _, err := to.Write(buf[:n]); err != nil {
+		if _, err := to.Write(out); err != nil {
 			return
 		}
 	}
@@ -179,17 +206,44 @@ func (p *Proxy) forward(to, from net.Conn, answers bool) {
 
 // decide returns how to treat what has arrived, and false if the proxy was
 // closed while it held that back.
-func (p *Proxy) decide(answer bool) (Mode, bool) {
+func (p *Proxy) decide(answer bool, piece []byte) (Mode, bool) {
 	p.mu.Lock()
 	mode, judge, delay := p.mode, p.judge, p.delay
 	p.mu.Unlock()
 	switch {
 	case judge != nil:
-		mode = judge(answer)
+		mode = judge(answer, piece)
 	case !answer && mode != Refuse:
 		mode = Pass
 	}
 	return mode, !answer || p.wait(delay)
+}
+
+// cross exchanges an answer for another connection's.
+func (p *Proxy) cross(answer []byte) []byte {
+	mine := held{bytes.Clone(answer), make(chan []byte, 1)}
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case p.crossing <- mine:
+		return <-mine.other
+	case theirs := <-p.crossing:
+		theirs.other <- mine.answer
+		return theirs.answer
+	case <-timer.C:
+		return answer
+	}
+}
+
+// withNext returns the next answer of a connection followed by this one.
+func withNext(from net.Conn, answer []byte) []byte {
+	buf := make([]byte, 64<<10)
+	if err := from.SetReadDeadline(time.Now().Add(moment)); err != nil {
+		return answer
+	}
+	n, _ := from.Read(buf) // an error comes again with the next read
+	_ = from.SetReadDeadline(time.Time{})
+	return append(buf[:n], answer...)
 }
 
 // wait returns false if the proxy was closed meanwhile.

@@ -164,7 +164,7 @@ func TestProxyFunc(t *testing.T) {
 			servertest.Cut: time.Minute, servertest.Swallow: 100 * time.Millisecond,
 		} {
 			var seen atomic.Int64
-			p.SetFunc(func(a bool) servertest.Mode {
+			p.SetFunc(func(a bool, _ []byte) servertest.Mode {
 				if a == answer && seen.Add(1) == 2 {
 					return mode
 				}
@@ -178,6 +178,49 @@ func TestProxyFunc(t *testing.T) {
 			require.NoError(t, say(t, dial(t, p.Addr()), time.Minute))
 		}
 	}
+}
+
+// Answers of two connections are crossed, and those of one reordered, if they
+// come soon enough after each other.
+func TestProxyMixesAnswersUp(t *testing.T) {
+	addr, _, _ := startEcho(t)
+	p := servertest.NewProxy(t, addr)
+	ask := func(conn net.Conn, question string) { _, err := conn.Write([]byte(question)); require.NoError(t, err) }
+	read := func(conn net.Conn, n int) string {
+		answer := make([]byte, n)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+		_, err := io.ReadFull(conn, answer)
+		require.NoError(t, err)
+		return string(answer)
+	}
+	a, b := dial(t, p.Addr()), dial(t, p.Addr())
+	p.Set(servertest.Cross)
+	require.Eventually(t, func() bool {
+		ask(a, "for a")
+		ask(b, "for b")
+		toA, toB := read(a, 5), read(b, 5)
+		require.ElementsMatch(t, []string{"for a", "for b"}, []string{toA, toB})
+		return toA == "for b"
+	}, time.Minute, time.Millisecond)
+
+	seen := make(chan struct{}, 100)
+	p.SetFunc(func(answer bool, piece []byte) servertest.Mode {
+		if answer && string(piece) == "1" {
+			seen <- struct{}{}
+			return servertest.Reorder
+		}
+		return servertest.Pass
+	})
+	require.Eventually(t, func() bool {
+		ask(a, "1")
+		<-seen
+		ask(a, "2")
+		got := read(a, 2)
+		require.Contains(t, []string{"12", "21"}, got)
+		return got == "21"
+	}, time.Minute, time.Millisecond)
+	p.Set(servertest.Pass)
+	require.NoError(t, say(t, a, time.Minute))
 }
 
 // A missing program skips the test, or fails it in CI.

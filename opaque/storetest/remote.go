@@ -140,7 +140,7 @@ func (p *probe) loseAnswer(c remoteCall, n int64, mode servertest.Mode, when str
 func (p *probe) lose(c remoteCall, key string, n int64, mode servertest.Mode) <-chan bool {
 	lost := make(chan bool, 1)
 	var answers atomic.Int64
-	p.proxy.SetFunc(func(answer bool) servertest.Mode {
+	p.proxy.SetFunc(func(answer bool, _ []byte) servertest.Mode {
 		if !answer || answers.Add(1) != n {
 			return servertest.Pass
 		}
@@ -193,7 +193,7 @@ func serverAway(p *probe) {
 // hundred, because callers of one connection lose their answers together, and
 // because PostgreSQL needs about 50 ms of processor time for each new one.
 func lostHistories(p *probe) {
-	p.proxy.SetFunc(func(bool) servertest.Mode {
+	p.proxy.SetFunc(func(bool, []byte) servertest.Mode {
 		if rand.IntN(100) == 0 {
 			return servertest.Cut
 		}
