@@ -78,18 +78,20 @@ func forms(credential string) []string {
 // and returns the credential under which the session goes on: the successor's,
 // or the old one if the successor is not in the store, or if another request
 // saved, renewed or moved the session before the swap. It removes the other
-// session. An error other than Unavailable says that the session has ended.
+// session. An error other than Unavailable and Forged says that the session has
+// ended. One of these two changes nothing: an item that can't be read may have
+// been the answer to another request, and the next time it is the right one.
 func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err error) {
 	for range maxRedeemed {
 		old, err := c.get(ctx, t.old)
 		switch {
-		case session.ReasonOf(err) == session.Unavailable:
+		case isUnknown(err):
 			return "", err
 		case err == nil && old.rec == nil && asOpaque(old.successor) == t.successor:
 			return old.successor, nil
 		case err == nil && old.rec != nil && old.rec.Version == t.version:
 			_, err := c.get(ctx, t.successor)
-			if session.ReasonOf(err) == session.Unavailable {
+			if isUnknown(err) {
 				return "", err
 			}
 			next, item := t.successor, c.marker(t.old, old.rec, found{successor: t.successor})
@@ -109,6 +111,12 @@ func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err 
 		return t.old, err
 	}
 	return "", expiredInStore()
+}
+
+// isUnknown reports whether err leaves open what the store has.
+func isUnknown(err error) bool {
+	reason := session.ReasonOf(err)
+	return reason == session.Unavailable || reason == session.Forged
 }
 
 // unchanged returns the item of a session as it is, with the next version. The

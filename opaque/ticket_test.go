@@ -2,6 +2,7 @@ package opaque_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"slices"
@@ -22,6 +23,7 @@ type doubt struct {
 	old, successor string
 	ticket         string
 	done           bool
+	lossy          *lossy
 }
 
 func newDoubt(t *testing.T, done bool) *doubt {
@@ -37,7 +39,7 @@ func newDoubt(t *testing.T, done bool) *doubt {
 // newRenewal returns a session that is about to be renewed.
 func newRenewal(t *testing.T) (*doubt, *lossy) {
 	p, l := newLossy(t)
-	d := &doubt{place: p}
+	d := &doubt{place: p, lossy: l}
 	var err error
 	d.old, err = p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)
@@ -138,6 +140,29 @@ func TestTickets(t *testing.T) {
 					assert.Equal(t, []string{current}, left, "no second credential opens")
 				}
 			})
+		}
+	}
+}
+
+// An answer that was meant for another request, at either of the two looks,
+// changes nothing: the ticket works the next time.
+func TestTicketWithAMixedUpAnswer(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		for _, reads := range [][]fault{{mixedUp}, {none, mixedUp}} {
+			if done && len(reads) > 1 {
+				continue // the first look is enough
+			}
+			d := newDoubt(t, done)
+			other, err := d.Issue(t.Context(), alice(), "")
+			require.NoError(t, err)
+			hash := sha256.Sum256([]byte(other))
+			d.lossy.another, d.lossy.reads = base64.RawURLEncoding.EncodeToString(hash[:]), reads
+			_, _, err = d.Open(t.Context(), d.ticket)
+			require.ErrorIs(t, err, session.Forged)
+			_, current, err := d.Open(t.Context(), d.ticket)
+			require.NoError(t, err, "done %v", done)
+			require.Equal(t, d.successor, current)
+			require.Equal(t, []string{d.successor}, d.opens(t, d.old, d.successor))
 		}
 	}
 }

@@ -23,6 +23,7 @@ const (
 	refused       // it fails, and nothing happens
 	lost          // it happens, and the answer gets lost
 	late          // it happens just before the next write
+	mixedUp       // a read gets the answer of another one
 )
 
 var errLost = errors.New("connection reset")
@@ -33,6 +34,7 @@ type lossy struct {
 	mu      sync.Mutex
 	writes  []fault
 	reads   []fault
+	another string // the key that a read gets the answer for when it is mixed up
 	delayed []func()
 	longest time.Duration // that a write had, by its context
 }
@@ -84,10 +86,13 @@ func (l *lossy) Swap(ctx context.Context, key string, version uint64, item opaqu
 }
 
 func (l *lossy) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
-	if l.next(&l.reads) != none {
-		return opaque.Item{}, false, errLost
+	switch l.next(&l.reads) {
+	case none:
+		return l.Store.Get(ctx, key)
+	case mixedUp:
+		return l.Store.Get(ctx, l.another)
 	}
-	return l.Store.Get(ctx, key)
+	return opaque.Item{}, false, errLost
 }
 
 func newLossy(t *testing.T) (*place, *lossy) {
