@@ -24,7 +24,8 @@ import (
 func TestTablesSoak(t *testing.T) {
 	addr := start(t)
 	open := func(t testing.TB, now func() time.Time) opaque.Store {
-		return newStore(t, memcachestore.Config{Addr: addr, Prefix: "app:", Timeout: 20 * time.Second, Now: now})
+		cfg := memcachestore.Config{Addr: addr, Prefix: "app:", Timeout: 20 * time.Second, Now: now}
+		return apptest.Instances(newStore(t, cfg), newStore(t, cfg))
 	}
 	apptest.Run(t, open)
 	apptest.RunRaw(t, open, raw{addr, memcache.New(addr)})

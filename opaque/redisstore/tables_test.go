@@ -17,7 +17,7 @@ func TestTablesSoak(t *testing.T) {
 	newStore := func(t testing.TB, now func() time.Time) opaque.Store {
 		cfg := s.config()
 		cfg.Now = now
-		return open(t, cfg)
+		return apptest.Instances(open(t, cfg), open(t, cfg))
 	}
 	apptest.Run(t, newStore)
 	client, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{s.addr}, DisableCache: true})

@@ -17,13 +17,16 @@ import (
 
 // tables runs the tables of behaviour and attacks.
 func (d database) tables(t *testing.T) {
-	db := d.open(t)
-	db.SetMaxOpenConns(16) // of the 100 that PostgreSQL allows
+	first, second := d.open(t), d.open(t)
+	for _, db := range []*sql.DB{first, second} {
+		db.SetMaxOpenConns(16) // of the 100 that PostgreSQL allows
+	}
 	newStore := func(t testing.TB, now func() time.Time) opaque.Store {
-		return d.store(t, db, sqlstore.Config{Prefix: "tables_", Now: now})
+		cfg := sqlstore.Config{Prefix: "tables_", Now: now}
+		return apptest.Instances(d.store(t, first, cfg), d.store(t, second, cfg))
 	}
 	apptest.Run(t, newStore)
-	apptest.RunRaw(t, newStore, raw{db, d.dialect})
+	apptest.RunRaw(t, newStore, raw{first, d.dialect})
 }
 
 // A raw is what somebody can do who has the database's password.
