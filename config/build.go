@@ -274,11 +274,13 @@ func (b *builder) makeMiddleware() {
 // carriers adds the carriers of the mode to c.
 func (b *builder) carriers(c middleware.Config) middleware.Config {
 	var stateless, stored []middleware.Carrier // one or none each
-	if b.acceptsTokens() {
-		stateless = append(stateless, b.stateless())
-	}
+	var successors token.Successors
 	if b.app.Store != nil {
-		stored = append(stored, b.stored())
+		carrier := b.stored()
+		stored, successors = append(stored, carrier), carrier
+	}
+	if b.acceptsTokens() {
+		stateless = append(stateless, b.stateless(successors))
 	}
 	switch {
 	case b.mode() == Auto && len(stored) > 0:
@@ -296,12 +298,13 @@ func (b *builder) carriers(c middleware.Config) middleware.Config {
 	return c
 }
 
-func (b *builder) stateless() *token.Carrier {
+func (b *builder) stateless(successors token.Successors) *token.Carrier {
 	carrier, err := token.NewCarrier(token.CarrierConfig{
 		Ring:        b.app.Keys,
 		Issuer:      b.issuer(),
 		Audience:    b.Audience,
 		Revocations: b.app.Revocations,
+		Successors:  successors,
 		MaxLength:   max(1, middleware.MaxCookieBytes-len(b.cookieName())),
 		MemoryBytes: int(min(max(0, b.TokenMemory), math.MaxInt)),
 		Now:         b.o.Now,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -96,21 +97,59 @@ func TestModeChangeWithParallelRequests(t *testing.T) {
 	}
 }
 
-// A move is no security event, but it isn't left open either.
-func TestMoveGraceEnds(t *testing.T) {
+// A move is no security event: the response that carried the new credential may
+// have got lost, and the next request may come to another instance. The old
+// credential leads on as long as it could have lived, and no longer.
+func TestMovedCredentialLeadsOn(t *testing.T) {
+	for _, tt := range []struct{ from, to string }{
+		{"stateless", "opaque"}, {"opaque", "stateless"}, {"auto", "opaque"}, {"auto", "auto"},
+	} {
+		t.Run(tt.from+" to "+tt.to, func(t *testing.T) {
+			w := newWorld(t)
+			b := newSite(t, w.Middleware(t, tt.from)).Browser()
+			b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
+			before := b.Credential()
+			b.Site.Run(w.Middleware(t, tt.to))
+			b.Do(func(s *session.Session) {
+				assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", map[bool]int{true: 5000}[tt.from == tt.to])))
+			})
+			require.NotEqual(t, form(before), form(b.Credential()))
+			b.Site.Run(w.Middleware(t, tt.to))
+			for passed := time.Duration(0); passed < 20*time.Minute; passed += 2 * time.Minute {
+				subject, _ := b.Site.Opens(before)
+				assert.Equal(t, "alice", subject)
+				b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+				w.Advance(2 * time.Minute)
+			}
+			b.Do(func(*session.Session) {})
+			w.Advance(2 * time.Minute)
+			_, ok := b.Site.Opens(before)
+			assert.False(t, ok)
+			b.Do(func(s *session.Session) { assert.Equal(t, "alice", s.Subject()) })
+		})
+	}
+}
+
+// Without a note in the store only the instance that moved the session out of a
+// token finds it, and only for a minute.
+func TestMoveWithoutSuccessors(t *testing.T) {
 	w := newWorld(t)
-	b := newSite(t, w.Middleware(t, "stateless")).Browser()
-	b.Do(func(s *session.Session) { assert.NoError(t, s.Login("alice")) })
-	before := b.Credential()
-	b.Site.Run(w.Middleware(t, "opaque"))
-	b.Do(func(s *session.Session) { assert.NoError(t, visits.Set(s, 1)) })
-	w.Advance(time.Minute - time.Second)
-	_, ok := b.Site.Opens(before)
-	assert.True(t, ok)
-	w.Advance(time.Second)
-	_, ok = b.Site.Opens(before)
-	assert.False(t, ok)
-	b.Do(func(s *session.Session) { assert.Equal(t, 1, visits.Get(s)) })
+	without := func(c *middleware.Config) {
+		var err error
+		c.Carrier, err = token.NewCarrier(token.CarrierConfig{
+			Ring: w.Ring, Issuer: "https://app.example", Revocations: w.List, Now: w.Now,
+		})
+		require.NoError(t, err)
+	}
+	m := w.Middleware(t, "auto", without)
+	before := begin(t, m, "alice")
+	visit(m, before, func(s *session.Session) {
+		assert.NoError(t, session.Key[any]("big").Set(s, strings.Repeat("x", 5000)))
+	})
+	assert.Empty(t, subjectOf(w.Middleware(t, "auto", without), before), "the test above would pass without testing")
+	assert.Equal(t, "alice", subjectOf(m, before))
+	w.Advance(time.Minute)
+	assert.Empty(t, subjectOf(m, before))
 }
 
 func TestAutoMovesToTheStoreAndBack(t *testing.T) {

@@ -411,3 +411,33 @@ func TestOpenFollowsAFewRenewals(t *testing.T) {
 	assert.ErrorAs(t, opens(), new(*session.SupersededError))
 	assert.Equal(t, 5, count.gets)
 }
+
+// A listing is a revocation list that fails, or doesn't.
+type listing struct {
+	ended int
+	fails error
+}
+
+func (*listing) Check(*session.Record) error { return nil }
+
+func (l *listing) EndSession(context.Context, *session.Record) error {
+	l.ended++
+	return l.fails
+}
+
+// End asks the store and the list, whichever fails, and says so.
+func TestEndAsksBoth(t *testing.T) {
+	list := &listing{fails: errors.New("disk full")}
+	p := newPlace(t, false, func(c *opaque.CarrierConfig) { c.Revocations = list })
+	credential, err := p.Issue(t.Context(), alice(), "")
+	require.NoError(t, err)
+	require.ErrorIs(t, p.End(t.Context(), credential, alice()), list.fails)
+	_, _, err = p.Open(t.Context(), credential)
+	require.ErrorIs(t, err, session.NotFound, "the store has ended it")
+
+	list = new(listing)
+	down, err := opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Revocations: list})
+	require.NoError(t, err)
+	require.ErrorIs(t, down.End(t.Context(), credential, alice()), session.Unavailable)
+	require.Equal(t, 1, list.ended)
+}

@@ -24,7 +24,11 @@ func (c *Carrier) get(ctx context.Context, credential string) (found, error) {
 	if !wellFormed(credential) {
 		return found{}, fmt.Errorf("opaque: not an opaque credential: %w", session.Malformed)
 	}
-	key := storeKey(credential)
+	return c.under(ctx, credential, storeKey(credential))
+}
+
+// under is get for the key of a credential.
+func (c *Carrier) under(ctx context.Context, credential, key string) (found, error) {
 	item, ok, err := c.c.Store.Get(ctx, key)
 	if err != nil {
 		return found{}, unavailable("look up a session", err)

@@ -362,9 +362,10 @@ func (r *Record) inherit(from *Record) {
 	r.Subject, r.AuthenticatedAt = from.Subject, from.AuthenticatedAt
 }
 
-// lineageBytes is enough to tell apart the few branches that one session can
-// have.
-const lineageBytes = 8
+// lineageBytes is enough for a secret: the lineage of a token's generation,
+// which no store has, is what a store's note about that generation is encrypted
+// with.
+const lineageBytes = 12
 
 // random returns so many random bytes, at most 16, in base64url.
 func random(bytes int) string {

@@ -30,6 +30,16 @@ type Revocations interface {
 	Room() error
 }
 
+// Successors knows where sessions go on that have moved out of a token.
+// *opaque.Carrier has these methods.
+type Successors interface {
+	// SetSuccessor keeps that the session of rec goes on under successor, for as
+	// long as it could have lived in a token.
+	SetSuccessor(ctx context.Context, rec *session.Record, successor string) error
+	// Successor returns what SetSuccessor has kept for rec's generation, or "".
+	Successor(ctx context.Context, rec *session.Record) (string, error)
+}
+
 // CarrierConfig configures a [Carrier].
 type CarrierConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
@@ -47,6 +57,12 @@ type CarrierConfig struct {
 	// Revocations knows the sessions that have ended. Required: without it a
 	// logged-out token would stay valid until it expires.
 	Revocations Revocations
+
+	// Successors, if set, is asked about tokens whose session has been renewed or
+	// moved. Set it to the carrier that sessions move to. Then the old token of a
+	// moved session leads there on every instance, also after a restart, until it
+	// expires. Without it, only this process knows, for a minute.
+	Successors Successors
 
 	// MaxLength is the longest token, in bytes. 0 means 4032: what a cookie of
 	// 4096 bytes holds beside a name of 64. At most 16384.
@@ -172,7 +188,7 @@ func (c *Carrier) lives(rec *session.Record, now time.Time) bool {
 // goes on under.
 func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time) (*session.Record, string, error) {
 	if err := c.c.Revocations.Check(own.rec); err != nil {
-		next, err := c.superseded(own.rec, now, err)
+		next, err := c.superseded(ctx, own.rec, now, err)
 		if err != nil {
 			err = &session.RefusedError{Record: own.rec, Err: err}
 		}
@@ -188,14 +204,26 @@ func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time
 }
 
 // superseded says what has become of a session whose generation has ended, as
-// err says: the credential that it goes on under, if that can still be found.
-func (c *Carrier) superseded(rec *session.Record, now time.Time, err error) (next string, _ error) {
+// err says: the credential that it goes on under, if that can still be found. A
+// token that has expired leads nowhere.
+func (c *Carrier) superseded(ctx context.Context, rec *session.Record, now time.Time, err error) (string, error) {
 	s, ok := c.memory.successor(generationOf(rec), now)
 	switch renewed := new(session.SupersededError); {
 	case s.credential != "":
 		return s.credential, nil
-	case ok && errors.As(err, &renewed):
+	case !errors.As(err, &renewed):
+		return "", err
+	case ok:
 		return "", fmt.Errorf("token: it was renewed: %w", &session.SupersededError{At: s.at})
+	case c.c.Successors == nil || !now.Before(rec.IdleDeadline):
+		return "", err
+	}
+	next, lookErr := c.c.Successors.Successor(ctx, rec)
+	if lookErr != nil {
+		return "", unavailable("find out where a session goes on", lookErr)
+	}
+	if next != "" {
+		return next, nil
 	}
 	return "", err
 }
@@ -291,7 +319,7 @@ func (c *Carrier) Save(
 func (c *Carrier) newest(ctx context.Context, base *session.Record) (*session.Record, error) {
 	now := c.c.Now()
 	if err := c.c.Revocations.Check(base); err != nil {
-		next, err := c.superseded(base, now, err)
+		next, err := c.superseded(ctx, base, now, err)
 		if next != "" {
 			return nil, fmt.Errorf("token: the session goes on under another credential: %w", session.Conflict)
 		}
@@ -338,6 +366,7 @@ func (c *Carrier) endBelow(
 	switch {
 	case ok && (err == nil || grace > 0):
 		// After a move the old credential is no danger if a crash brings it back.
+		c.moved(ctx, base, next, grace)
 		return "", nil
 	case ok:
 		// It is in force, but not in the journal yet. The client has to get the new
@@ -349,6 +378,17 @@ func (c *Carrier) endBelow(
 		return "", unavailable("retire a credential", err)
 	}
 	return "", fmt.Errorf("token: another request was faster: %w", session.Conflict)
+}
+
+// moved keeps, for other instances and for later, where a session has moved to.
+// It comes after the end of the old generation: before it, another request
+// could still renew the session, and the old credential would lead past that
+// renewal. If it fails, nothing is wrong: the client gets the new credential,
+// and this process knows it for a minute.
+func (c *Carrier) moved(ctx context.Context, base *session.Record, next string, grace time.Duration) {
+	if grace > 0 && c.c.Successors != nil {
+		_ = c.c.Successors.SetSuccessor(ctx, base, next)
+	}
 }
 
 // Forget implements middleware.Carrier.

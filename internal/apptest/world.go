@@ -71,11 +71,12 @@ func NewWorld(t testing.TB, clock *Clock, store opaque.Store, algorithms ...keys
 
 // Carriers makes the carriers of one more instance.
 func (w *World) Carriers(t testing.TB) (*token.Carrier, *opaque.Carrier) {
-	stateless, err := token.NewCarrier(token.CarrierConfig{
-		Ring: w.Ring, Issuer: "https://app.example", Revocations: w.List, Now: w.Now, MaxLength: 4096 - len("__Host-session"),
-	})
-	require.NoError(t, err)
 	stored, err := opaque.NewCarrier(opaque.CarrierConfig{Store: w.Store, Revocations: w.List, Now: w.Now})
+	require.NoError(t, err)
+	stateless, err := token.NewCarrier(token.CarrierConfig{
+		Ring: w.Ring, Issuer: "https://app.example", Revocations: w.List, Successors: stored, Now: w.Now,
+		MaxLength: 4096 - len("__Host-session"),
+	})
 	require.NoError(t, err)
 	return stateless, stored
 }
