@@ -10,7 +10,8 @@
 // key derived from the credential, and bound to their key and version. So a
 // stolen copy of the store opens no session and shows no value. An answer of
 // the store that belongs to another session, or to an older version of this
-// one, is refused.
+// one, is refused. But somebody who writes to the store can make a session for
+// any subject, under a credential of their own: let only the application write.
 //
 // There is no plain write. Every change is a compare-and-swap on the version
 // that was read, so no update is lost, and nothing revives a session that has

@@ -23,7 +23,8 @@
 //
 // Memcached has no passwords in the protocol used here, and no encryption. The
 // records are encrypted, so who reaches the server reads no session and opens
-// none, but can delete or replay them. Let only the application reach it.
+// none of others. But it can delete and replay them, and write sessions of its
+// own, for any subject. Let only the application reach it.
 package memcachestore
 
 import (

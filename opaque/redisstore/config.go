@@ -70,8 +70,9 @@ type Config struct {
 	OnProblem func(error)
 
 	// InsecurePlain allows connections without TLS to another machine. Records
-	// are encrypted all the same, but not the Password, and whoever sits on the
-	// way can delete sessions and bring back older states of them.
+	// are encrypted all the same, but not the Password. Somebody on the way can
+	// delete sessions, bring back older states of them, and write sessions of
+	// their own, for any subject.
 	InsecurePlain bool
 
 	// InsecureEviction allows a server that drops sessions when its memory is full
