@@ -53,9 +53,9 @@ func (x *exchange) load(r *http.Request) error {
 	var err error
 	ctx := x.ctx
 	if len(from.list) > 0 || from.more {
-		var cancel context.CancelFunc
-		ctx, cancel = x.m.bounded(ctx)
-		defer cancel()
+		bounded := x.m.bounded(ctx)
+		defer bounded.cancel()
+		ctx = bounded
 		err = x.m.find(ctx, from, &found)
 	}
 	x.apply(ctx, &found)

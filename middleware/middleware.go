@@ -85,14 +85,15 @@ func (m *Middleware) carrier(credential string) Carrier {
 	return nil
 }
 
-// bounded returns a context for one dealing with a carrier.
-func (m *Middleware) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+// bounded returns a context for one dealing with a carrier, after which its
+// method cancel must be called.
+func (m *Middleware) bounded(ctx context.Context) *deadline {
 	return withTimeout(ctx, m.c.Timeout)
 }
 
 // detached returns a context that outlives the client: a save or a logout that
 // has begun isn't undone by a closed connection.
-func (m *Middleware) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+func (m *Middleware) detached(ctx context.Context) *deadline {
 	return m.bounded(context.WithoutCancel(ctx))
 }
 

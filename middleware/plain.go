@@ -30,7 +30,8 @@ func (x *exchange) warnIfDropped() {
 // Fetch Metadata, Section 3), so a request that has it did not come that way.
 func usesPlainHTTP(r *http.Request) bool {
 	h := r.Header
-	if r.TLS != nil || h["Sec-Fetch-Site"] != nil || isLoopback(r.Host) {
+	origin, referer := h.Get("Origin"), h.Get("Referer")
+	if r.TLS != nil || h["Sec-Fetch-Site"] != nil || origin == "" && referer == "" || isLoopback(r.Host) {
 		return false
 	}
 	for _, name := range [...]string{"X-Forwarded-Proto", "Forwarded"} {
@@ -39,7 +40,7 @@ func usesPlainHTTP(r *http.Request) bool {
 		}
 	}
 	page := "http://" + r.Host
-	return strings.EqualFold(h.Get("Origin"), page) || strings.HasPrefix(h.Get("Referer"), page+"/")
+	return strings.EqualFold(origin, page) || strings.HasPrefix(referer, page+"/")
 }
 
 // isLoopback reports whether browsers take host for this machine itself. Chrome

@@ -13,8 +13,9 @@ import (
 func (x *exchange) Save(ctx context.Context) error {
 	x.turn.Lock()
 	defer x.turn.Unlock()
-	ctx, cancel := x.m.detached(ctx)
-	defer cancel()
+	detached := x.m.detached(ctx)
+	defer detached.cancel()
+	ctx = detached
 	now := x.control.State()
 	if err := x.leave(now.Left); err != nil {
 		return err
@@ -48,8 +49,8 @@ func (x *exchange) settle() error {
 		x.client.owedError = nil
 		return err
 	}
-	ctx, cancel := x.m.detached(x.ctx)
-	defer cancel()
+	ctx := x.m.detached(x.ctx)
+	defer ctx.cancel()
 	changes := now.Pending
 	switch {
 	case ends:
@@ -286,8 +287,8 @@ func (x *exchange) issue(
 // forget drops a credential that nobody has seen. If that fails too, it expires
 // unseen.
 func (x *exchange) forget(target Carrier, credential string) {
-	ctx, cancel := x.m.detached(x.ctx)
-	defer cancel()
+	ctx := x.m.detached(x.ctx)
+	defer ctx.cancel()
 	_ = target.Forget(ctx, credential)
 }
 
@@ -432,7 +433,7 @@ func (x *exchange) leave(over *session.Record) error {
 	}
 	// Only a login that was pending is one of those that the list refuses.
 	x.rivals = append(x.rivals, was)
-	ctx, cancel := x.m.detached(x.ctx)
-	defer cancel()
+	ctx := x.m.detached(x.ctx)
+	defer ctx.cancel()
 	return x.endRivals(ctx)
 }
