@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/valkey-io/valkey-go"
+
+	"github.com/cloakroom-go/cloakroom/internal/recent"
 )
 
 const (
@@ -13,18 +15,24 @@ const (
 
 	// cacheBytes is how much memory the cache of one connection may take.
 	cacheBytes = 64 << 20
+
+	// newsTakes is how long the server's news of a change may take. They have
+	// arrived after less than 200 milliseconds on a machine with too much to do.
+	newsTakes = time.Second
 )
 
 // read sends GET, or takes the reply from the cache. The cache belongs to a
 // connection and ends with it. The server tells the connection which keys were
-// changed, but a moment later.
+// changed, but a moment later, also if this process has changed them. So what
+// this process has just written, or was refused to write, is read from the
+// server: the caller sees its own writes.
 //
-// A key that this process has written is not read from the cache. By the time
-// it may be again, whatever was cached before the write is older than CacheFor.
-// So the caller sees its own writes even if the server's news got lost.
+// What this process has deleted is read from the server until everything that
+// was cached before is older than CacheFor. So a session that has ended here is
+// over, even if the news get lost.
 func (s *Store) read(ctx context.Context, key string) valkey.ValkeyResult {
 	get := s.client.B().Get().Key(key)
-	if _, written := s.written.Get(key); written || s.cfg.CacheFor == 0 {
+	if s.cfg.CacheFor == 0 || has(&s.written, key) || has(&s.deleted, key) {
 		return s.client.Do(ctx, get.Build())
 	}
 	// Without ToStaticTTL the client would also ask how long the server keeps the
@@ -37,4 +45,9 @@ func (s *Store) read(ctx context.Context, key string) valkey.ValkeyResult {
 		return s.client.Do(ctx, s.client.B().Get().Key(key).Build())
 	}
 	return reply
+}
+
+func has(keys *recent.Map[struct{}], key string) bool {
+	_, ok := keys.Get(key)
+	return ok
 }

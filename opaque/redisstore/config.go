@@ -54,14 +54,13 @@ type Config struct {
 	Linger time.Duration
 
 	// CacheFor, if not 0, lets this process keep what it has read for so long, in
-	// at most 64 MiB for each server; the server tells it what others have
+	// at most 64 MiB for each server. The server tells it what others have
 	// changed. So a session that another process has changed or ended may go on
 	// here as it was: normally for less than 10 milliseconds, and for CacheFor if
 	// the connection breaks without a sign. The revocation list of a carrier is
-	// asked all the same. What this process has written or ended itself is not
-	// read from the cache, and a new connection begins with an empty one. The ACL
-	// user also needs +client|tracking and +client|caching. At most 1 minute; 5
-	// seconds are plenty.
+	// asked all the same. What this process has written within the last second, or
+	// ended, is not read from the cache, and a new connection begins with an empty
+	// one. At most 1 minute; 5 seconds are plenty.
 	CacheFor time.Duration
 
 	// OnProblem is called when the server's settings would lose sessions, and when

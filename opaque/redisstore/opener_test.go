@@ -64,18 +64,18 @@ func TestOpenerWithTLS(t *testing.T) {
 	block := pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.pem"), pem.EncodeToMemory(&block), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "empty.pem"), nil, 0o600))
-	at := "rediss://app@" + cfg.Addrs[0]
-	_, err = openAt(t, at, opaque.OpenOptions{Password: cfg.Password})
+	at, o := "rediss://app@"+cfg.Addrs[0], opaque.OpenOptions{Password: cfg.Password, Timeout: patience}
+	_, err = openAt(t, at, o)
 	require.ErrorContains(t, err, "certificate", "the system does not know who signed it")
-	_, err = openAt(t, at+"?ca_file="+filepath.Join(dir, "none.pem"), opaque.OpenOptions{Password: cfg.Password})
+	_, err = openAt(t, at+"?ca_file="+filepath.Join(dir, "none.pem"), o)
 	require.ErrorContains(t, err, "redisstore: ca_file: open ")
-	_, err = openAt(t, at+"?ca_file="+filepath.Join(dir, "empty.pem"), opaque.OpenOptions{Password: cfg.Password})
+	_, err = openAt(t, at+"?ca_file="+filepath.Join(dir, "empty.pem"), o)
 	require.ErrorContains(t, err, "redisstore: ca_file has no certificate")
 	at += "?ca_file=" + filepath.Join(dir, "ca.pem")
-	_, err = openAt(t, at, opaque.OpenOptions{Password: "hunter2"})
+	_, err = openAt(t, at, opaque.OpenOptions{Password: "hunter2", Timeout: patience})
 	require.ErrorContains(t, err, "WRONGPASS")
 	require.NotContains(t, err.Error(), "hunter2")
-	store, err := openAt(t, at, opaque.OpenOptions{Password: cfg.Password, Timeout: patience})
+	store, err := openAt(t, at, o)
 	require.NoError(t, err)
 	put(t, store, newItem(1, "x"))
 }

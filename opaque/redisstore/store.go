@@ -19,10 +19,19 @@
 // persistence (appendonly yes) if sessions must survive a restart.
 //
 // An ACL user needs these rights, with the keys ~cloakroom:* or of another
-// Prefix; in a cluster also +cluster|slots, +cluster|shards and +asking, and
-// with Sentinels +role:
+// Prefix:
 //
 //	-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info
+//
+// and more with a cluster, with Sentinels and with CacheFor:
+//
+//	+cluster|slots +cluster|shards +asking
+//	+role
+//	+client|tracking +client|caching
+//
+// and a user of a Sentinel needs these, with allchannels:
+//
+//	-@all +sentinel|sentinels +sentinel|get-master-addr-by-name +subscribe +hello +ping
 package redisstore
 
 import (
@@ -50,12 +59,14 @@ const maxData = 64 << 20
 // A Store is an [opaque.Store] in Redis or Valkey. The zero Store is closed:
 // all its operations fail.
 type Store struct {
-	cfg     Config
-	client  valkey.Client // nil in the zero Store
-	conns   *connections
-	swap    *valkey.Lua
-	touch   *valkey.Lua
-	written recent.Map[struct{}] // the keys that must not be read from the cache
+	cfg    Config
+	client valkey.Client // nil in the zero Store
+	conns  *connections
+	swap   *valkey.Lua
+	touch  *valkey.Lua
+
+	// The keys that must not be read from the cache.
+	written, deleted recent.Map[struct{}]
 
 	stop    context.CancelFunc
 	looking sync.WaitGroup // the goroutine that checks the settings
@@ -75,7 +86,9 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		swap:  valkey.NewLuaScript(swapScript),
 		touch: valkey.NewLuaScript(touchScript),
 	}
-	s.written.Period = s.cfg.CacheFor
+	if s.cfg.CacheFor > 0 {
+		s.written.Period, s.deleted.Period = newsTakes, s.cfg.CacheFor
+	}
 	s.conns = newConnections(s.cfg)
 	client, err := valkey.NewClient(s.options())
 	if err != nil {
@@ -202,6 +215,7 @@ func (s *Store) Touch(ctx context.Context, key string, seenAt, idleDeadline time
 
 // Delete implements [opaque.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
+	defer s.deleted.Put(s.key(key), struct{}{}, 0)
 	_, err := s.write(ctx, "delete", s.key(key), func(ctx context.Context) valkey.ValkeyResult {
 		return s.client.Do(ctx, s.client.B().Del().Key(s.key(key)).Build())
 	})
