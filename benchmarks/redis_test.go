@@ -44,7 +44,7 @@ func inRedis(tb testing.TB) []*app {
 	require.NoError(tb, err)
 	gorilla.SetMaxAge(int(idleTimeout / time.Second))
 	plain, cached := oursIn(tb, "ours", store, nil), oursIn(tb, "ours-cached", open(cacheFor), nil)
-	// What an instance has written, it reads from the server for a while.
+	// What an instance has just written, it reads from the server for a second.
 	cached.on[create] = plain.on[create]
 	return append([]*app{
 		plain,
