@@ -21,8 +21,17 @@ OLD       ?=
 # Every module of the repository, the root first.
 MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*' | sed 's|/go.mod$$||'))
 
-# Without gin's codec for MessagePack, which takes a minute to compile.
-export GOFLAGS := $(shell $(GO) env GOFLAGS) -tags=nomsgpack
+# The packages of the modules in go.work.
+WORKSPACE := ./... ./cmd/demo/... ./opaque/memcachestore/... ./opaque/redisstore/... ./opaque/sqlstore/...
+
+# Without gin's codec for MessagePack, which takes a minute to compile, and with
+# every store of the demo.
+PLAIN := $(shell $(GO) env GOFLAGS)
+export GOFLAGS := $(PLAIN) -tags=nomsgpack,redis,postgres,mysql,sqlite
+
+# Each module stands alone, as for those who import it. go.work is for people
+# who type go run ./cmd/demo.
+export GOWORK := off
 
 .PHONY: test lint fuzz soak bench bench-peers api needs
 .SILENT:
@@ -95,6 +104,9 @@ lint:
 		(cd $$m; $(GO) mod tidy -diff; $(GO) vet ./...; "$$staticcheck" ./...); \
 	done
 	echo "== vet for 386"; GOARCH=386 $(GO) vet ./...
+	echo "== go.work, and the demo without tags"; sums=$$(cat go.work.sum); \
+	export GOWORK=$$PWD/go.work GOFLAGS='$(PLAIN)'; $(GO) vet ./... ./cmd/demo; $(GO) list -deps -test $(WORKSPACE) >/dev/null; \
+	[ "$$sums" = "$$(cat go.work.sum)" ] || { echo "go.work.sum was not complete; commit what it is now"; exit 1; }
 
 # The fuzzer reports the end of its time as an error now and then, without an
 # input that fails: "context deadline exceeded" is no finding.

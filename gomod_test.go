@@ -86,7 +86,7 @@ func (m *goMod) add(verb, line string, forTests bool) {
 // replace has no effect.
 func (m goMod) isPublished() bool {
 	top, _, _ := strings.Cut(m.file, "/")
-	return !slices.Contains([]string{"benchmarks", "e2e", "interop", "tools"}, top)
+	return !slices.Contains([]string{"benchmarks", "cmd", "e2e", "interop", "tools"}, top)
 }
 
 // root returns the way from m to the root, such as "../..".
@@ -108,6 +108,21 @@ func TestGoMod(t *testing.T) {
 			require.False(t, v2 && mod.file != "interop/go.mod", "%s: jwx v2 gets no fixes any more; use v3", mod.file)
 		}
 	}
+}
+
+// The workspace has the modules that the commands in README.md and the work on
+// the stores need, and no others: each more makes the first build wait for the
+// go.mod files of its dependencies.
+func TestWorkspace(t *testing.T) {
+	want := []string{"."}
+	for _, mod := range goMods(t)[1:] {
+		if dir := path.Dir(mod.file); mod.isPublished() || dir == "cmd/demo" {
+			want = append(want, "./"+dir)
+		}
+	}
+	data, err := os.ReadFile("go.work")
+	require.NoError(t, err)
+	require.Equal(t, "go 1.26.4\n\nuse (\n\t"+strings.Join(want, "\n\t")+"\n)\n", string(data))
 }
 
 // Whoever uses Cloakroom should see at a glance which modules come along, and

@@ -10,6 +10,16 @@
 // or in whichever fits. Stop it and start it in another mode, and nobody is
 // logged out.
 //
+// Sessions on the server are in its memory, and end with it. With -store they
+// are in another store, and survive a restart:
+//
+//	go run -tags sqlite ./cmd/demo -store sqlite:sessions.db
+//
+// The tag links what the store needs: redis, postgres, mysql or sqlite, or
+// several of them with commas between. Memcached needs no tag. The password of
+// a store has its place in CLOAKROOM_STORE_PASSWORD_FILE, or in the variable
+// that CLOAKROOM_STORE_PASSWORD_ENV names.
+//
 // Cookies are Secure. Browsers, and curl from 7.79 on, send them to 127.0.0.1
 // over plain HTTP too; for other clients -tls adds a throw-away certificate.
 //
@@ -19,8 +29,11 @@
 //	                      those of a config or of CLOAKROOM_KEYSET are never made
 //	revocations.journal   what was logged out, beside the keys or where the
 //	                      config says
+//	sessions.db           the sessions, if -store names it so; and while the demo
+//	                      runs, sessions.db-wal and sessions.db-shm
 //
-// and beside each an empty one for its lock, with .lock added to its name.
+// and beside each of the first two an empty one for its lock, with .lock added
+// to its name.
 //
 // It writes what happens to standard error. Exit codes:
 //
@@ -63,7 +76,8 @@ type options struct {
 	apiAddr string      // of the service
 	keys    string      // path; "" for what the config says, or else defaultKeys
 	tls     bool
-	environ []string // as of os.Environ; wins over the config document
+	store   config.StoreURL // "" for what the config says
+	environ []string        // as of os.Environ; wins over the config document
 }
 
 // defaultKeys is the key file if nothing names one.
@@ -100,6 +114,8 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` of the application")
 	flags.StringVar(&o.apiAddr, "api-addr", "127.0.0.1:8081", "`address` of the orders service")
 	flags.StringVar(&o.keys, "keys", "", "key `file`, made if it is missing (default "+defaultKeys+orConfig)
+	flags.Func("store", "`URL` of the store of opaque sessions, such as sqlite:sessions.db (default memory:"+orConfig+
+		"; it makes opaque the default mode", o.setStore)
 	flags.BoolVar(&o.tls, "tls", false,
 		"serve HTTPS with a throw-away certificate, for clients that send no Secure cookies over HTTP")
 	if slices.ContainsFunc(args, func(arg string) bool { return arg == "-h" || strings.TrimLeft(arg, "-") == "help" }) {
@@ -130,6 +146,13 @@ func (o *options) setMode(mode string) error {
 	return errors.New("must be stateless, opaque or auto")
 }
 
+// setStore returns no error: package flag would repeat the URL, which may
+// contain a password. Config.Build reports what is wrong with it.
+func (o *options) setStore(u string) error {
+	o.store = config.StoreURL(u)
+	return nil
+}
+
 // sessions returns the config of the application's sessions. If it names a key
 // file, that is made by its operator: a demo that made a new one after a typing
 // error in the path would log everybody out.
@@ -141,6 +164,9 @@ func (o *options) sessions() (c config.Config, err error) {
 	}
 	if c, err = config.FromEnv(c, o.environ); err != nil {
 		return c, err
+	}
+	if o.store != "" { // who names a store wants to see it used
+		c.Store.URL, c.Mode = o.store, cmp.Or(c.Mode, config.Opaque)
 	}
 	c.Mode = cmp.Or(o.mode, c.Mode, config.Stateless)
 	c.Cookie.Name = cmp.Or(c.Cookie.Name, middleware.DefaultCookieName)

@@ -25,7 +25,7 @@ func serve(ctx context.Context, o options, stderr io.Writer) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	built, err := c.Build(config.Options{Logger: log})
+	built, err := c.Build(config.Options{Logger: log, Stores: stores()})
 	if err != nil {
 		return err
 	}
@@ -113,6 +113,9 @@ func (d *demo) announce(stderr io.Writer) {
 	fmt.Fprintf(stderr, "demo: ready on %s\n", d.url)
 	fmt.Fprintf(stderr, "demo: mode %s, keys in %s, orders service on %s\n",
 		d.config.Mode, d.config.Keys.File, d.ordersURL)
+	if u := d.config.Store.URL; u != "" {
+		fmt.Fprintf(stderr, "demo: opaque sessions in %v\n", u)
+	}
 	fmt.Fprintf(stderr, "demo: open %s/ in a browser; Ctrl-C ends it\n", d.url)
 }
 
