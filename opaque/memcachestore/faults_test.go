@@ -144,51 +144,18 @@ func TestOneLostAnswer(t *testing.T) {
 		if method != "Create" {
 			create(t, truth, key(n), item(1, "x"))
 		}
-		proxyAddr, answers := losing(t, addr, tt.lost)
-		s := newStore(t, memcachestore.Config{Addr: proxyAddr})
+		var answers atomic.Int64
+		proxy := servertest.NewProxy(t, addr)
+		proxy.SetFunc(func(answer bool) servertest.Mode {
+			if answer && answers.Add(1) == tt.lost {
+				return servertest.Cut
+			}
+			return servertest.Pass
+		})
+		s := newStore(t, memcachestore.Config{Addr: proxy.Addr()})
 		require.ErrorIs(t, tt.call(s, key(n)), session.Unavailable, method)
 		require.Equal(t, tt.lost, answers.Load(), "%s: something was sent after the lost answer", method)
 	}
-}
-
-// losing returns the address of a proxy that closes the connection in place of
-// one answer, and the number of the answers so far. The commands must come one
-// after the other.
-func losing(t *testing.T, addr string, lost int64) (string, *atomic.Int64) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	answers := &atomic.Int64{}
-	serve := func(client net.Conn) {
-		defer func() { _ = client.Close() }()
-		server, err := net.Dial("tcp", addr)
-		if err != nil {
-			return
-		}
-		defer func() { _ = server.Close() }()
-		go func() { _, _ = io.Copy(server, client) }()
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := server.Read(buf)
-			if err != nil || answers.Add(1) == lost {
-				return
-			}
-			if _, err := client.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-	}
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(client)
-		}
-	}()
-	return l.Addr().String(), answers
 }
 
 // With the read unanswered, Swap and Touch must not write.
