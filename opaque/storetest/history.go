@@ -34,15 +34,11 @@ const judging = time.Minute
 
 var errLost = fmt.Errorf("the test lost the answer: %w", session.Unavailable)
 
-// histories records n random histories, or 1,000 in a soak test, and judges
-// each of them. The choices of the callers depend on nothing but the number of
-// the history.
+// histories records random histories, and judges each of them. The choices of
+// the callers depend on nothing but the number of the history.
 func histories(n, lost int) func(*probe) {
 	return func(p *probe) {
-		if isSoak() {
-			n = 1000
-		}
-		for i := range n {
+		for i := range soak(n) {
 			if p.history(uint64(i), lost); p.err != nil {
 				p.err = fmt.Errorf("history %d: %w", i+1, p.err)
 				return

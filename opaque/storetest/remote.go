@@ -44,7 +44,7 @@ func remoteRules() []rule {
 const (
 	// quick is how long a call may last whose answer never comes. Calls that don't
 	// get as far on a busy machine are made again and may last longer, up to slow.
-	quick = 250 * time.Millisecond
+	quick = 100 * time.Millisecond
 	slow  = 8 * time.Second
 	// slack is how much later than its deadline a call may return.
 	slack = 2 * time.Second
@@ -199,7 +199,7 @@ func lostHistories(p *probe) {
 		}
 		return servertest.Pass
 	})
-	histories(6, 0)(p)
+	histories(4, 0)(p)
 }
 
 // prepare waits until the store has got over the last fault, and returns a new

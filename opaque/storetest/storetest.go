@@ -14,8 +14,8 @@
 // CLOAKROOM_SOAK=1 in the environment the races run 50 times as long, and there
 // are 1,000 histories.
 //
-// A store that keeps its items on a server is tested by [RunRemote], which also
-// loses answers of that server.
+// For a store that keeps its items on a server, call [RunRemote]. It also loses
+// answers of that server.
 package storetest
 
 import (
@@ -174,13 +174,11 @@ func text(it opaque.Item) string {
 
 // soak returns how often a race is tried.
 func soak(rounds int) int {
-	if isSoak() {
+	if os.Getenv("CLOAKROOM_SOAK") == "1" {
 		return 50 * rounds
 	}
 	return rounds
 }
-
-func isSoak() bool { return os.Getenv("CLOAKROOM_SOAK") == "1" }
 
 // failed is the error of a method that should have succeeded, nil if it has.
 func failed(method string, err error) error {
