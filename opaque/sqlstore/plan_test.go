@@ -79,7 +79,8 @@ func (d database) usesIndex(t *testing.T, db *sql.DB, query string, args []any) 
 		plan := explain("EXPLAIN "+query, args...)
 		require.Contains(t, plan, "plan_sessions range ") // the others are ALL, and index for all of an index
 	default:
-		literals := strings.ReplaceAll(strings.Trim(fmt.Sprintf("%#v", args), "[]interface {}"), `"`, "'")
+		literals := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", args), "[]interface {}{"), "}")
+		literals = strings.ReplaceAll(literals, `"`, "'")
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			for _, statement := range []string{"SET plan_cache_mode = " + mode, "PREPARE statement AS " + query} {
 				_, err := conn.ExecContext(t.Context(), statement)
