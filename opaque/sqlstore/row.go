@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"sync/atomic"
 	"time"
 
@@ -64,12 +65,38 @@ func (st *statement) prepared(ctx context.Context) (*sql.Stmt, error) {
 	return st.ready.Load(), nil
 }
 
+// exec executes a statement about one key. Its error is a notDone if the
+// statement never had a connection, because all were in use or none could be
+// made.
 func (st *statement) exec(ctx context.Context, args ...any) (sql.Result, error) {
 	p, err := st.prepared(ctx)
 	if err != nil {
-		return nil, err
+		return nil, notDone{err}
 	}
-	return p.ExecContext(ctx, args...)
+	connected := false
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = lateText{text, &connected}
+		}
+	}
+	result, err := p.ExecContext(ctx, args...)
+	if err != nil && !connected {
+		err = notDone{err}
+	}
+	return result, err
+}
+
+// A lateText is an argument that database/sql and the drivers convert after
+// they have got a connection, and before they send anything.
+type lateText struct {
+	text      string
+	connected *bool
+}
+
+// Value implements [driver.Valuer].
+func (l lateText) Value() (driver.Value, error) {
+	*l.connected = true
+	return l.text, nil
 }
 
 // row reads the one row that there may be, otherwise it returns

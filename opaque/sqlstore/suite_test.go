@@ -322,7 +322,8 @@ func (d database) exhaustedPool(t *testing.T) {
 	require.ErrorIs(t, err, session.Unavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = s.Swap(within(t, 100*time.Millisecond), key, 1, newItem(2))
-	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorIs(t, err, opaque.ErrNotDone)
+	require.ErrorIs(t, s.Create(within(t, 100*time.Millisecond), newKey(), newItem(1)), opaque.ErrNotDone)
 	require.Less(t, time.Since(start), 5*time.Second)
 
 	require.NoError(t, taken.Close())
