@@ -109,3 +109,31 @@ func TestTicketAttacks(t *testing.T) {
 		}
 	}
 }
+
+// A handler goes on after a renewal of which nobody knows whether it was done:
+// what it then saves is saved, in whichever form the session has.
+func TestSaveAfterDoubt(t *testing.T) {
+	for _, then := range []string{"opaque", "stateless"} {
+		for _, how := range []loss{thenDown, doneDown} {
+			w := newWorld(t)
+			store := &losing{Store: w.memory, loss: how}
+			w.Store = store
+			old := begin(t, w.Middleware(t, "opaque"), "alice")
+			m := w.Middleware(t, then)
+			store.at = map[string]int{"opaque": 3, "stateless": 2}[then]
+			status, next := visit(m, old, func(s *session.Session) {
+				assert.NoError(t, s.Renew())
+				assert.ErrorIs(t, s.Save(t.Context()), session.Unavailable)
+				store.at = 0
+				assert.NoError(t, visits.Set(s, 7))
+				assert.NoError(t, s.Save(t.Context()))
+				assert.Equal(t, "alice", s.Subject())
+			})
+			assert.Equal(t, 200, status)
+			got := look(m, next)
+			assert.Equal(t, "alice", got.subject)
+			assert.Equal(t, 7, got.visits)
+			assert.Equal(t, map[string]string{"opaque": "opaque", "stateless": "token"}[then], form(next))
+		}
+	}
+}
