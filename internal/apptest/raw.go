@@ -21,12 +21,13 @@ import (
 // A Raw reads and writes the server behind a store directly, as somebody who
 // has broken into it.
 type Raw interface {
-	// Keys returns all that the server has something under, other applications'
-	// included. That of an item ends with the key that its store was given.
+	// Keys returns every key of the server. The key of an item ends with the one
+	// that its store was given.
 	Keys(t testing.TB) []string
 
-	// Read returns all that the server has under a key. For an item that is the
-	// form of package stored: a store with another form translates.
+	// Read returns all that the server has under a key, or nil if the item has
+	// expired. An item has the form of package stored: a store that keeps it in
+	// another form translates.
 	Read(t testing.TB, key string) []byte
 
 	// Write puts something in its place.
@@ -170,9 +171,10 @@ func (b *burglar) swapped() {
 	}
 }
 
-// rolledBack puts older copies back. A session goes back to that state, which
-// SECURITY.md says. It never becomes a mixture, it has ended where this
-// instance has heard so, and nobody is logged in who wasn't.
+// rolledBack puts older copies back. As SECURITY.md says, the session is then
+// in that older state. But a mixture of two states opens nothing, what this
+// instance has ended stays ended, and the credential from before a login logs
+// nobody in.
 func (b *burglar) rolledBack() {
 	v := b.begin("alice")
 	Visit(b.m, v.credential, func(s *session.Session) { assert.NoError(b, Visits.Set(s, 1)) })
@@ -200,7 +202,8 @@ func (b *burglar) rolledBack() {
 	assert.Contains(b, b.opens(next), "victoria")
 }
 
-// longerDeadlines keeps a session for ever, as far as the header says so.
+// longerDeadlines sets the deadlines of the header to later instants: the
+// session still ends at the sealed one.
 func (b *burglar) longerDeadlines() {
 	v := b.begin("alice")
 	for _, at := range []int64{v.deadline.Add(1000 * time.Hour).Unix(), math.MaxInt32, 253402300799, math.MaxInt64} {
