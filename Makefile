@@ -1,7 +1,8 @@
 # make test    all tests, with the race detector; installs what they need
 # make lint    gofmt, go mod tidy, go vet (also for 32 bits), staticcheck
 # make fuzz    every fuzz target for FUZZTIME each
-# make soak    the long versions of the race, soak and flood tests
+# make soak    the long versions of the race, soak and flood tests, and of the
+#              contract of stores
 # make bench   every benchmark of ours, summed up by benchstat; OLD=file compares
 # make bench-peers   ours beside other libraries, in ROUNDS rounds; writes the
 #                    tables of docs/benchmarks.md; needs idle processors
@@ -17,6 +18,9 @@ BENCHTIME ?= 1s
 COUNT     ?= 6
 ROUNDS    ?= 5
 OLD       ?=
+
+# The tests that CLOAKROOM_SOAK=1 makes longer.
+LONG := Race|Soak|Flood|Contract|^TestMemoryStore$$|^Test(PostgreSQL|MariaDB|SQLite)$$/^contract$$
 
 # Every module of the repository, the root first.
 MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*' | sed 's|/go.mod$$||'))
@@ -126,7 +130,7 @@ fuzz:
 	[ $$found = 1 ] || { echo "no fuzz targets"; exit 1; }
 
 soak:
-	$(REPORTED); for m in $(MODULES); do echo "== soak $$m"; CLOAKROOM_SOAK=1 $(GO) -C $$m test -count 1 -timeout 60m -run 'Race|Soak|Flood' ./...; done; echo "== counts"; cat $$report
+	$(REPORTED); for m in $(MODULES); do echo "== soak $$m"; CLOAKROOM_SOAK=1 $(GO) -C $$m test -count 1 -timeout 60m -run '$(LONG)' ./...; done; echo "== counts"; cat $$report
 
 bench:
 	mkdir -p .bench
