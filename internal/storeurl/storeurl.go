@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 )
@@ -142,6 +143,21 @@ func (q *Query) Int(name string, otherwise int) int {
 		return otherwise
 	}
 	return int(n)
+}
+
+// Duration returns the value of a parameter such as 5s or 500ms, or 0 if it is
+// missing.
+func (q *Query) Duration(name string) time.Duration {
+	text := q.values.Get(name)
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		q.fail("%s must be a duration such as 5s", named(name))
+		return 0
+	}
+	return d
 }
 
 // Err returns all mistakes that were found, each with the name of the package

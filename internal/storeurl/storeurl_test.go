@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -76,6 +77,24 @@ p: the parameter "prefix" has no value`)
 		q := read("conns=" + number)
 		require.Equal(t, 5, q.Int("conns", 5))
 		require.Error(t, q.Err("p"), number)
+	}
+}
+
+func TestDuration(t *testing.T) {
+	read := func(query string) (time.Duration, error) {
+		q := storeurl.ReadQuery(&url.URL{RawQuery: query}, "cache_for")
+		return q.Duration("cache_for"), q.Err("p")
+	}
+	for query, want := range map[string]time.Duration{
+		"": 0, "cache_for=5s": 5 * time.Second, "cache_for=1m": time.Minute,
+	} {
+		got, err := read(query)
+		require.NoError(t, err, query)
+		require.Equal(t, want, got, query)
+	}
+	for _, bad := range []string{"0", "5", "-5s", "hunter2", "99999999999h"} {
+		_, err := read("cache_for=" + bad)
+		require.EqualError(t, err, `p: the parameter "cache_for" must be a duration such as 5s`)
 	}
 }
 

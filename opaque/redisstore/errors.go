@@ -41,7 +41,7 @@ func refusals(code string) (advice string, notDone bool) {
 // so its connections are closed, and a new one is made to the new master.
 func (s *Store) failure(op string, err error) error {
 	if errors.Is(err, valkey.ErrNoCache) {
-		return fmt.Errorf("redisstore: %s: the server refuses CLIENT TRACKING, which Config.CacheFor needs: "+
+		return fmt.Errorf("redisstore: %s: the server refuses CLIENT TRACKING, which CacheFor needs: "+
 			"does the ACL user have +client|tracking? %w", op, session.Unavailable)
 	}
 	refused, ok := valkey.IsValkeyErr(err)

@@ -30,6 +30,7 @@ import (
 //	sentinel_master     Config.SentinelMaster; the host is that of a Sentinel
 //	addr                another server of the cluster, or another Sentinel, as
 //	                    host:port; may be repeated
+//	cache_for           Config.CacheFor, such as 5s
 //	ca_file             a PEM file with the certificates to trust instead of the
 //	                    system's
 //	insecure_plain=true     Config.InsecurePlain
@@ -62,14 +63,15 @@ func inURL() map[fault.Name]string {
 		"Config.Database":       "the number of the database",
 		"Config.Prefix":         "prefix",
 		"Config.Linger":         "linger",
+		"Config.CacheFor":       "cache_for",
 		"Config.InsecurePlain":  "insecure_plain=true",
 	}
 }
 
 // configOf reports every mistake in u at once, except those that New finds.
 func configOf(u *url.URL, o opaque.OpenOptions) (Config, error) {
-	q := storeurl.ReadQuery(u, "addr[]", "ca_file", "cluster", "insecure_eviction", "insecure_plain", "prefix",
-		"sentinel_master")
+	q := storeurl.ReadQuery(u, "addr[]", "ca_file", "cache_for", "cluster", "insecure_eviction", "insecure_plain",
+		"prefix", "sentinel_master")
 	cfg := Config{
 		Cluster:          q.Bool("cluster", false),
 		SentinelMaster:   q.Text("sentinel_master"),
@@ -78,6 +80,7 @@ func configOf(u *url.URL, o opaque.OpenOptions) (Config, error) {
 		Prefix:           q.Text("prefix"),
 		Timeout:          o.Timeout,
 		Linger:           o.Linger,
+		CacheFor:         q.Duration("cache_for"),
 		OnProblem:        o.OnProblem,
 		InsecurePlain:    q.Bool("insecure_plain", false),
 		InsecureEviction: q.Bool("insecure_eviction", false),

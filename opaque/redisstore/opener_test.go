@@ -80,6 +80,17 @@ func TestOpenerWithTLS(t *testing.T) {
 	put(t, store, newItem(1, "x"))
 }
 
+func TestOpenerWithCache(t *testing.T) {
+	s := startServer(t)
+	store, err := openAt(t, "redis://"+s.addr+"?cache_for=1m", opaque.OpenOptions{Timeout: patience})
+	require.NoError(t, err)
+	key := put(t, open(t, s.config()), newItem(1, "x"))
+	for range 10 {
+		require.Equal(t, uint64(1), versionOf(t, store, key))
+	}
+	require.Equal(t, 1, s.reads(t))
+}
+
 func TestOpenerOfACluster(t *testing.T) {
 	servers := startCluster(t)
 	at := "redis://" + servertest.FreeAddr(t) + "?cluster=true&addr=" + servers[1].addr + "&addr=" + servers[2].addr
@@ -105,8 +116,10 @@ func TestOpenerRefuses(t *testing.T) {
 		o         opaque.OpenOptions
 		want      string
 	}{
-		{"unknown parameter", "redis://localhost?clustr=true", opaque.OpenOptions{}, `redisstore: the parameter "clustr" is unknown; known are addr, ca_file, cluster, insecure_eviction, insecure_plain, prefix, sentinel_master`},
+		{"unknown parameter", "redis://localhost?clustr=true", opaque.OpenOptions{}, `redisstore: the parameter "clustr" is unknown; known are addr, ca_file, cache_for, cluster, insecure_eviction, insecure_plain, prefix, sentinel_master`},
 		{"not a bool", "redis://localhost?cluster=1", opaque.OpenOptions{}, `redisstore: the parameter "cluster" must be true or false`},
+		{"not a duration", "redis://localhost?cache_for=5", opaque.OpenOptions{}, `redisstore: the parameter "cache_for" must be a duration`},
+		{"long cache", "redis://localhost?cache_for=1h", opaque.OpenOptions{}, "redisstore: cache_for is 1h0m0s"},
 		{"path", "redis://localhost/hunter2", opaque.OpenOptions{}, "redisstore: the URL must have the form redis://host:port/number: the path is the number of a database"},
 		{"no host", "redis:hunter2", opaque.OpenOptions{}, "redisstore: the URL must have the form"},
 		{"plain text", "redis://cache.example", opaque.OpenOptions{}, "redisstore: the scheme rediss is required for cache.example:6379, which is not this machine; insecure_plain=true allows plain text"},
