@@ -2,7 +2,8 @@
 // instances share one Memcached server already.
 //
 // Use [New], and give the [Store] to opaque.NewCarrier or as
-// config.Options.Store. It keeps the contract of opaque.Store, except where
+// config.Options.Store; or [Opener], if the configuration names the server by
+// its URL. It keeps the contract of opaque.Store, except where
 // Memcached itself can't:
 //
 //   - A restart of the server loses every session.

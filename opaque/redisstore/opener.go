@@ -35,6 +35,8 @@ import (
 //	                    system's
 //	insecure_plain=true     Config.InsecurePlain
 //	insecure_eviction=true  Config.InsecureEviction
+//
+// Sentinels that have users of their own need a [Config].
 func Opener() opaque.Opener {
 	return opaque.Opener{Schemes: []string{"redis", "rediss"}, Open: openURL}
 }

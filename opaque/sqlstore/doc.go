@@ -10,6 +10,9 @@
 //	…
 //	err = store.Migrate(ctx)
 //
+// Or let [Opener] do it, if the configuration of the application names the
+// database by its URL.
+//
 // The application may also run the statements of [Store.Schema] with a role of
 // its own. The store itself then needs only SELECT, INSERT, UPDATE and DELETE
 // on the two tables.
