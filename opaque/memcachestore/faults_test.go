@@ -146,7 +146,7 @@ func TestOneLostAnswer(t *testing.T) {
 		}
 		var answers atomic.Int64
 		proxy := servertest.NewProxy(t, addr)
-		proxy.SetFunc(func(answer bool) servertest.Mode {
+		proxy.SetFunc(func(answer bool, _ []byte) servertest.Mode {
 			if answer && answers.Add(1) == tt.lost {
 				return servertest.Cut
 			}
