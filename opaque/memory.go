@@ -24,10 +24,9 @@ type MemoryConfig struct {
 	// 1,000,000.
 	MaxSessions int
 
-	// MaxBytes is how much memory the items may take: data, keys (33 bytes for the
-	// key of a session) and 120 bytes for each item. When it is reached, Create
-	// fails, and so does a Swap to more data. Renewals may take a sixteenth more.
-	// 0 means 1 GiB.
+	// MaxBytes is how much memory the items may take: keys, data and 120 bytes for
+	// each item. When it is reached, Create fails, and so does a Swap to more
+	// data. Renewals may take a sixteenth more. 0 means 1 GiB.
 	MaxBytes int64
 
 	// AnonymousPercent is how much of MaxSessions and of MaxBytes the sessions
@@ -151,14 +150,12 @@ func (s *MemoryStore) Get(ctx context.Context, key string) (item Item, ok bool, 
 	if err := s.ready(ctx); err != nil {
 		return Item{}, false, err
 	}
-	sh, r := s.lock(key)
+	sh, r, data := s.lock(key)
 	defer sh.mu.Unlock()
 	if r == 0 {
 		return Item{}, false, nil
 	}
-	sl := sh.slot(r)
-	_, data := sh.chunks.read(sl.at)
-	return sl.item(data), true, nil
+	return sh.slot(r).item(data), true, nil
 }
 
 // Create implements [Store].
@@ -182,20 +179,18 @@ func (s *MemoryStore) Create(ctx context.Context, key string, item Item) error {
 
 func (s *MemoryStore) create(key string, item Item, tookPlace bool) error {
 	large := encodeLarge(key, item.Data)
-	var buf [packedBytes]byte
-	packed := packKey(buf[:0], key)
-	sh, hash := s.shard(packed)
+	sh, hash := s.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.find(packed, hash) != 0 {
+	if r, _ := sh.find(key, hash); r != 0 {
 		return fmt.Errorf("opaque: create: the key is in use: %w", session.Conflict)
 	}
 	sl := slot{anonymous: item.Anonymous}
 	sl.set(item)
-	if err := s.limits.enter(&sl, sizeOf(packed, item.Data), tookPlace); err != nil {
+	if err := s.limits.enter(&sl, sizeOf(len(key), item.Data), tookPlace); err != nil {
 		return err
 	}
-	sh.add(packed, hash, sl, item.Data, large)
+	sh.add(key, hash, sl, item.Data, large)
 	return nil
 }
 
@@ -216,7 +211,7 @@ func (s *MemoryStore) Swap(ctx context.Context, key string, version uint64, item
 
 func (s *MemoryStore) swap(key string, version uint64, item Item, now int64) (bool, error) {
 	large := encodeLarge(key, item.Data)
-	sh, r := s.lock(key)
+	sh, r, before := s.lock(key)
 	defer sh.mu.Unlock()
 	if r == 0 {
 		return false, nil
@@ -225,13 +220,12 @@ func (s *MemoryStore) swap(key string, version uint64, item Item, now int64) (bo
 	if sl.version != version || sl.over() <= now {
 		return false, nil
 	}
-	packed, before := sh.chunks.read(sl.at)
 	if err := s.limits.grow(sl.anonymous, int64(len(item.Data)-len(before)), !sl.placed); err != nil {
 		return false, err
 	}
 	sl.set(item)
 	sh.advance(r)
-	sh.replace(r, packed, item.Data, large)
+	sh.replace(r, key, item.Data, large)
 	return true, nil
 }
 
@@ -251,7 +245,7 @@ func (s *MemoryStore) Touch(ctx context.Context, key string, seenAt, idleDeadlin
 	}
 	now := s.now()
 	s.notice(now, math.MaxInt64)
-	sh, r := s.lock(key)
+	sh, r, _ := s.lock(key)
 	defer sh.mu.Unlock()
 	if r == 0 {
 		return false, nil
@@ -270,18 +264,17 @@ func (s *MemoryStore) Delete(ctx context.Context, key string) error {
 	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	sh, r := s.lock(key)
+	sh, r, data := s.lock(key)
 	defer sh.mu.Unlock()
 	if r != 0 {
-		s.drop(sh, r)
+		s.drop(sh, r, len(key), data)
 	}
 	return nil
 }
 
 // drop removes an item. The caller holds the shard's lock.
-func (s *MemoryStore) drop(sh *shard, r ref) {
-	sl := sh.slot(r)
-	s.limits.leave(sl, sizeOf(sh.chunks.read(sl.at)))
+func (s *MemoryStore) drop(sh *shard, r ref, keyLen int, data []byte) {
+	s.limits.leave(sh.slot(r), sizeOf(keyLen, data))
 	sh.drop(r)
 }
 
@@ -319,20 +312,20 @@ func (s *MemoryStore) ready(ctx context.Context) error {
 
 func (s *MemoryStore) now() int64 { return s.cfg.Now().Unix() }
 
-// lock locks the shard of key, and returns the slot of its item, or 0.
-func (s *MemoryStore) lock(key string) (*shard, ref) {
-	var buf [packedBytes]byte
-	packed := packKey(buf[:0], key)
-	sh, hash := s.shard(packed)
+// lock locks the shard of key, and returns the slot and the data of its item,
+// or 0.
+func (s *MemoryStore) lock(key string) (*shard, ref, []byte) {
+	sh, hash := s.shard(key)
 	sh.mu.Lock()
-	return sh, sh.find(packed, hash)
+	r, data := sh.find(key, hash)
+	return sh, r, data
 }
 
-func (s *MemoryStore) shard(key []byte) (sh *shard, hash uint32) {
-	h := maphash.Bytes(s.seed, key)
+func (s *MemoryStore) shard(key string) (sh *shard, hash uint32) {
+	h := maphash.String(s.seed, key)
 	return &s.shards[h>>32%shardCount], uint32(h)
 }
 
 // sizeOf returns how much memory an item takes, counted as for
 // MemoryConfig.MaxBytes.
-func sizeOf(key, data []byte) int64 { return itemOverhead + int64(len(key)+len(data)) }
+func sizeOf(keyLen int, data []byte) int64 { return itemOverhead + int64(keyLen+len(data)) }

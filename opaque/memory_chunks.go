@@ -1,7 +1,6 @@
 package opaque
 
 import (
-	"encoding/base64"
 	"encoding/binary"
 	"math/bits"
 )
@@ -12,8 +11,7 @@ const (
 	minChunk = 1 << 10
 	maxChunk = 1 << 15
 
-	// A block with more than largeBlock bytes of key and data has a chunk of its
-	// own.
+	// A block above largeBlock bytes has a chunk of its own.
 	largeBlock = maxChunk / 8
 
 	// A quarter as many bytes may be dead as are alive.
@@ -25,44 +23,13 @@ const (
 	moveFactor = deadShare + 1
 )
 
-// A packed key is a byte that says which form it has, and the key.
-const (
-	packedSum  = 0 // the key is the base64url of the 32 bytes that follow
-	packedText = 1 // the key itself follows
-)
-
-// packedBytes is enough for most keys: it is the buffer that packKey's callers
-// have on the stack.
-const packedBytes = 64
-
-// packKey appends key to buf in the form in which the store keeps it.
-func packKey(buf []byte, key string) []byte {
-	if len(key) == secretLength {
-		var text [secretLength]byte
-		copy(text[:], key)
-		// The decoder skips line breaks, and returns fewer bytes then.
-		sum, err := base64url.AppendDecode(append(buf, packedSum), text[:])
-		if err == nil && len(sum) == len(buf)+1+secretBytes {
-			return sum
-		}
-	}
-	return append(append(buf, packedText), key...)
-}
-
-func unpackKey(packed []byte) string {
-	if packed[0] == packedSum {
-		return base64.RawURLEncoding.EncodeToString(packed[1:])
-	}
-	return string(packed[1:])
-}
-
 // An address says where a block is.
 type address struct{ chunk, offset uint32 }
 
 // chunks keeps blocks. A block is
 //
-//	length of the packed key, length of the data    unsigned varints
-//	the packed key, the data
+//	length of the key, length of the data    unsigned varints
+//	the key, the data
 //
 // Blocks are written one after the other into the current chunk, and never
 // change: Get returns the data where it is. When a block is freed, its bytes
@@ -71,9 +38,9 @@ type address struct{ chunk, offset uint32 }
 // garbage collector, which keeps it as long as somebody has data that Get
 // returned.
 type chunks struct {
-	list       []chunk  // by number
+	list       []chunk  // by number, from 1
 	unused     []uint32 // numbers
-	current    uint32   // the number of the chunk that is being filled
+	current    uint32   // the number of the chunk that is being filled, or 0
 	live, dead int      // bytes; those of the current chunk can't be dead yet
 	isEmptying bool     // a chunk is being emptied
 	from       address  // of the next block that leaves it
@@ -87,43 +54,56 @@ type chunk struct {
 // encodeLarge returns the block if it needs a chunk of its own, and otherwise
 // nil. Copying takes a while, so this happens before a lock is taken.
 func encodeLarge(key string, data []byte) []byte {
-	if len(key)+len(data) <= largeBlock {
+	size := blockSize(len(key), len(data))
+	if size <= largeBlock {
 		return nil
 	}
-	packed := packKey(nil, key)
-	return appendBlock(make([]byte, 0, blockSize(len(packed), len(data))), packed, data)
+	return appendBlock(make([]byte, 0, size), key, data)
 }
 
 // put keeps a block. large is what encodeLarge returned for it.
-func (c *chunks) put(key, data, large []byte) address {
-	size := blockSize(len(key), len(data))
-	c.live += size
+func (c *chunks) put(key string, data, large []byte) address {
 	if large != nil {
-		return address{chunk: c.add(chunk{large, size})}
+		c.live += len(large)
+		return address{chunk: c.add(chunk{large, len(large)})}
 	}
-	if len(c.list) == 0 || cap(c.list[c.current].bytes)-len(c.list[c.current].bytes) < size {
+	ch, at := c.room(blockSize(len(key), len(data)))
+	ch.bytes = appendBlock(ch.bytes, key, data)
+	return at
+}
+
+// move writes a block again, in the current chunk.
+func (c *chunks) move(from address, size int) address {
+	block := c.list[from.chunk].bytes[from.offset:][:size]
+	ch, at := c.room(size)
+	ch.bytes = append(ch.bytes, block...)
+	c.free(from, size)
+	return at
+}
+
+// room returns the chunk to which the caller must append so many bytes.
+func (c *chunks) room(size int) (*chunk, address) {
+	if c.current == 0 || cap(c.list[c.current].bytes)-len(c.list[c.current].bytes) < size {
 		c.renew(size)
 	}
 	ch := &c.list[c.current]
-	at := address{c.current, uint32(len(ch.bytes))}
-	ch.bytes = appendBlock(ch.bytes, key, data)
 	ch.live += size
-	return at
+	c.live += size
+	return ch, address{c.current, uint32(len(ch.bytes))}
 }
 
 // renew begins another chunk, with room for size bytes.
 func (c *chunks) renew(size int) {
-	if full := c.current; len(c.list) > 0 {
-		c.current = c.add(chunk{})
-		c.dead += cap(c.list[full].bytes) - c.list[full].live
-		if c.list[full].live == 0 {
-			c.drop(full)
-		}
-	} else {
-		c.current = c.add(chunk{})
-	}
+	full := c.current
 	n := max(minChunk, 8*size, min(maxChunk, c.live/8)) // what is left at its end is small
-	c.list[c.current].bytes = make([]byte, 0, 1<<bits.Len(uint(n-1)))
+	c.current = c.add(chunk{bytes: make([]byte, 0, 1<<bits.Len(uint(n-1)))})
+	if full == 0 {
+		return
+	}
+	c.dead += cap(c.list[full].bytes) - c.list[full].live
+	if c.list[full].live == 0 {
+		c.drop(full)
+	}
 }
 
 func (c *chunks) add(ch chunk) (number uint32) {
@@ -131,6 +111,9 @@ func (c *chunks) add(ch chunk) (number uint32) {
 		number, c.unused = c.unused[last], c.unused[:last]
 		c.list[number] = ch
 		return number
+	}
+	if len(c.list) == 0 {
+		c.list = make([]chunk, 1, 4) // there is no chunk 0
 	}
 	c.list = append(c.list, ch)
 	return uint32(len(c.list) - 1)
@@ -196,7 +179,7 @@ func (c *chunks) read(at address) (key, data []byte) {
 	return b[:keyLen:keyLen], b[keyLen : keyLen+dataLen : keyLen+dataLen]
 }
 
-func appendBlock(dst, key, data []byte) []byte {
+func appendBlock(dst []byte, key string, data []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(key)))
 	dst = binary.AppendUvarint(dst, uint64(len(data)))
 	return append(append(dst, key...), data...)

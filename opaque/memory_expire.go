@@ -75,7 +75,7 @@ func (s *MemoryStore) clear(sh *shard, now int64) (next int64, ok bool) {
 				return 0, false
 			}
 			if s.cfg.OnExpire != nil {
-				s.cfg.OnExpire(unpackKey(e.key), e.slot.item(slices.Clone(e.data)))
+				s.cfg.OnExpire(string(e.key), e.slot.item(slices.Clone(e.data)))
 			}
 		}
 		if next > now {
@@ -114,7 +114,7 @@ func (s *MemoryStore) step(sh *shard, now int64, gone *[removeStep]expired) (n i
 		}
 		key, data := sh.chunks.read(sl.at)
 		gone[n] = expired{*sl, key, data}
-		s.drop(sh, first.slot)
+		s.drop(sh, first.slot, len(key), data)
 		n++
 	}
 	return n, now

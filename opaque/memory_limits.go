@@ -137,7 +137,7 @@ func (s *MemoryStore) takePlace(item Item) bool {
 		return false
 	}
 	now := s.now()
-	sh, r := s.lock(item.Instead)
+	sh, r, _ := s.lock(item.Instead)
 	defer sh.mu.Unlock()
 	if r == 0 {
 		return false
@@ -155,7 +155,7 @@ func (s *MemoryStore) takePlace(item Item) bool {
 
 // returnPlace undoes takePlace when the store did not take the new item.
 func (s *MemoryStore) returnPlace(key string) {
-	sh, r := s.lock(key)
+	sh, r, _ := s.lock(key)
 	defer sh.mu.Unlock()
 	if r == 0 { // it was removed meanwhile, while it had no place
 		s.limits.places.Add(-1)

@@ -50,7 +50,7 @@ func TestMemoryLeavesRoomForSubjects(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newMemory(t, tt.config)
 			anonymous, owned := anonymousItem(), ownedItem()
-			anonymous.Data, owned.Data = make([]byte, 75), make([]byte, 75) // 200 bytes with a packed key of 5
+			anonymous.Data, owned.Data = make([]byte, 76), make([]byte, 76) // 200 bytes with a key of 4
 			for range 2 {                                                   // what is deleted makes room again
 				name := func(i int) string { return fmt.Sprintf("a%03d", i) }
 				for i := range tt.anonymous {
@@ -154,7 +154,7 @@ func TestMemoryRenewalOfNobodyNeedsAPlace(t *testing.T) {
 // sessions without a subject.
 func TestMemoryRefusalsTakeNoRoom(t *testing.T) {
 	for name, config := range map[string]opaque.MemoryConfig{
-		"places": {MaxSessions: 20}, "bytes": {MaxBytes: 20 * (125 + int64(len(ownedItem().Data)))}, // with a packed key of 5
+		"places": {MaxSessions: 20}, "bytes": {MaxBytes: 20 * (124 + int64(len(ownedItem().Data)))}, // with a key of 4
 	} {
 		s := newMemory(t, config)
 		key := func(kind string, i int) string { return fmt.Sprintf("%s%03d", kind, i) }

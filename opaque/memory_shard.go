@@ -1,7 +1,6 @@
 package opaque
 
 import (
-	"bytes"
 	"hash/maphash"
 	"math/bits"
 	"sync"
@@ -73,25 +72,25 @@ func (sl *slot) over() int64 { return min(sl.idle, sl.deadline) }
 
 func (sh *shard) slot(r ref) *slot { return sh.slots.at(uint32(r) - 1) }
 
-// find returns the slot of a packed key, or 0.
-func (sh *shard) find(key []byte, hash uint32) ref {
+// find returns the slot and the data of the item under key, or 0.
+func (sh *shard) find(key string, hash uint32) (r ref, data []byte) {
 	if sh.slots.n == 0 {
-		return 0
+		return 0, nil
 	}
 	for r := *sh.bucket(hash); r != 0; {
 		sl := sh.slot(r)
 		if sl.hash == hash {
-			if k, _ := sh.chunks.read(sl.at); bytes.Equal(k, key) {
-				return r
+			if k, data := sh.chunks.read(sl.at); string(k) == key {
+				return r, data
 			}
 		}
 		r = sl.next
 	}
-	return 0
+	return 0, nil
 }
 
 // add keeps an item under a key that is not in use. large is as for chunks.put.
-func (sh *shard) add(key []byte, hash uint32, sl slot, data, large []byte) {
+func (sh *shard) add(key string, hash uint32, sl slot, data, large []byte) {
 	sh.split()
 	head := sh.bucket(hash)
 	sl.hash, sl.next, sl.at = hash, *head, sh.chunks.put(key, data, large)
@@ -102,7 +101,7 @@ func (sh *shard) add(key []byte, hash uint32, sl slot, data, large []byte) {
 }
 
 // replace keeps other data for the item in slot r.
-func (sh *shard) replace(r ref, key, data, large []byte) {
+func (sh *shard) replace(r ref, key string, data, large []byte) {
 	old := sh.slot(r).at
 	sh.slot(r).at = sh.chunks.put(key, data, large)
 	sh.free(old)
@@ -150,8 +149,7 @@ func (sh *shard) evacuate(at address) int {
 	for r := *sh.bucket(sh.hash(key)); r != 0; {
 		sl := sh.slot(r)
 		if sl.at == at {
-			sl.at = sh.chunks.put(key, data, nil)
-			sh.chunks.free(at, size)
+			sl.at = sh.chunks.move(at, size)
 			break
 		}
 		r = sl.next
