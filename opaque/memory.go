@@ -79,12 +79,12 @@ const (
 // other data stay in memory, too. The zero MemoryStore is closed: all its
 // operations fail.
 type MemoryStore struct {
+	shards [shardCount]shard // first, so that they begin with a cache line
 	cfg    MemoryConfig
 	linger int64 // seconds
 	seed   maphash.Seed
 	open   atomic.Bool
 	limits limits
-	shards [shardCount]shard
 
 	burst int // items removed since the last rest; only the remover uses it
 

@@ -1,7 +1,7 @@
 package opaque
 
-// pageLen is how many elements a page has: so many slots fill a size class of
-// the allocator.
+// pageLen is how many elements a page has. A page of rows is 16 KiB, a size
+// class of the allocator.
 const pageLen = 256
 
 // pages is a list that grows and shrinks at its end without moving elements, so

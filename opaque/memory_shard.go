@@ -10,38 +10,46 @@ import (
 // How the store keeps its items. The garbage collector follows every pointer,
 // and so it would visit every item. Here items refer to each other by numbers,
 // and stand in large arrays without pointers, at which it doesn't look. Each
-// shard has four:
+// shard has three:
 //
-//	               hash
-//	buckets   [ 2 ][ 0 ][ 1 ]        the first slot of a chain, or 0
-//	            │         └───────┐
-//	            │      next       │
-//	slots     [ 2 ]───────────>[ 3 ]  [ 1 ]   version, times, and where the rest is
-//	          at│ │pos
-//	            │ └────────┐
-//	queue     [ 1 ][ 3 ][ 2 ]        a heap: the slot that expires first is in front
-//	            │
-//	chunks    [ key data │ key data │ (dead) │ key data │         ]
+//	           hash
+//	rows       │    ┌─────────┐ next, in the chain of a bucket
+//	 ┌─────────▼────┴─┬───────▼────────┬────────────────┐
+//	 │ head   slot 1  │ head   slot 2  │ head   slot 3  │   version, times,
+//	 └──┴──────▲──────┴───────┬─┬──────┴────────────────┘   and where the rest is
+//	    └──────┘           pos│ │at
+//	queue      ┌──────────────┘ └──────────────┐
+//	 ┌────┬────▼───┐    chunks                 │
+//	 │  3 │ 2 │  1 │     ┌──────────┬──────────▼────────┬──────────┬────────┐
+//	 └────┴───┴────┘     │ key data │ (dead) │ key data │ key data │        │
+//	 what expires        └──────────┴────────┴──────────┴──────────┴────────┘
+//	 first is in front
 //
-// Buckets, slots and places in the queue are as many as items. A new item
-// splits one bucket, and a removed one merges two (linear hashing, W. Litwin,
-// VLDB 1980), so that the table grows without a step in which all items move.
-// When a slot becomes free, the last one moves there. So each operation touches
-// a few items, however many there are.
+// A row is one slot, with an item, and the head of one bucket, which has
+// nothing to do with that item. So there are as many buckets as items. A new
+// item splits one bucket, and a removed one merges two (linear hashing, W.
+// Litwin, VLDB 1980), so that the table grows without a step in which all items
+// move. When a slot becomes free, the last one moves there. So each operation
+// touches a few items, however many there are.
 type shard struct {
-	mu      sync.Mutex // guards what follows
-	seed    maphash.Seed
-	buckets pages[ref]
-	slots   pages[slot]
-	queue   pages[due]
-	chunks  chunks
-	_       [24]byte // so that each shard has cache lines of its own
+	mu     sync.Mutex // guards what follows; a look-up needs only the first 64 bytes
+	rows   pages[row]
+	chunks chunks
+	queue  pages[due]
+	seed   maphash.Seed
+	_      [88]byte // so that each shard has cache lines of its own
 }
 
 // A ref is the number of a slot. The first is 1, and 0 means none.
 type ref uint32
 
-// A slot is an item without its key and data. It has 56 bytes.
+// A row has the size of a cache line, 64 bytes.
+type row struct {
+	slot slot
+	head ref // of the chain of a bucket
+}
+
+// A slot is an item without its key and data.
 type slot struct {
 	version              uint64
 	seen, idle, deadline int64   // unix seconds
@@ -70,11 +78,11 @@ func (sl *slot) item(data []byte) Item {
 
 func (sl *slot) over() int64 { return min(sl.idle, sl.deadline) }
 
-func (sh *shard) slot(r ref) *slot { return sh.slots.at(uint32(r) - 1) }
+func (sh *shard) slot(r ref) *slot { return &sh.rows.at(uint32(r) - 1).slot }
 
 // find returns the slot and the data of the item under key, or 0.
 func (sh *shard) find(key string, hash uint32) (r ref, data []byte) {
-	if sh.slots.n == 0 {
+	if sh.rows.n == 0 {
 		return 0, nil
 	}
 	for r := *sh.bucket(hash); r != 0; {
@@ -91,12 +99,12 @@ func (sh *shard) find(key string, hash uint32) (r ref, data []byte) {
 
 // add keeps an item under a key that is not in use. large is as for chunks.put.
 func (sh *shard) add(key string, hash uint32, sl slot, data, large []byte) {
+	sl.hash, sl.at = hash, sh.chunks.put(key, data, large)
+	sh.rows.push(row{slot: sl})
 	sh.split()
+	r := ref(sh.rows.n)
 	head := sh.bucket(hash)
-	sl.hash, sl.next, sl.at = hash, *head, sh.chunks.put(key, data, large)
-	sh.slots.push(sl)
-	r := ref(sh.slots.n)
-	*head = r
+	sh.slot(r).next, *head = *head, r
 	sh.enqueue(r)
 }
 
@@ -109,20 +117,19 @@ func (sh *shard) replace(r ref, key string, data, large []byte) {
 
 // drop removes the item in slot r, and moves the last slot there.
 func (sh *shard) drop(r ref) {
-	if sh.slots.n == 1 {
-		sh.buckets, sh.slots, sh.queue, sh.chunks = pages[ref]{}, pages[slot]{}, pages[due]{}, chunks{}
+	if sh.rows.n == 1 {
+		sh.rows, sh.queue, sh.chunks = pages[row]{}, pages[due]{}, chunks{}
 		return
 	}
 	at := sh.slot(r).at
 	sh.dequeue(r)
 	*sh.link(r) = sh.slot(r).next
-	if last := ref(sh.slots.n); r != last {
+	if last := ref(sh.rows.n); r != last {
 		*sh.link(last) = r
 		sl := sh.slot(r)
 		*sl = *sh.slot(last)
 		sh.queue.at(sl.pos).slot = r
 	}
-	sh.slots.pop()
 	sh.merge()
 	sh.free(at)
 }
@@ -159,8 +166,8 @@ func (sh *shard) evacuate(at address) int {
 
 func (sh *shard) hash(key []byte) uint32 { return uint32(maphash.Bytes(sh.seed, key)) }
 
-// bucket returns the bucket of a hash. There must be one.
-func (sh *shard) bucket(hash uint32) *ref { return sh.buckets.at(bucketOf(hash, sh.buckets.n)) }
+// bucket returns the head of the chain for a hash. There must be a row.
+func (sh *shard) bucket(hash uint32) *ref { return &sh.rows.at(bucketOf(hash, sh.rows.n)).head }
 
 // bucketOf returns the number of the bucket for a hash if there are n: as many
 // low bits of the hash as the numbers have, or one less if there is no such
@@ -173,15 +180,14 @@ func bucketOf(hash, n uint32) uint32 {
 	return hash & (mask >> 1)
 }
 
-// split adds a bucket, and moves there what belongs there: all of it is in one
-// other bucket.
+// split moves to the last bucket, which is new, what belongs there: all of it
+// is in one other bucket.
 func (sh *shard) split() {
-	n := sh.buckets.n
-	sh.buckets.push(0)
+	n := sh.rows.n - 1
 	if n == 0 {
 		return
 	}
-	from, to := sh.buckets.at(bucketOf(n, n)), sh.buckets.at(n)
+	from, to := &sh.rows.at(bucketOf(n, n)).head, &sh.rows.at(n).head
 	chain := *from
 	*from = 0
 	for chain != 0 {
@@ -194,12 +200,13 @@ func (sh *shard) split() {
 	}
 }
 
-// merge removes the last bucket, and moves what is there where it belongs now.
+// merge removes the last row, whose slot must be free, and moves what is in its
+// bucket where it belongs now.
 func (sh *shard) merge() {
-	n := sh.buckets.n - 1
-	chain := *sh.buckets.at(n)
-	sh.buckets.pop()
-	end := sh.buckets.at(bucketOf(n, n))
+	n := sh.rows.n - 1
+	chain := sh.rows.at(n).head
+	sh.rows.pop()
+	end := sh.bucket(n)
 	for *end != 0 {
 		end = &sh.slot(*end).next
 	}

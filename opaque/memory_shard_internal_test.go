@@ -17,10 +17,10 @@ import (
 func (sh *shard) check(t testing.TB, model map[string]modelItem) {
 	t.Helper()
 	n := uint32(len(model))
-	require.Equal(t, []uint32{n, n, n}, []uint32{sh.slots.n, sh.buckets.n, sh.queue.n})
+	require.Equal(t, []uint32{n, n}, []uint32{sh.rows.n, sh.queue.n})
 	seen := 0
 	for b := range n {
-		for r := *sh.buckets.at(b); r != 0; r = sh.slot(r).next {
+		for r := sh.rows.at(b).head; r != 0; r = sh.slot(r).next {
 			sl := sh.slot(r)
 			key, data := sh.chunks.read(sl.at)
 			want := model[string(key)]
@@ -153,8 +153,8 @@ func TestShardGrowsAndShrinks(t *testing.T) {
 			sh.check(t, model)
 		}
 	}
-	require.Zero(t, sh.buckets.n)
-	require.Nil(t, sh.slots.list, "the memory of a rush is given back")
+	require.Zero(t, sh.rows.n)
+	require.Nil(t, sh.rows.list, "the memory of a rush is given back")
 	require.Nil(t, sh.chunks.list)
 }
 
