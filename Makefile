@@ -144,7 +144,7 @@ bench-peers: needs
 	mkdir -p .bench
 	benchstat=$$($(GO) -C tools tool -n benchstat); new=$(CURDIR)/.bench/peers-$$(date +%Y%m%d-%H%M%S).txt; \
 	bin=$$(mktemp -d); trap "rm -rf $$bin" EXIT; \
-	$(GO) -C benchmarks test -c -o "$$bin/benchmarks" .; cd benchmarks; \
+	$(GO) -C benchmarks test -tags goredis -c -o "$$bin/benchmarks" .; cd benchmarks; \
 	for round in $$(seq $(ROUNDS)); do \
 		skip=; [ $$round -le 2 ] || skip=Volume; \
 		"$$bin/benchmarks" -test.run '^$$' -test.bench '$(BENCH)' -test.skip "$$skip" -test.benchtime 200ms -test.benchmem -test.timeout 60m; \

@@ -31,6 +31,10 @@
 //   - A bare GET or SELECT is that of one item of ours, with a deadline as our
 //     middleware has it; the SELECT is prepared.
 //
+// Tests check that every peer does what is measured. Those that use go-redis
+// need the tag goredis, which make bench-peers sets: it takes a minute to
+// compile with the race detector.
+//
 // What a peer doesn't do is no subject here, but costs it nothing either:
 // docs/benchmarks.md has the list.
 package benchmarks

@@ -7,11 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alexedwards/scs/goredisstore"
 	"github.com/alexedwards/scs/redisstore"
 	"github.com/boj/redistore"
 	redigo "github.com/gomodule/redigo/redis"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"github.com/valkey-io/valkey-go"
 
@@ -36,8 +34,6 @@ func inRedis(tb testing.TB) []*app {
 		return store
 	}
 	store := open(0)
-	goRedis := redis.NewClient(goRedisOptions(addr))
-	tb.Cleanup(func() { _ = goRedis.Close() })
 	pool := newPool(addr)
 	tb.Cleanup(func() { _ = pool.Close() })
 	gorilla, err := redistore.NewRediStoreWithPool(pool, random(32))
@@ -49,7 +45,6 @@ func inRedis(tb testing.TB) []*app {
 	return append([]*app{
 		plain,
 		cached,
-		scsIn("scs-go-redis", goredisstore.New(goRedis), idleTimeout),
 		scsIn("scs-redigo", redisstore.New(pool), idleTimeout),
 		gorillaIn("gorilla-redigo", gorilla),
 	}, bareGets(tb, addr, store)...)
@@ -66,11 +61,6 @@ func startRedis(tb testing.TB) (addr string) {
 		Ready:   servertest.Dial(addr),
 	})
 	return addr
-}
-
-// goRedisOptions are the settings with which go-redis was fastest here.
-func goRedisOptions(addr string) *redis.Options {
-	return &redis.Options{Addr: addr, PoolSize: connections, ContextTimeoutEnabled: true}
 }
 
 // newPool returns a pool that keeps its connections, and doesn't test them
@@ -91,11 +81,7 @@ func bareGets(tb testing.TB, addr string, store opaque.Store) []*app {
 	})
 	require.NoError(tb, err)
 	tb.Cleanup(valkeyClient.Close)
-	pooled := redis.NewClient(goRedisOptions(addr))
-	tb.Cleanup(func() { _ = pooled.Close() })
-	pipelined, err := pooled.AutoPipeline()
-	require.NoError(tb, err)
-	return []*app{
+	return append(goRedis(tb, addr, key),
 		query("valkey-go", func(ctx context.Context) (err error) {
 			_, err = valkeyClient.Do(ctx, valkeyClient.B().Get().Key(key).Build()).AsBytes()
 			return err
@@ -104,9 +90,7 @@ func bareGets(tb testing.TB, addr string, store opaque.Store) []*app {
 			_, err = valkeyClient.DoCache(ctx, valkeyClient.B().Get().Key(key).Cache(), cacheFor).AsBytes()
 			return err
 		}),
-		query("go-redis", func(ctx context.Context) error { return pooled.Get(ctx, key).Err() }),
-		query("go-redis-pipelined", func(ctx context.Context) error { return pipelined.Get(ctx, key).Err() }),
-	}
+	)
 }
 
 // query returns an app that only reads from a server.
