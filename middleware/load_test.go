@@ -1,3 +1,5 @@
+//go:build unix
+
 package middleware_test
 
 import (
@@ -8,6 +10,8 @@ import (
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
 
-func TestInterleavingsSoak(t *testing.T) {
-	apptest.Interleavings(t, func(t testing.TB, now func() time.Time) opaque.Store { return newMemory(t, now) })
+func TestLoadSoak(t *testing.T) {
+	apptest.Load(t, apptest.Backend{Open: func(t testing.TB, _ string, now func() time.Time) opaque.Store {
+		return newMemory(t, now)
+	}})
 }

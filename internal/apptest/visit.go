@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -22,13 +23,19 @@ const Visits session.Key[int] = "visits"
 // Visit sends one request with a credential, "" for none, and returns the
 // status and the credential that the client holds afterwards.
 func Visit(m *middleware.Middleware, credential string, f func(s *session.Session)) (status int, next string) {
+	return visit(context.Background(), m, credential, f)
+}
+
+func visit(
+	ctx context.Context, m *middleware.Middleware, credential string, f func(s *session.Session),
+) (status int, next string) {
 	r := Cookies(credential)
 	if credential == "" {
 		r = Cookies()
 	}
 	w := httptest.NewRecorder()
 	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(session.From(r.Context())) })
-	m.Handler(h).ServeHTTP(w, r)
+	m.Handler(h).ServeHTTP(w, r.WithContext(ctx))
 	next = credential
 	for _, c := range w.Result().Cookies() {
 		next = c.Value

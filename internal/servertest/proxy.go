@@ -26,8 +26,8 @@ const (
 	// client gets the answer that was meant for that one. Without a second answer
 	// within a moment it forwards the first as it is.
 	Cross
-	// Reorder forwards the connection's next answer first. Without one within a
-	// moment it forwards the first as it is.
+	// Reorder forwards the connection's next answer first, if that is to be
+	// reordered, too. Without one within a moment it forwards the first as it is.
 	Reorder
 )
 
@@ -41,12 +41,13 @@ type Proxy struct {
 	running  sync.WaitGroup
 	crossing chan held // where an answer meets another one
 
-	mu     sync.Mutex // guards what follows
-	target string
-	mode   Mode
-	judge  func(answer bool, piece []byte) Mode // in place of mode, if not nil
-	delay  time.Duration
-	conns  map[net.Conn]bool
+	mu      sync.Mutex // guards what follows
+	target  string
+	mode    Mode
+	judge   func(answer bool, piece []byte) Mode // in place of mode, if not nil
+	delay   time.Duration
+	crossed int
+	conns   map[net.Conn]bool
 }
 
 // A held answer waits for another one.
@@ -110,6 +111,13 @@ func (p *Proxy) Lead(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = target
+}
+
+// Crossed returns how many answers went to the wrong client.
+func (p *Proxy) Crossed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crossed
 }
 
 // CloseConnections closes the connections that are open now.
@@ -193,7 +201,7 @@ func (p *Proxy) forward(to, from net.Conn, answers bool) {
 		case mode == Cross && answers:
 			out = p.cross(out)
 		case mode == Reorder && answers:
-			out = withNext(from, out)
+			out = p.withNext(from, out)
 		}
 		if isLost {
 			continue
@@ -229,6 +237,9 @@ func (p *Proxy) cross(answer []byte) []byte {
 		return <-mine.other
 	case theirs := <-p.crossing:
 		theirs.other <- mine.answer
+		p.mu.Lock()
+		p.crossed += 2
+		p.mu.Unlock()
 		return theirs.answer
 	case <-timer.C:
 		return answer
@@ -236,14 +247,24 @@ func (p *Proxy) cross(answer []byte) []byte {
 }
 
 // withNext returns the next answer of a connection followed by this one.
-func withNext(from net.Conn, answer []byte) []byte {
+func (p *Proxy) withNext(from net.Conn, answer []byte) []byte {
 	buf := make([]byte, 64<<10)
 	if err := from.SetReadDeadline(time.Now().Add(moment)); err != nil {
 		return answer
 	}
 	n, _ := from.Read(buf) // an error comes again with the next read
 	_ = from.SetReadDeadline(time.Time{})
-	return append(buf[:n], answer...)
+	next := buf[:n]
+	if n == 0 {
+		return answer
+	}
+	if mode, _ := p.decide(true, next); mode == Reorder {
+		p.mu.Lock()
+		p.crossed += 2
+		p.mu.Unlock()
+		return append(next, answer...)
+	}
+	return append(bytes.Clone(answer), next...)
 }
 
 // wait returns false if the proxy was closed meanwhile.

@@ -26,6 +26,12 @@
 // closes most connections after each use under load, and each new one has to
 // prepare the statements again.
 //
+// Also set the driver's own time limit for new connections: connect_timeout for
+// PostgreSQL, timeout and readTimeout for go-sql-driver/mysql. If there is a
+// MaxOpenConns, Go makes connections for requests that wait in a goroutine that
+// knows no deadline. Without a limit, one server that accepts a connection and
+// doesn't answer stops that goroutine, and the store stays unavailable.
+//
 // # Drivers
 //
 // The errors of these drivers are known: jackc/pgx, lib/pq,

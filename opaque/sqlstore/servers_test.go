@@ -64,7 +64,7 @@ func startPostgres(t testing.TB) *server {
 	require.NoError(t, err)
 	s := &server{}
 	openAt := func(t testing.TB, addr string) *sql.DB {
-		return open(t, "pgx", "postgres://app@"+addr+"/postgres?sslmode=disable")
+		return open(t, "pgx", "postgres://app@"+addr+"/postgres?sslmode=disable&connect_timeout=10")
 	}
 	s.start = func(t testing.TB) *servertest.Process {
 		t.Helper()
