@@ -61,7 +61,6 @@ type modelItem struct {
 type shardModel struct {
 	sh    shard
 	items map[string]modelItem
-	keys  []string
 }
 
 func newShardModel() *shardModel {
