@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,11 @@ const (
 
 	// maxIdleTime is below the time after which firewalls forget a connection.
 	maxIdleTime = 4 * time.Minute
+
+	// connectSeconds bounds the making of a connection. database/sql does that in
+	// a goroutine that knows no deadline, so a server that accepts a connection
+	// and doesn't answer would stop all requests.
+	connectSeconds = 5
 )
 
 // Opener returns the opener of URLs of databases of that dialect:
@@ -144,7 +150,7 @@ func postgresSource(u *url.URL, q *storeurl.Query, password string) (string, err
 	if socket != "" && !strings.HasPrefix(socket, "/") {
 		return "", errors.New("sqlstore: host must be the directory of a Unix socket; write a server before the path")
 	}
-	values := url.Values{}
+	values := url.Values{"connect_timeout": {strconv.Itoa(connectSeconds)}}
 	for _, name := range PostgreSQL.parameters() {
 		if value := q.Text(name); value != "" {
 			values.Set(name, value)
@@ -185,8 +191,9 @@ func mysqlSource(u *url.URL, q *storeurl.Query, password string) (string, error)
 		address = "tcp(" + net.JoinHostPort(u.Hostname(), port) + ")"
 	}
 	source := user + ":" + password + "@" + address + "/" + url.PathEscape(name)
+	source += fmt.Sprintf("?timeout=%ds&readTimeout=%ds", connectSeconds, 2*connectSeconds) // Migrate may take longer
 	if secure != "" {
-		source += "?tls=" + url.QueryEscape(secure)
+		source += "&tls=" + url.QueryEscape(secure)
 	}
 	return source, nil
 }

@@ -153,22 +153,22 @@ func TestOpenerRefuses(t *testing.T) {
 }
 
 // A server that is not this machine must show a certificate, unless the URL
-// says otherwise.
-func TestSourcesAskForTLS(t *testing.T) {
+// says otherwise. The making of a connection has a time limit.
+func TestSources(t *testing.T) {
 	for _, row := range []struct {
 		dialect sqlstore.Dialect
 		in      string
 		want    string
 	}{
-		{sqlstore.PostgreSQL, "postgres://app@db.example/shop", "postgres://app:p%40%2F%3A@db.example/shop?sslmode=verify-full"},
-		{sqlstore.PostgreSQL, "postgresql://app@localhost:1/shop?search_path=a", "postgres://app:p%40%2F%3A@localhost:1/shop?search_path=a"},
-		{sqlstore.PostgreSQL, "postgres://app@db.example/shop?sslmode=disable", "postgres://app:p%40%2F%3A@db.example/shop?sslmode=disable"},
-		{sqlstore.PostgreSQL, "postgres://app@/shop?host=/run/postgresql", "postgres://app:p%40%2F%3A@/shop?host=%2Frun%2Fpostgresql"},
-		{sqlstore.PostgreSQL, "postgres://app@localhost,db.example/shop", "postgres://app:p%40%2F%3A@localhost,db.example/shop?sslmode=verify-full"},
-		{sqlstore.MySQL, "mysql://app@db.example/shop", "app:p@/:@tcp(db.example:3306)/shop?tls=true"},
-		{sqlstore.MySQL, "mysql://app@[::1]:1/a%3Fb", "app:p@/:@tcp([::1]:1)/a%3Fb"},
-		{sqlstore.MySQL, "mysql://app@db.example/shop?tls=skip-verify", "app:p@/:@tcp(db.example:3306)/shop?tls=skip-verify"},
-		{sqlstore.MySQL, "mysql://app@/shop?socket=/run/mysqld.sock", "app:p@/:@unix(/run/mysqld.sock)/shop"},
+		{sqlstore.PostgreSQL, "postgres://app@db.example/shop", "postgres://app:p%40%2F%3A@db.example/shop?connect_timeout=5&sslmode=verify-full"},
+		{sqlstore.PostgreSQL, "postgresql://app@localhost:1/shop?search_path=a", "postgres://app:p%40%2F%3A@localhost:1/shop?connect_timeout=5&search_path=a"},
+		{sqlstore.PostgreSQL, "postgres://app@db.example/shop?sslmode=disable", "postgres://app:p%40%2F%3A@db.example/shop?connect_timeout=5&sslmode=disable"},
+		{sqlstore.PostgreSQL, "postgres://app@/shop?host=/run/postgresql", "postgres://app:p%40%2F%3A@/shop?connect_timeout=5&host=%2Frun%2Fpostgresql"},
+		{sqlstore.PostgreSQL, "postgres://app@localhost,db.example/shop", "postgres://app:p%40%2F%3A@localhost,db.example/shop?connect_timeout=5&sslmode=verify-full"},
+		{sqlstore.MySQL, "mysql://app@db.example/shop", "app:p@/:@tcp(db.example:3306)/shop?timeout=5s&readTimeout=10s&tls=true"},
+		{sqlstore.MySQL, "mysql://app@[::1]:1/a%3Fb", "app:p@/:@tcp([::1]:1)/a%3Fb?timeout=5s&readTimeout=10s"},
+		{sqlstore.MySQL, "mysql://app@db.example/shop?tls=skip-verify", "app:p@/:@tcp(db.example:3306)/shop?timeout=5s&readTimeout=10s&tls=skip-verify"},
+		{sqlstore.MySQL, "mysql://app@/shop?socket=/run/mysqld.sock", "app:p@/:@unix(/run/mysqld.sock)/shop?timeout=5s&readTimeout=10s"},
 	} {
 		u, err := url.Parse(row.in)
 		require.NoError(t, err)
