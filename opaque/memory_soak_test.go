@@ -51,11 +51,11 @@ func stall(t testing.TB, n int) (control, expiring *waits, took time.Duration) {
 	stop := load(t, s)
 
 	idle := busy()
-	control = lookUps(t, s, keys, time.Now().Add(time.Second).Before)
+	control = lookUps(t, s, keys, func(w *waits) bool { return w.n >= million })
 	idle()
 	begin := time.Now()
 	ahead.Store(int64(40 * time.Minute))
-	expiring = lookUps(t, s, keys, func(time.Time) bool { return expired.Load() >= int64(n/2) })
+	expiring = lookUps(t, s, keys, func(*waits) bool { return expired.Load() >= int64(n/2) })
 	took = time.Since(begin)
 	stop()
 	require.NoError(t, s.Close())
@@ -100,7 +100,7 @@ func fillMemory(t testing.TB, s *opaque.MemoryStore, n int, idle func(i int) tim
 
 // waits counts by microseconds how long look-ups took.
 type waits struct {
-	counts [100_000]int
+	counts [1_000_000]int
 	n      int
 	max    time.Duration
 }
@@ -123,19 +123,17 @@ func (w *waits) part(p float64) time.Duration {
 }
 
 // lookUps looks up keys, one after the other, until it is told that it is over.
-func lookUps(t testing.TB, s *opaque.MemoryStore, keys []string, over func(time.Time) bool) *waits {
+func lookUps(t testing.TB, s *opaque.MemoryStore, keys []string, over func(*waits) bool) *waits {
 	ctx, w := context.Background(), new(waits)
-	for i := 0; ; i++ {
+	for i := 0; !over(w); i++ {
 		begin := time.Now()
-		if over(begin) {
-			return w
-		}
 		if _, _, err := s.Get(ctx, keys[i%len(keys)]); err != nil {
 			t.Fatal(err)
 		}
 		w.add(time.Since(begin))
 		runtime.Gosched() // as a server does between requests
 	}
+	return w
 }
 
 // busy keeps a processor busy, and yields it every 40 µs, until it is stopped.
