@@ -32,7 +32,7 @@ func TestSimpleValues(t *testing.T) {
 		require.NoError(t, session.Key[string]("a").Set(s, v))
 		require.Equal(t, v, session.Key[string]("a").Get(s))
 	}
-	for _, v := range []int{0, 1, -1, 10, 1 << 53, 1<<53 + 1, math.MaxInt, math.MinInt} {
+	for _, v := range []int{0, 1, -1, 10, math.MaxInt/1024 + 1, math.MaxInt/1024 + 2, math.MaxInt, math.MinInt} {
 		require.Equal(t, textOf(t, [1]int{v}), "["+textOf(t, v)+"]")
 		s, _ := begin(nil, &moment{start})
 		require.NoError(t, session.Key[int]("a").Set(s, v))
