@@ -45,16 +45,23 @@ REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export TEST_REPORT=$$r
 
 # The race detector needs a C compiler; needs has refused to go on without one,
 # unless there is no way to install it.
+#
+# The simulations only compute, and the tests of the modules wait for servers
+# and disks, so they run side by side.
 test: needs
-	summary=$$(mktemp -d); $(REPORTED); trap 'rm -rf "$$summary" "$$report"' EXIT; \
+	summary=$$(mktemp -d); $(REPORTED); trap 'wait; rm -rf "$$summary" "$$report"' EXIT; \
 	$(GO) -C tools build -o "$$summary/summary" ./summary; \
 	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; \
-	{ \
-		for m in $(MODULES); do echo "== test $$m"; $(GO) -C $$m test -json $$race -shuffle=on -timeout 30m ./...; done; \
-		echo "== simulations"; $(GO) test -json -timeout 30m -run '^TestSimulation' ./internal/rotation; \
-		echo "== counts"; cat $$report; \
-	} | "$$summary/summary" "$$summary/skipped"; \
-	skipped=$$(cat "$$summary/skipped"); [ -n "$$race" ] || skipped="the race detector (no C compiler)$${skipped:+; $$skipped}"; \
+	run() { echo "== test $$1"; $(GO) -C $$1 test -json $$race -shuffle=on -timeout 30m ./...; }; \
+	show() { "$$summary/summary" "$$summary/skipped.$$1"; }; \
+	run . | show root; \
+	( { echo "== simulations"; $(GO) test -json -timeout 30m -run '^TestSimulation' ./internal/rotation; } | show simulations ) & \
+	simulations=$$!; \
+	for m in $(filter-out .,$(MODULES)); do run $$m; done | show modules; \
+	wait $$simulations; \
+	echo "== counts"; cat $$report; \
+	skipped=$$(awk 'NF { printf "%s%s", sep, $$0; sep = "; " }' "$$summary"/skipped.*); \
+	[ -n "$$race" ] || skipped="the race detector (no C compiler)$${skipped:+; $$skipped}"; \
 	echo "== all tests passed; skipped: $${skipped:-nothing}"
 
 # What the tests need beyond Go: a C compiler for the race detector, other
