@@ -123,7 +123,9 @@ func (s *server) killedConnections(t *testing.T) {
 		_, err := store.Swap(within(t, 10*time.Second), key, 1, newItem(2))
 		swapped <- err
 	}()
-	require.Eventually(t, func() bool { return numbers(t, admin, s.waiting)[0] == 1 }, 10*time.Second, 10*time.Millisecond)
+	// InnoDB renews innodb_trx only if nobody has read it for 0.1 s.
+	isWaiting := func() bool { return numbers(t, admin, s.waiting)[0] == 1 }
+	require.Eventually(t, isWaiting, 10*time.Second, 150*time.Millisecond)
 	for _, id := range ofStore {
 		_, err := admin.ExecContext(t.Context(), s.kill(id))
 		require.NoError(t, err)
