@@ -4,11 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/base64"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -108,61 +104,21 @@ func openSQL(tb testing.TB, driver, source string) *sql.DB {
 	return db
 }
 
-// run runs a program to its end.
-func run(tb testing.TB, as *syscall.Credential, dir, program string, args ...string) {
-	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), program, args...)
-	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
-	output, err := cmd.CombinedOutput()
-	require.NoError(tb, err, "%s", output)
-}
-
 // startPostgres starts a server that doesn't wait for the disk, which would
 // hide what the peers cost.
 func startPostgres(tb testing.TB) (addr string) {
 	tb.Helper()
-	program := func(name string) string {
-		found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name) // Debian keeps them out of PATH
-		require.NoError(tb, err)
-		return servertest.Program(tb, append(found, name)...)
-	}
-	as := servertest.User(tb, "postgres")
-	dir, addr := servertest.Dir(tb, as), servertest.FreeAddr(tb)
-	data := filepath.Join(dir, "data")
-	run(tb, as, dir, program("initdb"), "-D", data, "-U", "app", "--auth=trust", "--no-sync",
-		"--encoding=UTF8", "--locale=C")
-	host, port, err := net.SplitHostPort(addr)
-	require.NoError(tb, err)
-	servertest.Start(tb, servertest.Config{
-		Program: program("postgres"), As: as, Dir: dir, Stop: syscall.SIGINT,
-		Args:  []string{"-D", data, "-h", host, "-p", port, "-k", dir, "-c", "fsync=off", "-c", "max_connections=200"},
-		Ready: ping(tb, "pgx", "postgres://app@"+addr+"/postgres?sslmode=disable"),
-	})
+	addr, c := servertest.PostgreSQL(tb, "-c", "max_connections=200")
+	c.Ready = ping(tb, "pgx", "postgres://app@"+addr+"/postgres?sslmode=disable")
+	servertest.Start(tb, c)
 	return addr
 }
 
 func startMariaDB(tb testing.TB) (addr string) {
 	tb.Helper()
-	mariadbd := servertest.Program(tb, "mariadbd", "/usr/sbin/mariadbd")
-	install := servertest.Program(tb, "mariadb-install-db")
-	as := servertest.User(tb, "mysql")
-	dir, addr := servertest.Dir(tb, as), servertest.FreeAddr(tb)
-	data := filepath.Join(dir, "data")
-	run(tb, as, dir, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
-		"--skip-test-db")
-	initFile := filepath.Join(dir, "init.sql")
-	require.NoError(tb, os.WriteFile(initFile, []byte("CREATE DATABASE IF NOT EXISTS app;\n"), 0o644))
-	host, port, err := net.SplitHostPort(addr)
-	require.NoError(tb, err)
-	servertest.Start(tb, servertest.Config{
-		Program: mariadbd, As: as, Dir: dir,
-		Args: []string{
-			"--no-defaults", "--datadir=" + data, "--bind-address=" + host, "--port=" + port,
-			"--socket=" + filepath.Join(dir, "socket"), "--pid-file=" + filepath.Join(dir, "pid"),
-			"--init-file=" + initFile, "--innodb-flush-log-at-trx-commit=0",
-		},
-		Ready: ping(tb, "mysql", "root@tcp("+addr+")/app"),
-	})
+	addr, c := servertest.MariaDB(tb)
+	c.Ready = ping(tb, "mysql", "root@tcp("+addr+")/app")
+	servertest.Start(tb, c)
 	return addr
 }
 

@@ -6,11 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -35,47 +31,14 @@ type server struct {
 	kill    func(id int) string // the statement that ends one
 }
 
-// run runs a program to its end.
-func run(t testing.TB, as *syscall.Credential, dir, program string, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: as}
-	output, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", output)
-}
-
-// postgresProgram returns the path of a program of PostgreSQL, which Debian
-// keeps out of PATH.
-func postgresProgram(t testing.TB, name string) string {
-	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
-	require.NoError(t, err)
-	return servertest.Program(t, append(found, name)...)
-}
-
 func startPostgres(t testing.TB) *server {
 	t.Helper()
-	postgres, initdb := postgresProgram(t, "postgres"), postgresProgram(t, "initdb")
-	as := servertest.User(t, "postgres")
-	dir, addr := servertest.Dir(t, as), servertest.FreeAddr(t)
-	data := filepath.Join(dir, "data")
-	run(t, as, dir, initdb, "-D", data, "-U", "app", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
-	host, port, err := net.SplitHostPort(addr)
-	require.NoError(t, err)
+	addr, c := servertest.PostgreSQL(t)
 	s := &server{}
 	openAt := func(t testing.TB, addr string) *sql.DB {
 		return open(t, "pgx", "postgres://app@"+addr+"/postgres?sslmode=disable&connect_timeout=10")
 	}
-	s.start = func(t testing.TB) *servertest.Process {
-		t.Helper()
-		db := openAt(t, addr)
-		defer func() { _ = db.Close() }()
-		return servertest.Start(t, servertest.Config{
-			Program: postgres, As: as, Dir: dir, Stop: syscall.SIGINT, // closes connections
-			Args:  []string{"-D", data, "-h", host, "-p", port, "-k", dir, "-c", "fsync=off"},
-			Ready: db.PingContext,
-		})
-	}
+	s.start = starter(c, func(t testing.TB) *sql.DB { return openAt(t, addr) })
 	s.database = database{
 		dialect: sqlstore.PostgreSQL, lock: "UPDATE cloakroom_sessions SET seen = seen",
 		open: func(t testing.TB) *sql.DB { return openAt(t, addr) }, addr: addr, openAt: openAt,
@@ -89,35 +52,12 @@ func startPostgres(t testing.TB) *server {
 
 func startMariaDB(t testing.TB, parameters string) *server {
 	t.Helper()
-	mariadbd := servertest.Program(t, "mariadbd", "/usr/sbin/mariadbd")
-	install := servertest.Program(t, "mariadb-install-db")
-	as := servertest.User(t, "mysql")
-	dir, addr := servertest.Dir(t, as), servertest.FreeAddr(t)
-	data := filepath.Join(dir, "data")
-	run(t, as, dir, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal",
-		"--skip-test-db")
-	initFile := filepath.Join(dir, "init.sql")
-	require.NoError(t, os.WriteFile(initFile, []byte("CREATE DATABASE IF NOT EXISTS app;\n"), 0o644))
-	host, port, err := net.SplitHostPort(addr)
-	require.NoError(t, err)
+	addr, c := servertest.MariaDB(t, "--innodb-lock-wait-timeout=1")
 	s := &server{}
 	openAt := func(t testing.TB, addr string) *sql.DB {
 		return open(t, "mysql", "root@tcp("+addr+")/app?"+parameters)
 	}
-	s.start = func(t testing.TB) *servertest.Process {
-		t.Helper()
-		db := openAt(t, addr)
-		defer func() { _ = db.Close() }()
-		return servertest.Start(t, servertest.Config{
-			Program: mariadbd, As: as, Dir: dir,
-			Args: []string{
-				"--no-defaults", "--datadir=" + data, "--bind-address=" + host, "--port=" + port,
-				"--socket=" + filepath.Join(dir, "socket"), "--pid-file=" + filepath.Join(dir, "pid"),
-				"--init-file=" + initFile, "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=1",
-			},
-			Ready: db.PingContext,
-		})
-	}
+	s.start = starter(c, func(t testing.TB) *sql.DB { return openAt(t, addr) })
 	s.database = database{
 		dialect: sqlstore.MySQL, lock: "UPDATE cloakroom_sessions SET seen = seen + 1",
 		open: func(t testing.TB) *sql.DB { return openAt(t, addr) }, addr: addr, openAt: openAt,
@@ -127,6 +67,17 @@ func startMariaDB(t testing.TB, parameters string) *server {
 	s.kill = func(id int) string { return fmt.Sprintf("KILL %d", id) }
 	s.process = s.start(t)
 	return s
+}
+
+// starter returns the function that starts a server again.
+func starter(c servertest.Config, open func(t testing.TB) *sql.DB) func(t testing.TB) *servertest.Process {
+	return func(t testing.TB) *servertest.Process {
+		t.Helper()
+		db := open(t)
+		defer func() { _ = db.Close() }()
+		c.Ready = db.PingContext
+		return servertest.Start(t, c)
+	}
 }
 
 func TestPostgreSQL(t *testing.T) {
