@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
@@ -113,7 +114,7 @@ func TestAttackLeeway(t *testing.T) {
 	for leeway, effective := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 0, time.Second: time.Second,
 		5 * time.Minute: 5 * time.Minute} {
 		now := start
-		ring := newRing(t, func() time.Time { return now }, keys.ES256)
+		ring := apptest.NewRing(t, func() time.Time { return now }, keys.ES256)
 		v, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "https://app.example",
 			Audience: "https://orders.example", Leeway: leeway, Now: func() time.Time { return now }})
 		require.NoError(t, err)

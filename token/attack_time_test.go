@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -62,7 +63,7 @@ func TestAttackRemembered(t *testing.T) {
 			s.must0(t, []string{seen, s.good()})
 			continue
 		}
-		require.NoError(t, s.ring.Replace(newRing(t, s.world.Now).Set().Keys()...))
+		require.NoError(t, s.ring.Replace(apptest.NewRing(t, s.world.Now).Set().Keys()...))
 		s.must0(t, []string{seen, s.good()})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -26,7 +27,7 @@ type bench struct {
 
 func newBench(t testing.TB, algorithms ...keys.Algorithm) *bench {
 	b := &bench{now: start}
-	b.ring = newRing(t, b.clock, algorithms...)
+	b.ring = apptest.NewRing(t, b.clock, algorithms...)
 	b.list = revocation.NewVolatile(revocation.Config{Now: b.clock})
 	b.Carrier = b.another(t)
 	return b
@@ -176,7 +177,7 @@ func TestReopenLooksAtTheKeys(t *testing.T) {
 	rec, _, err := b.Open(t.Context(), credential)
 	require.NoError(t, err)
 	stranger := b.another(t)
-	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Set().Keys()...))
+	require.NoError(t, b.ring.Replace(apptest.NewRing(t, b.clock).Set().Keys()...))
 	for name, carrier := range map[string]*token.Carrier{"remembered": b.Carrier, "not remembered": stranger} {
 		_, _, err = carrier.Reopen(t.Context(), credential, rec)
 		assert.ErrorIs(t, err, session.UnknownKey, name)
@@ -235,7 +236,7 @@ func TestRevokedKeyIsNotTrustedFromMemory(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = b.Open(t.Context(), credential)
 	require.NoError(t, err)
-	require.NoError(t, b.ring.Replace(newRing(t, b.clock).Set().Keys()...))
+	require.NoError(t, b.ring.Replace(apptest.NewRing(t, b.clock).Set().Keys()...))
 	for range 2 {
 		_, _, err = b.Open(t.Context(), credential)
 		assert.ErrorIs(t, err, session.UnknownKey)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/internal/diagnose"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -38,7 +39,7 @@ func TestVerifierTakesNoTokenThatWasMadeWithoutAPrivateKey(t *testing.T) {
 	point[0], signature[0] = 1, 1
 	b64 := base64.RawURLEncoding.EncodeToString
 	hollow := fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"hollow","x":%q}`, b64(point))
-	ring := newRing(t, func() time.Time { return start }, keys.ES256)
+	ring := apptest.NewRing(t, func() time.Time { return start }, keys.ES256)
 	good, err := json.Marshal(publicKeyOf(t, ring))
 	require.NoError(t, err)
 	remote, err := keys.NewRemote(keys.RemoteConfig{URL: "https://a.example",
@@ -75,7 +76,7 @@ func publicSet(t testing.TB, ring *keys.Ring) []byte {
 // RFC 9864 gives EdDSA on this curve another name, which stands for the same
 // algorithm here in all places where others write; we write EdDSA.
 func TestEd25519IsEdDSA(t *testing.T) {
-	ring := newRing(t, func() time.Time { return start }, keys.EdDSA)
+	ring := apptest.NewRing(t, func() time.Time { return start }, keys.EdDSA)
 	key, err := ring.Current(keys.Signature, start)
 	require.NoError(t, err)
 	signed := func(key *keys.Key, alg, typ string, claims map[string]any) string {
@@ -109,7 +110,7 @@ func TestEd25519IsEdDSA(t *testing.T) {
 			require.Error(t, err, alg)
 		}
 	}
-	other := newRing(t, func() time.Time { return start }, keys.ES256)
+	other := apptest.NewRing(t, func() time.Time { return start }, keys.ES256)
 	signer, err := other.Current(keys.Signature, start)
 	require.NoError(t, err)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: other, Issuer: "https://app.example",

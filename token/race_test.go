@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/apptest"
-	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/token"
 )
@@ -75,23 +74,4 @@ func TestRaceCatchesPlainWrite(t *testing.T) {
 	}
 	require.Positive(t, caught)
 	t.Logf("a plain write was caught in %d of 1000 orders", caught)
-}
-
-// newRing makes a ring of one new key for each algorithm; without any, of the
-// keys that keygen makes by default.
-func newRing(t testing.TB, now func() time.Time, algorithms ...keys.Algorithm) *keys.Ring {
-	t.Helper()
-	if len(algorithms) == 0 {
-		algorithms = []keys.Algorithm{keys.ES256, keys.Direct}
-	}
-	var all []*keys.Key
-	for _, alg := range algorithms {
-		from := now().Add(-time.Hour).Truncate(time.Second)
-		key, err := keys.Generate(alg, keys.Dates{Created: from, PublishAt: from, SignFrom: from})
-		require.NoError(t, err)
-		all = append(all, key)
-	}
-	ring, err := keys.NewRing(all...)
-	require.NoError(t, err)
-	return ring
 }

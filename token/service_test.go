@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
@@ -103,7 +104,7 @@ func TestVerifierRefuses(t *testing.T) {
 			session.Forged},
 		{"session token", b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "https://app.example" }), cookie, 0,
 			session.Forged},
-		{"unknown key", b.verifier(t, func(c *token.VerifierConfig) { c.Keys = newRing(t, b.clock) }), good, 0,
+		{"unknown key", b.verifier(t, func(c *token.VerifierConfig) { c.Keys = apptest.NewRing(t, b.clock) }), good, 0,
 			session.UnknownKey},
 		{"empty", b.verifier(t), "", 0, session.Malformed},
 		{"not revoked", ended, good, 0, nil},
@@ -174,11 +175,11 @@ func TestIssueRefuses(t *testing.T) {
 	_, err = issuer.Issue(b.of(record(nil)), "")
 	assert.ErrorContains(t, err, "audience is required")
 
-	_, err = token.NewIssuer(token.IssuerConfig{Ring: newRing(t, b.clock, keys.HS256), Issuer: "x", Now: b.clock,
+	_, err = token.NewIssuer(token.IssuerConfig{Ring: apptest.NewRing(t, b.clock, keys.HS256), Issuer: "x", Now: b.clock,
 		Lifetime: time.Hour})
 	assert.ErrorContains(t, err, "symmetric")
 	assert.ErrorContains(t, err, "Lifetime")
-	require.NoError(t, b.ring.Replace(newRing(t, b.clock, keys.HS256).Set().Keys()...))
+	require.NoError(t, b.ring.Replace(apptest.NewRing(t, b.clock, keys.HS256).Set().Keys()...))
 	_, err = issuer.Issue(b.of(record(nil)), "orders")
 	assert.ErrorIs(t, err, session.Unavailable, "also when the ring changes later")
 }
