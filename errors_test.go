@@ -159,7 +159,7 @@ func TestTextsOfStores(t *testing.T) {
 	if err != nil {
 		checkText(t, err)
 	}
-	broken, err := opaque.NewCarrier(opaque.CarrierConfig{Store: down{store}})
+	broken, err := opaque.NewCarrier(opaque.CarrierConfig{Store: down{store}, Secrets: [][]byte{make([]byte, 32)}})
 	require.NoError(t, err)
 	_, _, err = broken.Open(t.Context(), "cr1_"+strings.Repeat("A", 43))
 	checkText(t, err)

@@ -100,7 +100,8 @@ func ours(
 func oursIn(tb testing.TB, peer string, store opaque.Store, now func() time.Time) *app {
 	tb.Helper()
 	list := revocation.NewVolatile(revocation.Config{Now: now})
-	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: store, Revocations: list, Now: now})
+	secrets := [][]byte{make([]byte, 32)}
+	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: store, Secrets: secrets, Revocations: list, Now: now})
 	require.NoError(tb, err)
 	return ours(tb, peer, carrier, list, now)
 }

@@ -317,7 +317,13 @@ func (b *builder) stateless(successors token.Successors) *token.Carrier {
 }
 
 func (b *builder) stored() *opaque.Carrier {
-	c := opaque.CarrierConfig{Store: b.app.Store, Revocations: b.app.Revocations, Now: b.o.Now}
+	secrets, ok := b.storeSecrets()
+	if !ok {
+		return &opaque.Carrier{}
+	}
+	c := opaque.CarrierConfig{
+		Store: b.app.Store, Secrets: secrets, Revocations: b.app.Revocations, Now: b.o.Now,
+	}
 	if !b.acceptsTokens() {
 		c.Revocations = storeOnly{b.app.Revocations}
 	}
@@ -326,6 +332,7 @@ func (b *builder) stored() *opaque.Carrier {
 		b.fail("", err)
 		return &opaque.Carrier{}
 	}
+	b.checkSecrets(carrier)
 	return carrier
 }
 

@@ -255,6 +255,16 @@ type StoreConfig struct {
 	PasswordFile string `yaml:"password_file,omitempty" json:"password_file,omitzero"`
 	PasswordEnv  string `yaml:"password_env,omitempty" json:"password_env,omitzero"` // see PasswordFile
 
+	// SecretFile is the file with the secret that keeps those who can write to
+	// the store from making sessions, or SecretEnv is the name of an environment
+	// variable with it. A store outside of this process needs exactly one of
+	// these, and every process with the store the same. The secret is 32 random bytes in
+	// base64 or hexadecimal. While it changes there are several, separated by line
+	// breaks or spaces: the first encrypts, all of them decrypt. Only the owner and
+	// the group of the file may be able to read it.
+	SecretFile string `yaml:"secret_file,omitempty" json:"secret_file,omitzero"`
+	SecretEnv  string `yaml:"secret_env,omitempty" json:"secret_env,omitzero"` // see SecretFile
+
 	// MaxSessions is how many sessions are kept in the memory of this process.
 	// New ones beyond it are refused. 0 means 1,000,000. MaxSessions, MaxBytes
 	// and AnonymousPercent can't be combined with the URL of another store.

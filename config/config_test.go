@@ -52,6 +52,8 @@ store:
   url: "memory:"
   password_file: /etc/shop/password
   password_env: SHOP_PASSWORD
+  secret_file: /etc/shop/store.secret
+  secret_env: SHOP_STORE_SECRET
   max_sessions: 100000
   max_bytes: 512MiB
   anonymous_percent: 60
@@ -81,6 +83,7 @@ const wholeJSON = `{
 	"cross_origin": {"trusted": ["https://partner.example", "https://other.example:8443"]},
 	"accept_other_form": false,
 	"store": {"url": "memory:", "password_file": "/etc/shop/password", "password_env": "SHOP_PASSWORD",
+		"secret_file": "/etc/shop/store.secret", "secret_env": "SHOP_STORE_SECRET",
 		"max_sessions": 100000, "max_bytes": "512MiB", "anonymous_percent": 60, "linger": "1h"},
 	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true,
 		"max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
@@ -106,6 +109,7 @@ func wholeEnv() []string {
 			"https://other.example:8443", "CLOAKROOM_ACCEPT_OTHER_FORM=false",
 		"CLOAKROOM_STORE_URL=memory:", "CLOAKROOM_STORE_PASSWORD_FILE=/etc/shop/password",
 		"CLOAKROOM_STORE_PASSWORD_ENV=SHOP_PASSWORD",
+		"CLOAKROOM_STORE_SECRET_FILE=/etc/shop/store.secret", "CLOAKROOM_STORE_SECRET_ENV=SHOP_STORE_SECRET",
 		"CLOAKROOM_STORE_MAX_SESSIONS=100000", "CLOAKROOM_STORE_MAX_BYTES=512MiB", "CLOAKROOM_STORE_ANONYMOUS_PERCENT=60",
 		"CLOAKROOM_STORE_LINGER=1h",
 		"CLOAKROOM_REVOCATIONS_FILE=/var/lib/shop/revocations.journal", "CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=false",
@@ -131,6 +135,7 @@ func whole() config.Config {
 		CrossOrigin:     config.CrossOriginConfig{Trusted: []string{"https://partner.example", "https://other.example:8443"}},
 		AcceptOtherForm: new(bool),
 		Store: config.StoreConfig{URL: "memory:", PasswordFile: "/etc/shop/password", PasswordEnv: "SHOP_PASSWORD",
+			SecretFile: "/etc/shop/store.secret", SecretEnv: "SHOP_STORE_SECRET",
 			MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
 		Revocations: config.RevocationsConfig{
 			File: "/var/lib/shop/revocations.journal", Wait: config.Duration(30 * time.Second), SingleInstance: true,

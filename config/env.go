@@ -19,13 +19,14 @@ const envPrefix = "CLOAKROOM_"
 // The rules are those of [Parse]: a variable that is set but empty is an error,
 // and so is one that belongs to no field. There are two exceptions: variables
 // that Kubernetes sets for a Service named "cloakroom" (see the package
-// comment), and the variable that the config names as the one with a secret.
+// comment), and the variables that the config names as those with a secret.
 func FromEnv(base Config, environ []string) (Config, error) {
 	vars := variables(environ)
 	for _, secret := range [...]string{
 		base.Keys.PassphraseEnv, vars[envOf("keys.passphrase_env")],
 		base.Keys.KEKEnv, vars[envOf("keys.kek_env")],
 		base.Store.PasswordEnv, vars[envOf("store.password_env")],
+		base.Store.SecretEnv, vars[envOf("store.secret_env")],
 	} {
 		if envPath(secret) == "" { // unless it is also the variable of a field
 			delete(vars, secret)

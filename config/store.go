@@ -46,6 +46,10 @@ func (b *builder) checkStore() {
 		b.fail("store.url", errors.New("names a store that keeps sessions outside of this process, "+
 			"and Options.OnExpire is only for those in its memory; leave one of them out"))
 	}
+	if (c.SecretFile != "" || c.SecretEnv != "") && b.o.Store == nil && !c.URL.isServer() {
+		b.fail(c.secretPath(), errors.New("is for a store outside of this process, and store.url names none; "+
+			"name it, or leave this out"))
+	}
 	b.checkPasswords()
 }
 

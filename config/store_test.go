@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,9 +63,22 @@ func (o *opening) open(ctx context.Context, u *url.URL, options opaque.OpenOptio
 	return o.shelf, err
 }
 
+// secretVariable has the secret of the stores of these tests.
+const secretVariable = "SHOP_SECRET_OF_THE_STORE"
+
+func TestMain(m *testing.M) {
+	os.Setenv(secretVariable, secretOf('a'))
+	os.Exit(m.Run())
+}
+
+// secretOf returns a secret, in base64.
+func secretOf(letter byte) string {
+	return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{letter}, 32))
+}
+
 // stored is the config of an application with a store at u.
 func stored(u config.StoreURL) config.Config {
-	return config.Config{Mode: config.Opaque, Store: config.StoreConfig{URL: u},
+	return config.Config{Mode: config.Opaque, Store: config.StoreConfig{URL: u, SecretEnv: secretVariable},
 		Revocations: config.RevocationsConfig{InsecureVolatile: true}}
 }
 
@@ -152,6 +166,7 @@ func TestStorePassword(t *testing.T) {
 		var o opening
 		c := stored("")
 		c.Store = row.in
+		c.Store.SecretEnv = secretVariable
 		build(t, c, with(o.opener("shelf")))
 		require.Equal(t, row.want, o.options.Password)
 		require.Equal(t, "shelf://app@x", o.url.String())
@@ -202,6 +217,9 @@ func TestStoreRefused(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			c := stored("")
 			c.Store = row.in
+			if row.o.Store == nil && strings.Contains(string(row.in.URL), "://") {
+				c.Store.SecretEnv = secretVariable
+			}
 			app, err := c.Build(row.o)
 			require.Nil(t, app)
 			require.Error(t, err)
@@ -346,6 +364,7 @@ func TestStoreFromEnv(t *testing.T) {
 	for _, environ := range [][]string{
 		{"CLOAKROOM_STORE_PASSWORD_ENV=CLOAKROOM_REDIS_PASSWORD", "CLOAKROOM_REDIS_PASSWORD=hunter2"},
 		{"CLOAKROOM_REDIS_PASSWORD=hunter2"},
+		{"CLOAKROOM_STORE_SECRET_ENV=CLOAKROOM_SECRET", "CLOAKROOM_SECRET=hunter2", "CLOAKROOM_REDIS_PASSWORD=hunter2"},
 	} {
 		base := config.Config{Store: config.StoreConfig{URL: "redis://h", PasswordEnv: "CLOAKROOM_REDIS_PASSWORD"}}
 		_, err := config.FromEnv(base, environ)

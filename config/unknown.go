@@ -17,6 +17,8 @@ func unknownName(what, path, like string, say func(path string) string) error {
 		like = "session.remembered_lifetime"
 	case "store.password":
 		like = "store.password_file"
+	case "store.secret":
+		like = "store.secret_file"
 	case "session.timeout":
 		like = "session.idle_timeout"
 	case "session.max_age", "session.maxage", "session.ttl", "session.expires":

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -203,7 +204,7 @@ func (p prompt) Get(ctx context.Context, key string) (opaque.Item, bool, error) 
 // request's own look at the session was. No list helps here.
 func TestLogoutFollowsALateRenewal(t *testing.T) {
 	w := newWorld(t)
-	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: prompt{w.memory, w}, Now: w.Now})
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: prompt{w.memory, w}, Secrets: apptest.Secrets(), Now: w.Now})
 	require.NoError(t, err)
 	m := w.Middleware(t, "opaque", func(cfg *middleware.Config) { cfg.Carrier = c; cfg.Accept = nil })
 	b := newSite(t, m).Browser()

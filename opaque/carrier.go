@@ -31,6 +31,15 @@ type CarrierConfig struct {
 	// again costs no decryption.
 	Store Store
 
+	// Secrets keep those who can write to the Store from making sessions: the
+	// keys of the records are derived from a secret and the credential. Each is at
+	// least 32 random bytes, the same in every process that shares the Store. The
+	// first one encrypts, all of them decrypt. To change it without logging
+	// anybody out, add the new one as the last to every process, then make it the
+	// first in every process, and leave the old one out when the sessions from
+	// before have ended. Required, except with an [InProcessStore].
+	Secrets [][]byte
+
 	// Revocations, if set, is asked about each session. Without it, sessions that
 	// may also be stateless can't be ended, nor all sessions of a subject.
 	Revocations Revocations
@@ -47,15 +56,22 @@ type CarrierConfig struct {
 // middleware.Carrier, which describes its methods. They may be called
 // concurrently. Make one with [NewCarrier].
 type Carrier struct {
-	c      CarrierConfig
-	sealed bool   // records are encrypted
-	opened opened // those that were decrypted
+	c       CarrierConfig
+	sealed  bool     // records are encrypted
+	secrets [][]byte // at least one, the newest first
+	opened  opened   // records that were decrypted
 }
 
 // NewCarrier checks c and returns a Carrier.
 func NewCarrier(c CarrierConfig) (*Carrier, error) {
+	sealed := !isInProcess(c.Store)
 	bad := fault.In("opaque: CarrierConfig")
 	bad.If(c.Store == nil, "Store", "is required: NewMemoryStore makes one")
+	bad.If(c.Store != nil && sealed && len(c.Secrets) == 0, "Secrets",
+		"is required: without a secret, whoever can write to the Store can make a session for anybody")
+	for i, secret := range c.Secrets {
+		bad.If(len(secret) < minSecret, "Secrets", "has %d bytes at index %d: use %d random ones", len(secret), i, minSecret)
+	}
 	bad.If(c.MaxBytes < 0, "MaxBytes", "is %d: must not be negative", c.MaxBytes)
 	if err := bad.Err(); err != nil {
 		return nil, err
@@ -66,7 +82,7 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Carrier{c: c, sealed: !isInProcess(c.Store), opened: newOpened()}, nil
+	return &Carrier{c: c, sealed: sealed, secrets: copied(c.Secrets), opened: newOpened()}, nil
 }
 
 // Recognizes implements middleware.Carrier.
@@ -330,7 +346,7 @@ func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error
 			len(data), c.c.MaxBytes, session.TooLarge)
 	}
 	if c.sealed {
-		data = newSealer(credential, key).seal(kindSealed, rec.Version, data[1:])
+		data = c.seal(credential, key, kindSealed, rec.Version, data[1:])
 	}
 	return Item{
 		Version:      rec.Version,
@@ -361,7 +377,7 @@ func (c *Carrier) marker(credential string, base *session.Record, to found) Item
 	if to.at = c.c.Now(); to.moved {
 		to.at = it.Deadline
 	}
-	it.Data = newSealer(credential, storeKey(credential)).seal(kindMarker, it.Version, encodeMarker(to))
+	it.Data = c.seal(credential, storeKey(credential), kindMarker, it.Version, encodeMarker(to))
 	return it
 }
 

@@ -55,6 +55,8 @@ func (p *place) at(now time.Time) {
 	p.now = now
 }
 
+func secrets() [][]byte { return [][]byte{[]byte("the secret of every test in here")} }
+
 func newPlace(t testing.TB, outside bool, change ...func(*opaque.CarrierConfig)) *place {
 	p := &place{now: begun}
 	var err error
@@ -62,7 +64,7 @@ func newPlace(t testing.TB, outside bool, change ...func(*opaque.CarrierConfig))
 	require.NoError(t, err)
 	t.Cleanup(func() { p.memory.Close() })
 	p.remote = &remote{Store: p.memory}
-	c := opaque.CarrierConfig{Store: p.memory, Now: p.clock}
+	c := opaque.CarrierConfig{Store: p.memory, Secrets: secrets(), Now: p.clock}
 	if outside {
 		c.Store = p.remote
 	}
@@ -346,6 +348,10 @@ func TestNewCarrierReportsEveryMistake(t *testing.T) {
 	assert.Nil(t, c)
 	assert.ErrorContains(t, err, "CarrierConfig.Store")
 	assert.ErrorContains(t, err, "CarrierConfig.MaxBytes")
+	_, err = opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}})
+	assert.ErrorContains(t, err, "opaque: CarrierConfig.Secrets is required")
+	_, err = opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Secrets: append(secrets(), []byte("hunter2"))})
+	assert.EqualError(t, err, "opaque: CarrierConfig.Secrets has 7 bytes at index 1: use 32 random ones")
 }
 
 // retire expects that the client need not hold anything meanwhile.
@@ -436,7 +442,7 @@ func TestEndAsksBoth(t *testing.T) {
 	require.ErrorIs(t, err, session.NotFound, "the store has ended it")
 
 	list = new(listing)
-	down, err := opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Revocations: list})
+	down, err := opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Secrets: secrets(), Revocations: list})
 	require.NoError(t, err)
 	require.ErrorIs(t, down.End(t.Context(), credential, alice()), session.Unavailable)
 	require.Equal(t, 1, list.ended)

@@ -7,11 +7,12 @@
 //
 // The store never sees a credential: it finds items by the SHA-256 of the
 // credential. In a store outside of the process, records are encrypted with a
-// key derived from the credential, and bound to their key and version. So a
-// stolen copy of the store opens no session and shows no value. An answer of
-// the store that belongs to another session, or to an older version of this
-// one, is refused. But somebody who writes to the store can make a session for
-// any subject, under a credential of their own: let only the application write.
+// key derived from the credential and from a secret of the application, and
+// bound to their key and version. So a stolen copy of the store opens no
+// session and shows no value, and whoever writes to the store can't make a
+// session. The data of another session, or of another version of this one, are
+// refused. What remains to those who write is to delete an item, and to put
+// back a whole one from before.
 //
 // There is no plain write. Every change is a compare-and-swap on the version
 // that was read, so no update is lost, and nothing revives a session that has

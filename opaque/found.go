@@ -61,7 +61,7 @@ func (c *Carrier) decode(credential, key string, item Item) (found, error) {
 		rec, err := c.decrypt(credential, key, item)
 		return found{rec: rec}, damaged(err)
 	case kind == kindMarker:
-		plain, err := newSealer(credential, key).open(item.Version, item.Data)
+		plain, _, err := c.unseal(credential, key, item)
 		if err != nil {
 			return found{}, damaged(err)
 		}
@@ -74,7 +74,7 @@ func (c *Carrier) decrypt(credential, key string, item Item) (*session.Record, e
 	if rec := c.opened.get(key, item); rec != nil {
 		return rec, nil
 	}
-	plain, err := newSealer(credential, key).open(item.Version, item.Data)
+	plain, _, err := c.unseal(credential, key, item)
 	if err != nil {
 		return nil, err
 	}

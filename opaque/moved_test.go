@@ -87,7 +87,7 @@ func TestSuccessorInTrouble(t *testing.T) {
 	assert.NoError(t, err)
 	assert.Empty(t, got)
 
-	down, err := opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Now: p.clock})
+	down, err := opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Secrets: secrets(), Now: p.clock})
 	require.NoError(t, err)
 	_, err = down.Successor(t.Context(), inToken())
 	assert.ErrorIs(t, err, session.Unavailable)

@@ -96,7 +96,7 @@ func TestMovingSeals(t *testing.T) {
 }
 
 func carrierOver(t *testing.T, s opaque.Store) *opaque.Carrier {
-	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: s})
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: s, Secrets: secrets()})
 	require.NoError(t, err)
 	return c
 }

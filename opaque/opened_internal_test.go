@@ -42,7 +42,7 @@ func TestOpenedIsForgotten(t *testing.T) {
 		{"end", func(c *Carrier, credential string) error { return c.End(t.Context(), credential, rec) }},
 		{"forget", func(c *Carrier, credential string) error { return c.Forget(t.Context(), credential) }},
 	} {
-		c, err := NewCarrier(CarrierConfig{Store: outside{memory}})
+		c, err := NewCarrier(CarrierConfig{Store: outside{memory}, Secrets: [][]byte{make([]byte, minSecret)}})
 		require.NoError(t, err)
 		credential, err := c.Issue(t.Context(), rec, "")
 		require.NoError(t, err)

@@ -13,7 +13,10 @@ import (
 const sealInfo = "cloakroom opaque record 1"
 
 // A sealer encrypts the data under one credential. Its key is derived from that
-// credential, which the store never sees.
+// credential, which the store never sees, and from a secret of the application,
+// which clients never see. Without the credential nobody reads the data;
+// without the secret nobody makes data that opens, whatever credential they
+// invent.
 //
 // Its AES-GCM uses random nonces: two requests may seal different content for
 // the same version, though the store keeps only one of them.
@@ -22,9 +25,9 @@ type sealer struct {
 	key  string // of the store
 }
 
-func newSealer(credential, key string) sealer {
-	secret := must(hkdf.Key(sha256.New, []byte(credential), nil, sealInfo, 32))
-	return sealer{aead: must(cipher.NewGCMWithRandomNonce(must(aes.NewCipher(secret)))), key: key}
+func newSealer(secret []byte, credential, key string) sealer {
+	derived := must(hkdf.Key(sha256.New, []byte(credential), secret, sealInfo, 32))
+	return sealer{aead: must(cipher.NewGCMWithRandomNonce(must(aes.NewCipher(derived)))), key: key}
 }
 
 // must is for calls that fail only for another length of the key than 32 bytes.
@@ -45,6 +48,9 @@ func (s sealer) seal(kind byte, version uint64, plaintext []byte) []byte {
 // open returns the plaintext that seal was given. It fails if the data were
 // sealed for another key, another version or as another kind.
 func (s sealer) open(version uint64, data []byte) ([]byte, error) {
+	if len(data) == 0 {
+		return nil, errDamaged
+	}
 	plaintext, err := s.aead.Open(nil, nil, data[1:], s.bound(data[0], version))
 	if err != nil {
 		return nil, errDamaged

@@ -252,7 +252,7 @@ func TestTicketOfTwo(t *testing.T) {
 func TestTicketRace(t *testing.T) {
 	d := newDoubt(t, false)
 	store := &swapper{Store: d.remote}
-	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: store, Now: d.clock})
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: store, Secrets: secrets(), Now: d.clock})
 	require.NoError(t, err)
 	store.then = func() { assert.Len(t, d.opens(t, d.ticket), 1) }
 	_, current, err := c.Open(t.Context(), d.ticket)
@@ -294,7 +294,7 @@ func TestMoveInDoubt(t *testing.T) {
 func TestNoTicketWithoutDoubt(t *testing.T) {
 	p, l := newLossy(t)
 	refusing := &tooLarge{l}
-	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: refusing, Now: p.clock})
+	c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: refusing, Secrets: secrets(), Now: p.clock})
 	require.NoError(t, err)
 	old, err := p.Issue(t.Context(), alice(), "")
 	require.NoError(t, err)

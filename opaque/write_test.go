@@ -181,7 +181,7 @@ func TestLostAnswerIsNotRepeated(t *testing.T) {
 			credential, err := p.Issue(t.Context(), rec, "")
 			require.NoError(t, err)
 			between := &builder{lossy: l}
-			c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: between, Now: p.clock})
+			c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: between, Secrets: secrets(), Now: p.clock})
 			require.NoError(t, err)
 			between.then = func() {
 				mine, _, err := p.Open(t.Context(), credential)
@@ -257,7 +257,7 @@ func TestNothingDone(t *testing.T) {
 		base, _, err := p.Open(t.Context(), old)
 		require.NoError(t, err)
 		refusing := &refusing{lossy: l, done: done}
-		c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: refusing, Now: p.clock})
+		c, err := opaque.NewCarrier(opaque.CarrierConfig{Store: refusing, Secrets: secrets(), Now: p.clock})
 		require.NoError(t, err)
 		for what, err := range map[string]error{
 			"Issue":  func() error { _, err := c.Issue(t.Context(), alice(), ""); return err }(),

@@ -29,6 +29,8 @@
 //	                      those of a config or of CLOAKROOM_KEYSET are never made
 //	revocations.journal   what was logged out, beside the keys or where the
 //	                      config says
+//	demo-store.secret     the secret of the store that -store names, beside the
+//	                      keys, unless the config says where it is
 //	sessions.db           the sessions, if -store names it so; and while the demo
 //	                      runs, sessions.db-wal and sessions.db-shm
 //

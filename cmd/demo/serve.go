@@ -24,6 +24,9 @@ func serve(ctx context.Context, o options, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := makeSecret(&c); err != nil {
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	built, err := c.Build(config.Options{Logger: log, Stores: stores()})
 	if err != nil {

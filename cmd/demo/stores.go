@@ -2,10 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 
+	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/memcachestore"
 )
@@ -26,4 +33,30 @@ func notBuiltIn(tag string, schemes ...string) []opaque.Opener {
 				"run: go run -tags %s ./cmd/demo -store %s:…", tag, u.Scheme)
 		},
 	}}
+}
+
+// secretFile is made beside the keys if the config names no secret for the
+// store.
+const secretFile = "demo-store.secret"
+
+// makeSecret makes the secret that a store outside of this process needs, if
+// nothing names one. An application leaves that to its operator: every instance
+// needs the same.
+func makeSecret(c *config.Config) error {
+	s := &c.Store
+	if s.URL == "" || s.URL == "memory:" || s.SecretFile != "" || s.SecretEnv != "" {
+		return nil
+	}
+	s.SecretFile = filepath.Join(filepath.Dir(c.Keys.File), secretFile)
+	f, err := os.OpenFile(s.SecretFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var secret [32]byte
+	rand.Read(secret[:])
+	_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString(secret[:]))
+	return errors.Join(err, f.Close())
 }

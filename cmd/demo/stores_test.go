@@ -1,7 +1,10 @@
 package main
 
 import (
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -46,6 +49,35 @@ func TestStoreFlag(t *testing.T) {
 		require.Equal(t, row.mode, c.Mode, row.args)
 		require.Equal(t, row.store, c.Store.URL, row.args)
 	}
+}
+
+// The secret of a store is made once, and not if the config names one.
+func TestSecretOfTheStore(t *testing.T) {
+	dir := t.TempDir()
+	made := filepath.Join(dir, "demo-store.secret")
+	for _, s := range []config.StoreConfig{{}, {URL: "memory:"}, {URL: "a://h", SecretFile: "x"}, {URL: "a://h", SecretEnv: "X"}} {
+		c := config.Config{Keys: config.KeysConfig{File: filepath.Join(dir, "keys.json")}, Store: s}
+		require.NoError(t, makeSecret(&c))
+		require.Equal(t, s, c.Store)
+		require.NoFileExists(t, made)
+	}
+	c := config.Config{Keys: config.KeysConfig{File: filepath.Join(dir, "keys.json")}}
+	var texts [2]string
+	for i := range texts {
+		c.Store = config.StoreConfig{URL: "a://h"}
+		require.NoError(t, makeSecret(&c))
+		require.Equal(t, made, c.Store.SecretFile)
+		text, err := os.ReadFile(made)
+		require.NoError(t, err)
+		require.Len(t, text, 45)
+		texts[i] = string(text)
+	}
+	require.Equal(t, texts[0], texts[1])
+	info, err := os.Stat(made)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	c.Store, c.Keys.File = config.StoreConfig{URL: "a://h"}, filepath.Join(dir, "none", "keys.json")
+	require.ErrorIs(t, makeSecret(&c), fs.ErrNotExist)
 }
 
 // A password in the flag is printed nowhere.

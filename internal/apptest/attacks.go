@@ -45,6 +45,7 @@ var storeAttacks = []struct {
 }{
 	{"stored record", storedRecord},
 	{"plain record in a foreign store", plainRecord},
+	{"invented record", inventedRecord},
 	{"stored marker", storedMarker},
 	{"stored items exchanged", storedItemsExchanged},
 	{"stored deadlines", storedDeadlines},

@@ -189,6 +189,41 @@ func plainRecord(t *testing.T, w *World) {
 	require.True(t, r.refused(credential, key, forged))
 }
 
+// Somebody who writes to the store, knows our code and has a session of their
+// own makes one for another subject, and changes their own. They lack only the
+// secret.
+func inventedRecord(t *testing.T, w *World) {
+	for name, secret := range map[string][]byte{
+		"zeros": make([]byte, 32), "a longer one": append(Secrets()[0], 0), "the right one": Secrets()[0],
+	} {
+		want := session.Forged
+		if name == "the right one" {
+			want = 0
+		}
+		r := newRobbed(t, w)
+		own, _, _ := r.begin("mallory")
+		rec, _, err := r.carrier.Open(t.Context(), own)
+		require.NoError(t, err)
+		admin := *rec
+		admin.Subject = "admin"
+		theirs, err := opaque.NewCarrier(opaque.CarrierConfig{Store: r.store, Secrets: [][]byte{secret}, Now: w.Now})
+		require.NoError(t, err)
+
+		invented, err := theirs.Issue(t.Context(), &admin, "")
+		require.NoError(t, err)
+		_, _, err = r.carrier.Open(t.Context(), invented)
+		require.Equal(t, want, session.ReasonOf(err), name)
+
+		s, control := session.Begin(&admin, session.Options{Policy: session.Policy{}.WithDefaults(), Now: w.Now})
+		require.NoError(t, session.Key[any]("n").Set(s, 1))
+		changes := control.State().Pending
+		_, _, err = theirs.Save(t.Context(), own, &admin, &changes)
+		require.NoError(t, err)
+		_, _, err = r.carrier.Open(t.Context(), own)
+		require.Equal(t, want, session.ReasonOf(err), name)
+	}
+}
+
 // A pretender says that it is in the process.
 type pretender struct{ opaque.Store }
 

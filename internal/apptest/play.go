@@ -149,7 +149,7 @@ func (p *play) start() {
 			p.OnMemory(tokens, p.s.stepRunning)
 		}
 		stored, err := opaque.NewCarrier(opaque.CarrierConfig{
-			Store: steppedStore{p.Store, p.s}, Revocations: revocations, Now: p.Clock.Now,
+			Store: steppedStore{p.Store, p.s}, Secrets: Secrets(), Revocations: revocations, Now: p.Clock.Now,
 		})
 		require.NoError(p.t, err)
 		p.lists = append(p.lists, list)

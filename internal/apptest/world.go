@@ -69,9 +69,14 @@ func NewWorld(t testing.TB, clock *Clock, store opaque.Store, algorithms ...keys
 	return w
 }
 
+// Secrets are those of every instance of an application.
+func Secrets() [][]byte { return [][]byte{[]byte("the secret of every test instance")} }
+
 // Carriers makes the carriers of one more instance.
 func (w *World) Carriers(t testing.TB) (*token.Carrier, *opaque.Carrier) {
-	stored, err := opaque.NewCarrier(opaque.CarrierConfig{Store: w.Store, Revocations: w.List, Now: w.Now})
+	stored, err := opaque.NewCarrier(opaque.CarrierConfig{
+		Store: w.Store, Secrets: Secrets(), Revocations: w.List, Now: w.Now,
+	})
 	require.NoError(t, err)
 	stateless, err := token.NewCarrier(token.CarrierConfig{
 		Ring: w.Ring, Issuer: "https://app.example", Revocations: w.List, Successors: stored, Now: w.Now,

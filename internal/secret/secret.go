@@ -58,6 +58,8 @@ func CheckMode(f *os.File) error {
 // ErrUnsafe means that others than the owner and the group can use the file.
 var ErrUnsafe = errors.New("the file with the secret is not safe")
 
+var errEmpty = errors.New("it is empty; it must hold the secret")
+
 // Read reads a secret without a name: from standard input or a descriptor.
 func Read(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxSize+1))
@@ -67,7 +69,7 @@ func Read(r io.Reader) ([]byte, error) {
 	case len(text) > maxSize:
 		return nil, fmt.Errorf("it holds over %d bytes, too many for a secret", maxSize)
 	case len(bytes.TrimRight(text, "\r\n")) == 0:
-		return nil, errors.New("it is empty; it must hold the secret")
+		return nil, errEmpty
 	}
 	return text, nil
 }
@@ -102,6 +104,23 @@ func Key(text []byte, size int) (key []byte, ok bool) {
 		return text, true
 	}
 	return decoded(text, size)
+}
+
+// Keys returns the keys in text, in its order: one or more, separated by white
+// space, each in base64 or hexadecimal. An error repeats none.
+func Keys(text []byte, size int) (keys [][]byte, err error) {
+	for i, word := range bytes.Fields(text) {
+		key, ok := decoded(word, size)
+		if !ok {
+			return nil, fmt.Errorf("secret %d in it is not %d bytes in base64 or hexadecimal; make one with: "+
+				"openssl rand -base64 %[2]d", i+1, size)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, errEmpty
+	}
+	return keys, nil
 }
 
 // decoded returns the key in hexadecimal or base64 text.

@@ -78,7 +78,7 @@ type site struct {
 
 func newSite(b *testing.B, cfg redisstore.Config, cookie *http.Cookie) site {
 	b.Helper()
-	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: open(b, cfg)})
+	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: open(b, cfg), Secrets: [][]byte{make([]byte, 32)}})
 	require.NoError(b, err)
 	m, err := middleware.New(middleware.Config{Carrier: carrier})
 	require.NoError(b, err)
