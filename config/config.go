@@ -258,10 +258,10 @@ type StoreConfig struct {
 	// SecretFile is the file with the secret that keeps those who can write to
 	// the store from making sessions, or SecretEnv is the name of an environment
 	// variable with it. A store outside of this process needs exactly one of
-	// these, and every process with the store the same. The secret is 32 random bytes in
-	// base64 or hexadecimal. While it changes there are several, separated by line
-	// breaks or spaces: the first encrypts, all of them decrypt. Only the owner and
-	// the group of the file may be able to read it.
+	// these, and every process with the store the same. The secret is 32 random
+	// bytes in base64 or hexadecimal. While it changes there are several,
+	// separated by line breaks or spaces: the first encrypts, all of them decrypt.
+	// Only the owner and the group of the file may be able to read it.
 	SecretFile string `yaml:"secret_file,omitempty" json:"secret_file,omitzero"`
 	SecretEnv  string `yaml:"secret_env,omitempty" json:"secret_env,omitzero"` // see SecretFile
 

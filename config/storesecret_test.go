@@ -65,7 +65,7 @@ func TestChangeOfTheSecret(t *testing.T) {
 	require.NoError(t, app.Close())
 	for _, secrets := range []string{old, wrong, wrong + " " + old} {
 		_, err = start(secrets)
-		require.ErrorContains(t, err, `config: field "store.secret_file": none of the secrets is the one that the other processes`)
+		require.ErrorContains(t, err, `config: field "store.secret_file": none of the secrets is the one that the other`)
 		require.NotContains(t, err.Error(), secrets)
 	}
 }

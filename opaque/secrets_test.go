@@ -63,8 +63,8 @@ func TestSecretsAreTriedInTurn(t *testing.T) {
 	assert.ErrorIs(t, err, session.Forged)
 }
 
-// A wrong secret is found at the start. The proof follows the newest secret, and
-// is renewed before it expires.
+// A wrong secret is found at the start. The proof follows the newest secret,
+// and is renewed before it expires.
 func TestCheckSecrets(t *testing.T) {
 	p := newPlace(t, true)
 	check := func(letters string) error { return p.with(t, letters).CheckSecrets(t.Context()) }

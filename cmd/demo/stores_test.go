@@ -55,7 +55,9 @@ func TestStoreFlag(t *testing.T) {
 func TestSecretOfTheStore(t *testing.T) {
 	dir := t.TempDir()
 	made := filepath.Join(dir, "demo-store.secret")
-	for _, s := range []config.StoreConfig{{}, {URL: "memory:"}, {URL: "a://h", SecretFile: "x"}, {URL: "a://h", SecretEnv: "X"}} {
+	for _, s := range []config.StoreConfig{
+		{}, {URL: "memory:"}, {URL: "a://h", SecretFile: "x"}, {URL: "a://h", SecretEnv: "X"},
+	} {
 		c := config.Config{Keys: config.KeysConfig{File: filepath.Join(dir, "keys.json")}, Store: s}
 		require.NoError(t, makeSecret(&c))
 		require.Equal(t, s, c.Store)

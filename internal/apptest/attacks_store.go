@@ -194,7 +194,7 @@ func plainRecord(t *testing.T, w *World) {
 // secret.
 func inventedRecord(t *testing.T, w *World) {
 	for name, secret := range map[string][]byte{
-		"zeros": make([]byte, 32), "a longer one": append(Secrets()[0], 0), "the right one": Secrets()[0],
+		"zeros": make([]byte, 32), "a longer one": append(Secrets()[0], 1), "the right one": Secrets()[0],
 	} {
 		want := session.Forged
 		if name == "the right one" {
@@ -214,7 +214,9 @@ func inventedRecord(t *testing.T, w *World) {
 		_, _, err = r.carrier.Open(t.Context(), invented)
 		require.Equal(t, want, session.ReasonOf(err), name)
 
-		s, control := session.Begin(&admin, session.Options{Policy: session.Policy{}.WithDefaults(), Now: w.Now})
+		s, control := session.Begin(&admin, session.Options{
+			Policy: session.Policy{}.WithDefaults(), Now: w.Now, Saver: unsaved{},
+		})
 		require.NoError(t, session.Key[any]("n").Set(s, 1))
 		changes := control.State().Pending
 		_, _, err = theirs.Save(t.Context(), own, &admin, &changes)
@@ -223,6 +225,11 @@ func inventedRecord(t *testing.T, w *World) {
 		require.Equal(t, want, session.ReasonOf(err), name)
 	}
 }
+
+// unsaved leaves changes pending.
+type unsaved struct{}
+
+func (unsaved) Save(context.Context) error { return nil }
 
 // A pretender says that it is in the process.
 type pretender struct{ opaque.Store }
