@@ -2,14 +2,13 @@ package opaque_test
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
 
@@ -18,9 +17,7 @@ const million = 1_000_000
 func memoryKeys(n int) []string {
 	keys := make([]string, n)
 	for i := range keys {
-		var b [32]byte
-		rand.Read(b[:])
-		keys[i] = base64.RawURLEncoding.EncodeToString(b[:])
+		keys[i] = itemtest.Key()
 	}
 	return keys
 }

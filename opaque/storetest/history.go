@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -53,9 +54,9 @@ func (p *probe) history(seed uint64, lost int) {
 	for n := range steps {
 		steps[n].Add(historyCallers)
 	}
-	keys, base := make([]string, historyKeys), newItem(1, "")
+	keys, base := make([]string, historyKeys), itemtest.New(1, "")
 	for k := range keys {
-		keys[k] = newKey()
+		keys[k] = itemtest.Key()
 	}
 	done := make([][]operation, historyCallers)
 	p.atOnce(historyCallers, func(i int) error {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -36,7 +37,7 @@ type race func(p *probe, key string)
 func rounds(n int, race race) func(*probe) {
 	return func(p *probe) {
 		for round := range soak(n) {
-			if race(p, newKey()); p.err != nil {
+			if race(p, itemtest.Key()); p.err != nil {
 				p.err = fmt.Errorf("round %d: %w", round+1, p.err)
 				return
 			}
@@ -70,7 +71,7 @@ const callers = 8
 
 func oneCreateWins(p *probe, key string) {
 	p.oneWins(key, "creates", func(i int) (bool, error) {
-		err := p.store.Create(p.ctx, key, newItem(uint64(i+1), strconv.Itoa(i)))
+		err := p.store.Create(p.ctx, key, itemtest.New(uint64(i+1), strconv.Itoa(i)))
 		if errors.Is(err, session.Conflict) {
 			return false, nil
 		}
@@ -79,9 +80,9 @@ func oneCreateWins(p *probe, key string) {
 }
 
 func oneSwapWins(p *probe, key string) {
-	p.create(key, newItem(1, "base"))
+	p.create(key, itemtest.New(1, "base"))
 	p.oneWins(key, "swaps from one version", func(i int) (bool, error) {
-		ok, err := p.store.Swap(p.ctx, key, 1, newItem(uint64(i+2), strconv.Itoa(i)))
+		ok, err := p.store.Swap(p.ctx, key, 1, itemtest.New(uint64(i+2), strconv.Itoa(i)))
 		return ok, failed("Swap", err)
 	})
 }
@@ -133,7 +134,7 @@ func (p *probe) increment(key string) error {
 
 func noUpdateLost(p *probe, key string) {
 	const each = 20
-	p.create(key, newItem(1, "0"))
+	p.create(key, itemtest.New(1, "0"))
 	p.atOnce(callers, func(int) error {
 		for range each {
 			if err := p.increment(key); err != nil {
@@ -151,7 +152,7 @@ func noUpdateLost(p *probe, key string) {
 // againstDelete lets callers repeat f while one deletes the item. It expects
 // that no item is there once Delete has returned, then or later.
 func (p *probe) againstDelete(key string, f func() error) {
-	p.create(key, newItem(1, "0"))
+	p.create(key, itemtest.New(1, "0"))
 	var deleted atomic.Bool
 	p.atOnce(callers, func(i int) error {
 		if i == 0 {
@@ -179,7 +180,7 @@ func swapAgainstDelete(p *probe, key string) {
 			return failed("Get", err)
 		}
 		if !ok {
-			item = newItem(1, "0") // as a request that has read it before the deletion
+			item = itemtest.New(1, "0") // as a request that has read it before the deletion
 		}
 		version := item.Version
 		item.Version++
@@ -200,7 +201,7 @@ func touchAgainstDelete(p *probe, key string) {
 
 func touchAgainstSwap(p *probe, key string) {
 	const each = 30
-	p.create(key, newItem(1, "0"))
+	p.create(key, itemtest.New(1, "0"))
 	start := time.Now()
 	p.atOnce(4, func(i int) error {
 		for n := range each {
@@ -225,7 +226,7 @@ func touchAgainstSwap(p *probe, key string) {
 // touchForward has callers with activity of random instants. No caller may see
 // the item go back from what it has seen, or from what it has itself recorded.
 func touchForward(p *probe, key string) {
-	item := newItem(1, "x")
+	item := itemtest.New(1, "x")
 	p.create(key, item)
 	const each = 30
 	p.atOnce(callers, func(int) error {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -54,6 +56,9 @@ const (
 	try      = time.Second
 )
 
+// secret begins the data of every item, so that an error that repeats it shows.
+const secret = "a secret value, number "
+
 // A remoteCall is a call of one method, and what is stored before and after it;
 // nil is no item.
 type remoteCall struct {
@@ -63,7 +68,7 @@ type remoteCall struct {
 }
 
 func remoteCalls() []remoteCall {
-	item, swapped, touched := newItem(1, "old"), newItem(2, "new"), newItem(1, "old")
+	item, swapped, touched := itemtest.New(1, secret+"1"), itemtest.New(2, secret+"2"), itemtest.New(1, secret+"1")
 	touched.SeenAt, touched.IdleDeadline = touched.SeenAt.Add(time.Minute), touched.IdleDeadline.Add(time.Minute)
 	return []remoteCall{
 		{"Create", nil, &item, func(ctx context.Context, s opaque.Store, key string) (bool, error) {
@@ -211,7 +216,7 @@ func lostHistories(p *probe) {
 // key with what is stored before the call.
 func (p *probe) prepare(c remoteCall, when string) string {
 	p.recovers(when)
-	key := newKey()
+	key := itemtest.Key()
 	if p.err == nil && c.before != nil {
 		p.err = failed("a new key: Create", p.direct.Create(p.ctx, key, *c.before))
 	}
@@ -222,7 +227,7 @@ func (p *probe) prepare(c remoteCall, when string) string {
 func (p *probe) recovers(when string) {
 	for begin := time.Now(); p.err == nil; time.Sleep(time.Millisecond) {
 		ctx, cancel := context.WithTimeout(p.ctx, try)
-		_, _, err := p.store.Get(ctx, newKey())
+		_, _, err := p.store.Get(ctx, itemtest.Key())
 		cancel()
 		if err == nil {
 			return
@@ -231,7 +236,8 @@ func (p *probe) recovers(when string) {
 	}
 }
 
-// call makes the call, and expects that it ends with its context.
+// call makes the call, and expects that it ends with its context, and that an
+// error gives nothing away.
 func (p *probe) call(c remoteCall, key string, limit time.Duration, when string) (bool, error) {
 	if p.err != nil {
 		return false, p.err
@@ -249,6 +255,8 @@ func (p *probe) call(c remoteCall, key string, limit time.Duration, when string)
 	}()
 	select {
 	case r := <-results:
+		p.expect(r.err == nil || !strings.Contains(r.err.Error(), key) && !strings.Contains(r.err.Error(), secret),
+			"%s, and the error contains the key or data: %w", when, r.err)
 		return r.ok, r.err
 	case <-time.After(limit + slack):
 		p.expect(false, "%s, and the call has not returned %v after the deadline of its context", when, slack)

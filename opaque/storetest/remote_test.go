@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -96,6 +97,8 @@ const (
 	takesForYes  remoteFlaw = "takes an error for a yes"
 	plainError   remoteFlaw = "returns an error of its own"
 	notDone      remoteFlaw = "says that nothing was done"
+	tellsKey     remoteFlaw = "repeats the key in an error"
+	tellsData    remoteFlaw = "repeats the data in an error"
 	waitsOn      remoteFlaw = "waits after the deadline"
 	undoes       remoteFlaw = "deletes what it created"
 	oneConn      remoteFlaw = "never connects again"
@@ -183,11 +186,15 @@ func (c *client) ask(ctx context.Context, q Call) (Answer, error) {
 	case takesForNo:
 		return Answer{Conflict: true}, nil
 	case takesForYes:
-		return Answer{OK: true, Item: newItem(1, "old")}, nil
+		return Answer{OK: true, Item: itemtest.New(1, secret+"1")}, nil
 	case plainError:
 		return a, errors.New("lost")
 	case notDone:
 		return a, opaque.ErrNotDone
+	case tellsKey:
+		return a, fmt.Errorf("lost %s: %w", q.Key, session.Unavailable)
+	case tellsData:
+		return a, fmt.Errorf("lost %s: %w", q.Item.Data, session.Unavailable)
 	}
 	return a, fmt.Errorf("%s%w: %w", a.Failed, err, session.Unavailable)
 }
@@ -241,6 +248,8 @@ func TestEveryRemoteFlawIsFound(t *testing.T) {
 		takesForYes:  {"lost answers", "server away", "histories with lost answers"},
 		plainError:   {"lost answers", "server away"},
 		notDone:      {"lost answers", "histories with lost answers"},
+		tellsKey:     {"lost answers", "server away"},
+		tellsData:    {"lost answers", "server away"},
 		waitsOn:      {"lost answers"},
 		undoes:       {"lost answers"},
 		oneConn:      {"lost answers", "server away"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -42,10 +43,10 @@ func singleRules() []rule {
 }
 
 func absent(p *probe) {
-	key := newKey()
+	key := itemtest.Key()
 	p.absent(key, "key that was never used")
-	p.swap(key, 0, newItem(1, "x"), false, "absent item, version 0")
-	p.swap(key, 1, newItem(2, "x"), false, "absent item")
+	p.swap(key, 0, itemtest.New(1, "x"), false, "absent item, version 0")
+	p.swap(key, 1, itemtest.New(2, "x"), false, "absent item")
 	p.touch(key, time.Now(), time.Now().Add(time.Hour), false, "absent item")
 	p.absent(key, "after Swap and Touch of an absent key")
 	p.delete(key, "absent item")
@@ -53,10 +54,10 @@ func absent(p *probe) {
 }
 
 func roundTrip(p *probe) {
-	key, item := newKey(), newItem(1, "one")
+	key, item := itemtest.Key(), itemtest.New(1, "one")
 	p.create(key, item)
 	p.holds(key, item, "after Create")
-	next := newItem(2, "two")
+	next := itemtest.New(2, "two")
 	next.SeenAt = next.SeenAt.Add(time.Second)
 	p.swap(key, 1, next, true, "current version")
 	p.holds(key, next, "after Swap")
@@ -79,7 +80,7 @@ func anyData(p *probe) {
 		"a JSON value": []byte(`{"a":"\u0000"}`),
 	}
 	for name, data := range rows {
-		key, item := newKey(), newItem(1, "")
+		key, item := itemtest.Key(), itemtest.New(1, "")
 		item.Data = data
 		p.create(key, item)
 		p.holds(key, item, "Create, "+name)
@@ -103,6 +104,9 @@ func sizes(p *probe) {
 		}
 		refused = min(2*refused, len(data))
 	}
+	if !p.swapIsKept(data[:kept+1]) { // most limits are powers of two
+		refused = kept + 1
+	}
 	for p.err == nil && refused > kept+1 {
 		if middle := (kept + refused) / 2; p.swapIsKept(data[:middle]) {
 			kept = middle
@@ -111,7 +115,7 @@ func sizes(p *probe) {
 		}
 	}
 	for _, size := range []int{kept, refused} {
-		key, item := newKey(), newItem(1, "")
+		key, item := itemtest.Key(), itemtest.New(1, "")
 		item.Data = data[:size]
 		if p.err == nil && p.isKept("Create", item, p.store.Create(p.ctx, key, item)) {
 			p.holds(key, item, "after Create of much data")
@@ -124,7 +128,7 @@ func sizes(p *probe) {
 // swapIsKept reports whether a store takes data of this size, and expects that
 // it keeps the item before otherwise.
 func (p *probe) swapIsKept(data []byte) bool {
-	key, item, next := newKey(), newItem(1, "small"), newItem(2, "")
+	key, item, next := itemtest.Key(), itemtest.New(1, "small"), itemtest.New(2, "")
 	p.create(key, item)
 	if p.err != nil {
 		return false
@@ -153,7 +157,7 @@ func (p *probe) isKept(method string, item opaque.Item, err error) bool {
 // for a date in 1970, and drops the item at once.
 func longLifetime(p *probe) {
 	for _, days := range []int{29, 31, 400} {
-		key, item := newKey(), newItem(1, "x")
+		key, item := itemtest.Key(), itemtest.New(1, "x")
 		item.Deadline = item.SeenAt.AddDate(0, 0, days)
 		item.IdleDeadline = item.Deadline
 		p.create(key, item)
@@ -164,7 +168,7 @@ func longLifetime(p *probe) {
 // wholeSeconds holds a store to rounding down: a deadline that was rounded up
 // would let a session in for a second after its end.
 func wholeSeconds(p *probe) {
-	key, item := newKey(), newItem(1, "x")
+	key, item := itemtest.Key(), itemtest.New(1, "x")
 	most := 999 * time.Millisecond
 	exact := item
 	for _, at := range []*time.Time{&item.SeenAt, &item.IdleDeadline, &item.Deadline} {
@@ -185,21 +189,21 @@ func wholeSeconds(p *probe) {
 // keysApart has keys that a database with a case-insensitive collation, or with
 // a column that is too short, takes for the same.
 func keysApart(p *probe) {
-	key, item := newKey(), newItem(1, "mine")
-	others := []string{strings.ToLower(key), strings.ToUpper(key), key[:42], key + "A", newKey()}
+	key, item := itemtest.Key(), itemtest.New(1, "mine")
+	others := []string{strings.ToLower(key), strings.ToUpper(key), key[:42], key + "A", itemtest.Key()}
 	p.create(key, item)
 	for _, other := range others {
 		p.absent(other, "key that differs by case, length or content")
-		p.swap(other, 1, newItem(2, "x"), false, "another key")
+		p.swap(other, 1, itemtest.New(2, "x"), false, "another key")
 		p.delete(other, "another key")
 	}
 	p.holds(key, item, "after changes to other keys")
 }
 
 func createTwice(p *probe) {
-	key, item := newKey(), newItem(3, "first")
+	key, item := itemtest.Key(), itemtest.New(3, "first")
 	p.create(key, item)
-	second := newItem(9, "second")
+	second := itemtest.New(9, "second")
 	second.Deadline = second.Deadline.Add(time.Hour)
 	err := p.store.Create(p.ctx, key, second)
 	p.expect(errors.Is(err, session.Conflict),
@@ -210,29 +214,29 @@ func createTwice(p *probe) {
 // swap also tries newer versions than the stored one: a store that only refuses
 // older ones would take a save from a state that never was.
 func swap(p *probe) {
-	key, item := newKey(), newItem(5, "five")
+	key, item := itemtest.Key(), itemtest.New(5, "five")
 	p.create(key, item)
 	for _, version := range []uint64{0, 1, 4, 6} {
-		p.swap(key, version, newItem(7, "lost"), false, "another version")
+		p.swap(key, version, itemtest.New(7, "lost"), false, "another version")
 	}
 	p.holds(key, item, "after swaps from other versions")
 
-	next := newItem(8, "eight")
+	next := itemtest.New(8, "eight")
 	p.swap(key, 5, next, true, "current version")
-	p.swap(key, 5, newItem(9, "late"), false, "the version before")
+	p.swap(key, 5, itemtest.New(9, "late"), false, "the version before")
 	p.holds(key, next, "after a swap from the version before")
 }
 
 // swapUpwards wants an error, and not ok=false: the carrier would take that for
 // a faster request, or for a session that has expired.
 func swapUpwards(p *probe) {
-	key, item := newKey(), newItem(5, "five")
+	key, item := itemtest.Key(), itemtest.New(5, "five")
 	p.create(key, item)
 	for _, version := range []uint64{1, 4, 5} {
 		if p.err != nil {
 			return
 		}
-		ok, err := p.store.Swap(p.ctx, key, 5, newItem(version, "x"))
+		ok, err := p.store.Swap(p.ctx, key, 5, itemtest.New(version, "x"))
 		p.expect(!ok && err != nil, "Swap from version 5 to %d: ok=%v, error %v; want an error", version, ok, err)
 	}
 	p.holds(key, item, "after swaps that don't go upwards")
@@ -242,12 +246,12 @@ func swapUpwards(p *probe) {
 // of Lua scripts and JSON, and versions beyond a signed integer.
 func largeVersions(p *probe) {
 	for _, version := range []uint64{1<<53 + 1, 1<<63 + 1, 1<<64 - 3} {
-		key, item := newKey(), newItem(version, "x")
+		key, item := itemtest.Key(), itemtest.New(version, "x")
 		p.create(key, item)
 		p.holds(key, item, "large version")
-		p.swap(key, version-1, newItem(version+1, "lost"), false, "the version below")
-		p.swap(key, version+1, newItem(version+2, "lost"), false, "the version above")
-		next := newItem(version+1, "y")
+		p.swap(key, version-1, itemtest.New(version+1, "lost"), false, "the version below")
+		p.swap(key, version+1, itemtest.New(version+2, "lost"), false, "the version above")
+		next := itemtest.New(version+1, "y")
 		p.swap(key, version, next, true, "current version")
 		p.holds(key, next, "large version, swapped")
 	}
@@ -257,27 +261,27 @@ func largeVersions(p *probe) {
 // that kept the later ones would let the old credential open the session too
 // long, and one that kept the earlier ones would log the visitor out.
 func swapDeadlines(p *probe) {
-	key, item := newKey(), newItem(1, "session")
+	key, item := itemtest.Key(), itemtest.New(1, "session")
 	p.create(key, item)
-	shorter := newItem(2, "marker")
+	shorter := itemtest.New(2, "marker")
 	shorter.IdleDeadline = shorter.SeenAt.Add(time.Minute)
 	shorter.Deadline = shorter.IdleDeadline
 	p.swap(key, 1, shorter, true, "to shorter deadlines")
 	p.holds(key, shorter, "after a swap to shorter deadlines")
-	longer := newItem(3, "session")
+	longer := itemtest.New(3, "session")
 	longer.Deadline = longer.Deadline.Add(24 * time.Hour)
 	p.swap(key, 2, longer, true, "to longer deadlines")
 	p.holds(key, longer, "after a swap to longer deadlines")
 	p.swap(key, 3, overItem(4, -time.Second), true, "to deadlines that are past")
-	p.swap(key, 4, newItem(5, "revived"), false, "an item whose deadlines are past")
+	p.swap(key, 4, itemtest.New(5, "revived"), false, "an item whose deadlines are past")
 }
 
 func deleted(p *probe) {
-	key, item := newKey(), newItem(1, "x")
+	key, item := itemtest.Key(), itemtest.New(1, "x")
 	p.create(key, item)
 	p.delete(key, "existing item")
 	p.absent(key, "after Delete")
-	p.swap(key, 1, newItem(2, "back"), false, "after Delete")
+	p.swap(key, 1, itemtest.New(2, "back"), false, "after Delete")
 	p.touch(key, time.Now(), item.Deadline, false, "after Delete")
 	p.absent(key, "after Delete, Swap and Touch")
 	p.delete(key, "the second time")
@@ -286,20 +290,20 @@ func deleted(p *probe) {
 // touch repeats itself: two requests of the same second record the same
 // activity, and neither has failed.
 func touch(p *probe) {
-	key, item := newKey(), newItem(7, "x")
+	key, item := itemtest.Key(), itemtest.New(7, "x")
 	p.create(key, item)
 	item.SeenAt, item.IdleDeadline = item.SeenAt.Add(10*time.Second), item.IdleDeadline.Add(10*time.Second)
 	p.touch(key, item.SeenAt, item.IdleDeadline, true, "living item")
 	p.holds(key, item, "after Touch")
 	p.touch(key, item.SeenAt, item.IdleDeadline, true, "the same again")
 	p.holds(key, item, "after the same Touch again")
-	p.swap(key, 7, newItem(8, "y"), true, "the version from before the Touch")
+	p.swap(key, 7, itemtest.New(8, "y"), true, "the version from before the Touch")
 }
 
 // touchNeverBack moves the two instants apart: each is compared for itself, and
 // not both as a pair.
 func touchNeverBack(p *probe) {
-	key, item := newKey(), newItem(1, "x")
+	key, item := itemtest.Key(), itemtest.New(1, "x")
 	p.create(key, item)
 	p.touch(key, item.SeenAt.Add(-time.Minute), item.IdleDeadline.Add(-time.Minute), true, "older activity")
 	p.holds(key, item, "after a Touch of older activity")
@@ -314,7 +318,7 @@ func touchNeverBack(p *probe) {
 }
 
 func touchCapped(p *probe) {
-	key, item := newKey(), newItem(1, "x")
+	key, item := itemtest.Key(), itemtest.New(1, "x")
 	p.create(key, item)
 	p.touch(key, item.SeenAt, item.Deadline.Add(time.Hour), true, "past the deadline")
 	item.IdleDeadline = item.Deadline
@@ -324,7 +328,7 @@ func touchCapped(p *probe) {
 // overItem returns an item that has expired: by its idle deadline if idle is
 // negative, otherwise by its deadline.
 func overItem(version uint64, idle time.Duration) opaque.Item {
-	item := newItem(version, "over")
+	item := itemtest.New(version, "over")
 	item.SeenAt = item.SeenAt.Add(-time.Hour)
 	if idle < 0 {
 		item.IdleDeadline = item.SeenAt.Add(time.Minute)
@@ -336,9 +340,9 @@ func overItem(version uint64, idle time.Duration) opaque.Item {
 
 func over(p *probe) {
 	for name, idle := range map[string]time.Duration{"idle deadline past": -1, "deadline past": 1} {
-		key, item := newKey(), overItem(1, idle)
+		key, item := itemtest.Key(), overItem(1, idle)
 		p.create(key, item)
-		p.swap(key, 1, newItem(2, "revived"), false, name)
+		p.swap(key, 1, itemtest.New(2, "revived"), false, name)
 		p.touch(key, time.Now(), time.Now().Add(time.Hour), false, name)
 		if got, ok := p.get(key); ok {
 			p.expect(same(got, item), "%s: the item is %s, want %s or none", name, text(got), text(item))
@@ -352,14 +356,14 @@ func over(p *probe) {
 // server whose clock is half a minute ahead, each session looks so for its last
 // half minute.
 func clocks(p *probe) {
-	key, item := newKey(), newItem(1, "late")
+	key, item := itemtest.Key(), itemtest.New(1, "late")
 	item.IdleDeadline = item.SeenAt.Add(-30 * time.Second)
 	item.SeenAt = item.SeenAt.Add(-time.Hour)
 	p.create(key, item)
 	p.holds(key, item, "created when it had expired half a minute ago")
 
-	key = newKey()
-	p.create(key, newItem(1, "alive"))
+	key = itemtest.Key()
+	p.create(key, itemtest.New(1, "alive"))
 	item.Version = 2
 	p.swap(key, 1, item, true, "to an item that expired half a minute ago")
 	p.holds(key, item, "swapped to an item that expired half a minute ago")
@@ -368,11 +372,11 @@ func clocks(p *probe) {
 // dataStays finds a store that writes the next state into the bytes that it was
 // handed or has handed out.
 func dataStays(p *probe) {
-	key, item := newKey(), newItem(1, "before")
+	key, item := itemtest.Key(), itemtest.New(1, "before")
 	p.create(key, item)
 	before := p.exists(key, "after Create")
 	for version := range uint64(8) {
-		p.swap(key, version+1, newItem(version+2, "after "), true, "current version")
+		p.swap(key, version+1, itemtest.New(version+2, "after "), true, "current version")
 	}
 	p.exists(key, "after Swap")
 	p.expect(string(before.Data) == "before", "a save changed Data that Get had returned to %q", before.Data)
@@ -386,7 +390,7 @@ func mistakes(p *probe) {
 		"no deadline":      func(it *opaque.Item) { it.Deadline = time.Time{} },
 	}
 	for name, spoil := range bad {
-		key, item := newKey(), newItem(1, "x")
+		key, item := itemtest.Key(), itemtest.New(1, "x")
 		spoil(&item)
 		p.expect(p.store.Create(p.ctx, key, item) != nil, "Create of an item with %s succeeded", name)
 		p.absent(key, "after Create of an item with "+name)
@@ -394,17 +398,13 @@ func mistakes(p *probe) {
 }
 
 func contextDone(p *probe) {
-	key, unused, item := newKey(), newKey(), newItem(1, "x")
+	key, unused, item := itemtest.Key(), itemtest.Key(), itemtest.New(1, "x")
 	p.create(key, item)
 	done, cancel := context.WithCancel(p.ctx)
 	cancel()
-	_, _, getErr := p.store.Get(done, key)
-	_, swapErr := p.store.Swap(done, key, 1, newItem(2, "y"))
-	_, touchErr := p.store.Touch(done, key, item.SeenAt.Add(time.Minute), item.Deadline)
-	for method, err := range map[string]error{
-		"Get": getErr, "Create": p.store.Create(done, unused, item), "Swap": swapErr, "Touch": touchErr,
-		"Delete": p.store.Delete(done, key),
-	} {
+	errs := itemtest.Errors(done, p.store, key)
+	errs["Create"] = p.store.Create(done, unused, item)
+	for method, err := range errs {
 		p.expect(errors.Is(err, session.Unavailable),
 			"%s with a context that was done: the error is %v, and must wrap session.Unavailable", method, err)
 	}
@@ -415,14 +415,14 @@ func contextDone(p *probe) {
 // nothingDone gives calls up at different moments. A store may say ErrNotDone
 // only if it has done nothing.
 func nothingDone(p *probe) {
-	for i := range 40 {
-		key, item := newKey(), newItem(1, "x")
+	for i := range 20 {
+		key, item := itemtest.Key(), itemtest.New(1, "x")
 		p.create(key, item)
 		if p.err != nil {
 			return
 		}
-		ctx, cancel := context.WithTimeout(p.ctx, time.Duration(i)*20*time.Microsecond)
-		_, err := p.store.Swap(ctx, key, 1, newItem(2, "y"))
+		ctx, cancel := context.WithTimeout(p.ctx, time.Duration(i)*40*time.Microsecond)
+		_, err := p.store.Swap(ctx, key, 1, itemtest.New(2, "y"))
 		cancel()
 		if errors.Is(err, opaque.ErrNotDone) {
 			p.expect(errors.Is(err, session.Unavailable), "%v wraps opaque.ErrNotDone, but not session.Unavailable", err)

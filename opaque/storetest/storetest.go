@@ -20,8 +20,6 @@ package storetest
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"os"
 	"testing"
@@ -132,28 +130,6 @@ func (p *probe) touch(key string, seenAt, idleDeadline time.Time, want bool, whe
 func (p *probe) delete(key, when string) {
 	if p.err == nil {
 		p.err = failed(when+": Delete", p.store.Delete(p.ctx, key))
-	}
-}
-
-// newKey returns a key as a carrier makes them: no two tests share one, so that
-// the store may be shared.
-func newKey() string {
-	var b [32]byte
-	rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
-// newItem returns an item that lives for an hour or two: no test takes nearly
-// that long, and the store's clock may be off by a few seconds. Its instants
-// are whole seconds, which is all that a store keeps.
-func newItem(version uint64, data string) opaque.Item {
-	now := time.Now().Truncate(time.Second)
-	return opaque.Item{
-		Version:      version,
-		SeenAt:       now,
-		IdleDeadline: now.Add(time.Hour),
-		Deadline:     now.Add(2 * time.Hour),
-		Data:         []byte(data),
 	}
 }
 
