@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/memcachestore"
@@ -65,124 +66,6 @@ func within(t *testing.T, d time.Duration, f func(ctx context.Context)) {
 	require.Less(t, time.Since(begin), d+slack)
 }
 
-// The server carries a command out, and its answer gets lost. The store must
-// say that it doesn't know, and must not send the command again.
-func TestLostAnswers(t *testing.T) {
-	later := time.Now().Add(90 * time.Minute).Truncate(time.Second)
-	rows := []struct {
-		method string
-		reads  bool // the answer to the read before the command arrives
-		call   func(ctx context.Context, s opaque.Store, key string) (ok bool, err error)
-		want   uint64 // the version after it; 0: no item
-	}{
-		{"Create", false, func(ctx context.Context, s opaque.Store, k string) (bool, error) {
-			return true, s.Create(ctx, "new"+k, item(1, "x"))
-		}, 1},
-		{"Swap", true, func(ctx context.Context, s opaque.Store, k string) (bool, error) {
-			return s.Swap(ctx, k, 1, item(2, "y"))
-		}, 2},
-		{"Touch", true, func(ctx context.Context, s opaque.Store, k string) (bool, error) {
-			return s.Touch(ctx, k, later, later)
-		}, 1},
-		{"Delete", false, func(ctx context.Context, s opaque.Store, k string) (bool, error) { return true, s.Delete(ctx, k) }, 0},
-		{"Get", false, func(ctx context.Context, s opaque.Store, k string) (bool, error) {
-			_, ok, err := s.Get(ctx, k)
-			return !ok, err
-		}, 1},
-	}
-	for name, mode := range map[string]servertest.Mode{"cut": servertest.Cut, "swallowed": servertest.Swallow} {
-		for i, tt := range rows {
-			t.Run(tt.method+" "+name, func(t *testing.T) {
-				w, k := newWorld(t), key(i)
-				create(t, w.store, k, item(1, "x"))
-				if tt.reads {
-					w.afterRead(func() { w.proxy.Set(mode) })
-				} else {
-					w.proxy.Set(mode)
-				}
-				within(t, 200*time.Millisecond, func(ctx context.Context) {
-					_, err := tt.call(ctx, w.store, k)
-					require.ErrorIs(t, err, session.Unavailable)
-					require.NotErrorIs(t, err, opaque.ErrNotDone)
-					require.NotErrorIs(t, err, session.Conflict, "the command was sent twice")
-				})
-				if tt.method == "Create" {
-					k = "new" + k
-				}
-				require.Equal(t, tt.want, version(t, w.truth, k))
-				if tt.method == "Touch" {
-					got, _, err := w.truth.Get(t.Context(), k)
-					require.NoError(t, err)
-					require.Equal(t, later.Unix(), got.SeenAt.Unix())
-				}
-				w.proxy.Set(servertest.Pass)
-				require.Equal(t, tt.want, version(t, w.store, k), "after the fault the store works at once")
-			})
-		}
-	}
-}
-
-// Only one answer gets lost: a command that was sent again would be answered.
-func TestOneLostAnswer(t *testing.T) {
-	addr := start(t)
-	truth := newStore(t, memcachestore.Config{Addr: addr})
-	rows := map[string]struct {
-		lost int64 // which answer, from 1
-		call func(s opaque.Store, key string) error
-	}{
-		"Create": {1, func(s opaque.Store, k string) error { return s.Create(t.Context(), k, item(1, "x")) }},
-		"Swap":   {2, func(s opaque.Store, k string) error { _, err := s.Swap(t.Context(), k, 1, item(2, "y")); return err }},
-		"Delete": {1, func(s opaque.Store, k string) error { return s.Delete(t.Context(), k) }},
-		"Touch": {2, func(s opaque.Store, k string) error {
-			_, err := s.Touch(t.Context(), k, time.Now().Add(time.Minute), time.Now())
-			return err
-		}},
-	}
-	n := 0
-	for method, tt := range rows {
-		n++
-		if method != "Create" {
-			create(t, truth, key(n), item(1, "x"))
-		}
-		var answers atomic.Int64
-		proxy := servertest.NewProxy(t, addr)
-		proxy.SetFunc(func(answer bool, _ []byte) servertest.Mode {
-			if answer && answers.Add(1) == tt.lost {
-				return servertest.Cut
-			}
-			return servertest.Pass
-		})
-		s := newStore(t, memcachestore.Config{Addr: proxy.Addr()})
-		require.ErrorIs(t, tt.call(s, key(n)), session.Unavailable, method)
-		require.Equal(t, tt.lost, answers.Load(), "%s: something was sent after the lost answer", method)
-	}
-}
-
-// With the read unanswered, Swap and Touch must not write.
-func TestLostReads(t *testing.T) {
-	for name, mode := range map[string]servertest.Mode{"cut": servertest.Cut, "swallowed": servertest.Swallow} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			create(t, w.store, key(1), item(1, "x"))
-			w.proxy.Set(mode)
-			within(t, 200*time.Millisecond, func(ctx context.Context) {
-				_, err := w.store.Swap(ctx, key(1), 1, item(2, "y"))
-				require.ErrorIs(t, err, session.Unavailable)
-			})
-			within(t, 200*time.Millisecond, func(ctx context.Context) {
-				_, err := w.store.Touch(ctx, key(1), time.Now().Add(time.Minute), time.Now().Add(2*time.Hour))
-				require.ErrorIs(t, err, session.Unavailable)
-			})
-			w.proxy.Set(servertest.Pass)
-			got, ok, err := w.truth.Get(t.Context(), key(1))
-			require.NoError(t, err)
-			require.True(t, ok)
-			require.EqualValues(t, 1, got.Version)
-			require.Equal(t, item(1, "").Deadline.Unix()/10, got.Deadline.Unix()/10)
-		})
-	}
-}
-
 // A server that was restarted has lost everything. Connections to the one
 // before fail no read, and at most one write.
 func TestRestart(t *testing.T) {
@@ -192,17 +75,17 @@ func TestRestart(t *testing.T) {
 	s := newStore(t, memcachestore.Config{Addr: addr})
 	var group sync.WaitGroup
 	for n := range 8 { // as many idle connections, give or take
-		group.Go(func() { _ = s.Create(t.Context(), key(n), item(1, "x")) })
+		group.Go(func() { _ = s.Create(t.Context(), key(n), itemtest.New(1, "x")) })
 	}
 	group.Wait()
 	require.EqualValues(t, 1, version(t, s, key(0)))
 
 	server.Stop()
 	within(t, time.Second, func(ctx context.Context) {
-		for name, err := range calls(ctx, s, key(0)) {
+		for name, err := range itemtest.Errors(ctx, s, key(0)) {
 			require.ErrorIs(t, err, session.Unavailable, name)
 		}
-		for name, err := range calls(ctx, s, key(0)) {
+		for name, err := range itemtest.Errors(ctx, s, key(0)) {
 			require.ErrorIs(t, err, opaque.ErrNotDone, name)
 		}
 	})
@@ -210,12 +93,12 @@ func TestRestart(t *testing.T) {
 	for n := range 8 {
 		require.Zero(t, version(t, s, key(n)), "nobody is let in after a restart")
 	}
-	ok, err := s.Swap(t.Context(), key(0), 1, item(2, "back"))
+	ok, err := s.Swap(t.Context(), key(0), 1, itemtest.New(2, "back"))
 	require.NoError(t, err)
 	require.False(t, ok, "a lost session came back")
-	create(t, s, key(9), item(1, "x"))
+	create(t, s, key(9), itemtest.New(1, "x"))
 
-	create(t, w.store, key(1), item(1, "x"))
+	create(t, w.store, key(1), itemtest.New(1, "x"))
 	w.proxy.CloseConnections()
 	require.EqualValues(t, 1, version(t, w.store, key(1)), "a read over a connection that was closed while idle")
 }
@@ -224,32 +107,32 @@ func TestRestart(t *testing.T) {
 // up. They take effect at most once, and nothing that was deleted comes back.
 func TestPausedServer(t *testing.T) {
 	w := newWorld(t)
-	create(t, w.store, key(1), item(1, "x"))
-	create(t, w.store, key(2), item(1, "x"))
+	create(t, w.store, key(1), itemtest.New(1, "x"))
+	create(t, w.store, key(2), itemtest.New(1, "x"))
 	w.afterRead(func() { w.server.Pause() })
 	within(t, 500*time.Millisecond, func(ctx context.Context) {
-		_, err := w.store.Swap(ctx, key(1), 1, item(2, "y"))
+		_, err := w.store.Swap(ctx, key(1), 1, itemtest.New(2, "y"))
 		require.ErrorIs(t, err, session.Unavailable)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 	within(t, 100*time.Millisecond, func(ctx context.Context) {
-		for name, err := range calls(ctx, w.store, key(2)) {
+		for name, err := range itemtest.Errors(ctx, w.store, key(2)) {
 			require.ErrorIs(t, err, session.Unavailable, name)
 		}
 	})
 	w.server.Continue()
-	ok, err := w.store.Swap(t.Context(), key(1), 2, item(3, "z"))
+	ok, err := w.store.Swap(t.Context(), key(1), 2, itemtest.New(3, "z"))
 	require.NoError(t, err)
 	require.Equal(t, ok, version(t, w.store, key(1)) == 3)
 	require.NoError(t, w.store.Delete(t.Context(), key(1)))
 	require.Zero(t, version(t, w.store, key(1)))
-	create(t, w.store, key(3), item(1, "x"))
+	create(t, w.store, key(3), itemtest.New(1, "x"))
 }
 
 // A call ends with its context, also where that has no deadline.
 func TestCancel(t *testing.T) {
 	w := newWorld(t)
-	create(t, w.store, key(1), item(1, "x"))
+	create(t, w.store, key(1), itemtest.New(1, "x"))
 	w.proxy.Set(servertest.Swallow)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
@@ -261,12 +144,12 @@ func TestCancel(t *testing.T) {
 
 	w.proxy.Set(servertest.Pass)
 	w.afterRead(cancel) // it was done before, so nothing is read
-	ok, err := w.store.Swap(ctx, key(1), 1, item(2, "y"))
+	ok, err := w.store.Swap(ctx, key(1), 1, itemtest.New(2, "y"))
 	require.ErrorIs(t, err, session.Unavailable)
 	require.False(t, ok)
 	ctx, cancel = context.WithCancel(t.Context())
 	w.afterRead(cancel)
-	_, err = w.store.Swap(ctx, key(1), 1, item(2, "y"))
+	_, err = w.store.Swap(ctx, key(1), 1, itemtest.New(2, "y"))
 	require.ErrorIs(t, err, session.Unavailable)
 	require.NoError(t, w.store.Close())
 	require.EqualValues(t, 1, version(t, w.truth, key(1)), "a write after the caller had gone")
@@ -277,10 +160,10 @@ func TestTimeout(t *testing.T) {
 	addr := start(t)
 	p := servertest.NewProxy(t, addr)
 	s := newStore(t, memcachestore.Config{Addr: p.Addr(), Timeout: 50 * time.Millisecond})
-	create(t, s, key(1), item(1, "x"))
+	create(t, s, key(1), itemtest.New(1, "x"))
 	p.Set(servertest.Swallow)
 	begin := time.Now()
-	for name, err := range calls(context.Background(), s, key(1)) {
+	for name, err := range itemtest.Errors(context.Background(), s, key(1)) {
 		require.ErrorIs(t, err, session.Unavailable, name)
 	}
 	require.Less(t, time.Since(begin), 5*4*50*time.Millisecond+slack)
@@ -292,7 +175,7 @@ func TestNobodyGetsAnothersSession(t *testing.T) {
 	w := newWorld(t)
 	const visitors, each = 8, 100
 	for n := range visitors {
-		create(t, w.store, key(n), item(1, strconv.Itoa(n)))
+		create(t, w.store, key(n), itemtest.New(1, strconv.Itoa(n)))
 	}
 	var answered, lost atomic.Int64
 	var group sync.WaitGroup
@@ -336,7 +219,7 @@ func TestWrongAnswers(t *testing.T) {
 	for name, answer := range rows {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t, memcachestore.Config{Addr: answering(t, answer), Timeout: time.Second})
-			for method, err := range calls(t.Context(), s, key(1)) {
+			for method, err := range itemtest.Errors(t.Context(), s, key(1)) {
 				require.ErrorIs(t, err, session.Unavailable, method)
 				require.NotContains(t, err.Error(), "secret", method)
 				require.NotContains(t, err.Error(), key(1), method)

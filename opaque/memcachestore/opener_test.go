@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/memcachestore"
@@ -33,12 +34,12 @@ func TestOpener(t *testing.T) {
 	addr := start(t)
 	opened, err := openAt(t, "memcache://"+addr+"?prefix=shop:", opaque.OpenOptions{Timeout: 5 * time.Second})
 	require.NoError(t, err)
-	create(t, opened, key(1), item(1, "x"))
+	create(t, opened, key(1), itemtest.New(1, "x"))
 	require.EqualValues(t, 1, version(t, newStore(t, memcachestore.Config{Addr: addr, Prefix: "shop:"}), key(1)))
 	late := func() time.Time { return time.Now().Add(24 * time.Hour) }
 	opened, err = openAt(t, "memcache://"+addr+"?prefix=shop:", opaque.OpenOptions{Now: late})
 	require.NoError(t, err)
-	ok, err := opened.Swap(t.Context(), key(1), 1, item(2, "y"))
+	ok, err := opened.Swap(t.Context(), key(1), 1, itemtest.New(2, "y"))
 	require.NoError(t, err)
 	require.False(t, ok, "by its clock the session has expired")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/memcachestore"
@@ -51,15 +52,6 @@ func newStore(t testing.TB, cfg memcachestore.Config) *memcachestore.Store {
 	return s
 }
 
-// item returns one that lives for an hour or two.
-func item(version uint64, data string) opaque.Item {
-	now := time.Now().Truncate(time.Second)
-	return opaque.Item{
-		Version: version, SeenAt: now, IdleDeadline: now.Add(time.Hour), Deadline: now.Add(2 * time.Hour),
-		Data: []byte(data),
-	}
-}
-
 // key returns a different one for each n.
 func key(n int) string { return fmt.Sprintf("%043d", n) }
 
@@ -94,7 +86,7 @@ func TestUnixSocket(t *testing.T) {
 		Ready: func(context.Context) error { return memcache.New(socket).Ping() },
 	})
 	s := newStore(t, memcachestore.Config{Addr: socket})
-	create(t, s, key(1), item(1, "x"))
+	create(t, s, key(1), itemtest.New(1, "x"))
 	require.EqualValues(t, 1, version(t, s, key(1)))
 }
 
@@ -138,9 +130,9 @@ func TestPrefix(t *testing.T) {
 	addr := start(t)
 	a := newStore(t, memcachestore.Config{Addr: addr, Prefix: "a:"})
 	b := newStore(t, memcachestore.Config{Addr: addr, Prefix: strings.Repeat("b", 200)})
-	create(t, a, key(1), item(1, "a"))
+	create(t, a, key(1), itemtest.New(1, "a"))
 	require.Zero(t, version(t, b, key(1)))
-	create(t, b, key(1), item(2, "b"))
+	create(t, b, key(1), itemtest.New(2, "b"))
 	require.NoError(t, a.Delete(t.Context(), key(1)))
 	require.EqualValues(t, 2, version(t, b, key(1)))
 }
@@ -149,8 +141,8 @@ func TestPrefix(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	s := newStore(t, memcachestore.Config{Addr: start(t)})
 	const limit = 1<<20 - 134 // of the data: the key, our header and the server's need the rest
-	largest, larger := item(2, strings.Repeat("x", limit)), item(3, strings.Repeat("x", limit+1))
-	create(t, s, key(1), item(1, "old"))
+	largest, larger := itemtest.New(2, strings.Repeat("x", limit)), itemtest.New(3, strings.Repeat("x", limit+1))
+	create(t, s, key(1), itemtest.New(1, "old"))
 	ok, err := s.Swap(t.Context(), key(1), 1, largest)
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -171,7 +163,7 @@ func TestTooLarge(t *testing.T) {
 func TestLinger(t *testing.T) {
 	s := newStore(t, memcachestore.Config{Addr: start(t)})
 	for seconds, want := range map[int]uint64{-100: 1, -30: 1, -3600: 0, -120: 0} {
-		over := item(1, "over")
+		over := itemtest.New(1, "over")
 		over.IdleDeadline = time.Now().Add(time.Duration(seconds) * time.Second)
 		create(t, s, key(-seconds), over)
 		require.Equal(t, want, version(t, s, key(-seconds)), "over for %d s", -seconds)
@@ -185,18 +177,18 @@ func TestClock(t *testing.T) {
 		return newStore(t, memcachestore.Config{Addr: addr, Now: func() time.Time { return time.Now().Add(shift) }})
 	}
 	now, behind, ahead := at(0), at(-3*time.Hour), at(3*time.Hour)
-	create(t, now, key(1), item(1, "x")) // for one hour
+	create(t, now, key(1), itemtest.New(1, "x")) // for one hour
 	ok, err := ahead.Touch(t.Context(), key(1), time.Now(), time.Now().Add(2*time.Hour))
 	require.NoError(t, err)
 	require.False(t, ok, "on the clock that is ahead it has expired")
-	ok, err = ahead.Swap(t.Context(), key(1), 1, item(2, "y"))
+	ok, err = ahead.Swap(t.Context(), key(1), 1, itemtest.New(2, "y"))
 	require.NoError(t, err)
 	require.False(t, ok, "on the clock that is ahead it has expired")
-	ok, err = now.Swap(t.Context(), key(1), 1, item(2, "y"))
+	ok, err = now.Swap(t.Context(), key(1), 1, itemtest.New(2, "y"))
 	require.NoError(t, err)
 	require.True(t, ok)
 
-	early := item(1, "of another clock")
+	early := itemtest.New(1, "of another clock")
 	early.SeenAt = early.SeenAt.Add(-3 * time.Hour)
 	early.IdleDeadline, early.Deadline = early.SeenAt.Add(time.Minute), early.SeenAt.Add(time.Hour)
 	create(t, behind, key(2), early)
@@ -221,7 +213,7 @@ func TestLives(t *testing.T) {
 	n := 0
 	for name, end := range rows {
 		n++
-		it := item(1, name)
+		it := itemtest.New(1, name)
 		it.IdleDeadline, it.Deadline = end, end
 		create(t, s, key(n), it)
 		got, ok, err := s.Get(t.Context(), key(n))
@@ -239,13 +231,13 @@ func TestEviction(t *testing.T) {
 	for n := 0; evicted == ""; n++ {
 		require.Less(t, n, 100, "nothing was evicted: the test would pass without testing")
 		for i := range 100 {
-			create(t, s, key(100*n+i), item(1, data))
+			create(t, s, key(100*n+i), itemtest.New(1, data))
 		}
 		if version(t, s, key(n)) == 0 {
 			evicted = key(n)
 		}
 	}
-	ok, err := s.Swap(t.Context(), evicted, 1, item(2, data))
+	ok, err := s.Swap(t.Context(), evicted, 1, itemtest.New(2, data))
 	require.NoError(t, err)
 	require.False(t, ok)
 	ok, err = s.Touch(t.Context(), evicted, time.Now(), time.Now().Add(time.Hour))
@@ -261,45 +253,33 @@ func TestFullWithoutEviction(t *testing.T) {
 	n, err := 0, error(nil)
 	for ; err == nil; n++ {
 		require.Less(t, n, 50_000, "the server is never full: the test would pass without testing")
-		err = s.Create(t.Context(), key(n), item(1, data))
+		err = s.Create(t.Context(), key(n), itemtest.New(1, data))
 	}
 	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.ErrorContains(t, err, "full")
 	for i := range n - 1 {
 		require.EqualValues(t, 1, version(t, s, key(i)), "a session was dropped")
 	}
-	_, err = s.Swap(t.Context(), key(0), 1, item(2, data))
+	_, err = s.Swap(t.Context(), key(0), 1, itemtest.New(2, data))
 	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.EqualValues(t, 1, version(t, s, key(0)), "the old item has to stay")
 	for i := range 10 {
 		require.NoError(t, s.Delete(t.Context(), key(i)))
 	}
-	create(t, s, key(n), item(1, data))
+	create(t, s, key(n), itemtest.New(1, data))
 }
 
 func TestClose(t *testing.T) {
 	s := newStore(t, memcachestore.Config{Addr: start(t)})
-	create(t, s, key(1), item(1, "x"))
+	create(t, s, key(1), itemtest.New(1, "x"))
 	require.NoError(t, s.Close())
-	for name, err := range calls(t.Context(), s, key(1)) {
+	for name, err := range itemtest.Errors(t.Context(), s, key(1)) {
 		require.ErrorIs(t, err, session.Unavailable, name)
 	}
 	require.NoError(t, s.Close())
 	var zero memcachestore.Store
-	for name, err := range calls(t.Context(), &zero, key(1)) {
+	for name, err := range itemtest.Errors(t.Context(), &zero, key(1)) {
 		require.ErrorIs(t, err, session.Unavailable, name)
 	}
 	require.NoError(t, zero.Close())
-}
-
-// calls calls every method once, and returns their errors.
-func calls(ctx context.Context, s opaque.Store, key string) map[string]error {
-	_, _, get := s.Get(ctx, key)
-	_, swap := s.Swap(ctx, key, 1, item(2, "y"))
-	_, touch := s.Touch(ctx, key, time.Now().Add(time.Minute), time.Now().Add(2*time.Hour))
-	return map[string]error{
-		"Get": get, "Swap": swap, "Touch": touch,
-		"Create": s.Create(ctx, key, item(1, "x")),
-		"Delete": s.Delete(ctx, key),
-	}
 }
