@@ -12,6 +12,7 @@ import (
 )
 
 func TestLoadSoak(t *testing.T) {
+	t.Parallel()
 	apptest.Load(t, apptest.Backend{
 		Addr:  start(t),
 		Named: true,

@@ -70,6 +70,7 @@ func version(t *testing.T, s opaque.Store, key string) uint64 {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	storetest.RunRemote(t, start(t), func(t *testing.T, addr string) opaque.Store {
 		return newStore(t, memcachestore.Config{Addr: addr})
 	})

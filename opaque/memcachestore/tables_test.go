@@ -22,6 +22,7 @@ import (
 )
 
 func TestTablesSoak(t *testing.T) {
+	t.Parallel()
 	addr := start(t)
 	open := func(t testing.TB, now func() time.Time) opaque.Store {
 		cfg := memcachestore.Config{Addr: addr, Prefix: "app:", Timeout: 20 * time.Second, Now: now}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
@@ -29,6 +30,7 @@ func withCache(cfg redisstore.Config, d time.Duration) redisstore.Config {
 }
 
 func TestContractWithCache(t *testing.T) {
+	t.Parallel()
 	cfg := withCache(startServer(t).allow(t, "+client|tracking", "+client|caching"), longCache)
 	storetest.Run(t, func(t *testing.T) opaque.Store { return open(t, cfg) })
 }
@@ -58,7 +60,7 @@ func (s server) reads(t *testing.T) int {
 func TestCache(t *testing.T) {
 	s := startServer(t)
 	ours, theirs := open(t, withCache(s.config(), longCache)), open(t, s.config())
-	key := put(t, theirs, newItem(1, "x"))
+	key := put(t, theirs, itemtest.New(1, "x"))
 	require.Equal(t, uint64(1), versionOf(t, ours, key))
 	before := s.reads(t)
 	for range 100 {
@@ -66,7 +68,7 @@ func TestCache(t *testing.T) {
 	}
 	require.Equal(t, before, s.reads(t))
 
-	ok, err := theirs.Swap(t.Context(), key, 1, newItem(2, "y"))
+	ok, err := theirs.Swap(t.Context(), key, 1, itemtest.New(2, "y"))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.Eventually(t, func() bool { return versionOf(t, ours, key) == 2 }, 5*time.Second, time.Millisecond)
@@ -85,11 +87,11 @@ func TestWrittenKeysAreNotCached(t *testing.T) {
 		want uint64
 	}{
 		{"swap", func(ctx context.Context, ours *redisstore.Store, key string) error {
-			_, err := ours.Swap(ctx, key, 1, newItem(2, "y"))
+			_, err := ours.Swap(ctx, key, 1, itemtest.New(2, "y"))
 			return err
 		}, 2},
 		{"refused swap", func(ctx context.Context, ours *redisstore.Store, key string) error {
-			_, err := ours.Swap(ctx, key, 5, newItem(6, "y"))
+			_, err := ours.Swap(ctx, key, 5, itemtest.New(6, "y"))
 			return err
 		}, 1},
 		{"touch", func(ctx context.Context, ours *redisstore.Store, key string) error {
@@ -101,7 +103,7 @@ func TestWrittenKeysAreNotCached(t *testing.T) {
 		}, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			ours, key := open(t, withCache(s.config(), longCache)), put(t, theirs, newItem(1, "x"))
+			ours, key := open(t, withCache(s.config(), longCache)), put(t, theirs, itemtest.New(1, "x"))
 			require.Equal(t, uint64(1), versionOf(t, ours, key))
 			require.NoError(t, row.do(t.Context(), ours, key))
 			before := s.reads(t)
@@ -117,9 +119,10 @@ func TestWrittenKeysAreNotCached(t *testing.T) {
 // the news of the write must have arrived. A session that has ended here does
 // not depend on them.
 func TestDeletedKeysAreNotCached(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	ours := open(t, withCache(s.config(), longCache))
-	ended, changed := put(t, ours, newItem(1, "x")), put(t, ours, newItem(1, "x"))
+	ended, changed := put(t, ours, itemtest.New(1, "x")), put(t, ours, itemtest.New(1, "x"))
 	require.NoError(t, ours.Delete(t.Context(), ended))
 	require.Eventually(t, func() bool {
 		before := s.reads(t)
@@ -139,7 +142,7 @@ func throughProxy(t *testing.T, s server, cacheFor time.Duration) (*redisstore.S
 	proxy := servertest.NewProxy(t, s.addr)
 	cfg := withCache(s.config(), cacheFor)
 	cfg.Addrs = []string{proxy.Addr()}
-	store, key := open(t, cfg), put(t, open(t, s.config()), newItem(1, "x"))
+	store, key := open(t, cfg), put(t, open(t, s.config()), itemtest.New(1, "x"))
 	require.Equal(t, uint64(1), versionOf(t, store, key))
 	return store, proxy, key
 }
@@ -151,7 +154,7 @@ func TestCacheAfterReconnect(t *testing.T) {
 	ours, proxy, key := throughProxy(t, s, longCache)
 	theirs := open(t, s.config())
 	proxy.Set(servertest.Refuse)
-	_, err := theirs.Swap(t.Context(), key, 1, newItem(2, "y"))
+	_, err := theirs.Swap(t.Context(), key, 1, itemtest.New(2, "y"))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		_, _, err := ours.Get(t.Context(), key)
@@ -170,7 +173,7 @@ func TestCacheOfHalfOpenConnection(t *testing.T) {
 	ours, proxy, key := throughProxy(t, s, shortCache)
 	theirs := open(t, s.config())
 	proxy.Set(servertest.Swallow)
-	_, err := theirs.Swap(t.Context(), key, 1, newItem(2, "y"))
+	_, err := theirs.Swap(t.Context(), key, 1, itemtest.New(2, "y"))
 	require.NoError(t, err)
 	changed := time.Now()
 	require.Eventually(t, func() bool {
@@ -196,7 +199,7 @@ func getError(t *testing.T, store *redisstore.Store, key string) error {
 func TestCacheSharesNoCancellation(t *testing.T) {
 	s := startServer(t)
 	ours, proxy, _ := throughProxy(t, s, longCache)
-	key, before := put(t, open(t, s.config()), newItem(1, "x")), s.reads(t)
+	key, before := put(t, open(t, s.config()), itemtest.New(1, "x")), s.reads(t)
 	proxy.Delay(deadline)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error)
@@ -218,8 +221,9 @@ func TestCacheSharesNoCancellation(t *testing.T) {
 
 // Without the right to CLIENT CACHING the server would send no news.
 func TestCacheNeedsRights(t *testing.T) {
+	s := startServer(t)
 	for _, rights := range [][]string{nil, {"+client|tracking"}, {"+client|caching"}} {
-		cfg := withCache(startServer(t).allow(t, rights...), longCache)
+		cfg := withCache(s.allow(t, rights...), longCache)
 		_, err := redisstore.New(t.Context(), cfg)
 		require.ErrorIs(t, err, session.Unavailable, rights)
 		require.ErrorContains(t, err, "ACL user", rights)

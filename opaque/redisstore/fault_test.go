@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
@@ -27,11 +28,11 @@ type call struct {
 
 var writes = []call{
 	{"create", func(ctx context.Context, s *redisstore.Store, _ string) (bool, error) {
-		err := s.Create(ctx, newKey(), newItem(1, "created"))
+		err := s.Create(ctx, itemtest.Key(), itemtest.New(1, "created"))
 		return err == nil, err
 	}},
 	{"swap", func(ctx context.Context, s *redisstore.Store, key string) (bool, error) {
-		return s.Swap(ctx, key, 1, newItem(2, "swapped"))
+		return s.Swap(ctx, key, 1, itemtest.New(2, "swapped"))
 	}},
 	{"touch", func(ctx context.Context, s *redisstore.Store, key string) (bool, error) {
 		return s.Touch(ctx, key, time.Now().Add(time.Minute), time.Now().Add(90*time.Minute))
@@ -40,7 +41,7 @@ var writes = []call{
 
 func put(t *testing.T, s *redisstore.Store, item opaque.Item) string {
 	t.Helper()
-	key := newKey()
+	key := itemtest.Key()
 	require.NoError(t, s.Create(t.Context(), key, item))
 	return key
 }
@@ -50,7 +51,7 @@ func TestScriptsAreLoadedAgain(t *testing.T) {
 	s := startServer(t)
 	store := open(t, s.config())
 	for _, w := range writes {
-		key := put(t, store, newItem(1, "x"))
+		key := put(t, store, itemtest.New(1, "x"))
 		s.command(t, "SCRIPT", "FLUSH")
 		done, err := w.do(t.Context(), store, key)
 		require.NoError(t, err, w.name)
@@ -61,6 +62,7 @@ func TestScriptsAreLoadedAgain(t *testing.T) {
 // A server that refuses does nothing, and works again as soon as it takes
 // writes.
 func TestRefusedWrites(t *testing.T) {
+	s := startServer(t, "--replica-serve-stale-data", "yes")
 	set := func(setting, value string) []string { return []string{"CONFIG", "SET", setting, value} }
 	for _, row := range []struct {
 		code        string
@@ -71,10 +73,9 @@ func TestRefusedWrites(t *testing.T) {
 		{"OOM", set("maxmemory", "1"), set("maxmemory", "0")},
 	} {
 		t.Run(row.code, func(t *testing.T) {
-			s := startServer(t, "--replica-serve-stale-data", "yes")
 			store := open(t, s.config())
 			for _, w := range writes {
-				item := newItem(1, "x")
+				item := itemtest.New(1, "x")
 				key := put(t, store, item)
 				s.command(t, row.spoil...)
 				done, err := w.do(t.Context(), store, key)
@@ -133,6 +134,7 @@ func TestTrouble(t *testing.T) {
 	command := func(args ...string) func(*testing.T, place) {
 		return func(t *testing.T, p place) { p.server.command(t, args...) }
 	}
+	s := startServer(t)
 	for _, row := range []struct {
 		name        string
 		spoil, mend func(*testing.T, place)
@@ -147,20 +149,19 @@ func TestTrouble(t *testing.T) {
 	} {
 		for name, cacheFor := range map[string]time.Duration{"": 0, " with cache": longCache} {
 			t.Run(row.name+name, func(t *testing.T) {
-				p := place{server: startServer(t)}
-				p.proxy = servertest.NewProxy(t, p.server.addr)
+				p := place{server: s, proxy: servertest.NewProxy(t, s.addr)}
 				without := countLeft(t, p.server)
 				cfg := withCache(p.server.config(), cacheFor)
 				cfg.Addrs = []string{p.proxy.Addr()}
 				store := open(t, cfg)
 				var keys []string
 				for range 32 {
-					keys = append(keys, put(t, store, newItem(1, "x")))
+					keys = append(keys, put(t, store, itemtest.New(1, "x")))
 				}
 				swapAll := func(from uint64) []error {
 					return each(keys, func(key string) error {
 						return within(t, deadline, func(ctx context.Context) error {
-							_, err := store.Swap(ctx, key, from, newItem(from+1, "y"))
+							_, err := store.Swap(ctx, key, from, itemtest.New(from+1, "y"))
 							return err
 						})
 					})
@@ -229,43 +230,9 @@ func heals(t *testing.T, store *redisstore.Store) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		return within(t, deadline, func(ctx context.Context) error {
-			return store.Create(ctx, newKey(), newItem(1, "x"))
+			return store.Create(ctx, itemtest.Key(), itemtest.New(1, "x"))
 		}) == nil
 	}, time.Second, time.Millisecond)
-}
-
-// A lost answer is an error and never a "no", and the effect happens once. The
-// connection that lost it is given up, and the next call gets an answer.
-func TestLostAnswers(t *testing.T) {
-	s := startServer(t)
-	for name, mode := range map[string]servertest.Mode{
-		"cut": servertest.Cut, "swallow": servertest.Swallow, "refuse": servertest.Refuse,
-	} {
-		t.Run(name, func(t *testing.T) {
-			proxy := servertest.NewProxy(t, s.addr)
-			cfg := s.config()
-			cfg.Addrs = []string{proxy.Addr()}
-			store := open(t, cfg)
-			for _, w := range writes {
-				key := put(t, store, newItem(1, "x"))
-				proxy.Set(mode)
-				err := within(t, deadline, func(ctx context.Context) error {
-					done, err := w.do(ctx, store, key)
-					require.False(t, done, w.name)
-					return err
-				})
-				require.ErrorIs(t, err, session.Unavailable, w.name)
-				require.True(t, name == "refuse" || !errors.Is(err, opaque.ErrNotDone), w.name)
-				require.NotContains(t, err.Error(), key, w.name)
-				proxy.Set(servertest.Pass)
-				err = within(t, deadline, func(ctx context.Context) error {
-					_, _, err := store.Get(ctx, key)
-					return err
-				})
-				require.NoError(t, err, "the first call after the fault (%s)", w.name)
-			}
-		})
-	}
 }
 
 // A request does not wait longer than its own deadline for the connection that
@@ -283,7 +250,7 @@ func TestOthersConnection(t *testing.T) {
 	go func() {
 		defer close(patient)
 		for range 2 { // the first one finds out that the connection is closed
-			_, _, _ = store.Get(t.Context(), newKey())
+			_, _, _ = store.Get(t.Context(), itemtest.Key())
 		}
 	}()
 	// Each question takes a number; the patient one's new connection takes one.
@@ -291,7 +258,7 @@ func TestOthersConnection(t *testing.T) {
 	require.Eventually(t, func() bool { asked++; return s.nextID(t) > before+asked }, 5*time.Second, time.Millisecond)
 
 	require.ErrorIs(t, within(t, deadline, func(ctx context.Context) error {
-		_, _, err := store.Get(ctx, newKey())
+		_, _, err := store.Get(ctx, itemtest.Key())
 		return err
 	}), session.Unavailable)
 	proxy.CloseConnections()
@@ -314,7 +281,7 @@ func TestTimeout(t *testing.T) {
 	store := open(t, cfg)
 	s.process.Pause()
 	start := time.Now()
-	_, _, err := store.Get(t.Context(), newKey())
+	_, _, err := store.Get(t.Context(), itemtest.Key())
 	require.ErrorIs(t, err, session.Unavailable)
 	require.Less(t, time.Since(start), deadline+slack)
 }
@@ -324,10 +291,10 @@ func TestTimeout(t *testing.T) {
 func TestRestart(t *testing.T) {
 	s := startServer(t)
 	store := open(t, s.config())
-	key := put(t, store, newItem(1, "x"))
+	key := put(t, store, itemtest.New(1, "x"))
 	s.process.Kill()
 	require.Eventually(t, func() bool { // the first may still be sent over the old connection
-		_, err := store.Swap(t.Context(), key, 1, newItem(2, "y"))
+		_, err := store.Swap(t.Context(), key, 1, itemtest.New(2, "y"))
 		require.ErrorIs(t, err, session.Unavailable)
 		return errors.Is(err, opaque.ErrNotDone)
 	}, time.Second, time.Millisecond)
@@ -350,7 +317,7 @@ func TestRestartWithPersistence(t *testing.T) {
 	store := open(t, s.config())
 	var keys []string
 	for range 50 {
-		keys = append(keys, put(t, store, newItem(1, strings.Repeat("x", 200))))
+		keys = append(keys, put(t, store, itemtest.New(1, strings.Repeat("x", 200))))
 	}
 	require.NoError(t, store.Delete(t.Context(), keys[0]))
 	s.command(t, "SAVE")

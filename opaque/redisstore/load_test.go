@@ -12,6 +12,7 @@ import (
 )
 
 func TestLoadSoak(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	apptest.Load(t, apptest.Backend{
 		Addr: s.addr,

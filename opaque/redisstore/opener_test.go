@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
@@ -41,7 +42,7 @@ func TestOpener(t *testing.T) {
 		Linger: time.Hour, OnProblem: func(error) {}, Timeout: patience,
 	})
 	require.NoError(t, err)
-	item := newItem(1, "x")
+	item := itemtest.New(1, "x")
 	item.Deadline = item.IdleDeadline
 	key := put(t, store, item)
 	require.Equal(t, ":0", s.command(t, "DBSIZE"), "it is in database 3")
@@ -77,27 +78,26 @@ func TestOpenerWithTLS(t *testing.T) {
 	require.NotContains(t, err.Error(), "hunter2")
 	store, err := openAt(t, at, o)
 	require.NoError(t, err)
-	put(t, store, newItem(1, "x"))
+	put(t, store, itemtest.New(1, "x"))
 }
 
 func TestOpenerWithCache(t *testing.T) {
 	s := startServer(t)
 	store, err := openAt(t, "redis://"+s.addr+"?cache_for=1m", opaque.OpenOptions{Timeout: patience})
 	require.NoError(t, err)
-	key := put(t, open(t, s.config()), newItem(1, "x"))
+	key := put(t, open(t, s.config()), itemtest.New(1, "x"))
 	for range 10 {
 		require.Equal(t, uint64(1), versionOf(t, store, key))
 	}
 	require.Equal(t, 1, s.reads(t))
 }
 
-func TestOpenerOfACluster(t *testing.T) {
-	servers := startCluster(t)
+func openerOfACluster(t *testing.T, servers []server) {
 	at := "redis://" + servertest.FreeAddr(t) + "?cluster=true&addr=" + servers[1].addr + "&addr=" + servers[2].addr
 	store, err := openAt(t, at, opaque.OpenOptions{Timeout: patience})
 	require.NoError(t, err)
 	for range 20 {
-		put(t, store, newItem(1, "x"))
+		put(t, store, itemtest.New(1, "x"))
 	}
 }
 
@@ -106,7 +106,7 @@ func TestOpenerOfASentinel(t *testing.T) {
 	at := "redis://" + startSentinel(t, master).addr + "?sentinel_master=shop"
 	store, err := openAt(t, at, opaque.OpenOptions{Timeout: patience})
 	require.NoError(t, err)
-	key := put(t, store, newItem(1, "x"))
+	key := put(t, store, itemtest.New(1, "x"))
 	require.Equal(t, ":1", master.command(t, "EXISTS", "cloakroom:s:"+key))
 }
 

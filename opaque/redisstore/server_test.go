@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -25,7 +24,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
-	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
 )
 
@@ -137,20 +135,6 @@ func open(t testing.TB, cfg redisstore.Config) *redisstore.Store {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	return store
-}
-
-// newKey returns a key as a carrier makes them.
-func newKey() string {
-	var b [32]byte
-	rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
-func newItem(version uint64, data string) opaque.Item {
-	now := time.Now().Truncate(time.Second)
-	return opaque.Item{
-		Version: version, SeenAt: now, IdleDeadline: now.Add(time.Hour), Deadline: now.Add(2 * time.Hour), Data: []byte(data),
-	}
 }
 
 // certificate writes a certificate for 127.0.0.1 and its key into dir, and

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
 	"github.com/cloakroom-go/cloakroom/opaque/storetest"
@@ -17,6 +18,7 @@ import (
 )
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	storetest.RunRemote(t, s.addr, func(t *testing.T, addr string) opaque.Store {
 		cfg := s.config()
@@ -26,6 +28,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestContractWithTLSAndLeastRights(t *testing.T) {
+	t.Parallel()
 	cfg := startTLS(t)
 	storetest.Run(t, func(t *testing.T) opaque.Store { return open(t, cfg) })
 }
@@ -39,7 +42,7 @@ func TestCallersClock(t *testing.T) {
 		t.Run(skew.String(), func(t *testing.T) {
 			cfg := s.config()
 			cfg.Now = func() time.Time { return time.Now().Add(skew) }
-			store, key, item := open(t, cfg), newKey(), newItem(1, "x")
+			store, key, item := open(t, cfg), itemtest.Key(), itemtest.New(1, "x")
 			item.IdleDeadline = cfg.Now().Add(time.Hour).Truncate(time.Second)
 			item.Deadline = item.IdleDeadline.Add(time.Hour)
 			require.NoError(t, store.Create(t.Context(), key, item))
@@ -58,7 +61,7 @@ func TestCallersClock(t *testing.T) {
 
 func TestLinger(t *testing.T) {
 	s := startServer(t)
-	store, key, item := open(t, s.config()), newKey(), newItem(1, "x")
+	store, key, item := open(t, s.config()), itemtest.Key(), itemtest.New(1, "x")
 	item.IdleDeadline = time.Now().Add(-30 * time.Second)
 	require.NoError(t, store.Create(t.Context(), key, item))
 	_, ok, err := store.Get(t.Context(), key)
@@ -78,7 +81,7 @@ func (s server) life(t *testing.T, key string) int64 {
 // The last instant that can be written must not make the server's arithmetic
 // overflow.
 func TestVeryLongLife(t *testing.T) {
-	store, key, item := open(t, startServer(t).config()), newKey(), newItem(1, "x")
+	store, key, item := open(t, startServer(t).config()), itemtest.Key(), itemtest.New(1, "x")
 	item.Deadline = time.Unix(1<<50, 0)
 	require.NoError(t, store.Create(t.Context(), key, item))
 	ok, err := store.Touch(t.Context(), key, time.Now(), item.Deadline)
@@ -93,9 +96,9 @@ func TestVeryLongLife(t *testing.T) {
 // A touch that the server refuses half way does not make the session end
 // earlier.
 func TestTouchIsNotHalfDone(t *testing.T) {
+	s := startServer(t)
 	for _, lacking := range []string{"-getrange", "-pexpire", "-setrange"} {
-		s := startServer(t)
-		item, all := newItem(1, "x"), open(t, s.config())
+		item, all := itemtest.New(1, "x"), open(t, s.config())
 		key := put(t, all, item)
 		store := open(t, s.allow(t, lacking))
 		before := s.life(t, key)
@@ -111,18 +114,18 @@ func TestTouchIsNotHalfDone(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	store, item := open(t, startServer(t).config()), newItem(1, "")
+	store, item := open(t, startServer(t).config()), itemtest.New(1, "")
 	item.Data = make([]byte, 64<<20+1)
-	require.ErrorIs(t, store.Create(t.Context(), newKey(), item), session.TooLarge)
+	require.ErrorIs(t, store.Create(t.Context(), itemtest.Key(), item), session.TooLarge)
 }
 
 func TestPrefix(t *testing.T) {
 	s := startServer(t)
 	shop, blog := s.config(), s.config()
 	shop.Prefix, blog.Prefix = "shop:", "blog:"
-	key := newKey()
-	require.NoError(t, open(t, shop).Create(t.Context(), key, newItem(1, "shop")))
-	require.NoError(t, open(t, blog).Create(t.Context(), key, newItem(1, "blog")))
+	key := itemtest.Key()
+	require.NoError(t, open(t, shop).Create(t.Context(), key, itemtest.New(1, "shop")))
+	require.NoError(t, open(t, blog).Create(t.Context(), key, itemtest.New(1, "blog")))
 	require.Equal(t, ":1", s.command(t, "EXISTS", "shop:s:"+key))
 	require.Equal(t, ":1", s.command(t, "EXISTS", "blog:s:"+key))
 }
@@ -131,7 +134,7 @@ func TestPrefix(t *testing.T) {
 // the visitor must not lose the cookie.
 func TestForeignValue(t *testing.T) {
 	s := startServer(t)
-	store, key := open(t, s.config()), newKey()
+	store, key := open(t, s.config()), itemtest.Key()
 	s.command(t, "SET", "cloakroom:s:"+key, "short")
 	_, ok, err := store.Get(t.Context(), key)
 	require.ErrorIs(t, err, session.Unavailable)
@@ -151,14 +154,9 @@ func TestClosed(t *testing.T) {
 	require.NoError(t, closed.Close())
 	require.NoError(t, closed.Close())
 	for name, store := range map[string]*redisstore.Store{"closed": closed, "zero": {}} {
-		_, _, err := store.Get(t.Context(), newKey())
-		require.ErrorIs(t, err, session.Unavailable, name)
-		require.ErrorIs(t, store.Create(t.Context(), newKey(), newItem(1, "x")), session.Unavailable, name)
-		_, err = store.Swap(t.Context(), newKey(), 1, newItem(2, "x"))
-		require.ErrorIs(t, err, session.Unavailable, name)
-		_, err = store.Touch(t.Context(), newKey(), time.Now(), time.Now())
-		require.ErrorIs(t, err, session.Unavailable, name)
-		require.ErrorIs(t, store.Delete(t.Context(), newKey()), session.Unavailable, name)
+		for method, err := range itemtest.Errors(t.Context(), store, itemtest.Key()) {
+			require.ErrorIs(t, err, session.Unavailable, "%s: %s", name, method)
+		}
 		require.NoError(t, store.Close(), name)
 	}
 }

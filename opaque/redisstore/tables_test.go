@@ -13,6 +13,7 @@ import (
 )
 
 func TestTablesSoak(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	newStore := func(t testing.TB, now func() time.Time) opaque.Store {
 		cfg := s.config()

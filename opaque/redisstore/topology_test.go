@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
@@ -66,8 +67,25 @@ func (s server) allow(t *testing.T, more ...string) redisstore.Config {
 	return cfg
 }
 
-func TestContractInCluster(t *testing.T) {
+// A cluster needs some seconds to agree on itself, so there is one for all
+// tests.
+func TestCluster(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t)
+	for _, sub := range []struct {
+		name string
+		test func(t *testing.T, servers []server)
+	}{
+		{"contract", contractInCluster},
+		{"opener", openerOfACluster},
+		{"moving slot", movingSlot},
+		{"eviction", evictionInCluster},
+	} {
+		t.Run(sub.name, func(t *testing.T) { sub.test(t, servers) })
+	}
+}
+
+func contractInCluster(t *testing.T, servers []server) {
 	var cfg redisstore.Config
 	for _, s := range servers {
 		cfg = s.allow(t, "+cluster|slots", "+cluster|shards", "+asking")
@@ -80,8 +98,7 @@ func TestContractInCluster(t *testing.T) {
 }
 
 // The settings of every server count, not only those of the one in Addrs.
-func TestEvictionInCluster(t *testing.T) {
-	servers := startCluster(t)
+func evictionInCluster(t *testing.T, servers []server) {
 	servers[2].command(t, "CONFIG", "SET", "maxmemory", "100mb")
 	servers[2].command(t, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 	_, err := redisstore.New(t.Context(), redisstore.Config{Addrs: []string{servers[0].addr}, Cluster: true})
@@ -92,8 +109,7 @@ func TestEvictionInCluster(t *testing.T) {
 // A slot moves from one server to another while requests change a session in
 // it. They notice nothing, with and without the cache: no error, and no change
 // is lost.
-func TestMovingSlot(t *testing.T) {
-	servers := startCluster(t)
+func movingSlot(t *testing.T, servers []server) {
 	from, to := servers[0], servers[1]
 	var cfg redisstore.Config
 	for _, s := range servers {
@@ -104,10 +120,10 @@ func TestMovingSlot(t *testing.T) {
 	var key string
 	slot := 1 << 14
 	for slot >= 1<<14/3 { // until it is one of the first server's
-		key = newKey()
+		key = itemtest.Key()
 		slot = from.number(t, "CLUSTER", "KEYSLOT", "cloakroom:s:"+key)
 	}
-	require.NoError(t, plain.Create(t.Context(), key, newItem(1, "x")))
+	require.NoError(t, plain.Create(t.Context(), key, itemtest.New(1, "x")))
 
 	ctx, stop := context.WithCancel(t.Context())
 	var done atomic.Int64
@@ -152,7 +168,7 @@ func raise(ctx context.Context, store *redisstore.Store, key string) error {
 		if err != nil || !found {
 			return cmp.Or(err, errors.New("the item is gone"))
 		}
-		ok, err := store.Swap(ctx, key, item.Version, newItem(item.Version+1, "y"))
+		ok, err := store.Swap(ctx, key, item.Version, itemtest.New(item.Version+1, "y"))
 		if ok || err != nil {
 			return err
 		}
@@ -216,9 +232,10 @@ func (s server) awaits(t *testing.T, key string) {
 // When the master is gone, the Sentinel makes the replica the new one, and the
 // store goes on there without having been told.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	master, replica, _, cfg := startReplicated(t)
 	store := open(t, cfg)
-	key := put(t, store, newItem(1, "x"))
+	key := put(t, store, itemtest.New(1, "x"))
 	replica.awaits(t, key)
 	master.process.Kill()
 	swapped := false
@@ -226,7 +243,7 @@ func TestFailover(t *testing.T) {
 		var err error
 		ctx, cancel := context.WithTimeout(t.Context(), deadline)
 		defer cancel()
-		swapped, err = store.Swap(ctx, key, 1, newItem(2, "y"))
+		swapped, err = store.Swap(ctx, key, 1, itemtest.New(2, "y"))
 		return err == nil
 	}, 30*time.Second, 20*time.Millisecond)
 	require.True(t, swapped)
@@ -248,7 +265,7 @@ func (s server) has(t *testing.T, line string) bool {
 func TestSwitchover(t *testing.T) {
 	master, replica, sentinel, cfg := startReplicated(t)
 	store := open(t, cfg)
-	key := put(t, store, newItem(1, "x"))
+	key := put(t, store, itemtest.New(1, "x"))
 	replica.awaits(t, key)
 	require.Eventually(t, func() bool { // the Sentinel finds the replica good enough only after a while
 		answer, err := ask(t.Context(), sentinel.addr, "SENTINEL", "FAILOVER", "shop")
@@ -257,7 +274,7 @@ func TestSwitchover(t *testing.T) {
 	version := uint64(1)
 	require.Eventually(t, func() bool {
 		err := within(t, deadline, func(ctx context.Context) error {
-			ok, err := store.Swap(ctx, key, version, newItem(version+1, "y"))
+			ok, err := store.Swap(ctx, key, version, itemtest.New(version+1, "y"))
 			if ok {
 				version++
 			}
@@ -270,7 +287,7 @@ func TestSwitchover(t *testing.T) {
 	}, 30*time.Second, 5*time.Millisecond)
 	now := versionOf(t, store, key)
 	require.LessOrEqual(t, now, version)
-	ok, err := store.Swap(t.Context(), key, now, newItem(now+1, "z"))
+	ok, err := store.Swap(t.Context(), key, now, itemtest.New(now+1, "z"))
 	require.NoError(t, err)
 	require.True(t, ok)
 }
@@ -284,10 +301,10 @@ func TestReadOnlyConnectionIsGivenUp(t *testing.T) {
 	cfg := master.config()
 	cfg.Addrs = []string{proxy.Addr()}
 	store := open(t, cfg)
-	put(t, store, newItem(1, "x"))
+	put(t, store, itemtest.New(1, "x"))
 	proxy.Lead(next.addr)
 	master.command(t, "REPLICAOF", "127.0.0.1", portOf(t, next.addr))
-	require.Eventually(t, func() bool { return store.Create(t.Context(), newKey(), newItem(1, "y")) == nil },
+	require.Eventually(t, func() bool { return store.Create(t.Context(), itemtest.Key(), itemtest.New(1, "y")) == nil },
 		5*time.Second, time.Millisecond)
 	require.Equal(t, ":1", next.command(t, "DBSIZE"))
 }
