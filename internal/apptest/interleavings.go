@@ -30,7 +30,7 @@ func Interleavings(t *testing.T, newStore NewStore) {
 	}
 	clock := NewClock(time.Now())
 	store := newStore(t, clock.Now)
-	const workers = 4 // most of the time, each waits for the store
+	const workers = 16 // most of the time, each waits for the store
 	var next, failed atomic.Int64
 	var all sync.WaitGroup
 	for range workers {
