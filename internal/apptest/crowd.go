@@ -164,6 +164,9 @@ func (q *query) answered(status int, next string) {
 	v.log = append(v.log, fmt.Sprintf("%s: %d, mixed up %t, anonymous %t, cookie %s -> %s",
 		q.kind, status, q.mixedUp.Load(), q.anonymous, end(q.presented), end(next)))
 	v.log = v.log[max(0, len(v.log)-8):]
+	if next == "" && q.presented != "" && q.kind != "logout" && !v.doubt {
+		c.violation("%s lost the cookie, at a %s\n%s", v.name, q.kind, strings.Join(v.log, "\n"))
+	}
 	v.cookie = next
 	v.doubt = v.doubt || q.kind == "logout" && status != http.StatusOK
 	switch {
