@@ -30,3 +30,13 @@ func TestLoadSoak(t *testing.T) {
 		},
 	})
 }
+
+// With reads from the memory of the process, nothing that this process has
+// ended or changed opens in its old state.
+func TestInterleavingsWithCacheSoak(t *testing.T) {
+	cfg := withCache(startServer(t).config(), longCache)
+	apptest.Interleavings(t, func(t testing.TB, now func() time.Time) opaque.Store {
+		cfg.Now = now
+		return open(t, cfg)
+	})
+}
