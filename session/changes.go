@@ -11,26 +11,28 @@ import (
 // therefore never undo each other.
 type Changes struct {
 	ops     []op
-	policy  Policy
+	policy  *Policy
 	now     func() time.Time
 	passive bool    // the request is no activity
 	over    *Record // Session.over when they were pending
+
+	// base after ops is result, if that is not nil.
+	base, result *Record
 }
 
 // An op is one step of a change.
 type op struct {
-	kind opKind
-	name string // of the value
+	kind    opKind
+	had     bool   // opUpdate: whether there was a value
+	persist bool   // opRemember; opLogin: what a new session is
+	name    string // of the value; opLogin: the subject
 
 	json    string // opSet: the new value; opUpdate: what compute returned for was
 	was     string // opUpdate, opTake: the value that the request saw
-	had     bool   // opUpdate: whether there was one
 	compute func(json string, ok bool) (string, error)
 
-	fresh   *Record   // opCreate
-	subject string    // opLogin
-	at      time.Time // opLogin, opRemember: when the request began; opRenew: Record.Since, zero for the one it has
-	persist bool      // opRemember; opLogin: what a new session is
+	fresh *Record   // opCreate
+	at    time.Time // opLogin, opRemember: when the request began; opRenew: Record.Since, zero for the one it has
 }
 
 type opKind uint8
@@ -75,7 +77,7 @@ func (c *Changes) Anew(base *Record) *Changes {
 	anew := *c
 	fresh := newRecord(c.policy, c.now(), base.Persistent)
 	fresh.inherit(base)
-	anew.ops = append([]op{{kind: opCreate, fresh: fresh}}, c.ops...)
+	anew.ops, anew.result = append([]op{{kind: opCreate, fresh: fresh}}, c.ops...), nil
 	return &anew
 }
 
@@ -83,7 +85,7 @@ func (c *Changes) Anew(base *Record) *Changes {
 // gets the next generation.
 func (c *Changes) Moving() *Changes {
 	moving := *c
-	moving.ops = append(c.ops[:len(c.ops):len(c.ops)], op{kind: opMove})
+	moving.ops, moving.result = append(c.ops[:len(c.ops):len(c.ops)], op{kind: opMove}), nil
 	return &moving
 }
 
@@ -97,9 +99,33 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 			return nil, fmt.Errorf("session: ended before its changes were saved: %w", over)
 		}
 	}
+	next, err := c.after(base)
+	if err != nil {
+		return nil, err
+	}
+	if c.passive && base != nil && !c.LogsIn() {
+		now = base.SeenAt
+	}
+	c.policy.seen(next, now)
+	if base != nil && len(c.ops) > 0 {
+		next.Version = base.Version + 1
+		if next.Generation != base.Generation {
+			next.Generation = base.Generation + 1
+			next.Lineage = newLineage()
+		}
+	}
+	return next, nil
+}
+
+// after returns a new record: base after all steps.
+func (c *Changes) after(base *Record) (*Record, error) {
 	var next Record
 	exists := base != nil
-	if exists {
+	switch {
+	case c.result != nil && c.base == base:
+		next = *c.result
+		return &next, nil
+	case exists:
 		next = *base
 	}
 	for i := range c.ops {
@@ -115,23 +141,12 @@ func (c *Changes) Apply(base *Record) (*Record, error) {
 	if !exists {
 		return nil, fmt.Errorf("session: no record to record activity in: %w", NotFound)
 	}
-	if c.passive && base != nil && !c.LogsIn() {
-		now = base.SeenAt
-	}
-	next = c.policy.seen(next, now)
-	if base != nil && len(c.ops) > 0 {
-		next.Version = base.Version + 1
-		if next.Generation != base.Generation {
-			next.Generation = base.Generation + 1
-			next.Lineage = random(lineageBytes)
-		}
-	}
 	return &next, nil
 }
 
 // apply changes rec by one step. opCreate changes nothing: the session exists.
 // After an error rec is as it was.
-func (o *op) apply(rec *Record, policy Policy) error {
+func (o *op) apply(rec *Record, policy *Policy) error {
 	switch o.kind {
 	case opSet:
 		rec.Values = rec.Values.with(o.name, o.json)
@@ -173,31 +188,22 @@ func (o *op) updated(values Values) (string, error) {
 	return o.compute(now, ok)
 }
 
-// shown returns rec after one step that was applied before, for the request's
-// own eyes: an update shows the value that its handler was given. It runs no
-// function of the application, so it may be called with locks held.
-func (o *op) shown(rec *Record, policy Policy) *Record {
-	switch {
-	case o.kind == opCreate && rec == nil:
-		return o.fresh
-	case o.kind == opCreate || rec == nil:
-		return rec
+// show changes rec by one step for the request's own eyes: an update shows the
+// value that its handler was given. It runs no function of the application, so
+// it may be called with locks held.
+func (o *op) show(rec *Record, policy *Policy) {
+	if o.kind == opUpdate {
+		rec.Values = rec.Values.with(o.name, o.json)
+		return
 	}
-	next, step := *rec, *o
-	if step.kind == opUpdate {
-		step.kind = opSet
-	}
-	if step.apply(&next, policy) != nil {
-		return rec
-	}
-	return &next
+	_ = o.apply(rec, policy) // only an update can fail
 }
 
-func (o *op) login(rec *Record, policy Policy) {
-	if rec.Subject != "" && rec.Subject != o.subject {
+func (o *op) login(rec *Record, policy *Policy) {
+	if rec.Subject != "" && rec.Subject != o.name {
 		rec.Values, rec.Persistent = Values{}, o.persist
 	}
-	rec.Subject = o.subject
+	rec.Subject = o.name
 	rec.AuthenticatedAt, rec.Since = o.at.Truncate(time.Millisecond), time.Time{}
 	policy.start(rec)
 	rec.Generation++
@@ -205,11 +211,11 @@ func (o *op) login(rec *Record, policy Policy) {
 
 // remember puts rec under other limits. Where it is under them already, its
 // deadline stays as it is: nothing but a login makes a session live longer.
-func (o *op) remember(rec *Record, policy Policy) {
+func (o *op) remember(rec *Record, policy *Policy) {
 	if rec.Persistent == o.persist {
 		return
 	}
 	rec.Persistent = o.persist
 	policy.start(rec)
-	*rec = policy.seen(*rec, o.at) // which moves nothing back
+	policy.seen(rec, o.at) // which moves nothing back
 }

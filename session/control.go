@@ -64,11 +64,7 @@ type State struct {
 
 // Begun reports whether the response has begun, so that the client can't be
 // given another credential.
-func (c Control) Begun() bool {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.s.phase > beforeHeader
-}
+func (c Control) Begun() bool { return c.s.begun.Load() }
 
 // State returns what the middleware has to save.
 func (c Control) State() State {
@@ -76,9 +72,12 @@ func (c Control) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.ops)
+	pending := Changes{ops: s.ops[:n:n], policy: &s.o.Policy, now: s.o.Now, passive: s.passive, over: s.over}
+	if n > 0 && !s.differ {
+		pending.base, pending.result, s.owned = s.base, s.view, false
+	}
 	return State{
-		Kept: s.base, Destroyed: s.end == destroyed, Left: s.over, Passive: s.passive,
-		Pending: Changes{ops: s.ops[:n:n], policy: s.o.Policy, now: s.o.Now, passive: s.passive, over: s.over},
+		Kept: s.base, Destroyed: s.end == destroyed, Left: s.over, Passive: s.passive, Pending: pending,
 	}
 }
 
@@ -88,7 +87,8 @@ func (c Control) Lose() (dropped bool) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	dropped = len(c.s.ops) > 0
-	c.s.base, c.s.view, c.s.ops = nil, nil, nil
+	c.s.base, c.s.ops = nil, nil
+	c.s.viewLocked(nil)
 	if c.s.end == notEnded {
 		c.s.end = over
 	}
@@ -104,17 +104,23 @@ func (c Control) Enter(p Phase) bool {
 	if late.Renews() || p >= Closed && !late.TouchOnly() {
 		return false
 	}
-	c.s.phase = p
+	c.s.enterLocked(p)
 	return true
+}
+
+func (s *Session) enterLocked(p Phase) {
+	s.phase = p
+	s.begun.Store(p > beforeHeader)
 }
 
 // Close drops the changes that are not saved, and moves the request to phase p.
 func (c Control) Close(p Phase) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.s.phase, c.s.ops = p, nil
+	c.s.enterLocked(p)
+	c.s.ops = nil
 	if c.s.end != destroyed {
-		c.s.view = c.s.base
+		c.s.viewLocked(c.s.base)
 	}
 }
 
@@ -127,11 +133,12 @@ func (c Control) Settle(rec *Record, changes *Changes) {
 	if changes != nil && changes.over != c.s.over {
 		return // the session was ended meanwhile, and what is pending came later
 	}
-	c.s.base, c.s.view = rec, rec
+	c.s.base = rec
 	if c.s.end == destroyed {
-		c.s.view = nil
+		c.s.viewLocked(nil)
 		return
 	}
+	c.s.viewLocked(rec)
 	rest := c.s.ops
 	if changes != nil {
 		taken := min(len(changes.ops), len(rest))
@@ -142,7 +149,7 @@ func (c Control) Settle(rec *Record, changes *Changes) {
 	}
 	// A step that doesn't apply to rec stays pending: the save that comes to it
 	// says so.
-	c.s.ops = rest
+	c.s.ops, c.s.differ = rest, true
 	c.s.showLocked(rest)
 }
 
@@ -162,10 +169,12 @@ func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 	isOne := func(rec *Record) bool { return rec != nil && (subject == "" || rec.Subject == subject) }
 	switch {
 	case isOne(s.view):
-		s.end, s.over, s.base, s.view, s.ops = over, s.view, nil, nil, nil
+		s.end, s.over, s.base, s.ops = over, s.view, nil, nil
+		s.viewLocked(nil)
 	case s.view != nil && isOne(s.base): // the login of another subject is pending
-		s.end, s.over, s.base, s.view = over, s.base, nil, nil
-		s.ops = append([]op{s.beginLocked()}, s.ops...)
+		s.end, s.over, s.base = over, s.base, nil
+		s.viewLocked(nil)
+		s.ops, s.differ = append([]op{s.beginLocked()}, s.ops...), true
 		s.showLocked(s.ops)
 	}
 }

@@ -28,7 +28,7 @@ func (k Key[T]) Get(s *Session) T {
 // [Key.Update] fails too, and leaves the value as it is; Set and Delete work,
 // and [Key.Take] removes it.
 func (k Key[T]) Lookup(s *Session) (T, bool, error) {
-	json, ok := s.record().Values.Get(string(k))
+	json, ok := s.values().Get(string(k))
 	if !ok {
 		var zero T
 		return zero, false, nil
@@ -87,7 +87,7 @@ func (k Key[T]) Update(s *Session, f func(T) T) (T, error) {
 		return next, err
 	}
 	for {
-		was, had := s.record().Values.Get(string(k))
+		was, had := s.values().Get(string(k))
 		json, result, err := k.update(was, had, f) // outside of the lock: f is not ours
 		if err != nil {
 			return result, err

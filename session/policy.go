@@ -120,15 +120,14 @@ func (p *Policy) start(rec *Record) {
 	rec.Deadline = rec.startedAt().Add(lifetime).Truncate(time.Second)
 }
 
-// seen returns rec's time fields after activity at now. Activity never moves
-// the absolute deadline, and never moves anything back.
-func (p *Policy) seen(rec Record, now time.Time) Record {
-	idle, lifetime := p.limits(&rec)
+// seen gives rec the time fields that it has after activity at now. Activity
+// never moves the absolute deadline, and never moves anything back.
+func (p *Policy) seen(rec *Record, now time.Time) {
+	idle, lifetime := p.limits(rec)
 	now = now.Truncate(time.Second)
 	rec.Deadline = instant.Earliest(rec.Deadline, rec.startedAt().Add(lifetime).Truncate(time.Second))
 	if now.After(rec.SeenAt) {
 		rec.SeenAt = now
 	}
 	rec.IdleDeadline = instant.Earliest(rec.SeenAt.Add(idle).Truncate(time.Second), rec.Deadline)
-	return rec
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -30,8 +31,11 @@ type Session struct {
 	began   time.Time // when the request did
 	isNew   bool
 	passive bool // see IgnoreActivity
+	owned   bool // nobody else has view, so it may change
+	differ  bool // base after ops may be another than view: an Update of ops may have to run again
 	phase   Phase
 	end     end
+	begun   atomic.Bool // phase is above beforeHeader; read without mu
 
 	// Set by SubjectEnded.
 	over      *Record              // the session that this request has ended with all others of its subject
@@ -102,13 +106,13 @@ func (s *Session) IsNew() bool {
 // Has reports whether there is a value called name. To read and write values,
 // use a [Key].
 func (s *Session) Has(name string) bool {
-	_, ok := s.record().Values.Get(name)
+	_, ok := s.values().Get(name)
 	return ok
 }
 
 // Keys returns the names of all values, sorted.
 func (s *Session) Keys() []string {
-	values := s.record().Values
+	values := s.values()
 	names := make([]string, 0, values.Len())
 	for name := range values.All() {
 		names = append(names, name)
@@ -142,7 +146,8 @@ func (s *Session) Remember(remember bool) error {
 	if s.view == nil || s.base == nil {
 		return s.addLocked(o, true) // no credential is under other limits
 	}
-	next := o.shown(s.view, s.o.Policy)
+	next := *s.view
+	o.remember(&next, &s.o.Policy)
 	switch {
 	case s.view.Persistent == remember:
 		return nil
@@ -192,7 +197,7 @@ func (s *Session) Login(subject string) error {
 	if s.o.Saver == nil {
 		return errNoMiddleware()
 	}
-	return s.changeCredential(op{kind: opLogin, subject: subject, at: s.loginAt(subject), persist: s.o.Persistent}, true)
+	return s.changeCredential(op{kind: opLogin, name: subject, at: s.loginAt(subject), persist: s.o.Persistent}, true)
 }
 
 // loginAt returns the instant that a login of subject is dated to: the
@@ -230,7 +235,8 @@ func (s *Session) Destroy() error {
 		return s.tooLateLocked()
 	}
 	s.end = destroyed
-	s.ops, s.view = nil, nil
+	s.ops = nil
+	s.viewLocked(nil)
 	return nil
 }
 
@@ -261,7 +267,20 @@ func (s *Session) record() *Record {
 	if s.view == nil {
 		return &Record{}
 	}
+	s.owned = false
 	return s.view
+}
+
+// viewLocked makes rec, which others may have, what the request sees.
+func (s *Session) viewLocked(rec *Record) { s.view, s.owned = rec, false }
+
+func (s *Session) values() Values {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view == nil {
+		return Values{}
+	}
+	return s.view.Values
 }
 
 // change adds a step. If the session doesn't exist, create says whether the
@@ -291,6 +310,9 @@ func (s *Session) addLocked(o op, create bool) error {
 		return err
 	}
 	ops := s.ops
+	if len(ops) == 0 {
+		s.differ = false
+	}
 	if s.view == nil {
 		if !create {
 			return nil
@@ -309,7 +331,7 @@ func (s *Session) addLocked(o op, create bool) error {
 // beginLocked returns the step that begins a session. It goes on from the one
 // that this request has ended, if there is one: only a login can follow.
 func (s *Session) beginLocked() op {
-	fresh := newRecord(s.o.Policy, s.o.Now(), s.o.Persistent)
+	fresh := newRecord(&s.o.Policy, s.o.Now(), s.o.Persistent)
 	if s.over != nil {
 		fresh.inherit(s.over)
 	}
@@ -318,7 +340,17 @@ func (s *Session) beginLocked() op {
 
 func (s *Session) showLocked(ops []op) {
 	for i := range ops {
-		s.view = ops[i].shown(s.view, s.o.Policy)
+		switch o := &ops[i]; {
+		case o.kind == opCreate && s.view == nil:
+			s.viewLocked(o.fresh)
+		case o.kind == opCreate || s.view == nil:
+		case s.owned:
+			o.show(s.view, &s.o.Policy)
+		default:
+			view := *s.view
+			o.show(&view, &s.o.Policy)
+			s.view, s.owned = &view, true
+		}
 	}
 }
 
@@ -339,19 +371,21 @@ func (s *Session) writableLocked(o op) error {
 	return nil
 }
 
-func newRecord(policy Policy, now time.Time, persistent bool) *Record {
+func newRecord(policy *Policy, now time.Time, persistent bool) *Record {
 	now = now.Truncate(time.Second)
+	var raw [idBytes + lineageBytes]byte
+	rand.Read(raw[:])
 	rec := Record{
-		ID:         random(16),
+		ID:         text(raw[:idBytes]),
 		Version:    1,
 		Generation: 1,
-		Lineage:    random(lineageBytes),
+		Lineage:    text(raw[idBytes:]),
 		CreatedAt:  now,
 		SeenAt:     now,
 		Persistent: persistent,
 	}
 	policy.start(&rec)
-	rec = policy.seen(rec, now)
+	policy.seen(&rec, now)
 	return &rec
 }
 
@@ -362,16 +396,25 @@ func (r *Record) inherit(from *Record) {
 	r.Subject, r.AuthenticatedAt = from.Subject, from.AuthenticatedAt
 }
 
-// lineageBytes is enough for a secret: the lineage of a token's generation,
-// which no store has, is what a store's note about that generation is encrypted
-// with.
-const lineageBytes = 12
+const (
+	idBytes = 16
 
-// random returns so many random bytes, at most 16, in base64url.
-func random(bytes int) string {
-	var raw [16]byte
-	rand.Read(raw[:bytes])
-	return base64.RawURLEncoding.EncodeToString(raw[:bytes])
+	// lineageBytes is enough for a secret: the lineage of a token's generation,
+	// which no store has, is what a store's note about that generation is
+	// encrypted with.
+	lineageBytes = 12
+)
+
+func newLineage() string {
+	var raw [lineageBytes]byte
+	rand.Read(raw[:])
+	return text(raw[:])
+}
+
+// text returns at most idBytes bytes in base64url.
+func text(raw []byte) string {
+	var b [(idBytes*8 + 5) / 6]byte // on the stack
+	return string(base64.RawURLEncoding.AppendEncode(b[:0], raw))
 }
 
 func errNoMiddleware() error {

@@ -67,42 +67,43 @@ func (v Values) All() iter.Seq2[string, string] {
 
 // with returns a copy of v in which name has the given JSON text.
 func (v Values) with(name, json string) Values {
+	before, after, had := v.around(name)
 	var b strings.Builder
 	b.Grow(len(v.encoded) + len(name) + len(json) + 2*binary.MaxVarintLen32)
-	next := Values{count: v.count}
-	placed := false
-	for n, value := range v.All() {
-		if !placed && n >= name {
-			appendEntry(&b, name, json)
-			placed = true
-			if n == name {
-				continue
-			}
-			next.count++
-		}
-		appendEntry(&b, n, value)
-	}
-	if !placed {
-		appendEntry(&b, name, json)
+	b.WriteString(before)
+	appendEntry(&b, name, json)
+	b.WriteString(after)
+	next := Values{encoded: b.String(), count: v.count}
+	if !had {
 		next.count++
 	}
-	next.encoded = b.String()
 	return next
 }
 
 // without returns a copy of v that lacks name.
 func (v Values) without(name string) Values {
-	if _, ok := v.Get(name); !ok {
+	before, after, had := v.around(name)
+	if !had {
 		return v
 	}
-	var b strings.Builder
-	b.Grow(len(v.encoded))
-	for n, value := range v.All() {
-		if n != name {
-			appendEntry(&b, n, value)
+	return Values{encoded: before + after, count: v.count - 1}
+}
+
+// around returns what is encoded before and after the entry called name, or
+// before and after its place if v has none.
+func (v Values) around(name string) (before, after string, has bool) {
+	for rest := v.encoded; rest != ""; {
+		n, _, tail, _ := cutEntry(rest)
+		if n >= name {
+			before = v.encoded[:len(v.encoded)-len(rest)]
+			if n == name {
+				return before, tail, true
+			}
+			return before, rest, false
 		}
+		rest = tail
 	}
-	return Values{encoded: b.String(), count: v.count - 1}
+	return v.encoded, "", false
 }
 
 // NewValues makes Values of names and JSON texts. The texts are not checked:
