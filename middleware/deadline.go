@@ -7,31 +7,39 @@ import (
 )
 
 // A deadline is a context that ends after a while, like one of
-// context.WithTimeout, but starts its timer only when somebody waits for it. A
-// store in memory never does, so a request that reads from one makes three
-// allocations less, and sets no timer.
+// context.WithTimeout, but reads the clock only when somebody asks how it is,
+// and starts its timer only when somebody waits for it. A store in memory never
+// waits, so a request that reads from one sets no timer. Call the method cancel
+// in the end.
 type deadline struct {
 	context.Context // the parent
-	at              time.Time
+	timeout         time.Duration
 
 	mu      sync.Mutex // guards the rest
+	at      time.Time  // timeout after the first question; zero until then
 	waiting context.Context
 	stop    context.CancelFunc
 	stopped bool
 }
 
-// withTimeout returns a deadline. Call its method cancel in the end; a
-// CancelFunc would be one more allocation.
-func withTimeout(parent context.Context, timeout time.Duration) *deadline {
-	return &deadline{Context: parent, at: time.Now().Add(timeout)}
-}
-
 // Deadline implements context.Context.
 func (d *deadline) Deadline() (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.beginLocked()
 	if at, ok := d.Context.Deadline(); ok && at.Before(d.at) {
 		return at, true
 	}
 	return d.at, true
+}
+
+// beginLocked reports whether this is the first question.
+func (d *deadline) beginLocked() bool {
+	if !d.at.IsZero() {
+		return false
+	}
+	d.at = time.Now().Add(d.timeout)
+	return true
 }
 
 // Done implements context.Context.
@@ -45,7 +53,7 @@ func (d *deadline) Done() <-chan struct{} {
 func (d *deadline) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.waiting == nil && !d.stopped && time.Now().Before(d.at) {
+	if d.waiting == nil && !d.stopped && (d.beginLocked() || time.Until(d.at) > 0) {
 		return d.Context.Err()
 	}
 	return d.timedLocked().Err()
@@ -65,6 +73,7 @@ func (d *deadline) AfterFunc(f func()) (stop func() bool) {
 // timedLocked returns the context with the timer.
 func (d *deadline) timedLocked() context.Context {
 	if d.waiting == nil {
+		d.beginLocked()
 		d.waiting, d.stop = context.WithDeadline(d.Context, d.at)
 		if d.stopped {
 			d.stop()

@@ -19,7 +19,7 @@ func deny(w http.ResponseWriter, status int) {
 // has gone meanwhile, its cancelled context is the reason, and not a failure.
 func (x *exchange) unopened(err error) {
 	kind := Failed
-	if x.ctx.Err() == context.Canceled {
+	if x.request.Context().Err() == context.Canceled {
 		kind = Abandoned
 	}
 	x.event(kind, nil, err)

@@ -68,7 +68,7 @@ func (x *exchange) about(kind EventKind, rec *session.Record, err error) Event {
 }
 
 func (x *exchange) event(kind EventKind, rec *session.Record, err error) {
-	x.m.c.OnEvent(x.ctx, x.about(kind, rec, err))
+	x.m.c.OnEvent(x.request.Context(), x.about(kind, rec, err))
 }
 
 func (x *exchange) failed(rec *session.Record, err error) { x.event(Failed, rec, err) }

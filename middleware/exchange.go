@@ -20,9 +20,9 @@ import (
 // request has come is the session's phase, which the exchange enters.
 type exchange struct {
 	m       *Middleware
-	request *http.Request   // as it came in
-	ctx     context.Context // the request's
+	request *http.Request // as it came in
 	scope   scope
+	looking deadline // of load
 	out     response
 
 	session *session.Session
@@ -64,14 +64,17 @@ const (
 
 // A client is what the client holds, as far as we know, and what it is owed.
 type client struct {
-	sentCookie bool   // it has sent some cookie of the name
 	holds      string // the credential that it holds
+	sentCookie bool   // it has sent some cookie of the name
 	persistent bool   // whether its cookie outlives the browser
-	newer      error  // why it may hold, or be about to hold, a better cookie than we could send
 
 	// owedCookie says that the credential that the client holds is dead, or will
 	// be soon: it gets the new one even if the response is an error.
 	owedCookie bool
+
+	// newer says why it may hold, or be about to hold, a better cookie than we
+	// could send.
+	newer error
 
 	// owedError says why changes were dropped of which no caller was told yet.
 	owedError error
@@ -93,8 +96,7 @@ func (s *scope) Value(key any) any {
 }
 
 func newExchange(m *Middleware, w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{m: m, request: r, ctx: r.Context()}
-	x.scope = scope{Context: x.ctx, m: m}
+	x := &exchange{m: m, request: r, scope: scope{r.Context(), m}}
 	x.out = response{inner: w, x: x}
 	if h := w.Header(); len(h) > 0 {
 		x.out.entered = maps.Clone(h)
@@ -274,10 +276,11 @@ func (x *exchange) mustSetCookie() bool { return x.client.owedCookie || x.outcom
 // setHeader gives the client the credential that it should hold from now on.
 func (x *exchange) setHeader(h http.Header) {
 	addVaryCookie(h)
-	cookie, ok := x.cookie()
+	value, maxAge, ok := x.cookie()
 	if !ok {
 		return
 	}
+	cookie := x.m.c.Cookie.make(value, maxAge)
 	x.client.owedCookie = false
 	h.Add("Set-Cookie", cookie.String())
 	if cookie.Secure {
@@ -286,19 +289,20 @@ func (x *exchange) setHeader(h http.Header) {
 	noStore(h)
 }
 
-// cookie returns the cookie that the client should get, if any. A session that
-// was lost leaves the cookie alone: the client may hold a newer one.
-func (x *exchange) cookie() (cookie http.Cookie, ok bool) {
-	c, rec := x.m.c.Cookie, x.kept.rec
+// cookie returns value and maximum age of the cookie that the client should
+// get, if any. A session that was lost leaves the cookie alone: the client may
+// hold a newer one.
+func (x *exchange) cookie() (value string, maxAge int, ok bool) {
+	rec := x.kept.rec
 	ended := x.outcome.is == destroyed || x.outcome.left != nil && rec == nil
 	changed := rec != nil && (x.kept.credential != x.client.holds || rec.Persistent != x.client.persistent)
 	switch {
 	case ended && x.client.sentCookie:
-		return c.make("", -1), true
+		return "", -1, true
 	case !ended && changed && x.outcome.is == lives:
-		return c.make(x.kept.credential, c.maxAge(rec, x.m.c.Now())), true
+		return x.kept.credential, x.m.c.Cookie.maxAge(rec, x.m.c.Now()), true
 	}
-	return http.Cookie{}, false
+	return "", 0, false
 }
 
 // inPlace reports whether the session can be saved under its credential.

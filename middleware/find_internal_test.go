@@ -136,7 +136,7 @@ func findingOf(t *testing.T, cookies string) string {
 		}
 		r.AddCookie(&http.Cookie{Name: DefaultCookieName, Value: value})
 	}
-	var list [maxTried]string
+	var list [maxTried]candidate
 	found, from := m.read(r, list[:0])
 	if err := m.find(t.Context(), from, &found); err != nil {
 		return session.ReasonOf(err).String()

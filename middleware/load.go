@@ -48,14 +48,14 @@ type refusal struct {
 // that the store or the keys could not answer; a credential that opens nothing
 // is no error.
 func (x *exchange) load(r *http.Request) error {
-	var list [maxTried]string
+	var list [maxTried]candidate
 	found, from := x.m.read(r, list[:0])
 	var err error
-	ctx := x.ctx
+	ctx := x.request.Context()
 	if len(from.list) > 0 || from.more {
-		bounded := x.m.bounded(ctx)
-		defer bounded.cancel()
-		ctx = bounded
+		x.looking = deadline{Context: ctx, timeout: x.m.c.Timeout}
+		defer x.looking.cancel()
+		ctx = &x.looking
 		err = x.m.find(ctx, from, &found)
 	}
 	x.apply(ctx, &found)
@@ -82,28 +82,35 @@ func (x *exchange) apply(ctx context.Context, found *finding) {
 	}
 }
 
-// candidates are the credentials of a request that are worth opening.
+// A candidate is a credential that is worth opening.
+type candidate struct {
+	credential string
+	carrier    Carrier // that recognizes it
+}
+
+// candidates are those of a request.
 type candidates struct {
-	list []string // of a known form, each once
-	more bool     // there are others, beyond the capacity of list
+	list []candidate // each once
+	more bool        // there are others, beyond the capacity of list
 }
 
 // read reads the credentials that the cookies hold into list, up to its
 // capacity: whatever a client sends, nothing grows with it.
-func (m *Middleware) read(r *http.Request, list []string) (found finding, from candidates) {
+func (m *Middleware) read(r *http.Request, list []candidate) (found finding, from candidates) {
 	from.list = list
 	malformed := false
 	if lines := r.Header["Cookie"]; len(lines) > 0 {
 		for credential := range values(lines, m.c.Cookie.Name) {
 			found.client.sentCookie = true
+			c := candidate{credential, m.carrier(credential)}
 			switch {
-			case m.carrier(credential) == nil:
+			case c.carrier == nil:
 				malformed = true
-			case slices.Contains(from.list, credential):
+			case slices.ContainsFunc(from.list, func(other candidate) bool { return other.credential == credential }):
 			case len(from.list) == cap(from.list):
 				from.more = true
 			default:
-				from.list = append(from.list, credential)
+				from.list = append(from.list, c)
 			}
 		}
 	}
@@ -182,8 +189,9 @@ type look struct {
 func (m *Middleware) find(ctx context.Context, from candidates, f *finding) error {
 	var looks [maxTried]look
 	var best entry
-	for i, credential := range from.list {
-		found, err := m.open(ctx, credential, looks[:i])
+	for i, c := range from.list {
+		credential := c.credential
+		found, err := m.open(ctx, c, looks[:i])
 		looks[i] = look{credential, found, err}
 		why := session.Reason(0)
 		if err == nil {
@@ -233,26 +241,25 @@ func (f *finding) rival(found entry) {
 
 // open follows a credential to the record that it stands for by now. before are
 // the looks of the same request: what they have opened is not opened again.
-func (m *Middleware) open(ctx context.Context, credential string, before []look) (entry, error) {
+func (m *Middleware) open(ctx context.Context, c candidate, before []look) (entry, error) {
 	for range maxHops {
 		for _, l := range before {
-			if l.credential == credential {
+			if l.credential == c.credential {
 				return l.found, l.err
 			}
 		}
-		carrier := m.carrier(credential)
-		if carrier == nil {
+		if c.carrier == nil {
 			return entry{}, fmt.Errorf("middleware: the session went on in a form that is not accepted here: %w",
 				session.Malformed)
 		}
-		rec, current, err := carrier.Open(ctx, credential)
+		rec, current, err := c.carrier.Open(ctx, c.credential)
 		if err != nil {
 			return entry{}, err
 		}
 		if rec != nil {
-			return entry{rec, carrier, current}, nil
+			return entry{rec, c.carrier, current}, nil
 		}
-		credential = current
+		c = candidate{current, m.carrier(current)}
 	}
 	return entry{}, fmt.Errorf("middleware: a credential led to more than %d others: %w", maxHops, session.Ended)
 }
@@ -265,7 +272,7 @@ func (m *Middleware) reopen(ctx context.Context, was entry) (entry, error) {
 		return entry{}, err
 	}
 	if rec == nil {
-		return m.open(ctx, current, nil)
+		return m.open(ctx, candidate{current, m.carrier(current)}, nil)
 	}
 	return entry{rec, was.carrier, current}, nil
 }

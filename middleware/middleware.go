@@ -85,16 +85,11 @@ func (m *Middleware) carrier(credential string) Carrier {
 	return nil
 }
 
-// bounded returns a context for one dealing with a carrier, after which its
-// method cancel must be called.
-func (m *Middleware) bounded(ctx context.Context) *deadline {
-	return withTimeout(ctx, m.c.Timeout)
-}
-
-// detached returns a context that outlives the client: a save or a logout that
+// detached returns a context for one dealing with a carrier, after which its
+// method cancel must be called. It outlives the client: a save or a logout that
 // has begun isn't undone by a closed connection.
 func (m *Middleware) detached(ctx context.Context) *deadline {
-	return m.bounded(context.WithoutCancel(ctx))
+	return &deadline{Context: context.WithoutCancel(ctx), timeout: m.c.Timeout}
 }
 
 // statusOf is what a client is told of changes that could not be saved.

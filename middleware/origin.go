@@ -32,7 +32,7 @@ func (x *exchange) denyOrigin(err error) {
 	w, r := x.out.inner, x.request
 	e := x.about(Refused, nil, err)
 	e.Origin, e.Host = r.Header.Get("Origin"), r.Host
-	x.m.c.OnEvent(x.ctx, e)
+	x.m.c.OnEvent(x.request.Context(), e)
 	if x.m.c.ErrorHandler != nil {
 		x.deny(http.StatusForbidden, err)
 		return

@@ -20,7 +20,7 @@ func (x *exchange) warnIfDropped() {
 		"cookie.insecure_allow_http in a config file, Cookie.InsecureAllowHTTP in Go"
 	e.Err = fmt.Errorf("middleware: a browser came over plain HTTP, where it drops the Secure cookie %s, so it has "+
 		"no session: %s", x.m.c.Cookie.Name, advice)
-	x.m.c.OnEvent(x.ctx, e)
+	x.m.c.OnEvent(x.request.Context(), e)
 }
 
 // usesPlainHTTP reports whether the browser itself says that its page came over

@@ -91,7 +91,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // allows is over, or the request is.
 func (r *response) CloseNotify() <-chan bool {
 	gone := make(chan bool, 1)
-	context.AfterFunc(r.x.ctx, func() { gone <- true })
+	context.AfterFunc(r.x.request.Context(), func() { gone <- true })
 	return gone
 }
 

@@ -49,7 +49,7 @@ func (x *exchange) settle() error {
 		x.client.owedError = nil
 		return err
 	}
-	ctx := x.m.detached(x.ctx)
+	ctx := x.m.detached(x.request.Context())
 	defer ctx.cancel()
 	changes := now.Pending
 	switch {
@@ -287,7 +287,7 @@ func (x *exchange) issue(
 // forget drops a credential that nobody has seen. If that fails too, it expires
 // unseen.
 func (x *exchange) forget(target Carrier, credential string) {
-	ctx := x.m.detached(x.ctx)
+	ctx := x.m.detached(x.request.Context())
 	defer ctx.cancel()
 	_ = target.Forget(ctx, credential)
 }
@@ -433,7 +433,7 @@ func (x *exchange) leave(over *session.Record) error {
 	}
 	// Only a login that was pending is one of those that the list refuses.
 	x.rivals = append(x.rivals, was)
-	ctx := x.m.detached(x.ctx)
+	ctx := x.m.detached(x.request.Context())
 	defer ctx.cancel()
 	return x.endRivals(ctx)
 }
