@@ -195,16 +195,14 @@ func (p *Proxy) forward(to, from net.Conn, answers bool) {
 		if !ok || mode == Cut || mode == Refuse {
 			return
 		}
+		isLost = isLost || mode == Swallow
 		switch {
-		case mode == Swallow:
-			isLost = true
+		case isLost:
+			continue
 		case mode == Cross && answers:
 			out = p.cross(out)
 		case mode == Reorder && answers:
 			out = p.withNext(from, out)
-		}
-		if isLost {
-			continue
 		}
 		if _, err := to.Write(out); err != nil {
 			return
