@@ -170,7 +170,7 @@ func (p *play) build(tokens, stored middleware.Carrier) *middleware.Middleware {
 	make := func(c middleware.Config) *middleware.Middleware {
 		c.Policy.TouchEvery = time.Nanosecond // every request wants to touch
 		c.Now = p.Clock.Now
-		c.Timeout = time.Minute // others may be let go on before
+		c.Timeout = time.Hour // others may be let go on before, on a busy machine
 		m, err := middleware.New(c)
 		require.NoError(p.t, err)
 		return m
@@ -336,14 +336,18 @@ func kindsIn(mode string) []string {
 
 // run lets a session be, and a few requests come to it at once.
 func (p *play) run() (violation string) {
-	_, p.cookie = p.request(context.Background(), p.instances[0], "", func(s *session.Session) {
+	begun, cookie := p.request(context.Background(), p.instances[0], "", func(s *session.Session) {
 		_ = session.Key[any]("first").Set(s, true)
 		if p.Mode == "auto" && p.Seed%2 == 1 {
 			p.act(s, "grow", 0) // it begins in the store
 		}
 	})
-	_, p.cookie = p.request(context.Background(), p.instances[0], p.cookie,
+	loggedIn, cookie := p.request(context.Background(), p.instances[0], cookie,
 		func(s *session.Session) { _ = s.Login(alice) })
+	if begun != http.StatusOK || loggedIn != http.StatusOK {
+		return fmt.Sprintf("a session begins with %d, and the login is answered with %d", begun, loggedIn)
+	}
+	p.cookie = cookie
 	p.loggedIn = p.ledger.generation(p.cookie)
 	p.id = p.ledger.session(p.cookie)
 	p.Clock.Advance(time.Second) // later activity is to be recorded
