@@ -144,8 +144,8 @@ func (c *crash) command(path string, stdout *os.File) *exec.Cmd {
 	return cmd
 }
 
-// await waits, without sleeping long enough to miss the write, until name
-// exists or the process has ended.
+// await waits until name exists or the process has ended. It never sleeps long
+// enough to miss the write.
 func (c *crash) await(t *testing.T, cmd *exec.Cmd, name string) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -156,6 +156,7 @@ func (c *crash) await(t *testing.T, cmd *exec.Cmd, name string) {
 		if cmd.Process.Signal(syscall.Signal(0)) != nil {
 			return
 		}
+		time.Sleep(50 * time.Microsecond)
 	}
 	t.Fatal("keygen rotate never began to write")
 }
@@ -168,8 +169,7 @@ func (c *crash) round(t *testing.T) {
 	cmd := c.command(path, stdout)
 	require.NoError(t, cmd.Start())
 	c.await(t, cmd, path+".lock")
-	for end := time.Now().Add(rand.N(c.window)); time.Now().Before(end); {
-	}
+	time.Sleep(rand.N(c.window))
 	_ = cmd.Process.Kill()
 	err := cmd.Wait()
 	printed, statErr := stdout.Stat()

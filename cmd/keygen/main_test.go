@@ -11,7 +11,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,16 +47,38 @@ func atAnyTime() {
 
 // TestScripts runs testdata/*.txt; it fails if there are none.
 func TestScripts(t *testing.T) {
+	programs := withoutRaceDetector(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command else
+			if programs != "" {
+				env.Setenv("PATH", programs+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			}
 			env.Values[programT{}] = env.T()
 			return protectSecrets(env.WorkDir)
 		},
 		Cmds: scriptCommands(),
 	})
+}
+
+// withoutRaceDetector returns a directory with the programs of TestMain, built
+// without the race detector, or "" if they are without it or there is no go.
+// The scripts start more than a thousand of them, each has one goroutine, and
+// the detector would make them slow. It is at work in the tests that call run.
+func withoutRaceDetector(t *testing.T) string {
+	info, ok := debug.ReadBuildInfo()
+	require.True(t, ok)
+	_, err := exec.LookPath("go")
+	if err != nil || !slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return ""
+	}
+	dir := t.TempDir()
+	keygen := filepath.Join(dir, "keygen")
+	out, err := exec.Command("go", "test", "-race=false", "-c", "-o", keygen, ".").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NoError(t, os.Link(keygen, filepath.Join(dir, "mint")))
+	return dir
 }
 
 // protectSecrets gives the files without an extension, which hold secrets, the
