@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -48,11 +49,22 @@ func (p *sourcePackage) isTooling() bool {
 func (p *sourcePackage) isAPI() bool { return !p.isMain() && !p.isInternal() && !p.isTooling() }
 
 // packages returns every package that has more than tests, and fails if there
-// is none.
+// is none. All tests share them, and only read.
 func packages(t *testing.T) []*sourcePackage {
 	t.Helper()
+	all, err := parsed()
+	require.NoError(t, err)
+	require.NotEmpty(t, all, "no packages: the test would pass without testing")
+	return all
+}
+
+var parsed = sync.OnceValues(func() ([]*sourcePackage, error) {
+	files, err := listFiles()
+	if err != nil {
+		return nil, err
+	}
 	byDir := map[string]*sourcePackage{}
-	for _, file := range repoFiles(t) {
+	for _, file := range files {
 		if path.Ext(file) != ".go" || strings.Contains("/"+file, "/testdata/") {
 			continue
 		}
@@ -62,7 +74,9 @@ func packages(t *testing.T) []*sourcePackage {
 			byDir[p.dir] = p
 		}
 		f, err := parser.ParseFile(p.fset, file, nil, parser.ParseComments|parser.SkipObjectResolution)
-		require.NoError(t, err)
+		if err != nil {
+			return nil, err
+		}
 		if strings.HasSuffix(file, "_test.go") {
 			p.tests = append(p.tests, f)
 			continue
@@ -76,17 +90,21 @@ func packages(t *testing.T) []*sourcePackage {
 			all = append(all, p)
 		}
 	}
-	require.NotEmpty(t, all, "no packages: the test would pass without testing")
 	slices.SortFunc(all, func(a, b *sourcePackage) int { return strings.Compare(a.dir, b.dir) })
-	return all
-}
+	return all, nil
+})
 
 // repoFiles returns every file of the repository, by slash-separated path. What
 // git ignores because a tool left it behind starts with a dot.
 func repoFiles(t *testing.T) []string {
 	t.Helper()
-	var files []string
-	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+	files, err := listFiles()
+	require.NoError(t, err)
+	return files
+}
+
+func listFiles() (files []string, err error) {
+	err = filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -97,8 +115,7 @@ func repoFiles(t *testing.T) []string {
 		}
 		return nil
 	})
-	require.NoError(t, err)
-	return files
+	return files, err
 }
 
 func imports(f *ast.File) []string {
