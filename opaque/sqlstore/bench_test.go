@@ -14,6 +14,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 )
@@ -34,7 +35,7 @@ func BenchmarkSize(b *testing.B) { onEach(b, database.benchmarkSize) }
 func onEach(b *testing.B, run func(d database, b *testing.B)) {
 	b.Helper()
 	require.NoError(b, mysql.SetLogger(quiet{}))
-	for _, d := range []database{sqlite(b), startPostgres(b).database, startMariaDB(b, "").database} {
+	for _, d := range []database{sqlite(b), startPostgres(b).database, startMariaDB(b).database} {
 		b.Run(d.dialect.String(), func(b *testing.B) { run(d, b) })
 	}
 }
@@ -66,13 +67,13 @@ func (d database) benchmarkSize(b *testing.B) {
 	}
 	for b.Loop() {
 		before := size()
-		inParallel(b, 8, sessions, func(ctx context.Context) error { return s.Create(ctx, newKey(), sized(132)) })
+		inParallel(b, 8, sessions, func(ctx context.Context) error { return s.Create(ctx, itemtest.Key(), sized(132)) })
 		b.ReportMetric((size()-before)/sessions, "B/session")
 	}
 }
 
 func sized(bytes int) opaque.Item {
-	item := newItem(1)
+	item := itemtest.New(1, "data")
 	item.Data = make([]byte, bytes)
 	return item
 }
@@ -80,7 +81,7 @@ func sized(bytes int) opaque.Item {
 func (d database) benchmarkGet(b *testing.B) {
 	db := d.open(b)
 	s := d.store(b, db, sqlstore.Config{})
-	key := newKey()
+	key := itemtest.Key()
 	require.NoError(b, s.Create(b.Context(), key, sized(200)))
 	query := "SELECT version, seen, idle, dead, data FROM cloakroom_sessions WHERE k = ?"
 	if d.dialect == sqlstore.PostgreSQL {

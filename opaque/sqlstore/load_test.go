@@ -18,7 +18,7 @@ import (
 
 func TestLoadSoak(t *testing.T) {
 	require.NoError(t, mysql.SetLogger(quiet{}))
-	lite, postgres, maria := sqlite(t), startPostgres(t), startMariaDB(t, "")
+	lite, postgres, maria := sqlite(t), startPostgres(t), startMariaDB(t)
 	for name, backend := range map[string]apptest.Backend{
 		"SQLite":     {Open: lite.opens(func(t testing.TB, _ string) *sql.DB { return lite.open(t) })},
 		"PostgreSQL": {Addr: postgres.addr, Open: postgres.opens(postgres.openAt), Record: isPostgresRow},

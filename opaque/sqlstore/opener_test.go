@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -53,11 +54,11 @@ func (d database) opensAt(t *testing.T, at string, o opaque.OpenOptions) {
 	require.ErrorIs(t, err, session.Unavailable, "there are no tables yet")
 	s, err := openAt(t, d.dialect, at, o)
 	require.NoError(t, err)
-	key := newKey()
-	require.NoError(t, s.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, s.Create(t.Context(), key, itemtest.New(1, "data")))
 	again, err := openAt(t, d.dialect, at+"&migrate=false&max_conns=1", o)
 	require.NoError(t, err)
-	ok, err := again.Swap(t.Context(), key, 1, newItem(2))
+	ok, err := again.Swap(t.Context(), key, 1, itemtest.New(2, "data"))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, s.Close())
@@ -82,7 +83,7 @@ func TestOpenerOfSQLite(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s, err := openAt(t, sqlstore.SQLite, "sqlite:a%20b.db", opaque.OpenOptions{})
 	require.NoError(t, err)
-	require.NoError(t, s.Create(t.Context(), newKey(), newItem(1)))
+	require.NoError(t, s.Create(t.Context(), itemtest.Key(), itemtest.New(1, "data")))
 	require.FileExists(t, "a b.db")
 }
 
@@ -91,12 +92,12 @@ func TestOpenerHandsOn(t *testing.T) {
 	at := "sqlite:" + filepath.Join(t.TempDir(), "sessions.db")
 	s, err := openAt(t, sqlstore.SQLite, at, opaque.OpenOptions{})
 	require.NoError(t, err)
-	kept := newKey()
-	require.NoError(t, s.Create(t.Context(), kept, newItem(1)))
+	kept := itemtest.Key()
+	require.NoError(t, s.Create(t.Context(), kept, itemtest.New(1, "data")))
 	in := func(d time.Duration) func() time.Time { return func() time.Time { return time.Now().Add(d) } }
 	late, err := openAt(t, sqlstore.SQLite, at, opaque.OpenOptions{Now: in(24 * time.Hour), Linger: 48 * time.Hour})
 	require.NoError(t, err)
-	ok, err := late.Swap(t.Context(), kept, 1, newItem(2))
+	ok, err := late.Swap(t.Context(), kept, 1, itemtest.New(2, "data"))
 	require.NoError(t, err)
 	require.False(t, ok, "by its clock the session has expired")
 	_, ok, err = s.Get(t.Context(), kept)

@@ -14,6 +14,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
@@ -27,7 +28,7 @@ type server struct {
 	process *servertest.Process
 
 	others  string              // a query for the IDs of all connections of other clients
-	waiting string              // a query for the number of those that wait for a row
+	waiting string              // a query for the number of updates that wait for a row
 	kill    func(id int) string // the statement that ends one
 }
 
@@ -44,18 +45,19 @@ func startPostgres(t testing.TB) *server {
 		open: func(t testing.TB) *sql.DB { return openAt(t, addr) }, addr: addr, openAt: openAt,
 	}
 	s.others = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-	s.waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+	s.waiting = "SELECT count(*) FROM pg_stat_activity" +
+		" WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE%'"
 	s.kill = func(id int) string { return fmt.Sprintf("SELECT pg_terminate_backend(%d)", id) }
 	s.process = s.start(t)
 	return s
 }
 
-func startMariaDB(t testing.TB, parameters string) *server {
+func startMariaDB(t testing.TB) *server {
 	t.Helper()
 	addr, c := servertest.MariaDB(t, "--innodb-lock-wait-timeout=1")
 	s := &server{}
 	openAt := func(t testing.TB, addr string) *sql.DB {
-		return open(t, "mysql", "root@tcp("+addr+")/app?"+parameters)
+		return open(t, "mysql", "root@tcp("+addr+")/app")
 	}
 	s.start = starter(c, func(t testing.TB) *sql.DB { return openAt(t, addr) })
 	s.database = database{
@@ -63,7 +65,8 @@ func startMariaDB(t testing.TB, parameters string) *server {
 		open: func(t testing.TB) *sql.DB { return openAt(t, addr) }, addr: addr, openAt: openAt,
 	}
 	s.others = "SELECT id FROM information_schema.processlist WHERE db = 'app' AND id <> CONNECTION_ID()"
-	s.waiting = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+	s.waiting = "SELECT count(*) FROM information_schema.innodb_trx" +
+		" WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE 'UPDATE%'"
 	s.kill = func(id int) string { return fmt.Sprintf("KILL %d", id) }
 	s.process = s.start(t)
 	return s
@@ -94,17 +97,26 @@ func TestPostgreSQL(t *testing.T) {
 
 func TestMariaDB(t *testing.T) {
 	require.NoError(t, mysql.SetLogger(quiet{}))
-	s := startMariaDB(t, "")
+	s := startMariaDB(t)
 	s.suite(t)
 	t.Run("opener", s.opener)
 	t.Run("tables", s.tables)
 	t.Run("lock wait timeout", s.lockWaitTimeout)
+	t.Run("found rows", s.foundRows)
 	s.trouble(t)
 }
 
-func TestMariaDBFoundRows(t *testing.T) {
-	require.NoError(t, mysql.SetLogger(quiet{}))
-	startMariaDB(t, "clientFoundRows=true").suite(t)
+// foundRows has connections that count the rows that a statement has found, and
+// not those that it has changed.
+func (s *server) foundRows(t *testing.T) {
+	_, err := s.open(t).ExecContext(t.Context(), "CREATE DATABASE found")
+	require.NoError(t, err)
+	d := database{dialect: s.dialect, open: func(t testing.TB) *sql.DB {
+		return open(t, "mysql", "root@tcp("+s.addr+")/found?clientFoundRows=true")
+	}}
+	t.Run("contract", d.contract)
+	t.Run("clean-up", d.cleanUp)
+	t.Run("one cleans up", d.oneCleansUp)
 }
 
 // TestTablesSoak runs the tables in all modes. The other tests run them in one.
@@ -114,7 +126,7 @@ func TestTablesSoak(t *testing.T) {
 	}
 	t.Run("SQLite", sqlite(t).tables)
 	t.Run("PostgreSQL", startPostgres(t).tables)
-	t.Run("MariaDB", startMariaDB(t, "").tables)
+	t.Run("MariaDB", startMariaDB(t).tables)
 }
 
 // quiet drops what the driver says of connections that a test broke.
@@ -145,20 +157,20 @@ func (s *server) raise(t *testing.T, db *sql.DB, sqlState string, times int) (en
 func (s *server) fullDisk(t *testing.T) {
 	db := s.open(t)
 	store := s.store(t, db, sqlstore.Config{})
-	key, unused := newKey(), newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
+	key, unused := itemtest.Key(), itemtest.Key()
+	require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
 	end := s.raise(t, db, "53100", 0)
-	_, err := store.Swap(within(t, 5*time.Second), key, 1, newItem(2))
+	_, err := store.Swap(within(t, 5*time.Second), key, 1, itemtest.New(2, "data"))
 	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.ErrorContains(t, err, "SQLSTATE 53100")
 	require.NotContains(t, err.Error(), "secret")
-	require.ErrorIs(t, store.Create(within(t, 5*time.Second), unused, newItem(1)), session.Unavailable)
+	require.ErrorIs(t, store.Create(within(t, 5*time.Second), unused, itemtest.New(1, "data")), session.Unavailable)
 	_, ok, err := store.Get(t.Context(), key)
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, store.Delete(t.Context(), unused), "a logout needs no room")
 	end()
-	ok, err = store.Swap(within(t, time.Second), key, 1, newItem(2))
+	ok, err = store.Swap(within(t, time.Second), key, 1, itemtest.New(2, "data"))
 	require.NoError(t, err)
 	require.True(t, ok)
 }
@@ -167,10 +179,10 @@ func (s *server) fullDisk(t *testing.T) {
 func (s *server) rolledBack(t *testing.T) {
 	db := s.open(t)
 	store := s.store(t, db, sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
 	defer s.raise(t, db, "40P01", 3)()
-	ok, err := store.Swap(within(t, 5*time.Second), key, 1, newItem(2))
+	ok, err := store.Swap(within(t, 5*time.Second), key, 1, itemtest.New(2, "data"))
 	require.NoError(t, err)
 	require.True(t, ok)
 }
@@ -194,8 +206,8 @@ func (s *server) opener(t *testing.T) {
 // tries again.
 func (s *server) lockWaitTimeout(t *testing.T) {
 	store := s.store(t, s.open(t), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
 	conn, err := s.open(t).Conn(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
@@ -208,7 +220,7 @@ func (s *server) lockWaitTimeout(t *testing.T) {
 		_, err := conn.ExecContext(context.Background(), "ROLLBACK")
 		unlocked <- err
 	})
-	ok, err := store.Swap(within(t, 10*time.Second), key, 1, newItem(2))
+	ok, err := store.Swap(within(t, 10*time.Second), key, 1, itemtest.New(2, "data"))
 	require.NoError(t, err)
 	require.True(t, ok)
 	require.NoError(t, <-unlocked)

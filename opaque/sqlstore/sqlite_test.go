@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -47,16 +48,16 @@ func TestSQLiteFull(t *testing.T) {
 	db := d.open(t)
 	db.SetMaxOpenConns(1) // max_page_count holds for one connection
 	s := d.store(t, db, sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, s.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, s.Create(t.Context(), key, itemtest.New(1, "data")))
 	var pages int
 	require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA max_page_count = 1").Scan(&pages)) // means no more
-	large := newItem(2)
+	large := itemtest.New(2, "data")
 	large.Data = bytes.Repeat([]byte("x"), 1<<20)
 	_, err := s.Swap(within(t, 5*time.Second), key, 1, large)
 	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.ErrorContains(t, err, "SQLite reports error 13")
-	require.ErrorIs(t, s.Create(within(t, 5*time.Second), newKey(), large), session.Unavailable)
+	require.ErrorIs(t, s.Create(within(t, 5*time.Second), itemtest.Key(), large), session.Unavailable)
 	item, ok, err := s.Get(t.Context(), key)
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -71,10 +72,10 @@ func TestSQLiteFull(t *testing.T) {
 // Sessions outlive the process.
 func TestSQLiteRestart(t *testing.T) {
 	d := sqlite(t)
-	key := newKey()
+	key := itemtest.Key()
 	db := d.open(t)
 	s := d.store(t, db, sqlstore.Config{})
-	require.NoError(t, s.Create(t.Context(), key, newItem(1)))
+	require.NoError(t, s.Create(t.Context(), key, itemtest.New(1, "data")))
 	require.NoError(t, s.Close())
 	require.NoError(t, db.Close())
 	_, ok, err := d.store(t, d.open(t), sqlstore.Config{}).Get(t.Context(), key)

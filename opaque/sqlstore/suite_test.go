@@ -3,9 +3,7 @@ package sqlstore_test
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"encoding/base64"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/opaque/storetest"
@@ -43,22 +42,24 @@ func (d database) suite(t *testing.T) {
 	t.Run("clean-up among requests", d.cleanUpAmongRequests)
 	t.Run("size", d.size)
 	t.Run("no data in errors", d.noDataInErrors)
-	leavesNothing(t, "exhausted pool", d.exhaustedPool)
-	leavesNothing(t, "locked row", d.lockedRow)
+	t.Run("exhausted pool", d.exhaustedPool)
+	t.Run("locked row", d.lockedRow)
 	t.Run("closed", d.closed)
 }
 
-// leavesNothing runs a test that must end every goroutine that it has started.
-func leavesNothing(t *testing.T, name string, test func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) {
-		before := runtime.NumGoroutine()
-		t.Run("", test)
+// leavesNothing expects that every goroutine that the test starts from here on
+// has ended when the test has cleaned up.
+func leavesNothing(t *testing.T) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
 		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, // the one that asks
 			20*time.Second, 10*time.Millisecond, "goroutines are left over")
 	})
 }
 
 func (d database) contract(t *testing.T) {
+	leavesNothing(t)
 	direct := d.store(t, d.open(t), sqlstore.Config{})
 	if d.addr == "" {
 		storetest.Run(t, func(*testing.T) opaque.Store { return direct })
@@ -89,20 +90,6 @@ func (d database) newStore(t testing.TB, db *sql.DB, cfg sqlstore.Config) *sqlst
 	return s
 }
 
-func newKey() string {
-	var b [32]byte
-	rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
-func newItem(version uint64) opaque.Item {
-	now := time.Now().Truncate(time.Second)
-	return opaque.Item{
-		Version: version, SeenAt: now, IdleDeadline: now.Add(time.Hour), Deadline: now.Add(2 * time.Hour),
-		Data: []byte("data"),
-	}
-}
-
 func within(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -124,7 +111,7 @@ func (d database) migrateAtOnce(t *testing.T) {
 	s := d.newStore(t, d.open(t), sqlstore.Config{Prefix: "at_once_"})
 	require.NoError(t, s.Migrate(t.Context()))
 	require.NoError(t, s.Ping(t.Context()))
-	require.NoError(t, s.Create(t.Context(), newKey(), newItem(1)))
+	require.NoError(t, s.Create(t.Context(), itemtest.Key(), itemtest.New(1, "data")))
 }
 
 // What Schema prints is enough, and Migrate has nothing left to do.
@@ -136,17 +123,17 @@ func (d database) schema(t *testing.T) {
 		require.NoError(t, err, statement)
 	}
 	require.NoError(t, s.Ping(t.Context()))
-	require.NoError(t, s.Create(t.Context(), newKey(), newItem(1)))
+	require.NoError(t, s.Create(t.Context(), itemtest.Key(), itemtest.New(1, "data")))
 	require.NoError(t, s.Migrate(t.Context()))
 }
 
 func (d database) noTables(t *testing.T) {
 	s := d.newStore(t, d.open(t), sqlstore.Config{Prefix: "missing_"})
 	require.ErrorIs(t, s.Ping(t.Context()), session.Unavailable)
-	_, _, err := s.Get(t.Context(), newKey())
+	_, _, err := s.Get(t.Context(), itemtest.Key())
 	require.ErrorIs(t, err, session.Unavailable)
 	require.NoError(t, s.Migrate(t.Context()))
-	require.NoError(t, s.Create(t.Context(), newKey(), newItem(1)))
+	require.NoError(t, s.Create(t.Context(), itemtest.Key(), itemtest.New(1, "data")))
 }
 
 // Rows are removed once Linger has passed, by either deadline, over more than
@@ -159,7 +146,7 @@ func (d database) cleanUp(t *testing.T) {
 	s := d.store(t, db, cfg)
 	stays := map[string]opaque.Item{}
 	for name, over := range map[string]time.Duration{"alive": -time.Hour, "lingers": 30 * time.Second} {
-		item := newItem(1)
+		item := itemtest.New(1, "data")
 		item.IdleDeadline = item.SeenAt.Add(-over)
 		stays[name] = item
 		require.NoError(t, s.Create(t.Context(), name, item))
@@ -196,7 +183,7 @@ func (d database) fill(t *testing.T, db *sql.DB, table string, n int) {
 			idle, dead = over, later
 		}
 		query := "INSERT INTO " + table + " (k, version, seen, idle, dead, data) VALUES " + parameters
-		_, err := tx.ExecContext(t.Context(), query, newKey(), idle, dead, []byte("x"))
+		_, err := tx.ExecContext(t.Context(), query, itemtest.Key(), idle, dead, []byte("x"))
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
@@ -243,15 +230,15 @@ func (d database) cleanUpAmongRequests(t *testing.T) {
 	done := make(chan struct{})
 	for range 4 {
 		requests.Go(func() {
-			key, version := newKey(), uint64(1)
-			err := s.Create(within(t, 5*time.Second), key, newItem(version))
+			key, version := itemtest.Key(), uint64(1)
+			err := s.Create(within(t, 5*time.Second), key, itemtest.New(version, "data"))
 			for ok := true; err == nil; version++ {
 				select {
 				case <-done:
 					return
 				default:
 				}
-				if ok, err = s.Swap(within(t, 5*time.Second), key, version, newItem(version+1)); !ok && err == nil {
+				if ok, err = s.Swap(within(t, 5*time.Second), key, version, itemtest.New(version+1, "data")); !ok && err == nil {
 					err = session.Conflict
 				}
 			}
@@ -274,13 +261,13 @@ func (d database) cleanUpAmongRequests(t *testing.T) {
 
 func (d database) size(t *testing.T) {
 	s := d.store(t, d.open(t), sqlstore.Config{})
-	key, item := newKey(), newItem(1)
+	key, item := itemtest.Key(), itemtest.New(1, "data")
 	require.NoError(t, s.Create(t.Context(), key, item))
-	large := newItem(2)
+	large := itemtest.New(2, "data")
 	large.Data = bytes.Repeat([]byte("x"), 8<<20+1)
 	_, err := s.Swap(t.Context(), key, 1, large)
 	require.ErrorIs(t, err, session.TooLarge)
-	require.ErrorIs(t, s.Create(t.Context(), newKey(), large), session.TooLarge)
+	require.ErrorIs(t, s.Create(t.Context(), itemtest.Key(), large), session.TooLarge)
 	got, ok, err := s.Get(t.Context(), key)
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -293,7 +280,7 @@ func (d database) size(t *testing.T) {
 
 func (d database) noDataInErrors(t *testing.T) {
 	s := d.store(t, d.open(t), sqlstore.Config{})
-	key, item := newKey(), newItem(1)
+	key, item := itemtest.Key(), itemtest.New(1, "data")
 	item.Data = []byte("a secret value")
 	require.NoError(t, s.Create(t.Context(), key, item))
 	err := s.Create(t.Context(), key, item)
@@ -309,11 +296,12 @@ func (d database) noDataInErrors(t *testing.T) {
 
 // A request that gets no connection is denied in time, and the next one works.
 func (d database) exhaustedPool(t *testing.T) {
+	leavesNothing(t)
 	db := d.open(t)
 	db.SetMaxOpenConns(1)
 	s := d.store(t, db, sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, s.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, s.Create(t.Context(), key, itemtest.New(1, "data")))
 	taken, err := db.Conn(t.Context())
 	require.NoError(t, err)
 
@@ -321,13 +309,14 @@ func (d database) exhaustedPool(t *testing.T) {
 	_, _, err = s.Get(within(t, 100*time.Millisecond), key)
 	require.ErrorIs(t, err, session.Unavailable)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, err = s.Swap(within(t, 100*time.Millisecond), key, 1, newItem(2))
+	_, err = s.Swap(within(t, 100*time.Millisecond), key, 1, itemtest.New(2, "data"))
 	require.ErrorIs(t, err, opaque.ErrNotDone)
-	require.ErrorIs(t, s.Create(within(t, 100*time.Millisecond), newKey(), newItem(1)), opaque.ErrNotDone)
+	err = s.Create(within(t, 100*time.Millisecond), itemtest.Key(), itemtest.New(1, "data"))
+	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.Less(t, time.Since(start), 5*time.Second)
 
 	require.NoError(t, taken.Close())
-	ok, err := s.Swap(within(t, time.Second), key, 1, newItem(2))
+	ok, err := s.Swap(within(t, time.Second), key, 1, itemtest.New(2, "data"))
 	require.NoError(t, err)
 	require.True(t, ok)
 }
@@ -335,10 +324,11 @@ func (d database) exhaustedPool(t *testing.T) {
 // Somebody else's transaction holds the row. A write waits for it up to its
 // deadline, reads don't wait.
 func (d database) lockedRow(t *testing.T) {
+	leavesNothing(t)
 	db := d.open(t)
 	s := d.store(t, db, sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, s.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, s.Create(t.Context(), key, itemtest.New(1, "data")))
 	conn, err := d.open(t).Conn(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
@@ -350,7 +340,7 @@ func (d database) lockedRow(t *testing.T) {
 	exec(d.lock)
 
 	start := time.Now()
-	_, err = s.Swap(within(t, 150*time.Millisecond), key, 1, newItem(2))
+	_, err = s.Swap(within(t, 150*time.Millisecond), key, 1, itemtest.New(2, "data"))
 	require.ErrorIs(t, err, session.Unavailable)
 	require.Less(t, time.Since(start), 5*time.Second)
 	item, ok, err := s.Get(within(t, 5*time.Second), key)
@@ -360,7 +350,7 @@ func (d database) lockedRow(t *testing.T) {
 
 	swapped := make(chan error)
 	go func() {
-		_, err := s.Swap(within(t, 10*time.Second), key, 1, newItem(2))
+		_, err := s.Swap(within(t, 10*time.Second), key, 1, itemtest.New(2, "data"))
 		swapped <- err
 	}()
 	select {
@@ -384,8 +374,8 @@ func (d database) lockedRow(t *testing.T) {
 func (d database) closed(t *testing.T) {
 	db := d.open(t)
 	s := d.store(t, db, sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, s.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, s.Create(t.Context(), key, itemtest.New(1, "data")))
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
 	allFail(t, s)
@@ -394,13 +384,9 @@ func (d database) closed(t *testing.T) {
 
 func allFail(t *testing.T, s *sqlstore.Store) {
 	t.Helper()
-	_, _, getErr := s.Get(t.Context(), "k")
-	_, swapErr := s.Swap(t.Context(), "k", 1, newItem(2))
-	_, touchErr := s.Touch(t.Context(), "k", time.Now(), time.Now())
-	for _, err := range []error{
-		getErr, swapErr, touchErr, s.Create(t.Context(), "k", newItem(1)),
-		s.Delete(t.Context(), "k"), s.Ping(t.Context()), s.Migrate(t.Context()),
-	} {
-		require.ErrorIs(t, err, session.Unavailable)
+	errs := itemtest.Errors(t.Context(), s, itemtest.Key())
+	errs["Ping"], errs["Migrate"] = s.Ping(t.Context()), s.Migrate(t.Context())
+	for method, err := range errs {
+		require.ErrorIs(t, err, session.Unavailable, method)
 	}
 }

@@ -11,8 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cloakroom-go/cloakroom/internal/servertest"
-	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -22,32 +21,36 @@ const (
 	tooLate  = 3 * time.Second        // also on a busy machine
 )
 
-// trouble is what can happen to a connection or a server. None of it leaves
-// goroutines or connections behind.
+// trouble is what can happen to a server, besides what storetest does.
 func (s *server) trouble(t *testing.T) {
-	parent := t
 	for name, test := range map[string]func(*testing.T){
 		"killed connections": s.killedConnections,
-		"lost answers":       s.lostAnswers,
-		"refused":            s.refused,
-		"slow":               s.slow,
 		"stopped":            s.stopped,
-		"restart":            func(t *testing.T) { s.restart(t, parent) },
+		"restart":            func(inner *testing.T) { s.restart(inner, t) },
 	} {
-		leavesNothing(t, name, func(t *testing.T) {
-			before := s.countOthers(t)
-			t.Run("", test)
-			// A driver may still be telling the server that nobody waits.
-			require.Eventually(t, func() bool { return s.countOthers(t) <= before }, 20*time.Second, 10*time.Millisecond,
-				"connections are left over")
+		t.Run(name, func(t *testing.T) {
+			s.leavesNothing(t)
+			test(t)
 		})
 	}
+}
+
+// leavesNothing expects that no connection to the server is left over, either.
+func (s *server) leavesNothing(t *testing.T) {
+	t.Helper()
+	leavesNothing(t)
+	before := s.countOthers(t)
+	t.Cleanup(func() {
+		// A driver may still be telling the server that nobody waits.
+		require.Eventually(t, func() bool { return s.countOthers(t) <= before }, 20*time.Second, 10*time.Millisecond,
+			"connections are left over")
+	})
 }
 
 // numbers returns what a query finds in its only column.
 func numbers(t *testing.T, db *sql.DB, query string) (found []int) {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), query)
+	rows, err := db.QueryContext(context.Background(), query) // also when the test ends
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rows.Close()) }()
 	for rows.Next() {
@@ -111,8 +114,8 @@ func (s *server) killedConnections(t *testing.T) {
 	admin := s.open(t)
 	admin.SetMaxOpenConns(1)
 	store := s.store(t, s.open(t), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
 	ofStore := numbers(t, admin, s.others)
 	holder, err := s.open(t).BeginTx(t.Context(), nil)
 	require.NoError(t, err)
@@ -120,7 +123,7 @@ func (s *server) killedConnections(t *testing.T) {
 	require.NoError(t, err)
 	swapped := make(chan error)
 	go func() {
-		_, err := store.Swap(within(t, 10*time.Second), key, 1, newItem(2))
+		_, err := store.Swap(within(t, 10*time.Second), key, 1, itemtest.New(2, "data"))
 		swapped <- err
 	}()
 	// InnoDB renews innodb_trx only if nobody has read it for 0.1 s.
@@ -135,67 +138,24 @@ func (s *server) killedConnections(t *testing.T) {
 	recovers(t, store, busy, key, 1)
 }
 
-// A swap whose answer is lost fails within its time, and is done at most once.
-func (s *server) lostAnswers(t *testing.T) {
-	busy := s.connecting(t)
-	for _, mode := range []servertest.Mode{servertest.Cut, servertest.Swallow} {
-		proxy := servertest.NewProxy(t, s.addr)
-		store := s.store(t, s.openAt(t, proxy.Addr()), sqlstore.Config{})
-		key := newKey()
-		require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-		ok, err := store.Swap(t.Context(), key, 1, newItem(2)) // from now on, the statement is prepared
-		require.NoError(t, err)
-		require.True(t, ok)
-		proxy.Set(mode)
-		denied(t, func(ctx context.Context) error {
-			_, err := store.Swap(ctx, key, 2, newItem(3))
-			require.NotErrorIs(t, err, opaque.ErrNotDone)
-			return err
-		})
-		proxy.Set(servertest.Pass)
-		recovers(t, store, busy, key, 3)
-	}
-}
-
-func (s *server) refused(t *testing.T) {
-	busy := s.connecting(t)
-	proxy := servertest.NewProxy(t, s.addr)
-	store := s.store(t, s.openAt(t, proxy.Addr()), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-	proxy.Set(servertest.Refuse)
-	denied(t, func(ctx context.Context) error { _, err := store.Swap(ctx, key, 1, newItem(2)); return err })
-	proxy.Set(servertest.Pass)
-	recovers(t, store, busy, key, 1)
-}
-
-func (s *server) slow(t *testing.T) {
-	busy := s.connecting(t)
-	proxy := servertest.NewProxy(t, s.addr)
-	store := s.store(t, s.openAt(t, proxy.Addr()), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-	proxy.Delay(time.Minute)
-	denied(t, func(ctx context.Context) error { _, _, err := store.Get(ctx, key); return err })
-	proxy.Delay(0)
-	recovers(t, store, busy, key, 1)
-}
-
 // A server that stands still holds its connections open. It may still carry out
 // a write that it was sent meanwhile.
 func (s *server) stopped(t *testing.T) {
 	busy := s.connecting(t)
 	store := s.store(t, s.open(t), sqlstore.Config{})
-	kept, written := newKey(), newKey()
+	kept, written := itemtest.Key(), itemtest.Key()
 	for _, key := range []string{kept, written} {
-		require.NoError(t, store.Create(t.Context(), key, newItem(1)))
-		_, err := store.Swap(t.Context(), key, 1, newItem(2))
+		require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
+		_, err := store.Swap(t.Context(), key, 1, itemtest.New(2, "data"))
 		require.NoError(t, err)
 	}
 	goOn := s.pause(t)
 	denied(t, func(ctx context.Context) error { _, _, err := store.Get(ctx, kept); return err })
-	denied(t, func(ctx context.Context) error { _, err := store.Swap(ctx, written, 2, newItem(3)); return err })
-	denied(t, func(ctx context.Context) error { return store.Delete(ctx, newKey()) })
+	denied(t, func(ctx context.Context) error {
+		_, err := store.Swap(ctx, written, 2, itemtest.New(3, "data"))
+		return err
+	})
+	denied(t, func(ctx context.Context) error { return store.Delete(ctx, itemtest.Key()) })
 	goOn()
 	recovers(t, store, busy, kept, 2)
 	item, ok, err := store.Get(t.Context(), written)
@@ -228,8 +188,8 @@ func (s *server) pause(t *testing.T) (goOn func()) {
 func (s *server) restart(t, parent *testing.T) {
 	busy := s.connecting(t)
 	store := s.store(t, s.open(t), sqlstore.Config{})
-	key := newKey()
-	require.NoError(t, store.Create(t.Context(), key, newItem(1)))
+	key := itemtest.Key()
+	require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
 	s.process.Stop()
 	denied(t, func(ctx context.Context) error { _, _, err := store.Get(ctx, key); return err })
 	s.process = s.start(parent)
