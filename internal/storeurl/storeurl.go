@@ -2,8 +2,9 @@
 // "rediss://app@cache.example:6380/0?prefix=shop:".
 //
 // Use [Parse] on a URL from a configuration, and [Shown] before it is printed.
-// An opener reads the parameters with [Query], and reports the mistakes of its
-// Config with [Rename].
+// An opener takes the server from [Addr], reads the parameters with [Query],
+// and reports the mistakes of its Config with [Rename]. A server that is not
+// [IsLocal] needs TLS.
 //
 // People forget to escape their passwords, and then pieces of these end up in
 // the host, the path or the query. So no error of this package repeats a part
@@ -11,8 +12,10 @@
 package storeurl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -61,6 +64,19 @@ func Shown(text string) string {
 		return text
 	}
 	return u.Redacted()
+}
+
+// Addr returns the address of the server that u names, with this port if u has
+// none.
+func Addr(u *url.URL, port string) string {
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
+}
+
+// IsLocal reports whether a host is this machine, so that nobody else sees what
+// is sent there in plain text.
+func IsLocal(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // A Query holds the parameters of a URL.

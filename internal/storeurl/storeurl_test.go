@@ -107,3 +107,25 @@ func TestRename(t *testing.T) {
 	other := errors.New("p: down")
 	require.Equal(t, other, storeurl.Rename(other, "p", names))
 }
+
+func TestAddr(t *testing.T) {
+	for in, want := range map[string]string{
+		"redis://cache.example":      "cache.example:1",
+		"redis://cache.example:2/0":  "cache.example:2",
+		"redis://[::1]":              "[::1]:1",
+		"redis://app:x@127.0.0.1:25": "127.0.0.1:25",
+	} {
+		u, err := url.Parse(in)
+		require.NoError(t, err)
+		require.Equal(t, want, storeurl.Addr(u, "1"))
+	}
+}
+
+func TestIsLocal(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "127.8.9.10": true, "::1": true,
+		"": false, "localhost.example": false, "192.0.2.1": false, "127.0.0.1.example": false, "::2": false,
+	} {
+		require.Equal(t, want, storeurl.IsLocal(host), host)
+	}
+}

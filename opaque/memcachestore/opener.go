@@ -3,7 +3,6 @@ package memcachestore
 import (
 	"context"
 	"errors"
-	"net"
 	"net/url"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
@@ -53,9 +52,5 @@ func address(u *url.URL) string {
 	if u.Host == "" {
 		return u.Path
 	}
-	port := u.Port()
-	if port == "" {
-		port = "11211"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return storeurl.Addr(u, "11211")
 }

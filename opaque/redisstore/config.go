@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/internal/storeurl"
 )
 
 // Config configures a [Store]. Only Addrs is required, for a server on the same
@@ -149,8 +150,7 @@ func (c Config) validateServers(bad *fault.Mistakes) {
 // that are not in Addrs.
 func (c Config) permit(addr string) error {
 	host, _, _ := net.SplitHostPort(addr)
-	ip := net.ParseIP(host)
-	if c.TLS != nil || c.InsecurePlain || host == "localhost" || ip != nil && ip.IsLoopback() {
+	if c.TLS != nil || c.InsecurePlain || storeurl.IsLocal(host) {
 		return nil
 	}
 	return fault.Errorf("redisstore: Config.TLS", "is required for %s, which is not this machine; "+

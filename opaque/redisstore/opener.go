@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -88,7 +87,11 @@ func configOf(u *url.URL, o opaque.OpenOptions) (Config, error) {
 		InsecureEviction: q.Bool("insecure_eviction", false),
 		Now:              o.Now,
 	}
-	cfg.Addrs = append([]string{address(u, cfg.SentinelMaster != "")}, q.All("addr")...)
+	port := "6379"
+	if cfg.SentinelMaster != "" {
+		port = "26379"
+	}
+	cfg.Addrs = append([]string{storeurl.Addr(u, port)}, q.All("addr")...)
 	err := q.Err("redisstore")
 	var ofTLS, ofPath error
 	cfg.TLS, ofTLS = tlsOf(u, q.Text("ca_file"))
@@ -97,17 +100,6 @@ func configOf(u *url.URL, o opaque.OpenOptions) (Config, error) {
 		return Config{}, err
 	}
 	return cfg, nil
-}
-
-func address(u *url.URL, sentinel bool) string {
-	port := u.Port()
-	switch {
-	case port == "" && sentinel:
-		port = "26379"
-	case port == "":
-		port = "6379"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }
 
 func tlsOf(u *url.URL, caFile string) (*tls.Config, error) {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -156,7 +155,7 @@ func postgresSource(u *url.URL, q *storeurl.Query, password string) (string, err
 			values.Set(name, value)
 		}
 	}
-	if socket == "" && !isLocal(u) && !values.Has("sslmode") {
+	if socket == "" && !storeurl.IsLocal(u.Hostname()) && !values.Has("sslmode") {
 		values.Set("sslmode", "verify-full")
 	}
 	source := url.URL{Scheme: "postgres", User: u.User, Host: u.Host, Path: u.Path, RawQuery: values.Encode()}
@@ -181,14 +180,10 @@ func mysqlSource(u *url.URL, q *storeurl.Query, password string) (string, error)
 	}
 	address, secure := "unix("+q.Text("socket")+")", q.Text("tls")
 	if q.Text("socket") == "" {
-		if secure == "" && !isLocal(u) {
+		if secure == "" && !storeurl.IsLocal(u.Hostname()) {
 			secure = "true"
 		}
-		port := u.Port()
-		if port == "" {
-			port = "3306"
-		}
-		address = "tcp(" + net.JoinHostPort(u.Hostname(), port) + ")"
+		address = "tcp(" + storeurl.Addr(u, "3306") + ")"
 	}
 	source := user + ":" + password + "@" + address + "/" + url.PathEscape(name)
 	source += fmt.Sprintf("?timeout=%ds&readTimeout=%ds", connectSeconds, 2*connectSeconds) // Migrate may take longer
@@ -228,10 +223,4 @@ func sqliteSource(u *url.URL, password string) (string, error) {
 	}
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(),
 		RawQuery: "_synchronous=FULL"}).String(), nil
-}
-
-// isLocal reports whether the host of u is this machine.
-func isLocal(u *url.URL) bool {
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
