@@ -13,7 +13,7 @@ import (
 // soaks reports whether the long form of a test is asked for.
 func soaks() bool { return os.Getenv("CLOAKROOM_SOAK") == "1" }
 
-// Interleavings lets a few requests come to one session at once, in 500 random
+// Interleavings lets a few requests come to one session at once, in 200 random
 // orders of their calls to the store; with CLOAKROOM_SOAK=1 in the environment
 // in 100,000. They load, save, renew, log in, move from the cookie to the store
 // and back, log out, and end all sessions of the subject. Nothing that has
@@ -24,7 +24,7 @@ func soaks() bool { return os.Getenv("CLOAKROOM_SOAK") == "1" }
 // auto.
 func Interleavings(t *testing.T, newStore NewStore) {
 	t.Helper()
-	orders := 500
+	orders := 200
 	if soaks() {
 		orders = 100_000
 	}
