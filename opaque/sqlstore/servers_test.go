@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -117,16 +116,6 @@ func (s *server) foundRows(t *testing.T) {
 	t.Run("contract", d.contract)
 	t.Run("clean-up", d.cleanUp)
 	t.Run("one cleans up", d.oneCleansUp)
-}
-
-// TestTablesSoak runs the tables in all modes. The other tests run them in one.
-func TestTablesSoak(t *testing.T) {
-	if os.Getenv("CLOAKROOM_SOAK") != "1" {
-		return
-	}
-	t.Run("SQLite", sqlite(t).tables)
-	t.Run("PostgreSQL", startPostgres(t).tables)
-	t.Run("MariaDB", startMariaDB(t).tables)
 }
 
 // quiet drops what the driver says of connections that a test broke.

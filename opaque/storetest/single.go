@@ -102,9 +102,9 @@ func sizes(p *probe) {
 		if kept = refused; kept == len(data) {
 			return // there is no limit
 		}
-		refused = min(2*refused, len(data))
+		refused = min(8*refused, len(data))
 	}
-	if !p.swapIsKept(data[:kept+1]) { // most limits are powers of two
+	if !p.swapIsKept(data[:kept+1]) { // many limits are powers of two
 		refused = kept + 1
 	}
 	for p.err == nil && refused > kept+1 {
