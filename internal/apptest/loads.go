@@ -38,21 +38,15 @@ type Backend struct {
 	Named bool
 }
 
-// Load runs [Interleavings], [Mixups] and [Errors] over a store, in parallel:
-// they wait most of the time.
+// Load runs [Interleavings], [Mixups] and [Errors] over a store, one after the
+// other: Errors measures how long answers take.
 func Load(t *testing.T, b Backend) {
 	t.Helper()
-	open := func(t testing.TB, now func() time.Time) opaque.Store { return b.Open(t, b.Addr, now) }
-	for name, test := range map[string]func(t *testing.T){
-		"interleavings": func(t *testing.T) { Interleavings(t, open) },
-		"mix-ups":       func(t *testing.T) { Mixups(t, b) },
-		"errors":        func(t *testing.T) { Errors(t, b) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t)
-		})
-	}
+	t.Run("interleavings", func(t *testing.T) {
+		Interleavings(t, func(t testing.TB, now func() time.Time) opaque.Store { return b.Open(t, b.Addr, now) })
+	})
+	t.Run("mix-ups", func(t *testing.T) { Mixups(t, b) })
+	t.Run("errors", func(t *testing.T) { Errors(t, b) })
 }
 
 // A line is the way to the stores of some instances.

@@ -12,7 +12,6 @@ import (
 )
 
 func TestLoadSoak(t *testing.T) {
-	t.Parallel()
 	apptest.Load(t, apptest.Backend{
 		Addr:  start(t),
 		Named: true,

@@ -12,7 +12,6 @@ import (
 )
 
 func TestLoadSoak(t *testing.T) {
-	t.Parallel()
 	s := startServer(t)
 	apptest.Load(t, apptest.Backend{
 		Addr: s.addr,
