@@ -95,9 +95,6 @@ func TestTicketAttacks(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, %v", row.name, then, how), func(t *testing.T) {
 					h := newTicket(t, then, row.subject, how)
 					dead := row.do(t, h)
-					if dead != nil {
-						dead = append(dead, pieces(h.ticket)...)
-					}
 					for range 2 {
 						for _, credential := range dead {
 							assert.Contains(t, []string{"", "-"}, subjectOf(h.m, credential), credential[:5])

@@ -87,8 +87,7 @@ func NewCarrier(c CarrierConfig) (*Carrier, error) {
 
 // Recognizes implements middleware.Carrier.
 func (c *Carrier) Recognizes(credential string) bool {
-	_, ok := parseTicket(credential)
-	return ok || wellFormed(credential)
+	return wellFormed(credential) || c.isTicket(credential)
 }
 
 // InPlace implements middleware.Carrier: a session that changes keeps its
@@ -100,8 +99,11 @@ func (c *Carrier) MaxLength() int { return ticketBytes }
 
 // Open implements middleware.Carrier.
 func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record, string, error) {
-	if t, ok := parseTicket(credential); ok {
-		var err error
+	if c.isTicket(credential) {
+		t, err := c.openTicket(credential)
+		if err != nil {
+			return nil, "", err
+		}
 		if credential, err = c.redeem(ctx, t); err != nil {
 			return nil, "", err
 		}
@@ -251,7 +253,7 @@ func (c *Carrier) Retire(
 	marker := c.marker(credential, base, found{successor: successor, moved: grace > 0})
 	switch ok, err := c.write(ctx, storeKey(credential), base.Version, marker); {
 	case err != nil && c.sealed && grace == 0 && !isAnswer(err):
-		return newTicket(successor, credential, base.Version), unavailable("retire a credential", err)
+		return c.newTicket(successor, credential, base.Version), unavailable("retire a credential", err)
 	case err != nil:
 		return "", unavailable("retire a credential", err)
 	case !ok:
@@ -278,7 +280,7 @@ func (c *Carrier) notRetired(ctx context.Context, credential string, base *sessi
 // Forget implements middleware.Carrier.
 func (c *Carrier) Forget(ctx context.Context, credential string) error {
 	var errs []error
-	for _, credential := range forms(credential) {
+	for _, credential := range c.forms(credential) {
 		errs = append(errs, c.delete(ctx, storeKey(credential)))
 	}
 	return unavailable("forget a credential", errors.Join(errs...))
@@ -290,7 +292,7 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 // list ends that form.
 func (c *Carrier) End(ctx context.Context, credential string, rec *session.Record) error {
 	var err error
-	for _, credential := range forms(credential) {
+	for _, credential := range c.forms(credential) {
 		err = errors.Join(err, c.endStored(ctx, credential))
 	}
 	if c.c.Revocations == nil {

@@ -9,12 +9,13 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// An item's data begins with a byte that says what it is.
+// An item's data, and what is sealed, begins with a byte that says what it is.
 const (
 	kindPlain  = 'p' // a record, in an InProcessStore
 	kindSealed = 's' // an encrypted record
 	kindMarker = 'm' // the encrypted credential of a successor: the session goes on there
 	kindEnded  = 'e' // nothing: the session was logged out
+	kindTicket = 't' // a ticket, which the client has and no store
 )
 
 // layout is the version of the record encoding below.

@@ -14,21 +14,28 @@ import (
 // answer to the swap that retires the old one got lost: only the store knows
 // which of the two opens the session. It names the old credential with the
 // version that the swap replaces, so that opening the ticket can finish the
-// swap or prevent it. Without the successor's secret, which nobody else has
-// seen, an attacker who planted the old credential can't make one.
+// swap or prevent it.
+//
+// It is encrypted under the secrets, so nobody makes one, and nobody takes the
+// credentials in it apart: the successor must not open a session that ends
+// under the old credential before the ticket is opened.
 type ticket struct {
 	successor string // see asOpaque
 	old       string
 	version   uint64
 }
 
-// A ticket's text is this prefix, and both secrets and the version (8 bytes,
-// big endian) in base64url.
+// A ticket's text is this prefix, and what was sealed in base64url: both
+// secrets and the version (8 bytes, big endian), with a nonce of 12 bytes
+// before them and a tag of 16 behind.
 const (
 	ticketPrefix  = "crd1_"
 	ticketSecrets = 2*secretBytes + 8
-	ticketBytes   = len(ticketPrefix) + ticketSecrets/3*4
+	ticketBytes   = len(ticketPrefix) + (4*(12+ticketSecrets+16)+2)/3
 )
+
+// ticketLabel stands for the credential and the key of the seal.
+const ticketLabel = "ticket 1"
 
 // asOpaque returns what stands for a successor in a ticket: an opaque
 // credential itself; for a token, which can be too long for a cookie with
@@ -42,36 +49,50 @@ func asOpaque(successor string) string {
 }
 
 // newTicket returns the ticket for an old credential that is opaque.
-func newTicket(successor, old string, version uint64) string {
+func (c *Carrier) newTicket(successor, old string, version uint64) string {
 	b := make([]byte, 0, ticketSecrets)
 	for _, credential := range []string{asOpaque(successor), old} {
 		b = must(base64url.AppendDecode(b, []byte(credential[len(credentialPrefix):])))
 	}
 	b = binary.BigEndian.AppendUint64(b, version)
-	return ticketPrefix + base64url.EncodeToString(b)
+	sealed := c.seal(ticketLabel, ticketLabel, kindTicket, 0, b)
+	return ticketPrefix + base64url.EncodeToString(sealed[1:])
 }
 
-// parseTicket returns the ticket that a credential is.
-func parseTicket(credential string) (t ticket, ok bool) {
+// isTicket reports whether a credential has the form of a ticket. Only a store
+// outside of the process leaves doubts.
+func (c *Carrier) isTicket(credential string) bool {
 	text, ok := strings.CutPrefix(credential, ticketPrefix)
-	if !ok || len(credential) != ticketBytes || !strict.IsBase64URL(text) {
-		return ticket{}, false
+	return ok && c.sealed && len(credential) == ticketBytes && strict.IsBase64URL(text)
+}
+
+// openTicket returns the ticket that a credential with its form is.
+func (c *Carrier) openTicket(credential string) (t ticket, err error) {
+	b, err := base64url.AppendDecode([]byte{kindTicket}, []byte(credential[len(ticketPrefix):]))
+	if err == nil {
+		b, _, err = c.unseal(ticketLabel, ticketLabel, Item{Data: b})
 	}
-	b := must(base64url.DecodeString(text)) // 96 characters are 72 bytes: no spare bits
+	if err != nil {
+		return ticket{}, fmt.Errorf("opaque: a ticket that was not made here: %w", session.Forged)
+	}
 	secret := func(b []byte) string { return credentialPrefix + base64url.EncodeToString(b) }
 	t.successor, t.old = secret(b[:secretBytes]), secret(b[secretBytes:2*secretBytes])
 	t.version = binary.BigEndian.Uint64(b[2*secretBytes:])
-	return t, true
+	return t, nil
 }
 
 // forms returns the credentials under which the session of a credential may be
 // kept: two for a ticket, the old one first, since its marker leads to the
-// other.
-func forms(credential string) []string {
-	if t, ok := parseTicket(credential); ok {
-		return []string{t.old, t.successor}
+// other; none for what only looks like one.
+func (c *Carrier) forms(credential string) []string {
+	if !c.isTicket(credential) {
+		return []string{credential}
 	}
-	return []string{credential}
+	t, err := c.openTicket(credential)
+	if err != nil {
+		return nil
+	}
+	return []string{t.old, t.successor}
 }
 
 // redeem finishes the renewal that a ticket is for, if that is still possible,
@@ -138,9 +159,12 @@ const maxRedeemed = 2
 // then, so if the session goes on under the old credential, another request was
 // faster.
 func (c *Carrier) settled(ctx context.Context, credential string) (string, error) {
-	t, ok := parseTicket(credential)
-	if !ok {
+	if !c.isTicket(credential) {
 		return credential, nil
+	}
+	t, err := c.openTicket(credential)
+	if err != nil {
+		return "", err
 	}
 	now, err := c.redeem(ctx, t)
 	if err == nil && now != t.successor {

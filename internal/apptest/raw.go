@@ -260,7 +260,7 @@ func (b *burglar) isOpen(key string, value []byte) bool {
 	try := []string{key, "cr1_" + key, "cr1_" + key[len(key)-43:], string(value), B64(value), "crd1_" + B64(value)}
 	for i := range min(len(value), 48) {
 		try = append(try, "cr1_"+B64(value[i:min(i+32, len(value))]), "cr1_"+string(value[i:min(i+43, len(value))]))
-		try = append(try, "crd1_"+B64(value[i:min(i+72, len(value))]))
+		try = append(try, "crd1_"+B64(value[i:min(i+100, len(value))]))
 	}
 	return slices.ContainsFunc(try, func(credential string) bool { return b.opens(credential) != "" })
 }
