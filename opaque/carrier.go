@@ -308,10 +308,13 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 	var refused uint64 // the version at which the store has just refused to swap
 	for wellFormed(credential) {
 		found, err := c.get(ctx, credential)
-		if reason := session.ReasonOf(err); reason == session.Ended || reason == session.NotFound {
+		// What the revocation list refuses is in the store, perhaps because an end
+		// before this one could not reach that. Other instances have other lists.
+		isRefused := errors.As(err, new(*session.RefusedError))
+		if reason := session.ReasonOf(err); !isRefused && (reason == session.Ended || reason == session.NotFound) {
 			return nil
 		}
-		if err != nil {
+		if err != nil && !isRefused {
 			return err
 		}
 		if found.rec == nil {

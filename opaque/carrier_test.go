@@ -447,3 +447,24 @@ func TestEndAsksBoth(t *testing.T) {
 	require.ErrorIs(t, down.End(t.Context(), credential, alice()), session.Unavailable)
 	require.Equal(t, 1, list.ended)
 }
+
+// A logout whose store failed is in the list of this instance alone. When the
+// client tries again, the store learns of it, so that no other instance opens
+// the session.
+func TestEndAgainReachesStore(t *testing.T) {
+	there := newPlace(t, false)
+	credential, err := there.Issue(t.Context(), alice(), "")
+	require.NoError(t, err)
+	list := revocation.NewVolatile(revocation.Config{Now: there.clock})
+	here, err := opaque.NewCarrier(opaque.CarrierConfig{Store: there.memory, Revocations: list, Now: there.clock})
+	require.NoError(t, err)
+	down, err := opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Secrets: secrets(), Revocations: list})
+	require.NoError(t, err)
+	require.ErrorIs(t, down.End(t.Context(), credential, alice()), session.Unavailable)
+	_, _, err = here.Open(t.Context(), credential)
+	require.ErrorIs(t, err, session.Ended)
+
+	require.NoError(t, here.End(t.Context(), credential, alice()))
+	_, _, err = there.Open(t.Context(), credential)
+	require.ErrorIs(t, err, session.NotFound)
+}
