@@ -113,6 +113,9 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	}
 	found, err := c.get(ctx, credential)
 	if err != nil {
+		if isRefused(err) && session.ReasonOf(err) == session.Ended && !errors.As(err, new(*session.SupersededError)) {
+			_ = c.endStored(ctx, credential) // other instances may not know; the next request tries again
+		}
 		return nil, "", err
 	}
 	switch {
@@ -310,11 +313,11 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 		found, err := c.get(ctx, credential)
 		// What the revocation list refuses is in the store, perhaps because an end
 		// before this one could not reach that. Other instances have other lists.
-		isRefused := errors.As(err, new(*session.RefusedError))
-		if reason := session.ReasonOf(err); !isRefused && (reason == session.Ended || reason == session.NotFound) {
+		inStore := isRefused(err)
+		if reason := session.ReasonOf(err); !inStore && (reason == session.Ended || reason == session.NotFound) {
 			return nil
 		}
-		if err != nil && !isRefused {
+		if err != nil && !inStore {
 			return err
 		}
 		if found.rec == nil {
@@ -340,6 +343,10 @@ func (c *Carrier) endStored(ctx context.Context, credential string) error {
 	}
 	return nil
 }
+
+// isRefused reports whether err is of the revocation list, about a session that
+// the store has.
+func isRefused(err error) bool { return errors.As(err, new(*session.RefusedError)) }
 
 // item returns what the store keeps of rec.
 func (c *Carrier) item(credential, key string, rec *session.Record) (Item, error) {

@@ -461,10 +461,24 @@ func TestEndAgainReachesStore(t *testing.T) {
 	down, err := opaque.NewCarrier(opaque.CarrierConfig{Store: failing{}, Secrets: secrets(), Revocations: list})
 	require.NoError(t, err)
 	require.ErrorIs(t, down.End(t.Context(), credential, alice()), session.Unavailable)
-	_, _, err = here.Open(t.Context(), credential)
-	require.ErrorIs(t, err, session.Ended)
 
 	require.NoError(t, here.End(t.Context(), credential, alice()))
+	_, _, err = there.Open(t.Context(), credential)
+	require.ErrorIs(t, err, session.NotFound)
+}
+
+// The same, if the client comes again only to look: to this instance it has no
+// session that it could end.
+func TestOpenEndsInStore(t *testing.T) {
+	there := newPlace(t, false)
+	credential, err := there.Issue(t.Context(), alice(), "")
+	require.NoError(t, err)
+	list := revocation.NewVolatile(revocation.Config{Now: there.clock})
+	here, err := opaque.NewCarrier(opaque.CarrierConfig{Store: there.memory, Revocations: list, Now: there.clock})
+	require.NoError(t, err)
+	require.NoError(t, list.EndSession(t.Context(), alice()))
+	_, _, err = here.Open(t.Context(), credential)
+	require.ErrorIs(t, err, session.Ended)
 	_, _, err = there.Open(t.Context(), credential)
 	require.ErrorIs(t, err, session.NotFound)
 }
