@@ -47,6 +47,7 @@ func inSQLite(tb testing.TB) []*app {
 	tb.Helper()
 	db := openSQL(tb, "sqlite", "file:"+filepath.Join(tb.TempDir(), "sessions.db")+
 		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+	db.SetMaxOpenConns(0) // no limit, as the documentation of package sqlstore says
 	peer := sqlite3store.NewWithCleanupInterval(db, 0)
 	return inSQL(tb, db, sqlstore.SQLite, "?", peer,
 		"CREATE TABLE sessions (token TEXT PRIMARY KEY, data BLOB NOT NULL, expiry REAL NOT NULL)")

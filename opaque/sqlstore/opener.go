@@ -42,7 +42,8 @@ const (
 // parameters are:
 //
 //	prefix         Config.Prefix
-//	max_conns      how many connections there may be; 16 if it is left out
+//	max_conns      how many connections there may be; if it is left out, 16, and
+//	               any number for SQLite, which reads faster without a limit
 //	migrate=false  doesn't change the tables, and fails if they are not there
 //
 // PostgreSQL also has sslmode, sslrootcert, sslcert, sslkey, application_name,
@@ -94,7 +95,9 @@ func open(ctx context.Context, d Dialect, driver string, u *url.URL, o opaque.Op
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: %w", err)
 	}
-	db.SetMaxOpenConns(conns)
+	if d != SQLite || u.Query().Has("max_conns") { // see Store.forRead
+		db.SetMaxOpenConns(conns)
+	}
 	db.SetMaxIdleConns(conns)
 	db.SetConnMaxIdleTime(maxIdleTime)
 	s, err := New(db, Config{

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -85,6 +86,33 @@ func TestOpenerOfSQLite(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Create(t.Context(), itemtest.Key(), itemtest.New(1, "data")))
 	require.FileExists(t, "a b.db")
+}
+
+// A watchedContext counts how often somebody begins to wait for its end.
+type watchedContext struct {
+	context.Context
+	waits atomic.Int32
+}
+
+// Done implements context.Context.
+func (c *watchedContext) Done() <-chan struct{} {
+	c.waits.Add(1)
+	return c.Context.Done()
+}
+
+// A read doesn't watch its deadline, which takes as long as the read, unless it
+// may have to wait for a connection.
+func TestOpenerOfSQLiteLeavesReadsUnwatched(t *testing.T) {
+	at := "sqlite:" + filepath.Join(t.TempDir(), "sessions.db")
+	for params, watches := range map[string]bool{"": false, "?max_conns=16": true} {
+		s, err := openAt(t, sqlstore.SQLite, at+params, opaque.OpenOptions{})
+		require.NoError(t, err)
+		ctx := &watchedContext{Context: within(t, 20*time.Second)}
+		_, ok, err := s.Get(ctx, itemtest.Key())
+		require.NoError(t, err)
+		require.False(t, ok)
+		require.Equal(t, watches, ctx.waits.Load() > 0, params)
+	}
 }
 
 // The clock and Linger arrive: the clean-up of another day removes the session.
