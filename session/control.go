@@ -73,7 +73,7 @@ func (c Control) State() State {
 	defer s.mu.Unlock()
 	n := len(s.ops)
 	pending := Changes{ops: s.ops[:n:n], policy: &s.o.Policy, now: s.o.Now, passive: s.passive, over: s.over}
-	if n > 0 && !s.differ {
+	if n > 0 && s.behind == 0 && !s.differ {
 		pending.base, pending.result, s.owned = s.base, s.view, false
 	}
 	return State{
@@ -88,7 +88,7 @@ func (c Control) Lose() (dropped bool) {
 	defer c.s.mu.Unlock()
 	dropped = len(c.s.ops) > 0
 	c.s.base, c.s.ops = nil, nil
-	c.s.viewLocked(nil)
+	c.s.setViewLocked(nil)
 	if c.s.end == notEnded {
 		c.s.end = over
 	}
@@ -120,7 +120,7 @@ func (c Control) Close(p Phase) {
 	c.s.enterLocked(p)
 	c.s.ops = nil
 	if c.s.end != destroyed {
-		c.s.viewLocked(c.s.base)
+		c.s.setViewLocked(c.s.base)
 	}
 }
 
@@ -135,10 +135,10 @@ func (c Control) Settle(rec *Record, changes *Changes) {
 	}
 	c.s.base = rec
 	if c.s.end == destroyed {
-		c.s.viewLocked(nil)
+		c.s.setViewLocked(nil)
 		return
 	}
-	c.s.viewLocked(rec)
+	c.s.setViewLocked(rec)
 	rest := c.s.ops
 	if changes != nil {
 		taken := min(len(changes.ops), len(rest))
@@ -149,8 +149,8 @@ func (c Control) Settle(rec *Record, changes *Changes) {
 	}
 	// A step that doesn't apply to rec stays pending: the save that comes to it
 	// says so.
-	c.s.ops, c.s.differ = rest, true
-	c.s.showLocked(rest)
+	c.s.ops, c.s.differ, c.s.behind = rest, true, len(rest)
+	c.s.showLocked()
 }
 
 // SubjectEnded tells the session of ctx's request, if there is one, that all
@@ -166,16 +166,18 @@ func SubjectEnded(ctx context.Context, subject string, at time.Time) {
 		return
 	}
 	s.loginAfterLocked(subject, at)
+	s.showLocked()
 	isOne := func(rec *Record) bool { return rec != nil && (subject == "" || rec.Subject == subject) }
 	switch {
 	case isOne(s.view):
 		s.end, s.over, s.base, s.ops = over, s.view, nil, nil
-		s.viewLocked(nil)
+		s.setViewLocked(nil)
 	case s.view != nil && isOne(s.base): // the login of another subject is pending
 		s.end, s.over, s.base = over, s.base, nil
-		s.viewLocked(nil)
+		s.setViewLocked(nil)
 		s.ops, s.differ = append([]op{s.beginLocked()}, s.ops...), true
-		s.showLocked(s.ops)
+		s.behind = len(s.ops)
+		s.showLocked()
 	}
 }
 

@@ -62,6 +62,7 @@ func (k Key[T]) Take(s *Session) (T, bool, error) {
 	if s.view == nil {
 		return zero, false, nil
 	}
+	s.showLocked()
 	json, ok := s.view.Values.Get(string(k))
 	if !ok {
 		return zero, false, nil
@@ -123,6 +124,7 @@ func (s *Session) changeIf(o op) (done bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.view != nil {
+		s.showLocked()
 		if now, ok := s.view.Values.Get(o.name); ok != o.had || now != o.was {
 			return false, nil
 		}

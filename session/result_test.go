@@ -41,6 +41,8 @@ func TestResultIsThatOfTheSteps(t *testing.T) {
 		}
 		change(t, random, s)
 		checkResult(t, control, seed)
+		_ = s.Snapshot() // from now on there is a view to use
+		checkResult(t, control, seed)
 	}
 }
 
@@ -49,7 +51,7 @@ func change(t *testing.T, random *rand.Rand, s *session.Session) {
 	for range random.IntN(5) {
 		name := session.Key[int]([]string{"a", "b", "count", "d"}[random.IntN(4)])
 		var err error
-		switch random.IntN(9) {
+		switch random.IntN(10) {
 		case 0, 1:
 			err = name.Set(s, random.IntN(1000))
 		case 2:
@@ -66,6 +68,8 @@ func change(t *testing.T, random *rand.Rand, s *session.Session) {
 			err = s.Remember(random.IntN(2) == 0)
 		case 8:
 			err = s.Clear()
+		case 9:
+			_ = s.Keys()
 		}
 		require.NoError(t, err)
 	}

@@ -25,9 +25,10 @@ const maxSubjectLength = 256
 type Session struct {
 	mu   sync.Mutex // guards the fields below
 	base *Record    // as it is kept; nil if it is kept nowhere
-	view *Record    // base after ops
+	view *Record    // base after ops, but for the last behind of them; showLocked catches up
 	ops  []op
 
+	behind  int
 	began   time.Time // when the request did
 	isNew   bool
 	passive bool // see IgnoreActivity
@@ -146,6 +147,7 @@ func (s *Session) Remember(remember bool) error {
 	if s.view == nil || s.base == nil {
 		return s.addLocked(o, true) // no credential is under other limits
 	}
+	s.showLocked()
 	next := *s.view
 	o.remember(&next, &s.o.Policy)
 	switch {
@@ -236,7 +238,7 @@ func (s *Session) Destroy() error {
 	}
 	s.end = destroyed
 	s.ops = nil
-	s.viewLocked(nil)
+	s.setViewLocked(nil)
 	return nil
 }
 
@@ -267,12 +269,13 @@ func (s *Session) record() *Record {
 	if s.view == nil {
 		return &Record{}
 	}
+	s.showLocked()
 	s.owned = false
 	return s.view
 }
 
-// viewLocked makes rec, which others may have, what the request sees.
-func (s *Session) viewLocked(rec *Record) { s.view, s.owned = rec, false }
+// setViewLocked makes rec, which others may have, what the request sees.
+func (s *Session) setViewLocked(rec *Record) { s.view, s.owned, s.behind = rec, false, 0 }
 
 func (s *Session) values() Values {
 	s.mu.Lock()
@@ -280,6 +283,7 @@ func (s *Session) values() Values {
 	if s.view == nil {
 		return Values{}
 	}
+	s.showLocked()
 	return s.view.Values
 }
 
@@ -320,11 +324,12 @@ func (s *Session) addLocked(o op, create bool) error {
 		if s.phase != beforeHeader {
 			return s.tooLateLocked() // the client can't be told of a session any more
 		}
-		ops = append(slices.Grow(ops, stepsOfLogin), s.beginLocked())
+		first := s.beginLocked()
+		ops = append(slices.Grow(ops, stepsOfLogin), first)
+		s.setViewLocked(first.fresh)
 	}
-	ops = append(ops, o)
-	s.showLocked(ops[len(s.ops):])
-	s.ops = ops
+	s.ops = append(ops, o)
+	s.behind++
 	return nil
 }
 
@@ -338,11 +343,13 @@ func (s *Session) beginLocked() op {
 	return op{kind: opCreate, fresh: fresh}
 }
 
-func (s *Session) showLocked(ops []op) {
-	for i := range ops {
-		switch o := &ops[i]; {
+// showLocked brings view up to date. Many requests save what they change, and
+// never look at it.
+func (s *Session) showLocked() {
+	for ; s.behind > 0; s.behind-- {
+		switch o := &s.ops[len(s.ops)-s.behind]; {
 		case o.kind == opCreate && s.view == nil:
-			s.viewLocked(o.fresh)
+			s.view, s.owned = o.fresh, false
 		case o.kind == opCreate || s.view == nil:
 		case s.owned:
 			o.show(s.view, &s.o.Policy)
