@@ -21,16 +21,23 @@ var begun = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // It notes all that it is told.
 type remote struct {
 	opaque.Store
+	mu   sync.Mutex // guards told
 	told []string
 }
 
-func (r *remote) Create(ctx context.Context, key string, item opaque.Item) error {
+func (r *remote) hear(key string, item opaque.Item) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.told = append(r.told, key, string(item.Data))
+}
+
+func (r *remote) Create(ctx context.Context, key string, item opaque.Item) error {
+	r.hear(key, item)
 	return r.Store.Create(ctx, key, item)
 }
 
 func (r *remote) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
-	r.told = append(r.told, key, string(item.Data))
+	r.hear(key, item)
 	return r.Store.Swap(ctx, key, version, item)
 }
 
