@@ -56,7 +56,7 @@ func startMariaDB(t testing.TB) *server {
 	addr, c := servertest.MariaDB(t, "--innodb-lock-wait-timeout=1")
 	s := &server{}
 	openAt := func(t testing.TB, addr string) *sql.DB {
-		return open(t, "mysql", "root@tcp("+addr+")/app")
+		return open(t, "mysql", "root@tcp("+addr+")/app?timeout=10s&readTimeout=10s")
 	}
 	s.start = starter(c, func(t testing.TB) *sql.DB { return openAt(t, addr) })
 	s.database = database{
