@@ -41,7 +41,8 @@ type CarrierConfig struct {
 	Secrets [][]byte
 
 	// Revocations, if set, is asked about each session. Without it, sessions that
-	// may also be stateless can't be ended, nor all sessions of a subject.
+	// may also be stateless can't be ended, nor all sessions of a subject. What
+	// it says has ended is ended in the store, too, once a client comes with it.
 	Revocations Revocations
 
 	// MaxBytes is how large a session may be when encoded. 0 means 1 MiB.
