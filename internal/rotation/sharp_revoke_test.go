@@ -160,7 +160,7 @@ func TestSimulationSoakSharpRevocations(t *testing.T) {
 	for n := range uint64(scale(least(10, 1))) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSharp(t, 100+*seedFlag+n)
-			s.stop = s.now.Add(2 * day)
+			s.stop = s.now.Add(time.Duration(least(48, 8)) * time.Hour)
 			s.at(s.now.Add(2*time.Hour), func() { s.revoke(int(n)) })
 			for _, r := range s.replicas {
 				s.everySoOften(r)
