@@ -25,6 +25,10 @@ LONG := Race|Soak|Flood|Contract|^TestMemoryStore$$|^Test(PostgreSQL|MariaDB|SQL
 # Every module of the repository, the root first.
 MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*' | sed 's|/go.mod$$||'))
 
+# The packages of the root whose tests take longest begin first, so that none of
+# them is alone at the end.
+ROOT := ./internal/rotation ./cmd/keygen ./middleware ./token ./internal/keyset ./...
+
 # The packages of the modules in go.work.
 WORKSPACE := ./... ./cmd/demo/... ./opaque/memcachestore/... ./opaque/redisstore/... ./opaque/sqlstore/...
 
@@ -40,24 +44,29 @@ export GOWORK := off
 .PHONY: test lint fuzz soak bench bench-peers api needs
 .SILENT:
 
+# How long a program waits at its end for a goroutine that is about to report a
+# race, in milliseconds. The race detector's own second adds up: there are many
+# programs.
+export GORACE := atexit_sleep_ms=100
+
 # Tests that count something write it to the file TEST_REPORT.
 REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export TEST_REPORT=$$report
 
 # The race detector needs a C compiler; needs has refused to go on without one,
 # unless there is no way to install it.
 #
-# The simulations only compute, and the tests of the modules wait for servers
-# and disks, so they run side by side.
+# The simulations only compute, once their key files are in memory, and the tests
+# of the modules wait for servers and disks, so they run side by side.
 test: needs
 	summary=$$(mktemp -d); $(REPORTED); trap 'wait; rm -rf "$$summary" "$$report"' EXIT; \
 	$(GO) -C tools build -o "$$summary/summary" ./summary; \
 	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; \
-	run() { echo "== test $$1"; $(GO) -C $$1 test -json $$race -shuffle=on -timeout 30m ./...; }; \
+	run() { echo "== test $$1"; $(GO) -C $$1 test -json $$race -shuffle=on -timeout 30m "$${@:2}"; }; \
 	show() { "$$summary/summary" "$$summary/skipped.$$1"; }; \
-	run . | show root; \
-	( { echo "== simulations"; $(GO) test -json -timeout 30m -run '^TestSimulation' ./internal/rotation; } | show simulations ) & \
+	run . $(ROOT) | show root; \
+	( { echo "== simulations"; [ ! -w /dev/shm ] || export TMPDIR=/dev/shm; $(GO) test -json -timeout 30m -run '^Test(Simulation|Soak)' ./internal/rotation; } | show simulations ) & \
 	simulations=$$!; \
-	for m in $(filter-out .,$(MODULES)); do run $$m; done | show modules; \
+	for m in $(filter-out .,$(MODULES)); do run $$m ./...; done | show modules; \
 	wait $$simulations; \
 	echo "== counts"; cat $$report; \
 	skipped=$$(awk 'NF { printf "%s%s", sep, $$0; sep = "; " }' "$$summary"/skipped.*); \
