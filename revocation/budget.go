@@ -57,17 +57,25 @@ func (l *List) isFull(now time.Time) bool {
 	return full
 }
 
+// from returns the millisecond after which no token counts that an entry for
+// rec ends.
+func (l *List) from(rec *session.Record, below uint32, now time.Time) int64 {
+	from := millis(rec.CountsFrom())
+	if below == everything {
+		from = max(from, millis(now)) // a login that the caller did not know may count from later
+	}
+	return from
+}
+
 // bound keeps the entries of rec's subject within their limit. Beyond it, one
 // end of the subject's older sessions replaces the entries of these sessions.
 // bound reports whether that has ended rec, although it was only renewed.
 func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) {
 	subject := hashOf(rec.Subject)
-	m := member{slot: r.slot, from: millis(rec.CountsFrom())}
-	last := m.from - 1
-	if r.generation() == everything {
-		// A login that the caller did not know may have made it count from later.
-		m.from = max(m.from, millis(now))
-		last = m.from
+	m := member{slot: r.slot, from: l.from(rec, r.generation(), now)}
+	last := m.from
+	if r.generation() != everything {
+		last--
 	}
 	if !r.fresh {
 		l.crowds.update(subject, m)

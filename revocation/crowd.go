@@ -68,6 +68,38 @@ func (c *crowds) add(subject key, m member, last int64, now, longest uint32) (ol
 	return list[:n], reach
 }
 
+// note lists an entry that another instance has made, so that an end of the
+// subject can cover it.
+func (c *crowds) note(subject key, m member, now, longest uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.age(now, longest)
+	list, listed := c.members[subject]
+	if n := &c.counts[binary.LittleEndian.Uint64(subject[:])%uint64(c.size)]; !listed && *n < fewEnds {
+		*n++
+		return
+	}
+	c.members[subject] = append(list, m)
+}
+
+// covered forgets the listed entries of what counts from reach or earlier, and
+// returns them.
+func (c *crowds) covered(subject key, reach int64) (covered []member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list, listed := c.members[subject]
+	if !listed {
+		return nil
+	}
+	c.members[subject] = slices.DeleteFunc(list, func(m member) bool {
+		if m.from <= reach {
+			covered = append(covered, m)
+		}
+		return m.from <= reach
+	})
+	return covered
+}
+
 // update notes that an entry of the subject ends more than it did.
 func (c *crowds) update(subject key, m member) {
 	c.mu.Lock()

@@ -31,10 +31,8 @@ func (l *List) openJournal(cfg Config, step func(name string) error) error {
 		live:   l.live,
 		report: l.reports.tell,
 		step:   step,
-		wake:   make(chan struct{}, 1),
-		stop:   make(chan struct{}),
-		done:   make(chan struct{}),
 	}
+	j.init("journal")
 	if err := j.lock(cmp.Or(cfg.Wait, defaultWait)); err != nil {
 		return err
 	}
@@ -44,7 +42,7 @@ func (l *List) openJournal(cfg Config, step func(name string) error) error {
 		}
 		return errors.Join(err, j.unlock())
 	}
-	l.journal = j
+	l.journal, l.out.journal = j, &j.queue
 	go j.run()
 	return nil
 }
@@ -131,27 +129,31 @@ func (l *List) live() (lines []byte, entries int) {
 	now := second(l.now())
 	w := writer{lines: make([]byte, 0, len(header)+48*l.Len())}
 	w.lines = append(w.lines, header...)
-	add := func(e entry) {
+	l.each(now, func(e entry) {
 		entries++
 		if w.add(e); w.n == lineEntries {
 			w.end()
 		}
-	}
+	})
+	w.end()
+	return w.lines, entries
+}
+
+// each calls f with everything in force, older entries first.
+func (l *List) each(now uint32, f func(e entry)) {
 	for _, age := range [...]uint32{older, 0} {
 		l.sessions.each(now, func(s slot) {
 			if s.below&older == age {
-				add(s.entry())
+				f(s.entry())
 			}
 		})
 	}
 	l.subjects.each(now, func(k key, m mark) {
-		add(entry{kind: ofSubject, key: k, tag: m.tag, instant: m.instant, until: m.until})
+		f(entry{kind: ofSubject, key: k, tag: m.tag, instant: m.instant, until: m.until})
 	})
 	l.all.each(now, func(_ key, m mark) {
-		add(entry{kind: ofAll, instant: m.instant, until: m.until})
+		f(entry{kind: ofAll, instant: m.instant, until: m.until})
 	})
-	w.end()
-	return w.lines, entries
 }
 
 // changed returns an error if another program has changed the file.

@@ -53,6 +53,11 @@ type entry struct {
 	// Of a session that the caller ends, and not in the journal: the generation
 	// that the caller knows, and how long an entry for another one would live.
 	generation, longest uint32
+
+	// For the log that instances share: the subject of a session, and the last
+	// millisecond from which on a token counts that e ends.
+	subject key
+	from    int64
 }
 
 func (s *slot) entry() entry {

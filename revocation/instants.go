@@ -16,8 +16,8 @@ type instants struct {
 
 	mu      sync.RWMutex // guards what follows; held while an entry joins a batch
 	marks   map[key]mark
-	pruneAt int    // length of marks at which expired ones are dropped
-	batch   uint64 // number of the last batch that an entry has joined
+	pruneAt int   // length of marks at which expired ones are dropped
+	kept    stamp // of the last entry here
 }
 
 // A mark has no pointers, so the garbage collector doesn't look at it.
@@ -37,11 +37,11 @@ func (t *instants) get(k key) int64 {
 	return never
 }
 
-// raise moves the instant of e's key forward, and hands e to the journal. If
+// raise moves the instant of e's key forward, and hands e to out. If
 // newer is set, it returns the instant, given the one in force. It may read the
 // clock: the lock is held, so the second of two ends never has the earlier
-// instant. The batch is nil if there is nothing to wait for.
-func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, j *journal) (*batch, int64) {
+// instant. The receipt is empty if there is nothing to wait for.
+func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, out outlets) (receipt, int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, known := t.marks[e.key]
@@ -52,20 +52,20 @@ func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, j *jo
 		e.instant = newer(old.instant)
 	}
 	if known && e.instant <= old.instant && uint64(e.until) <= uint64(old.until)+extendBy {
-		return j.flush(t.batch), old.instant
+		return out.flush(t.kept), old.instant
 	}
 	if len(t.marks) >= t.pruneAt {
 		t.prune(now)
 	}
-	b := j.enqueue(e)
-	t.batch = b.id()
+	r := out.enqueue(e)
+	t.kept = r.stamp(t.kept)
 	if known {
 		e.instant, e.until = max(e.instant, old.instant), max(e.until, old.until)
 	}
 	t.marks[e.key] = mark{instant: e.instant, until: e.until, tag: e.tag}
 	t.count.Store(int64(len(t.marks)))
 	t.newest.Store(max(t.newest.Load(), e.instant))
-	return b, e.instant
+	return r, e.instant
 }
 
 // prune drops expired marks. mu is held.

@@ -1,50 +1,29 @@
 package revocation
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/cloakroom-go/cloakroom/session"
 )
 
-const (
-	// retryEvery is how often the list tries to write a journal again after an
-	// error. In between, new entries fail without a try: each would write the
-	// whole file.
-	retryEvery = time.Second
-
-	// maxBatch bounds the entries that wait for a disk that does not answer.
-	// Beyond it the whole file is written anew from the list, which is bounded
-	// itself.
-	maxBatch = 1 << 16
-)
+// retryEvery is how often the list tries to write a journal again after an
+// error. In between, new entries fail without a try: each would write the
+// whole file.
+const retryEvery = time.Second
 
 // A journal makes entries durable. Entries that come while the disk is busy
 // share the next write and its sync. After a write that failed, nobody knows
 // where the file ends, so it is replaced by the list in memory as soon as
 // possible.
 type journal struct {
+	queue
+
 	path   string
 	unlock func() error
 	live   func() (lines []byte, entries int) // what is in force
 	report func(error)
 	step   func(name string) error // asked before each step; lets tests fail any of them
-
-	mu      sync.Mutex // guards what follows
-	pending *batch     // what the next write takes; nil if nothing
-	last    uint64     // number of the last batch
-	closed  bool
-
-	committed atomic.Uint64 // this batch and all before it are on the disk
-
-	wake chan struct{}
-	stop chan struct{}
-	done chan struct{}
 
 	// Only the writer's goroutine uses what follows.
 	file      *os.File
@@ -55,97 +34,6 @@ type journal struct {
 	failed    error  // why the file lacks something, nil if it doesn't
 	told      bool   // of the outage that failed stands for
 	closeErr  error
-}
-
-// A batch is written and synced as a whole. The nil batch is on the disk
-// already.
-type batch struct {
-	number  uint64
-	entries []entry
-	whole   bool          // more than entries; write everything in force
-	done    chan struct{} // closed when err is known
-	err     error
-}
-
-func (b *batch) id() uint64 {
-	if b == nil {
-		return 0
-	}
-	return b.number
-}
-
-func (b *batch) wait(ctx context.Context) error {
-	if b == nil {
-		return nil
-	}
-	select {
-	case <-b.done:
-		return b.err
-	default:
-	}
-	select {
-	case <-b.done:
-		return b.err
-	case <-ctx.Done():
-		return fmt.Errorf("revocation: in force, but not known to be in the journal yet: %w: %w",
-			ctx.Err(), session.Unavailable)
-	}
-}
-
-// has reports whether batch number n is on the disk.
-func (j *journal) has(n uint64) bool { return j == nil || n <= j.committed.Load() }
-
-// flush returns a batch to wait for until batch number n is on the disk: it may
-// be under way, or may have failed.
-func (j *journal) flush(n uint64) *batch {
-	if j.has(n) {
-		return nil
-	}
-	return j.enqueue()
-}
-
-// enqueue adds entries to the next write.
-func (j *journal) enqueue(entries ...entry) *batch {
-	if j == nil {
-		return nil
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.pending == nil {
-		j.last++
-		j.pending = &batch{number: j.last, done: make(chan struct{})}
-		if j.closed {
-			return j.refuse()
-		}
-	}
-	if !j.pending.whole {
-		j.pending.entries = append(j.pending.entries, entries...)
-	}
-	if len(j.pending.entries) > maxBatch {
-		j.pending.entries, j.pending.whole = nil, true
-	}
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
-	return j.pending
-}
-
-// refuse returns a batch that has failed. mu is held.
-func (j *journal) refuse() *batch {
-	b := j.pending
-	j.pending = nil
-	b.err = fmt.Errorf("revocation: in force, but the journal is closed: %w", session.Unavailable)
-	close(b.done)
-	return b
-}
-
-func (j *journal) take() *batch {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	b := j.pending
-	j.pending = nil
-	return b
 }
 
 // run writes batches until close, and then the last one.
@@ -189,12 +77,7 @@ func (j *journal) commit(b *batch) {
 			j.repair()
 		}
 	}
-	if j.failed != nil {
-		b.err = fmt.Errorf("revocation: in force, but not in the journal: %w: %w", j.failed, session.Unavailable)
-	} else {
-		j.committed.Store(b.number)
-	}
-	close(b.done)
+	b.finish(&j.queue, j.failed)
 	if j.failed == nil && j.entries >= j.compactAt {
 		j.compact()
 	}
@@ -265,15 +148,8 @@ func (j *journal) finish() error {
 }
 
 func (j *journal) close() error {
-	j.mu.Lock()
-	if j.closed {
-		j.mu.Unlock()
-		<-j.done
+	if !j.queue.close() {
 		return nil
 	}
-	j.closed = true
-	j.mu.Unlock()
-	close(j.stop)
-	<-j.done
 	return j.closeErr
 }

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -8,8 +9,8 @@ import (
 )
 
 // until returns the second at which every session that lives now has expired.
-// With SingleInstance, it is the second at which every token that lives now has
-// expired.
+// If tokens are made only for so long after an end, it is the second at which
+// every token has expired that is made in that time.
 func (l *List) until(now time.Time) uint32 {
 	if l.lifetime == 0 {
 		return forever
@@ -17,10 +18,26 @@ func (l *List) until(now time.Time) uint32 {
 	return l.overAfter(now, l.lifetime)
 }
 
+// madeFor returns how long after the end of a session another token of it can
+// be made: not at all by this process, and with a Log only as long as another
+// instance may be stale, and a minute for a request that is under way. known is
+// false if there is no limit.
+func (c Config) madeFor() (d time.Duration, known bool) {
+	switch {
+	case c.SingleInstance:
+		return 0, true
+	case c.Log != nil && !c.InsecureServeStale:
+		return c.staleness() + time.Minute, true
+	}
+	return 0, false
+}
+
+func (c Config) staleness() time.Duration { return cmp.Or(c.MaxStaleness, defaultStaleness) }
+
 // untilOver returns the second from which no token opens the session of rec.
 // Its tokens expire at its deadline or earlier: only a login moves the
-// deadline, and a login begins another generation. With SingleInstance the
-// newest token was made before now, and has rec's idle timeout.
+// deadline, and a login begins another generation. If tokens are made only for
+// so long after an end, the newest has rec's idle timeout from then.
 func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
 	if rec.Deadline.IsZero() {
 		return l.until(now)
@@ -28,8 +45,8 @@ func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
 	over := l.overAfter(rec.Deadline, 0)
 	// If the idle deadline is cut off by the absolute one, it does not show the
 	// idle timeout.
-	if idle := rec.IdleDeadline.Sub(rec.SeenAt); l.single && idle > 0 && rec.IdleDeadline.Before(rec.Deadline) {
-		over = min(over, l.overAfter(now, idle))
+	if idle := rec.IdleDeadline.Sub(rec.SeenAt); l.short && idle > 0 && rec.IdleDeadline.Before(rec.Deadline) {
+		over = min(over, l.overAfter(now.Add(l.made), idle))
 	}
 	// If clocks differ a little, the entry must not have expired already.
 	return max(over, l.overAfter(now, time.Minute))

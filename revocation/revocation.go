@@ -48,13 +48,27 @@ type Config struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
 	// Path is the journal file. Its directory must exist; the file is created,
-	// with mode 0600, and so is a lock file beside it. Required by Open, ignored
-	// by NewVolatile.
+	// with mode 0600, and so is a lock file beside it. Open requires it, or a Log;
+	// NewVolatile ignores both.
 	Path string
 
 	// Wait is how long Open waits for another process to Close the journal. 0
 	// means 10 seconds.
 	Wait time.Duration
+
+	// Log is what the instances of the application share, so that what ends on
+	// one of them has ended on all. If nil, each instance has a list of its own. A
+	// list with a Log needs no Path: a new process reads the Log.
+	Log Log
+
+	// MaxStaleness is how long a list may go without a complete read of the Log.
+	// After that, [List.Fresh] refuses tokens until the Log can be read again. 0
+	// means 5 minutes; at least 2 seconds.
+	MaxStaleness time.Duration
+
+	// InsecureServeStale lets Fresh refuse nothing. As long as the Log can't be
+	// read, tokens that have ended on other instances are accepted here.
+	InsecureServeStale bool
 
 	// Lifetime is the longest lifetime that any session has: the
 	// RememberedLifetime that session.Policy.WithDefaults returns, or Lifetime if
@@ -74,7 +88,8 @@ type Config struct {
 
 	// IdleTimeout is the longest idle timeout that any session has, as Lifetime is
 	// the longest lifetime. With SingleInstance, the end of all sessions of a
-	// subject, or of everybody, is remembered that long. 0 means Lifetime.
+	// subject, or of everybody, is remembered that long, and with a Log for
+	// MaxStaleness and a minute longer. 0 means Lifetime.
 	IdleTimeout time.Duration
 
 	// MaxEntries bounds the list, see the package's documentation. An entry takes
@@ -93,6 +108,7 @@ type Config struct {
 	//     succeeds, these ends would be forgotten.
 	//   - Another program has cut, replaced or otherwise changed the journal. The
 	//     list notices it with the next end, and writes the journal anew.
+	//   - The Log can't be read, or can't be written: once in each outage.
 	//   - The list is 90 % full: each time it becomes so.
 	//
 	// OnProblem is called in a goroutine of its own, with no lock held. Close
@@ -115,17 +131,20 @@ type Config struct {
 //
 // When a method that ends sessions returns, they have ended for Check, even if
 // it returns an error that wraps [session.Unavailable]. That error means that
-// the journal could not be written in time, so that a restart could forget the
-// end. The list keeps trying to write it. The context only bounds the wait for
-// the disk.
+// the journal or the Log could not be written in time, so that a restart could
+// forget the end, or other instances don't know it yet. The list keeps trying
+// to write it. The context only bounds the wait for that.
 type List struct {
 	lifetime   time.Duration // of entries about more than one session; 0 is for ever
-	single     bool
+	short      bool          // tokens are made only for so long after an end:
+	made       time.Duration // that long
 	skew       time.Duration
 	maxEntries int
 	now        func() time.Time
 	ownClock   bool     // now is time.Now, so that sleeping moves it
-	journal    *journal // nil for a volatile list
+	journal    *journal // nil without a file
+	feed       *feed    // nil without a log
+	out        outlets  // both
 	reports    *reports
 	onEnd      func(ctx context.Context, subject string, err error) // may be nil
 
@@ -155,9 +174,14 @@ func openStepwise(cfg Config, step func(name string) error) (*List, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	l := NewVolatile(cfg)
-	if err := l.openJournal(cfg, step); err != nil {
-		return nil, err
+	l := newList(cfg)
+	if cfg.Path != "" {
+		if err := l.openJournal(cfg, step); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Log != nil {
+		l.openFeed(cfg)
 	}
 	return l, nil
 }
@@ -165,7 +189,9 @@ func openStepwise(cfg Config, step func(name string) error) (*List, error) {
 func (c Config) validate() error {
 	bad := fault.In("revocation: Config")
 	dir, err := os.Stat(filepath.Dir(c.Path))
-	bad.If(c.Path == "", "Path", "is required: name a file beside the keys, or use NewVolatile")
+	bad.If(c.Path == "" && c.Log == nil, "Path", "is required: name a file beside the keys, or use NewVolatile")
+	bad.If(c.MaxStaleness != 0 && c.MaxStaleness < minStaleness, "MaxStaleness",
+		"is %v: give at least %v, or 0 for the default", c.MaxStaleness, minStaleness)
 	bad.If(c.Path != "" && (err != nil || !dir.IsDir()), "Path",
 		"%q is in a directory that doesn't exist: create it", c.Path)
 	bad.If(c.Lifetime <= 0, "Lifetime", "is %v: give the longest lifetime that a session has", c.Lifetime)
@@ -180,13 +206,17 @@ func (c Config) validate() error {
 
 // NewVolatile returns a list that ends with the process. It needs no Close.
 func NewVolatile(cfg Config) *List {
+	cfg.Log = nil
+	return newList(cfg)
+}
+
+func newList(cfg Config) *List {
 	entries := cfg.MaxEntries
 	if entries < minEntries {
 		entries = defaultEntries
 	}
 	l := &List{
 		lifetime:   max(cfg.Lifetime, 0),
-		single:     cfg.SingleInstance,
 		skew:       max(cfg.Skew, 0),
 		maxEntries: entries,
 		now:        cfg.Now,
@@ -196,8 +226,9 @@ func NewVolatile(cfg Config) *List {
 		tags:       new(filter),
 		crowds:     newCrowds(entries),
 	}
-	if idle := cfg.IdleTimeout; l.single && idle > 0 && (l.lifetime == 0 || idle < l.lifetime) {
-		l.lifetime = idle
+	l.made, l.short = cfg.madeFor()
+	if idle := cfg.IdleTimeout; l.short && idle > 0 && (l.lifetime == 0 || l.made+idle < l.lifetime) {
+		l.lifetime = l.made + idle
 	}
 	if l.now == nil {
 		l.now, l.ownClock = time.Now, true
@@ -247,23 +278,41 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32
 	}
 	if rec.Subject == "" {
 		e.kind = ofNobody
+	} else if l.feed != nil {
+		e.subject, e.from = hashOf(rec.Subject), l.from(rec, below, now)
 	}
-	r := l.sessions.raise(e, when, second(now), l.journal)
+	r := l.sessions.raise(e, when, second(now), l.out)
 	if rec.Subject != "" && (r.first || r.fresh) && l.bound(rec, r, now) {
 		return false, ended("too many sessions of its subject have ended")
 	}
 	l.isFull(now)
-	return r.first, r.batch.wait(ctx)
+	return r.first, r.wait(ctx)
 }
 
-// apply puts e in force. It returns the batch to wait for, or nil.
-func (l *List) apply(e entry, now uint32) *batch {
+// apply puts e in force.
+func (l *List) apply(e entry, now uint32) {
 	switch e.kind {
 	case ofSubject, ofAll:
-		b, _ := l.raise(e, nil, now)
-		return b
+		l.raise(e, nil, now, l.out)
+	default:
+		l.sessions.raise(e, always, now, l.out)
 	}
-	return l.sessions.raise(e, always, now, l.journal).batch
+}
+
+// hear puts in force what has ended on another instance.
+func (l *List) hear(e entry, now uint32) {
+	out := outlets{journal: l.out.journal}
+	switch e.kind {
+	case ofSession, ofNobody:
+		if r := l.sessions.raise(e, always, now, out); r.fresh && e.subject != (key{}) {
+			l.crowds.note(e.subject, member{slot: r.slot, from: e.from}, now, l.until(l.now()))
+		}
+	case ofSubject, ofAll:
+		l.raise(e, nil, now, out)
+		for _, m := range l.crowds.covered(e.key, e.instant+l.skew.Milliseconds()) {
+			l.sessions.remove(m.slot)
+		}
+	}
 }
 
 // Check returns an error that wraps [session.Ended] if rec has ended early,
@@ -304,11 +353,16 @@ func (l *List) Len() int {
 // ended only in memory, and the method returns an error. Close of a volatile
 // list does nothing, and neither does a second Close.
 func (l *List) Close() error {
-	if l.journal == nil {
-		return nil
+	if l.feed != nil {
+		l.feed.close()
 	}
-	err := l.journal.close()
-	l.reports.close()
+	var err error
+	if l.journal != nil {
+		err = l.journal.close()
+	}
+	if l.reports != nil { // not the zero List
+		l.reports.close()
+	}
 	return err
 }
 

@@ -24,9 +24,9 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	b, at := l.raise(l.endOf(subject, l.now()), l.toNow, second(l.now()))
+	r, at := l.raise(l.endOf(subject, l.now()), l.toNow, second(l.now()), l.out)
 	defer session.SubjectEnded(ctx, subject, time.UnixMilli(at))
-	return l.told(ctx, subject, l.wait(ctx, b, at))
+	return l.told(ctx, subject, l.wait(ctx, r, at))
 }
 
 // EndOthers ends all other sessions of the subject who is logged in to the
@@ -54,14 +54,14 @@ func (l *List) EndOthers(ctx context.Context) error {
 		return err
 	}
 	meanwhile := false
-	b, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
+	r, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
 		// If another end came since then, it has ended this session as it was before.
 		if meanwhile = old != known || l.all.get(key{}) != all; meanwhile {
 			return max(l.toNow(old), at+1)
 		}
 		return at
-	}, second(now))
-	err := l.wait(ctx, b, instant)
+	}, second(now), l.out)
+	err := l.wait(ctx, r, instant)
 	if meanwhile {
 		_ = session.From(ctx).Destroy()
 		err = errors.Join(ended("all sessions of the subject were ended meanwhile"), err)
@@ -78,9 +78,9 @@ func (l *List) EndAll(ctx context.Context) error {
 		return err
 	}
 	now := l.now()
-	b, at := l.raise(entry{kind: ofAll, until: l.until(now)}, l.toNow, second(now))
+	r, at := l.raise(entry{kind: ofAll, until: l.until(now)}, l.toNow, second(now), l.out)
 	defer session.SubjectEnded(ctx, "", time.UnixMilli(at))
-	return l.told(ctx, "", l.wait(ctx, b, at))
+	return l.told(ctx, "", l.wait(ctx, r, at))
 }
 
 // told calls OnEnd.
@@ -97,22 +97,22 @@ func (l *List) endOf(subject string, at time.Time) entry {
 }
 
 // raise puts an instant in force, and returns it; see instants.raise.
-func (l *List) raise(e entry, newer func(old int64) int64, now uint32) (*batch, int64) {
+func (l *List) raise(e entry, newer func(old int64) int64, now uint32, out outlets) (receipt, int64) {
 	if e.kind == ofAll {
-		return l.all.raise(e, newer, now, l.journal)
+		return l.all.raise(e, newer, now, out)
 	}
 	l.tags.add(e.tag)
-	return l.subjects.raise(e, newer, now, l.journal)
+	return l.subjects.raise(e, newer, now, out)
 }
 
 // toNow returns the present instant, for raise.
 func (l *List) toNow(int64) int64 { return millis(l.now()) }
 
-// wait waits for the journal. Instants are in milliseconds, and a login in the
+// wait waits for the journal and the log. Instants are in milliseconds, and a login in the
 // same millisecond as an end has ended. So that a login that follows the call
 // is good, wait returns in the next millisecond at the earliest.
-func (l *List) wait(ctx context.Context, b *batch, instant int64) error {
-	err := b.wait(ctx)
+func (l *List) wait(ctx context.Context, r receipt, instant int64) error {
+	err := r.wait(ctx)
 	l.pass(min(instant, millis(l.now())))
 	return err
 }

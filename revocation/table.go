@@ -64,9 +64,9 @@ type table struct {
 type shard struct {
 	mu    sync.RWMutex // guards what follows; held while an entry joins a batch
 	slots []slot
-	used  int    // slots that are not empty
-	young int    // anonymous slots without the flag older
-	batch uint64 // number of the last batch that an entry of this shard has joined
+	used  int   // slots that are not empty
+	young int   // anonymous slots without the flag older
+	kept  stamp // of the last entry here
 }
 
 // newTable returns a table that keeps at most budget anonymous entries.
@@ -115,13 +115,13 @@ func (t *table) get(id string) uint32 {
 // raised is the result of raise.
 type raised struct {
 	slot
-	first bool   // it ends a generation that had not ended before
-	fresh bool   // the table has one more entry that is not anonymous
-	batch *batch // nil if there is nothing to wait for
+	first bool // it ends a generation that had not ended before
+	fresh bool // the table has one more entry that is not anonymous
+	receipt
 }
 
-// raise puts e in force, and hands it to the journal.
-func (t *table) raise(e entry, when condition, now uint32, j *journal) raised {
+// raise puts e in force, and hands it to out.
+func (t *table) raise(e entry, when condition, now uint32, out outlets) raised {
 	sh, hash := t.find(e.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -138,11 +138,13 @@ func (t *table) raise(e entry, when condition, now uint32, j *journal) raised {
 	longer := uint64(next.until) > uint64(old.until)+extendBy
 	switch {
 	case r.first || when == always && (r.fresh || longer):
-		r.batch = j.enqueue(next.entry())
-		sh.batch = r.batch.id()
+		made := next.entry()
+		made.subject, made.from = e.subject, e.from
+		r.receipt = out.enqueue(made)
+		sh.kept = r.stamp(sh.kept)
 		t.put(sh, hash, next, now)
 	case when == always:
-		r.fresh, r.batch = false, j.flush(sh.batch)
+		r.fresh, r.receipt = false, out.flush(sh.kept)
 	default:
 		r.fresh = false
 	}

@@ -1,0 +1,257 @@
+package revocation
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+const (
+	// readWait is how long one look into the log waits for something new.
+	readWait = time.Second
+
+	// logTimeout bounds an Append, and a Read beyond what it waits.
+	logTimeout = 5 * time.Second
+
+	defaultStaleness = 5 * time.Minute
+	minStaleness     = 2 * time.Second
+)
+
+// A feed connects a list with the log that it shares with other instances. One
+// goroutine appends what has ended here, another reads what has ended
+// elsewhere.
+type feed struct {
+	queue // of what is appended
+	list  *List
+	log   Log
+	bound time.Duration // how stale the list may be
+	serve bool          // whether a list beyond that serves
+
+	ctx     context.Context // of both goroutines
+	cancel  context.CancelFunc
+	reading sync.WaitGroup
+
+	begun  time.Time    // when the list was opened
+	readAt atomic.Int64 // when the last complete read began, in nanoseconds after begun; 0 if there was none
+}
+
+func (l *List) openFeed(cfg Config) {
+	f := &feed{list: l, log: cfg.Log, bound: cfg.staleness(), serve: cfg.InsecureServeStale, begun: l.now()}
+	f.init("log of the instances")
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	l.feed, l.out.log = f, &f.queue
+	go f.append()
+	f.reading.Go(f.read)
+}
+
+func (f *feed) close() {
+	f.queue.close() // appends what is left
+	f.cancel()
+	f.reading.Wait()
+}
+
+// read follows the log until close.
+func (f *feed) read() {
+	pos, known, told := "", f.inForce(), false
+	for {
+		began := f.list.now()
+		ctx, cancel := context.WithTimeout(f.ctx, readWait+logTimeout)
+		r, err := f.log.Read(ctx, pos, readWait)
+		cancel()
+		if f.ctx.Err() != nil {
+			return
+		}
+		if err != nil && !told {
+			f.list.reports.tell(f.unread(err))
+		}
+		told = err != nil
+		switch {
+		case err != nil:
+			f.pause()
+		case r.Lost && pos != "":
+			pos, known = "", nil
+			f.enqueueAll()
+		default:
+			f.hear(r.Entries, known)
+			if pos = r.Next; r.Complete {
+				f.pass(known)
+				known = nil
+				f.readAt.Store(max(1, int64(began.Sub(f.begun))))
+			}
+		}
+	}
+}
+
+// pause waits a moment before a read that follows one that failed.
+func (f *feed) pause() {
+	select {
+	case <-time.After(retryEvery / 4):
+	case <-f.ctx.Done():
+	}
+}
+
+// hear puts in force what other instances have ended, and strikes it out of
+// what is known here alone.
+func (f *feed) hear(entries []Entry, known *unshared) {
+	now := f.list.now()
+	for _, in := range entries {
+		if e, ok := fromShared(in); ok && e.until > second(now) {
+			f.list.hear(e, second(now))
+			known.strike(e)
+		}
+	}
+	f.list.isFull(now)
+}
+
+// pass appends what the journal has and the log has not: this process may have
+// ended before it could append that.
+func (f *feed) pass(known *unshared) {
+	if known != nil {
+		f.list.each(second(f.list.now()), func(e entry) {
+			if !known.isStruck(e) {
+				f.enqueue(e)
+			}
+		})
+	}
+}
+
+// inForce returns what the journal has, or nil if that is nothing.
+func (f *feed) inForce() *unshared {
+	if f.list.Len() == 0 {
+		return nil
+	}
+	return &unshared{maphash.MakeSeed(), make(map[uint64]struct{})}
+}
+
+// An unshared is the entries of a journal without those that the log has, too:
+// it remembers the latter.
+type unshared struct {
+	seed   maphash.Seed
+	struck map[uint64]struct{}
+}
+
+func (u *unshared) of(e entry) uint64 {
+	e.kind = e.kind &^ (ofSession ^ ofNobody) // a session is the same, whoever was logged in
+	return maphash.Comparable(u.seed, struct {
+		kind    kind
+		key     key
+		below   uint32
+		instant int64
+	}{e.kind, e.key, e.below, e.instant})
+}
+
+func (u *unshared) strike(e entry) {
+	if u != nil {
+		u.struck[u.of(e)] = struct{}{}
+	}
+}
+
+func (u *unshared) isStruck(e entry) bool {
+	_, ok := u.struck[u.of(e)]
+	return ok
+}
+
+// append writes batches until close, and then the last one. What the log did
+// not take is tried again with the next batch, and each second.
+func (f *feed) append() {
+	defer close(f.done)
+	var owed []entry
+	var whole, told bool // whole: more than owed
+	var retry <-chan time.Time
+	for stopped := false; !stopped; {
+		select {
+		case <-retry:
+		case <-f.wake:
+		case <-f.stop:
+			stopped = true
+		}
+		b := f.take()
+		if b != nil {
+			owed, whole = append(owed, b.entries...), whole || b.whole
+		}
+		if whole = whole || len(owed) > maxBatch; whole {
+			owed = owed[:0]
+			f.list.each(second(f.list.now()), func(e entry) { owed = append(owed, e) })
+		}
+		err := f.send(owed)
+		if b != nil {
+			b.finish(&f.queue, err)
+		}
+		if err != nil && !told {
+			f.list.reports.tell(f.unwritten(err))
+		}
+		if told, retry = err != nil, nil; err != nil {
+			retry = time.After(retryEvery)
+			continue
+		}
+		owed, whole = nil, false
+	}
+}
+
+// send appends entries, some at a time.
+func (f *feed) send(entries []entry) error {
+	const atOnce = 1000
+	for len(entries) > 0 {
+		some := entries[:min(len(entries), atOnce)]
+		shared := make([]Entry, len(some))
+		for i := range some {
+			shared[i] = some[i].shared()
+		}
+		ctx, cancel := context.WithTimeout(f.ctx, logTimeout)
+		err := f.log.Append(ctx, shared)
+		cancel()
+		if err != nil {
+			return fault.Inner(err)
+		}
+		entries = entries[len(some):]
+	}
+	return nil
+}
+
+func (f *feed) unread(err error) error {
+	then := fmt.Sprintf("after %v without it, stateless sessions get 503 here", f.bound)
+	if f.serve {
+		then = "stateless sessions that have ended elsewhere open here"
+	}
+	return fmt.Errorf("revocation: the log of the instances can't be read, so what ends on other instances is not "+
+		"known here; %s; it is tried again all the time: %w", then, fault.Inner(err))
+}
+
+func (f *feed) unwritten(err error) error {
+	return fmt.Errorf("revocation: the log of the instances can't be written, and what ends here is not known on "+
+		"other instances; it is tried again every %v: %w", retryEvery, err)
+}
+
+// Staleness returns how old the knowledge of what has ended on other instances
+// is: the time since the beginning of the last read after which nothing was
+// missing, or since the list was opened if there was none. It is 0 without
+// Config.Log.
+func (l *List) Staleness() time.Duration {
+	if l.feed == nil {
+		return 0
+	}
+	return l.now().Sub(l.feed.begun) - time.Duration(l.feed.readAt.Load())
+}
+
+// Fresh returns nil if the list knows what has ended on other instances, except
+// in the last Config.MaxStaleness. Otherwise it returns an error that wraps
+// [session.Unavailable]: no token may be accepted or made. Without Config.Log,
+// and with Config.InsecureServeStale, it returns nil.
+func (l *List) Fresh() error {
+	switch f := l.feed; {
+	case f == nil || f.serve:
+		return nil
+	case f.readAt.Load() == 0:
+		return fmt.Errorf("revocation: the log of the instances has not been read yet: %w", session.Unavailable)
+	case l.Staleness() > f.bound:
+		return fmt.Errorf("revocation: the log of the instances could not be read for longer than %v: %w",
+			f.bound, session.Unavailable)
+	}
+	return nil
+}
