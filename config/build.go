@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -123,8 +124,8 @@ func (c Config) Build(o Options) (*App, error) {
 		b.o.OnEvent = middleware.LogEvents(b.o.Logger)
 	}
 	b.openKeys()
-	b.openRevocations()
 	b.openStore()
+	b.openRevocations()
 	b.makeMiddleware()
 	b.makeIssuer()
 	b.checkKeys()
@@ -182,21 +183,28 @@ func (b *builder) acceptsTokens() bool {
 
 func (b *builder) acceptsOther() bool { return b.AcceptOtherForm == nil || *b.AcceptOtherForm }
 
-// openRevocations opens the journal. The list is only in memory if the config
-// says so, or if all sessions end with this process anyway.
+// openRevocations opens the journal, and the log that comes with a store of
+// several instances. The list is only in memory if the config says so, or if
+// all sessions end with this process anyway.
 func (b *builder) openRevocations() {
 	longest := b.life.WithDefaults() // remembered sessions have the longest limits
 	c := revocation.Config{
-		Path:           b.journal(),
-		Wait:           max(0, time.Duration(b.Revocations.Wait)),
-		Lifetime:       longest.RememberedLifetime,
-		SingleInstance: b.Revocations.SingleInstance,
-		IdleTimeout:    longest.RememberedIdleTimeout,
-		MaxEntries:     b.Revocations.MaxEntries,
-		Skew:           max(0, time.Duration(b.Revocations.Skew)),
-		OnProblem:      func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
-		OnEnd:          b.allEnded,
-		Now:            b.o.Now,
+		Path:               b.journal(),
+		Log:                b.log(),
+		MaxStaleness:       max(0, time.Duration(b.Revocations.MaxStaleness)),
+		InsecureServeStale: b.Revocations.InsecureServeStale,
+		Wait:               max(0, time.Duration(b.Revocations.Wait)),
+		Lifetime:           longest.RememberedLifetime,
+		SingleInstance:     b.Revocations.SingleInstance,
+		IdleTimeout:        longest.RememberedIdleTimeout,
+		MaxEntries:         b.Revocations.MaxEntries,
+		Skew:               max(0, time.Duration(b.Revocations.Skew)),
+		OnProblem:          func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
+		OnEnd:              b.allEnded,
+		Now:                b.o.Now,
+	}
+	if c.Log != nil {
+		c.Skew = cmp.Or(c.Skew, clockSkew)
 	}
 	if c.MaxEntries < minRevocations {
 		c.MaxEntries = 0 // or it was reported
@@ -205,7 +213,7 @@ func (b *builder) openRevocations() {
 	if b.Revocations.InsecureVolatile {
 		return
 	}
-	if c.Path == "" {
+	if c.Path == "" && c.Log == nil {
 		if b.o.Store != nil || b.Config.Store.URL.isServer() {
 			b.fail("revocations.file", errors.New("is missing: the store outlives this process, "+
 				"so what has ended must be remembered too; name a file, or set revocations.insecure_volatile"))
@@ -246,10 +254,23 @@ func explainJournal(err error) error {
 	return err
 }
 
+// clockSkew is how far the clocks of several instances may differ if the config
+// does not say it.
+const clockSkew = 5 * time.Second
+
+// log returns the log of the store, or nil if it has none.
+func (b *builder) log() revocation.Log {
+	if log, ok := b.app.Store.(revocation.Log); ok && !b.Revocations.InsecureVolatile {
+		return log
+	}
+	return nil
+}
+
 // journal returns the path of the journal, or "" if the config names none and
-// no key file beside which it could be.
+// no key file beside which it could be. With a log none is needed, and several
+// instances may have the key file.
 func (b *builder) journal() string {
-	if b.Revocations.File != "" || b.Keys.File == "" {
+	if b.Revocations.File != "" || b.Keys.File == "" || b.log() != nil {
 		return b.Revocations.File
 	}
 	return filepath.Join(filepath.Dir(b.Keys.File), "revocations.journal")

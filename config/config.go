@@ -298,6 +298,17 @@ type RevocationsConfig struct {
 	// make it longer than the old one takes to shut down. 0 means 10 seconds.
 	Wait Duration `yaml:"wait,omitempty" json:"wait,omitzero"`
 
+	// MaxStaleness is how long an instance may go without hearing what has ended
+	// on the others. After that it answers 503 to visitors whose session is in a
+	// token, and their cookie stays. It has an effect with a store that several
+	// instances share: [revocation.Config] explains it. 0 means 5 minutes; at
+	// least 2 seconds.
+	MaxStaleness Duration `yaml:"max_staleness,omitempty" json:"max_staleness,omitzero"`
+
+	// InsecureServeStale lets such an instance go on: sessions in tokens that have
+	// ended on other instances then open there.
+	InsecureServeStale bool `yaml:"insecure_serve_stale,omitempty" json:"insecure_serve_stale,omitzero"`
+
 	// SingleInstance says that this is the only process that makes tokens for
 	// these sessions, also during a deployment. Then an end is remembered for an
 	// idle timeout, and not until the session's deadline, so the list is much

@@ -61,6 +61,8 @@ store:
 revocations:
   file: /var/lib/shop/revocations.journal
   wait: 30s
+  max_staleness: 1m
+  insecure_serve_stale: true
   single_instance: true
   max_entries: 500000
   insecure_volatile: false
@@ -85,7 +87,8 @@ const wholeJSON = `{
 	"store": {"url": "memory:", "password_file": "/etc/shop/password", "password_env": "SHOP_PASSWORD",
 		"secret_file": "/etc/shop/store.secret", "secret_env": "SHOP_STORE_SECRET",
 		"max_sessions": 100000, "max_bytes": "512MiB", "anonymous_percent": 60, "linger": "1h"},
-	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "single_instance": true,
+	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "max_staleness": "1m",
+		"insecure_serve_stale": true, "single_instance": true,
 		"max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
 	"token_memory": "16MiB",
 	"timeout": "1500ms"
@@ -114,6 +117,7 @@ func wholeEnv() []string {
 		"CLOAKROOM_STORE_LINGER=1h",
 		"CLOAKROOM_REVOCATIONS_FILE=/var/lib/shop/revocations.journal", "CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=false",
 		"CLOAKROOM_REVOCATIONS_WAIT=30s", "CLOAKROOM_REVOCATIONS_SINGLE_INSTANCE=true",
+		"CLOAKROOM_REVOCATIONS_MAX_STALENESS=1m", "CLOAKROOM_REVOCATIONS_INSECURE_SERVE_STALE=true",
 		"CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
 		"CLOAKROOM_REVOCATIONS_SKEW=5s", "CLOAKROOM_TOKEN_MEMORY=16MiB", "CLOAKROOM_TIMEOUT=1500ms",
 	}
@@ -139,6 +143,7 @@ func whole() config.Config {
 			MaxSessions: 100_000, MaxBytes: 512 << 20, AnonymousPercent: 60, Linger: config.Duration(time.Hour)},
 		Revocations: config.RevocationsConfig{
 			File: "/var/lib/shop/revocations.journal", Wait: config.Duration(30 * time.Second), SingleInstance: true,
+			MaxStaleness: config.Duration(time.Minute), InsecureServeStale: true,
 			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),
 		},
 		TokenMemory: 16 << 20,

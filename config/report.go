@@ -31,6 +31,7 @@ func pathOf(name fault.Name) string {
 		"CarrierConfig.Issuer":          "issuer",
 		"CarrierConfig.Audience":        "audience",
 		"Config.Path":                   "revocations.file",
+		"Config.MaxStaleness":           "revocations.max_staleness",
 	}[name]
 }
 

@@ -33,6 +33,7 @@ func (c Config) validate(label labeler) []error {
 	v.store(c.Store)
 	v.notNegative("revocations.skew", c.Revocations.Skew)
 	v.notNegative("revocations.wait", c.Revocations.Wait)
+	v.notNegative("revocations.max_staleness", c.Revocations.MaxStaleness)
 	if n := c.Revocations.MaxEntries; n != 0 && n < minRevocations {
 		v.fail("revocations.max_entries",
 			"%d is too few; write at least %d, or leave it out for 2,000,000", n, minRevocations)

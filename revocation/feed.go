@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// readWait is how long one look into the log waits for something new.
-	readWait = time.Second
+	// readWait is how long one look into the log waits for something new. When it
+	// ends, the list is as stale as its beginning, so staleness is up to twice as
+	// much.
+	readWait = 500 * time.Millisecond
 
 	// logTimeout bounds an Append, and a Read beyond what it waits.
 	logTimeout = 5 * time.Second

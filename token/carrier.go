@@ -28,6 +28,10 @@ type Revocations interface {
 	// without a subject may begin, because its end could not be kept. It must be
 	// quick.
 	Room() error
+	// Fresh returns an error that wraps session.Unavailable if no token may be
+	// accepted or made, because Check knows too little of what has ended on other
+	// instances. It must be quick.
+	Fresh() error
 }
 
 // Successors knows where sessions go on that have moved out of a token.
@@ -197,6 +201,9 @@ func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time
 	if !now.Before(own.rec.IdleDeadline) {
 		return c.over(own, now)
 	}
+	if err := c.c.Revocations.Fresh(); err != nil {
+		return nil, "", unavailable("find out whether a session has ended", err)
+	}
 	if newest != own && newest.rec.Newer(own.rec) && c.codec.trusted(ctx, newest, now) == nil {
 		return newest.rec, newest.token, nil
 	}
@@ -280,6 +287,9 @@ func (c *Carrier) Issue(ctx context.Context, rec *session.Record, _ string) (str
 			return "", unavailable("begin a session without a subject", err)
 		}
 	}
+	if err := c.c.Revocations.Fresh(); err != nil {
+		return "", unavailable("make a token", err)
+	}
 	s, err := c.codec.seal(rec, c.c.Now())
 	if err != nil {
 		return "", err
@@ -301,6 +311,9 @@ func (c *Carrier) Save(
 	base, err = c.newest(ctx, base)
 	if err != nil {
 		return nil, "", err
+	}
+	if err := c.c.Revocations.Fresh(); err != nil {
+		return nil, "", unavailable("make a token", err)
 	}
 	next, err := changes.Apply(base)
 	if err != nil {

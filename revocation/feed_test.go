@@ -1,0 +1,213 @@
+package revocation_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A memoryLog is a Log in memory, which can be out of reach.
+type memoryLog struct {
+	mu       sync.Mutex // guards the rest
+	entries  []revocation.Entry
+	unread   error // what Read returns
+	unwrit   error // what Append returns
+	changed  chan struct{}
+	appended int // calls of Append
+}
+
+func newMemoryLog() *memoryLog { return &memoryLog{changed: make(chan struct{})} }
+
+func (m *memoryLog) Append(_ context.Context, entries []revocation.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.appended++
+	if m.unwrit != nil {
+		return m.unwrit
+	}
+	m.entries = append(m.entries, entries...)
+	close(m.changed)
+	m.changed = make(chan struct{})
+	return nil
+}
+
+func (m *memoryLog) Read(ctx context.Context, pos string, wait time.Duration) (revocation.Reading, error) {
+	for begun := time.Now(); ; {
+		m.mu.Lock()
+		n, _ := strconv.Atoi(pos)
+		entries, all, changed, err := m.entries[min(n, len(m.entries)):], len(m.entries), m.changed, m.unread
+		m.mu.Unlock()
+		switch {
+		case err != nil:
+			return revocation.Reading{}, err
+		case n > all:
+			return revocation.Reading{Lost: true}, nil
+		case len(entries) > 0 || time.Since(begun) >= wait || pos == "":
+			return revocation.Reading{Entries: entries, Next: strconv.Itoa(all), Complete: true}, nil
+		}
+		select {
+		case <-changed:
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return revocation.Reading{}, ctx.Err()
+		}
+	}
+}
+
+func (m *memoryLog) set(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+}
+
+func shared(t *testing.T, log revocation.Log, change ...func(*revocation.Config)) *revocation.List {
+	c := revocation.Config{Log: log, Lifetime: 12 * time.Hour, IdleTimeout: time.Hour}
+	for _, f := range change {
+		f(&c)
+	}
+	l, err := revocation.Open(c)
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// What ends on one instance has ended on the other, whatever it is, and also
+// for an instance that starts later.
+func TestListsConverge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		a, b := shared(t, log), shared(t, log)
+		synctest.Wait()
+		begun := func(id, subject string) *session.Record {
+			now := time.Now()
+			return &session.Record{ID: id, Subject: subject, Generation: 3, CreatedAt: now, AuthenticatedAt: now, SeenAt: now,
+				IdleDeadline: now.Add(time.Hour), Deadline: now.Add(12 * time.Hour)}
+		}
+		one, two, nobody, renewed := begun("one", "alice"), begun("two", "bob"), begun("three", ""), begun("four", "carol")
+		require.NoError(t, a.EndSession(t.Context(), one))
+		require.NoError(t, b.EndSubject(t.Context(), "bob"))
+		require.NoError(t, a.EndSession(t.Context(), nobody))
+		ok, err := b.EndBelow(t.Context(), renewed)
+		require.True(t, ok)
+		require.NoError(t, err)
+		synctest.Wait()
+		c := shared(t, log)
+		synctest.Wait()
+		for _, l := range []*revocation.List{a, b, c} {
+			require.NoError(t, l.Fresh())
+			require.ErrorIs(t, l.Check(one), session.Ended)
+			require.ErrorIs(t, l.Check(two), session.Ended)
+			require.ErrorIs(t, l.Check(nobody), session.Ended)
+			require.Error(t, l.Check(renewed))
+			next := *renewed
+			next.Generation++
+			require.NoError(t, l.Check(&next))
+			require.NoError(t, l.Check(begun("five", "dora")))
+		}
+		time.Sleep(time.Second)
+		require.NoError(t, c.EndAll(t.Context()))
+		synctest.Wait()
+		require.ErrorIs(t, a.Check(renewed), session.Ended)
+		for _, l := range []*revocation.List{a, b, c} {
+			require.NoError(t, l.Close())
+		}
+	})
+}
+
+// A list that can't read the log is stale, says so, and heals. What ended
+// meanwhile is told the caller as not known elsewhere, and is known when the log
+// is back.
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		log.unread = errors.New("down")
+		var problems []error
+		var mu sync.Mutex
+		a := shared(t, log, func(c *revocation.Config) {
+			c.MaxStaleness = 10 * time.Second
+			c.OnProblem = func(err error) { mu.Lock(); problems = append(problems, err); mu.Unlock() }
+		})
+		open := shared(t, log, func(c *revocation.Config) { c.InsecureServeStale = true })
+		synctest.Wait()
+		require.ErrorIs(t, a.Fresh(), session.Unavailable, "the log was never read")
+		require.NoError(t, open.Fresh())
+		log.set(func() { log.unread = nil })
+		time.Sleep(2 * time.Second)
+		require.NoError(t, a.Fresh())
+		require.LessOrEqual(t, a.Staleness(), 2*time.Second)
+
+		log.set(func() { log.unread, log.unwrit = errors.New("down"), errors.New("down") })
+		now := time.Now()
+		rec := &session.Record{ID: "one", Subject: "alice", Generation: 1, CreatedAt: now, AuthenticatedAt: now, SeenAt: now,
+			IdleDeadline: now.Add(time.Hour), Deadline: now.Add(12 * time.Hour)}
+		require.ErrorIs(t, a.EndSession(t.Context(), rec), session.Unavailable)
+		require.ErrorIs(t, a.Check(rec), session.Ended)
+		require.ErrorIs(t, a.EndSession(t.Context(), rec), session.Unavailable, "still not known elsewhere")
+		time.Sleep(8 * time.Second)
+		require.NoError(t, a.Fresh())
+		time.Sleep(4 * time.Second)
+		require.ErrorIs(t, a.Fresh(), session.Unavailable)
+		require.NoError(t, open.Check(rec))
+		log.set(func() { log.unread, log.unwrit = nil, nil })
+		time.Sleep(2 * time.Second)
+		require.NoError(t, a.Fresh())
+		require.NoError(t, a.EndSession(t.Context(), rec))
+		require.ErrorIs(t, open.Check(rec), session.Ended)
+		mu.Lock()
+		require.Len(t, problems, 3, "%v", problems) // the first outage, and both sides of the second
+		mu.Unlock()
+		require.NoError(t, a.Close())
+		require.NoError(t, open.Close())
+	})
+}
+
+// A log that was emptied gets everything back from those who know it.
+func TestLostLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		a, b := shared(t, log), shared(t, log)
+		synctest.Wait()
+		require.NoError(t, a.EndSubject(t.Context(), "alice"))
+		synctest.Wait()
+		log.set(func() { log.entries = nil })
+		time.Sleep(3 * time.Second)
+		c := shared(t, log)
+		synctest.Wait()
+		now := time.Now().Add(-time.Hour)
+		rec := &session.Record{ID: "one", Subject: "alice", CreatedAt: now, AuthenticatedAt: now}
+		require.ErrorIs(t, c.Check(rec), session.Ended)
+		for _, l := range []*revocation.List{a, b, c} {
+			require.NoError(t, l.Close())
+		}
+	})
+}
+
+// A process that ended in an outage of the log appends at its next start what
+// only its journal has.
+func TestJournalReachesTheLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	log := newMemoryLog()
+	log.unwrit = errors.New("down")
+	withFile := func(c *revocation.Config) { c.Path = path }
+	a, err := revocation.Open(revocation.Config{Path: path, Log: log, Lifetime: time.Hour})
+	require.NoError(t, err)
+	require.ErrorIs(t, a.EndSubject(t.Context(), "alice"), session.Unavailable)
+	require.NoError(t, a.Close())
+	log.set(func() { log.unwrit = nil })
+	shared(t, log, withFile)
+	require.Eventually(t, func() bool {
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		return len(log.entries) == 1
+	}, 5*time.Second, time.Millisecond)
+}
