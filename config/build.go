@@ -98,6 +98,7 @@ type App struct {
 	// services can't verify with a symmetric key.
 	Issuer *token.Issuer
 
+	ready readiness
 	close func() error
 }
 
@@ -135,6 +136,7 @@ func (c Config) Build(o Options) (*App, error) {
 	if b.file.Path != "" {
 		b.watchKeys()
 	}
+	b.app.ready = b.readiness()
 	b.app.close = sync.OnceValue(b.closeAll)
 	return &b.app, nil
 }
@@ -191,7 +193,7 @@ func (b *builder) openRevocations() {
 	c := revocation.Config{
 		Path:               b.journal(),
 		Log:                b.log(),
-		MaxStaleness:       max(0, time.Duration(b.Revocations.MaxStaleness)),
+		MaxStaleness:       b.maxStaleness(),
 		InsecureServeStale: b.Revocations.InsecureServeStale,
 		Wait:               max(0, time.Duration(b.Revocations.Wait)),
 		Lifetime:           longest.RememberedLifetime,
@@ -257,6 +259,10 @@ func explainJournal(err error) error {
 // clockSkew is how far the clocks of several instances may differ if the config
 // does not say it.
 const clockSkew = 5 * time.Second
+
+func (b *builder) maxStaleness() time.Duration {
+	return cmp.Or(max(0, time.Duration(b.Revocations.MaxStaleness)), revocation.DefaultMaxStaleness)
+}
 
 // log returns the log of the store, or nil if it has none.
 func (b *builder) log() revocation.Log {

@@ -21,9 +21,12 @@ const (
 	// logTimeout bounds an Append, and a Read beyond what it waits.
 	logTimeout = 5 * time.Second
 
-	defaultStaleness = 5 * time.Minute
-	minStaleness     = 2 * time.Second
+	minStaleness = 2 * time.Second
 )
+
+// DefaultMaxStaleness is Config.MaxStaleness if that is 0: a failover passes
+// without a refusal.
+const DefaultMaxStaleness = 5 * time.Minute
 
 // A feed connects a list with the log that it shares with other instances. One
 // goroutine appends what has ended here, another reads what has ended

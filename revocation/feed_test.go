@@ -125,8 +125,8 @@ func TestListsConverge(t *testing.T) {
 }
 
 // A list that can't read the log is stale, says so, and heals. What ended
-// meanwhile is told the caller as not known elsewhere, and is known when the log
-// is back.
+// meanwhile is told the caller as not known elsewhere, and is known when the
+// log is back.
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemoryLog()

@@ -32,7 +32,7 @@ func (c Config) madeFor() (d time.Duration, known bool) {
 	return 0, false
 }
 
-func (c Config) staleness() time.Duration { return cmp.Or(c.MaxStaleness, defaultStaleness) }
+func (c Config) staleness() time.Duration { return cmp.Or(c.MaxStaleness, DefaultMaxStaleness) }
 
 // untilOver returns the second from which no token opens the session of rec.
 // Its tokens expire at its deadline or earlier: only a login moves the

@@ -28,8 +28,8 @@ type Log interface {
 
 // A Reading is the result of [Log.Read].
 type Reading struct {
-	Entries []Entry
-	Next    string // the position behind these entries
+	Entries []Entry // in any order
+	Next    string  // the position behind these entries
 
 	// Complete says that nothing is missing that was appended before the call of
 	// Read. It is false if there is more to read at once.

@@ -108,9 +108,10 @@ func (l *List) raise(e entry, newer func(old int64) int64, now uint32, out outle
 // toNow returns the present instant, for raise.
 func (l *List) toNow(int64) int64 { return millis(l.now()) }
 
-// wait waits for the journal and the log. Instants are in milliseconds, and a login in the
-// same millisecond as an end has ended. So that a login that follows the call
-// is good, wait returns in the next millisecond at the earliest.
+// wait waits for the journal and the log. Instants are in milliseconds, and a
+// login in the same millisecond as an end has ended. So that a login that
+// follows the call is good, wait returns in the next millisecond at the
+// earliest.
 func (l *List) wait(ctx context.Context, r receipt, instant int64) error {
 	err := r.wait(ctx)
 	l.pass(min(instant, millis(l.now())))

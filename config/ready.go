@@ -1,0 +1,70 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/internal/fault"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// noKey is the key of no session: the hash that it would be belongs to no
+// credential.
+const noKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// Ready returns nil if this instance can serve requests, for a readiness probe.
+// Otherwise the error says all that is in the way, and wraps
+// [session.Unavailable]:
+//
+//   - The store does not answer by the deadline of ctx.
+//   - What has ended on other instances has not been read yet, or not for half
+//     of RevocationsConfig.MaxStaleness. So a load balancer leaves an instance
+//     before that has to answer 503.
+//   - No key signs, and new sessions would be stateless.
+//
+// Give ctx a deadline. A probe that restarts the process must not call Ready: a
+// restart mends none of this.
+func (a *App) Ready(ctx context.Context) error {
+	var errs []error
+	if a.Store != nil {
+		if _, _, err := a.Store.Get(ctx, noKey); err != nil {
+			errs = append(errs, fmt.Errorf("the store does not answer: %w", fault.Inner(err)))
+		}
+	}
+	if err := a.Revocations.Fresh(); err != nil {
+		errs = append(errs, fault.Inner(err))
+	} else if age := a.Revocations.Staleness(); age > a.ready.staleness/2 {
+		errs = append(errs, fmt.Errorf("what has ended on other instances was last read %v ago", age.Round(time.Second)))
+	}
+	if a.ready.signs {
+		if _, err := a.Keys.Current(keys.Signature, a.ready.now()); err != nil {
+			errs = append(errs, fault.Inner(err))
+		}
+	}
+	err := errors.Join(errs...)
+	if err != nil && !errors.Is(err, session.Unavailable) {
+		err = fmt.Errorf("%w: %w", err, session.Unavailable)
+	}
+	if err != nil {
+		err = fmt.Errorf("config: not ready: %w", err)
+	}
+	return err
+}
+
+// A readiness is what [App.Ready] has to look at.
+type readiness struct {
+	staleness time.Duration // the bound; beyond half of it the App is not ready
+	signs     bool          // whether new sessions need a key
+	now       func() time.Time
+}
+
+func (b *builder) readiness() readiness {
+	return readiness{
+		staleness: b.maxStaleness(),
+		signs:     b.writesTokens(),
+		now:       b.now,
+	}
+}

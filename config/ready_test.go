@@ -1,0 +1,93 @@
+package config_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// A loggedStore is a store with a log, of which each can be out of reach.
+type loggedStore struct {
+	opaque.Store
+	down, unread *atomic.Bool
+}
+
+func (loggedStore) InProcess() bool { return false }
+
+func (s loggedStore) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
+	if s.down.Load() {
+		return opaque.Item{}, false, errors.New("shelf: down")
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func (loggedStore) Append(context.Context, []revocation.Entry) error { return nil }
+
+func (s loggedStore) Read(ctx context.Context, _ string, wait time.Duration) (revocation.Reading, error) {
+	if s.unread.Load() {
+		return revocation.Reading{}, errors.New("shelf: no log")
+	}
+	select {
+	case <-time.After(wait / 50):
+		return revocation.Reading{Next: "1", Complete: true}, nil
+	case <-ctx.Done():
+		return revocation.Reading{}, ctx.Err()
+	}
+}
+
+// An App is ready when its store answers, its log was read lately, and a key
+// signs.
+func TestReady(t *testing.T) {
+	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
+	require.NoError(t, err)
+	defer memory.Close()
+	s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool)}
+	s.unread.Store(true)
+	var ahead atomic.Int64
+	c := stored("")
+	c.Mode, c.Keys.File, c.Store.SecretEnv = config.Stateless, keyFile(t), secretVariable
+	c.Revocations = config.RevocationsConfig{MaxStaleness: config.Duration(time.Minute)}
+	o := with()
+	o.Store, o.Now = s, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	app := build(t, c, o)
+	soon := func(text string) {
+		t.Helper()
+		var err error
+		require.Eventually(t, func() bool {
+			err = app.Ready(t.Context())
+			return text == "" && err == nil || text != "" && err != nil && strings.Contains(err.Error(), text)
+		}, 5*time.Second, time.Millisecond, "%s", text)
+		if text != "" {
+			require.ErrorIs(t, err, session.Unavailable)
+		}
+	}
+	soon("config: not ready: the log of the instances has not been read yet: unavailable")
+	s.unread.Store(false)
+	soon("")
+	s.down.Store(true)
+	soon("the store does not answer: shelf: down")
+	s.down.Store(false)
+	soon("")
+	s.unread.Store(true)
+	ahead.Store(int64(40 * time.Second))
+	soon("what has ended on other instances was last read 40s ago")
+	ahead.Store(int64(2 * time.Minute))
+	soon("could not be read for longer than 1m0s")
+	ahead.Store(0)
+	s.unread.Store(false)
+	soon("")
+	app.Keys, err = keys.NewRing()
+	require.NoError(t, err)
+	require.ErrorContains(t, app.Ready(t.Context()), "no active key that signs")
+}
