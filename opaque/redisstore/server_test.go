@@ -168,7 +168,8 @@ func certificate(t *testing.T, dir string) *x509.CertPool {
 
 // leastRights are those of the package comment, for one server.
 var leastRights = strings.Fields("on >secret resetkeys ~cloakroom:* " +
-	"-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info")
+	"-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info " +
+	"+xadd +xread +xrange +xdel")
 
 // startTLS starts a server that speaks only TLS, and knows the user "app" with
 // the least rights.

@@ -14,6 +14,10 @@
 // An operation that fails is never tried again here: its error wraps
 // [session.Unavailable], and the carrier finds out what happened.
 //
+// The store is also a [revocation.Log], so that what has ended on one instance
+// has ended on all, within milliseconds. Package config uses it without being
+// told to. An instance waits for news on a connection of its own.
+//
 // What the server has acknowledged can be lost in a failover, because replicas
 // lag. Set min-replicas-to-write to 1 where there are replicas, and turn on
 // persistence (appendonly yes) if sessions must survive a restart.
@@ -22,6 +26,7 @@
 // Prefix:
 //
 //	-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info
+//	+xadd +xread +xrange +xdel
 //
 // and more with a cluster, with Sentinels and with CacheFor:
 //
@@ -56,8 +61,8 @@ import (
 // requests of others share that connection.
 const maxData = 64 << 20
 
-// A Store is an [opaque.Store] in Redis or Valkey. The zero Store is closed:
-// all its operations fail.
+// A Store is an [opaque.Store] and a [revocation.Log] in Redis or Valkey. The
+// zero Store is closed: all its operations fail.
 type Store struct {
 	cfg    Config
 	client valkey.Client // nil in the zero Store
@@ -67,6 +72,8 @@ type Store struct {
 
 	// The keys that must not be read from the cache.
 	written, deleted recent.Map[struct{}]
+
+	log logState
 
 	stop    context.CancelFunc
 	looking sync.WaitGroup // the goroutine that checks the settings
@@ -102,6 +109,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		client.Close()
 		return nil, err
 	}
+	s.log.sweep.Store(&sweep{from: atFront})
 	s.checkRepeatedly()
 	return s, nil
 }

@@ -77,6 +77,7 @@ func TestCluster(t *testing.T) {
 		test func(t *testing.T, servers []server)
 	}{
 		{"contract", contractInCluster},
+		{"log", logInCluster},
 		{"opener", openerOfACluster},
 		{"moving slot", movingSlot},
 		{"eviction", evictionInCluster},

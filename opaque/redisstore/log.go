@@ -1,0 +1,282 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/cloakroom-go/cloakroom/revocation"
+)
+
+// The log is one stream, and its own snapshot: an entry is deleted only when it
+// is over. The braces keep all keys that belong to it on one server of a
+// cluster.
+const logKey = "{feed}:log"
+
+// logField is the only field of an entry in the stream. Its value has 8 bytes
+// for the entry's value, 8 for the Unix second of Until, both big endian, and
+// then the key.
+const (
+	logField  = "e"
+	logHeader = 16
+)
+
+// logPage is how many entries one Read returns at most.
+const logPage = 4000
+
+var _ revocation.Log = (*Store)(nil)
+
+// Append implements [revocation.Log]. It is one round trip, which also deletes
+// entries that have been over for Linger.
+func (s *Store) Append(ctx context.Context, entries []revocation.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	sweep := s.log.sweep.Swap(nil) // nil if another Append has it
+	replies, err := s.pipeline(ctx, "append", func(ctx context.Context) []valkey.ValkeyResult {
+		b, commands := s.client.B(), make(valkey.Commands, 0, len(entries)+2)
+		for _, e := range entries {
+			commands = append(commands,
+				b.Xadd().Key(s.logKey()).Id("*").FieldValue().FieldValue(logField, encodeEntry(e)).Build())
+		}
+		return s.client.DoMulti(ctx, append(commands, sweep.commands(b, s.logKey(), len(entries))...)...)
+	})
+	if err == nil {
+		var last string
+		if last, err = replies[len(entries)-1].ToString(); err == nil {
+			s.log.note(mark{id: last, value: encodeEntry(entries[len(entries)-1])})
+			err = sweep.hear(replies[len(entries):], s.now().Add(-s.cfg.Linger))
+		}
+		if err != nil {
+			err = s.failure("append", err)
+		}
+	}
+	if sweep != nil {
+		s.log.sweep.Store(sweep)
+	}
+	return err
+}
+
+// Read implements [revocation.Log]. It is one round trip on a connection of its
+// own. A server that takes no writes answers with an error: a replica, or an
+// old master that has lost its replicas, does not know what was appended since.
+//
+// The entry at a position must still be there after the read. Otherwise the
+// server has lost entries, or the reader was away until that entry was over:
+// either way it can't tell what it has missed.
+func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revocation.Reading, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait+s.cfg.Timeout)
+		defer cancel()
+	}
+	at := parseMark(pos)
+	checked := s.log.toCheck(at)
+	replies, err := s.pipeline(ctx, "read the log", func(ctx context.Context) []valkey.ValkeyResult {
+		b := s.client.B()
+		commands := valkey.Commands{
+			// A write that changes nothing, and is possible when memory is full.
+			b.Xdel().Key(s.logKey()).Id("0-1").Build(),
+			s.readCommand(b, at, wait),
+		}
+		for _, m := range checked {
+			commands = append(commands, b.Xrange().Key(s.logKey()).Start(m.id).End(m.id).Build())
+		}
+		return s.client.DoMulti(cancelable{ctx}, commands...)
+	})
+	if err != nil {
+		return revocation.Reading{}, err
+	}
+	r, err := s.reading(at, checked, replies[1:])
+	if err != nil {
+		return revocation.Reading{}, s.failure("read the log", err)
+	}
+	return r, nil
+}
+
+// readCommand reads what comes after at. It waits only if nothing was left
+// there: a new process is ready at once. It never asks for no wait at all,
+// because the client would send that on the connection of the other commands.
+func (s *Store) readCommand(b valkey.Builder, at mark, wait time.Duration) valkey.Completed {
+	if at.isInside || at.id == "" {
+		wait = 0
+	}
+	return b.Xread().Count(logPage).Block(max(1, wait.Milliseconds())).
+		Streams().Key(s.logKey()).Id(cmp.Or(at.id, beginning)).Build()
+}
+
+func (s *Store) reading(at mark, checked []mark, replies []valkey.ValkeyResult) (r revocation.Reading, err error) {
+	for i, m := range checked {
+		found, err := replies[1+i].AsXRangeSlices()
+		if err != nil {
+			return r, err
+		}
+		if len(found) != 1 || valueOf(found[0]) != m.value {
+			s.log.forget(m)
+			return revocation.Reading{Lost: true}, nil
+		}
+	}
+	pages, err := replies[0].AsXReadSlices()
+	if err != nil && !valkey.IsValkeyNil(err) {
+		return r, err
+	}
+	page, now := pages[s.logKey()], s.now()
+	for _, in := range page {
+		at = mark{id: in.ID, value: valueOf(in)}
+		if e, ok := decodeEntry(at.value); ok && e.Until.After(now) {
+			r.Entries = append(r.Entries, e)
+		}
+	}
+	at.isInside = len(page) == logPage
+	r.Next, r.Complete = at.String(), !at.isInside
+	return r, nil
+}
+
+func (s *Store) logKey() string { return s.cfg.Prefix + logKey }
+
+// pipeline is a call of several commands. An error is that of the first one
+// that failed.
+func (s *Store) pipeline(
+	ctx context.Context, op string, do func(ctx context.Context) []valkey.ValkeyResult,
+) (replies []valkey.ValkeyResult, err error) {
+	_, err = s.call(ctx, op, func(ctx context.Context) valkey.ValkeyResult {
+		replies = do(ctx)
+		for _, r := range replies {
+			if err := r.Error(); err != nil && !valkey.IsValkeyNil(err) {
+				return r
+			}
+		}
+		return replies[0]
+	})
+	if err != nil {
+		return nil, err // and not replies: the command may still run
+	}
+	return replies, nil
+}
+
+// A cancelable context hides its deadline: the client would otherwise wait for
+// that also after a cancellation.
+type cancelable struct{ context.Context }
+
+func (cancelable) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// beginning is the position of a log that has had no entry yet.
+const beginning = "0-0"
+
+// A mark is a position in the log.
+type mark struct {
+	id       string // of the entry before it; "" is the beginning
+	value    string // of that entry: after a failover another one may get its ID
+	isInside bool   // there may be more to read at once
+}
+
+const inside = "+"
+
+func parseMark(pos string) (m mark) {
+	pos, m.isInside = strings.CutPrefix(pos, inside)
+	m.id, m.value, _ = strings.Cut(pos, " ")
+	return m
+}
+
+func (m mark) String() string {
+	text := cmp.Or(m.id, beginning)
+	if m.value != "" {
+		text += " " + m.value
+	}
+	if m.isInside {
+		text = inside + text
+	}
+	return text
+}
+
+// before compares two IDs, which are "milliseconds-number".
+func (m mark) before(other mark) bool {
+	ms, n := splitID(m.id)
+	otherMS, otherN := splitID(other.id)
+	return ms < otherMS || ms == otherMS && n < otherN
+}
+
+func splitID(id string) (ms, n uint64) {
+	first, rest, _ := strings.Cut(id, "-")
+	ms, _ = strconv.ParseUint(first, 10, 64)
+	n, _ = strconv.ParseUint(rest, 10, 64)
+	return ms, n
+}
+
+// A logState is what a Store remembers of the log.
+type logState struct {
+	sweep atomic.Pointer[sweep] // nil while an Append has it
+
+	mu       sync.Mutex // guards appended
+	appended mark       // the last entry that this Store appended
+}
+
+// note remembers the last entry that was appended.
+func (l *logState) note(m mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.appended.before(m) {
+		l.appended = m
+	}
+}
+
+// toCheck returns the entries that show that the log has lost nothing which is
+// known here: the one at the position, and the last one that was appended here
+// if it has not been read yet.
+func (l *logState) toCheck(at mark) []mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var checked []mark
+	if at.value != "" {
+		checked = append(checked, at)
+	}
+	if at.id != "" && at.before(l.appended) {
+		checked = append(checked, l.appended)
+	}
+	return checked
+}
+
+// forget keeps the next Read from reporting the same loss.
+func (l *logState) forget(lost mark) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.appended.before(lost) {
+		l.appended = mark{}
+	}
+}
+
+func valueOf(e valkey.XRangeSlice) string {
+	for _, f := range e.FieldValues {
+		if f.Field == logField {
+			return f.Value
+		}
+	}
+	return ""
+}
+
+func encodeEntry(e revocation.Entry) string {
+	b := make([]byte, 0, logHeader+len(e.Key))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Value))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Until.Unix()))
+	return valkey.BinaryString(append(b, e.Key...))
+}
+
+// decodeEntry returns false for what another program has written.
+func decodeEntry(value string) (e revocation.Entry, ok bool) {
+	if len(value) < logHeader {
+		return e, false
+	}
+	header := []byte(value[:logHeader])
+	return revocation.Entry{
+		Key:   value[logHeader:],
+		Value: int64(binary.BigEndian.Uint64(header)),
+		Until: time.Unix(int64(binary.BigEndian.Uint64(header[8:])), 0),
+	}, true
+}
