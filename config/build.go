@@ -351,7 +351,7 @@ func (b *builder) stored() *opaque.Carrier {
 	c := opaque.CarrierConfig{
 		Store: b.app.Store, Secrets: secrets, Revocations: b.app.Revocations, Now: b.o.Now,
 	}
-	if !b.acceptsTokens() {
+	if !b.acceptsTokens() && b.log() == nil {
 		c.Revocations = storeOnly{b.app.Revocations}
 	}
 	carrier, err := opaque.NewCarrier(c)
@@ -365,7 +365,10 @@ func (b *builder) stored() *opaque.Carrier {
 
 // storeOnly is a list without entries for single sessions. If no token opens a
 // session, a session that the store has deleted has ended, and with an entry
-// for each logout visitors could make the list grow for nothing.
+// for each logout visitors could make the list grow for nothing. Where several
+// instances share a log, it has these entries: only so do handlers on other
+// instances hear that the session has ended which they are serving, and a store
+// that loses its last writes in a failover revives no session.
 type storeOnly struct{ *revocation.List }
 
 func (storeOnly) EndSession(context.Context, *session.Record) error { return nil }

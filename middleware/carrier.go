@@ -13,6 +13,16 @@ type Revocations interface {
 	// returns the record to save. It fails with [session.Ended] if the login must
 	// not succeed.
 	Admit(rec *session.Record) (*session.Record, error)
+
+	// Watch calls ended when the session of rec is over, until stop is called. It
+	// calls look to find out whether the session still lives, and its newest
+	// state: an error that wraps [session.Unavailable] says that this is not known
+	// for now, any other one that the session is over.
+	Watch(rec *session.Record, look func() (*session.Record, error), ended func()) (stop func())
+
+	// Changed tells those who watch the session of was that it goes on as is, or
+	// has ended if is is nil. If look is not nil, it replaces theirs.
+	Changed(was, is *session.Record, look func() (*session.Record, error))
 }
 
 // A Carrier turns a session record into the credential that a client keeps, and

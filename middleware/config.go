@@ -33,10 +33,12 @@ type Config struct {
 	// fit it stays where it is.
 	Accept []Carrier
 
-	// Revocations, if set, is asked about each session that begins and each login.
+	// Revocations, if set, is asked about each session that begins and each login,
+	// and about sessions for which a handler has called session.Session.Ended.
 	// Give it the list that the carriers have: *revocation.List has this method.
 	// Without it, a login shortly after all sessions of its subject were ended may
-	// make a session that has ended already.
+	// make a session that has ended already, and Ended learns only what its own
+	// request does.
 	Revocations Revocations
 
 	// Policy says how long sessions live. The zero Policy stands for its defaults.

@@ -35,7 +35,7 @@ func (x *exchange) deny(status int, err error) {
 		return
 	}
 	if x.session != nil {
-		r = r.WithContext(session.NewContext(&x.scope, x.session))
+		r = r.WithContext(session.NewContext((*scope)(x), x.session))
 	}
 	noStore(w.Header())
 	d := &denial{inner: w, status: status, cookies: slices.Clone(w.Header()["Set-Cookie"])}

@@ -1,11 +1,11 @@
 package middleware
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/reqcopy"
@@ -21,8 +21,7 @@ import (
 type exchange struct {
 	m       *Middleware
 	request *http.Request // as it came in
-	scope   scope
-	looking deadline // of load
+	looking deadline      // of load
 	out     response
 
 	session *session.Session
@@ -35,6 +34,9 @@ type exchange struct {
 	outcome outcome
 	client  client
 	rivals  []entry // the sessions that ambiguous cookies opened; none is used
+
+	watch    *watch // nil if nobody has called Ended
+	finished bool   // the request is over
 }
 
 // An entry is a session as a carrier keeps it; without a record it is kept
@@ -80,23 +82,29 @@ type client struct {
 	owedError error
 }
 
-// A scope is the context that the handler's is made of. It tells an inner use
-// of the same middleware that the request has its session already.
-type scope struct {
-	context.Context // the request's
-	m               *Middleware
-}
+// A scope is the context that the handler's is made of: the request's. It tells
+// an inner use of the same middleware that the request has its session already.
+type scope exchange
 
 // Value implements context.Context.
 func (s *scope) Value(key any) any {
 	if key == any(s.m) {
 		return s.m
 	}
-	return s.Context.Value(key)
+	return s.request.Context().Value(key)
 }
 
+// Deadline implements context.Context.
+func (s *scope) Deadline() (time.Time, bool) { return s.request.Context().Deadline() }
+
+// Done implements context.Context.
+func (s *scope) Done() <-chan struct{} { return s.request.Context().Done() }
+
+// Err implements context.Context.
+func (s *scope) Err() error { return s.request.Context().Err() }
+
 func newExchange(m *Middleware, w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{m: m, request: r, scope: scope{r.Context(), m}}
+	x := &exchange{m: m, request: r}
 	x.out = response{inner: w, x: x}
 	if h := w.Header(); len(h) > 0 {
 		x.out.entered = maps.Clone(h)
@@ -117,7 +125,8 @@ func (x *exchange) begin(found *finding) {
 }
 
 func (x *exchange) serve(next http.Handler) {
-	r := x.request.WithContext(session.NewContext(&x.scope, x.session))
+	defer x.unwatch()
+	r := x.request.WithContext(session.NewContext((*scope)(x), x.session))
 	returned := false
 	defer func() {
 		reqcopy.Back(x.request, r)

@@ -17,7 +17,8 @@ type Middleware struct {
 	cookieNames []string  // for session.Session.Cookies
 	timedOut    timeouts
 	nearlyFull  timeouts
-	warned      atomic.Bool // of a cookie that is dropped
+	warned      atomic.Bool  // of a cookie that is dropped
+	watching    atomic.Int64 // how many requests have called session.Session.Ended
 }
 
 // New checks c and returns a Middleware. It reports every mistake at once.

@@ -129,6 +129,9 @@ func (x *exchange) lose(err error) {
 	case session.Ended, session.NotFound, session.IdleTimeout, session.LifetimeOver, session.UnknownKey, session.Forged:
 		// kept stays: a Destroy still ends what the session has become elsewhere.
 		x.outcome.is, x.outcome.why = lost, err
+		if x.watch != nil {
+			x.watch.end()
+		}
 		x.client.owedCookie = false
 		if x.control.Lose() {
 			x.client.owedError = err
@@ -303,8 +306,10 @@ func (x *exchange) saveInPlace(ctx context.Context, changes *session.Changes) er
 
 // keep notes where the session is kept now.
 func (x *exchange) keep(now entry, done *session.Changes, kind EventKind) {
+	was := x.kept.rec
 	x.kept, x.outcome.is = now, lives
 	x.control.Settle(now.rec, done)
+	x.goesOn(was)
 	if kind != "" || !now.carrier.InPlace() {
 		x.client.owedCookie = true
 	}
@@ -369,8 +374,10 @@ func (x *exchange) touch(ctx context.Context, touch *session.Changes) {
 	rec, credential, err := x.kept.carrier.Save(ctx, x.kept.credential, x.kept.rec, touch)
 	switch overflow := x.m.c.Overflow; {
 	case err == nil:
+		was := x.kept.rec
 		x.kept.rec, x.kept.credential = rec, credential
 		x.control.Settle(rec, touch)
+		x.goesOn(was)
 		return
 	case errors.Is(err, session.TooLarge) && overflow != nil && x.kept.carrier != overflow && !x.control.Begun():
 		// It has grown without a change: a key with longer signatures came in.
@@ -408,6 +415,7 @@ func (x *exchange) endRivals(ctx context.Context) error {
 			return err
 		}
 		x.rivals = x.rivals[1:]
+		x.m.isOver(o.rec)
 		x.event(Ended, o.rec, nil)
 	}
 	return nil

@@ -126,6 +126,8 @@ type noSaver struct{}
 
 func (noSaver) Save(context.Context) error { return nil }
 
+func (noSaver) Ended() <-chan struct{} { return nil }
+
 // utc returns rec with its instants in UTC, so that equal records compare
 // equal.
 func utc(rec *session.Record) *session.Record {

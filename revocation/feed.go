@@ -105,10 +105,14 @@ func (f *feed) pause() {
 // what is known here alone.
 func (f *feed) hear(entries []Entry, known *unshared) {
 	now := f.list.now()
-	for _, in := range entries {
-		if e, ok := fromShared(in); ok && e.until > second(now) {
-			f.list.hear(e, second(now))
-			known.strike(e)
+	// Changes come first: a session that its subject has kept must not look as if
+	// it had ended with the others.
+	for _, changes := range []bool{true, false} {
+		for _, in := range entries {
+			if e, ok := fromShared(in); ok && (e.kind == ofChange) == changes && e.until > second(now) {
+				f.list.hear(e, second(now))
+				known.strike(e)
+			}
 		}
 	}
 	f.list.isFull(now)

@@ -39,6 +39,10 @@ const (
 	ofNobody  kind = 'a' // a session in which nobody was
 	ofSubject kind = 'u'
 	ofAll     kind = 'e'
+
+	// ofChange is only in the log that instances share: what has become of a
+	// session that goes on, for those who watch it.
+	ofChange kind = 'w'
 )
 
 // An entry is one thing that ended.

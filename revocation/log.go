@@ -57,6 +57,7 @@ type Entry struct {
 //	a id            generation
 //	u hash, tag     milliseconds
 //	e               milliseconds
+//	w id, subject, generation   milliseconds
 func (e *entry) shared() Entry {
 	b := make([]byte, 1, 1+2*len(e.key))
 	b[0] = byte(e.kind)
@@ -72,6 +73,8 @@ func (e *entry) shared() Entry {
 		b, out.Value = append(b, e.key[:]...), int64(e.below)
 	case ofSubject:
 		b = binary.BigEndian.AppendUint32(append(b, e.key[:]...), e.tag)
+	case ofChange:
+		b = binary.BigEndian.AppendUint32(append(append(b, e.key[:]...), e.subject[:]...), e.below)
 	}
 	out.Key = string(b)
 	return out
@@ -101,6 +104,10 @@ func fromShared(in Entry) (e entry, ok bool) {
 	case ofSubject:
 		if ok = n == len(e.key) && len(rest) == 4; ok {
 			e.tag, e.instant = binary.BigEndian.Uint32([]byte(rest)), in.Value
+		}
+	case ofChange:
+		if ok = n == len(e.key) && len(rest) == len(e.subject)+4; ok {
+			e.below, e.instant = binary.BigEndian.Uint32([]byte(rest[copy(e.subject[:], rest):])), in.Value
 		}
 	case ofAll:
 		ok, e.instant = in.Key == string(ofAll), in.Value

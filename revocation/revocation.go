@@ -153,6 +153,7 @@ type List struct {
 	all      instants // under the zero key
 	tags     *filter  // of subjects; it saves most look-ups the SHA-256
 	crowds   *crowds
+	watchers watchers
 
 	prunedAt atomic.Int64 // unix second
 	full     atomic.Bool  // the list is nearly full, and the operator was told
@@ -233,6 +234,7 @@ func newList(cfg Config) *List {
 	if l.now == nil {
 		l.now, l.ownClock = time.Now, true
 	}
+	l.watchers.now = l.now
 	l.subjects.newest.Store(never)
 	l.all.newest.Store(never)
 	return l
@@ -281,7 +283,7 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32
 	} else if l.feed != nil {
 		e.subject, e.from = hashOf(rec.Subject), l.from(rec, below, now)
 	}
-	r := l.sessions.raise(e, when, second(now), l.out)
+	r := l.raiseSession(e, when, second(now), l.out)
 	if rec.Subject != "" && (r.first || r.fresh) && l.bound(rec, r, now) {
 		return false, ended("too many sessions of its subject have ended")
 	}
@@ -295,8 +297,17 @@ func (l *List) apply(e entry, now uint32) {
 	case ofSubject, ofAll:
 		l.raise(e, nil, now, l.out)
 	default:
-		l.sessions.raise(e, always, now, l.out)
+		l.raiseSession(e, always, now, l.out)
 	}
+}
+
+// raiseSession puts e in force, and tells those who watch the session.
+func (l *List) raiseSession(e entry, when condition, now uint32, out outlets) raised {
+	r := l.sessions.raise(e, when, now, out)
+	if r.generation() == everything {
+		l.watchers.endSession(e.key)
+	}
+	return r
 }
 
 // hear puts in force what has ended on another instance.
@@ -304,9 +315,11 @@ func (l *List) hear(e entry, now uint32) {
 	out := outlets{journal: l.out.journal}
 	switch e.kind {
 	case ofSession, ofNobody:
-		if r := l.sessions.raise(e, always, now, out); r.fresh && e.subject != (key{}) {
+		if r := l.raiseSession(e, always, now, out); r.fresh && e.subject != (key{}) {
 			l.crowds.note(e.subject, member{slot: r.slot, from: e.from}, now, l.until(l.now()))
 		}
+	case ofChange:
+		l.hearChange(e)
 	case ofSubject, ofAll:
 		l.raise(e, nil, now, out)
 		for _, m := range l.crowds.covered(e.key, e.instant+l.skew.Milliseconds()) {

@@ -96,13 +96,18 @@ func (l *List) endOf(subject string, at time.Time) entry {
 	return entry{kind: ofSubject, key: hashOf(subject), tag: tag(subject), instant: millis(at), until: l.until(at)}
 }
 
-// raise puts an instant in force, and returns it; see instants.raise.
+// raise puts an instant in force, returns it, and tells those who watch the
+// sessions that it ends; see instants.raise.
 func (l *List) raise(e entry, newer func(old int64) int64, now uint32, out outlets) (receipt, int64) {
 	if e.kind == ofAll {
-		return l.all.raise(e, newer, now, out)
+		r, at := l.all.raise(e, newer, now, out)
+		l.watchers.endAll(at + l.skew.Milliseconds())
+		return r, at
 	}
 	l.tags.add(e.tag)
-	return l.subjects.raise(e, newer, now, out)
+	r, at := l.subjects.raise(e, newer, now, out)
+	l.watchers.endSubject(e.key, at+l.skew.Milliseconds())
+	return r, at
 }
 
 // toNow returns the present instant, for raise.

@@ -21,6 +21,8 @@ type noSaver struct{}
 
 func (noSaver) Save(context.Context) error { return nil }
 
+func (noSaver) Ended() <-chan struct{} { return nil }
+
 func begin(rec *session.Record, m *moment) (*session.Session, session.Control) {
 	return session.Begin(rec, session.Options{Policy: session.Policy{}.WithDefaults(), Now: m.now, Saver: noSaver{}})
 }

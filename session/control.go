@@ -12,10 +12,15 @@ type Options struct {
 	Now        func() time.Time // the clock; required
 	Persistent bool             // whether a session that begins is remembered; see Session.Remember
 
-	// Saver saves the pending changes of the session: [Session.Save] calls it.
-	// Required.
+	// Saver is the request as its middleware sees it. [Session.Save] and
+	// [Session.Ended] call these methods. Required.
 	Saver interface {
+		// Save saves the pending changes of the session.
 		Save(ctx context.Context) error
+
+		// Ended returns the same channel each time. It is closed when the session is
+		// over, or the request.
+		Ended() <-chan struct{}
 	}
 
 	Cookies []string // the names of the cookies that a credential travels in; see Session.Cookies

@@ -66,13 +66,15 @@ type Session struct {
 // without the middleware. (With the middleware, use [Kit.Cookie].) It panics if
 // there can be no such session: a value is not JSON, or a subject is too long.
 //
-// Nothing is sent to a client, so no change is ever too late.
+// Nothing is sent to a client, so no change is ever too late. The channel of
+// session.Session.Ended is closed when the context of r is cancelled, and only
+// then: cancel it where the session ends in your test.
 func Request(r *http.Request, s Session) *http.Request {
 	now := s.Now
 	if now == nil {
 		now = time.Now
 	}
-	k := &keeper{fail: s.SaveError}
+	k := &keeper{fail: s.SaveError, over: r.Context().Done()}
 	k.o = session.Options{Policy: s.Policy.WithDefaults(), Now: now, Saver: k}
 	k.before = s.record(k.o)
 	k.session, k.control = session.Begin(k.before, k.o)
@@ -184,7 +186,11 @@ type keeper struct {
 	session *session.Session
 	control session.Control
 	fail    error
+	over    <-chan struct{}
 }
+
+// Ended does the work of session.Session.Ended.
+func (k *keeper) Ended() <-chan struct{} { return k.over }
 
 // Save does the work of session.Session.Save.
 func (k *keeper) Save(context.Context) error {

@@ -69,6 +69,8 @@ type noSaver struct{}
 
 func (noSaver) Save(context.Context) error { return nil }
 
+func (noSaver) Ended() <-chan struct{} { return nil }
+
 func TestRoundTrip(t *testing.T) {
 	signers := []keys.Algorithm{keys.ES256, keys.EdDSA, keys.PS256, keys.RS256, keys.HS256}
 	sealers := []keys.Algorithm{"", keys.Direct, keys.A256KW, keys.ECDHESA256KW}

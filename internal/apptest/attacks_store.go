@@ -231,6 +231,8 @@ type unsaved struct{}
 
 func (unsaved) Save(context.Context) error { return nil }
 
+func (unsaved) Ended() <-chan struct{} { return nil }
+
 // A pretender says that it is in the process.
 type pretender struct{ opaque.Store }
 
