@@ -201,7 +201,7 @@ var importTable = []importRule{
 	{"interop/frameworks/adopt", []string{"session"}},
 	{"opaque/redisstore", []string{"opaque", "revocation", "session", "internal/fault", "internal/recent", "internal/stored", "internal/storeurl"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault", "internal/stored", "internal/storeurl"}},
-	{"opaque/sqlstore", []string{"opaque", "session", "internal/fault", "internal/storeurl"}},
+	{"opaque/sqlstore", []string{"opaque", "revocation", "session", "internal/fault", "internal/storeurl"}},
 	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "token", "middleware", "config", "opaque", "opaque/memcachestore", "opaque/redisstore", "opaque/sqlstore"}},
 	{"benchmarks", nil},
 	{"benchmarks/report", nil},

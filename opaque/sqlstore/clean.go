@@ -49,7 +49,7 @@ func (s *Store) clean(ctx context.Context) {
 		}
 		timer.Stop()
 		if err := c.pass(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errLost) {
-			s.cfg.OnProblem(s.cfg.Dialect.unavailable("clean up", err))
+			s.cfg.OnProblem(s.failedOn(ctx, "clean up", err))
 		}
 	}
 }
@@ -60,6 +60,9 @@ func (c *cleaner) pass(ctx context.Context) error {
 		return err
 	}
 	if err := c.removeDead(ctx); err != nil {
+		return err
+	}
+	if err := c.removeEnded(ctx); err != nil {
 		return err
 	}
 	now := c.s.cfg.Now()
@@ -107,6 +110,24 @@ func (c *cleaner) removeDead(ctx context.Context) error {
 			return err
 		}
 		if err := c.remove(ctx, c.s.q.removeDead, before, keys); err != nil || len(keys) < batch {
+			return err
+		}
+	}
+}
+
+// removeEnded removes what the log no longer needs.
+func (c *cleaner) removeEnded(ctx context.Context) error {
+	before := c.s.lingering()
+	args := []any{before, before}
+	if c.s.cfg.Dialect == MySQL {
+		args = args[:1]
+	}
+	for {
+		if err := c.hold(ctx); err != nil {
+			return err
+		}
+		n, err := c.exec(ctx, c.s.q.removeEnded, args...)
+		if err != nil || n < batch {
 			return err
 		}
 	}

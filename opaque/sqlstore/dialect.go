@@ -58,6 +58,9 @@ type queries struct {
 
 	version, claim, renew                      string // of the table of single values
 	findDead, removeDead, findIdle, removeIdle string
+
+	raise, tip, since, removeEnded string // of the log
+	appendAtOnce, upsert           func(rows int) string
 }
 
 // newQueries returns the statements for tables whose names begin with prefix.
@@ -67,6 +70,7 @@ func newQueries(d Dialect, prefix string) queries {
 	replacer := strings.NewReplacer(
 		"{sessions}", prefix+"sessions",
 		"{meta}", prefix+"meta",
+		"{ended}", prefix+"ended",
 		"{greatest}", d.greatest(),
 		"{least}", d.least(),
 		"{keys}", "?"+strings.Repeat(", ?", batch-1),
@@ -94,5 +98,62 @@ func newQueries(d Dialect, prefix string) queries {
 		removeDead: text("DELETE FROM {sessions} WHERE dead < ? AND k IN ({keys})"),
 		findIdle:   text("SELECT k, idle FROM {sessions} WHERE k > ? ORDER BY k LIMIT " + strconv.Itoa(batch)),
 		removeIdle: text("DELETE FROM {sessions} WHERE idle < ? AND k IN ({keys})"),
+
+		raise: text("UPDATE {meta} SET value = " + d.raised() + " WHERE name = 'ended'" + d.returning()),
+		tip: text("SELECT value, EXISTS (SELECT 1 FROM {ended} WHERE k = ?)" +
+			" FROM {meta} WHERE name = 'ended'"),
+		since:       text("SELECT k, v, until, seq FROM {ended} WHERE seq > ? ORDER BY seq LIMIT " + strconv.Itoa(pageRows)),
+		removeEnded: text(d.removeEnded()),
+		appendAtOnce: func(rows int) string {
+			return text("WITH counter AS (UPDATE {meta} SET value = value + CAST(? AS bigint) WHERE name = 'ended'" +
+				" RETURNING value), added AS (INSERT INTO {ended} (k, v, until, seq)" +
+				" SELECT r.k, r.v, r.until, counter.value - r.below FROM counter, (VALUES " +
+				repeat("(CAST(? AS bytea), CAST(? AS bigint), CAST(? AS bigint), CAST(? AS bigint))", rows) +
+				") AS r (k, v, until, below) UNION ALL SELECT decode(repeat('00', " + strconv.Itoa(linkZeros) +
+				"), 'hex') || int8send(counter.value - CAST(? AS bigint))," +
+				" 0, CAST(? AS bigint), 0 FROM counter" + d.onConflict() + ") SELECT value FROM counter")
+		},
+		upsert: func(rows int) string {
+			return text("INSERT INTO {ended} (k, v, until, seq) VALUES " + repeat("(?, ?, ?, ?)", rows) + d.onConflict())
+		},
 	}
+}
+
+func repeat(text string, n int) string { return text + strings.Repeat(", "+text, n-1) }
+
+// raised is the new value of the counter, and returning makes the database tell
+// it: MySQL does so with the result.
+func (d Dialect) raised() string {
+	if d == MySQL {
+		return "LAST_INSERT_ID(value + ?)"
+	}
+	return "value + ?"
+}
+
+func (d Dialect) returning() string {
+	if d == MySQL {
+		return ""
+	}
+	return " RETURNING value"
+}
+
+// onConflict makes an insert into the log keep the greater of each value. A row
+// gets a new number only if that changes something, so that what is appended
+// again is not read again. MySQL assigns from left to right.
+func (d Dialect) onConflict() string {
+	if d == MySQL {
+		return " ON DUPLICATE KEY UPDATE seq = IF(VALUES(v) > v OR VALUES(until) > until, VALUES(seq), seq)," +
+			" v = GREATEST(v, VALUES(v)), until = GREATEST(until, VALUES(until))"
+	}
+	return " ON CONFLICT (k) DO UPDATE SET v = {greatest}({ended}.v, excluded.v)," +
+		" until = {greatest}({ended}.until, excluded.until), seq = excluded.seq" +
+		" WHERE excluded.v > {ended}.v OR excluded.until > {ended}.until"
+}
+
+func (d Dialect) removeEnded() string {
+	some := " ORDER BY until LIMIT " + strconv.Itoa(batch)
+	if d == MySQL {
+		return "DELETE FROM {ended} WHERE until < ?" + some
+	}
+	return "DELETE FROM {ended} WHERE until < ? AND k IN (SELECT k FROM {ended} WHERE until < ?" + some + ")"
 }

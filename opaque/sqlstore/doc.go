@@ -15,12 +15,19 @@
 //
 // The application may also run the statements of [Store.Schema] with a role of
 // its own. The store itself then needs only SELECT, INSERT, UPDATE and DELETE
-// on the two tables.
+// on the three tables.
 //
-// Every operation is one statement on one row, so no transaction spans two
-// round trips. Each ends by the deadline of its context, or after 5 seconds if
-// there is none. The store repeats a write only if the database says that it
-// rolled the first one back (a deadlock, or a SQLite file that is busy).
+// Every operation on a session is one statement on one row, so no transaction
+// spans two round trips. Each ends by the deadline of its context, or after 5
+// seconds if there is none. The store repeats a write only if the database says
+// that it rolled the first one back (a deadlock, or a SQLite file that is
+// busy).
+//
+// A Store is also the log by which the instances of an application tell each
+// other what has ended: a [revocation.Log]. Package config uses it without
+// being told. Read looks for something new every half second, with one small
+// query. Give each [revocation.List] a Store of its own: of two lists on one
+// Store, only one hears that the database has lost what was appended.
 //
 // Set MaxIdleConns of the pool as high as MaxOpenConns. Go's default of 2
 // closes most connections after each use under load, and each new one has to

@@ -14,7 +14,7 @@ import (
 )
 
 // schemaVersion is how many migrations there are.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // migrations returns the statements of each migration. The last statement of
 // each records its number. MySQL commits every statement by itself, so each can
@@ -54,7 +54,35 @@ func (d Dialect) migrations(prefix string) [][]string {
 	default:
 		first = []string{values("text NOT NULL", ""), table("text NOT NULL", "blob", "\n)"), index}
 	}
-	return [][]string{append(first, fmt.Sprintf(insert, "cleaner", 0), fmt.Sprintf(insert, "schema", 1))}
+	return [][]string{
+		append(first, fmt.Sprintf(insert, "cleaner", 0), fmt.Sprintf(insert, "schema", 1)),
+		append(d.logTable(prefix), fmt.Sprintf(insert, "ended", 0),
+			"UPDATE "+meta+" SET value = 2 WHERE name = 'schema' AND value < 2"),
+	}
+}
+
+// logTable returns the statements that make the table of the log. The columns:
+// k is what has ended, in binary, v up to where, until the second in which that
+// is over, and seq the number of the row's last change. In MySQL the index on
+// it has all columns, because the rows are far apart there: it keeps them in
+// the order of k, which is random.
+func (d Dialect) logTable(prefix string) []string {
+	ended := prefix + "ended"
+	table := func(key, end string) string {
+		return "CREATE TABLE IF NOT EXISTS " + ended + " (\n  k " + key + " PRIMARY KEY,\n" +
+			"  v bigint NOT NULL,\n  until bigint NOT NULL,\n  seq bigint NOT NULL" + end
+	}
+	index := func(column string) string {
+		return "CREATE INDEX IF NOT EXISTS " + ended + "_" + column + " ON " + ended + " (" + column + ")"
+	}
+	switch d {
+	case PostgreSQL:
+		return []string{table("bytea", "\n)"), index("seq"), index("until")}
+	case MySQL:
+		return []string{table("varbinary(64)", ",\n  KEY seq (seq, v, until),\n  KEY until (until)\n) ENGINE = InnoDB")}
+	default:
+		return []string{table("blob NOT NULL", "\n)"), index("seq"), index("until")}
+	}
 }
 
 // Schema returns the statements that make the tables, for administrators who

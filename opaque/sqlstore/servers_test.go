@@ -88,6 +88,10 @@ func TestPostgreSQL(t *testing.T) {
 	t.Run("opener", func(t *testing.T) {
 		s.opensAt(t, "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=opened_", opaque.OpenOptions{})
 	})
+	t.Run("apps share", func(t *testing.T) {
+		s.leavesNothing(t)
+		appsShare(t, opener(s.dialect), "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=shared_")
+	})
 	t.Run("tables", s.tables)
 	t.Run("full disk", s.fullDisk)
 	t.Run("rolled back", s.rolledBack)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -54,8 +55,9 @@ const (
 	minPause, maxPause = time.Millisecond, 50 * time.Millisecond
 )
 
-// A Store is an [opaque.Store] in a SQL database. An item of more than 8 MiB is
-// too large. The zero Store is closed: all its operations fail.
+// A Store is an [opaque.Store] and a [revocation.Log] in a SQL database. An
+// item of more than 8 MiB is too large. The zero Store is closed: all its
+// operations fail.
 type Store struct {
 	db   *sql.DB
 	cfg  Config
@@ -67,13 +69,19 @@ type Store struct {
 	writer chan struct{}
 
 	get, create, swap, touch, look, remove statement
+	tip, since                             statement // of the log
+
+	appended marks
 
 	wake chan struct{}      // asks the clean-up to begin now
 	stop context.CancelFunc // ends the clean-up
 	done chan struct{}      // closed when it has ended
 }
 
-var _ opaque.Store = (*Store)(nil)
+var (
+	_ opaque.Store   = (*Store)(nil)
+	_ revocation.Log = (*Store)(nil)
+)
 
 // New returns a store on db, which stays the caller's: Close doesn't close it.
 // New doesn't wait for the database. It starts a goroutine that removes expired
@@ -123,6 +131,7 @@ func (s *Store) prepare() {
 	for st, query := range map[*statement]string{
 		&s.get: s.q.get, &s.create: s.q.create, &s.swap: s.q.swap,
 		&s.touch: s.q.touch, &s.look: s.q.look, &s.remove: s.q.remove,
+		&s.tip: s.q.tip, &s.since: s.q.since,
 	} {
 		st.db, st.query = s.db, query
 	}
@@ -136,7 +145,7 @@ func (s *Store) Close() error {
 	}
 	s.stop()
 	<-s.done
-	for _, st := range []*statement{&s.get, &s.create, &s.swap, &s.touch, &s.look, &s.remove} {
+	for _, st := range []*statement{&s.get, &s.create, &s.swap, &s.touch, &s.look, &s.remove, &s.tip, &s.since} {
 		st.close()
 	}
 	return nil
@@ -150,14 +159,19 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	return s.checkVersion(ctx, "ping")
+}
+
+// checkVersion returns an error if the tables are not up to date.
+func (s *Store) checkVersion(ctx context.Context, op string) error {
 	var version int
 	err := s.db.QueryRowContext(ctx, s.q.version).Scan(&version)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return s.cfg.Dialect.unavailable("ping", err)
+		return s.cfg.Dialect.unavailable(op, err)
 	}
 	if version < schemaVersion {
-		return fmt.Errorf("sqlstore: the tables are of version %d, want %d; call Migrate: %w",
-			version, schemaVersion, session.Unavailable)
+		return fmt.Errorf("sqlstore: %s: the tables are of version %d, want %d; call Migrate: %w",
+			op, version, schemaVersion, session.Unavailable)
 	}
 	return nil
 }

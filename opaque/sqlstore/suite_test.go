@@ -45,6 +45,7 @@ func (d database) suite(t *testing.T) {
 	t.Run("exhausted pool", d.exhaustedPool)
 	t.Run("locked row", d.lockedRow)
 	t.Run("closed", d.closed)
+	t.Run("log", d.log)
 }
 
 // leavesNothing expects that every goroutine that the test starts from here on
