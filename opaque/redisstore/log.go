@@ -67,6 +67,8 @@ func (s *Store) Append(ctx context.Context, entries []revocation.Entry) error {
 // Read implements [revocation.Log]. It is one round trip on a connection of its
 // own. A server that takes no writes answers with an error: a replica, or an
 // old master that has lost its replicas, does not know what was appended since.
+// Without min-replicas-to-write, an old master goes on taking writes, and is
+// believed until it is gone.
 //
 // The entry at a position must still be there after the read. Otherwise the
 // server has lost entries, or the reader was away until that entry was over:
@@ -77,8 +79,8 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 		ctx, cancel = context.WithTimeout(ctx, wait+s.cfg.Timeout)
 		defer cancel()
 	}
-	at := parseMark(pos)
-	checked := s.log.toCheck(at)
+	at, appended := parseMark(pos), s.log.lastAppended()
+	checked := at.toCheck(appended)
 	replies, err := s.pipeline(ctx, "read the log", func(ctx context.Context) []valkey.ValkeyResult {
 		b := s.client.B()
 		commands := valkey.Commands{
@@ -97,6 +99,9 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 	r, err := s.reading(at, checked, replies[1:])
 	if err != nil {
 		return revocation.Reading{}, s.failure("read the log", err)
+	}
+	if r.Lost {
+		s.log.forget(appended)
 	}
 	return r, nil
 }
@@ -119,7 +124,6 @@ func (s *Store) reading(at mark, checked []mark, replies []valkey.ValkeyResult) 
 			return r, err
 		}
 		if len(found) != 1 || valueOf(found[0]) != m.value {
-			s.log.forget(m)
 			return revocation.Reading{Lost: true}, nil
 		}
 	}
@@ -196,6 +200,19 @@ func (m mark) String() string {
 	return text
 }
 
+// toCheck returns the entries that show that the log has lost nothing which is
+// known here: the one at the position, and the last one that was appended here
+// if it has not been read yet.
+func (m mark) toCheck(appended mark) (checked []mark) {
+	if m.value != "" {
+		checked = append(checked, m)
+	}
+	if m.id != "" && m.before(appended) {
+		checked = append(checked, appended)
+	}
+	return checked
+}
+
 // before compares two IDs, which are "milliseconds-number".
 func (m mark) before(other mark) bool {
 	ms, n := splitID(m.id)
@@ -227,27 +244,17 @@ func (l *logState) note(m mark) {
 	}
 }
 
-// toCheck returns the entries that show that the log has lost nothing which is
-// known here: the one at the position, and the last one that was appended here
-// if it has not been read yet.
-func (l *logState) toCheck(at mark) []mark {
+func (l *logState) lastAppended() mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var checked []mark
-	if at.value != "" {
-		checked = append(checked, at)
-	}
-	if at.id != "" && at.before(l.appended) {
-		checked = append(checked, l.appended)
-	}
-	return checked
+	return l.appended
 }
 
 // forget keeps the next Read from reporting the same loss.
 func (l *logState) forget(lost mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.appended.before(lost) {
+	if l.appended == lost {
 		l.appended = mark{}
 	}
 }
