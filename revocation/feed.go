@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -42,6 +43,7 @@ type feed struct {
 	cancel  context.CancelFunc
 	reading sync.WaitGroup
 
+	pos    atomic.Value // string: the position up to which the list knows the log
 	begun  time.Time    // when the list was opened
 	readAt atomic.Int64 // when the last complete read began, in nanoseconds after begun; 0 if there was none
 }
@@ -49,6 +51,7 @@ type feed struct {
 func (l *List) openFeed(cfg Config) {
 	f := &feed{list: l, log: cfg.Log, bound: cfg.staleness(), serve: cfg.InsecureServeStale, begun: l.now()}
 	f.init("log of the instances")
+	f.pos.Store("")
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	l.feed, l.out.log = f, &f.queue
 	go f.append()
@@ -81,10 +84,13 @@ func (f *feed) read() {
 			f.pause()
 		case r.Lost && pos != "":
 			pos, known = "", nil
+			f.pos.Store(pos)
 			f.enqueueAll()
 		default:
 			f.hear(r.Entries, known)
-			if pos = r.Next; r.Complete {
+			pos = r.Next
+			f.pos.Store(pos)
+			if r.Complete {
 				f.pass(known)
 				known = nil
 				f.readAt.Store(max(1, int64(began.Sub(f.begun))))
@@ -92,6 +98,29 @@ func (f *feed) read() {
 		}
 	}
 }
+
+// catchUp reads what others have appended until now. It does not wait for read,
+// which may be waiting for something new.
+func (f *feed) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, logTimeout)
+	defer cancel()
+	for pos := f.pos.Load().(string); ; {
+		r, err := f.log.Read(ctx, pos, 0)
+		if err == nil && r.Lost && pos != "" {
+			err = errLost
+		}
+		if err != nil {
+			return fmt.Errorf("revocation: the log of the instances can't be read, and what was ended elsewhere just "+
+				"before is not known: %w: %w", fault.Inner(err), session.Unavailable)
+		}
+		f.hear(r.Entries, nil)
+		if pos = r.Next; r.Complete {
+			return nil
+		}
+	}
+}
+
+var errLost = errors.New("it has lost entries, which the instances append again")
 
 // pause waits a moment before a read that follows one that failed.
 func (f *feed) pause() {

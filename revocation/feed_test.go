@@ -211,3 +211,80 @@ func TestJournalReachesTheLog(t *testing.T) {
 		return len(log.entries) == 1
 	}, 5*time.Second, time.Millisecond)
 }
+
+// offBy returns a clock that is ahead.
+func offBy(d time.Duration) func(*revocation.Config) {
+	return func(c *revocation.Config) {
+		c.Skew = 5 * time.Second
+		c.Now = func() time.Time { return time.Now().Add(d) }
+	}
+}
+
+// loginAt is a login of alice whose request began at an instant.
+func loginAt(at time.Time) *session.Record {
+	return &session.Record{ID: "one", Subject: "alice", CreatedAt: at, AuthenticatedAt: at, SeenAt: at,
+		IdleDeadline: at.Add(time.Hour), Deadline: at.Add(12 * time.Hour)}
+}
+
+// However the clocks of two instances differ within Skew, a login that begins
+// after its instance has heard of an end is good on both, and one that began
+// before is refused.
+func TestLoginAfterAnEndElsewhere(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"fast": 5 * time.Second, "even": 0, "slow": -5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newMemoryLog()
+				here, there := shared(t, log, offBy(0)), shared(t, log, offBy(ahead))
+				synctest.Wait()
+				for _, end := range []func(context.Context) error{
+					there.EndAll, func(ctx context.Context) error { return there.EndSubject(ctx, "alice") },
+				} {
+					before := loginAt(time.Now())
+					time.Sleep(time.Second)
+					require.NoError(t, end(t.Context()))
+					synctest.Wait()
+					_, err := here.Admit(before)
+					require.ErrorIs(t, err, session.Ended)
+					time.Sleep(2 * time.Millisecond)
+					after, err := here.Admit(loginAt(time.Now()))
+					require.NoError(t, err)
+					require.NoError(t, here.Check(after))
+					require.NoError(t, there.Check(after))
+				}
+				require.NoError(t, here.Close())
+				require.NoError(t, there.Close())
+			})
+		})
+	}
+}
+
+// A second end ends the logins since the first, though it comes from an
+// instance whose clock is behind, which has not heard of the first by itself.
+func TestSecondEndOnASlowClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		fast, slow := shared(t, log, offBy(5*time.Second)), shared(t, log, offBy(0))
+		synctest.Wait()
+		both := []func(l *revocation.List) error{
+			func(l *revocation.List) error { return l.EndSubject(t.Context(), "alice") },
+			func(l *revocation.List) error { return l.EndAll(t.Context()) },
+		}
+		for _, first := range both {
+			for _, second := range both {
+				require.NoError(t, first(fast))
+				time.Sleep(2 * time.Millisecond)
+				login, err := fast.Admit(loginAt(time.Now().Add(5 * time.Second)))
+				require.NoError(t, err)
+				require.NoError(t, fast.Check(login))
+				time.Sleep(time.Second)
+				require.NoError(t, second(slow))
+				synctest.Wait()
+				require.ErrorIs(t, slow.Check(login), session.Ended)
+				require.ErrorIs(t, fast.Check(login), session.Ended)
+				time.Sleep(time.Minute)
+			}
+		}
+		require.NoError(t, fast.Close())
+		require.NoError(t, slow.Close())
+	})
+}

@@ -11,6 +11,7 @@ const never = -1 << 62
 // Instants keeps, for each key, the newest instant at which everything that
 // belongs to the key was ended.
 type instants struct {
+	clock  func() int64 // the present, in milliseconds since 1970
 	newest atomic.Int64 // of all, or never
 	count  atomic.Int64 // length of marks
 
@@ -23,18 +24,22 @@ type instants struct {
 // A mark has no pointers, so the garbage collector doesn't look at it.
 type mark struct {
 	instant int64 // milliseconds since 1970
+	heard   int64 // when this process learned of it, by its own clock; likewise
 	until   uint32
 	tag     uint32 // of a subject
 }
 
 // get returns the instant of k, or never.
-func (t *instants) get(k key) int64 {
+func (t *instants) get(k key) int64 { return t.mark(k).instant }
+
+// mark returns the mark of k; its instant is never if there is none.
+func (t *instants) mark(k key) mark {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if m, ok := t.marks[k]; ok {
-		return m.instant
+		return m
 	}
-	return never
+	return mark{instant: never, heard: never}
 }
 
 // raise moves the instant of e's key forward, and hands e to out. If
@@ -48,8 +53,10 @@ func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, out o
 	if !known {
 		old.instant = never
 	}
+	heard := t.clock()
 	if newer != nil {
 		e.instant = newer(old.instant)
+		heard = min(heard, e.instant) // it was made here
 	}
 	if known && e.instant <= old.instant && uint64(e.until) <= uint64(old.until)+extendBy {
 		return out.flush(t.kept), old.instant
@@ -59,10 +66,10 @@ func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, out o
 	}
 	r := out.enqueue(e)
 	t.kept = r.stamp(t.kept)
-	if known {
-		e.instant, e.until = max(e.instant, old.instant), max(e.until, old.until)
+	if known && e.instant <= old.instant {
+		e.instant, heard = old.instant, old.heard
 	}
-	t.marks[e.key] = mark{instant: e.instant, until: e.until, tag: e.tag}
+	t.marks[e.key] = mark{instant: e.instant, heard: heard, until: max(e.until, old.until), tag: e.tag}
 	t.count.Store(int64(len(t.marks)))
 	t.newest.Store(max(t.newest.Load(), e.instant))
 	return r, e.instant

@@ -98,7 +98,8 @@ type Config struct {
 
 	// Skew is how much the clocks of the instances that log users in may differ.
 	// When all sessions of a subject are ended, sessions that began up to Skew
-	// later end too. 0 means that there is one clock.
+	// later end too, except those that began after their instance had heard of the
+	// end. 0 means that there is one clock.
 	Skew time.Duration
 
 	// OnProblem gets what an operator should know:
@@ -133,7 +134,8 @@ type Config struct {
 // it returns an error that wraps [session.Unavailable]. That error means that
 // the journal or the Log could not be written in time, so that a restart could
 // forget the end, or other instances don't know it yet. The list keeps trying
-// to write it. The context only bounds the wait for that.
+// to write it. The context only bounds the wait for that. EndSubject and EndAll
+// also return it if the Log can't be read.
 type List struct {
 	lifetime   time.Duration // of entries about more than one session; 0 is for ever
 	short      bool          // tokens are made only for so long after an end:
@@ -235,8 +237,10 @@ func newList(cfg Config) *List {
 		l.now, l.ownClock = time.Now, true
 	}
 	l.watchers.now = l.now
-	l.subjects.newest.Store(never)
-	l.all.newest.Store(never)
+	for _, t := range []*instants{&l.subjects, &l.all} {
+		t.newest.Store(never)
+		t.clock = func() int64 { return millis(l.now()) }
+	}
 	return l
 }
 

@@ -24,16 +24,48 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	r, at := l.raise(l.endOf(subject, l.now()), l.toNow, second(l.now()), l.out)
+	at, err := l.end(ctx, l.endOf(subject, l.now()))
 	defer session.SubjectEnded(ctx, subject, time.UnixMilli(at))
-	return l.told(ctx, subject, l.wait(ctx, r, at))
+	return l.told(ctx, subject, err)
+}
+
+// end ends what began until now, and returns the instant. With a log it also
+// looks for ends that other instances have made before: a session that began
+// after one of those counts from later than the present if their clock is
+// ahead, and must end all the same.
+func (l *List) end(ctx context.Context, e entry) (at int64, err error) {
+	r, at := l.raise(e, l.toNow(e.kind), second(l.now()), l.out)
+	err = l.wait(ctx, r, at)
+	if l.feed == nil {
+		return at, err
+	}
+	err = errors.Join(err, l.feed.catchUp(ctx))
+	last := l.others(e.kind)
+	if e.kind == ofSubject {
+		last = max(last, l.subjects.get(e.key))
+	}
+	if last > at {
+		r, at = l.raise(e, l.toNow(e.kind), second(l.now()), l.out)
+		err = errors.Join(err, l.wait(ctx, r, at))
+	}
+	return at, err
+}
+
+// others returns the latest instant of an end of another kind after which a
+// session may have begun that an end of this kind ends.
+func (l *List) others(k kind) int64 {
+	if k == ofAll {
+		return l.subjects.newest.Load()
+	}
+	return l.all.newest.Load()
 }
 
 // EndOthers ends all other sessions of the subject who is logged in to the
 // session of ctx. The session of ctx gets a new credential and is saved, so
 // call EndOthers before the response begins. After an error the other sessions
-// may go on, and this one does. If the error wraps [session.Ended], all
-// sessions of the subject were ended meanwhile, this one too.
+// may go on, and this one does; so it is if the Log of the instances can't be
+// read. If the error wraps [session.Ended], all sessions of the subject were
+// ended meanwhile, or on another instance before, and this one too.
 func (l *List) EndOthers(ctx context.Context) error {
 	subject := session.From(ctx).Subject()
 	if subject == "" {
@@ -43,9 +75,14 @@ func (l *List) EndOthers(ctx context.Context) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
+	if l.feed != nil { // an end that is not known here yet must end this session too
+		if err := l.feed.catchUp(ctx); err != nil {
+			return err
+		}
+	}
 	all, known := l.all.get(key{}), l.subjectEnded(subject) // get waits for an EndAll that is running
 	now := l.now()
-	at := max(millis(now), known+1)
+	at := max(millis(now), known+1, all+1)
 	// First make this session later than the end, then put the end in force: in
 	// the other order, an error in between would end this session too. Wait until
 	// the instant has passed, so that every later end reaches this session.
@@ -57,7 +94,7 @@ func (l *List) EndOthers(ctx context.Context) error {
 	r, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
 		// If another end came since then, it has ended this session as it was before.
 		if meanwhile = old != known || l.all.get(key{}) != all; meanwhile {
-			return max(l.toNow(old), at+1)
+			return max(l.toNow(ofSubject)(old), at+1)
 		}
 		return at
 	}, second(now), l.out)
@@ -77,10 +114,9 @@ func (l *List) EndAll(ctx context.Context) error {
 	if err := l.ready(); err != nil {
 		return err
 	}
-	now := l.now()
-	r, at := l.raise(entry{kind: ofAll, until: l.until(now)}, l.toNow, second(now), l.out)
+	at, err := l.end(ctx, entry{kind: ofAll, until: l.until(l.now())})
 	defer session.SubjectEnded(ctx, "", time.UnixMilli(at))
-	return l.told(ctx, "", l.wait(ctx, r, at))
+	return l.told(ctx, "", err)
 }
 
 // told calls OnEnd.
@@ -110,8 +146,13 @@ func (l *List) raise(e entry, newer func(old int64) int64, now uint32, out outle
 	return r, at
 }
 
-// toNow returns the present instant, for raise.
-func (l *List) toNow(int64) int64 { return millis(l.now()) }
+// toNow returns a function for raise, which returns the present instant, or the
+// one after every end that is in force if that is later: where clocks differ,
+// or two ends come in one millisecond, a session that began after an end must
+// end too.
+func (l *List) toNow(k kind) func(old int64) int64 {
+	return func(old int64) int64 { return max(millis(l.now()), old+1, l.others(k)+1) }
+}
 
 // wait waits for the journal and the log. Instants are in milliseconds, and a
 // login in the same millisecond as an end has ended. So that a login that
@@ -136,15 +177,17 @@ func (l *List) pass(instant int64) {
 // here, and an end would still reach it because of Config.Skew.
 //
 // A login counts from the beginning of its request. If all sessions of the
-// subject, or of everybody, were ended since then, the error wraps
-// [session.Ended], and the login must not succeed.
+// subject, or of everybody, were ended since then, or this instance has heard
+// of it since then, the error wraps [session.Ended], and the login must not
+// succeed.
 func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 	if err := l.ready(); err != nil {
 		return nil, err
 	}
-	at := max(l.all.newest.Load(), l.subjectEnded(rec.Subject))
+	all, subject := l.all.mark(key{}), l.subjectMark(rec.Subject)
+	at := max(all.instant, subject.instant)
 	switch {
-	case rec.Subject != "" && rec.AuthenticatedAt.UnixMilli() <= at: // Since does not help
+	case rec.Subject != "" && rec.AuthenticatedAt.UnixMilli() <= max(l.known(all), l.known(subject)):
 		return nil, ended("all sessions of its subject were ended while the login was under way")
 	case rec.CountsFrom().UnixMilli() > at+l.skew.Milliseconds():
 		return rec, nil
@@ -161,9 +204,16 @@ func (l *List) after(at int64) time.Time { return time.UnixMilli(at + l.skew.Mil
 // subjectEnded returns the instant up to which the sessions of a subject have
 // ended, in milliseconds, or never. For most subjects the filter makes the
 // SHA-256 unnecessary.
-func (l *List) subjectEnded(subject string) int64 {
+func (l *List) subjectEnded(subject string) int64 { return l.subjectMark(subject).instant }
+
+func (l *List) subjectMark(subject string) mark {
 	if subject == "" || l.subjects.newest.Load() == never || !l.tags.has(tag(subject)) {
-		return never
+		return mark{instant: never, heard: never}
 	}
-	return l.subjects.get(hashOf(subject))
+	return l.subjects.mark(hashOf(subject))
 }
+
+// known returns the millisecond, by the clock of this process, until which a
+// login may have begun before the end of m. That is when the list learned of
+// the end. What began more than Skew after the instant certainly began later.
+func (l *List) known(m mark) int64 { return min(m.heard, m.instant+l.skew.Milliseconds()) }
