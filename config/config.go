@@ -291,6 +291,10 @@ type RevocationsConfig struct {
 	// revocations.journal beside the key file. Without a key file either, the list
 	// is only in memory: that is enough for mode opaque with the store in memory,
 	// and an error with a store that outlives the process.
+	//
+	// A store that is a [revocation.Log], such as Redis or a SQL database, keeps
+	// the list, and Empty means no journal. Name one if that store forgets
+	// everything when it restarts, and all instances may restart with it.
 	File string `yaml:"file,omitempty" json:"file,omitzero"`
 
 	// Wait is how long the start waits for another process that still has File
@@ -329,6 +333,6 @@ type RevocationsConfig struct {
 
 	// Skew is how much the clocks of the instances may differ. When all sessions
 	// of a subject are ended, sessions that began up to Skew later end too. 0
-	// means one clock.
+	// means one clock, or 5 seconds with a store that is a [revocation.Log].
 	Skew Duration `yaml:"skew,omitempty" json:"skew,omitzero"`
 }

@@ -8,12 +8,14 @@
 // beside the keys. [NewVolatile] is for tests, and for applications in which
 // tokens may be valid again after a restart although they were logged out.
 //
-// A list belongs to one process. A second one that opens its journal waits for
-// Config.Wait, and is then refused. Entries hold the IDs of sessions and the
-// SHA-256 of subjects, never a token's text, since one token can be spelled in
-// several ways. An entry lives until the deadline of its session, and not only
-// as long as the token that was presented: another instance that does not know
-// the entry yet makes newer tokens.
+// A list belongs to one process, and answers from its memory. Instances of one
+// application tell each other what has ended through a [Log], which a store on
+// a server brings along. The journal belongs to one process, too: a second one
+// that opens it waits for Config.Wait, and is then refused. Entries hold the
+// IDs of sessions and the SHA-256 of subjects, never a token's text, since one
+// token can be spelled in several ways. An entry lives until the deadline of
+// its session, and not only as long as the token that was presented: another
+// instance that does not know the entry yet makes newer tokens.
 //
 // The list is bounded, so that bots can't fill the memory or the disk:
 //
