@@ -118,11 +118,12 @@ needs:
 # also compile for 32 bits, where an int is too small for many of our numbers.
 lint:
 	echo "== gofmt"; unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted; exit 1; }
-	staticcheck=$$($(GO) -C tools tool -n staticcheck); \
-	for m in $(MODULES); do \
-		echo "== go mod tidy, vet, staticcheck $$m"; \
-		(cd $$m; $(GO) mod tidy -diff; $(GO) vet ./...; "$$staticcheck" ./...); \
-	done
+	staticcheck=$$($(GO) -C tools tool -n staticcheck); export staticcheck; \
+	check() { \
+		found=$$(cd "$$1" && { $(GO) mod tidy -diff && $(GO) vet ./... && "$$staticcheck" ./...; } 2>&1) && failed= || failed=1; \
+		echo "== go mod tidy, vet, staticcheck $$1"; [ -z "$$found" ] || echo "$$found"; [ -z "$$failed" ]; \
+	}; \
+	export -f check; printf '%s\n' $(MODULES) | xargs -P 2 -I{} bash -c 'check {}'
 	echo "== vet for 386"; GOARCH=386 $(GO) vet ./...
 	echo "== go.work, and the demo without tags"; sums=$$(cat go.work.sum); \
 	export GOWORK=$$PWD/go.work GOFLAGS='$(PLAIN)'; $(GO) vet ./... ./cmd/demo; $(GO) list -deps -test $(WORKSPACE) >/dev/null; \
