@@ -100,9 +100,7 @@ func instances(t *testing.T, mode string) (a, b instance) {
 		require.NoError(t, err)
 		return instance{m, list}
 	}
-	a, b = of(), of()
-	synctest.Wait()
-	return a, b
+	return of(), of()
 }
 
 // briefly is the policy of the instances.
@@ -171,6 +169,7 @@ func eachInstances(t *testing.T, f func(t *testing.T, mode string, a, b instance
 		t.Run(mode, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := instances(t, mode)
+				synctest.Wait()
 				f(t, mode, a, b)
 			})
 		})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/config"
@@ -116,6 +117,54 @@ func ExampleSession_Save() {
 	})
 	// Output:
 	// that is too much for a session: false
+}
+
+// A stream of events ends when its visitor logs out, in whatever window, and on
+// whatever instance.
+func ExampleSession_Ended() {
+	events := func(w http.ResponseWriter, r *http.Request) {
+		ended := session.From(r.Context()).Ended()
+		w.Header().Set("Content-Type", "text/event-stream")
+		ticks := time.NewTicker(10 * time.Second)
+		defer ticks.Stop()
+		for {
+			http.NewResponseController(w).Flush()
+			select {
+			case <-ended:
+				fmt.Fprint(w, "event: logout\ndata:\n\n")
+				return
+			case <-ticks.C:
+				fmt.Fprint(w, "event: tick\ndata:\n\n")
+			case <-r.Context().Done():
+				return // the client has gone
+			}
+		}
+	}
+	app, err := config.Config{Mode: config.Opaque}.Build(config.Options{OnEvent: quiet})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer app.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) { session.From(r.Context()).Login("alice") })
+	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) { session.From(r.Context()).Destroy() })
+	mux.HandleFunc("/events", events)
+	server := httptest.NewTLSServer(app.Middleware.Handler(mux))
+	defer server.Close()
+	client := server.Client()
+	client.Jar, _ = cookiejar.New(nil)
+
+	client.Get(server.URL + "/login")
+	stream, err := client.Get(server.URL + "/events")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stream.Body.Close()
+	client.Get(server.URL + "/logout")
+	io.Copy(os.Stdout, stream.Body)
+	// Output:
+	// event: logout
+	// data:
 }
 
 // browse lets a browser visit handlers, one after the other, and prints what it
