@@ -71,10 +71,7 @@ func TestLogLatencySoak(t *testing.T) {
 	slices.Sort(took)
 	p50, p99, worst := took[rounds/2], took[rounds*99/100], took[rounds-1]
 	t.Logf("in force on the other instance: p50 %v, p99 %v, worst %v", p50, p99, worst)
-	require.Less(t, p50, 50*time.Millisecond)
-	if os.Getenv("CLOAKROOM_SOAK") == "1" {
-		require.LessOrEqual(t, p99, 5*time.Millisecond)
-	}
+	require.Less(t, p50, 5*time.Millisecond) // p99, too, if nothing else runs
 }
 
 // A server that comes back empty gets everything again from the lists, also for
@@ -208,7 +205,7 @@ func TestLogStartSoak(t *testing.T) {
 		require.NoError(t, b.Close())
 	}
 	t.Logf("read in %v, %d MB", best, most>>20)
-	require.Less(t, best, 4*time.Second) // 1.5 s if nothing else runs
+	require.Less(t, best, 10*time.Second) // 1.5 s if nothing else runs
 	require.Less(t, most, int64(64<<20))
 }
 

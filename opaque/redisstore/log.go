@@ -64,11 +64,11 @@ func (s *Store) Append(ctx context.Context, entries []revocation.Entry) error {
 	return err
 }
 
-// Read implements [revocation.Log]. It is one round trip on a connection of its
-// own. A server that takes no writes answers with an error: a replica, or an
-// old master that has lost its replicas, does not know what was appended since.
-// Without min-replicas-to-write, an old master goes on taking writes, and is
-// believed until it is gone.
+// Read implements [revocation.Log]. It waits on a connection of its own, and
+// then reads in one round trip. A server that takes no writes answers with an
+// error: a replica, or an old master that has lost its replicas, does not know
+// what was appended since. Without min-replicas-to-write, an old master goes on
+// taking writes, and is believed until it is gone.
 //
 // The entry at a position must still be there after the read. Otherwise the
 // server has lost entries, or the reader was away until that entry was over:
@@ -79,26 +79,30 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 		ctx, cancel = context.WithTimeout(ctx, wait+s.cfg.Timeout)
 		defer cancel()
 	}
-	at, appended := parseMark(pos), s.log.lastAppended()
+	at := parseMark(pos)
+	if err := s.awaitNews(ctx, at, wait); err != nil {
+		return revocation.Reading{}, err
+	}
+	appended := s.log.lastAppended()
 	checked := at.toCheck(appended)
-	replies, err := s.pipeline(ctx, "read the log", func(ctx context.Context) []valkey.ValkeyResult {
+	replies, err := s.pipeline(ctx, readOp, func(ctx context.Context) []valkey.ValkeyResult {
 		b := s.client.B()
 		commands := valkey.Commands{
 			// A write that changes nothing, and is possible when memory is full.
 			b.Xdel().Key(s.logKey()).Id("0-1").Build(),
-			s.readCommand(b, at, wait),
+			b.Xread().Count(logPage).Streams().Key(s.logKey()).Id(cmp.Or(at.id, beginning)).Build(),
 		}
 		for _, m := range checked {
 			commands = append(commands, b.Xrange().Key(s.logKey()).Start(m.id).End(m.id).Build())
 		}
-		return s.client.DoMulti(cancelable{ctx}, commands...)
+		return s.client.DoMulti(ctx, commands...)
 	})
 	if err != nil {
 		return revocation.Reading{}, err
 	}
 	r, err := s.reading(at, checked, replies[1:])
 	if err != nil {
-		return revocation.Reading{}, s.failure("read the log", err)
+		return revocation.Reading{}, s.failure(readOp, err)
 	}
 	if r.Lost {
 		s.log.forget(appended)
@@ -106,15 +110,24 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 	return r, nil
 }
 
-// readCommand reads what comes after at. It waits only if nothing was left
-// there: a new process is ready at once. It never asks for no wait at all,
-// because the client would send that on the connection of the other commands.
-func (s *Store) readCommand(b valkey.Builder, at mark, wait time.Duration) valkey.Completed {
-	if at.isInside || at.id == "" {
-		wait = 0
+const readOp = "read the log"
+
+// awaitNews returns when there is an entry after at, or after wait. It does not
+// wait where something may be left to read: a new process is ready at once. It
+// is a command of its own, because the client panics when a cluster redirects
+// several commands of which one waits.
+func (s *Store) awaitNews(ctx context.Context, at mark, wait time.Duration) error {
+	if at.id == "" || at.isInside || wait < time.Millisecond {
+		return nil
 	}
-	return b.Xread().Count(logPage).Block(max(1, wait.Milliseconds())).
-		Streams().Key(s.logKey()).Id(cmp.Or(at.id, beginning)).Build()
+	_, err := s.call(ctx, readOp, func(ctx context.Context) valkey.ValkeyResult {
+		return s.client.Do(cancelable{ctx}, s.client.B().Xread().Count(1).Block(wait.Milliseconds()).
+			Streams().Key(s.logKey()).Id(at.id).Build())
+	})
+	if valkey.IsValkeyNil(err) {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) reading(at mark, checked []mark, replies []valkey.ValkeyResult) (r revocation.Reading, err error) {

@@ -80,6 +80,7 @@ func TestCluster(t *testing.T) {
 		{"log", logInCluster},
 		{"opener", openerOfACluster},
 		{"moving slot", movingSlot},
+		{"moving log", movingLog},
 		{"eviction", evictionInCluster},
 	} {
 		t.Run(sub.name, func(t *testing.T) { sub.test(t, servers) })
@@ -145,21 +146,69 @@ func movingSlot(t *testing.T, servers []server) {
 		require.Eventually(t, func() bool { return done.Load() >= want }, 10*time.Second, time.Millisecond)
 	}
 	requestsGoOn()
-	number, fromID, toID := strconv.Itoa(slot), from.command(t, "CLUSTER", "MYID"), to.command(t, "CLUSTER", "MYID")
-	to.command(t, "CLUSTER", "SETSLOT", number, "IMPORTING", fromID)
-	from.command(t, "CLUSTER", "SETSLOT", number, "MIGRATING", toID)
-	requestsGoOn()
-	from.command(t, "MIGRATE", "127.0.0.1", portOf(t, to.addr), "cloakroom:s:"+key, "0", "5000")
-	requestsGoOn() // with ASK
-	for _, s := range []server{to, from, servers[2]} {
-		s.command(t, "CLUSTER", "SETSLOT", number, "NODE", toID)
-	}
-	requestsGoOn() // with MOVED
+	moveSlot(t, slot, "cloakroom:s:"+key, from, to, servers, requestsGoOn)
 	stop()
 	running.Wait()
 	require.Equal(t, uint64(1+done.Load()), versionOf(t, plain, key))
 	require.Equal(t, uint64(1+done.Load()), versionOf(t, cached, key))
 	require.Equal(t, ":1", to.command(t, "EXISTS", "cloakroom:s:"+key))
+}
+
+// The log moves to another server while somebody appends to it and somebody
+// else waits for news. Neither notices anything.
+func movingLog(t *testing.T, servers []server) {
+	const log = "cloakroom:{feed}:log"
+	slot := servers[0].number(t, "CLUSTER", "KEYSLOT", log)
+	from, to := servers[slot*3>>14], servers[(slot*3>>14+1)%3]
+	cfg := from.config()
+	cfg.Cluster = true
+	a, b := open(t, cfg), open(t, cfg)
+	_, pos := readAll(t, b, "")
+	ctx, stop := context.WithCancel(t.Context())
+	var appended, heard atomic.Int64
+	var running sync.WaitGroup
+	running.Go(func() {
+		for ctx.Err() == nil && assert.NoError(t, a.Append(t.Context(), ended(2))) {
+			appended.Add(2)
+		}
+	})
+	running.Go(func() {
+		for ctx.Err() == nil || heard.Load() < appended.Load() {
+			r, err := b.Read(t.Context(), pos, 500*time.Millisecond)
+			if !assert.NoError(t, err) || !assert.False(t, r.Lost) {
+				return
+			}
+			pos = r.Next
+			heard.Add(int64(len(r.Entries)))
+		}
+	})
+	newsGoOn := func() {
+		t.Helper()
+		want := appended.Load() + 40
+		require.Eventually(t, func() bool { return heard.Load() >= want }, patience, time.Millisecond)
+	}
+	newsGoOn()
+	moveSlot(t, slot, log, from, to, servers, newsGoOn)
+	stop()
+	running.Wait()
+	require.Equal(t, appended.Load(), heard.Load())
+	require.Equal(t, ":1", to.command(t, "EXISTS", log))
+}
+
+// moveSlot moves a slot with one key in it as an administrator does, and calls
+// then after each step.
+func moveSlot(t *testing.T, slot int, key string, from, to server, all []server, then func()) {
+	t.Helper()
+	number, fromID, toID := strconv.Itoa(slot), from.command(t, "CLUSTER", "MYID"), to.command(t, "CLUSTER", "MYID")
+	to.command(t, "CLUSTER", "SETSLOT", number, "IMPORTING", fromID)
+	from.command(t, "CLUSTER", "SETSLOT", number, "MIGRATING", toID)
+	then()
+	from.command(t, "MIGRATE", "127.0.0.1", portOf(t, to.addr), key, "0", "5000")
+	then()                                           // with ASK
+	for _, s := range append([]server{to}, all...) { // the new owner first
+		s.command(t, "CLUSTER", "SETSLOT", number, "NODE", toID)
+	}
+	then() // with MOVED
 }
 
 // raise raises the version of an item by 1, as often as others are faster.
