@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +27,7 @@ func recordOf(id, subject string) *session.Record {
 // A watched is a session that a test watches.
 type watched struct {
 	rec   *session.Record
-	err   error // of looks
+	err   atomic.Pointer[error] // of looks; nil for none
 	looks atomic.Int32
 	ended atomic.Int32
 	stop  func()
@@ -34,7 +35,10 @@ type watched struct {
 
 func (w *watched) look() (*session.Record, error) {
 	w.looks.Add(1)
-	return w.rec, w.err
+	if err := w.err.Load(); err != nil {
+		return w.rec, *err
+	}
+	return w.rec, nil
 }
 
 func watch(l *revocation.List, rec *session.Record) *watched {
@@ -48,26 +52,29 @@ func watch(l *revocation.List, rec *session.Record) *watched {
 func TestWatchInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := revocation.NewVolatile(revocation.Config{})
-		var down []*watched
+		var all []*watched
+		down, gone := error(session.Unavailable), error(session.Ended)
 		for i := range 100 {
-			w := &watched{rec: recordOf(fmt.Sprint(i), "alice"), err: fmt.Errorf("down: %w", session.Unavailable)}
+			w := &watched{rec: recordOf(fmt.Sprint(i), "alice")}
+			w.err.Store(&down)
 			w.stop = l.Watch(w.rec, w.look, func() { w.ended.Add(1) })
-			down = append(down, w)
+			all = append(all, w)
 		}
 		time.Sleep(10 * time.Second)
 		var looks int32
-		for _, w := range down {
+		for _, w := range all {
 			require.Zero(t, w.ended.Load())
 			looks += w.looks.Load()
 		}
 		require.InDelta(t, 10, looks, 2, "one look a second, however many watch")
-		for i, w := range down {
-			if w.err = nil; i%2 == 0 {
-				w.err = session.Ended
+		for i, w := range all {
+			w.err.Store(nil)
+			if i%2 == 0 {
+				w.err.Store(&gone)
 			}
 		}
 		time.Sleep(2 * time.Second)
-		for i, w := range down {
+		for i, w := range all {
 			require.EqualValues(t, (i+1)%2, w.ended.Load())
 			w.stop()
 		}
@@ -88,10 +95,11 @@ func TestWatchChanges(t *testing.T) {
 		here, there, late := watch(a, first), watch(b, first), watch(b, &next)
 		a.Changed(first, &next, nil)
 		time.Sleep(time.Second)
-		require.Len(t, log.entries, 1)
-		require.LessOrEqual(t, len(log.entries[0].Key), 40)
-		require.Less(t, time.Until(log.entries[0].Until), 15*time.Minute)
-		log.set(func() { log.entries = append(log.entries, log.entries...) })
+		entries := log.all()
+		require.Len(t, entries, 1)
+		require.LessOrEqual(t, len(entries[0].Key), 40)
+		require.Less(t, time.Until(entries[0].Until), 15*time.Minute)
+		require.NoError(t, log.Append(t.Context(), entries))
 
 		// The instant of EndOthers is before next counts from.
 		require.NoError(t, log.Append(t.Context(), []revocation.Entry{subjectUpTo(t, "alice", first.CreatedAt)}))
@@ -112,12 +120,18 @@ func TestWatchChanges(t *testing.T) {
 		// A change without a login or an end of others is no business of others.
 		again := last
 		again.Generation = 4
-		entries := len(log.entries)
+		entries = log.all()
 		a.Changed(&last, &again, nil)
 		time.Sleep(time.Second)
-		require.Len(t, log.entries, entries)
+		require.Equal(t, entries, log.all())
 		newest.stop()
 	})
+}
+
+// all returns the entries.
+func (m *memoryLog) all() (entries []revocation.Entry) {
+	m.set(func() { entries = slices.Clone(m.entries) })
+	return entries
 }
 
 // subjectUpTo returns the entry of a list that has ended a subject's sessions.
@@ -125,8 +139,7 @@ func subjectUpTo(t *testing.T, subject string, at time.Time) revocation.Entry {
 	log := newMemoryLog()
 	l := shared(t, log)
 	require.NoError(t, l.EndSubject(t.Context(), subject))
-	require.NotEmpty(t, log.entries)
-	e := log.entries[0]
+	e := log.all()[0]
 	e.Value = at.UnixMilli()
 	return e
 }
