@@ -47,6 +47,7 @@ func (l *List) isFull(now time.Time) bool {
 	last, seconds := l.prunedAt.Load(), now.Unix()
 	if seconds >= last+pruneEvery && l.prunedAt.CompareAndSwap(last, seconds) {
 		l.sessions.prune(second(now))
+		l.subjects.drop(second(now))
 	}
 	full := l.nearlyFull()
 	if full && l.full.CompareAndSwap(false, true) {

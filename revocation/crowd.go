@@ -83,8 +83,8 @@ func (c *crowds) note(subject key, m member, now, longest uint32) {
 }
 
 // covered forgets the listed entries of what counts from reach or earlier, and
-// returns them.
-func (c *crowds) covered(subject key, reach int64) (covered []member) {
+// returns them. Those that live longer than until stay.
+func (c *crowds) covered(subject key, reach int64, until uint32) (covered []member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list, listed := c.members[subject]
@@ -92,10 +92,11 @@ func (c *crowds) covered(subject key, reach int64) (covered []member) {
 		return nil
 	}
 	c.members[subject] = slices.DeleteFunc(list, func(m member) bool {
-		if m.from <= reach {
+		is := m.from <= reach && m.until <= until
+		if is {
 			covered = append(covered, m)
 		}
-		return m.from <= reach
+		return is
 	})
 	return covered
 }

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,18 @@ const (
 	logTimeout = 5 * time.Second
 
 	minStaleness = 2 * time.Second
+
+	// mostHeard is how many times MaxEntries a list holds at most before it takes
+	// no more from other instances.
+	mostHeard = 2
+
+	// atOnce is how soon a Read returns that has not waited.
+	atOnce = 5 * time.Millisecond
+
+	// maxAhead is how far an instant of another instance may be in the future.
+	// Without a limit, an instant near the end of time would disable all later
+	// ends.
+	maxAhead = 24 * time.Hour
 )
 
 // DefaultMaxStaleness is Config.MaxStaleness if that is 0: a failover passes
@@ -43,9 +56,9 @@ type feed struct {
 	cancel  context.CancelFunc
 	reading sync.WaitGroup
 
-	pos    atomic.Value // string: the position up to which the list knows the log
-	begun  time.Time    // when the list was opened
-	readAt atomic.Int64 // when the last complete read began, in nanoseconds after begun; 0 if there was none
+	pos    atomic.Value              // string: the position up to which the list knows the log
+	begun  time.Time                 // when the list was opened
+	readAt atomic.Pointer[time.Time] // when the last complete read began; nil if there was none
 }
 
 func (l *List) openFeed(cfg Config) {
@@ -54,8 +67,10 @@ func (l *List) openFeed(cfg Config) {
 	f.pos.Store("")
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	l.feed, l.out.log = f, &f.queue
+	l.out.anonymous = &allowance{most: float64(l.maxEntries) / anonymousShare, life: l.lifetime, now: l.now}
 	go f.append()
-	f.reading.Go(f.read)
+	known := f.inForce()
+	f.reading.Go(func() { f.read(known) })
 }
 
 func (f *feed) close() {
@@ -64,10 +79,9 @@ func (f *feed) close() {
 	f.reading.Wait()
 }
 
-// read follows the log until close.
-func (f *feed) read() {
-	pos, known, told := "", f.inForce(), false
-	for {
+// read follows the log until close. known is what the journal has.
+func (f *feed) read(known *unshared) {
+	for pos, told := "", false; ; {
 		began := f.list.now()
 		ctx, cancel := context.WithTimeout(f.ctx, readWait+logTimeout)
 		r, err := f.log.Read(ctx, pos, readWait)
@@ -75,26 +89,32 @@ func (f *feed) read() {
 		if f.ctx.Err() != nil {
 			return
 		}
+		if err == nil && !r.Lost {
+			err = f.hear(r.Entries, known)
+		}
 		if err != nil && !told {
 			f.list.reports.tell(f.unread(err))
 		}
 		told = err != nil
 		switch {
 		case err != nil:
-			f.pause()
-		case r.Lost && pos != "":
+			f.pause(retryEvery / 4)
+			continue
+		case r.Lost:
 			pos, known = "", nil
 			f.pos.Store(pos)
 			f.enqueueAll()
-		default:
-			f.hear(r.Entries, known)
-			pos = r.Next
-			f.pos.Store(pos)
-			if r.Complete {
-				f.pass(known)
-				known = nil
-				f.readAt.Store(max(1, int64(began.Sub(f.begun))))
-			}
+			f.pause(retryEvery / 4)
+			continue
+		case len(r.Entries) == 0 && pos != "" && f.list.now().Sub(began) < atOnce:
+			f.pause(atOnce) // the log has not waited, as it should have
+		}
+		pos = r.Next
+		f.pos.Store(pos)
+		if r.Complete {
+			f.pass(known)
+			known = nil
+			f.readAt.Store(&began)
 		}
 	}
 }
@@ -109,42 +129,55 @@ func (f *feed) catchUp(ctx context.Context) error {
 		if err == nil && r.Lost && pos != "" {
 			err = errLost
 		}
+		if err == nil {
+			err = f.hear(r.Entries, nil)
+		}
 		if err != nil {
 			return fmt.Errorf("revocation: the log of the instances can't be read, and what was ended elsewhere just "+
 				"before is not known: %w: %w", fault.Inner(err), session.Unavailable)
 		}
-		f.hear(r.Entries, nil)
 		if pos = r.Next; r.Complete {
 			return nil
+		}
+		if len(r.Entries) == 0 {
+			f.pause(atOnce)
 		}
 	}
 }
 
 var errLost = errors.New("it has lost entries, which the instances append again")
 
-// pause waits a moment before a read that follows one that failed.
-func (f *feed) pause() {
+// pause keeps a log that is broken from taking a processor.
+func (f *feed) pause(d time.Duration) {
 	select {
-	case <-time.After(retryEvery / 4):
+	case <-time.After(d):
 	case <-f.ctx.Done():
 	}
 }
 
 // hear puts in force what other instances have ended, and strikes it out of
-// what is known here alone.
-func (f *feed) hear(entries []Entry, known *unshared) {
+// what is known here alone. It fails when that is more than the list may hold:
+// a list that goes stale is better than one that forgets ends.
+func (f *feed) hear(entries []Entry, known *unshared) error {
 	now := f.list.now()
 	// Changes come first: a session that its subject has kept must not look as if
 	// it had ended with the others.
 	for _, changes := range []bool{true, false} {
 		for _, in := range entries {
-			if e, ok := fromShared(in); ok && (e.kind == ofChange) == changes && e.until > second(now) {
-				f.list.hear(e, second(now))
-				known.strike(e)
+			e, ok := fromShared(in)
+			if !ok || (e.kind == ofChange) != changes || e.until <= second(now) {
+				continue
 			}
+			if f.list.isFull(now) && f.list.Len() >= f.list.maxEntries*mostHeard {
+				return fmt.Errorf("the list has %d entries, %d times MaxEntries: find out where they come from, or raise it",
+					f.list.Len(), mostHeard)
+			}
+			f.list.hear(e, second(now))
+			known.strike(e)
 		}
 	}
 	f.list.isFull(now)
+	return nil
 }
 
 // pass appends what the journal has and the log has not: this process may have
@@ -234,9 +267,9 @@ func (f *feed) append() {
 
 // send appends entries, some at a time.
 func (f *feed) send(entries []entry) error {
-	const atOnce = 1000
+	const most = 1000
 	for len(entries) > 0 {
-		some := entries[:min(len(entries), atOnce)]
+		some := entries[:min(len(entries), most)]
 		shared := make([]Entry, len(some))
 		for i := range some {
 			shared[i] = some[i].shared()
@@ -274,7 +307,10 @@ func (l *List) Staleness() time.Duration {
 	if l.feed == nil {
 		return 0
 	}
-	return l.now().Sub(l.feed.begun) - time.Duration(l.feed.readAt.Load())
+	now, at := l.now(), cmp.Or(l.feed.readAt.Load(), &l.feed.begun)
+	// The monotonic clock stands still while a virtual machine is suspended, and
+	// the other one can be set back.
+	return max(now.Sub(*at), now.Round(0).Sub(at.Round(0)), 0)
 }
 
 // Fresh returns nil if the list knows what has ended on other instances, except
@@ -285,7 +321,7 @@ func (l *List) Fresh() error {
 	switch f := l.feed; {
 	case f == nil || f.serve:
 		return nil
-	case f.readAt.Load() == 0:
+	case f.readAt.Load() == nil:
 		return fmt.Errorf("revocation: the log of the instances has not been read yet: %w", session.Unavailable)
 	case l.Staleness() > f.bound:
 		return fmt.Errorf("revocation: the log of the instances could not be read for longer than %v: %w",

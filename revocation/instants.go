@@ -75,6 +75,13 @@ func (t *instants) raise(e entry, newer func(old int64) int64, now uint32, out o
 	return r, e.instant
 }
 
+// drop drops expired marks.
+func (t *instants) drop(now uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.prune(now)
+}
+
 // prune drops expired marks. mu is held.
 func (t *instants) prune(now uint32) {
 	kept := make(map[key]mark) // a new one: a map never shrinks

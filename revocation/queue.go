@@ -93,7 +93,12 @@ func (q *queue) flush(n uint64) *batch {
 }
 
 // enqueue adds entries to the next write.
-func (q *queue) enqueue(entries ...entry) *batch {
+func (q *queue) enqueue(entries ...entry) *batch { return q.add(entries, false) }
+
+// enqueueAll has everything in force written.
+func (q *queue) enqueueAll() { q.add(nil, true) }
+
+func (q *queue) add(entries []entry, whole bool) *batch {
 	if q == nil {
 		return nil
 	}
@@ -109,7 +114,7 @@ func (q *queue) enqueue(entries ...entry) *batch {
 	if !q.pending.whole {
 		q.pending.entries = append(q.pending.entries, entries...)
 	}
-	if len(q.pending.entries) > maxBatch {
+	if whole || len(q.pending.entries) > maxBatch {
 		q.pending.entries, q.pending.whole = nil, true
 	}
 	select {
@@ -117,15 +122,6 @@ func (q *queue) enqueue(entries ...entry) *batch {
 	default:
 	}
 	return q.pending
-}
-
-// enqueueAll has everything in force written.
-func (q *queue) enqueueAll() {
-	if b := q.enqueue(); b != nil {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		b.entries, b.whole = nil, true
-	}
 }
 
 // refuse returns a batch that has failed. mu is held.

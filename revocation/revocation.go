@@ -31,6 +31,14 @@
 //   - Other ends of a subject's sessions are never forgotten. When they fill 90
 //     % of MaxEntries, the list reports it, and [List.Room] refuses new
 //     sessions without a subject. Ends are always possible.
+//
+// With a [Log], each instance appends at most a quarter of its MaxEntries of
+// anonymous ends within the time that one of them lives. The others end only on
+// their own instance. A list takes entries of other instances until it has
+// twice MaxEntries. Then it reports it, and goes stale rather than forget an
+// end. Whoever can write to the Log can end every session, make lists stale,
+// and have the end of a single session forgotten, so guard the Log like the
+// store of sessions.
 package revocation
 
 import (
@@ -65,11 +73,14 @@ type Config struct {
 
 	// MaxStaleness is how long a list may go without a complete read of the Log.
 	// After that, [List.Fresh] refuses tokens until the Log can be read again. 0
-	// means 5 minutes; at least 2 seconds.
+	// means 5 minutes; at least 2 seconds. Give it the same value on all
+	// instances, and IdleTimeout too: each remembers an end for as long as an
+	// instance with its own settings could still make tokens of the session.
 	MaxStaleness time.Duration
 
 	// InsecureServeStale lets Fresh refuse nothing. As long as the Log can't be
-	// read, tokens that have ended on other instances are accepted here.
+	// read, tokens that have ended on other instances are accepted here. Set it on
+	// all instances or on none, for the reason that MaxStaleness gives.
 	InsecureServeStale bool
 
 	// Lifetime is the longest lifetime that any session has: the
@@ -327,8 +338,9 @@ func (l *List) hear(e entry, now uint32) {
 	case ofChange:
 		l.hearChange(e)
 	case ofSubject, ofAll:
+		e.instant = min(e.instant, millis(l.now().Add(maxAhead)))
 		l.raise(e, nil, now, out)
-		for _, m := range l.crowds.covered(e.key, e.instant+l.skew.Milliseconds()) {
+		for _, m := range l.crowds.covered(e.key, e.instant+l.skew.Milliseconds(), e.until) {
 			l.sessions.remove(m.slot)
 		}
 	}
