@@ -26,8 +26,12 @@
 // A Store is also the log by which the instances of an application tell each
 // other what has ended: a [revocation.Log]. Package config uses it without
 // being told. Read looks for something new every half second, with one small
-// query. Give each [revocation.List] a Store of its own: of two lists on one
-// Store, only one hears that the database has lost what was appended.
+// query. Appends wait for each other. In PostgreSQL an Append is one statement.
+// In MySQL it is a transaction: if an instance stands still in the middle of
+// one, the Appends of the others fail until the server closes its connection
+// (in MariaDB, idle_write_transaction_timeout says when). Reads go on. Give
+// each [revocation.List] a Store of its own: of two lists on one Store, only
+// one hears that the database has lost what was appended.
 //
 // Set MaxIdleConns of the pool as high as MaxOpenConns. Go's default of 2
 // closes most connections after each use under load, and each new one has to

@@ -20,6 +20,13 @@ func Cleaning(d Dialect, prefix string) (findDead, removeDead, findIdle, removeI
 	return q.findDead, q.removeDead, q.findIdle, q.removeIdle
 }
 
+// Logging returns the statements that read the log, and that remove what is
+// over.
+func Logging(d Dialect, prefix string) (since, removeEnded string) {
+	q := newQueries(d, prefix)
+	return q.since, q.removeEnded
+}
+
 // Source returns what the driver gets for a URL.
 func Source(d Dialect, u *url.URL, password string) (string, error) {
 	return d.source(u, storeurl.ReadQuery(u, d.parameters()...), password)

@@ -353,6 +353,9 @@ func (s *Store) page(ctx context.Context, from int64) (entries []revocation.Entr
 		if err := rows.Scan(&key, &v, &until, &last); err != nil {
 			return nil, 0, 0, err
 		}
+		if n == cap(entries) && n >= 64 {
+			entries = slices.Grow(entries, pageRows-len(entries)) // at once: an instance starts
+		}
 		if until > now {
 			entries = append(entries, revocation.Entry{Key: string(key), Value: v, Until: time.Unix(until, 0)})
 		}

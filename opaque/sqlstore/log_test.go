@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
-	mathrand "math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +27,8 @@ func (d database) log(t *testing.T) {
 	t.Run("lost commits", d.lostCommits)
 	t.Run("first version", d.firstVersion)
 	t.Run("clean-up", d.logCleanUp)
+	t.Run("clean-up among appends", d.cleanUpAmongAppends)
+	t.Run("locked counter", d.lockedCounter)
 	t.Run("in force", d.inForce)
 	t.Run("large", d.largeAppend)
 }
@@ -102,142 +102,6 @@ func ended(key string) revocation.Entry {
 	return revocation.Entry{Key: key, Value: 1, Until: time.Now().Add(time.Hour)}
 }
 
-// follow reads a log until the appenders are done, and returns how many keys it
-// has seen.
-func follow(t *testing.T, log revocation.Log, done <-chan struct{}) (seen map[string]bool) {
-	t.Helper()
-	seen = map[string]bool{}
-	for pos, last := "", false; ; {
-		r, err := log.Read(within(t, 20*time.Second), pos, 0)
-		require.NoError(t, err)
-		require.False(t, r.Lost)
-		for _, e := range r.Entries {
-			seen[e.Key] = true
-		}
-		if pos = r.Next; last && r.Complete {
-			return seen
-		}
-		select {
-		case <-done:
-			last = true
-		default:
-		}
-	}
-}
-
-// Commits take long. Eight instances append, and a reader misses nothing. It
-// would, if the numbers were drawn without a lock until the commit.
-func (d database) logOrder(t *testing.T) {
-	const appenders, each = 8, 12
-	missed := func(t *testing.T, prefix string, open func() revocation.Log) int {
-		d.slowCommits(t, prefix)
-		done := make(chan struct{})
-		var all sync.WaitGroup
-		for i := range appenders {
-			log := open()
-			all.Go(func() {
-				for j := range each {
-					if err := log.Append(within(t, time.Minute), []revocation.Entry{ended(fmt.Sprint(i, " ", j))}); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		go func() { all.Wait(); close(done) }()
-		return appenders*each - len(follow(t, open(), done))
-	}
-	t.Run("ours", func(t *testing.T) {
-		prefix, open := d.newLog(t)
-		require.Zero(t, missed(t, prefix, func() revocation.Log { return open() }))
-	})
-	t.Run("control", func(t *testing.T) {
-		prefix, _ := d.newLog(t)
-		db := d.open(t)
-		if d.dialect == sqlstore.SQLite {
-			db.SetMaxOpenConns(1) // in place of waiting for the file
-		}
-		n := missed(t, prefix, func() revocation.Log { return unlocked{db, d.dialect, prefix} })
-		require.Positive(t, n)
-		t.Logf("without the lock, %d of %d are missed", n, appenders*each)
-	})
-}
-
-// slowCommits holds new rows back for up to 10 ms each before they become
-// visible. SQLite has no function that waits.
-func (d database) slowCommits(t *testing.T, prefix string) {
-	t.Helper()
-	db := d.open(t)
-	switch d.dialect {
-	case sqlstore.PostgreSQL:
-		execute(t, db, "CREATE FUNCTION "+prefix+"slow() RETURNS trigger LANGUAGE plpgsql AS"+
-			" $$ BEGIN PERFORM pg_sleep(random() / 100); RETURN NULL; END $$")
-		execute(t, db, "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON "+prefix+"ended"+
-			" DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION "+prefix+"slow()")
-	case sqlstore.MySQL:
-		execute(t, db, "CREATE TRIGGER "+prefix+"slow AFTER INSERT ON "+prefix+"ended FOR EACH ROW DO SLEEP(RAND() / 100)")
-	}
-}
-
-// An unlocked log draws each number in a transaction of its own, and reads what
-// has a greater one than the last.
-type unlocked struct {
-	db      *sql.DB
-	dialect sqlstore.Dialect
-	prefix  string
-}
-
-func (u unlocked) query(text string) string {
-	return raw{dialect: u.dialect}.query(strings.ReplaceAll(text, "{}", u.prefix))
-}
-
-func (u unlocked) Append(ctx context.Context, entries []revocation.Entry) error {
-	n, err := u.draw(ctx)
-	if err != nil {
-		return err
-	}
-	if u.dialect == sqlstore.SQLite {
-		<-time.After(mathrand.N(10 * time.Millisecond))
-	}
-	e := entries[0]
-	_, err = u.db.ExecContext(ctx, u.query("INSERT INTO {}ended (k, v, until, seq) VALUES (?, ?, ?, ?)"),
-		[]byte(e.Key), e.Value, e.Until.Unix(), n)
-	return err
-}
-
-func (u unlocked) draw(ctx context.Context) (n int64, err error) {
-	tx, err := u.db.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err = tx.ExecContext(ctx, u.query("UPDATE {}meta SET value = value + 1 WHERE name = 'ended'")); err != nil {
-		return 0, err
-	}
-	err = tx.QueryRowContext(ctx, u.query("SELECT value FROM {}meta WHERE name = 'ended'")).Scan(&n)
-	if err != nil {
-		return 0, err
-	}
-	return n, tx.Commit()
-}
-
-func (u unlocked) Read(ctx context.Context, pos string, _ time.Duration) (r revocation.Reading, err error) {
-	last, _ := strconv.Atoi(pos)
-	rows, err := u.db.QueryContext(ctx, u.query("SELECT k, seq FROM {}ended WHERE seq > ? ORDER BY seq"), last)
-	if err != nil {
-		return r, err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var key []byte
-		if err := rows.Scan(&key, &last); err != nil {
-			return r, err
-		}
-		r.Entries = append(r.Entries, revocation.Entry{Key: string(key)})
-	}
-	r.Next, r.Complete = strconv.Itoa(last), true
-	return r, rows.Err()
-}
-
 // The database goes on without its last commits, and others append before a
 // reader looks, so that the counter is above the reader's position again.
 func (d database) lostCommits(t *testing.T) {
@@ -264,6 +128,12 @@ func (d database) lostCommits(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, r.Lost, "nothing is lost for one who has seen less")
 	require.Len(t, r.Entries, 1)
+	r, err = a.Read(t.Context(), kept.Next, 0)
+	require.NoError(t, err)
+	require.True(t, r.Lost, "nor has it what was appended here, and not read yet")
+	r, err = a.Read(t.Context(), kept.Next, 0)
+	require.NoError(t, err)
+	require.False(t, r.Lost)
 	r, err = b.Read(t.Context(), "no position", 0)
 	require.NoError(t, err)
 	require.True(t, r.Lost)
@@ -328,6 +198,83 @@ func (d database) logCleanUp(t *testing.T) {
 	r, err = s.Read(t.Context(), r.Next, 0)
 	require.NoError(t, err)
 	require.False(t, r.Lost, "the current position needs no link")
+}
+
+// Appends go on while rows are removed, and none fails.
+func (d database) cleanUpAmongAppends(t *testing.T) {
+	prefix, open := d.newLog(t)
+	s := open()
+	batch := func(n int, until time.Time) (entries []revocation.Entry) {
+		for range n {
+			entries = append(entries, revocation.Entry{Key: rand.Text(), Until: until})
+		}
+		return entries
+	}
+	over := batch(3000, time.Now().Add(-time.Hour))
+	require.NoError(t, s.Append(within(t, 20*time.Second), over))
+	var appenders sync.WaitGroup
+	done := make(chan struct{})
+	for i := range 4 {
+		log := open()
+		appenders.Go(func() {
+			for j := 0; ; j++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				entries := append(batch(4, time.Now().Add(time.Hour)), ended(over[(4*j+i)%len(over)].Key))
+				if err := log.Append(within(t, 20*time.Second), entries); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	cleaner := d.newStore(t, d.open(t), ahead(sqlstore.Config{Prefix: prefix}, 5*time.Minute))
+	require.NoError(t, cleaner.CleanUp(t.Context()))
+	close(done)
+	appenders.Wait()
+}
+
+// An instance stands still while it has the counter. Appends of others wait up
+// to their deadline, and succeed when the counter is free. Reads don't wait.
+func (d database) lockedCounter(t *testing.T) {
+	leavesNothing(t)
+	prefix, open := d.newLog(t)
+	s := open()
+	entries := []revocation.Entry{ended("x")}
+	require.NoError(t, s.Append(t.Context(), entries))
+	conn, err := d.open(t).Conn(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	exec := func(statement string) {
+		_, err := conn.ExecContext(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+	exec("BEGIN")
+	exec("UPDATE " + prefix + "meta SET value = value + 1 WHERE name = 'ended'")
+	start := time.Now()
+	err = s.Append(within(t, 150*time.Millisecond), entries)
+	require.ErrorIs(t, err, session.Unavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Less(t, time.Since(start), 5*time.Second)
+	r, err := s.Read(within(t, 5*time.Second), "", 0)
+	require.NoError(t, err)
+	require.True(t, r.Complete)
+	require.Len(t, r.Entries, 1)
+	appended := make(chan error)
+	go func() { appended <- s.Append(within(t, 20*time.Second), []revocation.Entry{ended("y")}) }()
+	select {
+	case err := <-appended:
+		require.Fail(t, "the append did not wait", "%v", err)
+	case <-time.After(1300 * time.Millisecond): // MariaDB's own limit here is a second
+	}
+	exec("ROLLBACK")
+	require.NoError(t, <-appended)
+	r, err = s.Read(within(t, 5*time.Second), r.Next, 0)
+	require.NoError(t, err)
+	require.Contains(t, r.Entries, revocation.Entry{Key: "y", Value: 1, Until: r.Entries[0].Until})
 }
 
 // All of it arrives, in readings that have a limit.

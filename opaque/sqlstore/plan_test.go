@@ -33,8 +33,15 @@ func (d database) plans(t *testing.T) {
 		{"find by idle deadline", findIdle, []any{"k15000"}},
 		{"remove by idle deadline", removeIdle, byKey},
 	} {
-		t.Run(row.name, func(t *testing.T) { d.usesIndex(t, db, row.query, row.args) })
+		t.Run(row.name, func(t *testing.T) { d.usesIndex(t, db, "plan_sessions", row.query, row.args) })
 	}
+	since, removeEnded := sqlstore.Logging(d.dialect, "plan_")
+	before := []any{now, now}
+	if d.dialect == sqlstore.MySQL {
+		before = before[:1]
+	}
+	t.Run("remove from the log", func(t *testing.T) { d.usesIndex(t, db, "plan_ended", removeEnded, before) })
+	t.Run("read the log", func(t *testing.T) { d.usesIndex(t, db, "plan_ended", since, []any{22_000}) })
 }
 
 // populate makes 22,500 rows of a usual size, of which one in twenty has
@@ -51,16 +58,29 @@ func (d database) populate(t *testing.T, db *sql.DB) {
 		" WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 149)"+
 		" SELECT concat('k', 150 * a.i + b.i), 1, 1, %[1]d, CASE WHEN b.i %% 20 = 0 THEN 1000 ELSE %[1]d END, '%s'"+
 		" FROM n a CROSS JOIN n b", later, strings.Repeat("x", 300)))
-	switch d.dialect {
-	case sqlstore.PostgreSQL:
-		exec("ANALYZE plan_sessions")
-	case sqlstore.MySQL:
-		exec("ANALYZE TABLE plan_sessions")
+	exec("INSERT INTO plan_ended (k, v, until, seq)" +
+		" WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 149)" +
+		" SELECT " + d.binary("concat('k', 150 * a.i + b.i)") + ", 1," +
+		fmt.Sprintf(" CASE WHEN b.i %% 20 = 0 THEN 1000 ELSE %d END, 150 * a.i + b.i FROM n a CROSS JOIN n b", later))
+	for _, table := range []string{"plan_sessions", "plan_ended"} {
+		switch d.dialect {
+		case sqlstore.PostgreSQL:
+			exec("ANALYZE " + table)
+		case sqlstore.MySQL:
+			exec("ANALYZE TABLE " + table)
+		}
 	}
 }
 
+func (d database) binary(text string) string {
+	if d.dialect == sqlstore.PostgreSQL {
+		return "convert_to(" + text + ", 'UTF8')"
+	}
+	return text
+}
+
 // usesIndex expects each plan that the database may choose to use an index.
-func (d database) usesIndex(t *testing.T, db *sql.DB, query string, args []any) {
+func (d database) usesIndex(t *testing.T, db *sql.DB, table, query string, args []any) {
 	conn, err := db.Conn(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
@@ -68,16 +88,16 @@ func (d database) usesIndex(t *testing.T, db *sql.DB, query string, args []any) 
 		rows, err := conn.QueryContext(t.Context(), query, args...)
 		require.NoError(t, err)
 		defer func() { _ = rows.Close() }()
-		return table(t, rows)
+		return asText(t, rows)
 	}
 	switch d.dialect {
 	case sqlstore.SQLite:
 		plan := explain("EXPLAIN QUERY PLAN "+query, args...)
-		require.Contains(t, plan, "SEARCH plan_sessions USING")
+		require.Contains(t, plan, "SEARCH "+table+" USING")
 		require.NotContains(t, plan, "SCAN")
 	case sqlstore.MySQL:
 		plan := explain("EXPLAIN "+query, args...)
-		require.Contains(t, plan, "plan_sessions range ") // the others are ALL, and index for all of an index
+		require.Contains(t, plan, table+" range ") // the others are ALL, and index for all of an index
 	default:
 		literals := strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", args), "[]interface {}{"), "}")
 		literals = strings.ReplaceAll(literals, `"`, "'")
@@ -95,8 +115,8 @@ func (d database) usesIndex(t *testing.T, db *sql.DB, query string, args []any) 
 	}
 }
 
-// table returns rows as text, with a space between the columns.
-func table(t *testing.T, rows *sql.Rows) string {
+// asText returns rows as text, with a space between the columns.
+func asText(t *testing.T, rows *sql.Rows) string {
 	t.Helper()
 	columns, err := rows.Columns()
 	require.NoError(t, err)
