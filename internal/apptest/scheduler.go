@@ -24,6 +24,7 @@ const stuck = 5 * time.Millisecond
 type scheduler struct {
 	random  *rand.Rand
 	changed chan struct{} // a request has stopped or returned
+	wait    func()        // if not nil, waits until every goroutine has stopped: synctest.Wait
 
 	mu      sync.Mutex // guards the rest
 	on      bool
@@ -39,6 +40,7 @@ func newScheduler(seed uint64) *scheduler {
 type parked struct {
 	actor int
 	run   chan struct{}
+	aside bool // a goroutine that serves the actors, see stepAside
 }
 
 type actorKey struct{}
@@ -65,7 +67,23 @@ func (s *scheduler) park(actor int) {
 		return
 	}
 	run := make(chan struct{})
-	s.parked = append(s.parked, parked{actor, run})
+	s.parked = append(s.parked, parked{actor, run, false})
+	s.mu.Unlock()
+	s.change()
+	<-run
+}
+
+// stepAside stops a goroutine that is not an actor until it is its turn. What
+// it does then an actor may wait for.
+func (s *scheduler) stepAside(id int) {
+	s.mu.Lock()
+	if !s.on {
+		s.mu.Unlock()
+		return
+	}
+	run := make(chan struct{})
+	s.alive++
+	s.parked = append(s.parked, parked{id, run, true})
 	s.mu.Unlock()
 	s.change()
 	<-run
@@ -81,10 +99,13 @@ func (s *scheduler) change() {
 // settle waits until no request runs that could stop or return.
 func (s *scheduler) settle() {
 	for {
+		if s.wait != nil {
+			s.wait()
+		}
 		s.mu.Lock()
 		parked, alive := len(s.parked), s.alive
 		s.mu.Unlock()
-		if parked == alive {
+		if parked == alive || s.wait != nil && parked > 0 {
 			return
 		}
 		timer := time.NewTimer(stuck)
@@ -102,6 +123,9 @@ func (s *scheduler) settle() {
 
 // run starts the actors, and runs them until all have returned.
 func (s *scheduler) run(actors []func(ctx context.Context)) {
+	if s.wait != nil {
+		s.wait() // for appends that nobody waits for
+	}
 	s.mu.Lock()
 	s.on, s.alive = true, len(actors)
 	s.mu.Unlock()
@@ -128,7 +152,11 @@ func (s *scheduler) run(actors []func(ctx context.Context)) {
 		i := s.random.IntN(len(s.parked))
 		next := s.parked[i]
 		s.parked = slices.Delete(s.parked, i, i+1)
-		s.running = next.actor
+		if next.aside {
+			s.alive--
+		} else {
+			s.running = next.actor
+		}
 		s.mu.Unlock()
 		close(next.run)
 	}
