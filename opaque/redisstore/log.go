@@ -79,10 +79,23 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 		ctx, cancel = context.WithTimeout(ctx, wait+s.cfg.Timeout)
 		defer cancel()
 	}
+	if r, ok := s.log.takeAhead(ctx, pos); ok {
+		s.readAhead(r)
+		return incomplete(r), nil
+	}
 	at := parseMark(pos)
 	if err := s.awaitNews(ctx, at, wait); err != nil {
 		return revocation.Reading{}, err
 	}
+	r, err := s.readPage(ctx, at)
+	if err == nil {
+		s.readAhead(r)
+	}
+	return r, err
+}
+
+// readPage reads what comes after at, up to one page.
+func (s *Store) readPage(ctx context.Context, at mark) (revocation.Reading, error) {
 	appended := s.log.lastAppended()
 	checked := at.toCheck(appended)
 	replies, err := s.pipeline(ctx, readOp, func(ctx context.Context) []valkey.ValkeyResult {
@@ -243,6 +256,7 @@ func splitID(id string) (ms, n uint64) {
 // A logState is what a Store remembers of the log.
 type logState struct {
 	sweep atomic.Pointer[sweep] // nil while an Append has it
+	ahead atomic.Pointer[pageAhead]
 
 	mu       sync.Mutex // guards appended
 	appended mark       // the last entry that this Store appended
