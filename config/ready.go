@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/fault"
@@ -22,7 +23,8 @@ const noKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 //   - The store does not answer by the deadline of ctx.
 //   - What has ended on other instances has not been read yet, or not for half
 //     of RevocationsConfig.MaxStaleness. So a load balancer leaves an instance
-//     before that has to answer 503.
+//     before that has to answer 503. With InsecureServeStale this doesn't
+//     matter.
 //   - No key signs, and new sessions would be stateless.
 //
 // Give ctx a deadline. A probe that restarts the process must not call Ready: a
@@ -36,7 +38,7 @@ func (a *App) Ready(ctx context.Context) error {
 	}
 	if err := a.Revocations.Fresh(); err != nil {
 		errs = append(errs, fault.Inner(err))
-	} else if age := a.Revocations.Staleness(); age > a.ready.staleness/2 {
+	} else if age := a.Revocations.Staleness(); age > a.ready.age {
 		errs = append(errs, fmt.Errorf("what has ended on other instances was last read %v ago", age.Round(time.Second)))
 	}
 	if a.ready.signs {
@@ -56,15 +58,19 @@ func (a *App) Ready(ctx context.Context) error {
 
 // A readiness is what [App.Ready] has to look at.
 type readiness struct {
-	staleness time.Duration // the bound; beyond half of it the App is not ready
-	signs     bool          // whether new sessions need a key
-	now       func() time.Time
+	age   time.Duration // beyond it, the knowledge of what has ended elsewhere is too old
+	signs bool          // whether new sessions need a key
+	now   func() time.Time
 }
 
+// normalAge is more than the age of that knowledge while all is well: about a
+// second.
+const normalAge = 1500 * time.Millisecond
+
 func (b *builder) readiness() readiness {
-	return readiness{
-		staleness: b.maxStaleness(),
-		signs:     b.writesTokens(),
-		now:       b.now,
+	age := max(b.maxStaleness()/2, normalAge)
+	if b.Revocations.InsecureServeStale {
+		age = math.MaxInt64
 	}
+	return readiness{age: age, signs: b.writesTokens(), now: b.now}
 }

@@ -91,3 +91,39 @@ func TestReady(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, app.Ready(t.Context()), "no active key that signs")
 }
+
+// An App with the shortest bound is ready all the time while its log answers,
+// and one that serves although it is stale is ready without its log.
+func TestReadyWhileStalenessIsNormal(t *testing.T) {
+	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
+	require.NoError(t, err)
+	defer memory.Close()
+	rows := map[string]struct {
+		serve bool
+		later time.Duration
+		ready bool
+	}{
+		"normal":               {later: 1200 * time.Millisecond, ready: true},
+		"stale":                {later: 1900 * time.Millisecond},
+		"stale, but it serves": {serve: true, later: time.Hour, ready: true},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool)}
+			var ahead atomic.Int64
+			now := time.Now()
+			c := stored("")
+			c.Mode, c.Keys.File, c.Store.SecretEnv = config.Stateless, keyFile(t), secretVariable
+			c.Revocations = config.RevocationsConfig{
+				MaxStaleness: config.Duration(2 * time.Second), InsecureServeStale: row.serve,
+			}
+			o := with()
+			o.Store, o.Now = s, func() time.Time { return now.Add(time.Duration(ahead.Load())) }
+			app := build(t, c, o)
+			require.Eventually(t, func() bool { return app.Ready(t.Context()) == nil }, 5*time.Second, time.Millisecond)
+			s.unread.Store(true) // no read heals it meanwhile
+			ahead.Store(int64(row.later))
+			require.Equal(t, row.ready, app.Ready(t.Context()) == nil)
+		})
+	}
+}
