@@ -55,6 +55,7 @@ type feed struct {
 	ctx     context.Context // of both goroutines
 	cancel  context.CancelFunc
 	reading sync.WaitGroup
+	unsent  error // why the log lacks something; the goroutine that appends sets it
 
 	pos    atomic.Value              // string: the position up to which the list knows the log
 	begun  time.Time                 // when the list was opened
@@ -73,10 +74,17 @@ func (l *List) openFeed(cfg Config) {
 	f.reading.Go(func() { f.read(known) })
 }
 
-func (f *feed) close() {
-	f.queue.close() // appends what is left
+// close appends what is left. It returns an error if the log did not take that,
+// and no journal has it either.
+func (f *feed) close() error {
+	first := f.queue.close()
 	f.cancel()
 	f.reading.Wait()
+	if first && f.unsent != nil && f.list.journal == nil {
+		return fmt.Errorf("revocation: the log of the instances didn't take all that has ended here, "+
+			"and nothing else has it: %w", f.unsent)
+	}
+	return nil
 }
 
 // read follows the log until close. known is what the journal has.
@@ -257,6 +265,7 @@ func (f *feed) append() {
 		if err != nil && !told {
 			f.list.reports.tell(f.unwritten(err))
 		}
+		f.unsent = err
 		if told, retry = err != nil, nil; err != nil {
 			retry = time.After(retryEvery)
 			continue

@@ -272,3 +272,45 @@ func TestCloseLosesNothing(t *testing.T) {
 		require.ErrorIs(t, other.Check(rec), session.Ended)
 	}
 }
+
+// A hangingLog answers when the context ends.
+type hangingLog struct{ appends bool }
+
+func (h hangingLog) Append(ctx context.Context, _ []revocation.Entry) error {
+	if h.appends {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (h hangingLog) Read(ctx context.Context, _ string, _ time.Duration) (revocation.Reading, error) {
+	<-ctx.Done()
+	return revocation.Reading{}, ctx.Err()
+}
+
+// A log that hangs delays nobody longer than they want to wait, and a Close
+// only for two calls.
+func TestCloseDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := shared(t, hangingLog{})
+		alice := began("one", "alice", time.Now())
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		require.ErrorIs(t, l.EndSession(ctx, alice), session.Unavailable)
+		require.Equal(t, 300*time.Millisecond, time.Since(begun))
+		require.ErrorIs(t, l.Check(alice), session.Ended)
+		begun = time.Now()
+		require.ErrorContains(t, l.Close(), "nothing else has it")
+		require.LessOrEqual(t, time.Since(begun), 10*time.Second)
+		require.NoError(t, l.Close())
+		require.ErrorIs(t, l.EndSession(t.Context(), began("two", "alice", time.Now())), session.Unavailable)
+
+		behind := shared(t, hangingLog{appends: true}) // it reads nothing, and tells all the same
+		begun = time.Now()
+		require.NoError(t, behind.EndSession(t.Context(), alice))
+		require.Zero(t, time.Since(begun))
+		require.NoError(t, behind.Close())
+	})
+}

@@ -43,6 +43,7 @@ package revocation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -384,12 +385,12 @@ func (l *List) Len() int {
 // ended only in memory, and the method returns an error. Close of a volatile
 // list does nothing, and neither does a second Close.
 func (l *List) Close() error {
-	if l.feed != nil {
-		l.feed.close()
-	}
 	var err error
+	if l.feed != nil {
+		err = l.feed.close()
+	}
 	if l.journal != nil {
-		err = l.journal.close()
+		err = errors.Join(err, l.journal.close())
 	}
 	if l.reports != nil { // not the zero List
 		l.reports.close()

@@ -1,0 +1,63 @@
+package revocation_test
+
+import (
+	"context"
+	"encoding/binary"
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/revocation"
+)
+
+// A longLog has so many ends of sessions, each of a subject of its own, and
+// makes them when they are read.
+type longLog int
+
+func (l longLog) Append(context.Context, []revocation.Entry) error { return nil }
+
+func (l longLog) Read(ctx context.Context, pos string, wait time.Duration) (revocation.Reading, error) {
+	from, _ := strconv.Atoi(pos)
+	if from == int(l) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		return revocation.Reading{Next: pos, Complete: true}, ctx.Err()
+	}
+	to, until := min(from+1000, int(l)), time.Now().Add(time.Hour)
+	entries := make([]revocation.Entry, 0, to-from)
+	for i := from; i < to; i++ {
+		key := make([]byte, 33)
+		key[0] = 's'
+		binary.BigEndian.PutUint64(key[1:], uint64(i))
+		binary.BigEndian.PutUint64(key[17:], uint64(i)*0x9E3779B97F4A7C15)
+		entries = append(entries, revocation.Entry{Key: string(key), Value: 1<<62 + 1_790_000_000, Until: until})
+	}
+	return revocation.Reading{Entries: entries, Next: strconv.Itoa(to), Complete: to == int(l)}, nil
+}
+
+// A list that starts knows a million entries within 1.5 seconds, if the machine
+// does nothing else, and keeps them in 64 MB.
+func TestColdStartSoak(t *testing.T) {
+	entries := longLog(20_000)
+	if os.Getenv("CLOAKROOM_SOAK") == "1" {
+		entries = 1_000_000
+	}
+	before, begun := heap(), time.Now()
+	l := shared(t, entries)
+	require.Eventually(t, func() bool { return l.Fresh() == nil }, time.Minute, time.Millisecond)
+	took := time.Since(begun)
+	bytes := int64(heap()) - int64(before)
+	require.Equal(t, int(entries), l.Len())
+	t.Logf("%d entries: %v, %d bytes each", entries, took, bytes/int64(entries))
+	if entries == 1_000_000 {
+		require.Less(t, took, 5*time.Second) // on a machine that is busy
+		require.Less(t, bytes, int64(64<<20))
+	}
+	runtime.KeepAlive(l)
+}
