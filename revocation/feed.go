@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,7 +90,7 @@ func (f *feed) close() error {
 
 // read follows the log until close. known is what the journal has.
 func (f *feed) read(known *unshared) {
-	for pos, told := "", false; ; {
+	for pos, told, gaveUp := "", false, false; ; {
 		began := f.list.now()
 		ctx, cancel := context.WithTimeout(f.ctx, readWait+logTimeout)
 		r, err := f.log.Read(ctx, pos, readWait)
@@ -104,6 +105,7 @@ func (f *feed) read(known *unshared) {
 			f.list.reports.tell(f.unread(err))
 		}
 		told = err != nil
+		gaveUp = f.giveUp(gaveUp)
 		switch {
 		case err != nil:
 			f.pause(retryEvery / 4)
@@ -125,6 +127,16 @@ func (f *feed) read(known *unshared) {
 			f.readAt.Store(&began)
 		}
 	}
+}
+
+// giveUp tells those who watch sessions, once, when the list is too stale: any
+// of the sessions may have ended elsewhere. It reports whether it is.
+func (f *feed) giveUp(before bool) bool {
+	stale := !f.serve && f.list.Staleness() > f.bound
+	if stale && !before {
+		f.list.watchers.endAll(math.MaxInt64)
+	}
+	return stale
 }
 
 // catchUp reads what others have appended until now. It does not wait for read,

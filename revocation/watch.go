@@ -24,6 +24,10 @@ type lookFunc = func() (*session.Record, error)
 // the session has ended since rec was opened, and when a deadline has passed,
 // in case that there was activity on another instance. One goroutine makes
 // these calls for all sessions, and only while some are due.
+//
+// When the log could not be read for Config.MaxStaleness, the list calls ended
+// for all sessions that are watched then, unless Config.InsecureServeStale is
+// set: from then on it can't tell which of them have ended elsewhere.
 func (l *List) Watch(rec *session.Record, look func() (*session.Record, error), ended func()) (stop func()) {
 	if l.ready() != nil {
 		return func() {}

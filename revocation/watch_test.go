@@ -1,6 +1,7 @@
 package revocation_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -78,6 +79,36 @@ func TestWatchInAnOutage(t *testing.T) {
 			require.EqualValues(t, (i+1)%2, w.ended.Load())
 			w.stop()
 		}
+	})
+}
+
+// Those who watch never wait for longer than the bound: when the log could not
+// be read for so long, all are told.
+func TestWatchWithoutTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		denies := shared(t, log, func(c *revocation.Config) { c.MaxStaleness = 10 * time.Second })
+		serves := shared(t, log, func(c *revocation.Config) {
+			c.MaxStaleness, c.InsecureServeStale = 10*time.Second, true
+		})
+		synctest.Wait()
+		one, two := watch(denies, recordOf("one", "alice")), watch(serves, recordOf("one", "alice"))
+		log.set(func() { log.unread = errors.New("down") })
+		time.Sleep(9 * time.Second)
+		require.Zero(t, one.ended.Load())
+		time.Sleep(2 * time.Second)
+		require.EqualValues(t, 1, one.ended.Load())
+		require.ErrorIs(t, denies.Fresh(), session.Unavailable)
+		next := watch(denies, recordOf("two", "alice"))
+		time.Sleep(time.Minute)
+		require.Zero(t, two.ended.Load())
+		require.Zero(t, next.ended.Load(), "opened when this was known already")
+		log.set(func() { log.unread = nil })
+		time.Sleep(time.Second)
+		log.set(func() { log.unread = errors.New("down again") })
+		time.Sleep(12 * time.Second)
+		require.EqualValues(t, 1, next.ended.Load())
+		two.stop()
 	})
 }
 

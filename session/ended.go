@@ -1,40 +1,46 @@
 package session
 
 // Ended returns a channel that is closed when the session is over. It is for
-// handlers that run long, such as WebSockets and server-sent events: return
-// from the handler then. The channel is closed when
+// handlers that run long, such as WebSockets and server-sent events. Such a
+// handler returns when the channel is closed, and also when the request's
+// context is done: the channel says nothing about a client that has gone. It
+// is closed when
 //
 //   - the session is destroyed, or ended together with all sessions of its
 //     subject or of everybody;
-//   - another subject logs in to it, in the place of the one who was logged
-//     in;
-//   - it was idle for too long, or its lifetime is over;
+//   - a subject logs in to the session of another subject;
+//   - the session was idle for too long, or its lifetime is over;
 //   - the request is over, so that no goroutine waits for ever.
 //
-// It is not closed when the session is renewed, when it moves between token
-// and store, when revocation.List.EndOthers keeps it, or when a visitor who
-// was not logged in logs in. A visitor without a session gets a channel that
-// is closed when the request is over, or when a session is over that this
-// request has begun. The channel is closed already if the session has ended
-// before the call, or if no middleware has put a session into the context.
+// It stays open when the session is renewed, when it moves between token and
+// store, when revocation.List.EndOthers keeps it, and when a visitor logs in
+// to a session in which nobody was logged in.
 //
-// How soon it is closed depends on where the session has ended:
+// If the request has no session, the channel is closed with the request. A
+// session that the request begins later is watched from then on. If the
+// session has ended already, or no middleware has put one into the context,
+// Ended returns a closed channel.
 //
-//   - In this process: immediately, in all modes.
-//   - On another instance, over a store that has a log of what has ended:
-//     within milliseconds over Redis, within about a second over SQL, in all
-//     modes. If the log can't be read, when it can be read again.
-//   - On another instance, without such a log (Memcached, or a list of
-//     revocations for each instance): at the idle deadline.
-//   - By time: at the deadline. A stream is no activity, but other requests
-//     of the session move the deadline. If these went to another instance,
-//     the middleware looks into the store, once at each idle deadline that
-//     it knows. For a stateless session there is nothing to look into, so
-//     the channel may be closed although the session goes on.
+// How soon the channel is closed:
 //
-// In that case, and in others that are rare, such as a renewal on another
-// instance followed by an idle deadline, the client connects again with the
-// cookie that it has by then, and its session goes on.
+//   - What ends in this process closes it immediately.
+//   - What ends on another instance closes it when this one reads that in the
+//     log of the store: within milliseconds over Redis, within about a second
+//     over SQL. If the log can't be read for as long as the list of
+//     revocations may be stale, by default 5 minutes, all channels that are
+//     open then are closed, unless the list is set to serve on.
+//   - If the store has no log (Memcached), or each instance has a list of its
+//     own, an end on another instance closes it at the idle deadline.
+//   - Time closes it at the deadline. An open stream is no activity, but other
+//     requests of the session move the deadline. The middleware knows those of
+//     this process. For others it looks into the store, once when the deadline
+//     has passed.
+//
+// A client whose stream was closed connects again with the cookie that it has
+// by then. It needs that if its session is stateless and was active only on
+// other instances, which this one can't know, or if it was renewed on another
+// instance and an idle deadline has passed since: then the channel is closed
+// although the session goes on.
 func (s *Session) Ended() <-chan struct{} {
 	if s.o.Saver == nil {
 		ended := make(chan struct{})
