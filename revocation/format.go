@@ -65,7 +65,7 @@ type entry struct {
 }
 
 func (s *slot) entry() entry {
-	e := entry{kind: ofSession, key: s.key, below: s.generation(), until: s.until}
+	e := entry{kind: ofSession, key: s.key, below: s.generation(), until: s.until, generation: everything}
 	if s.below&anonymous != 0 {
 		e.kind = ofNobody
 	}

@@ -314,3 +314,36 @@ func TestCloseDuringAnOutage(t *testing.T) {
 		require.NoError(t, behind.Close())
 	})
 }
+
+// A halfLog is a log that its instance can't read.
+type halfLog struct{ *memoryLog }
+
+func (halfLog) Read(ctx context.Context, _ string, _ time.Duration) (revocation.Reading, error) {
+	<-ctx.Done()
+	return revocation.Reading{}, ctx.Err()
+}
+
+// Somebody logs in on one instance, and then logs out on another one that has
+// not heard of the login, and takes the session for anonymous. The end is never
+// forgotten as one of too many anonymous ones.
+func TestEndByAnInstanceThatIsBehind(t *testing.T) {
+	log, now := newMemoryLog(), time.Now()
+	small := func(c *revocation.Config) { c.MaxEntries, c.Now = 10_000, func() time.Time { return now } }
+	knows, behind := shared(t, log, small), shared(t, halfLog{log}, small)
+	visitor := began("one", "", now)
+	visitor.IdleDeadline = now.Add(time.Minute)
+	ok, err := knows.EndBelow(t.Context(), visitor)
+	require.NoError(t, err)
+	require.True(t, ok)
+	alice := began("one", "alice", now)
+	alice.Generation = 2
+	require.NoError(t, knows.Check(alice))
+	require.NoError(t, behind.EndSession(t.Context(), visitor))
+	require.Eventually(t, func() bool { return knows.Check(alice) != nil }, 5*time.Second, time.Millisecond)
+	hasty, cancel := context.WithCancel(t.Context())
+	cancel() // nobody waits for the log
+	for i := range 20_000 {
+		_ = knows.EndSession(hasty, began(fmt.Sprint("bot ", i), "", now))
+	}
+	require.ErrorIs(t, knows.Check(alice), session.Ended)
+}

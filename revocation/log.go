@@ -54,7 +54,7 @@ type Entry struct {
 // lists drop such entries when they are covered by an end of the subject.
 //
 //	s id, subject   generation << 33 | second
-//	a id            generation
+//	a id            generation << 33 | generation that the caller knew
 //	u hash, tag     milliseconds
 //	e               milliseconds
 //	w id, subject, generation   milliseconds
@@ -70,7 +70,7 @@ func (e *entry) shared() Entry {
 		}
 		out.Value = int64(e.below)<<secondBits | min((max(e.from, 0)+999)/1000, 1<<secondBits-1)
 	case ofNobody:
-		b, out.Value = append(b, e.key[:]...), int64(e.below)
+		b, out.Value = append(b, e.key[:]...), int64(e.below)<<secondBits|int64(e.generation)
 	case ofSubject:
 		b = binary.BigEndian.AppendUint32(append(b, e.key[:]...), e.tag)
 	case ofChange:
@@ -99,7 +99,7 @@ func fromShared(in Entry) (e entry, ok bool) {
 		ok = n == len(e.key) && (rest == "" || len(rest) == len(e.subject))
 		copy(e.subject[:], rest)
 	case ofNobody:
-		e.below = uint32(min(in.Value, everything))
+		e.below, e.generation = uint32(in.Value>>secondBits), uint32(min(in.Value&(1<<secondBits-1), everything))
 		ok = n == len(e.key) && rest == ""
 	case ofSubject:
 		if ok = n == len(e.key) && len(rest) == 4; ok {

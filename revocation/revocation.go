@@ -333,6 +333,7 @@ func (l *List) hear(e entry, now uint32) {
 	out := outlets{journal: l.out.journal}
 	switch e.kind {
 	case ofSession, ofNobody:
+		e.longest = l.until(l.now())
 		if r := l.raiseSession(e, always, now, out); r.fresh && e.subject != (key{}) {
 			l.crowds.note(e.subject, member{slot: r.slot, from: e.from}, now, l.until(l.now()))
 		}

@@ -139,7 +139,7 @@ func (t *table) raise(e entry, when condition, now uint32, out outlets) raised {
 	switch {
 	case r.first || when == always && (r.fresh || longer):
 		made := next.entry()
-		made.subject, made.from = e.subject, e.from
+		made.subject, made.from, made.generation = e.subject, e.from, e.generation
 		r.receipt = out.enqueue(made)
 		sh.kept = r.stamp(sh.kept)
 		t.put(sh, hash, next, now)
