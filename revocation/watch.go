@@ -48,16 +48,21 @@ func (l *List) Watch(rec *session.Record, look func() (*session.Record, error), 
 // Other instances are told through the log if somebody has logged in, or if
 // [List.EndOthers] keeps the session.
 func (l *List) Changed(was, is *session.Record, look func() (*session.Record, error)) {
-	if is == nil {
+	announce := is != nil && l.feed != nil && (was.Subject != is.Subject || !was.CountsFrom().Equal(is.CountsFrom()))
+	switch watched := l.watchers.count.Load() > 0; {
+	case !watched && !announce:
+		return
+	case is == nil:
 		l.watchers.endSession(keyOf(was.ID))
 		return
 	}
 	next := stateOf(is)
 	l.watchers.change(keyOf(is.ID), next, is, look)
-	if l.feed != nil && (was.Subject != is.Subject || !was.CountsFrom().Equal(is.CountsFrom())) {
-		now := l.now()
+	if announce {
+		// As long as an instance may be stale, and as long again.
+		until := l.overAfter(l.now(), 2*l.feed.bound)
 		l.out.log.enqueue(entry{kind: ofChange, key: keyOf(is.ID), subject: next.subject, below: next.generation,
-			instant: next.from, until: l.overAfter(now, 2*l.feed.bound)})
+			instant: next.from, until: until})
 	}
 }
 
