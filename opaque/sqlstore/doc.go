@@ -29,9 +29,7 @@
 // query. Appends wait for each other. In PostgreSQL an Append is one statement.
 // In MySQL it is a transaction: if an instance stands still in the middle of
 // one, the Appends of the others fail until the server closes its connection
-// (in MariaDB, idle_write_transaction_timeout says when). Reads go on. Give
-// each [revocation.List] a Store of its own: of two lists on one Store, only
-// one hears that the database has lost what was appended.
+// (in MariaDB, idle_write_transaction_timeout says when). Reads go on.
 //
 // Set MaxIdleConns of the pool as high as MaxOpenConns. Go's default of 2
 // closes most connections after each use under load, and each new one has to

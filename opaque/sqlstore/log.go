@@ -55,8 +55,8 @@ const (
 // random amount, and Append leaves a link: a row that names the counter's
 // previous value. A reader whose value is neither the current one nor has a
 // link knows that it has read what the database has lost. The same holds for
-// the values that the store itself has appended with: it remembers them until
-// the next Read has found them.
+// the values that the store itself has appended with: it remembers them until a
+// reader has passed them.
 
 // An endedRow is an entry as the table has it.
 type endedRow struct {
@@ -127,28 +127,47 @@ func (s *Store) append(ctx context.Context, rows []endedRow) error {
 	return nil
 }
 
-// Marks are the values of the counter that this store has appended with, and
-// that no Read has found yet.
+// Marks are the values of the counter that this store has appended with, until
+// a reader has passed them.
 type marks struct {
-	mu     sync.Mutex // guards values
+	mu     sync.Mutex // guards what follows
 	values []int64
+	losses int64 // how many values the database has lost
 }
 
-func (m *marks) add(n ...int64) {
+func (m *marks) add(n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.values = append(m.values, n...); len(m.values) > maxMarks {
+	if m.values = append(m.values, n); len(m.values) > maxMarks {
 		m.values = []int64{-1} // which the counter never was: the next Read is Lost
 	}
 }
 
-// take returns the marks, and forgets them.
-func (m *marks) take() []int64 {
+func (m *marks) all() []int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	values := m.values
-	m.values = nil
-	return values
+	return slices.Clone(m.values)
+}
+
+// remove removes n, as one that the database has lost or as one that a reader
+// has passed.
+func (m *marks) remove(n int64, lost bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := slices.Index(m.values, n)
+	if i < 0 {
+		return
+	}
+	m.values = slices.Delete(m.values, i, i+1)
+	if lost {
+		m.losses++
+	}
+}
+
+func (m *marks) lost() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.losses
 }
 
 // piece returns how many of n rows the next statement has: a power of two, so
@@ -229,23 +248,26 @@ func (s *Store) raiseCounter(ctx context.Context, tx *sql.Tx, step int64) (n int
 
 // A position is what a reader has seen of the log: all numbers up to from, when
 // the counter was once at tip. from is less than tip only between two pages.
+// losses is what the store had lost by then, so that each reader hears of it.
 type position struct {
-	tip, from int64
-	begins    bool // without a position
+	tip, from, losses int64
+	begins            bool // without a position
 }
 
-func (p position) String() string { return fmt.Sprintf("%d-%d", p.tip, p.from) }
+func (p position) String() string { return fmt.Sprintf("%d-%d-%d", p.tip, p.from, p.losses) }
 
 // parsePosition reads what String has written, and "" as the beginning.
 func parsePosition(pos string) (p position, ok bool) {
 	if pos == "" {
 		return position{begins: true}, true
 	}
-	tip, from, _ := strings.Cut(pos, "-")
-	var err1, err2 error
-	p.tip, err1 = strconv.ParseInt(tip, 10, 64)
-	p.from, err2 = strconv.ParseInt(from, 10, 64)
-	return p, err1 == nil && err2 == nil && p.String() == pos
+	parts := strings.Split(pos, "-")
+	for i, into := range []*int64{&p.tip, &p.from, &p.losses} {
+		if i < len(parts) {
+			*into, _ = strconv.ParseInt(parts[i], 10, 64)
+		}
+	}
+	return p, p.String() == pos
 }
 
 // Read implements [revocation.Log]. While there is nothing new, it looks every
@@ -282,18 +304,19 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 // the two statements has a later number now, and must not be left out.
 func (s *Store) readSince(ctx context.Context, p position) (r revocation.Reading, err error) {
 	if !p.begins {
-		if r.Lost, err = s.lostAny(ctx); r.Lost || err != nil {
+		if err := s.checkMarks(ctx, p); err != nil {
 			return r, err
 		}
 	}
+	losses := s.appended.lost()
 	tip, known, err := s.counter(ctx, p.tip)
 	switch {
 	case err != nil:
 		return r, err
-	case !known:
+	case !known, !p.begins && p.losses < losses:
 		return revocation.Reading{Lost: true}, nil
 	case p.from == tip:
-		return revocation.Reading{Next: position{tip: tip, from: tip}.String(), Complete: true}, nil
+		return revocation.Reading{Next: position{tip: tip, from: tip, losses: losses}.String(), Complete: true}, nil
 	}
 	var rows int
 	var last int64
@@ -307,7 +330,7 @@ func (s *Store) readSince(ctx context.Context, p position) (r revocation.Reading
 	if r.Complete = rows < pageRows; r.Complete {
 		last = tip
 	}
-	r.Next = position{tip: tip, from: min(last, tip)}.String()
+	r.Next = position{tip: tip, from: min(last, tip), losses: losses}.String()
 	return r, nil
 }
 
@@ -317,21 +340,20 @@ func (s *Store) counter(ctx context.Context, n int64) (tip int64, known bool, er
 	return tip, known || n == tip || n == 0, err
 }
 
-// lostAny reports whether the database has lost what this store has appended
-// since the last Read.
-func (s *Store) lostAny(ctx context.Context) (bool, error) {
-	values := s.appended.take()
-	for i, n := range values {
+// checkMarks looks whether the database has lost what this store has appended.
+// A mark is needed until a reader has a position behind it: if the database
+// loses the mark then, it loses the position, too.
+func (s *Store) checkMarks(ctx context.Context, p position) error {
+	for _, n := range s.appended.all() {
 		_, known, err := s.counter(ctx, n)
 		if err != nil {
-			s.appended.add(values[i:]...) // the next Read asks
-			return false, err
+			return err
 		}
-		if !known {
-			return true, nil
+		if !known || n <= p.tip && p.from == p.tip {
+			s.appended.remove(n, !known)
 		}
 	}
-	return false, nil
+	return nil
 }
 
 // page returns the entries of the next rows whose Until has not passed, the

@@ -115,6 +115,8 @@ func (d database) lostCommits(t *testing.T) {
 	before, err := b.Read(t.Context(), kept.Next, 0)
 	require.NoError(t, err)
 	require.Len(t, before.Entries, 2)
+	_, err = a.Read(t.Context(), kept.Next, 0) // another reader, which is not seen again
+	require.NoError(t, err)
 	_, old := d.dump(t, prefix)
 
 	d.restore(t, prefix, rows, counter)
@@ -133,7 +135,13 @@ func (d database) lostCommits(t *testing.T) {
 	require.True(t, r.Lost, "nor has it what was appended here, and not read yet")
 	r, err = a.Read(t.Context(), kept.Next, 0)
 	require.NoError(t, err)
+	require.True(t, r.Lost, "each reader hears of it")
+	r, err = a.Read(t.Context(), "", 0)
+	require.NoError(t, err)
 	require.False(t, r.Lost)
+	r, err = a.Read(t.Context(), r.Next, 0)
+	require.NoError(t, err)
+	require.False(t, r.Lost, "once")
 	r, err = b.Read(t.Context(), "no position", 0)
 	require.NoError(t, err)
 	require.True(t, r.Lost)
@@ -182,7 +190,7 @@ func (d database) logCleanUp(t *testing.T) {
 	r, err := s.Read(t.Context(), "", 0)
 	require.NoError(t, err)
 	require.Len(t, r.Entries, 1)
-	_, err = s.Read(t.Context(), r.Next, 0) // finds what the store has appended
+	_, err = s.Read(t.Context(), r.Next, 0) // has passed what the store has appended
 	require.NoError(t, err)
 	left := func() (n int) {
 		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM "+prefix+"ended").Scan(&n))
