@@ -58,9 +58,7 @@ func (s *Store) Append(ctx context.Context, entries []revocation.Entry) error {
 			err = s.failure("append", err)
 		}
 	}
-	if sweep != nil {
-		s.log.sweep.Store(sweep)
-	}
+	s.log.sweepOn(sweep, err)
 	return err
 }
 
@@ -175,8 +173,9 @@ func (s *Store) logKey() string { return s.cfg.Prefix + logKey }
 // that failed.
 func (s *Store) pipeline(
 	ctx context.Context, op string, do func(ctx context.Context) []valkey.ValkeyResult,
-) (replies []valkey.ValkeyResult, err error) {
-	_, err = s.call(ctx, op, func(ctx context.Context) valkey.ValkeyResult {
+) ([]valkey.ValkeyResult, error) {
+	var replies []valkey.ValkeyResult // not a result: do may go on after an error
+	_, err := s.call(ctx, op, func(ctx context.Context) valkey.ValkeyResult {
 		replies = do(ctx)
 		for _, r := range replies {
 			if err := r.Error(); err != nil && !valkey.IsValkeyNil(err) {
@@ -186,7 +185,7 @@ func (s *Store) pipeline(
 		return replies[0]
 	})
 	if err != nil {
-		return nil, err // and not replies: the command may still run
+		return nil, err
 	}
 	return replies, nil
 }
@@ -260,6 +259,18 @@ type logState struct {
 
 	mu       sync.Mutex // guards appended
 	appended mark       // the last entry that this Store appended
+}
+
+// sweepOn lets the next Append have the sweep. After an error it begins anew:
+// the commands of the old one may still be under way.
+func (l *logState) sweepOn(w *sweep, err error) {
+	switch {
+	case w == nil:
+	case err != nil:
+		l.sweep.Store(newSweep())
+	default:
+		l.sweep.Store(w)
+	}
 }
 
 // note remembers the last entry that was appended.

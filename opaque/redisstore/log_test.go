@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/apptest"
+	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/redisstore"
 	"github.com/cloakroom-go/cloakroom/revocation"
@@ -176,6 +177,34 @@ func TestLogReadAhead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, late, r.Entries)
 	require.True(t, r.Complete)
+}
+
+// Calls that give up while the connection is being made leave nothing behind
+// that disturbs others.
+func TestLogIsGivenUp(t *testing.T) {
+	s := startServer(t)
+	proxy := servertest.NewProxy(t, s.addr)
+	cfg := s.config()
+	cfg.Addrs, cfg.Timeout = []string{proxy.Addr()}, 5*time.Second
+	store := open(t, cfg)
+	require.NoError(t, store.Append(t.Context(), ended(1)))
+	_, pos := readAll(t, store, "")
+	proxy.Set(servertest.Swallow)
+	proxy.CloseConnections()
+	for range 2 {
+		require.ErrorIs(t, within(t, deadline, func(ctx context.Context) error {
+			return store.Append(ctx, ended(1))
+		}), session.Unavailable)
+		require.ErrorIs(t, within(t, deadline, func(ctx context.Context) error {
+			_, err := store.Read(ctx, pos, 0)
+			return err
+		}), session.Unavailable)
+	}
+	proxy.Set(servertest.Pass)
+	proxy.CloseConnections()
+	require.Eventually(t, func() bool { return store.Append(t.Context(), ended(1)) == nil }, patience, time.Millisecond)
+	got, _ := readAll(t, store, "")
+	require.GreaterOrEqual(t, len(got), 2)
 }
 
 // A log that lacks what a reader knows says that it has lost something, once,

@@ -109,7 +109,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		client.Close()
 		return nil, err
 	}
-	s.log.sweep.Store(&sweep{from: atFront})
+	s.log.sweep.Store(newSweep())
 	s.checkRepeatedly()
 	return s, nil
 }

@@ -19,6 +19,8 @@ type sweep struct {
 
 const atFront = "-"
 
+func newSweep() *sweep { return &sweep{from: atFront} }
+
 // commands returns what to send behind the appended entries, so that the last
 // entry of the log is never deleted: readers are there.
 func (w *sweep) commands(b valkey.Builder, key string, appended int) (commands valkey.Commands) {
