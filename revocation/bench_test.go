@@ -147,3 +147,21 @@ func heap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// What the log adds to each request with a token.
+func BenchmarkFresh(b *testing.B) {
+	l, err := revocation.Open(revocation.Config{Log: longLog(100_000), Lifetime: time.Hour})
+	require.NoError(b, err)
+	defer l.Close()
+	require.Eventually(b, func() bool { return l.Fresh() == nil }, 10*time.Second, time.Millisecond)
+	rec := login("alice@example.org", start)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Fresh(); err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Check(rec); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
