@@ -73,7 +73,7 @@ func (l *List) from(rec *session.Record, below uint32, now time.Time) int64 {
 // bound reports whether that has ended rec, although it was only renewed.
 func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) {
 	subject := hashOf(rec.Subject)
-	m := member{slot: r.slot, from: l.from(rec, r.generation(), now)}
+	m := member{slot: r.slot, prior: r.prior, from: l.from(rec, r.generation(), now)}
 	last := m.from
 	if r.generation() != everything {
 		last--
@@ -90,7 +90,7 @@ func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) 
 	e.instant = reach - l.skew.Milliseconds()
 	l.apply(e, second(now))
 	for _, m := range covered {
-		l.sessions.remove(m.slot)
+		l.sessions.remove(m.slot, m.prior)
 	}
 	return reach > last && r.generation() != everything
 }

@@ -32,7 +32,8 @@ type crowds struct {
 // A member is the entry of one session, as it was when its subject ended it.
 type member struct {
 	slot
-	from int64 // no token that the entry ends counts from later; milliseconds
+	prior uint32 // the generation below which tokens had ended before, of nobody
+	from  int64  // no token that the entry ends counts from later; milliseconds
 }
 
 // newCrowds is for a list of so many entries: with two counters for each, one
@@ -107,6 +108,7 @@ func (c *crowds) update(subject key, m member) {
 	defer c.mu.Unlock()
 	list := c.members[subject]
 	if i := slices.IndexFunc(list, func(old member) bool { return old.key == m.key }); i >= 0 {
+		m.prior = list[i].prior
 		list[i] = m
 	}
 }

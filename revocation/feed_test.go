@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -287,4 +288,48 @@ func TestSecondEndOnASlowClock(t *testing.T) {
 		require.NoError(t, fast.Close())
 		require.NoError(t, slow.Close())
 	})
+}
+
+// When one end of a subject replaces those of many sessions, tokens of these
+// sessions from before the login stay ended: they are of nobody, or of somebody
+// else, and the end of the subject does not reach them. The instances hear of
+// everything in either order.
+func TestEndOfASubjectKeepsWhatIsOfOthers(t *testing.T) {
+	for _, reversed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			log := newMemoryLog()
+			a := shared(t, log)
+			synctest.Wait()
+			var before []*session.Record
+			for i := range 200 {
+				rec := loginAt(time.Now())
+				rec.ID, rec.Generation = "session "+strconv.Itoa(i), 2
+				earlier := *rec
+				earlier.Generation = 1
+				if earlier.Subject = "bob"; i%2 == 0 {
+					earlier.Subject, earlier.AuthenticatedAt = "", time.Time{}
+				}
+				before = append(before, &earlier)
+				ok, err := a.EndBelow(t.Context(), &earlier)
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.NoError(t, a.EndSession(t.Context(), rec))
+				time.Sleep(time.Second)
+			}
+			require.NoError(t, a.EndSubject(t.Context(), "alice"))
+			if log.mu.Lock(); reversed {
+				slices.Reverse(log.entries[:len(log.entries)-1]) // the end of all of alice comes last
+			}
+			log.mu.Unlock()
+			b := shared(t, log)
+			synctest.Wait()
+			for _, l := range []*revocation.List{a, b} {
+				for _, rec := range before {
+					require.ErrorIs(t, l.Check(rec), session.Ended, "%s of %q, reversed %t", rec.ID, rec.Subject, reversed)
+				}
+			}
+			require.NoError(t, a.Close())
+			require.NoError(t, b.Close())
+		})
+	}
 }

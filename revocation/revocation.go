@@ -334,8 +334,11 @@ func (l *List) hear(e entry, now uint32) {
 	switch e.kind {
 	case ofSession, ofNobody:
 		e.longest = l.until(l.now())
-		if r := l.raiseSession(e, always, now, out); r.fresh && e.subject != (key{}) {
-			l.crowds.note(e.subject, member{slot: r.slot, from: e.from}, now, l.until(l.now()))
+		switch r := l.raiseSession(e, always, now, out); {
+		case r.fresh && e.subject != (key{}):
+			l.crowds.note(e.subject, member{slot: r.slot, prior: r.prior, from: e.from}, now, e.longest)
+		case e.below < r.generation(): // it is about somebody else, and comes late
+			l.sessions.keep(e.key)
 		}
 	case ofChange:
 		l.hearChange(e)
@@ -343,7 +346,7 @@ func (l *List) hear(e entry, now uint32) {
 		e.instant = min(e.instant, millis(l.now().Add(maxAhead)))
 		l.raise(e, nil, now, out)
 		for _, m := range l.crowds.covered(e.key, e.instant+l.skew.Milliseconds(), e.until) {
-			l.sessions.remove(m.slot)
+			l.sessions.remove(m.slot, m.prior)
 		}
 	}
 }

@@ -115,8 +115,9 @@ func (t *table) get(id string) uint32 {
 // raised is the result of raise.
 type raised struct {
 	slot
-	first bool // it ends a generation that had not ended before
-	fresh bool // the table has one more entry that is not anonymous
+	prior uint32 // the generation below which tokens had ended before
+	first bool   // it ends a generation that had not ended before
+	fresh bool   // the table has one more entry that is not anonymous
 	receipt
 }
 
@@ -132,6 +133,7 @@ func (t *table) raise(e entry, when condition, now uint32, out outlets) raised {
 	next := e.over(old)
 	r := raised{
 		slot:  next,
+		prior: old.generation(),
 		first: next.generation() > old.generation(),
 		fresh: next.below&anonymous == 0 && (old.until == 0 || old.below&anonymous != 0),
 	}
@@ -225,13 +227,31 @@ func (t *table) rebuild(sh *shard, now uint32, age bool) {
 }
 
 // remove drops the entry of a session, unless it has changed since old was
-// read.
-func (t *table) remove(old slot) {
+// read. Tokens from below the generation prior stay ended: they are of nobody.
+func (t *table) remove(old slot, prior uint32) {
 	sh, hash := t.find(old.key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if s := sh.slot(&old.key, hash); s != nil && s.until != 0 && s.below == old.below {
-		s.below, s.until = 0, 1 // expired; the next rebuild drops it
+	s := sh.slot(&old.key, hash)
+	if s == nil || s.until != old.until || s.below != old.below {
+		return
+	}
+	if prior > 0 {
+		s.below = prior | anonymous
+		sh.young++
+		return
+	}
+	s.below, s.until = 0, 1 // expired; the next rebuild drops it
+}
+
+// keep makes sure that the entry of a session is never removed, although remove
+// is called with what it was.
+func (t *table) keep(k key) {
+	sh, hash := t.find(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if s := sh.slot(&k, hash); s != nil && s.until != 0 && s.until != forever {
+		s.until++
 	}
 }
 
