@@ -31,7 +31,6 @@ type feed struct {
 	s      *scheduler
 	random *rand.Rand // of the schedule
 	now    func() time.Time
-	real   revocation.Log
 	fault  Fault
 
 	mu      sync.Mutex // guards the rest
@@ -43,9 +42,11 @@ type feed struct {
 type feedReader struct {
 	f     *feed
 	i     int
+	real  revocation.Log          // or nil
 	asked chan struct{}           // the list waits for a reading, and has taken in the one before
 	next  chan revocation.Reading // from memory
 	again chan struct{}           // lets the list read the real log
+	got   []revocation.Entry      // what it has read there
 
 	now   func() time.Time
 	heard map[string]int64     // by key, the greatest value; guarded by f.mu
@@ -55,14 +56,14 @@ type feedReader struct {
 	last  int                  // the greatest index that was given, plus 1
 }
 
-func newFeed(s *scheduler, now func() time.Time, real revocation.Log, fault Fault) *feed {
-	return &feed{s: s, random: s.random, now: now, real: real, fault: fault}
+func newFeed(s *scheduler, now func() time.Time, fault Fault) *feed {
+	return &feed{s: s, random: s.random, now: now, fault: fault}
 }
 
-// reader makes the Log of one more instance.
-func (f *feed) reader() *feedReader {
+// reader makes the Log of one more instance. If real is nil, it is in memory.
+func (f *feed) reader(real revocation.Log) *feedReader {
 	r := &feedReader{
-		f: f, i: len(f.readers), asked: make(chan struct{}, 1), next: make(chan revocation.Reading),
+		f: f, real: real, i: len(f.readers), asked: make(chan struct{}, 1), next: make(chan revocation.Reading),
 		again: make(chan struct{}), now: f.now, heard: make(map[string]int64), since: make(map[string]time.Time),
 		given: make(map[int]bool), lost: make(map[int]bool),
 	}
@@ -73,8 +74,8 @@ func (f *feed) reader() *feedReader {
 // Append stops before it makes the entries durable.
 func (r *feedReader) Append(ctx context.Context, entries []revocation.Entry) error {
 	r.f.s.stepAside(1000 + r.i)
-	if r.f.real != nil {
-		if err := r.f.real.Append(ctx, entries); err != nil {
+	if r.real != nil {
+		if err := r.real.Append(ctx, entries); err != nil {
 			return err
 		}
 	}
@@ -100,10 +101,8 @@ func (r *feedReader) Read(ctx context.Context, pos string, wait time.Duration) (
 	case got := <-r.next:
 		return got, nil
 	case <-r.again:
-		got, err := r.f.real.Read(ctx, pos, time.Millisecond)
-		if err == nil {
-			r.note(got.Entries)
-		}
+		got, err := r.real.Read(ctx, pos, time.Millisecond)
+		r.got = got.Entries
 		return got, err
 	case <-ctx.Done():
 		return revocation.Reading{}, ctx.Err()
@@ -111,11 +110,9 @@ func (r *feedReader) Read(ctx context.Context, pos string, wait time.Duration) (
 }
 
 func (r *feedReader) first(ctx context.Context, wait time.Duration) (revocation.Reading, error) {
-	if r.f.real != nil {
-		got, err := r.f.real.Read(ctx, "", wait)
-		if err == nil {
-			r.note(got.Entries)
-		}
+	if r.real != nil {
+		got, err := r.real.Read(ctx, "", wait)
+		r.got = append(r.got, got.Entries...)
 		return got, err
 	}
 	return revocation.Reading{Next: "0", Complete: true}, nil
@@ -124,8 +121,8 @@ func (r *feedReader) first(ctx context.Context, wait time.Duration) (revocation.
 // all returns everything: a list asks for that before it ends many sessions.
 func (r *feedReader) all(ctx context.Context, pos string) (revocation.Reading, error) {
 	r.f.s.step(ctx)
-	if r.f.real != nil {
-		return r.f.real.Read(ctx, pos, 0)
+	if r.real != nil {
+		return r.real.Read(ctx, pos, 0)
 	}
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
@@ -207,7 +204,7 @@ func aboutSession(id string) string {
 // deliver lets the list of r hear some of the entries, and returns when it has
 // taken them in.
 func (r *feedReader) deliver() {
-	if r.f.real != nil {
+	if r.real != nil {
 		r.readReal()
 		return
 	}
@@ -275,6 +272,7 @@ func (r *feedReader) give(chosen []int) {
 // ready waits until the list has read what the log has.
 func (r *feedReader) ready(list *revocation.List) {
 	<-r.asked
+	r.note(r.got)
 	r.asked <- struct{}{}
 	for list.Fresh() != nil {
 		r.readReal()
@@ -283,7 +281,7 @@ func (r *feedReader) ready(list *revocation.List) {
 
 // repeat lets the list hear everything once more, in another order.
 func (r *feedReader) repeat() {
-	if r.f.real != nil {
+	if r.real != nil {
 		return
 	}
 	var all []int
@@ -301,13 +299,14 @@ func (r *feedReader) readReal() {
 	<-r.asked
 	r.again <- struct{}{}
 	<-r.asked
+	r.note(r.got)
 	r.asked <- struct{}{}
 }
 
 // deliverAll lets the list hear everything. A feed that skips what is below its
 // position claims that it has done so.
 func (r *feedReader) deliverAll() {
-	if r.f.real != nil {
+	if r.real != nil {
 		for begun := time.Now(); !r.knowsAll() && time.Since(begun) < 10*time.Second; {
 			r.readReal()
 		}

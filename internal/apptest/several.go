@@ -33,11 +33,10 @@ type Several struct {
 	Instances int
 	Store     opaque.Store
 	Clock     *Clock // also the store's
-	Subject   string // who logs in; if "", alice
 
-	Wait  func()         // synctest.Wait, if it runs in a bubble of package synctest
-	Log   revocation.Log // of which only the schedule is tested; if nil, it is in memory
-	Fault Fault          // of a log in memory
+	Wait  func()           // synctest.Wait, if it runs in a bubble of package synctest
+	Logs  []revocation.Log // of the instances; if nil, they share one in memory
+	Fault Fault            // of a log in memory
 }
 
 // Skew is what the lists of Several allow for.
@@ -111,12 +110,9 @@ type madeCredential struct {
 }
 
 func newSeveral(t testing.TB, c Several) *several {
-	if c.Subject == "" {
-		c.Subject = alice
-	}
 	p := &several{Several: c, t: t, s: newScheduler(c.Seed)}
 	p.s.wait = c.Wait
-	p.feed = newFeed(p.s, c.Clock.Now, c.Log, c.Fault)
+	p.feed = newFeed(p.s, c.Clock.Now, c.Fault)
 	ring := NewRing(t, c.Clock.Now, keys.HS256)
 	offsets := []time.Duration{0, 0, 0}
 	if c.Seed%2 == 1 {
@@ -131,7 +127,11 @@ func newSeveral(t testing.TB, c Several) *several {
 
 // open starts one more instance, and waits until it knows what the log has.
 func (p *several) open(ring *keys.Ring, offset time.Duration) {
-	at := &oneOfSeveral{reader: p.feed.reader(), now: func() time.Time { return p.Clock.Now().Add(offset) }}
+	var log revocation.Log
+	if p.Logs != nil {
+		log = p.Logs[len(p.instances)]
+	}
+	at := &oneOfSeveral{reader: p.feed.reader(log), now: func() time.Time { return p.Clock.Now().Add(offset) }}
 	var err error
 	at.list, err = revocation.Open(revocation.Config{
 		Log: at.reader, Now: at.now, Skew: Skew, Lifetime: 12 * time.Hour, IdleTimeout: time.Hour, MaxEntries: 10_000,

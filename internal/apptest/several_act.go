@@ -73,18 +73,18 @@ func (p *several) act(ctx context.Context, s *session.Session, kind string, n, i
 	case "renew":
 		_ = s.Renew()
 	case "login", "fresh-login":
-		_ = s.Login(p.Subject)
+		_ = s.Login(alice)
 	case "login-other":
 		_ = s.Login(bob)
 	case "destroy":
 		logout = p.begin(i, "logged out", s.ID())
 		_ = s.Destroy()
 	case "end-others":
-		if s.Subject() != p.Subject {
+		if s.Subject() != alice {
 			return nil
 		}
 		e := p.begin(i, "others ended", s.ID())
-		e.subject = p.Subject
+		e.subject = alice
 		err := p.instances[i].list.EndOthers(session.NewContext(ctx, s))
 		rec := s.Snapshot()
 		e.since = rec.Since
@@ -101,8 +101,8 @@ func (p *several) endMany(ctx context.Context, kind string, i int) {
 	if kind == "end-all" {
 		err = p.instances[i].list.EndAll(ctx)
 	} else {
-		e.subject = p.Subject
-		err = p.instances[i].list.EndSubject(ctx, p.Subject)
+		e.subject = alice
+		err = p.instances[i].list.EndSubject(ctx, alice)
 	}
 	p.s.step(ctx)
 	p.done(e, err)

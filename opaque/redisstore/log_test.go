@@ -335,3 +335,12 @@ func TestLogForgetsWhatIsOver(t *testing.T) {
 	got, _ = readAll(t, a, "")
 	require.Equal(t, append(long, young...), got)
 }
+
+// What has ended on one instance opens on none that has heard of it.
+func TestSeveralInstancesSoak(t *testing.T) {
+	cfg := startServer(t).config()
+	apptest.SharedLog(t, func(t testing.TB, now func() time.Time) opaque.Store {
+		cfg.Now = now
+		return open(t, cfg)
+	})
+}

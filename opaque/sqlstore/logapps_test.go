@@ -11,11 +11,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
 )
+
+// What has ended on one instance opens on none that has heard of it.
+func (d database) severalInstances(t *testing.T) {
+	leavesNothing(t)
+	apptest.SharedLog(t, func(t testing.TB, now func() time.Time) opaque.Store {
+		return d.store(t, d.open(t), sqlstore.Config{Prefix: "several_", Now: now})
+	})
+}
 
 func TestAppsShareSQLite(t *testing.T) {
 	appsShare(t, opener(sqlite(t).dialect), "sqlite:"+filepath.Join(t.TempDir(), "sessions.db"))
