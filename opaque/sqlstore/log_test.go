@@ -219,7 +219,7 @@ func (d database) cleanUpAmongAppends(t *testing.T) {
 		}
 		return entries
 	}
-	over := batch(3000, time.Now().Add(-time.Hour))
+	over := batch(1200, time.Now().Add(-time.Hour))
 	require.NoError(t, s.Append(within(t, 20*time.Second), over))
 	var appenders sync.WaitGroup
 	done := make(chan struct{})
@@ -290,7 +290,7 @@ func (d database) lockedCounter(t *testing.T) {
 func (d database) largeAppend(t *testing.T) {
 	_, open := d.newLog(t)
 	s := open()
-	entries := make([]revocation.Entry, 10_500)
+	entries := make([]revocation.Entry, 10_050)
 	for i := range entries {
 		entries[i] = ended(fmt.Sprint(i))
 	}
@@ -303,9 +303,9 @@ func (d database) largeAppend(t *testing.T) {
 	rest, err := s.Read(t.Context(), r.Next, 0)
 	require.NoError(t, err)
 	require.True(t, rest.Complete)
-	require.GreaterOrEqual(t, len(rest.Entries), 500)
+	require.GreaterOrEqual(t, len(rest.Entries), 50)
 	require.Contains(t, rest.Entries, revocation.Entry{Key: "0", Value: 2, Until: time.Unix(entries[0].Until.Unix(), 0)})
-	require.NoError(t, s.Append(t.Context(), entries))
+	require.NoError(t, s.Append(t.Context(), entries[:100]))
 	again, err := s.Read(t.Context(), rest.Next, 0)
 	require.NoError(t, err)
 	require.Empty(t, again.Entries, "what changes nothing is not read again")
