@@ -252,7 +252,7 @@ func (m *instance) reading(pos string) revocation.Reading {
 	return revocation.Reading{Entries: entries, Next: strconv.Itoa(next + offset), Complete: complete}
 }
 
-func TestMemory(t *testing.T) {
+func TestMemoryContract(t *testing.T) {
 	Run(t, func(*testing.T) func() revocation.Log { return newMemory(none).open })
 	RunLost(t, func(*testing.T) (func() revocation.Log, func()) {
 		m := newMemory(none)
