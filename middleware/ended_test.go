@@ -263,7 +263,7 @@ func TestEndedByTime(t *testing.T) {
 			there = b.stream(t, credential)
 		}
 		time.Sleep(idle - time.Minute)
-		credential = a.do(t, credential, touch)
+		a.do(t, credential, touch)
 		time.Sleep(2 * time.Minute)
 		assert.False(t, here.isOver(), "there was activity")
 		if mode == "opaque" || mode == "alone" {
