@@ -40,11 +40,11 @@ func (l *List) end(ctx context.Context, e entry) (at int64, err error) {
 		return at, err
 	}
 	err = errors.Join(err, l.feed.catchUp(ctx))
-	last := l.others(e.kind)
+	own := &l.all
 	if e.kind == ofSubject {
-		last = max(last, l.subjects.get(e.key))
+		own = &l.subjects
 	}
-	if last > at {
+	if l.others(e.kind) >= at || own.get(e.key) > at {
 		r, at = l.raise(e, l.toNow(e.kind), second(l.now()), l.out)
 		err = errors.Join(err, l.wait(ctx, r, at))
 	}
