@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -88,6 +89,7 @@ func (p *several) act(ctx context.Context, s *session.Session, kind string, n, i
 		err := p.instances[i].list.EndOthers(session.NewContext(ctx, s))
 		rec := s.Snapshot()
 		e.since = rec.Since
+		p.Clock.Advance(time.Millisecond)
 		p.done(e, err)
 	}
 	return logout
@@ -105,6 +107,7 @@ func (p *several) endMany(ctx context.Context, kind string, i int) {
 		err = p.instances[i].list.EndSubject(ctx, alice)
 	}
 	p.s.step(ctx)
+	p.Clock.Advance(time.Millisecond) // a list with a clock of its own waits for that
 	p.done(e, err)
 	p.say("%s on %d: %v", kind, i, err)
 }
