@@ -411,7 +411,9 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 }
 
 // End implements middleware.Carrier. The list ends the session by its ID, so it
-// also ends one that was renewed or moved meanwhile.
+// also ends one that was renewed or moved meanwhile: here at once, and on
+// another instance when that has heard of it. Until then a session that the
+// other instance has moved to a store opens there, since End asks no store.
 func (c *Carrier) End(ctx context.Context, _ string, rec *session.Record) error {
 	if err := c.c.Revocations.EndSession(ctx, rec); err != nil {
 		return unavailable("end a session", err)
