@@ -333,3 +333,25 @@ func TestEndOfASubjectKeepsWhatIsOfOthers(t *testing.T) {
 		})
 	}
 }
+
+// An instance that has not heard of an end may have the session remembered
+// meanwhile. That token has ended, too, as long as it lives.
+func TestEndOutlivesWhatOthersMake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const remembered = 14 * 24 * time.Hour
+		l := shared(t, newMemoryLog(), func(c *revocation.Config) {
+			c.Lifetime, c.IdleTimeout, c.MaxStaleness = 90*24*time.Hour, remembered, time.Minute
+		})
+		synctest.Wait()
+		rec := loginAt(time.Now())
+		require.NoError(t, l.EndSession(t.Context(), rec))
+		time.Sleep(remembered + time.Minute) // after the bound another instance makes no more tokens
+		for i := range 1000 {                // so that entries that are over are dropped
+			other := loginAt(time.Now())
+			other.ID = "session " + strconv.Itoa(i)
+			require.NoError(t, l.EndSession(t.Context(), other))
+		}
+		require.ErrorIs(t, l.Check(rec), session.Ended)
+		require.NoError(t, l.Close())
+	})
+}

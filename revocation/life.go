@@ -37,9 +37,11 @@ func (c Config) staleness() time.Duration { return cmp.Or(c.MaxStaleness, Defaul
 // untilOver returns the second from which no token opens the session of rec.
 // Its tokens expire at its deadline or earlier: only a login moves the
 // deadline, and a login begins another generation. If tokens are made only for
-// so long after an end, the newest has rec's idle timeout from then.
+// so long after an end, the newest has rec's idle timeout from then. But an
+// instance that has not heard of the end may log somebody in, or have the
+// session remembered, so with a Log the longest idle timeout of all counts.
 func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
-	if rec.Deadline.IsZero() {
+	if rec.Deadline.IsZero() || l.made > 0 {
 		return l.until(now)
 	}
 	over := l.overAfter(rec.Deadline, 0)
