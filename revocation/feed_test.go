@@ -338,17 +338,17 @@ func TestEndOfASubjectKeepsWhatIsOfOthers(t *testing.T) {
 // meanwhile. That token has ended, too, as long as it lives.
 func TestEndOutlivesWhatOthersMake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const remembered = 14 * 24 * time.Hour
+		const remembered = 2 * time.Hour // an hour longer than others
 		l := shared(t, newMemoryLog(), func(c *revocation.Config) {
-			c.Lifetime, c.IdleTimeout, c.MaxStaleness = 90*24*time.Hour, remembered, time.Minute
+			c.Lifetime, c.IdleTimeout, c.MaxStaleness = 12*time.Hour, remembered, time.Minute
 		})
 		synctest.Wait()
 		rec := loginAt(time.Now())
 		require.NoError(t, l.EndSession(t.Context(), rec))
 		time.Sleep(remembered + time.Minute) // after the bound another instance makes no more tokens
-		for i := range 1000 {                // so that entries that are over are dropped
+		for i := range 4000 {                // so that entries that are over are dropped
 			other := loginAt(time.Now())
-			other.ID = "session " + strconv.Itoa(i)
+			other.ID, other.Subject = "session "+strconv.Itoa(i), "subject "+strconv.Itoa(i)
 			require.NoError(t, l.EndSession(t.Context(), other))
 		}
 		require.ErrorIs(t, l.Check(rec), session.Ended)
