@@ -36,10 +36,10 @@ func (c Config) staleness() time.Duration { return cmp.Or(c.MaxStaleness, Defaul
 
 // untilOver returns the second from which no token opens the session of rec.
 // Its tokens expire at its deadline or earlier: only a login moves the
-// deadline, and a login begins another generation. If tokens are made only for
-// so long after an end, the newest has rec's idle timeout from then. But an
-// instance that has not heard of the end may log somebody in, or have the
-// session remembered, so with a Log the longest idle timeout of all counts.
+// deadline, and a login begins another generation. With SingleInstance the
+// newest token was made before now, and has rec's idle timeout. But an instance
+// that has not heard of the end may log somebody in, or have the session
+// remembered, so with a Log the longest idle timeout of all counts.
 func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
 	if rec.Deadline.IsZero() || l.made > 0 {
 		return l.until(now)
@@ -48,7 +48,7 @@ func (l *List) untilOver(rec *session.Record, now time.Time) uint32 {
 	// If the idle deadline is cut off by the absolute one, it does not show the
 	// idle timeout.
 	if idle := rec.IdleDeadline.Sub(rec.SeenAt); l.short && idle > 0 && rec.IdleDeadline.Before(rec.Deadline) {
-		over = min(over, l.overAfter(now.Add(l.made), idle))
+		over = min(over, l.overAfter(now, idle))
 	}
 	// If clocks differ a little, the entry must not have expired already.
 	return max(over, l.overAfter(now, time.Minute))
