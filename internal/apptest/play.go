@@ -259,8 +259,19 @@ func (p *play) act(s *session.Session, kind string, i int) {
 	case "add":
 		p.note("", func() { p.tried++ })
 		_, _ = Visits.Update(s, func(n int) int { return n + 1 })
+	case "destroy":
+		_ = s.Destroy()
+	default:
+		change(s, kind, i)
+	}
+}
+
+// change does what a handler does with its session alone. n makes the names of
+// values differ.
+func change(s *session.Session, kind string, n int) {
+	switch kind {
 	case "save", "move", "twice":
-		_ = session.Key[any](fmt.Sprint("key", i)).Set(s, i)
+		_ = session.Key[any](fmt.Sprint("key", n)).Set(s, n)
 	case "shrink":
 		for _, name := range s.Keys() {
 			if strings.HasPrefix(name, "big") {
@@ -268,15 +279,13 @@ func (p *play) act(s *session.Session, kind string, i int) {
 			}
 		}
 	case "grow":
-		_ = session.Key[any](fmt.Sprint("big", i)).Set(s, strings.Repeat("x", 900))
+		_ = session.Key[any](fmt.Sprint("big", n)).Set(s, strings.Repeat("x", 900))
 	case "renew":
 		_ = s.Renew()
-	case "login":
+	case "login", "fresh-login":
 		_ = s.Login(alice)
 	case "login-other":
 		_ = s.Login(bob)
-	case "destroy":
-		_ = s.Destroy()
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/middleware"
@@ -61,22 +60,6 @@ func (p *several) actor(n int, kind string, m *middleware.Middleware, i int) fun
 // act does the handler's part. It returns the end that the response decides.
 func (p *several) act(ctx context.Context, s *session.Session, kind string, n, i int) (logout *happened) {
 	switch kind {
-	case "save", "move", "twice":
-		_ = session.Key[any](fmt.Sprint("key", n)).Set(s, n)
-	case "shrink":
-		for _, name := range s.Keys() {
-			if strings.HasPrefix(name, "big") {
-				session.Key[any](name).Delete(s)
-			}
-		}
-	case "grow":
-		_ = session.Key[any](fmt.Sprint("big", n)).Set(s, strings.Repeat("x", 900))
-	case "renew":
-		_ = s.Renew()
-	case "login", "fresh-login":
-		_ = s.Login(alice)
-	case "login-other":
-		_ = s.Login(bob)
 	case "destroy":
 		logout = p.begin(i, "logged out", s.ID())
 		_ = s.Destroy()
@@ -91,6 +74,8 @@ func (p *several) act(ctx context.Context, s *session.Session, kind string, n, i
 		e.since = rec.Since
 		p.Clock.Advance(time.Millisecond)
 		p.done(e, err)
+	default:
+		change(s, kind, n)
 	}
 	return logout
 }
