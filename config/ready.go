@@ -38,7 +38,7 @@ func (a *App) Ready(ctx context.Context) error {
 	}
 	if err := a.Revocations.Fresh(); err != nil {
 		errs = append(errs, fault.Inner(err))
-	} else if age := a.Revocations.Staleness(); age > a.ready.age {
+	} else if age := a.Revocations.Stats().Staleness; age > a.ready.age {
 		errs = append(errs, fmt.Errorf("what has ended on other instances was last read %v ago", age.Round(time.Second)))
 	}
 	if a.ready.signs {

@@ -1,7 +1,6 @@
 package revocation
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +60,9 @@ type feed struct {
 	pos    atomic.Value              // string: the position up to which the list knows the log
 	begun  time.Time                 // when the list was opened
 	readAt atomic.Pointer[time.Time] // when the last complete read began; nil if there was none
+
+	appends, failedAppends, losses atomic.Uint64 // for Stats
+	clockOffset                    atomic.Int64  // of the last Reading, in nanoseconds
 }
 
 func (l *List) openFeed(cfg Config) {
@@ -99,6 +101,7 @@ func (f *feed) read(known *unshared) {
 			return
 		}
 		if err == nil && !r.Lost {
+			f.clockOffset.Store(int64(r.ClockOffset))
 			err = f.hear(r.Entries, known)
 		}
 		if err != nil && !told {
@@ -111,6 +114,7 @@ func (f *feed) read(known *unshared) {
 			f.pause(retryEvery / 4)
 			continue
 		case r.Lost:
+			f.losses.Add(1)
 			pos, known = "", nil
 			f.pos.Store(pos)
 			f.enqueueAll()
@@ -132,7 +136,7 @@ func (f *feed) read(known *unshared) {
 // giveUp tells those who watch sessions, once, when the list is too stale: any
 // of the sessions may have ended elsewhere. It reports whether it is.
 func (f *feed) giveUp(before bool) bool {
-	stale := !f.serve && f.list.Staleness() > f.bound
+	stale := !f.serve && f.list.staleness() > f.bound
 	if stale && !before {
 		f.list.watchers.endAll(math.MaxInt64)
 	}
@@ -299,8 +303,10 @@ func (f *feed) send(entries []entry) error {
 		err := f.log.Append(ctx, shared)
 		cancel()
 		if err != nil {
+			f.failedAppends.Add(1)
 			return fault.Inner(err)
 		}
+		f.appends.Add(1)
 		entries = entries[len(some):]
 	}
 	return nil
@@ -320,20 +326,6 @@ func (f *feed) unwritten(err error) error {
 		"other instances; it is tried again every %v: %w", retryEvery, err)
 }
 
-// Staleness returns how old the knowledge of what has ended on other instances
-// is: the time since the beginning of the last read after which nothing was
-// missing, or since the list was opened if there was none. It is 0 without
-// Config.Log.
-func (l *List) Staleness() time.Duration {
-	if l.feed == nil {
-		return 0
-	}
-	now, at := l.now(), cmp.Or(l.feed.readAt.Load(), &l.feed.begun)
-	// The monotonic clock stands still while a virtual machine is suspended, and
-	// the other one can be set back.
-	return max(now.Sub(*at), now.Round(0).Sub(at.Round(0)), 0)
-}
-
 // Fresh returns nil if the list knows what has ended on other instances, except
 // in the last Config.MaxStaleness. Otherwise it returns an error that wraps
 // [session.Unavailable]: no token may be accepted or made. Without Config.Log,
@@ -344,7 +336,7 @@ func (l *List) Fresh() error {
 		return nil
 	case f.readAt.Load() == nil:
 		return fmt.Errorf("revocation: the log of the instances has not been read yet: %w", session.Unavailable)
-	case l.Staleness() > f.bound:
+	case l.staleness() > f.bound:
 		return fmt.Errorf("revocation: the log of the instances could not be read for longer than %v: %w",
 			f.bound, session.Unavailable)
 	}

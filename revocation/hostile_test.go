@@ -153,8 +153,8 @@ func TestStalenessAfterSuspension(t *testing.T) {
 	log.set(func() { log.unread = nil })
 	require.Eventually(t, func() bool { return l.Fresh() == nil }, 5*time.Second, time.Millisecond)
 	offset.Store(int64(-time.Hour)) // set back
-	require.GreaterOrEqual(t, l.Staleness(), time.Duration(0))
-	require.Eventually(t, func() bool { return l.Staleness() < time.Minute }, 5*time.Second, time.Millisecond)
+	require.GreaterOrEqual(t, l.Stats().Staleness, time.Duration(0))
+	require.Eventually(t, func() bool { return l.Stats().Staleness < time.Minute }, 5*time.Second, time.Millisecond)
 }
 
 // Logs that say again and again that they are lost, that nothing is complete,

@@ -39,6 +39,13 @@ type Reading struct {
 	// emptied, or goes on without its last entries after a failover. The list
 	// then appends everything that it knows, and reads from the beginning.
 	Lost bool
+
+	// ClockOffset is how far the clock of the log's server is ahead of the
+	// caller's, at least; negative if it is behind. With a request sent at s,
+	// answered at r, and the server's time t in between, it is t-r if that is
+	// positive, t-s if that is negative, and otherwise 0: then a slow answer
+	// raises no false alarm. 0 also if the log has no clock of its own.
+	ClockOffset time.Duration
 }
 
 // An Entry is something that has ended, in the form in which a [Log] keeps it.

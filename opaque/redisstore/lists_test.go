@@ -131,7 +131,7 @@ func TestLogOutOfReach(t *testing.T) {
 			cancel()
 			require.Eventually(t, func() bool { return b.Fresh() != nil }, patience, 10*time.Millisecond)
 			require.ErrorIs(t, b.Fresh(), session.Unavailable)
-			require.Greater(t, b.Staleness(), 2*time.Second)
+			require.Greater(t, b.Stats().Staleness, 2*time.Second)
 			row.mend(s, proxy)
 			require.Eventually(t, func() bool { return b.Fresh() == nil }, patience, 10*time.Millisecond)
 			hears(t, b, rec, patience)
