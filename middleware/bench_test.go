@@ -45,7 +45,7 @@ func BenchmarkRequest(b *testing.B) {
 }
 
 // seed returns the credential of a session of alice's, with one visit.
-func seed(b *testing.B, m *middleware.Middleware) string {
+func seed(b testing.TB, m *middleware.Middleware) string {
 	w := httptest.NewRecorder()
 	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		s := session.From(r.Context())

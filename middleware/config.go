@@ -86,6 +86,9 @@ type Config struct {
 	// the request's goroutine.
 	OnEvent func(ctx context.Context, event Event)
 
+	// Observer is told what is worth measuring. If nil, nothing is measured.
+	Observer Observer
+
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }

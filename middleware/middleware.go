@@ -27,7 +27,7 @@ func New(c Config) (*Middleware, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	c = c.withDefaults()
+	c = c.withDefaults().observed()
 	m := &Middleware{c: c, carriers: []Carrier{c.Carrier}, cookieNames: []string{c.Cookie.Name}}
 	if c.Overflow != nil {
 		m.carriers = append(m.carriers, c.Overflow)

@@ -15,6 +15,7 @@ type Changes struct {
 	now     func() time.Time
 	passive bool    // the request is no activity
 	over    *Record // Session.over when they were pending
+	applied int     // how often Apply was called
 
 	// base after ops is result, if that is not nil.
 	base, result *Record
@@ -89,10 +90,16 @@ func (c *Changes) Moving() *Changes {
 	return &moving
 }
 
+// Applied returns how often Apply was called. Whenever another request was
+// faster, a carrier calls it again, with the record that that one has left.
+func (c *Changes) Applied() int { return c.applied }
+
 // Apply returns the record that follows base. base is nil for a session that
 // was never saved. Apply fails, with a Reason, if the session is over, or if an
-// Update can't be repeated on the newer value.
+// Update can't be repeated on the newer value. It must not be called
+// concurrently.
 func (c *Changes) Apply(base *Record) (*Record, error) {
+	c.applied++
 	now := c.now()
 	if base != nil {
 		if over := c.policy.Over(base, now); over != 0 {
