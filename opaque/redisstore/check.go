@@ -15,8 +15,8 @@ import (
 // them while the server runs.
 const checkInterval = 10 * time.Minute
 
-// check looks at every server that the client knows. It uses INFO, because
-// managed servers forbid CONFIG.
+// check looks at every server that the client knows: what the user may do
+// there, and the settings. It uses INFO, because managed servers forbid CONFIG.
 func (s *Store) check(ctx context.Context) error {
 	var errs []error
 	for addr, node := range s.client.Nodes() {
@@ -28,6 +28,9 @@ func (s *Store) check(ctx context.Context) error {
 }
 
 func (s *Store) checkServer(ctx context.Context, server valkey.Client) error {
+	if err := s.checkRights(ctx, server); err != nil {
+		return err
+	}
 	reply, err := s.call(ctx, "check", func(ctx context.Context) valkey.ValkeyResult {
 		return server.Do(ctx, server.B().Info().Build())
 	})

@@ -28,8 +28,8 @@ func refusals(code string) (advice string, notDone bool) {
 		return "the server has fewer replicas than min-replicas-to-write", true
 	case "NOAUTH", "WRONGPASS":
 		return "the server does not accept the Username and Password", true
-	case "NOPERM":
-		return "the ACL user lacks a right that the package comment names", false // a script may have come half way
+	case noRight:
+		return "the server's user lacks rights", false // a script may have come half way
 	case "MASTERDOWN", "MISCONF":
 		return "the server takes no writes: see its log", true
 	}
@@ -55,7 +55,11 @@ func (s *Store) failure(op string, err error) error {
 	if code == "READONLY" {
 		s.conns.closeOld()
 	}
-	switch advice, not := refusals(code); {
+	advice, not := refusals(code)
+	if code == noRight {
+		advice += "; this gives them: " + s.cfg.grant(s.cfg.rights())
+	}
+	switch {
 	case not:
 		return fmt.Errorf("redisstore: %s: %s (%s): %w", op, advice, code, opaque.ErrNotDone)
 	case advice != "":

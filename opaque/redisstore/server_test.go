@@ -167,9 +167,7 @@ func certificate(t *testing.T, dir string) *x509.CertPool {
 }
 
 // leastRights are those of the package comment, for one server.
-var leastRights = strings.Fields("on >secret resetkeys ~cloakroom:* " +
-	"-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info " +
-	"+xadd +xread +xrange +xdel")
+var leastRights = strings.Fields("on >secret resetkeys ~cloakroom:* -@all " + redisstore.Rights(redisstore.Config{}))
 
 // startTLS starts a server that speaks only TLS, and knows the user "app" with
 // the least rights.

@@ -7,9 +7,10 @@
 //		Username: "shop", Password: password,
 //	})
 //
-// [New] connects, and refuses a server that is older than Redis 6.2 or that
-// would drop sessions when its memory is full. Each operation is one round trip
-// and touches one key. Commands of concurrent requests share a connection.
+// [New] connects, and refuses a server that is older than Redis 6.2, that would
+// drop sessions when its memory is full, or whose user lacks rights. Each
+// operation is one round trip and touches one key. Commands of concurrent
+// requests share a connection.
 //
 // An operation that fails is never tried again here: its error wraps
 // [session.Unavailable], and the carrier finds out what happened.
@@ -23,7 +24,8 @@
 // persistence (appendonly yes) if sessions must survive a restart.
 //
 // An ACL user needs these rights, with the keys ~cloakroom:* or of another
-// Prefix:
+// Prefix. New tries each, with commands that have no effect, and names those
+// that are missing:
 //
 //	-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info
 //	+xadd +xread +xrange +xdel
@@ -81,9 +83,9 @@ type Store struct {
 
 var _ opaque.Store = (*Store)(nil)
 
-// New connects to the server, and checks its version and settings. It reports
-// every mistake in cfg at once. If the server can't be reached, the error wraps
-// [session.Unavailable].
+// New connects to the server, and checks its version, its settings, and the
+// rights of its user. It reports every mistake in cfg at once. If the server
+// can't be reached, the error wraps [session.Unavailable].
 func New(ctx context.Context, cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err

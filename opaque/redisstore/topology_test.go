@@ -79,6 +79,7 @@ func TestCluster(t *testing.T) {
 		{"contract", contractInCluster},
 		{"log", logInCluster},
 		{"opener", openerOfACluster},
+		{"rights", rightsInCluster},
 		{"moving slot", movingSlot},
 		{"moving log", movingLog},
 		{"eviction", evictionInCluster},
