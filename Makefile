@@ -1,8 +1,8 @@
 # make test    all tests, with the race detector; installs what they need
 # make lint    gofmt, go mod tidy, go vet (also for 32 bits), staticcheck
 # make fuzz    every fuzz target for FUZZTIME each
-# make soak    the long versions of the race, soak and flood tests, and of the
-#              contract of stores
+# make soak    the long versions of the race, soak and flood tests, and of those
+#              of the contract of stores and of several instances
 # make bench   every benchmark of ours, summed up by benchstat; OLD=file compares
 # make bench-peers   ours beside other libraries, in ROUNDS rounds; writes the
 #                    tables of docs/benchmarks.md; needs idle processors
@@ -20,7 +20,7 @@ ROUNDS    ?= 5
 OLD       ?=
 
 # The tests that CLOAKROOM_SOAK=1 makes longer.
-LONG := Race|Soak|Flood|Contract|^TestMemoryStore$$|^Test(PostgreSQL|MariaDB|SQLite|Cluster)$$/^(contract|tables)$$
+LONG := Race|Soak|Flood|Contract|^TestMemoryStore$$|^Test(PostgreSQL|MariaDB|SQLite|Cluster)$$/^(contract|tables|several_instances)$$
 
 # Every module of the repository, the root first.
 MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*' | sed 's|/go.mod$$||'))

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -28,10 +27,9 @@ const (
 // becomes durable, and when, how often and in which order each list hears of
 // it.
 type feed struct {
-	s      *scheduler
-	random *rand.Rand // of the schedule
-	now    func() time.Time
-	fault  Fault
+	s     *scheduler
+	now   func() time.Time
+	fault Fault
 
 	mu      sync.Mutex // guards the rest
 	entries []revocation.Entry
@@ -42,40 +40,45 @@ type feed struct {
 type feedReader struct {
 	f     *feed
 	i     int
-	real  revocation.Log          // or nil
-	asked chan struct{}           // the list waits for a reading, and has taken in the one before
-	next  chan revocation.Reading // from memory
-	again chan struct{}           // lets the list read the real log
-	got   []revocation.Entry      // what it has read there
+	real  revocation.Log // or nil
+	turns chan *turn     // lets the list read
+	last  *turn          // what it reads; used by its goroutine alone
 
 	now   func() time.Time
 	heard map[string]int64     // by key, the greatest value; guarded by f.mu
 	since map[string]time.Time // by topic, when the list heard of it last; guarded by f.mu
 	given map[int]bool         // by index in f.entries; used by the schedule alone
 	lost  map[int]bool         // of those, what it never gets
-	last  int                  // the greatest index that was given, plus 1
+	upTo  int                  // the greatest index that was given, plus 1
+}
+
+// A turn lets a list read once.
+type turn struct {
+	reading revocation.Reading // if the log is in memory
+	says    []revocation.Entry // what the list knows after that, unless the log has a fault
+	taken   chan struct{}      // closed when the list has taken it in
 }
 
 func newFeed(s *scheduler, now func() time.Time, fault Fault) *feed {
-	return &feed{s: s, random: s.random, now: now, fault: fault}
+	return &feed{s: s, now: now, fault: fault}
 }
 
 // reader makes the Log of one more instance. If real is nil, it is in memory.
 func (f *feed) reader(real revocation.Log) *feedReader {
 	r := &feedReader{
-		f: f, real: real, i: len(f.readers), asked: make(chan struct{}, 1), next: make(chan revocation.Reading),
-		again: make(chan struct{}), now: f.now, heard: make(map[string]int64), since: make(map[string]time.Time),
-		given: make(map[int]bool), lost: make(map[int]bool),
+		f: f, real: real, i: len(f.readers), turns: make(chan *turn), now: f.now, heard: make(map[string]int64),
+		since: make(map[string]time.Time), given: make(map[int]bool), lost: make(map[int]bool),
 	}
 	f.readers = append(f.readers, r)
 	return r
 }
 
-// Append stops before it makes the entries durable.
+// Append stops before it makes the entries durable. The time that passes there
+// counts towards no deadline, and so it is with reading.
 func (r *feedReader) Append(ctx context.Context, entries []revocation.Entry) error {
 	r.f.s.stepAside(1000 + r.i)
 	if r.real != nil {
-		if err := r.real.Append(ctx, entries); err != nil {
+		if err := r.f.s.call(func() error { return r.real.Append(context.WithoutCancel(ctx), entries) }); err != nil {
 			return err
 		}
 	}
@@ -85,50 +88,65 @@ func (r *feedReader) Append(ctx context.Context, entries []revocation.Entry) err
 	return nil
 }
 
-// Read waits for the schedule, except for the first time.
+// Read waits for its turn, except for the first time.
 func (r *feedReader) Read(ctx context.Context, pos string, wait time.Duration) (revocation.Reading, error) {
-	if pos == "" {
-		return r.first(ctx, wait)
-	}
 	if wait == 0 {
 		return r.all(ctx, pos)
 	}
-	select {
-	case r.asked <- struct{}{}:
-	default:
+	if r.last != nil { // the list has taken in what it got
+		r.note(r.last.says)
+		close(r.last.taken)
+		r.last = nil
+	}
+	if pos == "" {
+		r.last = &turn{taken: make(chan struct{})}
+		return r.first(ctx, wait)
 	}
 	select {
-	case got := <-r.next:
-		return got, nil
-	case <-r.again:
-		got, err := r.real.Read(ctx, pos, time.Millisecond)
-		r.got = got.Entries
-		return got, err
+	case r.last = <-r.turns:
 	case <-ctx.Done():
 		return revocation.Reading{}, ctx.Err()
 	}
+	if r.real == nil {
+		return r.last.reading, nil
+	}
+	return r.ask(ctx, pos, 0) // a server may wait much longer than it was asked to
 }
 
 func (r *feedReader) first(ctx context.Context, wait time.Duration) (revocation.Reading, error) {
 	if r.real != nil {
-		got, err := r.real.Read(ctx, "", wait)
-		r.got = append(r.got, got.Entries...)
-		return got, err
+		return r.ask(ctx, "", wait)
 	}
 	return revocation.Reading{Next: "0", Complete: true}, nil
 }
 
+// ask reads the real log.
+func (r *feedReader) ask(ctx context.Context, pos string, wait time.Duration) (got revocation.Reading, err error) {
+	err = r.f.s.call(func() error {
+		got, err = r.real.Read(context.WithoutCancel(ctx), pos, wait)
+		return err
+	})
+	if err == nil && !got.Lost {
+		r.last.says = got.Entries
+	}
+	return got, err
+}
+
 // all returns everything: a list asks for that before it ends many sessions.
-func (r *feedReader) all(ctx context.Context, pos string) (revocation.Reading, error) {
+func (r *feedReader) all(ctx context.Context, pos string) (got revocation.Reading, err error) {
 	r.f.s.step(ctx)
 	if r.real != nil {
-		return r.real.Read(ctx, pos, 0)
+		err = r.f.s.call(func() error {
+			got, err = r.real.Read(context.WithoutCancel(ctx), pos, 0)
+			return err
+		})
+		return got, err
 	}
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
-	got := revocation.Reading{Next: pos, Complete: true}
+	got = revocation.Reading{Next: pos, Complete: true}
 	for k, e := range r.f.entries {
-		if !r.lost[k] && (r.f.fault != SeqAbove || k >= r.last) {
+		if !r.lost[k] && (r.f.fault != SeqAbove || k >= r.upTo) {
 			got.Entries = append(got.Entries, e)
 		}
 	}
@@ -205,21 +223,21 @@ func aboutSession(id string) string {
 // taken them in.
 func (r *feedReader) deliver() {
 	if r.real != nil {
-		r.readReal()
+		r.let(revocation.Reading{}, nil)
 		return
 	}
 	pending := r.pending()
 	var chosen []int
-	switch how := r.f.random.IntN(8); {
+	switch how := r.f.s.random.IntN(8); {
 	case len(pending) == 0 || how == 0: // nothing new; perhaps something old
 	case how < 5:
-		chosen = []int{pending[r.f.random.IntN(len(pending))]}
+		chosen = []int{pending[r.f.s.random.IntN(len(pending))]}
 	default:
 		chosen = pending
-		r.f.random.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
+		r.f.s.random.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
 	}
-	if n := r.f.length(); n > 0 && r.f.random.IntN(3) == 0 {
-		if old := r.f.random.IntN(n); r.given[old] {
+	if n := r.f.length(); n > 0 && r.f.s.random.IntN(3) == 0 {
+		if old := r.f.s.random.IntN(n); r.given[old] {
 			chosen = append(chosen, old)
 		}
 	}
@@ -231,7 +249,7 @@ func (r *feedReader) deliver() {
 func (r *feedReader) pending() (pending []int) {
 	from := 0
 	if r.f.fault == SeqAbove {
-		from = r.last
+		from = r.upTo
 	}
 	for k := from; k < r.f.length(); k++ {
 		if !r.given[k] {
@@ -242,40 +260,38 @@ func (r *feedReader) pending() (pending []int) {
 }
 
 func (r *feedReader) give(chosen []int) {
-	got := revocation.Reading{}
+	var got revocation.Reading
+	var says []revocation.Entry
 	r.f.mu.Lock()
 	for _, k := range chosen {
 		if _, given := r.given[k]; !given && r.f.fault == Drops {
-			r.lost[k] = r.f.random.IntN(2) == 0
+			r.lost[k] = r.f.s.random.IntN(2) == 0
 		}
-		r.given[k], r.last = true, max(r.last, k+1)
+		r.given[k], r.upTo = true, max(r.upTo, k+1)
 		if !r.lost[k] {
 			got.Entries = append(got.Entries, r.f.entries[k])
 		}
+		says = append(says, r.f.entries[k])
 	}
-	got.Next = strconv.Itoa(1 + r.last)
+	got.Next = strconv.Itoa(1 + r.upTo)
 	got.Complete = len(r.given) == len(r.f.entries)
 	r.f.mu.Unlock()
-	<-r.asked
-	r.next <- got
-	<-r.asked
-	r.asked <- struct{}{}
-	r.f.mu.Lock()
-	var entries []revocation.Entry
-	for _, k := range chosen {
-		entries = append(entries, r.f.entries[k])
-	}
-	r.f.mu.Unlock()
-	r.note(entries)
+	r.let(got, says)
+}
+
+// let lets the list read once, and returns when it has taken that in. With a
+// real log it reads that.
+func (r *feedReader) let(got revocation.Reading, says []revocation.Entry) {
+	t := &turn{got, says, make(chan struct{})}
+	r.turns <- t
+	<-t.taken
 }
 
 // ready waits until the list has read what the log has.
 func (r *feedReader) ready(list *revocation.List) {
-	<-r.asked
-	r.note(r.got)
-	r.asked <- struct{}{}
+	r.let(revocation.Reading{Next: "0", Complete: true}, nil)
 	for list.Fresh() != nil {
-		r.readReal()
+		r.let(revocation.Reading{Next: "0", Complete: true}, nil)
 	}
 }
 
@@ -294,27 +310,22 @@ func (r *feedReader) repeat() {
 	r.give(all)
 }
 
-// readReal lets the list read the real log once.
-func (r *feedReader) readReal() {
-	<-r.asked
-	r.again <- struct{}{}
-	<-r.asked
-	r.note(r.got)
-	r.asked <- struct{}{}
-}
-
 // deliverAll lets the list hear everything. A feed that skips what is below its
 // position claims that it has done so.
 func (r *feedReader) deliverAll() {
 	if r.real != nil {
-		for begun := time.Now(); !r.knowsAll() && time.Since(begun) < 10*time.Second; {
-			r.readReal()
+		begun := time.Now()
+		for n := 0; !r.knowsAll() && (n < 100 || time.Since(begun) < 10*time.Second); n++ {
+			r.let(revocation.Reading{}, nil)
 		}
 		return
 	}
 	r.give(r.pending())
 	if r.f.fault == SeqAbove {
-		r.note(r.f.entries)
+		r.f.mu.Lock()
+		all := slices.Clone(r.f.entries)
+		r.f.mu.Unlock()
+		r.note(all)
 	}
 }
 

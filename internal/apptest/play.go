@@ -3,10 +3,8 @@ package apptest
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -21,62 +19,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
 )
-
-// A recorder notes every credential that a carrier makes.
-type recorder struct {
-	middleware.Carrier
-	l *ledger
-}
-
-// A ledger knows every credential ever made, and its generation.
-type ledger struct {
-	mu        sync.Mutex        // guards the rest
-	made      map[string]uint64 // by credential: its generation
-	ids       map[string]string // by credential: the session's ID
-	delivered map[string]bool   // the credentials that a client has seen
-}
-
-func (l *ledger) note(credential string, rec *session.Record, err error) {
-	if err != nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.made[credential], l.ids[credential] = rec.Generation, rec.ID
-}
-
-// generation returns the generation of a credential.
-func (l *ledger) generation(credential string) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.made[credential]
-}
-
-// session returns the ID of a credential's session.
-func (l *ledger) session(credential string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ids[credential]
-}
-
-func (l *ledger) deliver(credential string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.delivered[credential] = true
-}
-
-func (r recorder) Issue(ctx context.Context, rec *session.Record, replaces string) (string, error) {
-	credential, err := r.Carrier.Issue(ctx, rec, replaces)
-	r.l.note(credential, rec, err)
-	return credential, err
-}
-
-func (r recorder) Save(ctx context.Context, credential string, base *session.Record,
-	changes *session.Changes) (*session.Record, string, error) {
-	rec, next, err := r.Carrier.Save(ctx, credential, base, changes)
-	r.l.note(next, rec, err)
-	return rec, next, err
-}
 
 // A Play lets a few requests come to one session at once. Each stops before
 // every access to the store and the revocation list, and a seed decides who
@@ -93,15 +35,16 @@ type Play struct {
 }
 
 // Run runs the requests, and returns what was promised and not kept, "" for
-// nothing.
+// nothing. If a machine without time may be why, they run again.
 func (c Play) Run(t testing.TB) (violation string) {
 	t.Helper()
-	p := &play{Play: c, t: t, s: newScheduler(c.Seed), ledger: &ledger{
-		made: make(map[string]uint64), ids: make(map[string]string), delivered: make(map[string]bool),
-	}}
-	defer p.close()
-	p.start()
-	return p.run()
+	violation, _ = decide(t, c.Seed, func() (violation string, starved bool) {
+		p := &play{Play: c, t: t, s: newScheduler(c.Seed), ledger: newLedger()}
+		defer p.close()
+		p.start()
+		return p.run(), p.s.starved.Load()
+	})
+	return violation
 }
 
 // A play is the state of a Play.
@@ -167,44 +110,43 @@ func (p *play) close() {
 
 func (p *play) build(tokens, stored middleware.Carrier) *middleware.Middleware {
 	tokens, stored = recorder{tokens, p.ledger}, recorder{stored, p.ledger}
-	make := func(c middleware.Config) *middleware.Middleware {
-		c.Policy.TouchEvery = time.Nanosecond // every request wants to touch
-		c.Now = p.Clock.Now
-		c.Timeout = time.Hour // others may be let go on before, on a busy machine
-		m, err := middleware.New(c)
-		require.NoError(p.t, err)
-		return m
+	home, other := sites(p.Mode, tokens, stored, func(c middleware.Config) *middleware.Middleware {
+		return busy(p.t, c, p.Clock.Now)
+	})
+	p.other = other
+	return home
+}
+
+// sites makes a site in that mode and, for mode stateless, one in another mode,
+// for moves.
+func sites(mode string, tokens, stored middleware.Carrier,
+	build func(middleware.Config) *middleware.Middleware) (home, other *middleware.Middleware) {
+	if mode == "stateless" {
+		other = build(carriers("opaque", tokens, stored))
 	}
-	stateless := middleware.Config{Carrier: tokens, Accept: []middleware.Carrier{stored}}
-	opaque := middleware.Config{Carrier: stored, Accept: []middleware.Carrier{tokens}}
-	switch p.Mode {
-	case "stateless":
-		p.other = make(opaque)
-		return make(stateless)
-	case "opaque":
-		return make(opaque)
-	}
-	return make(middleware.Config{Carrier: tokens, Overflow: stored})
+	return build(carriers(mode, tokens, stored)), other
+}
+
+// busy makes a site in which every request wants to touch, and none runs out of
+// time: others may be let go on before, on a busy machine.
+func busy(t testing.TB, c middleware.Config, now func() time.Time) *middleware.Middleware {
+	c.Policy.TouchEvery = time.Nanosecond
+	c.Now = now
+	c.Timeout = time.Hour
+	m, err := middleware.New(c)
+	require.NoError(t, err)
+	return m
 }
 
 // request sends one request with credential, and returns the status and the
 // credential that the client holds afterwards.
 func (p *play) request(ctx context.Context, m *middleware.Middleware, credential string,
 	h func(s *session.Session)) (int, string) {
-	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
-	if credential != "" {
-		r.AddCookie(&http.Cookie{Name: "__Host-session", Value: credential})
+	status, next := visit(ctx, m, credential, h)
+	if next != credential {
+		p.ledger.deliver(next)
 	}
-	w := httptest.NewRecorder()
-	m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h(session.From(r.Context()))
-		io.WriteString(w, "ok")
-	})).ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() {
-		credential = c.Value
-		p.ledger.deliver(credential)
-	}
-	return w.Code, credential
+	return status, next
 }
 
 func (p *play) instance() *middleware.Middleware {
@@ -321,11 +263,13 @@ func (p *play) endSubject(ctx context.Context) {
 	}, err)
 }
 
-// passTime moves the clock during the requests.
-func (p *play) passTime(ctx context.Context) {
-	for range 3 {
-		p.s.step(ctx)
-		p.Clock.Advance(time.Second)
+// passTime moves a clock during the requests.
+func passTime(s *scheduler, c *Clock) func(ctx context.Context) {
+	return func(ctx context.Context) {
+		for range 3 {
+			s.step(ctx)
+			c.Advance(time.Second)
+		}
 	}
 }
 
@@ -370,7 +314,7 @@ func (p *play) run() (violation string) {
 		}
 		actors = append(actors, p.actor(i, kind))
 	}
-	actors = append(actors, p.passTime)
+	actors = append(actors, passTime(p.s, p.Clock))
 	p.s.run(actors)
 	if v := p.checkLogins(); v != "" {
 		return v + "\n" + strings.Join(p.log, "\n")
@@ -383,84 +327,4 @@ func (p *play) run() (violation string) {
 		}
 	}
 	return ""
-}
-
-// A madeLogin is one that a request has made.
-type madeLogin struct {
-	credential string // that its client holds
-	kind       string
-	done       bool
-}
-
-// checkLogins looks whether every login succeeded: only what was ended on
-// purpose may refuse one. One that got a session of its own is logged in.
-func (p *play) checkLogins() (violation string) {
-	for _, l := range p.logins {
-		switch {
-		case !l.done && !p.over && !p.noAlice:
-			return "a login failed, though nobody has ended its session"
-		case !l.done || !p.opensAnother(l.credential) || p.noAlice && l.kind == "login":
-			continue
-		}
-		p.request(context.Background(), p.instances[0], l.credential, func(s *session.Session) {
-			if want := map[string]string{"login": alice, "login-other": bob}[l.kind]; s.Subject() != want {
-				violation = "a login was answered 200, and its cookie is not logged in"
-			}
-		})
-	}
-	return violation
-}
-
-// check opens a credential, after all requests have returned.
-func (p *play) check(m *middleware.Middleware, credential string, generation uint64) (violation string) {
-	p.request(context.Background(), m, credential, func(s *session.Session) {
-		s.IgnoreActivity() // nobody was given some of these credentials: don't make more of them
-		rec := s.Snapshot()
-		switch {
-		case s.IsNew():
-		case p.noAlice && rec.Subject == alice && !p.mayOpen(&rec, credential):
-			violation = "a session opens whose subject's sessions were all ended"
-		case p.opensAnother(credential):
-			if rec.Subject == alice && !s.Has("first") {
-				violation = "a login that got a session of its own lacks the values that it had loaded"
-			}
-		case p.over:
-			violation = "a credential of a destroyed session opens"
-		case !p.ledger.delivered[credential]: // of two logins at once, one made it in vain and forgot it
-		case generation < p.loggedIn:
-			violation = fmt.Sprintf("a credential of generation %d opens, though generation %d has begun", generation,
-				p.loggedIn)
-		case !p.cleared && !p.hasKept(s):
-			violation = fmt.Sprintf("a saved value is gone: have %v, saved %v", s.Keys(), p.kept)
-		case !p.cleared && (Visits.Get(s) < p.added || Visits.Get(s) > p.tried):
-			violation = fmt.Sprintf("of %d additions, %d were saved, and the sum is %d", p.tried, p.added, Visits.Get(s))
-		}
-	})
-	return violation
-}
-
-// opensAnother reports whether a credential is of a session of its own, which a
-// login got because the one that it started from went on elsewhere.
-func (p *play) opensAnother(credential string) bool { return p.ledger.session(credential) != p.id }
-
-// mayOpen reports whether a session of alice may open although all of them were
-// ended: if its login came at the same time as the end, or after it. The latter
-// is refused, because the session that it started from has ended, and its token
-// opens if somebody has it, but nobody was given it. What is in the store, a
-// carrier removes then.
-//
-// This takes two requests that run at once, see stuck.
-func (p *play) mayOpen(rec *session.Record, credential string) bool {
-	isUnseenToken := !p.ledger.delivered[credential] && !strings.HasPrefix(credential, "cr1_")
-	at := rec.CountsFrom().UnixMilli()
-	return at > p.endBegan.UnixMilli() && (isUnseenToken || at <= p.endReturned.UnixMilli())
-}
-
-func (p *play) hasKept(s *session.Session) bool {
-	for _, name := range p.kept {
-		if !s.Has(name) {
-			return false
-		}
-	}
-	return s.Has("first")
 }

@@ -3,9 +3,13 @@ package apptest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -22,9 +26,10 @@ const stuck = 5 * time.Millisecond
 
 // A scheduler lets one of the stopped requests go on at a time.
 type scheduler struct {
-	random  *rand.Rand
+	random  *dice
 	changed chan struct{} // a request has stopped or returned
 	wait    func()        // if not nil, waits until every goroutine has stopped: synctest.Wait
+	starved atomic.Bool   // a call ran out of time, see call
 
 	mu      sync.Mutex // guards the rest
 	on      bool
@@ -34,7 +39,63 @@ type scheduler struct {
 }
 
 func newScheduler(seed uint64) *scheduler {
-	return &scheduler{random: rand.New(rand.NewPCG(seed, 1)), changed: make(chan struct{}, 1)}
+	return &scheduler{random: &dice{r: rand.New(rand.NewPCG(seed, 1))}, changed: make(chan struct{}, 1)}
+}
+
+// Dice are random numbers. Two requests may run at once, see stuck.
+type dice struct {
+	mu sync.Mutex // guards r
+	r  *rand.Rand
+}
+
+// IntN returns a number from 0 to n-1.
+func (d *dice) IntN(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.r.IntN(n)
+}
+
+// Shuffle puts n things in another order.
+func (d *dice) Shuffle(n int, swap func(i, j int)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.r.Shuffle(n, swap)
+}
+
+// limit is less than every time limit of a store and its driver, and more than
+// a healthy server takes to refuse something.
+const limit = time.Second
+
+// call notes that a call to the server failed because its time was up. All
+// servers are healthy, so it was the machine that had no time for it. What
+// follows from that is no violation.
+func (s *scheduler) call(do func() error) error {
+	begun := time.Now()
+	err := do()
+	if err != nil && time.Since(begun) >= limit {
+		s.starved.Store(true)
+	}
+	return err
+}
+
+// attempts is how often a play whose calls ran out of time begins anew.
+const attempts = 5
+
+// decide runs a play, and runs it again if it finds a violation that may come
+// from a call that ran out of time. A violation that is none of those is found
+// again. If no attempt has time enough, the last one's violation is returned,
+// and says so.
+func decide(t testing.TB, seed uint64, run func() (violation string, starved bool)) (violation string, again int) {
+	t.Helper()
+	for again = range attempts {
+		starved := false
+		if violation, starved = run(); violation == "" || !starved {
+			return violation, again
+		}
+		what, _, _ := strings.Cut(violation, "\n")
+		t.Logf("seed %d begins anew, because calls ran out of time: %s", seed, what)
+	}
+	return fmt.Sprintf("undecided after %d attempts in which calls ran out of time: %s", attempts, violation), again
 }
 
 type parked struct {
@@ -176,24 +237,41 @@ func (s steppedStore) step(ctx context.Context) context.Context {
 
 func (s steppedStore) InProcess() bool { return inProcess(s.Store) }
 
-func (s steppedStore) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
-	return s.Store.Get(s.step(ctx), key)
+func (s steppedStore) Get(ctx context.Context, key string) (item opaque.Item, ok bool, err error) {
+	ctx = s.step(ctx)
+	err = s.s.call(func() error {
+		item, ok, err = s.Store.Get(ctx, key)
+		return err
+	})
+	return item, ok, err
 }
 
 func (s steppedStore) Create(ctx context.Context, key string, item opaque.Item) error {
-	return s.Store.Create(s.step(ctx), key, item)
+	ctx = s.step(ctx)
+	return s.s.call(func() error { return s.Store.Create(ctx, key, item) })
 }
 
-func (s steppedStore) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
-	return s.Store.Swap(s.step(ctx), key, version, item)
+func (s steppedStore) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (ok bool, err error) {
+	ctx = s.step(ctx)
+	err = s.s.call(func() error {
+		ok, err = s.Store.Swap(ctx, key, version, item)
+		return err
+	})
+	return ok, err
 }
 
-func (s steppedStore) Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (bool, error) {
-	return s.Store.Touch(s.step(ctx), key, seenAt, idleDeadline)
+func (s steppedStore) Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (ok bool, err error) {
+	ctx = s.step(ctx)
+	err = s.s.call(func() error {
+		ok, err = s.Store.Touch(ctx, key, seenAt, idleDeadline)
+		return err
+	})
+	return ok, err
 }
 
 func (s steppedStore) Delete(ctx context.Context, key string) error {
-	return s.Store.Delete(s.step(ctx), key)
+	ctx = s.step(ctx)
+	return s.s.call(func() error { return s.Store.Delete(ctx, key) })
 }
 
 // A steppedList stops before each call, and after those that change the list.

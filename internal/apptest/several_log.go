@@ -1,6 +1,8 @@
 package apptest
 
 import (
+	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -39,5 +41,21 @@ func SharedLog(t *testing.T, open NewStore) {
 		clock.Advance(time.Minute) // so that the ends of one order are no concern of the next
 	}
 	require.Positive(t, sum.Early, "no instance was ever late")
-	t.Log(sum)
+	Account(t, "%s: %v", t.Name(), sum)
+}
+
+// Account adds a line to what make prints at its end, since go test is silent
+// about tests that pass.
+func Account(t testing.TB, format string, args ...any) {
+	t.Helper()
+	t.Logf(format, args...)
+	path := os.Getenv("TEST_REPORT")
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(f, format+"\n", args...)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
 }

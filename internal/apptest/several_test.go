@@ -13,15 +13,21 @@ import (
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
 
-// several runs some requests on instances that share a log.
-func several(t *testing.T, mode string, seed, instances int, fault apptest.Fault) (v apptest.Verdict) {
+// several runs some requests on instances that share a log. Each of change is
+// put around the store.
+func several(t *testing.T, mode string, seed, instances int, fault apptest.Fault,
+	change ...func(opaque.Store) opaque.Store) (v apptest.Verdict) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := apptest.NewClock(time.Now())
 		memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{Now: clock.Now})
 		require.NoError(t, err)
 		defer memory.Close()
+		var store opaque.Store = memory
+		for _, f := range change {
+			store = f(store)
+		}
 		v = apptest.Several{
-			Mode: mode, Seed: uint64(seed), Instances: instances, Store: memory, Clock: clock, Wait: synctest.Wait,
+			Mode: mode, Seed: uint64(seed), Instances: instances, Store: store, Clock: clock, Wait: synctest.Wait,
 			Fault: fault,
 		}.Run(t)
 	})
@@ -51,7 +57,7 @@ func TestRaceSeveralInstances(t *testing.T) {
 	}
 	require.Positive(t, sum.Early, "no instance was ever late")
 	require.Positive(t, sum.Logins)
-	t.Log(sum)
+	apptest.Account(t, "%s: %v", t.Name(), sum)
 }
 
 // The same test must flag a feed that loses entries, and one that reads what is

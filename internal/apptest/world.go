@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -89,23 +90,27 @@ func (w *World) Carriers(t testing.TB) (*token.Carrier, *opaque.Carrier) {
 // Middleware makes one more instance of the application, in the given mode.
 func (w *World) Middleware(t testing.TB, mode string, change ...func(*middleware.Config)) *middleware.Middleware {
 	stateless, stored := w.Carriers(t)
-	c := middleware.Config{Now: w.Now, Revocations: w.List, Timeout: w.timeout}
-	switch mode {
-	case "stateless":
-		c.Carrier, c.Accept = stateless, []middleware.Carrier{stored}
-	case "opaque":
-		c.Carrier, c.Accept = stored, []middleware.Carrier{stateless}
-	case "auto":
-		c.Carrier, c.Overflow = stateless, stored
-	default:
-		t.Fatalf("no mode %q", mode)
-	}
+	c := carriers(mode, stateless, stored)
+	c.Now, c.Revocations, c.Timeout = w.Now, w.List, w.timeout
 	for _, f := range change {
 		f(&c)
 	}
 	m, err := middleware.New(c)
 	require.NoError(t, err)
 	return m
+}
+
+// carriers returns the carriers of a mode, in a config without anything else.
+func carriers(mode string, tokens, stored middleware.Carrier) middleware.Config {
+	switch mode {
+	case "stateless":
+		return middleware.Config{Carrier: tokens, Accept: []middleware.Carrier{stored}}
+	case "opaque":
+		return middleware.Config{Carrier: stored, Accept: []middleware.Carrier{tokens}}
+	case "auto":
+		return middleware.Config{Carrier: tokens, Overflow: stored}
+	}
+	panic(fmt.Sprintf("apptest: no mode %q", mode))
 }
 
 // NewRing makes a ring of one new key for each algorithm; without any, of the

@@ -31,7 +31,6 @@ func (d database) log(t *testing.T) {
 	t.Run("locked counter", d.lockedCounter)
 	t.Run("in force", d.inForce)
 	t.Run("large", d.largeAppend)
-	t.Run("several instances", d.severalInstances)
 }
 
 // newLog makes a log of its own, and returns its prefix and a function that

@@ -46,6 +46,7 @@ func (d database) suite(t *testing.T) {
 	t.Run("locked row", d.lockedRow)
 	t.Run("closed", d.closed)
 	t.Run("log", d.log)
+	t.Run("several instances", d.severalInstances)
 }
 
 // leavesNothing expects that every goroutine that the test starts from here on
