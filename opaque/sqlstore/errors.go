@@ -20,6 +20,8 @@ const (
 	mysqlTooManyConns = 1040
 	mysqlDuplicate    = 1062
 	mysqlFull         = 1114
+	mysqlNoTable      = 1142 // that the user may use so
+	mysqlNoColumn     = 1143 // that the user may use so
 	mysqlPacketTooBig = 1153
 	mysqlLockTimeout  = 1205
 	mysqlDeadlock     = 1213
@@ -33,6 +35,7 @@ const (
 	sqliteFull     = 13
 	sqliteTooBig   = 18
 
+	postgresNoRight      = "42501"
 	postgresProgramLimit = "54000"
 )
 
@@ -71,6 +74,18 @@ func (d Dialect) isNotDone(err error) bool {
 
 // isDuplicate reports whether err says that a key is in use.
 func (d Dialect) isDuplicate(err error) bool { return d == MySQL && number(err) == mysqlDuplicate }
+
+// isDenied reports whether err says that the user lacks a right.
+func (d Dialect) isDenied(err error) bool {
+	switch d {
+	case PostgreSQL:
+		return state(err) == postgresNoRight
+	case MySQL:
+		return number(err) == mysqlNoTable || number(err) == mysqlNoColumn
+	default:
+		return false
+	}
+}
 
 // isTooLarge reports whether err says that an item is beyond a limit.
 func (d Dialect) isTooLarge(err error) bool {

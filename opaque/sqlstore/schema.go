@@ -99,7 +99,8 @@ func (s *Store) Schema() string {
 
 // Migrate makes the tables, or brings those of an older version up to date. It
 // does nothing if they are up to date. Several instances may call it at once:
-// one does the work, and the others wait. Its errors wrap
+// one does the work, and the others wait. It fails if the database's user lacks
+// a right that the store needs, and names it. Its errors wrap
 // [session.Unavailable].
 func (s *Store) Migrate(ctx context.Context) error {
 	if err := s.ready(ctx, "migrate"); err != nil {
@@ -107,7 +108,17 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	if err := s.migrate(ctx); err != nil {
+	err := s.migrate(ctx)
+	denied := s.cfg.Dialect.isDenied(err)
+	if err == nil || denied {
+		if lacks := s.checkRights(ctx, "migrate"); lacks != nil {
+			return lacks
+		}
+	}
+	if denied {
+		err = fmt.Errorf("%w: let an administrator run the statements of Schema", err)
+	}
+	if err != nil {
 		// This error is about tables, and contains no session.
 		return fmt.Errorf("sqlstore: migrate: %w: %w", err, session.Unavailable)
 	}
@@ -140,8 +151,12 @@ func (s *Store) migrate(ctx context.Context) error {
 }
 
 func (s *Store) applyMigrations(ctx context.Context, conn *sql.Conn) error {
+	version, err := s.schemaOn(ctx, conn)
+	if err != nil {
+		return err
+	}
 	all := s.cfg.Dialect.migrations(s.cfg.Prefix)
-	for _, migration := range all[min(s.schemaOn(ctx, conn), len(all)):] {
+	for _, migration := range all[min(version, len(all)):] {
 		for _, statement := range migration {
 			if _, err := conn.ExecContext(ctx, statement); err != nil {
 				return err
@@ -153,8 +168,8 @@ func (s *Store) applyMigrations(ctx context.Context, conn *sql.Conn) error {
 
 // schemaOn returns the version of the tables, 0 if there are none. Asking for a
 // table that doesn't exist would abort the transaction in PostgreSQL, so it
-// first asks whether it does.
-func (s *Store) schemaOn(ctx context.Context, conn *sql.Conn) (version int) {
+// first asks whether it does. The only error is that the user may not read it.
+func (s *Store) schemaOn(ctx context.Context, conn *sql.Conn) (version int, err error) {
 	query := "SELECT count(*) FROM information_schema.tables WHERE table_name = ? AND table_schema = "
 	switch s.cfg.Dialect {
 	case PostgreSQL:
@@ -165,14 +180,18 @@ func (s *Store) schemaOn(ctx context.Context, conn *sql.Conn) (version int) {
 		query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 	}
 	var tables int
-	err := conn.QueryRowContext(ctx, s.cfg.Dialect.numbered(query), s.cfg.Prefix+"meta").Scan(&tables)
+	err = conn.QueryRowContext(ctx, s.cfg.Dialect.numbered(query), s.cfg.Prefix+"meta").Scan(&tables)
 	if err != nil || tables == 0 {
-		return 0
+		return 0, nil
 	}
-	if conn.QueryRowContext(ctx, s.q.version).Scan(&version) != nil {
-		return 0 // a migration that was cut off in MySQL, and is repeated
+	err = conn.QueryRowContext(ctx, s.q.version).Scan(&version)
+	switch {
+	case s.cfg.Dialect.isDenied(err):
+		return 0, err
+	case err != nil:
+		return 0, nil // a migration that was cut off in MySQL, and is repeated
 	}
-	return version
+	return version, nil
 }
 
 // checkFile switches a SQLite file to WAL, which it then stays in.

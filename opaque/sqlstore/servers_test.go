@@ -93,6 +93,9 @@ func TestPostgreSQL(t *testing.T) {
 		appsShare(t, opener(s.dialect), "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=shared_")
 	})
 	t.Run("tables", s.tables)
+	t.Run("rights", func(t *testing.T) {
+		s.rights(t, "weak", open(t, "pgx", "postgres://weak@"+s.addr+"/postgres?sslmode=disable"))
+	})
 	t.Run("full disk", s.fullDisk)
 	t.Run("rolled back", s.rolledBack)
 	s.trouble(t)
@@ -104,6 +107,9 @@ func TestMariaDB(t *testing.T) {
 	s.suite(t)
 	t.Run("opener", s.opener)
 	t.Run("tables", s.tables)
+	t.Run("rights", func(t *testing.T) {
+		s.rights(t, "'weak'@'127.0.0.1'", open(t, "mysql", "weak@tcp("+s.addr+")/app"))
+	})
 	t.Run("lock wait timeout", s.lockWaitTimeout)
 	t.Run("found rows", s.foundRows)
 	s.trouble(t)

@@ -71,7 +71,8 @@ type Store struct {
 	get, create, swap, touch, look, remove statement
 	tip, since                             statement // of the log
 
-	appended marks
+	appended  marks
+	permitted atomic.Bool // the user has all rights
 
 	wake chan struct{}      // asks the clean-up to begin now
 	stop context.CancelFunc // ends the clean-up
@@ -152,20 +153,29 @@ func (s *Store) Close() error {
 }
 
 // Ping returns an error that wraps [session.Unavailable] if the database can't
-// be reached, or if Migrate has not run since the program was updated.
+// be reached, if Migrate has not run since the program was updated, or if the
+// database's user lacks a right that the store needs.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.ready(ctx, "ping"); err != nil {
 		return err
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	return s.checkVersion(ctx, "ping")
+	if err := s.checkVersion(ctx, "ping"); err != nil {
+		return err
+	}
+	return s.checkRights(ctx, "ping")
 }
 
 // checkVersion returns an error if the tables are not up to date.
 func (s *Store) checkVersion(ctx context.Context, op string) error {
 	var version int
 	err := s.db.QueryRowContext(ctx, s.q.version).Scan(&version)
+	if s.cfg.Dialect.isDenied(err) {
+		if lacks := s.checkRights(ctx, op); lacks != nil {
+			return lacks
+		}
+	}
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return s.cfg.Dialect.unavailable(op, err)
 	}
