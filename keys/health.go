@@ -18,6 +18,17 @@ type Health struct {
 	// Direct key is good for 2^31 tokens of all instances together.
 	Sealed uint64 `json:"sealed"`
 
+	// NextAt is when the next key that is waiting begins to sign or to encrypt;
+	// zero if none waits. Next is its ID.
+	NextAt time.Time `json:"next_at,omitzero"`
+	Next   string    `json:"next,omitempty"` // see NextAt
+
+	// Reloads counts how often this process read the key file again, after its
+	// start, because it had changed or Reload was called. FailedReloads counts how
+	// often that failed. A file that stays bad fails at each look.
+	Reloads       uint64 `json:"reloads"`
+	FailedReloads uint64 `json:"failed_reloads"` // see Reloads
+
 	// Problems are texts for the operator: what is wrong, and what to do. It is
 	// empty if all is well.
 	Problems []string `json:"problems"`
@@ -28,7 +39,12 @@ type Health struct {
 func (r *Ring) Health(now time.Time) Health {
 	s, _ := r.usable(now)
 	h := Health{Generation: s.set.Generation(), Problems: []string{}} // as JSON [], not null
-	if last := r.look.Load(); last != nil && s.info != nil {
+	h.Next, h.NextAt = next(s.set, now)
+	last := r.look.Load()
+	if last != nil {
+		h.Reloads, h.FailedReloads = last.reloads, last.failedReloads
+	}
+	if last != nil && s.info != nil {
 		h.SeenAt = last.at
 		if last.failed != nil {
 			h.Problems = append(h.Problems, fmt.Sprintf("keys: the key file could not be read again; "+
@@ -45,6 +61,19 @@ func (r *Ring) Health(now time.Time) Health {
 		h.Sealer, h.Sealed = k.ID(), k.inner().Uses()
 	}
 	return h
+}
+
+// next returns the ID of the waiting key that makes tokens first, and when that
+// is.
+func next(s *keyset.Set, now time.Time) (id string, at time.Time) {
+	for _, use := range keyset.Uses() {
+		for _, k := range keyset.Waiting(s.Keys(), use, now) {
+			if from := k.Dates().SignFrom; at.IsZero() || from.Before(at) {
+				id, at = k.ID(), from
+			}
+		}
+	}
+	return id, at
 }
 
 // problems returns what is wrong with the keys in force.

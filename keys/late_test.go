@@ -191,10 +191,11 @@ func TestHealthAsJSON(t *testing.T) {
 	require.NoError(t, err)
 	end, graceEnd := at(3).Format(time.RFC3339), at(4).Format(time.RFC3339)
 	require.JSONEq(t, `{"generation":1,"seen_at":"`+end+`","signer":"`+sig.ID()+`","sealer":"","sealed":0,
-		"problems":["keys: key `+sig.ID()+` (sig) should have been replaced at `+end+
+		"reloads":1,"failed_reloads":0,"problems":["keys: key `+sig.ID()+` (sig) should have been replaced at `+end+
 		`, and goes on in its grace until `+graceEnd+`; run: keygen rotate"]}`, string(text))
 	text, err = json.Marshal(newRing(t, generate(t, keyset.EdDSA)).Health(at(1)))
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"problems":[]`)
 	require.NotContains(t, string(text), "seen_at")
+	require.NotContains(t, string(text), "next")
 }

@@ -116,11 +116,12 @@ func (r *Ring) Reload() error {
 func (r *Ring) refresh(always bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var err error
-	if always || !r.current() {
-		err = r.reload()
+	if !always && r.current() {
+		r.noteLook(false, nil)
+		return nil
 	}
-	r.noteLook(err)
+	err := r.reload()
+	r.noteLook(true, err)
 	return err
 }
 
@@ -154,15 +155,25 @@ func (r *Ring) reload() error {
 type lastLook struct {
 	at     time.Time // when the file was last found to be the one in force
 	failed error     // why the last attempt to read it failed; nil if it didn't
+
+	reloads, failedReloads uint64 // so far, without the first
 }
 
-// noteLook notes a look at the file. The caller holds r.mu.
-func (r *Ring) noteLook(failed error) {
-	next := lastLook{failed: failed}
-	if failed == nil {
+// noteLook notes a look at the file, and whether that has read it. The caller
+// holds r.mu.
+func (r *Ring) noteLook(read bool, failed error) {
+	var next lastLook
+	if last := r.look.Load(); last != nil {
+		next = *last
+		switch {
+		case read && failed == nil:
+			next.reloads++
+		case read:
+			next.failedReloads++
+		}
+	}
+	if next.failed = failed; failed == nil {
 		next.at = r.now().UTC().Round(0) // the monotonic clock stands still while the machine sleeps
-	} else if last := r.look.Load(); last != nil {
-		next.at = last.at
 	}
 	r.look.Store(&next)
 }

@@ -72,6 +72,37 @@ func TestReloadIsWholeOrNothing(t *testing.T) {
 	require.Len(t, r.Set().Keys(), 2)
 }
 
+// Only what reads the file again counts, and a look that finds it unchanged
+// doesn't.
+func TestReloadsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := create(t, generate(t, keyset.ES256))
+		r, err := keys.OpenRing(keys.RingConfig{File: keys.File{Path: path}, ReloadInterval: time.Minute})
+		require.NoError(t, err)
+		defer r.Close()
+		counted := func(reloads, failed uint64) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			h := r.Health(time.Now())
+			require.Equal(t, []uint64{reloads, failed}, []uint64{h.Reloads, h.FailedReloads})
+		}
+		counted(0, 0)
+		require.NoError(t, r.Reload())
+		counted(1, 0)
+		add := func(s *keyset.Set) error { return s.Add(generate(t, keyset.Direct)) }
+		require.NoError(t, keyset.File{Path: path}.Update(t.Context(), add))
+		counted(2, 0)
+		good, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(path))
+		counted(2, 1)
+		counted(2, 2)
+		require.NoError(t, os.WriteFile(path, good, 0o600))
+		counted(3, 2)
+	})
+}
+
 // A restored backup would bring revoked keys back to life.
 func TestReloadRefusesAnEarlierGeneration(t *testing.T) {
 	path := create(t, generate(t, keyset.ES256))

@@ -406,18 +406,23 @@ func TestHealth(t *testing.T) {
 	tests := []struct {
 		now            time.Time
 		signer, sealer string
+		next           string
+		nextAt         time.Time
 		problems       []string
 	}{
-		{at(0), "", "", []string{"no active key that signs: key " + sig.ID() + " does from " + at(1).UTC().Format(time.RFC3339) + " on; set the clock if it is behind"}},
-		{at(1), sig.ID(), "", []string{"key " + sig.ID() + " (sig) signs until"}},
-		{at(3), sig.ID(), enc.ID(), []string{"key " + sig.ID() + " (sig) should have been replaced", "key " + enc.ID() + " (enc) signs until"}},
-		{at(4), "", enc.ID(), []string{"that signs", "key " + enc.ID() + " (enc) signs until"}},
-		{at(5), "", enc.ID(), []string{"that signs", "key " + enc.ID() + " (enc) should have been replaced"}},
-		{at(6), "", "", []string{"that signs", "no active key that encrypts; run: keygen rotate"}},
+		{at(0), "", "", sig.ID(), at(1), []string{"no active key that signs: key " + sig.ID() + " does from " + at(1).UTC().Format(time.RFC3339) + " on; set the clock if it is behind"}},
+		{at(1), sig.ID(), "", enc.ID(), at(3), []string{"key " + sig.ID() + " (sig) signs until"}},
+		{at(3), sig.ID(), enc.ID(), "", time.Time{}, []string{"key " + sig.ID() + " (sig) should have been replaced", "key " + enc.ID() + " (enc) signs until"}},
+		{at(4), "", enc.ID(), "", time.Time{}, []string{"that signs", "key " + enc.ID() + " (enc) signs until"}},
+		{at(5), "", enc.ID(), "", time.Time{}, []string{"that signs", "key " + enc.ID() + " (enc) should have been replaced"}},
+		{at(6), "", "", "", time.Time{}, []string{"that signs", "no active key that encrypts; run: keygen rotate"}},
 	}
 	for _, tt := range tests {
 		h := r.Health(tt.now)
-		want := keys.Health{Generation: 1, SeenAt: at(7), Signer: tt.signer, Sealer: tt.sealer, Problems: h.Problems}
+		want := keys.Health{Generation: 1, SeenAt: at(7), Signer: tt.signer, Sealer: tt.sealer, Next: tt.next,
+			Reloads: 1, Problems: h.Problems}
+		require.Equal(t, tt.nextAt.UTC(), h.NextAt.UTC())
+		h.NextAt = time.Time{}
 		require.Equal(t, want, h)
 		require.Len(t, h.Problems, len(tt.problems), "%v", tt.now)
 		for i, want := range tt.problems {
@@ -431,7 +436,8 @@ func TestHealth(t *testing.T) {
 	require.Contains(t, h.Problems[0], keyset.ErrNoActiveKey.Error())
 	require.Equal(t, keys.Health{Problems: h.Problems}, h)
 	require.NoError(t, replace(r, sig))
-	require.Equal(t, keys.Health{Signer: sig.ID(), Problems: []string{}}, r.Health(at(1)), "not of the file any more")
+	require.Equal(t, keys.Health{Signer: sig.ID(), Reloads: 1, Problems: []string{}}, r.Health(at(1)),
+		"not of the file any more")
 }
 
 // OpenRing fails if it can't read the file. A later look only reports that.
