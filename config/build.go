@@ -50,6 +50,11 @@ type Options struct {
 	// OnEvent gets what happens to sessions, instead of the Logger.
 	OnEvent func(ctx context.Context, event middleware.Event)
 
+	// Observer turns what happens into metrics; each App needs one of its own. It
+	// gets the same events as OnEvent or the Logger, after them. If nil, nothing
+	// is measured; App.Stats has the figures all the same.
+	Observer Observer
+
 	// ErrorHandler answers the requests that the middleware denies, with 403, 409,
 	// 500 or 503; see middleware.Config. If nil, they get the status as text.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, status int, err error)
@@ -99,6 +104,7 @@ type App struct {
 	Issuer *token.Issuer
 
 	ready readiness
+	now   func() time.Time
 	close func() error
 }
 
@@ -118,6 +124,7 @@ func (a *App) Close() error {
 // the App is nil and nothing is left open.
 func (c Config) Build(o Options) (*App, error) {
 	b := &builder{Config: c, o: o, life: c.policy(), errs: c.validate(fieldLabel)}
+	b.app.now = b.now
 	if b.o.Logger == nil {
 		b.o.Logger = slog.Default()
 	}
@@ -129,6 +136,7 @@ func (c Config) Build(o Options) (*App, error) {
 	b.openRevocations()
 	b.makeMiddleware()
 	b.makeIssuer()
+	b.observe()
 	b.checkKeys()
 	if len(b.errs) > 0 {
 		return nil, errors.Join(append(b.errs, b.closeAll())...)
@@ -238,7 +246,7 @@ func (b *builder) allEnded(ctx context.Context, subject string, err error) {
 	if subject == "" {
 		kind = middleware.EndedAll
 	}
-	b.o.OnEvent(ctx, middleware.Event{
+	b.event(ctx, middleware.Event{
 		Kind: kind, Time: b.now(), Subject: subject, Reason: session.ReasonOf(err), Err: err,
 	})
 }
@@ -292,6 +300,7 @@ func (b *builder) makeMiddleware() {
 		OnTimeout:    b.o.OnTimeout,
 		ErrorHandler: b.o.ErrorHandler,
 		OnEvent:      b.o.OnEvent,
+		Observer:     b.o.Observer,
 		Now:          b.o.Now,
 	}))
 	b.fail("cookie", err) // everything else was checked before

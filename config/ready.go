@@ -42,7 +42,7 @@ func (a *App) Ready(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("what has ended on other instances was last read %v ago", age.Round(time.Second)))
 	}
 	if a.ready.signs {
-		if _, err := a.Keys.Current(keys.Signature, a.ready.now()); err != nil {
+		if _, err := a.Keys.Current(keys.Signature, a.now()); err != nil {
 			errs = append(errs, fault.Inner(err))
 		}
 	}
@@ -60,7 +60,6 @@ func (a *App) Ready(ctx context.Context) error {
 type readiness struct {
 	age   time.Duration // beyond it, the knowledge of what has ended elsewhere is too old
 	signs bool          // whether new sessions need a key
-	now   func() time.Time
 }
 
 // normalAge is more than the age of that knowledge while all is well: about a
@@ -72,5 +71,5 @@ func (b *builder) readiness() readiness {
 	if b.Revocations.InsecureServeStale {
 		age = math.MaxInt64
 	}
-	return readiness{age: age, signs: b.writesTokens(), now: b.now}
+	return readiness{age: age, signs: b.writesTokens()}
 }
