@@ -33,6 +33,9 @@ func (l *List) Room() error {
 	return nil
 }
 
+// isOverfull reports whether the list has to refuse what it hears.
+func (l *List) isOverfull() bool { return l.Len() >= l.maxEntries*mostHeard }
+
 func (l *List) nearlyFull() bool { return l.Len() >= l.maxEntries/100*fullPercent }
 
 // isFull reports whether the list is nearly full without expired entries. It

@@ -2,7 +2,6 @@ package revocation_test
 
 import (
 	"context"
-	"encoding/binary"
 	"os"
 	"runtime"
 	"strconv"
@@ -29,16 +28,8 @@ func (l longLog) Read(ctx context.Context, pos string, wait time.Duration) (revo
 		}
 		return revocation.Reading{Next: pos, Complete: true}, ctx.Err()
 	}
-	to, until := min(from+1000, int(l)), time.Now().Add(time.Hour)
-	entries := make([]revocation.Entry, 0, to-from)
-	for i := from; i < to; i++ {
-		key := make([]byte, 33)
-		key[0] = 's'
-		binary.BigEndian.PutUint64(key[1:], uint64(i))
-		binary.BigEndian.PutUint64(key[17:], uint64(i)*0x9E3779B97F4A7C15)
-		entries = append(entries, revocation.Entry{Key: string(key), Value: 1<<62 + 1_790_000_000, Until: until})
-	}
-	return revocation.Reading{Entries: entries, Next: strconv.Itoa(to), Complete: to == int(l)}, nil
+	to := min(from+1000, int(l))
+	return revocation.Reading{Entries: endsOf(from, to), Next: strconv.Itoa(to), Complete: to == int(l)}, nil
 }
 
 // A list that starts knows a million entries within 1.5 seconds, if the machine

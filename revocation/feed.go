@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,17 +93,16 @@ func (f *feed) close() error {
 
 // read follows the log until close. known is what the journal has.
 func (f *feed) read(known *unshared) {
+	var ahead <-chan page
 	for pos, told, gaveUp := "", false, false; ; {
-		began := f.list.now()
-		ctx, cancel := context.WithTimeout(f.ctx, readWait+logTimeout)
-		r, err := f.log.Read(ctx, pos, readWait)
-		cancel()
+		p := f.fetch(pos, ahead)
 		if f.ctx.Err() != nil {
 			return
 		}
-		if err == nil && !r.Lost {
-			f.clockOffset.Store(int64(r.ClockOffset))
-			err = f.hear(r.Entries, known)
+		err := p.err
+		if ahead = f.fetchAhead(p); err == nil && !p.Lost {
+			f.clockOffset.Store(int64(p.ClockOffset))
+			err = f.hear(p.Entries, known)
 		}
 		if err != nil && !told {
 			f.list.reports.tell(f.unread(err))
@@ -111,24 +111,25 @@ func (f *feed) read(known *unshared) {
 		gaveUp = f.giveUp(gaveUp)
 		switch {
 		case err != nil:
+			ahead = nil
 			f.pause(retryEvery / 4)
 			continue
-		case r.Lost:
+		case p.Lost:
 			f.losses.Add(1)
 			pos, known = "", nil
 			f.pos.Store(pos)
 			f.enqueueAll()
 			f.pause(retryEvery / 4)
 			continue
-		case len(r.Entries) == 0 && pos != "" && f.list.now().Sub(began) < atOnce:
+		case len(p.Entries) == 0 && pos != "" && f.list.now().Sub(p.began) < atOnce:
 			f.pause(atOnce) // the log has not waited, as it should have
 		}
-		pos = r.Next
+		pos = p.Next
 		f.pos.Store(pos)
-		if r.Complete {
+		if p.Complete {
 			f.pass(known)
 			known = nil
-			f.readAt.Store(&began)
+			f.readAt.Store(&p.began)
 		}
 	}
 }
@@ -184,19 +185,24 @@ func (f *feed) pause(d time.Duration) {
 // a list that goes stale is better than one that forgets ends.
 func (f *feed) hear(entries []Entry, known *unshared) error {
 	now := f.list.now()
+	at, longest := second(now), f.list.until(now)
 	// Changes come first: a session that its subject has kept must not look as if
 	// it had ended with the others.
 	for _, changes := range []bool{true, false} {
 		for _, in := range entries {
-			e, ok := fromShared(in)
-			if !ok || (e.kind == ofChange) != changes || e.until <= second(now) {
+			if strings.HasPrefix(in.Key, string(ofChange)) != changes {
 				continue
 			}
-			if f.list.isFull(now) && f.list.Len() >= f.list.maxEntries*mostHeard {
+			e, ok := fromShared(in)
+			if !ok || e.until <= at {
+				continue
+			}
+			if f.list.isOverfull() && f.list.isFull(now) && f.list.isOverfull() {
 				return fmt.Errorf("the list has %d entries, %d times MaxEntries: find out where they come from, or raise it",
 					f.list.Len(), mostHeard)
 			}
-			f.list.hear(e, second(now))
+			e.longest = longest
+			f.list.hear(e, at)
 			known.strike(e)
 		}
 	}

@@ -328,12 +328,12 @@ func (l *List) raiseSession(e entry, when condition, now uint32, out outlets) ra
 	return r
 }
 
-// hear puts in force what has ended on another instance.
+// hear puts in force what has ended on another instance. e.longest is until of
+// the present.
 func (l *List) hear(e entry, now uint32) {
 	out := outlets{journal: l.out.journal}
 	switch e.kind {
 	case ofSession, ofNobody:
-		e.longest = l.until(l.now())
 		switch r := l.raiseSession(e, always, now, out); {
 		case r.fresh && e.subject != (key{}):
 			l.crowds.note(e.subject, member{slot: r.slot, prior: r.prior, from: e.from}, now, e.longest)

@@ -96,6 +96,19 @@ func (sh *shard) slot(k *key, hash uint64) *slot {
 	}
 }
 
+// empty returns the empty slot for a key that the shard does not have.
+func (sh *shard) empty(hash uint64) *slot {
+	n := len(sh.slots)
+	for i := int(hash * uint64(n) >> 32); ; i++ {
+		if i == n {
+			i = 0
+		}
+		if s := &sh.slots[i]; s.until == 0 {
+			return s
+		}
+	}
+}
+
 // get returns the generation below which tokens of the session have ended, or
 // 0.
 func (t *table) get(id string) uint32 {
@@ -127,8 +140,9 @@ func (t *table) raise(e entry, when condition, now uint32, out outlets) raised {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	var old slot
-	if s := sh.slot(&e.key, hash); s != nil && s.until > now {
-		old = *s
+	at := sh.slot(&e.key, hash)
+	if at != nil && at.until > now {
+		old = *at
 	}
 	next := e.over(old)
 	r := raised{
@@ -144,7 +158,7 @@ func (t *table) raise(e entry, when condition, now uint32, out outlets) raised {
 		made.subject, made.from, made.generation = e.subject, e.from, e.generation
 		r.receipt = out.enqueue(made)
 		sh.kept = r.stamp(sh.kept)
-		t.put(sh, hash, next, now)
+		t.put(sh, hash, at, next, now)
 	case when == always:
 		r.fresh, r.receipt = false, out.flush(sh.kept)
 	default:
@@ -169,9 +183,8 @@ func (e *entry) over(old slot) slot {
 	return next
 }
 
-// put writes s into its slot, or into a new one.
-func (t *table) put(sh *shard, hash uint64, s slot, now uint32) {
-	to := sh.slot(&s.key, hash)
+// put writes s into to, its slot or the empty one for it.
+func (t *table) put(sh *shard, hash uint64, to *slot, s slot, now uint32) {
 	if to == nil || to.until == 0 {
 		if (sh.used+1)*8 > len(sh.slots)*5 {
 			t.rebuild(sh, now, false)
@@ -222,7 +235,7 @@ func (t *table) rebuild(sh *shard, now uint32, age bool) {
 		}
 		sh.young += isYoung(*s)
 		_, hash := t.find(s.key)
-		*sh.slot(&s.key, hash) = *s
+		*sh.empty(hash) = *s
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,19 +78,11 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 		ctx, cancel = context.WithTimeout(ctx, wait+s.cfg.Timeout)
 		defer cancel()
 	}
-	if r, ok := s.log.takeAhead(ctx, pos); ok {
-		s.readAhead(r)
-		return incomplete(r), nil
-	}
 	at := parseMark(pos)
 	if err := s.awaitNews(ctx, at, wait); err != nil {
 		return revocation.Reading{}, err
 	}
-	r, err := s.readPage(ctx, at)
-	if err == nil {
-		s.readAhead(r)
-	}
-	return r, err
+	return s.readPage(ctx, at)
 }
 
 // readPage reads what comes after at, up to one page.
@@ -156,6 +149,7 @@ func (s *Store) reading(at mark, checked []mark, replies []valkey.ValkeyResult) 
 		return r, err
 	}
 	page, now := pages[s.logKey()], s.now()
+	r.Entries = slices.Grow(r.Entries, len(page))
 	for _, in := range page {
 		at = mark{id: in.ID, value: valueOf(in)}
 		if e, ok := decodeEntry(at.value); ok && e.Until.After(now) {
@@ -255,7 +249,6 @@ func splitID(id string) (ms, n uint64) {
 // A logState is what a Store remembers of the log.
 type logState struct {
 	sweep atomic.Pointer[sweep] // nil while an Append has it
-	ahead atomic.Pointer[pageAhead]
 
 	mu       sync.Mutex // guards appended
 	appended mark       // the last entry that this Store appended

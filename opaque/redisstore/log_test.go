@@ -153,32 +153,6 @@ func TestLogReadIsCancelled(t *testing.T) {
 	without.awaits(t, s)
 }
 
-// A page that was read ahead does not say that nothing is missing: an entry may
-// have been appended since.
-func TestLogReadAhead(t *testing.T) {
-	s := startServer(t)
-	a, b := open(t, s.config()), open(t, s.config())
-	const page = 4000
-	require.NoError(t, a.Append(t.Context(), ended(page+1)))
-	r, err := b.Read(t.Context(), "", 0)
-	require.NoError(t, err)
-	require.Len(t, r.Entries, page)
-	require.False(t, r.Complete)
-	require.Eventually(t, func() bool {
-		return strings.Contains(s.command(t, "INFO", "commandstats"), "cmdstat_xread:calls=2,")
-	}, patience, time.Millisecond)
-	late := ended(1)
-	require.NoError(t, a.Append(t.Context(), late))
-	r, err = b.Read(t.Context(), r.Next, 0)
-	require.NoError(t, err)
-	require.Len(t, r.Entries, 1)
-	require.False(t, r.Complete)
-	r, err = b.Read(t.Context(), r.Next, patience)
-	require.NoError(t, err)
-	require.Equal(t, late, r.Entries)
-	require.True(t, r.Complete)
-}
-
 // Calls that give up while the connection is being made leave nothing behind
 // that disturbs others.
 func TestLogIsGivenUp(t *testing.T) {
