@@ -176,6 +176,7 @@ var importTable = []importRule{
 	{"internal/stored", []string{"opaque"}},
 	{"internal/itemtest", []string{"opaque"}},
 	{"opaque/storetest", []string{"opaque", "session", "internal/itemtest", "internal/servertest"}},
+	{"devices", []string{"session", "opaque", "internal/fault"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "internal/stored",
 		"internal/servertest"}},

@@ -42,6 +42,10 @@ type Carrier interface {
 	// MaxLength is the length of the longest credential that it makes, in bytes.
 	MaxLength() int
 
+	// Key returns the name of a credential that this carrier has made in its
+	// store, or "" if it has none.
+	Key(credential string) string
+
 	// Open returns the newest record behind credential, and the credential that
 	// the client should hold by now: the same one, or a newer one. A nil record
 	// without an error says that the session goes on under current, which may be

@@ -41,6 +41,10 @@ type Config struct {
 	// request does.
 	Revocations Revocations
 
+	// Registry, if set, keeps which sessions each subject has: *devices.Registry
+	// has this method.
+	Registry Registry
+
 	// Policy says how long sessions live. The zero Policy stands for its defaults.
 	Policy session.Policy
 
@@ -67,8 +71,9 @@ type Config struct {
 	Timeout time.Duration
 
 	// ErrorHandler answers the requests that the middleware denies: with 403 for
-	// another origin, 409 for a session that has ended meanwhile, 500 for changes
-	// that can't be kept, and 503 for what could not be opened or kept for now.
+	// another origin, or a login beyond the limit of sessions, 409 for a session
+	// that has ended meanwhile, 500 for changes that can't be kept, and 503 for
+	// what could not be opened or kept for now.
 	// status is one of these; err wraps a session.Reason and is meant for a log,
 	// not for the client. The header is as it was before the handler ran. Write
 	// without WriteHeader sends status. The answer is never cached, and the

@@ -100,6 +100,8 @@ func statusOf(err error) int {
 		return http.StatusServiceUnavailable
 	case session.TooLarge, session.BadValue, session.TooLate, session.NoMiddleware:
 		return http.StatusInternalServerError
+	case session.TooMany:
+		return http.StatusForbidden
 	}
 	return http.StatusConflict // the session has ended meanwhile
 }

@@ -254,7 +254,7 @@ func (x *exchange) replace(ctx context.Context, target Carrier, changes *session
 	case session.ReasonOf(err) == session.Unavailable:
 		return err // the old credential may lead to the new one; if not, that one expires unseen
 	default:
-		x.forget(target, credential)
+		x.forget(entry{rec, target, credential})
 		return err
 	}
 	x.keep(entry{rec, target, hold}, changes, kind)
@@ -280,19 +280,26 @@ func (x *exchange) issue(
 	}
 	comesBack := x.kept.carrier != nil && x.kept.carrier == x.m.c.Overflow && target != x.kept.carrier
 	if comesBack && !x.m.c.Cookie.roomy(credential) {
-		x.forget(target, credential)
+		x.forget(entry{rec, target, credential})
 		return "", fmt.Errorf("middleware: the session leaves too little room in the cookie %s: %w", x.m.c.Cookie.Name,
 			session.TooLarge)
+	}
+	if err := x.enter(ctx, target, credential, rec); err != nil {
+		x.forget(entry{rec, target, credential})
+		return "", err
 	}
 	return credential, nil
 }
 
 // forget drops a credential that nobody has seen. If that fails too, it expires
 // unseen.
-func (x *exchange) forget(target Carrier, credential string) {
+func (x *exchange) forget(unseen entry) {
 	ctx := x.m.detached(x.request.Context())
 	defer ctx.cancel()
-	_ = target.Forget(ctx, credential)
+	_ = unseen.carrier.Forget(ctx, unseen.credential)
+	if x.m.c.Registry != nil {
+		_ = x.m.c.Registry.Forget(ctx, unseen.rec, unseen.carrier.Key(unseen.credential))
+	}
 }
 
 func (x *exchange) saveInPlace(ctx context.Context, changes *session.Changes) error {
@@ -310,6 +317,7 @@ func (x *exchange) keep(now entry, done *session.Changes, kind EventKind) {
 	x.kept, x.outcome.is = now, lives
 	x.control.Settle(now.rec, done)
 	x.goesOn(was)
+	x.noteActivity(was)
 	if kind != "" || !now.carrier.InPlace() {
 		x.client.owedCookie = true
 	}
@@ -378,6 +386,7 @@ func (x *exchange) touch(ctx context.Context, touch *session.Changes) {
 		x.kept.rec, x.kept.credential = rec, credential
 		x.control.Settle(rec, touch)
 		x.goesOn(was)
+		x.noteActivity(was)
 		return
 	case errors.Is(err, session.TooLarge) && overflow != nil && x.kept.carrier != overflow && !x.control.Begun():
 		// It has grown without a change: a key with longer signatures came in.
@@ -416,6 +425,7 @@ func (x *exchange) endRivals(ctx context.Context) error {
 		}
 		x.rivals = x.rivals[1:]
 		x.m.isOver(o.rec)
+		x.notOf(o.rec)
 		x.event(Ended, o.rec, nil)
 	}
 	return nil
@@ -435,7 +445,7 @@ func (x *exchange) leave(over *session.Record) error {
 	case was.rec == nil:
 		return nil
 	case was.rec.Subject == over.Subject:
-		x.forget(was.carrier, was.credential)
+		x.forget(was)
 		x.event(Ended, was.rec, nil)
 		return nil
 	}

@@ -95,6 +95,18 @@ func (c *Carrier) Recognizes(credential string) bool {
 // credential.
 func (c *Carrier) InPlace() bool { return true }
 
+// Key implements middleware.Carrier. A ticket has that of the renewed session.
+func (c *Carrier) Key(credential string) string {
+	if c.isTicket(credential) {
+		t, err := c.openTicket(credential)
+		if err != nil {
+			return ""
+		}
+		credential = t.successor
+	}
+	return storeKey(credential)
+}
+
 // MaxLength implements middleware.Carrier.
 func (c *Carrier) MaxLength() int { return ticketBytes }
 

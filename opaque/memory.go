@@ -158,6 +158,20 @@ func (s *MemoryStore) Get(ctx context.Context, key string) (item Item, ok bool, 
 	return sh.slot(r).item(data), true, nil
 }
 
+// Headers returns the items under keys, in this order, without Data. An item
+// that is absent is the zero Item.
+func (s *MemoryStore) Headers(ctx context.Context, keys []string) ([]Item, error) {
+	items := make([]Item, len(keys))
+	for i, key := range keys {
+		var err error
+		if items[i], _, err = s.Get(ctx, key); err != nil {
+			return nil, err
+		}
+		items[i].Data = nil
+	}
+	return items, nil
+}
+
 // Create implements [Store].
 func (s *MemoryStore) Create(ctx context.Context, key string, item Item) error {
 	if err := s.ready(ctx); err != nil {

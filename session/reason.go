@@ -33,6 +33,7 @@ const (
 	TooLate                        // the response has begun; this change can't reach the client
 	Unavailable                    // could not tell, or could not keep: a store, journal or key is out of reach
 	NoMiddleware                   // the request didn't come through a session middleware
+	TooMany                        // the subject has as many sessions as it may have
 	CrossOrigin                    // an unsafe request that a page of another origin may have sent
 	reasonsEnd
 )
@@ -53,6 +54,7 @@ var reasonTexts = [reasonsEnd]struct{ label, prose string }{
 	TooLate:      {"too_late", "too late"},
 	Unavailable:  {"unavailable", "unavailable"},
 	NoMiddleware: {"no_middleware", "no session middleware"},
+	TooMany:      {"too_many", "too many sessions"},
 	CrossOrigin:  {"cross_origin", "from another origin"},
 }
 

@@ -136,6 +136,9 @@ func (c *Carrier) Recognizes(credential string) bool {
 // token.
 func (c *Carrier) InPlace() bool { return false }
 
+// Key implements middleware.Carrier: tokens are kept in no store.
+func (c *Carrier) Key(string) string { return "" }
+
 // MaxLength implements middleware.Carrier.
 func (c *Carrier) MaxLength() int { return c.c.MaxLength }
 

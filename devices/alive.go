@@ -1,0 +1,102 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/opaque"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// alive returns the entries of the sessions that go on, the one with the newest
+// activity first. It removes those that are over, as far as that is possible
+// now.
+func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, err error) {
+	all, err := r.c.Index.List(ctx, hashOf(subject))
+	if err != nil {
+		return nil, failed("list the sessions of a subject", err)
+	}
+	items, err := r.items(ctx, all)
+	if err != nil {
+		return nil, failed("list the sessions of a subject", err)
+	}
+	now, ended := r.c.Now(), []Entry(nil)
+	for _, e := range all {
+		if e.Marked || r.hasEnded(subject, e) {
+			ended = append(ended, e) // an end has failed half way, or another instance is at it
+			continue
+		}
+		lives, over := e.look(items, now)
+		if lives {
+			alive = append(alive, e)
+		}
+		if len(over) > 0 {
+			_ = r.c.Index.Leave(ctx, hashOf(subject), e.ID, over...) // the next list tries again
+		}
+	}
+	_ = r.removeAll(ctx, subject, ended)
+	slices.SortStableFunc(alive, func(a, b Entry) int { return b.SeenAt.Compare(a.SeenAt) })
+	return alive, nil
+}
+
+// look reports whether the session of e goes on, and returns the keys that it
+// is certainly not under any more. It sets SeenAt to what the store has.
+//
+// A key is used once, and its item was there before the entry. So an item that
+// is absent will never be there again.
+func (e *Entry) look(items map[string]opaque.Item, now time.Time) (lives bool, over []string) {
+	// TokenUntil lags behind by up to half an idle timeout, and by more if a write
+	// got lost. Just before the session's deadline idle is shorter.
+	idle, seen := max(0, e.TokenUntil.Sub(e.SeenAt)), e.SeenAt
+	for _, key := range e.Keys {
+		if isToken(key) {
+			lives = lives || now.Before(e.TokenUntil.Add(idle/2))
+			if !now.Before(e.TokenUntil.Add(2 * idle)) {
+				over = append(over, key)
+			}
+			continue
+		}
+		switch it, ok := items[key]; {
+		case !ok:
+			over = append(over, key)
+		case now.Before(it.OverAt()):
+			lives, seen = true, later(seen, it.SeenAt)
+		}
+	}
+	e.SeenAt = seen
+	return lives, over
+}
+
+// items returns the headers of the items that are there.
+func (r *Registry) items(ctx context.Context, entries []Entry) (map[string]opaque.Item, error) {
+	var keys []string
+	for _, e := range entries {
+		for _, key := range e.Keys {
+			if !isToken(key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	if r.c.Store == nil || len(keys) == 0 {
+		return nil, nil
+	}
+	headers, err := r.c.Store.Headers(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	items := make(map[string]opaque.Item, len(headers))
+	for i, it := range headers {
+		if it.Version > 0 {
+			items[keys[i]] = it
+		}
+	}
+	return items, nil
+}
+
+// hasEnded reports whether the revocation list refuses the session.
+func (r *Registry) hasEnded(subject string, e Entry) bool {
+	err := r.c.Revocations.Check(r.record(subject, e))
+	return errors.Is(err, session.Ended) && !errors.As(err, new(*session.SupersededError))
+}

@@ -1,0 +1,160 @@
+package devices
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+// Enter notes a session that somebody is logged in to, when it has got a new
+// credential that nobody has seen yet. key is the credential's key in the
+// store, or "" if it is a token; was is the session until now, under the key
+// replaces, or nil. A middleware calls Enter after it has made the credential,
+// and before it retires the old one: so a session is listed, or was ended, or
+// the caller is still going to be refused.
+//
+// It fails with [session.Ended] if the session, or all of its subject, were
+// ended meanwhile, and with [session.TooMany] beyond the limit. Then the new
+// credential must be forgotten.
+func (r *Registry) Enter(
+	ctx context.Context, req *http.Request, rec *session.Record, key string, was *session.Record, replaces string,
+) error {
+	if rec.Subject == "" {
+		return nil
+	}
+	e := r.entry(rec, key)
+	e.Details = r.details(req, rec)
+	if was != nil {
+		replaces = keyOf(was, replaces)
+	}
+	limit := min(max(r.c.Limit(rec.Subject), 1), MaxEntries)
+	for {
+		err := r.c.Index.Enter(ctx, hashOf(rec.Subject), e, replaces, limit)
+		switch {
+		case errors.Is(err, session.TooMany):
+			err = r.makeRoom(ctx, rec.Subject, limit)
+		case errors.Is(err, session.Conflict):
+			_, err = r.alive(ctx, rec.Subject)
+		default:
+			return failed("note a session", err)
+		}
+		if err == nil && ctx.Err() != nil {
+			err = fmt.Errorf("others kept logging in until the timeout: %w", session.Unavailable)
+		}
+		if err != nil {
+			return failed("note a session", err)
+		}
+	}
+}
+
+// makeRoom removes sessions that are over. If there are none, it ends the one
+// whose last activity is the oldest.
+func (r *Registry) makeRoom(ctx context.Context, subject string, limit int) error {
+	alive, err := r.alive(ctx, subject)
+	switch {
+	case err != nil || len(alive) < limit:
+		return err
+	case r.c.RefuseNew:
+		return fmt.Errorf("the subject has %d sessions, and may have %d: %w", len(alive), limit, session.TooMany)
+	}
+	err = r.End(ctx, subject, alive[len(alive)-1].ID)
+	if errors.Is(err, session.NotFound) {
+		return nil // another login has ended it
+	}
+	return err
+}
+
+// entry returns the entry of rec under a key, without details.
+func (r *Registry) entry(rec *session.Record, key string) Entry {
+	e := Entry{
+		ID: rec.ID, Keys: []string{keyOf(rec, key)}, CountsFrom: rec.CountsFrom(), SeenAt: rec.SeenAt,
+		Until: rec.AuthenticatedAt.Add(r.c.Lifetime + time.Second).Truncate(time.Second),
+	}
+	e.Until = later(e.Until, rec.Deadline)
+	if key == "" {
+		e.TokenUntil = rec.IdleDeadline
+	}
+	return e
+}
+
+// keyOf returns key or, if that is "", what stands for the tokens of rec.
+func keyOf(rec *session.Record, key string) string { return cmp.Or(key, token+rec.Lineage) }
+
+const token = "~"
+
+func isToken(key string) bool { return strings.HasPrefix(key, token) }
+
+// Forget takes the credential of rec under key out, after Enter: it was
+// forgotten. It may fail: what is left is removed when somebody lists the
+// sessions.
+func (r *Registry) Forget(ctx context.Context, rec *session.Record, key string) error {
+	return r.leave(ctx, rec, keyOf(rec, key))
+}
+
+// Over takes out a session that is over. It may fail like Forget.
+func (r *Registry) Over(ctx context.Context, rec *session.Record) error { return r.leave(ctx, rec) }
+
+func (r *Registry) leave(ctx context.Context, rec *session.Record, keys ...string) error {
+	if rec.Subject == "" {
+		return nil
+	}
+	return failed("remove an entry", r.c.Index.Leave(ctx, hashOf(rec.Subject), rec.ID, keys...))
+}
+
+// maxWaiting is how many activities wait to be written. Beyond it, they are
+// dropped.
+const maxWaiting = 4096
+
+// touchTimeout bounds the write of one.
+const touchTimeout = 5 * time.Second
+
+// An activity is that of one session.
+type activity struct {
+	rec *session.Record
+	key string
+}
+
+// Seen notes that the session was is active, as its record is says, under the
+// same key as in Enter. Seen writes that at most once in half an idle timeout,
+// in the background. If the entry is missing, that makes it: the session may be
+// older than the index. An activity that gets lost does no harm, but after
+// several in a row a session in a token may be missing until the next.
+func (r *Registry) Seen(was, is *session.Record, key string) {
+	every := int64(is.IdleDeadline.Sub(is.SeenAt)/time.Second) / 2
+	if is.Subject == "" || every > 0 && was.SeenAt.Unix()/every == is.SeenAt.Unix()/every {
+		return
+	}
+	select {
+	case r.seen <- activity{is, key}:
+	default:
+	}
+}
+
+func (r *Registry) work(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case a := <-r.seen:
+			r.touch(ctx, a.rec, a.key)
+		}
+	}
+}
+
+func (r *Registry) touch(ctx context.Context, rec *session.Record, key string) {
+	ctx, cancel := context.WithTimeout(ctx, touchTimeout)
+	defer cancel()
+	e := r.entry(rec, key)
+	ok, err := r.c.Index.Extend(ctx, hashOf(rec.Subject), e.ID, e.SeenAt, e.TokenUntil)
+	if ok || err != nil || r.hasEnded(rec.Subject, e) {
+		return
+	}
+	e.Details = r.details(nil, rec)
+	_ = r.c.Index.Enter(ctx, hashOf(rec.Subject), e, "", MaxEntries)
+}
