@@ -180,7 +180,7 @@ var importTable = []importRule{
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "internal/stored",
 		"internal/servertest"}},
-	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "internal/storeurl", "internal/keyset", "keys", "keys/rotation", "revocation", "token", "opaque", "middleware"}},
+	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "internal/storeurl", "internal/keyset", "keys", "keys/rotation", "revocation", "token", "opaque", "devices", "middleware"}},
 	{"sessiontest", []string{"session", "keys", "revocation", "token", "middleware"}},
 	{"cmd/keygen/internal/tool", []string{"internal/keyset", "internal/rotation", "internal/secret", "internal/span", "keys"}},
 	{"cmd/keygen/internal/doctor", []string{"cmd/keygen/internal/tool", "internal/durable", "internal/keyset", "internal/span"}},
@@ -253,7 +253,7 @@ func TestForbiddenImports(t *testing.T) {
 				if p.dir == "session" && !isTest {
 					require.NotEqual(t, "net/http", imported, at)
 				}
-				if suite := p.dir == "opaque/storetest" || p.dir == "revocation/logtest"; suite && !isStandard(imported) {
+				if suite := slices.Contains([]string{"opaque/storetest", "revocation/logtest", "devices/indextest"}, p.dir); suite && !isStandard(imported) {
 					may := isOurs(imported) || imported == "github.com/anishathalye/porcupine"
 					require.True(t, may, "%s imports %s", at, imported)
 				}

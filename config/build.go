@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/devices"
 	"github.com/cloakroom-go/cloakroom/internal/durable"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -68,6 +69,15 @@ type Options struct {
 	// another store.
 	OnExpire func(ended *session.Record)
 
+	// Client returns what a list of devices is to show of the one that logs in;
+	// see devices.Config. If nil, it shows neither user agent nor address. Client
+	// and SessionLimit need Config.Devices.Enabled.
+	Client func(*http.Request) (userAgent, address string)
+
+	// SessionLimit returns how many sessions a subject may have at once, instead
+	// of Config.Devices.Limit.
+	SessionLimit func(subject string) int
+
 	// Signers sign with the private keys that live in a KMS or an HSM; see
 	// keys.File.
 	Signers []crypto.Signer
@@ -94,6 +104,10 @@ type App struct {
 	// Revocations ends all sessions of a subject (EndSubject), all except the one
 	// of the request (EndOthers), or all sessions of everybody (EndAll).
 	Revocations *revocation.List
+
+	// Devices lists the sessions of a subject, and ends one. It is nil unless
+	// Config.Devices.Enabled is set.
+	Devices *devices.Registry
 
 	// Store keeps the sessions that are not stateless; nil in mode stateless with
 	// the default store.
@@ -134,6 +148,7 @@ func (c Config) Build(o Options) (*App, error) {
 	b.openKeys()
 	b.openStore()
 	b.openRevocations()
+	b.makeDevices()
 	b.makeMiddleware()
 	b.makeIssuer()
 	b.observe()
@@ -159,6 +174,8 @@ type builder struct {
 	life    session.Policy // how long sessions live
 	closers []func() error
 	errs    []error
+
+	readSecrets *secretsRead // nil until they are needed
 }
 
 func (b *builder) now() time.Time {
@@ -211,6 +228,7 @@ func (b *builder) openRevocations() {
 		Skew:               max(0, time.Duration(b.Revocations.Skew)),
 		OnProblem:          func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
 		OnEnd:              b.allEnded,
+		EndKept:            b.endKept(),
 		Now:                b.o.Now,
 	}
 	if c.Log != nil {
@@ -293,6 +311,7 @@ func (b *builder) journal() string {
 func (b *builder) makeMiddleware() {
 	m, err := middleware.New(b.carriers(middleware.Config{
 		Revocations:  b.app.Revocations,
+		Registry:     b.registry(),
 		Policy:       b.life,
 		Cookie:       b.cookie(),
 		CrossOrigin:  b.crossOrigin(),

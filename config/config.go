@@ -96,6 +96,10 @@ type Config struct {
 	// Revocations says where the list of sessions that ended early is kept.
 	Revocations RevocationsConfig `yaml:"revocations,omitempty" json:"revocations,omitzero"`
 
+	// Devices says whether the sessions of each subject are listed, and how many
+	// there may be.
+	Devices DevicesConfig `yaml:"devices,omitempty" json:"devices,omitzero"`
+
 	// TokenMemory bounds the memory that keeps verified tokens and the newest
 	// record of each session, in bytes. 0 means 64 MiB.
 	TokenMemory Size `yaml:"token_memory,omitempty" json:"token_memory,omitzero"`
@@ -335,4 +339,24 @@ type RevocationsConfig struct {
 	// of a subject are ended, sessions that began up to Skew later end too. 0
 	// means one clock, or 5 seconds with a store that is a [revocation.Log].
 	Skew Duration `yaml:"skew,omitempty" json:"skew,omitzero"`
+}
+
+// A DevicesConfig says whether the application can list the sessions of a
+// subject (App.Devices), and how many a subject may have.
+type DevicesConfig struct {
+	// Enabled lists the sessions in which somebody is logged in. It costs a login
+	// and a renewal one round trip to the store. The index is in the store that
+	// Store.URL names: Redis and SQL can have it, Memcached can't. Without a URL it
+	// is in the memory of this process; after a restart, stateless sessions are
+	// listed when they are used again.
+	Enabled bool `yaml:"enabled,omitempty" json:"enabled,omitzero"`
+
+	// Limit is how many sessions a subject may have at once, at most 1,000. With
+	// one more login, the session whose last activity is the oldest ends. 0 means
+	// 100. Options.SessionLimit can give each subject a limit of its own. Limit
+	// and RefuseNew need Enabled.
+	Limit int `yaml:"limit,omitempty" json:"limit,omitzero"`
+
+	// RefuseNew refuses the login instead, with session.TooMany.
+	RefuseNew bool `yaml:"refuse_new,omitempty" json:"refuse_new,omitzero"`
 }

@@ -67,6 +67,10 @@ revocations:
   max_entries: 500000
   insecure_volatile: false
   skew: 5s
+devices:
+  enabled: true
+  limit: 5
+  refuse_new: true
 token_memory: 16MiB
 timeout: 1500ms
 `
@@ -90,6 +94,7 @@ const wholeJSON = `{
 	"revocations": {"file": "/var/lib/shop/revocations.journal", "wait": "30s", "max_staleness": "1m",
 		"insecure_serve_stale": true, "single_instance": true,
 		"max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
+	"devices": {"enabled": true, "limit": 5, "refuse_new": true},
 	"token_memory": "16MiB",
 	"timeout": "1500ms"
 }`
@@ -119,6 +124,7 @@ func wholeEnv() []string {
 		"CLOAKROOM_REVOCATIONS_WAIT=30s", "CLOAKROOM_REVOCATIONS_SINGLE_INSTANCE=true",
 		"CLOAKROOM_REVOCATIONS_MAX_STALENESS=1m", "CLOAKROOM_REVOCATIONS_INSECURE_SERVE_STALE=true",
 		"CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
+		"CLOAKROOM_DEVICES_ENABLED=true", "CLOAKROOM_DEVICES_LIMIT=5", "CLOAKROOM_DEVICES_REFUSE_NEW=true",
 		"CLOAKROOM_REVOCATIONS_SKEW=5s", "CLOAKROOM_TOKEN_MEMORY=16MiB", "CLOAKROOM_TIMEOUT=1500ms",
 	}
 }
@@ -146,6 +152,7 @@ func whole() config.Config {
 			MaxStaleness: config.Duration(time.Minute), InsecureServeStale: true,
 			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),
 		},
+		Devices:     config.DevicesConfig{Enabled: true, Limit: 5, RefuseNew: true},
 		TokenMemory: 16 << 20,
 		Timeout:     config.Duration(1500 * time.Millisecond),
 	}

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -78,18 +79,28 @@ func visit(t testing.TB, app *config.App, cookie *http.Cookie, f func(s *session
 
 // try is visit for a request that may fail.
 func try(app *config.App, cookie *http.Cookie, f func(s *session.Session)) (status int, _ *http.Cookie) {
-	r := httptest.NewRequest(http.MethodGet, "https://shop.example/", nil)
-	if cookie != nil {
-		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
-	}
-	w := httptest.NewRecorder()
-	app.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		f(session.From(r.Context()))
-	})).ServeHTTP(w, r)
+	w := serve(app, request(cookie), func(ctx context.Context) { f(session.From(ctx)) })
 	for _, set := range w.Result().Cookies() {
 		cookie = set
 	}
 	return w.Code, cookie
+}
+
+func request(cookie *http.Cookie) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, "https://shop.example/", nil)
+	if cookie != nil {
+		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
+	}
+	return r
+}
+
+// serve lets f do the work of the handler for r.
+func serve(app *config.App, r *http.Request, f func(ctx context.Context)) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	app.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		f(r.Context())
+	})).ServeHTTP(w, r)
+	return w
 }
 
 func login(t testing.TB, app *config.App, subject string) *http.Cookie {

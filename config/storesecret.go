@@ -13,6 +13,20 @@ import (
 // first. ok is false if they could not be read, or if a store needs one and
 // there is none.
 func (b *builder) storeSecrets() (secrets [][]byte, ok bool) {
+	if b.readSecrets == nil { // each mistake is reported once
+		b.readSecrets = new(secretsRead)
+		b.readSecrets.all, b.readSecrets.ok = b.findSecrets()
+	}
+	return b.readSecrets.all, b.readSecrets.ok
+}
+
+// secretsRead are those that were read.
+type secretsRead struct {
+	all [][]byte
+	ok  bool
+}
+
+func (b *builder) findSecrets() (secrets [][]byte, ok bool) {
 	c := b.Config.Store
 	var text []byte
 	var err error
@@ -47,7 +61,7 @@ func (c StoreConfig) secretPath() string {
 // isOutside reports whether a store keeps its items outside of this process.
 func isOutside(s opaque.Store) bool {
 	local, ok := s.(opaque.InProcessStore)
-	return !ok || !local.InProcess()
+	return s != nil && (!ok || !local.InProcess())
 }
 
 // checkSecrets compares the secret with that of the other processes.

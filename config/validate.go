@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/devices"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -38,6 +39,7 @@ func (c Config) validate(label labeler) []error {
 		v.fail("revocations.max_entries",
 			"%d is too few; write at least %d, or leave it out for 2,000,000", n, minRevocations)
 	}
+	v.devices(c.Devices)
 	v.notNegative("timeout", c.Timeout)
 	if c.TokenMemory < 0 {
 		v.fail("token_memory", "is negative; 0 stands for the default")
@@ -46,6 +48,18 @@ func (c Config) validate(label labeler) []error {
 		v.fail("revocations.insecure_volatile", "contradicts %s; keep one of them", label("revocations.file"))
 	}
 	return v.errs
+}
+
+func (v *validator) devices(c DevicesConfig) {
+	if c.Limit < 0 || c.Limit > devices.MaxEntries {
+		v.fail("devices.limit", "%d is not between 1 and %d; write such a number, or leave it out for %d",
+			c.Limit, devices.MaxEntries, devices.DefaultLimit)
+	}
+	for path, isSet := range map[string]bool{"devices.limit": c.Limit != 0, "devices.refuse_new": c.RefuseNew} {
+		if isSet && !c.Enabled {
+			v.fail(path, "has no effect unless %s is true", v.label("devices.enabled"))
+		}
+	}
 }
 
 // A validator collects mistakes, each with the name of its field.

@@ -30,8 +30,8 @@ type Index interface {
 	//
 	//   - with session.Ended, if e.CountsFrom is not after the instant of a Mark
 	//     of the whole subject, or the entry is marked;
-	//   - with session.TooMany, if there is no entry with e.ID, and there are limit
-	//     others or more, marked or not;
+	//   - with session.TooMany, if there is no entry with e.ID, and there are
+	//     limit others or more, marked or not;
 	//   - with session.Conflict, if the entry would have more than MaxKeys keys.
 	Enter(ctx context.Context, subject string, e Entry, replaces string, limit int) error
 

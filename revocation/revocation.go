@@ -131,6 +131,13 @@ type Config struct {
 	// methods that end something see an outage, by the error.
 	OnProblem func(error)
 
+	// EndKept, if set, ends the sessions of a subject where they are kept, if they
+	// count from until or earlier (see session.Record.CountsFrom): then that is so
+	// at once, also on instances that can't read the Log. EndSubject and EndOthers
+	// call it when the end is in force here, and return its error. It is the
+	// method EndUntil of *devices.Registry.
+	EndKept func(ctx context.Context, subject string, until time.Time) error
+
 	// OnEnd is called when EndSubject or EndOthers has ended the sessions of a
 	// subject, and with the subject "" when EndAll has ended all sessions. err is
 	// the error that the caller gets; the sessions have ended even if it is not
@@ -162,7 +169,8 @@ type List struct {
 	feed       *feed    // nil without a log
 	out        outlets  // both
 	reports    *reports
-	onEnd      func(ctx context.Context, subject string, err error) // may be nil
+	endKeptBy  func(ctx context.Context, subject string, until time.Time) error // may be nil
+	onEnd      func(ctx context.Context, subject string, err error)             // may be nil
 
 	sessions table
 	subjects instants // by SHA-256
@@ -238,6 +246,7 @@ func newList(cfg Config) *List {
 		maxEntries: entries,
 		now:        cfg.Now,
 		reports:    &reports{f: cfg.OnProblem},
+		endKeptBy:  cfg.EndKept,
 		onEnd:      cfg.OnEnd,
 		sessions:   newTable(entries / anonymousShare),
 		tags:       new(filter),

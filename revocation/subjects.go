@@ -26,7 +26,7 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 	}
 	at, err := l.end(ctx, l.endOf(subject, l.now()))
 	defer session.SubjectEnded(ctx, subject, time.UnixMilli(at))
-	return l.told(ctx, subject, err)
+	return l.told(ctx, subject, errors.Join(err, l.endKept(ctx, subject, at)))
 }
 
 // end ends what began until now, and returns the instant. With a log it also
@@ -105,6 +105,7 @@ func (l *List) EndOthers(ctx context.Context) error {
 	} else {
 		session.OthersEnded(ctx, subject, time.UnixMilli(at))
 	}
+	err = errors.Join(err, l.endKept(ctx, subject, instant))
 	return l.told(ctx, subject, err)
 }
 
@@ -117,6 +118,15 @@ func (l *List) EndAll(ctx context.Context) error {
 	at, err := l.end(ctx, entry{kind: ofAll, until: l.until(l.now())})
 	defer session.SubjectEnded(ctx, "", time.UnixMilli(at))
 	return l.told(ctx, "", err)
+}
+
+// endKept ends the sessions of a subject where they are kept. at is the instant
+// of the end in milliseconds.
+func (l *List) endKept(ctx context.Context, subject string, at int64) error {
+	if l.endKeptBy == nil {
+		return nil
+	}
+	return l.endKeptBy(ctx, subject, time.UnixMilli(at+l.skew.Milliseconds()))
 }
 
 // told calls OnEnd.
