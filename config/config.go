@@ -346,8 +346,8 @@ type RevocationsConfig struct {
 type DevicesConfig struct {
 	// Enabled lists the sessions in which somebody is logged in. It costs a login
 	// and a renewal one round trip to the store. The index is in the store that
-	// Store.URL names: Redis and SQL can have it, Memcached can't. Without a URL it
-	// is in the memory of this process; after a restart, stateless sessions are
+	// Store.URL names: Redis and SQL can have it, Memcached can't. Without a URL
+	// it is in the memory of this process; after a restart, stateless sessions are
 	// listed when they are used again.
 	Enabled bool `yaml:"enabled,omitempty" json:"enabled,omitzero"`
 
