@@ -20,6 +20,9 @@ func Cleaning(d Dialect, prefix string) (findDead, removeDead, findIdle, removeI
 	return q.findDead, q.removeDead, q.findIdle, q.removeIdle
 }
 
+// NeverSort is what Read tells PostgreSQL about its transaction.
+const NeverSort = neverSort
+
 // Logging returns the statements that read the log, and that remove what is
 // over.
 func Logging(d Dialect, prefix string) (since, removeEnded string) {

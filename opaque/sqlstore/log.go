@@ -356,35 +356,6 @@ func (s *Store) checkMarks(ctx context.Context, p position) error {
 	return nil
 }
 
-// page returns the entries of the next rows whose Until has not passed, the
-// number of rows, and that of the last one.
-func (s *Store) page(ctx context.Context, from int64) (entries []revocation.Entry, n int, last int64, err error) {
-	p, err := s.since.prepared(ctx)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	rows, err := p.QueryContext(ctx, from)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	defer func() { _ = rows.Close() }()
-	now := s.cfg.Now().Unix()
-	var key sql.RawBytes
-	var v, until int64
-	for ; rows.Next(); n++ {
-		if err := rows.Scan(&key, &v, &until, &last); err != nil {
-			return nil, 0, 0, err
-		}
-		if n == cap(entries) && n >= 64 {
-			entries = slices.Grow(entries, pageRows-len(entries)) // at once: an instance starts
-		}
-		if until > now {
-			entries = append(entries, revocation.Entry{Key: string(key), Value: v, Until: time.Unix(until, 0)})
-		}
-	}
-	return entries, n, last, rows.Err()
-}
-
 // failedOn returns the error for what ended with err, nil for nil. It says so
 // if the tables are of a version that had no log.
 func (s *Store) failedOn(ctx context.Context, op string, err error) error {

@@ -42,6 +42,31 @@ func (d database) plans(t *testing.T) {
 	}
 	t.Run("remove from the log", func(t *testing.T) { d.usesIndex(t, db, "plan_ended", removeEnded, before) })
 	t.Run("read the log", func(t *testing.T) { d.usesIndex(t, db, "plan_ended", since, []any{22_000}) })
+	if d.dialect == sqlstore.PostgreSQL {
+		t.Run("read a new log", func(t *testing.T) { d.readsInOrder(t, db, since) })
+	}
+}
+
+// A new instance reads the log by its index, and never sorts all of it for each
+// page, also when PostgreSQL has no statistics about the table.
+func (d database) readsInOrder(t *testing.T, db *sql.DB, since string) {
+	execute(t, db, "CREATE TABLE new_ended (LIKE plan_ended INCLUDING ALL) WITH (autovacuum_enabled = off)")
+	execute(t, db, "INSERT INTO new_ended SELECT * FROM plan_ended")
+	since = strings.ReplaceAll(since, "plan_ended", "new_ended")
+	plan := func(setting string) string {
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		defer func() { _ = tx.Rollback() }()
+		_, err = tx.ExecContext(t.Context(), setting)
+		require.NoError(t, err)
+		rows, err := tx.QueryContext(t.Context(), "EXPLAIN "+strings.ReplaceAll(since, "$1", "0"))
+		require.NoError(t, err)
+		defer func() { _ = rows.Close() }()
+		return asText(t, rows)
+	}
+	require.Contains(t, plan("SET LOCAL enable_sort = on"), "Sort Key", "the setting makes the difference")
+	require.NotContains(t, plan(sqlstore.NeverSort), "Sort Key")
+	require.Contains(t, plan(sqlstore.NeverSort), "Index Scan using")
 }
 
 // populate makes 22,500 rows of a usual size, of which one in twenty has
