@@ -225,14 +225,11 @@ func (b *builder) openRevocations() {
 		SingleInstance:     b.Revocations.SingleInstance,
 		IdleTimeout:        longest.RememberedIdleTimeout,
 		MaxEntries:         b.Revocations.MaxEntries,
-		Skew:               max(0, time.Duration(b.Revocations.Skew)),
+		Skew:               b.skew(),
 		OnProblem:          func(err error) { b.o.Logger.Error("the list of revocations needs attention", "error", err) },
 		OnEnd:              b.allEnded,
 		EndKept:            b.endKept(),
 		Now:                b.o.Now,
-	}
-	if c.Log != nil {
-		c.Skew = cmp.Or(c.Skew, clockSkew)
 	}
 	if c.MaxEntries < minRevocations {
 		c.MaxEntries = 0 // or it was reported
@@ -285,6 +282,15 @@ func explainJournal(err error) error {
 // clockSkew is how far the clocks of several instances may differ if the config
 // does not say it.
 const clockSkew = 5 * time.Second
+
+// skew returns how far the clocks of the instances may differ.
+func (b *builder) skew() time.Duration {
+	skew := max(0, time.Duration(b.Revocations.Skew))
+	if b.log() != nil {
+		skew = cmp.Or(skew, clockSkew)
+	}
+	return skew
+}
 
 func (b *builder) maxStaleness() time.Duration {
 	return cmp.Or(max(0, time.Duration(b.Revocations.MaxStaleness)), revocation.DefaultMaxStaleness)

@@ -18,7 +18,7 @@ func TestEnded(t *testing.T) {
 	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
 	require.NoError(t, err)
 	defer memory.Close()
-	shared := config.Options{Store: loggedStore{memory, new(atomic.Bool), new(atomic.Bool)}}
+	shared := config.Options{Store: loggedStore{memory, new(atomic.Bool), new(atomic.Bool), new(atomic.Int64)}}
 	keys := config.KeysConfig{File: keyFile(t)}
 	store := config.StoreConfig{SecretEnv: secretVariable}
 	for _, row := range []struct {

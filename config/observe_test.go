@@ -119,7 +119,7 @@ func TestStats(t *testing.T) {
 		memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
 		require.NoError(t, err)
 		defer memory.Close()
-		s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool)}
+		s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool), new(atomic.Int64)}
 		c := config.Config{Keys: config.KeysConfig{File: path}, Store: config.StoreConfig{SecretEnv: secretVariable}}
 		app := build(t, c, config.Options{Store: s})
 		synctest.Wait()

@@ -25,6 +25,8 @@ const noKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 //     of RevocationsConfig.MaxStaleness. So a load balancer leaves an instance
 //     before that has to answer 503. With InsecureServeStale this doesn't
 //     matter.
+//   - The clock of this machine and that of the log's server differ by more than
+//     RevocationsConfig.Skew. Requests are served all the same.
 //   - No key signs, and new sessions would be stateless.
 //
 // Give ctx a deadline. A probe that restarts the process must not call Ready: a
@@ -36,10 +38,15 @@ func (a *App) Ready(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("the store does not answer: %w", fault.Inner(err)))
 		}
 	}
+	stats := a.Revocations.Stats()
 	if err := a.Revocations.Fresh(); err != nil {
 		errs = append(errs, fault.Inner(err))
-	} else if age := a.Revocations.Stats().Staleness; age > a.ready.age {
+	} else if age := stats.Staleness; age > a.ready.age {
 		errs = append(errs, fmt.Errorf("what has ended on other instances was last read %v ago", age.Round(time.Second)))
+	}
+	if ahead := stats.ClockOffset; ahead.Abs() > a.ready.skew {
+		errs = append(errs, fmt.Errorf("the clock of the log's server is %v ahead of the one here, or behind if negative: "+
+			"more than revocations.skew, %v", ahead.Round(time.Millisecond), a.ready.skew))
 	}
 	if a.ready.signs {
 		if _, err := a.Keys.Current(keys.Signature, a.now()); err != nil {
@@ -59,6 +66,7 @@ func (a *App) Ready(ctx context.Context) error {
 // A readiness is what [App.Ready] has to look at.
 type readiness struct {
 	age   time.Duration // beyond it, the knowledge of what has ended elsewhere is too old
+	skew  time.Duration // beyond it, clocks differ too much
 	signs bool          // whether new sessions need a key
 }
 
@@ -71,5 +79,5 @@ func (b *builder) readiness() readiness {
 	if b.Revocations.InsecureServeStale {
 		age = math.MaxInt64
 	}
-	return readiness{age: age, signs: b.writesTokens()}
+	return readiness{age: age, skew: b.skew(), signs: b.writesTokens()}
 }

@@ -21,6 +21,7 @@ import (
 type loggedStore struct {
 	opaque.Store
 	down, unread *atomic.Bool
+	ahead        *atomic.Int64 // nanoseconds by which the clock of the log is ahead
 }
 
 func (loggedStore) InProcess() bool { return false }
@@ -40,7 +41,7 @@ func (s loggedStore) Read(ctx context.Context, _ string, wait time.Duration) (re
 	}
 	select {
 	case <-time.After(wait / 50):
-		return revocation.Reading{Next: "1", Complete: true}, nil
+		return revocation.Reading{Next: "1", Complete: true, ClockOffset: time.Duration(s.ahead.Load())}, nil
 	case <-ctx.Done():
 		return revocation.Reading{}, ctx.Err()
 	}
@@ -52,7 +53,7 @@ func TestReady(t *testing.T) {
 	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
 	require.NoError(t, err)
 	defer memory.Close()
-	s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool)}
+	s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool), new(atomic.Int64)}
 	s.unread.Store(true)
 	var ahead atomic.Int64
 	c := stored("")
@@ -87,6 +88,18 @@ func TestReady(t *testing.T) {
 	ahead.Store(0)
 	s.unread.Store(false)
 	soon("")
+	s.ahead.Store(int64(5 * time.Second))
+	require.Eventually(t, func() bool { return app.Revocations.Stats().ClockOffset == 5*time.Second },
+		5*time.Second, time.Millisecond)
+	require.NoError(t, app.Ready(t.Context()))
+	for offset, shown := range map[time.Duration]string{5001 * time.Millisecond: "5.001s", -6 * time.Second: "-6s"} {
+		s.ahead.Store(int64(offset))
+		soon("the clock of the log's server is " + shown + " ahead of the one here, or behind if negative: more than " +
+			"revocations.skew, 5s")
+		require.NoError(t, app.Revocations.Fresh())
+	}
+	s.ahead.Store(0)
+	soon("")
 	app.Keys, err = keys.NewRing()
 	require.NoError(t, err)
 	require.ErrorContains(t, app.Ready(t.Context()), "no active key that signs")
@@ -109,7 +122,7 @@ func TestReadyWhileStalenessIsNormal(t *testing.T) {
 	}
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
-			s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool)}
+			s := loggedStore{memory, new(atomic.Bool), new(atomic.Bool), new(atomic.Int64)}
 			var ahead atomic.Int64
 			now := time.Now()
 			c := stored("")

@@ -64,6 +64,7 @@ type feed struct {
 
 	appends, failedAppends, losses atomic.Uint64 // for Stats
 	clockOffset                    atomic.Int64  // of the last Reading, in nanoseconds
+	apart                          time.Time     // when the clocks last differed too much; for the goroutine that reads
 }
 
 func (l *List) openFeed(cfg Config) {
@@ -101,7 +102,7 @@ func (f *feed) read(known *unshared) {
 		}
 		err := p.err
 		if ahead = f.fetchAhead(p); err == nil && !p.Lost {
-			f.clockOffset.Store(int64(p.ClockOffset))
+			f.compareClocks(p.ClockOffset)
 			err = f.hear(p.Entries, known)
 		}
 		if err != nil && !told {

@@ -113,7 +113,8 @@ type Config struct {
 	// Skew is how much the clocks of the instances that log users in may differ.
 	// When all sessions of a subject are ended, sessions that began up to Skew
 	// later end too, except those that began after their instance had heard of the
-	// end. 0 means that there is one clock.
+	// end. 0 means that there is one clock. With a Log whose server has a clock,
+	// OnProblem hears of one that differs from it by more than half of Skew.
 	Skew time.Duration
 
 	// OnProblem gets what an operator should know:
@@ -124,6 +125,8 @@ type Config struct {
 	//   - Another program has cut, replaced or otherwise changed the journal. The
 	//     list notices it with the next end, and writes the journal anew.
 	//   - The Log can't be read, or can't be written: once in each outage.
+	//   - The clock differs from that of the Log's server: once, until they have
+	//     agreed for a minute.
 	//   - The list is 90 % full: each time it becomes so.
 	//
 	// OnProblem is called in a goroutine of its own, with no lock held. Close

@@ -1,7 +1,7 @@
 // Package instant compares points in time.
 //
-// Use [Earliest] for the end of something that several limits bound, and
-// [MaxSecond] where an instant comes from outside.
+// Use [Earliest] for the end of something that several limits bound, [MaxSecond]
+// where an instant comes from outside, and [Ahead] to compare two clocks.
 package instant
 
 import (
@@ -18,3 +18,17 @@ func Earliest(t ...time.Time) time.Time { return slices.MinFunc(t, time.Time.Com
 
 // Latest returns the latest of several instants.
 func Latest(t ...time.Time) time.Time { return slices.MaxFunc(t, time.Time.Compare) }
+
+// Ahead returns how far a server's clock is ahead of this process's, at least;
+// negative if it is behind. there is the server's time when it answered a
+// request, and sent and received are this process's around that. The result
+// takes the whole time between the two off the difference, so a process that
+// stood still in between reports nothing false.
+func Ahead(there, sent, received time.Time) time.Duration {
+	// The monotonic clock would hide that the other one was set in between.
+	sent, received = sent.Round(0), received.Round(0)
+	if d := there.Sub(Latest(sent, received)); d > 0 {
+		return d
+	}
+	return min(there.Sub(Earliest(sent, received)), 0)
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/valkey-io/valkey-go"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/revocation"
 )
 
@@ -89,11 +91,13 @@ func (s *Store) Read(ctx context.Context, pos string, wait time.Duration) (revoc
 func (s *Store) readPage(ctx context.Context, at mark) (revocation.Reading, error) {
 	appended := s.log.lastAppended()
 	checked := at.toCheck(appended)
+	sent := s.now()
 	replies, err := s.pipeline(ctx, readOp, func(ctx context.Context) []valkey.ValkeyResult {
 		b := s.client.B()
 		commands := valkey.Commands{
 			// A write that changes nothing, and is possible when memory is full.
 			b.Xdel().Key(s.logKey()).Id("0-1").Build(),
+			b.Time().Build(),
 			b.Xread().Count(logPage).Streams().Key(s.logKey()).Id(cmp.Or(at.id, beginning)).Build(),
 		}
 		for _, m := range checked {
@@ -104,7 +108,11 @@ func (s *Store) readPage(ctx context.Context, at mark) (revocation.Reading, erro
 	if err != nil {
 		return revocation.Reading{}, err
 	}
-	r, err := s.reading(at, checked, replies[1:])
+	received := s.now()
+	r, err := s.reading(at, checked, replies[2:])
+	if err == nil {
+		r.ClockOffset, err = clockOffset(replies[1], sent, received)
+	}
 	if err != nil {
 		return revocation.Reading{}, s.failure(readOp, err)
 	}
@@ -115,6 +123,15 @@ func (s *Store) readPage(ctx context.Context, at mark) (revocation.Reading, erro
 }
 
 const readOp = "read the log"
+
+// clockOffset judges the reply to TIME: seconds and microseconds.
+func clockOffset(reply valkey.ValkeyResult, sent, received time.Time) (time.Duration, error) {
+	at, err := reply.AsIntSlice()
+	if err != nil || len(at) != 2 {
+		return 0, cmp.Or(err, errors.New("the answer to TIME is none"))
+	}
+	return instant.Ahead(time.Unix(at[0], 1000*at[1]), sent, received), nil
+}
 
 // awaitNews returns when there is an entry after at, or after wait. It does not
 // wait where something may be left to read: a new process is ready at once. It

@@ -96,6 +96,12 @@ func logContract(t *testing.T, cfg redisstore.Config, servers ...server) {
 	}
 	logtest.Run(t, newLog)
 	logtest.RunLost(t, func(t *testing.T) (log func() revocation.Log, lose func()) { return newLog(t), empty })
+	logtest.RunClock(t, func(t *testing.T, now func() time.Time) revocation.Log {
+		empty()
+		cfg := cfg
+		cfg.Now = now
+		return open(t, cfg)
+	})
 }
 
 func TestLog(t *testing.T) {

@@ -39,6 +39,7 @@ func (c Config) rights() []right {
 		{"xread", []string{"XREAD", "COUNT", "1", "STREAMS", log, last}},
 		{"xrange", []string{"XRANGE", log, "0-0", "0-0"}},
 		{"xdel", []string{"XDEL", log, "0-0"}},
+		{"time", []string{"TIME"}},
 	}
 	if c.Cluster {
 		rights = append(rights, right{"cluster|slots", []string{"CLUSTER", "SLOTS"}},

@@ -20,7 +20,7 @@ func TestRights(t *testing.T) {
 	require.NoError(t, store.Append(t.Context(), ended(3)))
 	before, keys := s.command(t, "EVAL", "return redis.call('DUMP', KEYS[1])", "1", key), s.command(t, "DBSIZE")
 	rights := strings.Fields(redisstore.Rights(redisstore.Config{}))
-	require.Len(t, rights, 15)
+	require.Len(t, rights, 16)
 	for _, right := range rights {
 		if right == "+hello" {
 			continue // Redis 7 lets everybody

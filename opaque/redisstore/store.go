@@ -28,7 +28,7 @@
 // that are missing:
 //
 //	-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info
-//	+xadd +xread +xrange +xdel
+//	+xadd +xread +xrange +xdel +time
 //
 // and more with a cluster, with Sentinels and with CacheFor:
 //

@@ -100,7 +100,7 @@ func newQueries(d Dialect, prefix string) queries {
 		removeIdle: text("DELETE FROM {sessions} WHERE idle < ? AND k IN ({keys})"),
 
 		raise: text("UPDATE {meta} SET value = " + d.raised() + " WHERE name = 'ended'" + d.returning()),
-		tip: text("SELECT value, EXISTS (SELECT 1 FROM {ended} WHERE k = ?)" +
+		tip: text("SELECT value, EXISTS (SELECT 1 FROM {ended} WHERE k = ?), " + d.clock() +
 			" FROM {meta} WHERE name = 'ended'"),
 		since:       text("SELECT k, v, until, seq FROM {ended} WHERE seq > ? ORDER BY seq LIMIT " + strconv.Itoa(pageRows)),
 		removeEnded: text(d.removeEnded()),
@@ -135,6 +135,19 @@ func (d Dialect) returning() string {
 		return ""
 	}
 	return " RETURNING value"
+}
+
+// clock is the database's time in microseconds since 1970. SQLite has the
+// clock of this process, and 0 says so.
+func (d Dialect) clock() string {
+	switch d {
+	case PostgreSQL:
+		return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+	case MySQL:
+		return "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+	default:
+		return "0"
+	}
 }
 
 // onConflict makes an insert into the log keep the greater of each value. A row

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -309,14 +310,18 @@ func (s *Store) readSince(ctx context.Context, p position) (r revocation.Reading
 		}
 	}
 	losses := s.appended.lost()
-	tip, known, err := s.counter(ctx, p.tip)
+	c, err := s.counter(ctx, p.tip)
+	r.ClockOffset = c.ahead
+	tip := c.tip
 	switch {
 	case err != nil:
 		return r, err
-	case !known, !p.begins && p.losses < losses:
-		return revocation.Reading{Lost: true}, nil
+	case !c.known, !p.begins && p.losses < losses:
+		r.Lost = true
+		return r, nil
 	case p.from == tip:
-		return revocation.Reading{Next: position{tip: tip, from: tip, losses: losses}.String(), Complete: true}, nil
+		r.Next, r.Complete = position{tip: tip, from: tip, losses: losses}.String(), true
+		return r, nil
 	}
 	var rows int
 	var last int64
@@ -334,10 +339,26 @@ func (s *Store) readSince(ctx context.Context, p position) (r revocation.Reading
 	return r, nil
 }
 
-// counter returns the counter, and whether n is a value that it has or had.
-func (s *Store) counter(ctx context.Context, n int64) (tip int64, known bool, err error) {
-	err = s.retry(ctx, func() error { return s.tip.row(ctx, []any{&tip, &known}, []byte(linkKey(n))) })
-	return tip, known || n == tip || n == 0, err
+// A counted is what the database says of the counter.
+type counted struct {
+	tip   int64
+	known bool          // a value that was asked for is one that it has or had
+	ahead time.Duration // how far the database's clock is ahead, at least; 0 if it has none
+}
+
+// counter returns the counter, and whether n is one of its values.
+func (s *Store) counter(ctx context.Context, n int64) (c counted, err error) {
+	err = s.retry(ctx, func() error {
+		var clock int64
+		sent := s.cfg.Now()
+		err := s.tip.row(ctx, []any{&c.tip, &c.known, &clock}, []byte(linkKey(n)))
+		if err == nil && clock != 0 {
+			c.ahead = instant.Ahead(time.UnixMicro(clock), sent, s.cfg.Now())
+		}
+		return err
+	})
+	c.known = c.known || n == c.tip || n == 0
+	return c, err
 }
 
 // checkMarks looks whether the database has lost what this store has appended.
@@ -345,12 +366,12 @@ func (s *Store) counter(ctx context.Context, n int64) (tip int64, known bool, er
 // loses the mark then, it loses the position, too.
 func (s *Store) checkMarks(ctx context.Context, p position) error {
 	for _, n := range s.appended.all() {
-		_, known, err := s.counter(ctx, n)
+		c, err := s.counter(ctx, n)
 		if err != nil {
 			return err
 		}
-		if !known || n <= p.tip && p.from == p.tip {
-			s.appended.remove(n, !known)
+		if !c.known || n <= p.tip && p.from == p.tip {
+			s.appended.remove(n, !c.known)
 		}
 	}
 	return nil

@@ -53,6 +53,12 @@ func (d database) logContract(t *testing.T) {
 		prefix, open := d.newLog(t)
 		return func() revocation.Log { return open() }, func() { d.restore(t, prefix, nil, 0) }
 	})
+	if d.dialect == sqlstore.SQLite {
+		return // has the clock of this process
+	}
+	logtest.RunClock(t, func(t *testing.T, now func() time.Time) revocation.Log {
+		return d.store(t, d.open(t), sqlstore.Config{Prefix: "l" + strings.ToLower(rand.Text()[:10]) + "_", Now: now})
+	})
 }
 
 func execute(t testing.TB, db *sql.DB, statement string, args ...any) {

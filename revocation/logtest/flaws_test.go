@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/revocation"
 )
 
@@ -51,6 +52,10 @@ const (
 	ignoresCancel       // returns after wait, also if the context ends
 	appendsNothing      // if the context has ended, and says that it has
 	keepsPosition       // takes a position for good that it has lost
+	noClock             // says that the clocks agree
+	wrongSign           // how far the caller's clock is ahead
+	halfWay             // takes the server's time for that in the middle of the call
+	clockOnce           // tells the time only from the beginning
 	flaws
 )
 
@@ -63,6 +68,7 @@ type memory struct {
 	appends int
 	opened  int
 	changed chan struct{}
+	now     func() time.Time // of the caller
 }
 
 type row struct {
@@ -70,7 +76,7 @@ type row struct {
 	number, instance int
 }
 
-func newMemory(f flaw) *memory { return &memory{flaw: f, changed: make(chan struct{})} }
+func newMemory(f flaw) *memory { return &memory{flaw: f, changed: make(chan struct{}), now: time.Now} }
 
 func (m *memory) open() revocation.Log {
 	m.mu.Lock()
@@ -182,9 +188,12 @@ func (m *instance) overwrite(e revocation.Entry) {
 
 func (m *instance) Read(ctx context.Context, pos string, wait time.Duration) (revocation.Reading, error) {
 	for begun := time.Now(); ; {
+		sent := m.now()
+		there := time.Now()
 		m.mu.Lock()
 		r, changed := m.reading(pos), m.changed
 		m.mu.Unlock()
+		r.ClockOffset = m.offset(pos, there, sent, m.now())
 		if m.flaw == skips {
 			time.Sleep(time.Millisecond)
 			m.mu.Lock()
@@ -213,6 +222,19 @@ func (m *instance) Read(ctx context.Context, pos string, wait time.Duration) (re
 			return revocation.Reading{}, ctx.Err()
 		}
 	}
+}
+
+func (m *instance) offset(pos string, there, sent, received time.Time) time.Duration {
+	ahead := instant.Ahead(there, sent, received)
+	switch {
+	case m.flaw == noClock, m.flaw == clockOnce && pos != "":
+		return 0
+	case m.flaw == wrongSign:
+		return -ahead
+	case m.flaw == halfWay:
+		return there.Sub(sent) - received.Sub(sent)/2
+	}
+	return ahead
 }
 
 // reading returns what is behind pos.
@@ -258,6 +280,11 @@ func TestMemoryContract(t *testing.T) {
 		m := newMemory(none)
 		return m.open, m.lose
 	})
+	RunClock(t, func(_ *testing.T, now func() time.Time) revocation.Log {
+		m := newMemory(none)
+		m.now = now
+		return m.open()
+	})
 }
 
 // TestEveryFlawIsFound is the proof that the suite tests something: each flaw
@@ -295,11 +322,15 @@ func TestEveryFlawIsFound(t *testing.T) {
 		ignoresCancel:  {"waits on after its context has ended", "context"},
 		appendsNothing: {"appends nothing when its context has ended", "context"},
 		keepsPosition:  {"a position that is lost", "position lost, lists heal"},
+		noClock:        {"no clock", "clocks"},
+		wrongSign:      {"the clock of the caller", "clocks"},
+		halfWay:        {"the middle of a call", "slow answers"},
+		clockOnce:      {"one look at the clock", "clocks"},
 	}
 	if len(tests) != int(flaws) {
 		t.Fatalf("%d flaws in the table, want %d", len(tests), flaws)
 	}
-	all, found := slices.Concat(rules(), lostRules()), map[string]bool{}
+	all, found := slices.Concat(rules(), lostRules(), clockRules()), map[string]bool{}
 	for f, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			expected, tested := strings.Split(tt.rules, ", "), 0
@@ -345,6 +376,11 @@ func check(t *testing.T, r rule, f flaw) (err error) {
 		m := newMemory(f)
 		p := newProbe(t.Context(), m.open)
 		p.lose = m.lose
+		p.openAt = func(now func() time.Time) revocation.Log {
+			m := newMemory(f)
+			m.now = now
+			return m.open()
+		}
 		r.run(p)
 		err = p.err
 	})

@@ -66,6 +66,20 @@ func RunLost(t *testing.T, newLog func(t *testing.T) (open func() revocation.Log
 	}
 }
 
+// RunClock tests a log that reports Reading.ClockOffset. open opens an empty log
+// of its own, which takes the time of its caller from now. The clock of the
+// log's server must be right, give or take a few seconds.
+func RunClock(t *testing.T, open func(t *testing.T, now func() time.Time) revocation.Log) {
+	t.Helper()
+	for _, r := range clockRules() {
+		t.Run(r.name, func(t *testing.T) {
+			p := newProbe(t.Context(), nil)
+			p.openAt = func(now func() time.Time) revocation.Log { return open(t, now) }
+			r.test(t, p)
+		})
+	}
+}
+
 // A rule is something that Log promises.
 type rule struct {
 	name string
@@ -88,9 +102,10 @@ func (r rule) run(p *probe) {
 // A probe calls logs and keeps the first thing that is wrong. What comes after
 // it is skipped, because it could be wrong for the same reason.
 type probe struct {
-	ctx  context.Context
-	open func() revocation.Log
-	lose func() // only for the rules about a log that loses entries
+	ctx    context.Context
+	open   func() revocation.Log
+	lose   func()                                    // only for the rules about a log that loses entries
+	openAt func(now func() time.Time) revocation.Log // only for those about clocks
 
 	mu       sync.Mutex // guards what follows
 	err      error
