@@ -337,10 +337,10 @@ type RevocationsConfig struct {
 
 	// Skew is how much the clocks of the instances may differ. When all sessions
 	// of a subject are ended, sessions that began up to Skew later end too. 0
-	// means one clock, or 5 seconds with a store that is a [revocation.Log]. Such a
-	// store on a server tells its own time: the log says if the clock here differs
-	// by more than half of Skew, and [App.Ready] fails if it does by more than
-	// Skew.
+	// means one clock, or 5 seconds with a store that is a [revocation.Log]. If
+	// that is on a server, the clock here is compared with the server's: the
+	// application's log says if they differ by more than half of Skew, and
+	// [App.Ready] fails if they differ by more than Skew.
 	Skew Duration `yaml:"skew,omitempty" json:"skew,omitzero"`
 }
 

@@ -25,8 +25,8 @@ const noKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 //     of RevocationsConfig.MaxStaleness. So a load balancer leaves an instance
 //     before that has to answer 503. With InsecureServeStale this doesn't
 //     matter.
-//   - The clock of this machine and that of the log's server differ by more than
-//     RevocationsConfig.Skew. Requests are served all the same.
+//   - The clock of this machine and that of the store's server differ by more
+//     than RevocationsConfig.Skew. Requests are served all the same.
 //   - No key signs, and new sessions would be stateless.
 //
 // Give ctx a deadline. A probe that restarts the process must not call Ready: a
@@ -45,7 +45,7 @@ func (a *App) Ready(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("what has ended on other instances was last read %v ago", age.Round(time.Second)))
 	}
 	if ahead := stats.ClockOffset; ahead.Abs() > a.ready.skew {
-		errs = append(errs, fmt.Errorf("the clock of the log's server is %v ahead of the one here, or behind if negative: "+
+		errs = append(errs, fmt.Errorf("the clock of the store's server is %v ahead of the one here, or behind if negative: "+
 			"more than revocations.skew, %v", ahead.Round(time.Millisecond), a.ready.skew))
 	}
 	if a.ready.signs {

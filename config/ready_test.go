@@ -94,7 +94,7 @@ func TestReady(t *testing.T) {
 	require.NoError(t, app.Ready(t.Context()))
 	for offset, shown := range map[time.Duration]string{5001 * time.Millisecond: "5.001s", -6 * time.Second: "-6s"} {
 		s.ahead.Store(int64(offset))
-		soon("the clock of the log's server is " + shown + " ahead of the one here, or behind if negative: more than " +
+		soon("the clock of the store's server is " + shown + " ahead of the one here, or behind if negative: more than " +
 			"revocations.skew, 5s")
 		require.NoError(t, app.Revocations.Fresh())
 	}

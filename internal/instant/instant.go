@@ -1,7 +1,8 @@
 // Package instant compares points in time.
 //
-// Use [Earliest] for the end of something that several limits bound, [MaxSecond]
-// where an instant comes from outside, and [Ahead] to compare two clocks.
+// Use [Earliest] for the end of something that several limits bound,
+// [MaxSecond] where an instant comes from outside, and [Ahead] to compare two
+// clocks.
 package instant
 
 import (

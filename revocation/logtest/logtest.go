@@ -66,8 +66,8 @@ func RunLost(t *testing.T, newLog func(t *testing.T) (open func() revocation.Log
 	}
 }
 
-// RunClock tests a log that reports Reading.ClockOffset. open opens an empty log
-// of its own, which takes the time of its caller from now. The clock of the
+// RunClock tests a log that reports Reading.ClockOffset. open opens an empty
+// log of its own, which takes the time of its caller from now. The clock of the
 // log's server must be right, give or take a few seconds.
 func RunClock(t *testing.T, open func(t *testing.T, now func() time.Time) revocation.Log) {
 	t.Helper()
