@@ -177,6 +177,7 @@ var importTable = []importRule{
 	{"internal/itemtest", []string{"opaque"}},
 	{"opaque/storetest", []string{"opaque", "session", "internal/itemtest", "internal/servertest"}},
 	{"devices", []string{"session", "opaque", "internal/fault"}},
+	{"devices/indextest", []string{"devices", "session", "internal/itemtest"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "internal/stored",
 		"internal/servertest"}},

@@ -44,13 +44,13 @@ func NewMemory(now func() time.Time) *Memory {
 }
 
 // Enter implements [Index].
-func (m *Memory) Enter(_ context.Context, of string, e Entry, replaces string, limit int) error {
-	return m.change(of, func(s *subject) error { return s.enter(e, replaces, limit) })
+func (m *Memory) Enter(ctx context.Context, of string, e Entry, replaces string, limit int) error {
+	return m.change(ctx, of, func(s *subject) error { return s.enter(e, replaces, limit) })
 }
 
 // List implements [Index].
-func (m *Memory) List(_ context.Context, of string) (all []Entry, err error) {
-	err = m.change(of, func(s *subject) error {
+func (m *Memory) List(ctx context.Context, of string) (all []Entry, err error) {
+	err = m.change(ctx, of, func(s *subject) error {
 		for _, e := range s.entries {
 			all = append(all, e)
 		}
@@ -60,8 +60,8 @@ func (m *Memory) List(_ context.Context, of string) (all []Entry, err error) {
 }
 
 // Extend implements [Index].
-func (m *Memory) Extend(_ context.Context, of, id string, seenAt, tokenUntil time.Time) (ok bool, err error) {
-	err = m.change(of, func(s *subject) error {
+func (m *Memory) Extend(ctx context.Context, of, id string, seenAt, tokenUntil time.Time) (ok bool, err error) {
+	err = m.change(ctx, of, func(s *subject) error {
 		e, found := s.entries[id]
 		if ok = found && !e.Marked; ok {
 			e.SeenAt, e.TokenUntil = later(e.SeenAt, seenAt), later(e.TokenUntil, tokenUntil)
@@ -73,8 +73,8 @@ func (m *Memory) Extend(_ context.Context, of, id string, seenAt, tokenUntil tim
 }
 
 // Mark implements [Index].
-func (m *Memory) Mark(_ context.Context, of, id string, until time.Time) (marked []Entry, err error) {
-	err = m.change(of, func(s *subject) error {
+func (m *Memory) Mark(ctx context.Context, of, id string, until time.Time) (marked []Entry, err error) {
+	err = m.change(ctx, of, func(s *subject) error {
 		if id == "" {
 			s.instant, s.until = later(s.instant, until), m.now().Add(instantFor)
 		}
@@ -91,8 +91,8 @@ func (m *Memory) Mark(_ context.Context, of, id string, until time.Time) (marked
 }
 
 // Leave implements [Index].
-func (m *Memory) Leave(_ context.Context, of, id string, keys ...string) error {
-	return m.change(of, func(s *subject) error {
+func (m *Memory) Leave(ctx context.Context, of, id string, keys ...string) error {
+	return m.change(ctx, of, func(s *subject) error {
 		e := s.entries[id]
 		e.Keys = slices.DeleteFunc(slices.Clone(e.Keys), func(key string) bool { return slices.Contains(keys, key) })
 		if len(e.Keys) == 0 || len(keys) == 0 {
@@ -106,7 +106,10 @@ func (m *Memory) Leave(_ context.Context, of, id string, keys ...string) error {
 
 // change calls f with what is kept of a subject, under the lock. It also looks
 // at a few other subjects, so that those that are over don't stay for ever.
-func (m *Memory) change(of string, f func(*subject) error) error {
+func (m *Memory) change(ctx context.Context, of string, f func(*subject) error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("devices: %w: %w", err, session.Unavailable)
+	}
 	sh := &m.shards[maphash.String(m.seed, of)%uint64(len(m.shards))]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
