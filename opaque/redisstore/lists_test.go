@@ -198,6 +198,22 @@ func TestLogStartSoak(t *testing.T) {
 	require.Less(t, most, int64(64<<20))
 }
 
+// A flood of ends stays within the bounds of the lists, and of the stream.
+func TestFloodThroughTheLog(t *testing.T) {
+	s := startServer(t)
+	f := apptest.Flood{
+		Ends: apptest.FloodSize(1_500_000),
+		Open: func(now func() time.Time) revocation.Log {
+			cfg := s.config()
+			cfg.Now = now
+			return open(t, cfg)
+		},
+		Length: func() int { return s.number(t, "XLEN", "cloakroom:{feed}:log") },
+	}
+	f.Run(t)
+	t.Logf("%d bytes in the server", s.number(t, "MEMORY", "USAGE", "cloakroom:{feed}:log", "SAMPLES", "0"))
+}
+
 // heap returns the bytes in use after a collection.
 func heap() int64 {
 	runtime.GC()
