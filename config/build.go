@@ -254,15 +254,17 @@ func (b *builder) openRevocations() {
 	b.closers = append(b.closers, list.Close)
 }
 
-// allEnded reports that all sessions of a subject have ended, or all sessions
-// of everybody if subject is "".
-func (b *builder) allEnded(ctx context.Context, subject string, err error) {
-	kind := middleware.EndedSubject
-	if subject == "" {
-		kind = middleware.EndedAll
+// allEnded reports that many sessions have ended.
+func (b *builder) allEnded(ctx context.Context, of revocation.Ending, err error) {
+	kind := middleware.EndedAll
+	switch {
+	case of.Subject != "":
+		kind = middleware.EndedSubject
+	case of.TagKind != "":
+		kind = middleware.EndedTag
 	}
 	b.event(ctx, middleware.Event{
-		Kind: kind, Time: b.now(), Subject: subject, Reason: session.ReasonOf(err), Err: err,
+		Kind: kind, Time: b.now(), Subject: of.Subject, TagKind: of.TagKind, Reason: session.ReasonOf(err), Err: err,
 	})
 }
 

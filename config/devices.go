@@ -99,7 +99,7 @@ func (b *builder) endKept() func(context.Context, string, time.Time) error {
 // ended reports that one session of a subject was ended from a list, or by a
 // login beyond the limit.
 func (b *builder) ended(ctx context.Context, subject, id string, err error) {
-	b.o.OnEvent(ctx, middleware.Event{
+	b.event(ctx, middleware.Event{
 		Kind: middleware.Ended, Time: b.now(), SessionID: id, Subject: subject,
 		Reason: cmp.Or(session.ReasonOf(err), session.Ended), Err: err,
 	})

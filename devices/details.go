@@ -27,18 +27,25 @@ type details struct {
 	Remembered bool   `json:"r,omitempty"`
 	UserAgent  string `json:"u,omitempty"`
 	Address    string `json:"a,omitempty"`
+	Tags       []byte `json:"t,omitempty"` // session.Record.Tags, one behind the other
 }
 
-// maxText bounds a user agent and an address, in bytes. So details always fit
+// What a user agent and an address are cut to, in bytes. So details always fit
 // an Entry: clean makes sure that JSON needs no escapes.
-const maxText = 200
+const (
+	maxUserAgent = 200
+	maxAddress   = 64
+)
 
 // details returns the encrypted details of rec.
 func (r *Registry) details(req *http.Request, rec *session.Record) []byte {
 	d := details{Created: rec.CreatedAt.Unix(), LoggedIn: rec.AuthenticatedAt.Unix(), Remembered: rec.Persistent}
 	if r.c.Client != nil && req != nil {
 		agent, address := r.c.Client(req)
-		d.UserAgent, d.Address = clean(agent), clean(address)
+		d.UserAgent, d.Address = clean(agent, maxUserAgent), clean(address, maxAddress)
+	}
+	for _, tag := range rec.Tags {
+		d.Tags = append(d.Tags, tag[:]...)
 	}
 	plain := must(json.Marshal(d))
 	if len(r.boxes) == 0 {
@@ -47,9 +54,10 @@ func (r *Registry) details(req *http.Request, rec *session.Record) []byte {
 	return r.boxes[0].Seal(nil, nil, plain, bound(rec.Subject, rec.ID))
 }
 
-// open sets what the details of e say. Of details that none of the secrets
-// opens, it sets nothing: the session is there all the same, and can be ended.
-func (r *Registry) open(subject string, e Entry, s *Session) {
+// open returns what the details of e say. Of details that none of the secrets
+// opens, it returns nothing: the session is there all the same, and can be
+// ended.
+func (r *Registry) open(subject string, e Entry) (d details) {
 	plain := e.Details
 	for _, box := range r.boxes {
 		var err error
@@ -57,12 +65,27 @@ func (r *Registry) open(subject string, e Entry, s *Session) {
 			break
 		}
 	}
-	var d details
-	if json.Unmarshal(plain, &d) != nil || d.Created == 0 {
+	if json.Unmarshal(plain, &d) != nil {
+		return details{}
+	}
+	return d
+}
+
+// show sets what the details say.
+func (d details) show(s *Session) {
+	if d.Created == 0 {
 		return
 	}
 	s.CreatedAt, s.LoggedInAt = time.Unix(d.Created, 0), time.Unix(d.LoggedIn, 0)
 	s.Remembered, s.UserAgent, s.Address = d.Remembered, d.UserAgent, d.Address
+}
+
+func (d details) tags() (all []session.LoginTag) {
+	const size = len(session.LoginTag{})
+	for b := d.Tags; len(b) >= size; b = b[size:] {
+		all = append(all, session.LoginTag(b[:size]))
+	}
+	return all
 }
 
 // newBoxes returns what encrypts under each secret, with random nonces.
@@ -80,14 +103,14 @@ func bound(subject, id string) []byte { return []byte(hashOf(subject) + id) }
 
 // clean returns what JSON keeps as it is of the printable ASCII of s. Clients
 // choose their user agent.
-func clean(s string) string {
+func clean(s string, most int) string {
 	s = strings.Map(func(c rune) rune {
 		if c < ' ' || c > '~' || strings.ContainsRune(`"\<>&`, c) {
 			return -1
 		}
 		return c
-	}, s[:min(len(s), 4*maxText)])
-	return s[:min(len(s), maxText)]
+	}, s[:min(len(s), 4*most)])
+	return s[:min(len(s), most)]
 }
 
 // must is for calls that can't fail with these arguments.

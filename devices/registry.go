@@ -56,7 +56,8 @@ type Config struct {
 
 	// Client returns what a list is to show of the device that logs in. It may be
 	// a user agent and an address; behind a proxy only the application knows
-	// whose address that is. Both are cut to 200 bytes. If nil, neither is kept.
+	// whose address that is. They are cut to 200 and 64 bytes of ASCII. If nil,
+	// neither is kept.
 	Client func(*http.Request) (userAgent, address string)
 
 	// OnEnd is called when a session was ended by End, or by a login beyond the
@@ -167,7 +168,7 @@ func (r *Registry) List(ctx context.Context, subject string) ([]Session, error) 
 	current, list := session.From(ctx).ID(), make([]Session, 0, len(alive))
 	for _, e := range alive {
 		s := Session{ID: e.ID, SeenAt: e.SeenAt, Current: e.ID == current}
-		r.open(subject, e, &s)
+		r.open(subject, e).show(&s)
 		list = append(list, s)
 	}
 	return list, nil
@@ -260,7 +261,7 @@ func (r *Registry) remove(ctx context.Context, subject string, e Entry) error {
 func (r *Registry) record(subject string, e Entry) *session.Record {
 	return &session.Record{
 		ID: e.ID, Subject: subject, Since: e.CountsFrom, SeenAt: e.SeenAt, IdleDeadline: e.Until, Deadline: e.Until,
-		Generation: anyGeneration,
+		Generation: anyGeneration, Tags: r.open(subject, e).tags(),
 	}
 }
 

@@ -19,6 +19,8 @@ type Event struct {
 	Reason    session.Reason // why it ended, was refused or failed; otherwise 0
 	Err       error          // what went wrong, in words for developers; otherwise nil
 
+	TagKind string // EndedTag: the kind of the tag
+
 	Method string // of the request
 	Path   string // of the request, without its query
 	Origin string // session.CrossOrigin: the request's Origin, as the client sent it
@@ -50,6 +52,7 @@ const (
 	CookieDropped EventKind = "cookie_dropped"
 
 	EndedSubject EventKind = "ended_subject" // all sessions of Subject were ended, or all but one; there is no request
+	EndedTag     EventKind = "ended_tag"     // all sessions with a tag were ended; there is no request
 	EndedAll     EventKind = "ended_all"     // all sessions were ended; there is no request
 )
 

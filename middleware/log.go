@@ -37,6 +37,9 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 // attrs returns what a line about e says.
 func (e Event) attrs() []slog.Attr {
 	attrs := []slog.Attr{slog.String("session", e.SessionID), slog.String("subject", e.Subject)}
+	if e.TagKind != "" {
+		attrs = append(attrs, slog.String("tag_kind", e.TagKind))
+	}
 	if e.Reason != 0 {
 		attrs = append(attrs, slog.String("reason", e.Reason.String()))
 	}
@@ -70,7 +73,7 @@ func (e Event) level() slog.Level {
 		return slog.LevelWarn
 	case CookieDropped, NearlyFull:
 		return slog.LevelWarn
-	case EndedSubject, EndedAll:
+	case EndedSubject, EndedTag, EndedAll:
 		if e.Err != nil {
 			return slog.LevelError
 		}

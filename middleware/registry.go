@@ -44,15 +44,11 @@ func (x *exchange) noteActivity(was *session.Record) {
 	if registry == nil || was == nil || was.Subject == "" {
 		return
 	}
-	switch key := now.carrier.Key(now.credential); {
+	switch {
 	case was.Subject != now.rec.Subject || was.ID != now.rec.ID:
 		x.notOf(was)
-	case was.Generation == now.rec.Generation && was.Persistent != now.rec.Persistent:
-		ctx := x.m.detached(x.request.Context())
-		defer ctx.cancel()
-		_ = registry.Enter(ctx, x.request, now.rec, key, nil, "") // what a list shows of it; the session is entered
 	default:
-		registry.Seen(was, now.rec, key)
+		registry.Seen(was, now.rec, now.carrier.Key(now.credential))
 	}
 }
 

@@ -27,16 +27,20 @@ var errDamaged = errors.New("opaque: stored record is damaged")
 // that Item has itself. Deadline is in both: the one here may be encrypted, so
 // that the store can't prolong the session.
 //
-//	layout, flags               one byte each; flag 1: persistent
+//	layout, flags               one byte each; flag 1: persistent, flag 2: there are tags
 //	generation                  unsigned varint
 //	created, deadline           varints, unix seconds
 //	authenticated, since        varints, unix milliseconds; 0 for nobody, and for no Since
 //	ID, lineage, subject        each an unsigned varint length and the bytes
+//	tags                        with flag 2: length and bytes, 16 for each
 //	values                      the rest, as session.Values.Encoded
 func encodeRecord(dst []byte, rec *session.Record) []byte {
 	var flags byte
 	if rec.Persistent {
-		flags |= 1
+		flags |= flagPersistent
+	}
+	if len(rec.Tags) > 0 {
+		flags |= flagTags
 	}
 	dst = append(dst, layout, flags)
 	dst = binary.AppendUvarint(dst, rec.Generation)
@@ -47,6 +51,12 @@ func encodeRecord(dst []byte, rec *session.Record) []byte {
 	dst = appendString(dst, rec.ID)
 	dst = appendString(dst, rec.Lineage)
 	dst = appendString(dst, rec.Subject)
+	if len(rec.Tags) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(rec.Tags)*tagBytes))
+		for _, t := range rec.Tags {
+			dst = append(dst, t[:]...)
+		}
+	}
 	return append(dst, rec.Values.Encoded()...)
 }
 
@@ -71,10 +81,13 @@ func decodeRecord(data []byte, item Item) (*session.Record, error) {
 		Subject:         r.string(),
 		SeenAt:          item.SeenAt,
 		IdleDeadline:    item.IdleDeadline,
-		Persistent:      flags&1 != 0,
+		Persistent:      flags&flagPersistent != 0,
+	}
+	if flags&flagTags != 0 {
+		rec.Tags = r.tags()
 	}
 	values, ok := session.ParseValues(r.rest)
-	if !r.ok || !ok || flags > 1 {
+	if !r.ok || !ok || flags > flagPersistent|flagTags {
 		return nil, errDamaged
 	}
 	rec.Values = values
@@ -83,6 +96,13 @@ func decodeRecord(data []byte, item Item) (*session.Record, error) {
 	}
 	return rec, nil
 }
+
+const (
+	flagPersistent = 1
+	flagTags       = 2
+
+	tagBytes = len(session.LoginTag{})
+)
 
 func appendString(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
@@ -133,4 +153,13 @@ func (r *reader) string() string {
 	field, rest, ok := strict.String(r.rest)
 	r.rest, r.ok = rest, r.ok && ok
 	return field
+}
+
+func (r *reader) tags() (all []session.LoginTag) {
+	b := []byte(r.string())
+	r.ok = r.ok && len(b) > 0 && len(b)%tagBytes == 0
+	for ; r.ok && len(b) > 0; b = b[tagBytes:] {
+		all = append(all, session.LoginTag(b[:tagBytes]))
+	}
+	return all
 }

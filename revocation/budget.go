@@ -51,6 +51,7 @@ func (l *List) isFull(now time.Time) bool {
 	if seconds >= last+pruneEvery && l.prunedAt.CompareAndSwap(last, seconds) {
 		l.sessions.prune(second(now))
 		l.subjects.drop(second(now))
+		l.tagged.drop(second(now))
 	}
 	full := l.nearlyFull()
 	if full && l.full.CompareAndSwap(false, true) {

@@ -151,6 +151,9 @@ func (l *List) each(now uint32, f func(e entry)) {
 	l.subjects.each(now, func(k key, m mark) {
 		f(entry{kind: ofSubject, key: k, tag: m.tag, instant: m.instant, until: m.until})
 	})
+	l.tagged.each(now, func(k key, m mark) {
+		f(entry{kind: ofTag, key: k, instant: m.instant, until: m.until})
+	})
 	l.all.each(now, func(_ key, m mark) {
 		f(entry{kind: ofAll, instant: m.instant, until: m.until})
 	})

@@ -23,6 +23,7 @@ import (
 //	s key,below,until        a session; below is 0 if all of it ended
 //	a key,below,until        the same, and nobody was logged in
 //	u key,tag,instant,until  a subject
+//	t key,instant,until      a tag of logins
 //	e instant,until          everything
 const (
 	header = `{"cloakroom":"revocations","version":2}` + "\n"
@@ -38,6 +39,7 @@ const (
 	ofSession kind = 's' // a session in which somebody was logged in
 	ofNobody  kind = 'a' // a session in which nobody was
 	ofSubject kind = 'u'
+	ofTag     kind = 't'
 	ofAll     kind = 'e'
 
 	// ofChange is only in the log that instances share: what has become of a
@@ -48,7 +50,7 @@ const (
 // An entry is one thing that ended.
 type entry struct {
 	kind    kind
-	key     key    // of the session or subject
+	key     key    // of the session, subject or tag
 	below   uint32 // generation below which the session's tokens have ended
 	tag     uint32 // of a subject: its place in the filter
 	instant int64  // milliseconds since 1970
@@ -83,7 +85,7 @@ func (e *entry) append(b []byte) []byte {
 	case ofSubject:
 		b = append(strconv.AppendUint(b, uint64(e.tag), 10), ',')
 		fallthrough
-	case ofAll:
+	case ofTag, ofAll:
 		b = append(strconv.AppendInt(b, e.instant, 10), ',')
 	}
 	return strconv.AppendUint(b, uint64(e.until), 10)
@@ -198,6 +200,9 @@ func parseEntry(b []byte) (e entry, ok bool) {
 	case ofSubject:
 		p.key(&e.key)
 		e.tag = uint32(p.number(math.MaxUint32))
+		e.instant = p.number(math.MaxInt64)
+	case ofTag:
+		p.key(&e.key)
 		e.instant = p.number(math.MaxInt64)
 	case ofAll:
 		e.instant = p.number(math.MaxInt64)

@@ -63,6 +63,7 @@ type Entry struct {
 //	s id, subject   generation << 33 | second
 //	a id            generation << 33 | generation that the caller knew
 //	u hash, tag     milliseconds
+//	t hash          milliseconds
 //	e               milliseconds
 //	w id, subject, generation   milliseconds
 func (e *entry) shared() Entry {
@@ -78,6 +79,8 @@ func (e *entry) shared() Entry {
 		out.Value = int64(e.below)<<secondBits | min((max(e.from, 0)+999)/1000, 1<<secondBits-1)
 	case ofNobody:
 		b, out.Value = append(b, e.key[:]...), int64(e.below)<<secondBits|int64(e.generation)
+	case ofTag:
+		b = append(b, e.key[:]...)
 	case ofSubject:
 		b = binary.BigEndian.AppendUint32(append(b, e.key[:]...), e.tag)
 	case ofChange:
@@ -116,6 +119,8 @@ func fromShared(in Entry) (e entry, ok bool) {
 		if ok = n == len(e.key) && len(rest) == len(e.subject)+4; ok {
 			e.below, e.instant = binary.BigEndian.Uint32([]byte(rest[copy(e.subject[:], rest):])), in.Value
 		}
+	case ofTag:
+		ok, e.instant = n == len(e.key) && rest == "", in.Value
 	case ofAll:
 		ok, e.instant = in.Key == string(ofAll), in.Value
 	}

@@ -141,14 +141,21 @@ type Config struct {
 	// method EndUntil of *devices.Registry.
 	EndKept func(ctx context.Context, subject string, until time.Time) error
 
-	// OnEnd is called when EndSubject or EndOthers has ended the sessions of a
-	// subject, and with the subject "" when EndAll has ended all sessions. err is
-	// the error that the caller gets; the sessions have ended even if it is not
-	// nil. OnEnd is called on the caller's goroutine, with no lock held.
-	OnEnd func(ctx context.Context, subject string, err error)
+	// OnEnd is called when many sessions were ended: by EndSubject, EndOthers,
+	// EndTag or EndAll. err is the error that the caller gets; the sessions have
+	// ended even if it is not nil. OnEnd is called on the caller's goroutine, with
+	// no lock held.
+	OnEnd func(ctx context.Context, of Ending, err error)
 
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
+}
+
+// An Ending says which sessions were ended: those of a subject, those with a
+// tag, or all if both are "".
+type Ending struct {
+	Subject string
+	TagKind string // of the tag; its value may be confidential
 }
 
 // A List holds the sessions that ended early. Its methods may be called
@@ -173,10 +180,11 @@ type List struct {
 	out        outlets  // both
 	reports    *reports
 	endKeptBy  func(ctx context.Context, subject string, until time.Time) error // may be nil
-	onEnd      func(ctx context.Context, subject string, err error)             // may be nil
+	onEnd      func(ctx context.Context, of Ending, err error)                  // may be nil
 
 	sessions table
 	subjects instants // by SHA-256
+	tagged   instants // by session.LoginTag
 	all      instants // under the zero key
 	tags     *filter  // of subjects; it saves most look-ups the SHA-256
 	crowds   *crowds
@@ -263,7 +271,7 @@ func newList(cfg Config) *List {
 		l.now, l.ownClock = time.Now, true
 	}
 	l.watchers.now = l.now
-	for _, t := range []*instants{&l.subjects, &l.all} {
+	for _, t := range []*instants{&l.subjects, &l.tagged, &l.all} {
 		t.newest.Store(never)
 		t.clock = func() int64 { return millis(l.now()) }
 	}
@@ -324,7 +332,7 @@ func (l *List) endSession(ctx context.Context, rec *session.Record, below uint32
 // apply puts e in force.
 func (l *List) apply(e entry, now uint32) {
 	switch e.kind {
-	case ofSubject, ofAll:
+	case ofSubject, ofTag, ofAll:
 		l.raise(e, nil, now, l.out)
 	default:
 		l.raiseSession(e, always, now, l.out)
@@ -354,7 +362,7 @@ func (l *List) hear(e entry, now uint32) {
 		}
 	case ofChange:
 		l.hearChange(e)
-	case ofSubject, ofAll:
+	case ofSubject, ofTag, ofAll:
 		e.instant = min(e.instant, millis(l.now().Add(maxAhead)))
 		l.raise(e, nil, now, out)
 		for _, m := range l.crowds.covered(e.key, e.instant+l.skew.Milliseconds(), e.until) {
@@ -383,6 +391,9 @@ func (l *List) Check(rec *session.Record) error {
 	if from <= l.subjects.newest.Load()+skew && from <= l.subjectEnded(rec.Subject)+skew {
 		return ended("all sessions of its subject were ended")
 	}
+	if from <= l.tagged.newest.Load()+skew && from <= l.tagsEnded(rec.Tags)+skew {
+		return ended("all sessions with one of its tags were ended")
+	}
 	return nil
 }
 
@@ -393,7 +404,7 @@ func ended(why string) error {
 // Len returns how many entries the list keeps, including some that have
 // expired: those are removed step by step, when others are added.
 func (l *List) Len() int {
-	return int(l.sessions.count.Load() + l.subjects.count.Load() + l.all.count.Load())
+	return int(l.sessions.count.Load() + l.subjects.count.Load() + l.tagged.count.Load() + l.all.count.Load())
 }
 
 // Close writes the remaining entries and unlocks the journal for another

@@ -16,8 +16,8 @@ type Stats struct {
 	Staleness time.Duration
 
 	// Sessions and Subjects are how many entries the list keeps about single
-	// sessions, and about all sessions of a subject or of everybody. They include
-	// some entries that have expired, as [List.Len] does.
+	// sessions, and about all sessions of a subject, with a tag, or of everybody.
+	// They include some entries that have expired, as [List.Len] does.
 	Sessions, Subjects int
 
 	// Appends and FailedAppends count the calls of Log.Append that succeeded and
@@ -38,7 +38,7 @@ func (l *List) Stats() Stats {
 	s := Stats{
 		Staleness: l.staleness(),
 		Sessions:  int(l.sessions.count.Load()),
-		Subjects:  int(l.subjects.count.Load() + l.all.count.Load()),
+		Subjects:  int(l.subjects.count.Load() + l.tagged.count.Load() + l.all.count.Load()),
 	}
 	if f := l.feed; f != nil {
 		s.Appends, s.FailedAppends, s.Losses = f.appends.Load(), f.failedAppends.Load(), f.losses.Load()

@@ -26,7 +26,7 @@ func (l *List) EndSubject(ctx context.Context, subject string) error {
 	}
 	at, err := l.end(ctx, l.endOf(subject, l.now()))
 	defer session.SubjectEnded(ctx, subject, time.UnixMilli(at))
-	return l.told(ctx, subject, errors.Join(err, l.endKept(ctx, subject, at)))
+	return l.told(ctx, Ending{Subject: subject}, errors.Join(err, l.endKept(ctx, subject, at)))
 }
 
 // end ends what began until now, and returns the instant. With a log it also
@@ -40,11 +40,7 @@ func (l *List) end(ctx context.Context, e entry) (at int64, err error) {
 		return at, err
 	}
 	err = errors.Join(err, l.feed.catchUp(ctx))
-	own := &l.all
-	if e.kind == ofSubject {
-		own = &l.subjects
-	}
-	if l.others(e.kind) >= at || own.get(e.key) > at {
+	if l.others(e.kind) >= at || l.instants(e.kind).get(e.key) > at {
 		r, at = l.raise(e, l.toNow(e.kind), second(l.now()), l.out)
 		err = errors.Join(err, l.wait(ctx, r, at))
 	}
@@ -54,10 +50,24 @@ func (l *List) end(ctx context.Context, e entry) (at int64, err error) {
 // others returns the latest instant of an end of another kind after which a
 // session may have begun that an end of this kind ends.
 func (l *List) others(k kind) int64 {
-	if k == ofAll {
-		return l.subjects.newest.Load()
+	latest := int64(never)
+	for _, other := range [...]kind{ofSubject, ofTag, ofAll} {
+		if other != k {
+			latest = max(latest, l.instants(other).newest.Load())
+		}
 	}
-	return l.all.newest.Load()
+	return latest
+}
+
+// instants returns the instants of a kind.
+func (l *List) instants(k kind) *instants {
+	switch k {
+	case ofSubject:
+		return &l.subjects
+	case ofTag:
+		return &l.tagged
+	}
+	return &l.all
 }
 
 // EndOthers ends all other sessions of the subject who is logged in to the
@@ -80,9 +90,10 @@ func (l *List) EndOthers(ctx context.Context) error {
 			return err
 		}
 	}
-	all, known := l.all.get(key{}), l.subjectEnded(subject) // get waits for an EndAll that is running
-	now := l.now()
-	at := max(millis(now), known+1, all+1)
+	tags, known := session.From(ctx).Tags(), l.subjectEnded(subject)
+	others := func() int64 { return max(l.all.get(key{}), l.tagsEnded(tags)) } // get waits for an end that is running
+	before, now := others(), l.now()
+	at := max(millis(now), known+1, before+1)
 	// First make this session later than the end, then put the end in force: in
 	// the other order, an error in between would end this session too. Wait until
 	// the instant has passed, so that every later end reaches this session.
@@ -93,7 +104,7 @@ func (l *List) EndOthers(ctx context.Context) error {
 	meanwhile := false
 	r, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
 		// If another end came since then, it has ended this session as it was before.
-		if meanwhile = old != known || l.all.get(key{}) != all; meanwhile {
+		if meanwhile = old != known || others() != before; meanwhile {
 			return max(l.toNow(ofSubject)(old), at+1)
 		}
 		return at
@@ -106,7 +117,24 @@ func (l *List) EndOthers(ctx context.Context) error {
 		session.OthersEnded(ctx, subject, time.UnixMilli(at))
 	}
 	err = errors.Join(err, l.endKept(ctx, subject, instant))
-	return l.told(ctx, subject, err)
+	return l.told(ctx, Ending{Subject: subject}, err)
+}
+
+// EndTag ends all sessions whose login had this tag, until now: see
+// [session.Tag]. The kind and the value must not be empty. What EndSubject says
+// of logins that are under way, and of the session of ctx, goes for EndTag too.
+func (l *List) EndTag(ctx context.Context, kind, value string) error {
+	tag := session.Tag(kind, value)
+	if tag == (session.LoginTag{}) {
+		return fmt.Errorf("revocation: EndTag needs a kind and a value: %w", session.BadValue)
+	}
+	if err := l.ready(); err != nil {
+		return err
+	}
+	now := l.now()
+	at, err := l.end(ctx, entry{kind: ofTag, key: key(tag), instant: millis(now), until: l.until(now)})
+	defer session.TagEnded(ctx, tag, time.UnixMilli(at))
+	return l.told(ctx, Ending{TagKind: kind}, err)
 }
 
 // EndAll ends every session that began, or was logged in to, until now. The
@@ -117,7 +145,7 @@ func (l *List) EndAll(ctx context.Context) error {
 	}
 	at, err := l.end(ctx, entry{kind: ofAll, until: l.until(l.now())})
 	defer session.SubjectEnded(ctx, "", time.UnixMilli(at))
-	return l.told(ctx, "", err)
+	return l.told(ctx, Ending{}, err)
 }
 
 // endKept ends the sessions of a subject where they are kept. at is the instant
@@ -130,9 +158,9 @@ func (l *List) endKept(ctx context.Context, subject string, at int64) error {
 }
 
 // told calls OnEnd.
-func (l *List) told(ctx context.Context, subject string, err error) error {
+func (l *List) told(ctx context.Context, of Ending, err error) error {
 	if l.onEnd != nil {
-		l.onEnd(ctx, subject, err)
+		l.onEnd(ctx, of, err)
 	}
 	return err
 }
@@ -145,14 +173,18 @@ func (l *List) endOf(subject string, at time.Time) entry {
 // raise puts an instant in force, returns it, and tells those who watch the
 // sessions that it ends; see instants.raise.
 func (l *List) raise(e entry, newer func(old int64) int64, now uint32, out outlets) (receipt, int64) {
-	if e.kind == ofAll {
-		r, at := l.all.raise(e, newer, now, out)
-		l.watchers.endAll(at + l.skew.Milliseconds())
-		return r, at
+	if e.kind == ofSubject {
+		l.tags.add(e.tag)
 	}
-	l.tags.add(e.tag)
-	r, at := l.subjects.raise(e, newer, now, out)
-	l.watchers.endSubject(e.key, at+l.skew.Milliseconds())
+	r, at := l.instants(e.kind).raise(e, newer, now, out)
+	switch reach := at + l.skew.Milliseconds(); e.kind {
+	case ofSubject:
+		l.watchers.endSubject(e.key, reach)
+	case ofTag:
+		l.watchers.endTag(e.key, reach)
+	default:
+		l.watchers.endAll(reach)
+	}
 	return r, at
 }
 
@@ -194,11 +226,13 @@ func (l *List) Admit(rec *session.Record) (*session.Record, error) {
 	if err := l.ready(); err != nil {
 		return nil, err
 	}
-	all, subject := l.all.mark(key{}), l.subjectMark(rec.Subject)
-	at := max(all.instant, subject.instant)
+	at, known := int64(never), int64(never)
+	for _, m := range append(l.tagMarks(rec.Tags), l.all.mark(key{}), l.subjectMark(rec.Subject)) {
+		at, known = max(at, m.instant), max(known, l.known(m))
+	}
 	switch {
-	case rec.Subject != "" && rec.AuthenticatedAt.UnixMilli() <= max(l.known(all), l.known(subject)):
-		return nil, ended("all sessions of its subject were ended while the login was under way")
+	case rec.Subject != "" && rec.AuthenticatedAt.UnixMilli() <= known:
+		return nil, ended("all sessions of its subject, or with one of its tags, were ended while the login was under way")
 	case rec.CountsFrom().UnixMilli() > at+l.skew.Milliseconds():
 		return rec, nil
 	}
@@ -215,6 +249,23 @@ func (l *List) after(at int64) time.Time { return time.UnixMilli(at + l.skew.Mil
 // ended, in milliseconds, or never. For most subjects the filter makes the
 // SHA-256 unnecessary.
 func (l *List) subjectEnded(subject string) int64 { return l.subjectMark(subject).instant }
+
+// tagsEnded returns the newest instant up to which sessions with one of these
+// tags have ended, in milliseconds, or never.
+func (l *List) tagsEnded(tags []session.LoginTag) int64 {
+	newest := int64(never)
+	for _, tag := range tags {
+		newest = max(newest, l.tagged.get(key(tag)))
+	}
+	return newest
+}
+
+func (l *List) tagMarks(tags []session.LoginTag) (all []mark) {
+	for _, tag := range tags {
+		all = append(all, l.tagged.mark(key(tag)))
+	}
+	return all
+}
 
 func (l *List) subjectMark(subject string) mark {
 	if subject == "" || l.subjects.newest.Load() == never || !l.tags.has(tag(subject)) {

@@ -101,6 +101,7 @@ type watcher struct {
 	gone           bool      // it is not watching any more
 
 	ofSession, ofSubject link
+	tags                 []session.LoginTag
 }
 
 const noPlace = -1
@@ -112,7 +113,7 @@ type link struct{ before, after *watcher }
 func (w *watcher) learn(next state, rec *session.Record) {
 	w.state, w.doubtful = next, false
 	if rec != nil {
-		w.idle, w.deadline = rec.IdleDeadline, rec.Deadline
+		w.idle, w.deadline, w.tags = rec.IdleDeadline, rec.Deadline, rec.Tags
 	}
 }
 
@@ -133,6 +134,7 @@ type watchers struct {
 	mu       sync.Mutex // guards what follows
 	sessions map[key]*watcher
 	subjects map[key]*watcher
+	tagged   map[key]map[*watcher]struct{}
 	due      dueHeap
 	timer    *time.Timer
 	looking  bool
@@ -144,6 +146,7 @@ func (t *watchers) add(w *watcher) {
 	defer t.mu.Unlock()
 	if t.sessions == nil {
 		t.sessions, t.subjects = make(map[key]*watcher), make(map[key]*watcher)
+		t.tagged = make(map[key]map[*watcher]struct{})
 	}
 	t.count.Add(1)
 	join(t.sessions, w.session, w, func(w *watcher) *link { return &w.ofSession })
@@ -152,13 +155,26 @@ func (t *watchers) add(w *watcher) {
 	t.setTimer()
 }
 
+// joinSubject joins w with the others of its subject, and of its tags.
 func (t *watchers) joinSubject(w *watcher) {
+	for _, tag := range w.tags {
+		if t.tagged[key(tag)] == nil {
+			t.tagged[key(tag)] = make(map[*watcher]struct{})
+		}
+		t.tagged[key(tag)][w] = struct{}{}
+	}
 	if w.subject != (key{}) {
 		join(t.subjects, w.subject, w, func(w *watcher) *link { return &w.ofSubject })
 	}
 }
 
 func (t *watchers) leaveSubject(w *watcher) {
+	for _, tag := range w.tags {
+		delete(t.tagged[key(tag)], w)
+		if len(t.tagged[key(tag)]) == 0 {
+			delete(t.tagged, key(tag))
+		}
+	}
 	if w.subject != (key{}) {
 		leave(t.subjects, w.subject, w, func(w *watcher) *link { return &w.ofSubject })
 	}
@@ -251,6 +267,17 @@ func (t *watchers) endSession(k key) {
 // endSubject ends the sessions of a subject that count from at or earlier.
 func (t *watchers) endSubject(k key, at int64) {
 	t.end(func(s *ending) { s.addUpTo(t.subjects[k], at, func(w *watcher) *watcher { return w.ofSubject.after }) })
+}
+
+// endTag ends the sessions with a tag that count from at or earlier.
+func (t *watchers) endTag(k key, at int64) {
+	t.end(func(s *ending) {
+		for w := range t.tagged[k] {
+			if w.from <= at {
+				s.add(w)
+			}
+		}
+	})
 }
 
 // endAll ends the sessions that count from at or earlier.

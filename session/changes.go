@@ -32,8 +32,9 @@ type op struct {
 	was     string // opUpdate, opTake: the value that the request saw
 	compute func(json string, ok bool) (string, error)
 
-	fresh *Record   // opCreate
-	at    time.Time // opLogin, opRemember: when the request began; opRenew: Record.Since, zero for the one it has
+	fresh *Record    // opCreate
+	tags  []LoginTag // opLogin
+	at    time.Time  // opLogin, opRemember: when the request began; opRenew: Record.Since, zero for the one it has
 }
 
 type opKind uint8
@@ -210,7 +211,7 @@ func (o *op) login(rec *Record, policy *Policy) {
 	if rec.Subject != "" && rec.Subject != o.name {
 		rec.Values, rec.Persistent = Values{}, o.persist
 	}
-	rec.Subject = o.name
+	rec.Subject, rec.Tags = o.name, o.tags
 	rec.AuthenticatedAt, rec.Since = o.at.Truncate(time.Millisecond), time.Time{}
 	policy.start(rec)
 	rec.Generation++

@@ -164,20 +164,22 @@ func (c Control) Settle(rec *Record, changes *Changes) {
 // more, but a [Session.Login] may follow, and counts as later than at. A
 // revocation list calls SubjectEnded.
 func SubjectEnded(ctx context.Context, subject string, at time.Time) {
-	s := From(ctx)
+	From(ctx).ended(at, ending{subject: subject})
+}
+
+func (s *Session) ended(at time.Time, of ending) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.o.Saver == nil || s.phase == Finished {
 		return
 	}
-	s.loginAfterLocked(subject, at)
+	s.loginAfterLocked(of, at)
 	s.showLocked()
-	isOne := func(rec *Record) bool { return rec != nil && (subject == "" || rec.Subject == subject) }
 	switch {
-	case isOne(s.view):
+	case of.isOf(s.view):
 		s.end, s.over, s.base, s.ops = over, s.view, nil, nil
 		s.setViewLocked(nil)
-	case s.view != nil && isOne(s.base): // the login of another subject is pending
+	case s.view != nil && of.isOf(s.base): // a login that is not one of them is pending
 		s.end, s.over, s.base = over, s.base, nil
 		s.setViewLocked(nil)
 		s.ops, s.differ = append([]op{s.beginLocked()}, s.ops...), true
@@ -193,14 +195,14 @@ func OthersEnded(ctx context.Context, subject string, at time.Time) {
 	s := From(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loginAfterLocked(subject, at)
+	s.loginAfterLocked(ending{subject: subject}, at)
 }
 
-func (s *Session) loginAfterLocked(subject string, at time.Time) {
+func (s *Session) loginAfterLocked(of ending, at time.Time) {
 	if s.loginFrom == nil {
-		s.loginFrom = make(map[string]time.Time)
+		s.loginFrom = make(map[ending]time.Time)
 	}
-	s.loginFrom[subject] = at.Truncate(time.Millisecond).Add(time.Millisecond)
+	s.loginFrom[of] = at.Truncate(time.Millisecond).Add(time.Millisecond)
 }
 
 // RenewSince renews the session of ctx's request as [Session.Renew] does, and

@@ -24,7 +24,8 @@ type Record struct {
 	Since           time.Time // see CountsFrom; zero if no revocation list has set it
 	Persistent      bool      // under the limits of remembered sessions; the cookie outlives the browser
 
-	Values Values // what handlers have set
+	Tags   []LoginTag // of the login
+	Values Values     // what handlers have set
 }
 
 // Newer reports whether r is a later state of the same session than other: by

@@ -40,7 +40,7 @@ type Session struct {
 
 	// Set by SubjectEnded.
 	over      *Record              // the session that this request has ended with all others of its subject
-	loginFrom map[string]time.Time // the earliest instant that a login of a subject counts from; "" for any
+	loginFrom map[ending]time.Time // the earliest instant that a login counts from which would be one of those
 
 	o Options
 }
@@ -78,6 +78,9 @@ func (s *Session) ID() string { return s.record().ID }
 
 // Subject returns who is logged in, "" for nobody.
 func (s *Session) Subject() string { return s.record().Subject }
+
+// Tags returns the tags of the login.
+func (s *Session) Tags() []LoginTag { return slices.Clone(s.record().Tags) }
 
 // AuthenticatedAt returns when the request began in which the subject logged
 // in, to the millisecond; zero for nobody.
@@ -191,27 +194,36 @@ func (s *Session) IgnoreActivity() {
 // values that the request has loaded. It fails with [Ended] when it is saved
 // if, since the request began, the session was destroyed, or all sessions of
 // subject were ended by another request.
-func (s *Session) Login(subject string) error {
+//
+// Each [Tag], at most four, says what else the login belongs to. A later login
+// replaces them.
+func (s *Session) Login(subject string, tags ...LoginTag) error {
 	if subject == "" || len(subject) > maxSubjectLength || !utf8.ValidString(subject) {
 		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w",
 			maxSubjectLength, BadValue)
 	}
+	if len(tags) > maxTags || slices.Contains(tags, LoginTag{}) {
+		return fmt.Errorf("session: Login takes at most %d tags, each with a kind and a value: %w", maxTags, BadValue)
+	}
 	if s.o.Saver == nil {
 		return errNoMiddleware()
 	}
-	return s.changeCredential(op{kind: opLogin, name: subject, at: s.loginAt(subject), persist: s.o.Persistent}, true)
+	return s.changeCredential(op{
+		kind: opLogin, name: subject, tags: slices.Clone(tags), at: s.loginAt(subject, tags), persist: s.o.Persistent,
+	}, true)
 }
 
 // loginAt returns the instant that a login of subject is dated to: the
 // beginning of the request, so that it doesn't escape if all sessions of the
 // subject are ended while the password is being checked; but if this request
 // has ended them, an instant after that.
-func (s *Session) loginAt(subject string) time.Time {
+func (s *Session) loginAt(subject string, tags []LoginTag) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.began
-	for _, ended := range [2]string{"", subject} {
-		if from := s.loginFrom[ended]; from.After(at) {
+	login := Record{Subject: subject, Tags: tags}
+	for of, from := range s.loginFrom {
+		if of.isOf(&login) && from.After(at) {
 			at = from
 		}
 	}

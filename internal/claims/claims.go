@@ -7,7 +7,9 @@
 package claims
 
 import (
+	"encoding/base64"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,6 +88,7 @@ var table = [...]struct {
 	{"dl", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Deadline, value, date) }},
 	{"prs", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Persistent, value, jose.Bool) }},
 	{"snc", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Since, value, milliDate) }},
+	{"tg", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Tags, value, tags) }},
 	{"data", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Values, value, values) }},
 }
 
@@ -215,6 +218,23 @@ func milliDate(value []byte) (time.Time, error) {
 		return time.Time{}, errWrong
 	}
 	return whole.Add(time.Duration(milli) * time.Millisecond), nil
+}
+
+// tags reads the hashes of up to four tags, one behind the other.
+func tags(value []byte) (all []session.LoginTag, err error) {
+	s, err := jose.String(value)
+	if err != nil {
+		return nil, err
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	const size = len(session.LoginTag{})
+	if err != nil || len(b) == 0 || len(b)%size != 0 || base64.RawURLEncoding.EncodeToString(b) != s {
+		return nil, errWrong
+	}
+	for some := range slices.Chunk(b, size) {
+		all = append(all, session.LoginTag(some))
+	}
+	return all, nil
 }
 
 func values(value []byte) (session.Values, error) {

@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"encoding/base64"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,6 +35,9 @@ func (c *Claims) Encode(kind Kind) []byte {
 		}
 		if !c.Since.IsZero() {
 			e.seconds("snc", c.Since.UnixMilli())
+		}
+		if len(c.Tags) > 0 {
+			e.tags("tg", c.Tags)
 		}
 		e.values("data", c.Values)
 	}
@@ -71,6 +75,14 @@ func (e *encoder) seconds(name string, milli int64) {
 	e.int(name, milli/1000)
 	frac := milli % 1000
 	e.dst = append(e.dst, '.', byte('0'+frac/100), byte('0'+frac/10%10), byte('0'+frac%10))
+}
+
+func (e *encoder) tags(name string, tags []session.LoginTag) {
+	var b []byte
+	for _, t := range tags {
+		b = append(b, t[:]...)
+	}
+	e.string(name, base64.RawURLEncoding.EncodeToString(b))
 }
 
 func (e *encoder) values(name string, values session.Values) {
