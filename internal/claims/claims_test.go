@@ -16,6 +16,7 @@ func good() *claims.Claims {
 	return &claims.Claims{Issuer: "app", Audience: "orders", JTI: "j", Record: session.Record{
 		ID: "x", Version: 2, Generation: 3, Lineage: "l", Subject: "alice", CreatedAt: now, AuthenticatedAt: now, SeenAt: now,
 		IdleDeadline: now.Add(time.Minute), Deadline: now.Add(time.Hour), Since: now, Persistent: true,
+		Tags:   []session.LoginTag{{1}, session.Tag("tenant", "acme")},
 		Values: session.NewValues(map[string]string{"a": "1"}),
 	}}
 }

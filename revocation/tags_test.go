@@ -1,0 +1,109 @@
+package revocation_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cloakroom-go/cloakroom/revocation"
+	"github.com/cloakroom-go/cloakroom/session"
+)
+
+func tagged(subject string, at time.Time, tags ...session.LoginTag) *session.Record {
+	rec := login(subject, at)
+	rec.Tags = tags
+	return rec
+}
+
+// An end of a tag reaches the logins with the tag until now, and no others. It
+// survives a restart.
+func TestEndTag(t *testing.T) {
+	acme, other := session.Tag("tenant", "acme"), session.Tag("tenant", "other")
+	c, path := newClock(), journalPath(t)
+	l := open(t, path, c)
+	before := tagged("alice", c.Now(), session.Tag("device", "1"), acme)
+	require.NoError(t, l.EndTag(t.Context(), "tenant", "acme"))
+	c.advance(time.Millisecond)
+	for range 2 {
+		require.ErrorIs(t, l.Check(before), session.Ended)
+		require.ErrorIs(t, l.Check(tagged("bob", start, acme)), session.Ended)
+		require.NoError(t, l.Check(tagged("bob", start, other)))
+		require.NoError(t, l.Check(login("alice", start)))
+		require.NoError(t, l.Check(anonymous(start)))
+		require.NoError(t, l.Check(tagged("alice", c.Now(), acme)))
+		require.Equal(t, 1, l.Len())
+		require.NoError(t, l.Close())
+		l = open(t, path, c)
+	}
+	c.advance(2 * lifetime)
+	require.NoError(t, l.EndTag(t.Context(), "tenant", "new"))
+	for _, row := range [][2]string{{"", ""}, {"tenant", ""}, {"", "acme"}} {
+		require.ErrorIs(t, l.EndTag(t.Context(), row[0], row[1]), session.BadValue)
+	}
+}
+
+// A subject that looks like a tag is not one, whoever chose it.
+func TestTagIsNoSubject(t *testing.T) {
+	lists(t, func(t *testing.T, l *revocation.List, c *clock) {
+		tag := session.Tag("tenant", "acme")
+		require.NoError(t, l.EndSubject(t.Context(), "cloakroom tag\x00\x06tenantacme"))
+		require.NoError(t, l.EndSubject(t.Context(), string(tag[:])))
+		require.NoError(t, l.Check(tagged("alice", start, tag)))
+		require.NoError(t, l.EndTag(t.Context(), "tenant", "acme"))
+		require.NoError(t, l.Check(login("tenantacme", start)))
+	})
+}
+
+// A login that is under way when its tag is ended fails; one that begins later
+// counts, also where clocks differ.
+func TestAdmitTagged(t *testing.T) {
+	for _, skew := range []time.Duration{0, 5 * time.Second} {
+		c := newClock()
+		l := revocation.NewVolatile(revocation.Config{Lifetime: lifetime, Now: c.Now, Skew: skew})
+		tag := session.Tag("tenant", "acme")
+		begun := tagged("alice", c.Now(), tag)
+		c.advance(time.Second)
+		require.NoError(t, l.EndTag(t.Context(), "tenant", "acme"))
+		_, err := l.Admit(begun)
+		require.ErrorIs(t, err, session.Ended)
+		c.advance(time.Millisecond)
+		admitted, err := l.Admit(tagged("alice", c.Now(), tag))
+		require.NoError(t, err)
+		require.NoError(t, l.Check(admitted))
+		c.advance(time.Millisecond)
+		require.NoError(t, l.EndTag(t.Context(), "tenant", "acme"))
+		require.ErrorIs(t, l.Check(admitted), session.Ended)
+	}
+}
+
+// An end of a tag is heard on other instances, and by those who watch a session
+// with it there. OnEnd gets the kind of the tag, and not its value.
+func TestEndTagElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		var told []revocation.Ending
+		a := shared(t, log, func(c *revocation.Config) {
+			c.OnEnd = func(_ context.Context, of revocation.Ending, _ error) { told = append(told, of) }
+		})
+		b := shared(t, log)
+		synctest.Wait()
+		with, without := recordOf("one", "alice"), recordOf("two", "alice")
+		with.Tags = []session.LoginTag{session.Tag("device", "1"), session.Tag("tenant", "acme")}
+		watched, other := watch(b, with), watch(b, without)
+		time.Sleep(time.Second)
+		require.NoError(t, a.EndTag(t.Context(), "tenant", "acme"))
+		synctest.Wait()
+		require.ErrorIs(t, b.Check(with), session.Ended)
+		require.EqualValues(t, 1, watched.ended.Load())
+		require.Zero(t, other.ended.Load())
+		require.Equal(t, []revocation.Ending{{TagKind: "tenant"}}, told)
+		watched.stop()
+		other.stop()
+		require.Zero(t, b.Watching())
+		require.NoError(t, a.Close())
+		require.NoError(t, b.Close())
+	})
+}
