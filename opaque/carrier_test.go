@@ -89,7 +89,8 @@ func alice() *session.Record {
 		ID: "c2Vzc2lvbi1vZi1hbGljZQ", Version: 3, Generation: 2, Subject: "alice",
 		CreatedAt: begun.Add(-time.Hour), AuthenticatedAt: begun.Add(7 * time.Millisecond),
 		SeenAt: begun, IdleDeadline: begun.Add(20 * time.Minute), Deadline: begun.Add(12 * time.Hour),
-		Persistent: true, Tags: []session.LoginTag{{1}, session.Tag("tenant", "acme")}, Values: session.NewValues(map[string]string{"secret": `"7c8a"`}),
+		Persistent: true, Tags: []session.LoginTag{{1}, session.Tag("tenant", "acme")},
+		Values: session.NewValues(map[string]string{"secret": `"7c8a"`}),
 	}
 }
 

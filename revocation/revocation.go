@@ -154,7 +154,7 @@ type Config struct {
 // An Ending says which sessions were ended: those of a subject, those with a
 // tag, or all if both are "".
 type Ending struct {
-	Subject string
+	Subject string // "" for all
 	TagKind string // of the tag; its value may be confidential
 }
 
