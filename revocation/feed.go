@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"strings"
 	"sync"
@@ -53,10 +52,11 @@ type feed struct {
 	bound time.Duration // how stale the list may be
 	serve bool          // whether a list beyond that serves
 
-	ctx     context.Context // of both goroutines
+	ctx     context.Context // of the goroutine that reads
 	cancel  context.CancelFunc
 	reading sync.WaitGroup
-	unsent  error // why the log lacks something; the goroutine that appends sets it
+	lacking atomic.Pointer[contents] // appended next is what this lacks; nil for nothing
+	unsent  error                    // why the log lacks something; the goroutine that appends sets it
 
 	pos    atomic.Value              // string: the position up to which the list knows the log
 	begun  time.Time                 // when the list was opened
@@ -75,16 +75,16 @@ func (l *List) openFeed(cfg Config) {
 	l.feed, l.out.log = f, &f.queue
 	l.out.anonymous = &allowance{most: float64(l.maxEntries) / anonymousShare, life: l.lifetime, now: l.now}
 	go f.append()
-	known := f.inForce()
-	f.reading.Go(func() { f.read(known) })
+	has := f.compare()
+	f.reading.Go(func() { f.read(has) })
 }
 
 // close appends what is left. It returns an error if the log did not take that,
 // and no journal has it either.
 func (f *feed) close() error {
-	first := f.queue.close()
 	f.cancel()
 	f.reading.Wait()
+	first := f.queue.close()
 	if first && f.unsent != nil && f.list.journal == nil {
 		return fmt.Errorf("revocation: the log of the instances didn't take all that has ended here, "+
 			"and nothing else has it: %w", f.unsent)
@@ -92,18 +92,21 @@ func (f *feed) close() error {
 	return nil
 }
 
-// read follows the log until close. known is what the journal has.
-func (f *feed) read(known *unshared) {
+// read follows the log until close. has is nil if the list is empty.
+func (f *feed) read(has *contents) {
 	var ahead <-chan page
 	for pos, told, gaveUp := "", false, false; ; {
 		p := f.fetch(pos, ahead)
 		if f.ctx.Err() != nil {
+			if f.list.journal == nil {
+				f.complete(has)
+			}
 			return
 		}
 		err := p.err
 		if ahead = f.fetchAhead(p); err == nil && !p.Lost {
 			f.compareClocks(p.ClockOffset)
-			err = f.hear(p.Entries, known)
+			err = f.hear(p.Entries, has)
 		}
 		if err != nil && !told {
 			f.list.reports.tell(f.unread(err))
@@ -117,9 +120,8 @@ func (f *feed) read(known *unshared) {
 			continue
 		case p.Lost:
 			f.losses.Add(1)
-			pos, known = "", nil
+			pos, has = "", f.compare()
 			f.pos.Store(pos)
-			f.enqueueAll()
 			f.pause(retryEvery / 4)
 			continue
 		case len(p.Entries) == 0 && pos != "" && f.list.now().Sub(p.began) < atOnce:
@@ -128,8 +130,8 @@ func (f *feed) read(known *unshared) {
 		pos = p.Next
 		f.pos.Store(pos)
 		if p.Complete {
-			f.pass(known)
-			known = nil
+			f.complete(has)
+			has = nil
 			f.readAt.Store(&p.began)
 		}
 	}
@@ -181,10 +183,10 @@ func (f *feed) pause(d time.Duration) {
 	}
 }
 
-// hear puts in force what other instances have ended, and strikes it out of
-// what is known here alone. It fails when that is more than the list may hold:
-// a list that goes stale is better than one that forgets ends.
-func (f *feed) hear(entries []Entry, known *unshared) error {
+// hear puts in force what other instances have ended, and notes in has that the
+// log has it. It fails when that is more than the list may hold: a list that
+// goes stale is better than one that forgets ends.
+func (f *feed) hear(entries []Entry, has *contents) error {
 	now := f.list.now()
 	at, longest := second(now), f.list.until(now)
 	// Changes come first: a session that its subject has kept must not look as if
@@ -204,59 +206,11 @@ func (f *feed) hear(entries []Entry, known *unshared) error {
 			}
 			e.longest = longest
 			f.list.hear(e, at)
-			known.strike(e)
+			has.add(e)
 		}
 	}
 	f.list.isFull(now)
 	return nil
-}
-
-// pass appends what the journal has and the log has not: this process may have
-// ended before it could append that.
-func (f *feed) pass(known *unshared) {
-	if known != nil {
-		f.list.each(second(f.list.now()), func(e entry) {
-			if !known.isStruck(e) {
-				f.enqueue(e)
-			}
-		})
-	}
-}
-
-// inForce returns what the journal has, or nil if that is nothing.
-func (f *feed) inForce() *unshared {
-	if f.list.Len() == 0 {
-		return nil
-	}
-	return &unshared{maphash.MakeSeed(), make(map[uint64]struct{})}
-}
-
-// An unshared is the entries of a journal without those that the log has, too:
-// it remembers the latter.
-type unshared struct {
-	seed   maphash.Seed
-	struck map[uint64]struct{}
-}
-
-func (u *unshared) of(e entry) uint64 {
-	e.kind = e.kind &^ (ofSession ^ ofNobody) // a session is the same, whoever was logged in
-	return maphash.Comparable(u.seed, struct {
-		kind    kind
-		key     key
-		below   uint32
-		instant int64
-	}{e.kind, e.key, e.below, e.instant})
-}
-
-func (u *unshared) strike(e entry) {
-	if u != nil {
-		u.struck[u.of(e)] = struct{}{}
-	}
-}
-
-func (u *unshared) isStruck(e entry) bool {
-	_, ok := u.struck[u.of(e)]
-	return ok
 }
 
 // append writes batches until close, and then the last one. What the log did
@@ -281,6 +235,7 @@ func (f *feed) append() {
 			owed = owed[:0]
 			f.list.each(second(f.list.now()), func(e entry) { owed = append(owed, e) })
 		}
+		owed = f.addLacking(owed)
 		err := f.send(owed)
 		if b != nil {
 			b.finish(&f.queue, err)
@@ -306,7 +261,7 @@ func (f *feed) send(entries []entry) error {
 		for i := range some {
 			shared[i] = some[i].shared()
 		}
-		ctx, cancel := context.WithTimeout(f.ctx, logTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), logTimeout) // close waits for it
 		err := f.log.Append(ctx, shared)
 		cancel()
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,10 @@ type memoryLog struct {
 	changed  chan struct{}
 	ahead    time.Duration // the clock offset of each Reading
 	appended int           // calls of Append
+	taken    []revocation.Entry
+	losses   int               // positions from before a loss are lost
+	page     int               // how many entries a Reading has at most; 0 is all
+	onRead   func(n int) error // called with the number of entries before the position, if not nil
 }
 
 func newMemoryLog() *memoryLog { return &memoryLog{changed: make(chan struct{})} }
@@ -37,7 +42,7 @@ func (m *memoryLog) Append(_ context.Context, entries []revocation.Entry) error 
 	if m.unwrit != nil {
 		return m.unwrit
 	}
-	m.entries = append(m.entries, entries...)
+	m.entries, m.taken = append(m.entries, entries...), append(m.taken, entries...)
 	close(m.changed)
 	m.changed = make(chan struct{})
 	return nil
@@ -46,17 +51,18 @@ func (m *memoryLog) Append(_ context.Context, entries []revocation.Entry) error 
 func (m *memoryLog) Read(ctx context.Context, pos string, wait time.Duration) (revocation.Reading, error) {
 	for begun := time.Now(); ; {
 		m.mu.Lock()
-		n, _ := strconv.Atoi(pos)
-		entries, all, changed, err := m.entries[min(n, len(m.entries)):], len(m.entries), m.changed, m.unread
-		ahead := m.ahead
+		r, changed, err, onRead := m.reading(pos), m.changed, m.unread, m.onRead
 		m.mu.Unlock()
+		if onRead != nil && err == nil {
+			n, _, _ := strings.Cut(pos, "/")
+			at, _ := strconv.Atoi(n)
+			err = onRead(at)
+		}
 		switch {
 		case err != nil:
 			return revocation.Reading{}, err
-		case n > all:
-			return revocation.Reading{Lost: true}, nil
-		case len(entries) > 0 || time.Since(begun) >= wait || pos == "":
-			return revocation.Reading{Entries: entries, Next: strconv.Itoa(all), Complete: true, ClockOffset: ahead}, nil
+		case r.Lost || len(r.Entries) > 0 || time.Since(begun) >= wait || pos == "":
+			return r, nil
 		}
 		select {
 		case <-changed:
@@ -65,6 +71,32 @@ func (m *memoryLog) Read(ctx context.Context, pos string, wait time.Duration) (r
 			return revocation.Reading{}, ctx.Err()
 		}
 	}
+}
+
+// reading returns what is behind pos: the number of entries before it, and that
+// of losses.
+func (m *memoryLog) reading(pos string) revocation.Reading {
+	first, losses, _ := strings.Cut(pos, "/")
+	n, _ := strconv.Atoi(first)
+	if pos != "" && losses != strconv.Itoa(m.losses) || n > len(m.entries) {
+		return revocation.Reading{Lost: true}
+	}
+	end := len(m.entries)
+	if m.page > 0 {
+		end = min(end, n+m.page)
+	}
+	return revocation.Reading{Entries: m.entries[n:end:end], Next: strconv.Itoa(end) + "/" + strconv.Itoa(m.losses),
+		Complete: end == len(m.entries), ClockOffset: m.ahead}
+}
+
+// lose drops all but the first n entries, and wakes those who read.
+func (m *memoryLog) lose(n int) {
+	m.set(func() {
+		m.entries = slices.Clone(m.entries[:min(n, len(m.entries))])
+		m.losses++
+		close(m.changed)
+		m.changed = make(chan struct{})
+	})
 }
 
 func (m *memoryLog) set(f func()) {

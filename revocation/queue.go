@@ -93,12 +93,7 @@ func (q *queue) flush(n uint64) *batch {
 }
 
 // enqueue adds entries to the next write.
-func (q *queue) enqueue(entries ...entry) *batch { return q.add(entries, false) }
-
-// enqueueAll has everything in force written.
-func (q *queue) enqueueAll() { q.add(nil, true) }
-
-func (q *queue) add(entries []entry, whole bool) *batch {
+func (q *queue) enqueue(entries ...entry) *batch {
 	if q == nil {
 		return nil
 	}
@@ -114,7 +109,7 @@ func (q *queue) add(entries []entry, whole bool) *batch {
 	if !q.pending.whole {
 		q.pending.entries = append(q.pending.entries, entries...)
 	}
-	if whole || len(q.pending.entries) > maxBatch {
+	if len(q.pending.entries) > maxBatch {
 		q.pending.entries, q.pending.whole = nil, true
 	}
 	select {
