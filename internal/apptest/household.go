@@ -102,9 +102,9 @@ func tableWords() []string {
 	return []string{"visits", "victim", "mallory", "aubergine", "deep enough", "alice@example.com"}
 }
 
-// formsOf returns what a secret looks like where it is kept with or without an
+// FormsOf returns what a secret looks like where it is kept with or without an
 // encoding, by the name of that.
-func formsOf(secret string) map[string][]byte {
+func FormsOf(secret string) map[string][]byte {
 	forms := map[string][]byte{}
 	add := func(name string, b []byte) {
 		forms[name] = b

@@ -15,7 +15,7 @@ import (
 // A secret is found in each encoding, wherever it stands in the text.
 func TestFormsOfFind(t *testing.T) {
 	find := func(secret string, text []byte) bool {
-		for _, form := range formsOf(secret) {
+		for _, form := range FormsOf(secret) {
 			if bytes.Contains(text, form) {
 				return true
 			}

@@ -243,7 +243,7 @@ func (b *burglar) dump() {
 	everything := bytes.Join(text, []byte("\n"))
 	require.Greater(b, len(h.secrets), 80)
 	for _, secret := range append(h.secrets, tableWords()...) {
-		for form, needle := range formsOf(secret) {
+		for form, needle := range FormsOf(secret) {
 			assert.False(b, bytes.Contains(everything, needle), "%s of %q", form, secret)
 		}
 	}
