@@ -201,7 +201,7 @@ var importTable = []importRule{
 	{"interop/frameworks/gorilla", []string{"interop/frameworks/site", "middleware"}},
 	{"interop/frameworks/servemux", []string{"interop/frameworks/site", "middleware"}},
 	{"interop/frameworks/adopt", []string{"session"}},
-	{"opaque/redisstore", []string{"opaque", "revocation", "session", "internal/fault", "internal/instant", "internal/recent", "internal/stored", "internal/storeurl"}},
+	{"opaque/redisstore", []string{"opaque", "revocation", "devices", "session", "internal/fault", "internal/instant", "internal/recent", "internal/stored", "internal/storeurl"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault", "internal/stored", "internal/storeurl"}},
 	{"opaque/sqlstore", []string{"opaque", "revocation", "session", "internal/fault", "internal/instant", "internal/storeurl"}},
 	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "token", "middleware", "config", "opaque", "opaque/memcachestore", "opaque/redisstore", "opaque/sqlstore"}},

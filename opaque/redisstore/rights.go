@@ -11,8 +11,8 @@ import (
 
 // A right is one that the user needs in the server. The server looks at rights
 // before it does anything else with a command, so try shows whether the user
-// has the right, and has no effect: it names the key of no session, or an entry
-// that no log has, or its arguments make no sense.
+// has the right, and has no effect: it names the key of no session or subject,
+// or an entry that no log has, or its arguments make no sense.
 type right struct {
 	name string   // as ACL SETUSER takes it, without the plus
 	try  []string // nil if a user without the right can't connect
@@ -21,7 +21,7 @@ type right struct {
 // rights returns those that the user needs for c. In a cluster each server has
 // its own users.
 func (c Config) rights() []right {
-	session, log := c.Prefix+"s:", c.Prefix+logKey
+	session, log, index := c.Prefix+"s:", c.Prefix+logKey, c.Prefix+"x:"
 	const last = "18446744073709551615-18446744073709551615"
 	rights := []right{
 		{"get", []string{"GET", session}},
@@ -40,6 +40,12 @@ func (c Config) rights() []right {
 		{"xrange", []string{"XRANGE", log, "0-0", "0-0"}},
 		{"xdel", []string{"XDEL", log, "0-0"}},
 		{"time", []string{"TIME"}},
+		{"hget", []string{"HGET", index, ""}},
+		{"hset", []string{"HSET", index, "", "", "no value"}}, // comes in pairs
+		{"hdel", []string{"HDEL", index, ""}},
+		{"hlen", []string{"HLEN", index}},
+		{"hgetall", []string{"HGETALL", index}},
+		{"pttl", []string{"PTTL", index}},
 	}
 	if c.Cluster {
 		rights = append(rights, right{"cluster|slots", []string{"CLUSTER", "SLOTS"}},

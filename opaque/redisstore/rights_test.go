@@ -20,7 +20,7 @@ func TestRights(t *testing.T) {
 	require.NoError(t, store.Append(t.Context(), ended(3)))
 	before, keys := s.command(t, "EVAL", "return redis.call('DUMP', KEYS[1])", "1", key), s.command(t, "DBSIZE")
 	rights := strings.Fields(redisstore.Rights(redisstore.Config{}))
-	require.Len(t, rights, 16)
+	require.Len(t, rights, 22)
 	for _, right := range rights {
 		if right == "+hello" {
 			continue // Redis 7 lets everybody
@@ -30,10 +30,11 @@ func TestRights(t *testing.T) {
 	}
 	lacks(t, s.allow(t, "-xadd", "-get", "-xdel"), "ACL SETUSER app ~cloakroom:* +get +xadd +xdel")
 
-	cfg := s.allow(t, "resetkeys", "~cloakroom:s:*") // as for a store without a log
-	lacks(t, cfg, "~cloakroom:* +xadd +xread +xrange +xdel")
+	cfg := s.allow(t, "resetkeys", "~cloakroom:s:*") // as for a store without a log and an index
+	lacks(t, cfg, "~cloakroom:* +xadd +xread +xrange +xdel +hget +hset +hdel +hlen +hgetall +pttl")
 	cfg.Prefix = "shop:"
-	keyed := "+get +set +getrange +setrange +pexpire +del +eval +evalsha +xadd +xread +xrange +xdel"
+	keyed := "+get +set +getrange +setrange +pexpire +del +eval +evalsha +xadd +xread +xrange +xdel " +
+		"+hget +hset +hdel +hlen +hgetall +pttl"
 	_, given, _ := strings.Cut(lacks(t, cfg, "~shop:* "+keyed), "ACL SETUSER ")
 	s.command(t, append([]string{"ACL", "SETUSER"}, strings.Fields(given)...)...)
 	open(t, cfg)

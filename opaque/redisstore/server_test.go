@@ -102,7 +102,7 @@ func ask(ctx context.Context, addr string, args ...string) (string, error) {
 }
 
 // command asks the server, and fails the test on an error.
-func (s server) command(t *testing.T, args ...string) string {
+func (s server) command(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -113,7 +113,7 @@ func (s server) command(t *testing.T, args ...string) string {
 }
 
 // number asks for a number.
-func (s server) number(t *testing.T, args ...string) int {
+func (s server) number(t testing.TB, args ...string) int {
 	t.Helper()
 	n, err := strconv.Atoi(strings.TrimPrefix(s.command(t, args...), ":"))
 	require.NoError(t, err)

@@ -19,6 +19,9 @@
 // has ended on all, within milliseconds. Package config uses it without being
 // told to. An instance waits for news on a connection of its own.
 //
+// And it is a [devices.Index], which lists the sessions of a subject, with a
+// key for each subject. Each of its operations is one round trip.
+//
 // What the server has acknowledged can be lost in a failover, because replicas
 // lag. Set min-replicas-to-write to 1 where there are replicas, and turn on
 // persistence (appendonly yes) if sessions must survive a restart.
@@ -28,7 +31,7 @@
 // that are missing:
 //
 //	-@all +get +set +getrange +setrange +pexpire +del +eval +evalsha +hello +ping +info
-//	+xadd +xread +xrange +xdel +time
+//	+xadd +xread +xrange +xdel +time +hget +hset +hdel +hlen +hgetall +pttl
 //
 // and more with a cluster, with Sentinels and with CacheFor:
 //
@@ -63,14 +66,15 @@ import (
 // requests of others share that connection.
 const maxData = 64 << 20
 
-// A Store is an [opaque.Store] and a [revocation.Log] in Redis or Valkey. The
-// zero Store is closed: all its operations fail.
+// A Store is an [opaque.Store], a [revocation.Log] and a [devices.Index] in
+// Redis or Valkey. The zero Store is closed: all its operations fail.
 type Store struct {
 	cfg    Config
 	client valkey.Client // nil in the zero Store
 	conns  *connections
 	swap   *valkey.Lua
 	touch  *valkey.Lua
+	index  indexScripts
 
 	// The keys that must not be read from the cache.
 	written, deleted recent.Map[struct{}]
@@ -94,6 +98,7 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 		cfg:   cfg.withDefaults(),
 		swap:  valkey.NewLuaScript(swapScript),
 		touch: valkey.NewLuaScript(touchScript),
+		index: newIndexScripts(),
 	}
 	if s.cfg.CacheFor > 0 {
 		s.written.Period, s.deleted.Period = newsTakes, s.cfg.CacheFor

@@ -157,6 +157,9 @@ func TestClosed(t *testing.T) {
 		for method, err := range itemtest.Errors(t.Context(), store, itemtest.Key()) {
 			require.ErrorIs(t, err, session.Unavailable, "%s: %s", name, method)
 		}
+		for method, err := range indexErrors(t.Context(), newSubject(store)) {
+			require.ErrorIs(t, err, session.Unavailable, "%s: %s", name, method)
+		}
 		require.NoError(t, store.Close(), name)
 	}
 }

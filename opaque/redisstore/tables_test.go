@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -21,10 +22,15 @@ func TestTablesSoak(t *testing.T) {
 		return apptest.Instances(open(t, cfg), open(t, cfg))
 	}
 	apptest.Run(t, newStore)
+	apptest.RunRaw(t, newStore, breakIn(t, s))
+}
+
+func breakIn(t *testing.T, s server) raw {
+	t.Helper()
 	client, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{s.addr}, DisableCache: true})
 	require.NoError(t, err)
-	defer client.Close()
-	apptest.RunRaw(t, newStore, raw{client})
+	t.Cleanup(client.Close)
+	return raw{client}
 }
 
 // TestTablesWithCacheSoak is TestTablesSoak with reads from the memory of the
@@ -51,9 +57,28 @@ func (r raw) Keys(t testing.TB) []string {
 	return keys
 }
 
-func (r raw) Read(t testing.TB, key string) []byte {
+// Read returns a string, or all fields and values of a hash or of a stream.
+func (r raw) Read(t testing.TB, key string) (value []byte) {
 	t.Helper()
-	value, err := r.Do(t.Context(), r.B().Get().Key(key).Build()).AsBytes()
+	kind, err := r.Do(t.Context(), r.B().Type().Key(key).Build()).ToString()
+	require.NoError(t, err)
+	switch kind {
+	case "hash":
+		fields, err := r.Do(t.Context(), r.B().Hgetall().Key(key).Build()).AsStrMap()
+		require.NoError(t, err)
+		for field, v := range fields {
+			value = append(value, field+"\n"+v+"\n"...)
+		}
+		return value
+	case "stream":
+		entries, err := r.Do(t.Context(), r.B().Xrange().Key(key).Start("-").End("+").Build()).AsXRange()
+		require.NoError(t, err)
+		for _, e := range entries {
+			value = fmt.Append(value, e)
+		}
+		return value
+	}
+	value, err = r.Do(t.Context(), r.B().Get().Key(key).Build()).AsBytes()
 	if valkey.IsValkeyNil(err) {
 		return nil // it has expired
 	}

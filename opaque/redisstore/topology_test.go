@@ -78,6 +78,7 @@ func TestCluster(t *testing.T) {
 	}{
 		{"contract", contractInCluster},
 		{"log", logInCluster},
+		{"index", indexInCluster},
 		{"opener", openerOfACluster},
 		{"rights", rightsInCluster},
 		{"moving slot", movingSlot},
