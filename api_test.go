@@ -77,7 +77,8 @@ func TestEverythingIsDocumented(t *testing.T) {
 }
 
 // A third-party type in a signature would make that module's next major
-// version one of ours.
+// version one of ours. Only package otelcloakroom, which is for OpenTelemetry,
+// takes one of its types.
 func TestNoThirdPartyTypes(t *testing.T) {
 	for _, p := range packages(t) {
 		if !p.isAPI() {
@@ -85,6 +86,9 @@ func TestNoThirdPartyTypes(t *testing.T) {
 		}
 		for _, e := range exports(p.files) {
 			for _, foreign := range thirdParty(e.file, e.types) {
+				if p.dir == "otelcloakroom" && foreign == "metric.MeterProvider" {
+					continue
+				}
 				t.Errorf("%s: %s mentions %s", p.fset.Position(e.pos), e.name, foreign)
 			}
 		}

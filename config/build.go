@@ -51,9 +51,10 @@ type Options struct {
 	// OnEvent gets what happens to sessions, instead of the Logger.
 	OnEvent func(ctx context.Context, event middleware.Event)
 
-	// Observer turns what happens into metrics; each App needs one of its own. It
-	// gets the same events as OnEvent or the Logger, after them. If nil, nothing
-	// is measured; App.Stats has the figures all the same.
+	// Observer turns what happens into metrics; package otelcloakroom has one for
+	// OpenTelemetry and Prometheus. Each App needs one of its own. It gets the
+	// same events as OnEvent or the Logger, after them. If nil, nothing is
+	// measured; App.Stats has the figures all the same.
 	Observer Observer
 
 	// ErrorHandler answers the requests that the middleware denies, with 403, 409,

@@ -17,8 +17,8 @@ type Observer interface {
 	middleware.Observer
 
 	// Watch is called once by Config.Build. stats returns the present figures; it
-	// may be called at any time, also concurrently, until stop has returned.
-	// App.Close calls stop.
+	// may be called at any time, also concurrently. App.Close calls stop before it
+	// closes anything.
 	Watch(stats func() Stats) (stop func(), err error)
 }
 

@@ -91,7 +91,8 @@ type Config struct {
 	// the request's goroutine.
 	OnEvent func(ctx context.Context, event Event)
 
-	// Observer is told what is worth measuring. If nil, nothing is measured.
+	// Observer is told what is worth measuring; package otelcloakroom has one for
+	// OpenTelemetry and Prometheus. If nil, nothing is measured.
 	Observer Observer
 
 	// Now is the clock. If nil, time.Now.
