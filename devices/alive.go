@@ -22,10 +22,11 @@ func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, er
 	if err != nil {
 		return nil, failed("list the sessions of a subject", err)
 	}
-	now, ended := r.c.Now(), []Entry(nil)
+	now := r.c.Now()
+	var ended []Entry // an end has failed half way, or another instance is at it
 	for _, e := range all {
 		if e.Marked || r.hasEnded(subject, e) {
-			ended = append(ended, e) // an end has failed half way, or another instance is at it
+			ended = append(ended, e)
 			continue
 		}
 		lives, over := e.look(items, now)
@@ -36,7 +37,12 @@ func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, er
 			_ = r.c.Index.Leave(ctx, hashOf(subject), e.ID, over...) // the next list tries again
 		}
 	}
-	_ = r.removeAll(ctx, subject, ended)
+	_ = r.removeAll(ended, func(e Entry) error {
+		if r.hasEnded(subject, e) {
+			return r.drop(ctx, subject, e)
+		}
+		return r.finish(ctx, subject, e)
+	})
 	slices.SortStableFunc(alive, func(a, b Entry) int { return b.SeenAt.Compare(a.SeenAt) })
 	return alive, nil
 }

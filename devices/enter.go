@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ func (r *Registry) Enter(
 		err := r.c.Index.Enter(ctx, hashOf(rec.Subject), e, replaces, limit)
 		switch {
 		case errors.Is(err, session.TooMany):
-			err = r.makeRoom(ctx, rec.Subject, limit)
+			err = r.makeRoom(ctx, rec, limit)
 		case errors.Is(err, session.Conflict):
 			_, err = r.alive(ctx, rec.Subject)
 		default:
@@ -55,15 +56,19 @@ func (r *Registry) Enter(
 
 // makeRoom removes sessions that are over. If there are none, it ends the one
 // whose last activity is the oldest.
-func (r *Registry) makeRoom(ctx context.Context, subject string, limit int) error {
-	alive, err := r.alive(ctx, subject)
+func (r *Registry) makeRoom(ctx context.Context, rec *session.Record, limit int) error {
+	alive, err := r.alive(ctx, rec.Subject)
+	// Activity of the session itself may have entered it meanwhile. It must not
+	// end itself; besides, a Save of the handler is under way, and End would wait
+	// for that.
+	known := slices.ContainsFunc(alive, func(e Entry) bool { return e.ID == rec.ID })
 	switch {
-	case err != nil || len(alive) < limit:
+	case err != nil || known || len(alive) < limit:
 		return err
 	case r.c.RefuseNew:
 		return fmt.Errorf("the subject has %d sessions, and may have %d: %w", len(alive), limit, session.TooMany)
 	}
-	err = r.End(ctx, subject, alive[len(alive)-1].ID)
+	err = r.End(ctx, rec.Subject, alive[len(alive)-1].ID)
 	if errors.Is(err, session.NotFound) {
 		return nil // another login has ended it
 	}
@@ -152,9 +157,24 @@ func (r *Registry) touch(ctx context.Context, rec *session.Record, key string) {
 	defer cancel()
 	e := r.entry(rec, key)
 	ok, err := r.c.Index.Extend(ctx, hashOf(rec.Subject), e.ID, e.SeenAt, e.TokenUntil)
-	if ok || err != nil || r.hasEnded(rec.Subject, e) {
+	if ok || err != nil || !r.isCurrent(ctx, rec, key) {
 		return
 	}
 	e.Details = r.details(nil, rec)
 	_ = r.c.Index.Enter(ctx, hashOf(rec.Subject), e, "", MaxEntries)
+}
+
+// isCurrent reports whether the session is still kept as rec under this key, as
+// far as that is known here. It may have ended meanwhile, or somebody else has
+// logged in: then a new entry would show a session that the subject doesn't
+// have.
+func (r *Registry) isCurrent(ctx context.Context, rec *session.Record, key string) bool {
+	if r.c.Revocations.Check(rec) != nil {
+		return false
+	}
+	if key == "" || r.c.Store == nil {
+		return true
+	}
+	items, err := r.c.Store.Headers(ctx, []string{key})
+	return err == nil && items[0].Version == rec.Version
 }

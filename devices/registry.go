@@ -203,12 +203,7 @@ func (r *Registry) end(ctx context.Context, subject, id string) error {
 			_ = here.Save(ctx) // what it leaves to do is done below
 		}
 	}
-	e := marked[0]
-	err = r.remove(ctx, subject, e)
-	if failure := r.c.Revocations.EndSession(ctx, r.record(subject, e)); failure != nil {
-		return errors.Join(err, failure)
-	}
-	return err
+	return r.finish(ctx, subject, marked[0])
 }
 
 func notFound() error {
@@ -224,18 +219,21 @@ func (r *Registry) EndUntil(ctx context.Context, subject string, until time.Time
 	if err != nil {
 		return failed("end the sessions of a subject", err)
 	}
-	return r.removeAll(ctx, subject, marked)
+	return r.removeAll(marked, func(e Entry) error { return r.drop(ctx, subject, e) })
 }
 
-// removeAll removes several entries at once: each takes two round trips.
-func (r *Registry) removeAll(ctx context.Context, subject string, entries []Entry) error {
-	const atOnce = 16
+// atOnce is how many entries are removed at once: each takes two round trips or
+// more.
+const atOnce = 16
+
+// removeAll calls remove, which is finish or drop, for several entries.
+func (r *Registry) removeAll(entries []Entry, remove func(Entry) error) error {
 	var errs []error
 	for some := range slices.Chunk(entries, atOnce) {
 		failures := make([]error, len(some))
 		var all sync.WaitGroup
 		for i, e := range some {
-			all.Go(func() { failures[i] = r.remove(ctx, subject, e) })
+			all.Go(func() { failures[i] = remove(e) })
 		}
 		all.Wait()
 		errs = append(errs, failures...)
@@ -243,18 +241,37 @@ func (r *Registry) removeAll(ctx context.Context, subject string, entries []Entr
 	return errors.Join(errs...)
 }
 
-// remove deletes the items of a session that is marked, and then its entry. In
-// the other order, a failure in between would leave a session that nobody finds
-// again.
-func (r *Registry) remove(ctx context.Context, subject string, e Entry) error {
-	if r.c.Store != nil {
-		for _, key := range slices.DeleteFunc(slices.Clone(e.Keys), isToken) {
-			if err := r.c.Store.Delete(ctx, key); err != nil {
-				return failed("end a session", err)
-			}
-		}
+// finish ends a session that is marked in each form, and then removes its
+// entry. In the other order, a failure in between would leave a session that
+// nobody finds again.
+func (r *Registry) finish(ctx context.Context, subject string, e Entry) error {
+	err := errors.Join(r.deleteItems(ctx, e), r.c.Revocations.EndSession(ctx, r.record(subject, e)))
+	if err != nil {
+		return err
 	}
 	return failed("end a session", r.c.Index.Leave(ctx, hashOf(subject), e.ID))
+}
+
+// drop is finish for a session that the revocation list refuses, or is going to
+// refuse, in any case.
+func (r *Registry) drop(ctx context.Context, subject string, e Entry) error {
+	if err := r.deleteItems(ctx, e); err != nil {
+		return err
+	}
+	return failed("end a session", r.c.Index.Leave(ctx, hashOf(subject), e.ID))
+}
+
+func (r *Registry) deleteItems(ctx context.Context, e Entry) error {
+	if r.c.Store == nil {
+		return nil
+	}
+	var errs []error
+	for _, key := range e.Keys {
+		if !isToken(key) {
+			errs = append(errs, failed("end a session", r.c.Store.Delete(ctx, key)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // record returns what a revocation list needs to know of the session of e.
