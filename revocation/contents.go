@@ -47,7 +47,6 @@ func (f *feed) addLacking(owed []entry) []entry {
 
 // of identifies an entry with its value.
 func (c *contents) of(e entry) uint64 {
-	e.kind = e.kind &^ (ofSession ^ ofNobody) // a session is the same, whoever was logged in
 	return maphash.Comparable(c.seed, struct {
 		kind    kind
 		key     key

@@ -235,6 +235,29 @@ func TestLossOfALongerLife(t *testing.T) {
 	})
 }
 
+// A loss may leave the end of a session in which nobody had logged in, which
+// lists may forget, and drop that of the same session with a subject.
+func TestLossOfASubject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		l := shared(t, log)
+		synctest.Wait()
+		rec := numbered(1)
+		nobody := *rec
+		nobody.Subject, nobody.AuthenticatedAt = "", time.Time{}
+		require.NoError(t, l.EndSession(t.Context(), &nobody))
+		require.NoError(t, l.EndSession(t.Context(), rec))
+		log.lose(1)
+		time.Sleep(5 * time.Second)
+		log.set(func() {
+			require.Len(t, log.entries, 2)
+			require.Equal(t, "a", log.entries[0].Key[:1])
+			require.Equal(t, "s", log.entries[1].Key[:1])
+		})
+		require.NoError(t, l.Close())
+	})
+}
+
 // More is lost than may wait for an append, and still only that is appended.
 func TestLargeLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
