@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(childTask) {
 	case "append":
 		os.Exit(appendForEver(os.Getenv(childPath)))
+	case "share":
+		os.Exit(shareForEver(os.Getenv(childPath)))
 	case "full":
 		os.Exit(fillTheDisk(os.Getenv(childPath)))
 	case "files":
