@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"runtime"
 	"slices"
@@ -99,7 +100,10 @@ func TestLogHeals(t *testing.T) {
 			hears(t, c, rec, patience)
 		}
 		require.NoError(t, c.Check(sessionOf("carol")))
+		require.NoError(t, c.Close())
 	}
+	// As long as there is a server: one of them may not have made good the loss.
+	require.NoError(t, errors.Join(a.Close(), b.Close()))
 }
 
 // An instance that can't reach the server, or gets no answer, is stale, refuses
