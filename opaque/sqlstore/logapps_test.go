@@ -3,7 +3,6 @@ package sqlstore_test
 import (
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"testing"
 	"time"
@@ -36,6 +35,23 @@ func TestAppsShareSQLite(t *testing.T) {
 // other one, and the rest go on.
 func appsShare(t *testing.T, with opaque.Opener, at string) {
 	leavesNothing(t)
+	a, b := sharingApps(t, with, at)
+	alice, bob := apptest.Begin(t, a.Middleware, "alice"), apptest.Begin(t, a.Middleware, "bob")
+	require.Equal(t, "alice", apptest.SubjectOf(b.Middleware, alice))
+	status, _ := apptest.Visit(a.Middleware, alice, func(s *session.Session) { require.NoError(t, s.Destroy()) })
+	require.Equal(t, http.StatusOK, status)
+	begun := time.Now()
+	require.Eventually(t, func() bool { return apptest.SubjectOf(b.Middleware, alice) == "" }, 10*time.Second,
+		time.Millisecond)
+	t.Logf("logged out on the other instance after %v", time.Since(begun))
+	require.Equal(t, "bob", apptest.SubjectOf(b.Middleware, bob))
+	require.NoError(t, b.Revocations.EndSubject(t.Context(), "bob"))
+	require.Eventually(t, func() bool { return apptest.SubjectOf(a.Middleware, bob) == "" }, 10*time.Second,
+		time.Millisecond)
+}
+
+// sharingApps returns two instances that keep their sessions in tokens.
+func sharingApps(t *testing.T, with opaque.Opener, at string) (a, b *config.App) {
 	t.Setenv("SHOP_SECRET", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=")
 	c := config.Config{Mode: config.Stateless}
 	c.Store, c.Keys.File = config.StoreConfig{URL: config.StoreURL(at), SecretEnv: "SHOP_SECRET"}, keyFile(t)
@@ -47,23 +63,7 @@ func appsShare(t *testing.T, with opaque.Opener, at string) {
 		require.Eventually(t, func() bool { return app.Ready(t.Context()) == nil }, 10*time.Second, time.Millisecond)
 		apps = append(apps, app)
 	}
-	a, b := apps[0], apps[1]
-	login := func(subject string) *http.Cookie {
-		return visit(t, a, nil, func(s *session.Session) { require.NoError(t, s.Login(subject)) })
-	}
-	subject := func(app *config.App, cookie *http.Cookie) (subject string) {
-		visit(t, app, cookie, func(s *session.Session) { subject = s.Subject() })
-		return subject
-	}
-	alice, bob := login("alice"), login("bob")
-	require.Equal(t, "alice", subject(b, alice))
-	visit(t, a, alice, func(s *session.Session) { require.NoError(t, s.Destroy()) })
-	begun := time.Now()
-	require.Eventually(t, func() bool { return subject(b, alice) == "" }, 10*time.Second, time.Millisecond)
-	t.Logf("logged out on the other instance after %v", time.Since(begun))
-	require.Equal(t, "bob", subject(b, bob))
-	require.NoError(t, b.Revocations.EndSubject(t.Context(), "bob"))
-	require.Eventually(t, func() bool { return subject(a, bob) == "" }, 10*time.Second, time.Millisecond)
+	return apps[0], apps[1]
 }
 
 func keyFile(t *testing.T) string {
@@ -76,22 +76,4 @@ func keyFile(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	require.NoError(t, keyset.File{Path: path}.Create(t.Context(), set))
 	return path
-}
-
-// visit lets f work on the session of a request, and returns the cookie that
-// the browser has afterwards.
-func visit(t *testing.T, app *config.App, cookie *http.Cookie, f func(s *session.Session)) *http.Cookie {
-	r := httptest.NewRequest(http.MethodGet, "https://shop.example/", nil)
-	if cookie != nil {
-		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
-	}
-	w := httptest.NewRecorder()
-	app.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		f(session.From(r.Context()))
-	})).ServeHTTP(w, r)
-	require.Equal(t, http.StatusOK, w.Code)
-	for _, set := range w.Result().Cookies() {
-		cookie = set
-	}
-	return cookie
 }
