@@ -14,6 +14,7 @@ import (
 	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
 
@@ -76,12 +77,12 @@ func TestVolumeSoak(t *testing.T) {
 
 func volume(tb testing.TB, peer string, sessions int, patience time.Duration) map[string]float64 {
 	tb.Helper()
-	before, without := heap(), collection()
+	before, without := apptest.Heap(), apptest.Collection()
 	c := newCrowd(tb, peer, patience)
 	defer c.stop()
 	c.fill(tb, sessions)
-	size := heap() - before
-	with := collection()
+	size := apptest.Heap() - before
+	with := apptest.Collection()
 	c.prepare(tb)
 	end := time.Now().Add(patience)
 	idle := busy()
@@ -97,25 +98,6 @@ func volume(tb testing.TB, peer string, sessions int, patience time.Duration) ma
 		"expire-p99.999-µs": µs(expiring),
 		"expire-max-µs":     µs(slowest),
 	}
-}
-
-// collection returns how long a garbage collection takes, the best of three.
-func collection() time.Duration {
-	best := time.Hour
-	for range 3 {
-		start := time.Now()
-		runtime.GC()
-		best = min(best, time.Since(start))
-	}
-	return best
-}
-
-func heap() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
 }
 
 // lookUps looks up sessions until over says so, and at least 100,000 times. It

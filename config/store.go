@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/secret"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -135,18 +134,15 @@ func (b *builder) openServer() {
 // false if it could not be read.
 func (b *builder) storePassword() (password string, ok bool) {
 	c := b.Config.Store
-	var text []byte
-	var err error
-	switch {
-	case c.PasswordFile != "":
-		text, err = secret.ReadFile(c.PasswordFile)
-		b.fail("store.password_file", err)
-	case c.PasswordEnv != "":
-		text, err = secret.Env(c.PasswordEnv)
-		b.fail("store.password_env", err)
-	default:
+	if c.PasswordFile == "" && c.PasswordEnv == "" {
 		return c.URL.password(), true
 	}
+	path := "store.password_env"
+	if c.PasswordFile != "" {
+		path = "store.password_file"
+	}
+	text, err := fileOrEnv(c.PasswordFile, c.PasswordEnv)
+	b.fail(path, err)
 	return string(bytes.TrimRight(text, "\r\n")), err == nil // editors and echo add line breaks
 }
 

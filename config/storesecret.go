@@ -33,10 +33,8 @@ func (b *builder) findSecrets() (secrets [][]byte, ok bool) {
 	switch {
 	case c.SecretFile != "" && c.SecretEnv != "":
 		err = errors.New("is a second place for the secret of one store; set only one of secret_file and secret_env")
-	case c.SecretFile != "":
-		text, err = secret.ReadFile(c.SecretFile)
-	case c.SecretEnv != "":
-		text, err = secret.Env(c.SecretEnv)
+	case c.SecretFile != "" || c.SecretEnv != "":
+		text, err = fileOrEnv(c.SecretFile, c.SecretEnv)
 	case isOutside(b.app.Store):
 		err = errors.New("is missing: the store is outside of this process, and whoever can write to it could make " +
 			"a session for anybody; run: (umask 077; openssl rand -base64 32 > store.secret), and name that file")
@@ -48,6 +46,15 @@ func (b *builder) findSecrets() (secrets [][]byte, ok bool) {
 	}
 	b.fail(c.secretPath(), err)
 	return secrets, err == nil
+}
+
+// fileOrEnv returns the secret in a file or, if that is "", in an environment
+// variable.
+func fileOrEnv(file, env string) ([]byte, error) {
+	if file != "" {
+		return secret.ReadFile(file)
+	}
+	return secret.Env(env)
 }
 
 // secretPath returns the field that says where the secret is.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -195,19 +196,11 @@ func TestAttackFlood(t *testing.T) {
 		}
 	}
 	run(1000)
-	before := heap()
+	before := apptest.Heap()
 	run(flood())
-	after := heap()
-	assert.Less(t, int64(after)-int64(before), int64(2<<20), "before %d, after %d", before, after)
+	after := apptest.Heap()
+	assert.Less(t, after-before, int64(2<<20), "before %d, after %d", before, after)
 	assert.Zero(t, w.memory.Len())
 	assert.Equal(t, "alice", subjectOf(m, good))
 	runtime.KeepAlive([]any{stateless, stored, m})
-}
-
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -84,7 +85,7 @@ func endStreams(t *testing.T, mode string, n int) {
 		c.endStreams(t, b, n)
 		left := func() bool { return runtime.NumGoroutine() <= goroutines+2 }
 		require.Eventually(t, left, 30*time.Second, time.Millisecond)
-		memory = append(memory, liveBytes())
+		memory = append(memory, apptest.Heap())
 	}
 	t.Logf("bytes in use after each crowd: %d", memory)
 	require.Less(t, memory[rounds-1]-memory[0], int64(1<<20+n*100), "the last crowd leaves more than the first")
@@ -98,14 +99,14 @@ func (c *crowd) endStreams(t *testing.T, elsewhere instance, n int) {
 		// Many ends of one subject would become one that ends the others, too.
 		credentials[i] = begin(t, elsewhere.Middleware, fmt.Sprint("user ", i))
 	}
-	goroutines, memory := runtime.NumGoroutine(), liveBytes()
+	goroutines, memory := runtime.NumGoroutine(), apptest.Heap()
 	streams := make([]net.Conn, n)
 	for i := range streams {
 		streams[i] = openStream(t, c.address, credentials[i%len(credentials)])
 	}
 	c.waitFor(t, n)
 	t.Logf("%d streams: %d goroutines and %d bytes each, of client and server", n,
-		(runtime.NumGoroutine()-goroutines)/n, (liveBytes()-memory)/int64(n))
+		(runtime.NumGoroutine()-goroutines)/n, (apptest.Heap()-memory)/int64(n))
 
 	began := time.Now()
 	for i := 0; i < len(credentials); i += 2 {
@@ -135,12 +136,4 @@ func openStream(t *testing.T, address, credential string) net.Conn {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	return conn
-}
-
-func liveBytes() int64 {
-	runtime.GC()
-	runtime.GC() // for what is pooled
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
@@ -89,10 +90,10 @@ func benchmarkMemory(b *testing.B, n int) {
 // and 100 bytes of data included.
 func BenchmarkMemoryStoreMillion(b *testing.B) {
 	for b.Loop() {
-		before := heap()
+		before := apptest.Heap()
 		s := newMemory(b, opaque.MemoryConfig{})
 		fillMemory(b, s, million, func(int) time.Duration { return 30 * time.Minute })
-		b.ReportMetric(float64(heap()-before)/million, "B/session")
+		b.ReportMetric(float64(apptest.Heap()-before)/million, "B/session")
 		b.ReportMetric(float64(s.Bytes())/million, "counted-B/session")
 		require.NoError(b, s.Close())
 	}

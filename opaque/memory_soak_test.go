@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
 
@@ -44,10 +45,10 @@ func stall(t testing.TB, n int) (control, expiring *waits, took time.Duration) {
 		Now:         func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 		OnExpire:    func(string, opaque.Item) { expired.Add(1) },
 	})
-	before, empty := heap(), collection()
+	before, empty := apptest.Heap(), apptest.Collection()
 	keys := fillMemory(t, s, n, func(i int) time.Duration { return time.Duration(30+i%2*15) * time.Minute })
 	t.Logf("%d sessions: %d bytes each; a garbage collection takes %v, and %v without them",
-		n, (heap()-before)/uint64(n), collection(), empty)
+		n, (apptest.Heap()-before)/int64(n), apptest.Collection(), empty)
 	stop := load(t, s)
 
 	idle := busy()
@@ -60,25 +61,6 @@ func stall(t testing.TB, n int) (control, expiring *waits, took time.Duration) {
 	stop()
 	require.NoError(t, s.Close())
 	return control, expiring, took
-}
-
-// collection returns how long a garbage collection takes, at best.
-func collection() time.Duration {
-	least := time.Hour
-	for range 5 {
-		begin := time.Now()
-		runtime.GC()
-		least = min(least, time.Since(begin))
-	}
-	return least
-}
-
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // fillMemory creates n sessions and returns a key of every hundredth.

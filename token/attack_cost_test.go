@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -50,14 +51,6 @@ func TestAttackCost(t *testing.T) {
 	}
 }
 
-func heap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
-}
-
 // Genuine tokens of sessions that are over or have ended are not remembered
 // either: somebody may have collected many.
 func TestAttackFloodOfEndedTokens(t *testing.T) {
@@ -74,8 +67,8 @@ func TestAttackFloodOfEndedTokens(t *testing.T) {
 		}
 	}
 	run(100)
-	before := heap()
+	before := apptest.Heap()
 	run(10_000)
-	assert.Less(t, int64(heap())-int64(before), int64(1<<20))
+	assert.Less(t, apptest.Heap()-before, int64(1<<20))
 	runtime.KeepAlive(s)
 }

@@ -79,26 +79,20 @@ func (d database) coldStart(t *testing.T, n int) {
 	}
 	t.Logf("%v for %d entries to append, 20,000 at once", time.Since(begun), n)
 
-	heap := func() int {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int(m.HeapAlloc)
-	}
-	before := heap()
+	before := apptest.Heap()
 	begun = time.Now()
 	l, err := revocation.Open(revocation.Config{Log: s, Lifetime: time.Hour})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, l.Close()) }()
-	var peak int
+	var peak int64
 	for l.Fresh() != nil {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		peak = max(peak, int(m.HeapAlloc)-before)
+		peak = max(peak, int64(m.HeapAlloc)-before)
 		require.Less(t, time.Since(begun), time.Minute)
 		<-time.After(20 * time.Millisecond)
 	}
-	t.Logf("%v until fresh; %d MB while reading, %d MB then", time.Since(begun), peak>>20, (heap()-before)>>20)
+	t.Logf("%v until fresh; %d MB while reading, %d MB then", time.Since(begun), peak>>20, (apptest.Heap()-before)>>20)
 	require.Equal(t, n, l.Len())
 }
 
