@@ -39,13 +39,19 @@ func TestColdStartSoak(t *testing.T) {
 	if os.Getenv("CLOAKROOM_SOAK") == "1" {
 		entries = 1_000_000
 	}
+	var start, end runtime.MemStats
 	before, begun := heap(), time.Now()
+	runtime.ReadMemStats(&start)
 	l := shared(t, entries)
 	require.Eventually(t, func() bool { return l.Fresh() == nil }, time.Minute, time.Millisecond)
 	took := time.Since(begun)
+	runtime.ReadMemStats(&end)
 	bytes := int64(heap()) - int64(before)
 	require.Equal(t, int(entries), l.Len())
-	t.Logf("%d entries: %v, %d bytes each", entries, took, bytes/int64(entries))
+	// One of them is the key, which the log makes.
+	allocations := float64(end.Mallocs-start.Mallocs) / float64(entries)
+	t.Logf("%d entries: %v, %d bytes and %.2f allocations each", entries, took, bytes/int64(entries), allocations)
+	require.Less(t, allocations, 1.5)
 	if entries == 1_000_000 {
 		require.Less(t, took, 5*time.Second) // on a machine that is busy
 		require.Less(t, bytes, int64(64<<20))
