@@ -138,14 +138,7 @@ func (a *App) Close() error {
 // It reports every mistake at once: in c, in o and in the files. After an error
 // the App is nil and nothing is left open.
 func (c Config) Build(o Options) (*App, error) {
-	b := &builder{Config: c, o: o, life: c.policy(), errs: c.validate(fieldLabel)}
-	b.app.now = b.now
-	if b.o.Logger == nil {
-		b.o.Logger = slog.Default()
-	}
-	if b.o.OnEvent == nil {
-		b.o.OnEvent = middleware.LogEvents(b.o.Logger)
-	}
+	b := c.builder(o)
 	b.openKeys()
 	b.openStore()
 	b.openRevocations()
@@ -154,6 +147,23 @@ func (c Config) Build(o Options) (*App, error) {
 	b.makeIssuer()
 	b.observe()
 	b.checkKeys()
+	return b.finish()
+}
+
+func (c Config) builder(o Options) *builder {
+	b := &builder{Config: c, o: o, life: c.policy(), errs: c.validate(fieldLabel)}
+	b.app.now = b.now
+	if b.o.Logger == nil {
+		b.o.Logger = slog.Default()
+	}
+	if b.o.OnEvent == nil {
+		b.o.OnEvent = middleware.LogEvents(b.o.Logger)
+	}
+	return b
+}
+
+// finish returns the App, or all mistakes.
+func (b *builder) finish() (*App, error) {
 	if len(b.errs) > 0 {
 		return nil, errors.Join(append(b.errs, b.closeAll())...)
 	}
