@@ -27,8 +27,8 @@ import (
 //
 // Whatever else is in a field is taken for a marked entry without keys, and
 // perhaps without Until. It counts for the limit, its session can't be renewed,
-// and a devices.Registry removes it when it next lists the subject's sessions.
-// So a new version needs a release that reads it before one that writes it.
+// and a devices.Registry ends it when it next lists the subject's sessions. So
+// a new version needs a release that reads it before one that writes it.
 const (
 	entryVersion    = 1
 	entryHeaderSize = 2 + 4*8

@@ -142,6 +142,9 @@ func movingSlot(t *testing.T, servers []server) {
 			}
 		})
 	}
+	var listed atomic.Int64
+	others := []string{put(t, plain, itemtest.New(1, "x")), itemtest.Key(), put(t, plain, itemtest.New(1, "x"))}
+	running.Go(func() { listed.Store(readHeaders(ctx, t, cached, append(others, key))) })
 	requestsGoOn := func() {
 		t.Helper()
 		want := done.Load() + 40
@@ -153,7 +156,21 @@ func movingSlot(t *testing.T, servers []server) {
 	running.Wait()
 	require.Equal(t, uint64(1+done.Load()), versionOf(t, plain, key))
 	require.Equal(t, uint64(1+done.Load()), versionOf(t, cached, key))
+	require.Greater(t, listed.Load(), int64(1))
 	require.Equal(t, ":1", to.command(t, "EXISTS", "cloakroom:s:"+key))
+}
+
+// readHeaders reads headers until the end of ctx. It returns the version of the
+// last item, which must not go back.
+func readHeaders(ctx context.Context, t *testing.T, store *redisstore.Store, keys []string) (version int64) {
+	for ctx.Err() == nil {
+		items, err := store.Headers(t.Context(), keys)
+		if !assert.NoError(t, err) || !assert.LessOrEqual(t, version, int64(items[len(keys)-1].Version)) {
+			break
+		}
+		version = int64(items[len(keys)-1].Version)
+	}
+	return version
 }
 
 // The log moves to another server while somebody appends to it and somebody
