@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/devices"
 	"github.com/cloakroom-go/cloakroom/devices/indextest"
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -48,6 +49,15 @@ func indexInCluster(t *testing.T, servers []server) {
 	for i, it := range items {
 		require.Equal(t, uint64(i%2*i), it.Version)
 	}
+}
+
+// No session survives its end, or is missing in a list, whatever happens at
+// once.
+func TestIndexRaceSoak(t *testing.T) {
+	cfg := startServer(t).config()
+	apptest.RaceIndex(t, func(t testing.TB) (opaque.Store, devices.Index) {
+		return open(t, cfg), open(t, cfg)
+	})
 }
 
 // entry is one of a session that lives for a day.
