@@ -1,9 +1,11 @@
 package devices
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -11,8 +13,8 @@ import (
 )
 
 // alive returns the entries of the sessions that go on, the one with the newest
-// activity first. It removes those that are over, as far as that is possible
-// now.
+// activity first, in an order that stays the same from list to list. It removes
+// those that are over, as far as that is possible now.
 func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, err error) {
 	all, err := r.c.Index.List(ctx, hashOf(subject))
 	if err != nil {
@@ -24,6 +26,7 @@ func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, er
 	}
 	now := r.c.Now()
 	var ended []Entry // an end has failed half way, or another instance is at it
+	var stale []Entry // with the keys that are to be removed
 	for _, e := range all {
 		if e.Marked || r.hasEnded(subject, e) {
 			ended = append(ended, e)
@@ -34,16 +37,21 @@ func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, er
 			alive = append(alive, e)
 		}
 		if len(over) > 0 {
-			_ = r.c.Index.Leave(ctx, hashOf(subject), e.ID, over...) // the next list tries again
+			e.Keys = over
+			stale = append(stale, e)
 		}
 	}
+	// What fails is left to the next list.
+	_ = r.removeAll(stale, func(e Entry) error { return r.c.Index.Leave(ctx, hashOf(subject), e.ID, e.Keys...) })
 	_ = r.removeAll(ended, func(e Entry) error {
 		if r.hasEnded(subject, e) {
 			return r.drop(ctx, subject, e)
 		}
 		return r.finish(ctx, subject, e)
 	})
-	slices.SortStableFunc(alive, func(a, b Entry) int { return b.SeenAt.Compare(a.SeenAt) })
+	slices.SortFunc(alive, func(a, b Entry) int {
+		return cmp.Or(b.SeenAt.Compare(a.SeenAt), b.CountsFrom.Compare(a.CountsFrom), strings.Compare(a.ID, b.ID))
+	})
 	return alive, nil
 }
 

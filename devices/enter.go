@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func (r *Registry) Enter(
 		replaces = keyOf(was, replaces)
 	}
 	limit := min(max(r.c.Limit(rec.Subject), 1), MaxEntries)
-	for {
+	for try := 0; ; try++ {
 		err := r.c.Index.Enter(ctx, hashOf(rec.Subject), e, replaces, limit)
 		switch {
 		case errors.Is(err, session.TooMany):
@@ -45,13 +46,27 @@ func (r *Registry) Enter(
 		default:
 			return failed("note a session", err)
 		}
-		if err == nil && ctx.Err() != nil {
+		if err == nil && !pause(ctx, try) {
 			err = fmt.Errorf("others kept logging in until the timeout: %w", session.Unavailable)
 		}
 		if err != nil {
 			return failed("note a session", err)
 		}
 	}
+}
+
+// pause lets others finish before try number try is repeated. Many that log in
+// at once would otherwise keep each other, and the index, busy. It returns
+// false if ctx is done.
+func pause(ctx context.Context, try int) bool {
+	const step, most = 5 * time.Millisecond, 20
+	if try > 0 {
+		select {
+		case <-time.After(rand.N(step * time.Duration(min(try, most)))):
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // makeRoom removes sessions that are over. If there are none, it ends the one
@@ -68,11 +83,19 @@ func (r *Registry) makeRoom(ctx context.Context, rec *session.Record, limit int)
 	case r.c.RefuseNew:
 		return fmt.Errorf("the subject has %d sessions, and may have %d: %w", len(alive), limit, session.TooMany)
 	}
-	err = r.End(ctx, rec.Subject, alive[len(alive)-1].ID)
+	err = r.End(ctx, rec.Subject, oldest(alive).ID)
 	if errors.Is(err, session.NotFound) {
 		return nil // another login has ended it
 	}
 	return err
+}
+
+// oldest returns one of the entries whose activity is the oldest: any of them,
+// so that logins at once don't all end the same one and then meet again.
+func oldest(alive []Entry) Entry {
+	last := alive[len(alive)-1].SeenAt
+	first := slices.IndexFunc(alive, func(e Entry) bool { return e.SeenAt.Equal(last) })
+	return alive[first+rand.IntN(len(alive)-first)]
 }
 
 // entry returns the entry of rec under a key, without details.

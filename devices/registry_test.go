@@ -237,7 +237,7 @@ func TestHostileUserAgents(t *testing.T) {
 			require.NoError(t, w.Enter(t.Context(), from(row.in, row.in), rec, "", nil, ""))
 			s := w.listed("alice")[rec.ID]
 			require.Equal(t, row.want, s.UserAgent)
-			require.Equal(t, row.want, s.Address)
+			require.Equal(t, row.want[:min(len(row.want), 64)], s.Address)
 			for _, e := range w.entries("alice") {
 				require.LessOrEqual(t, len(e.Details), devices.MaxDetails)
 			}

@@ -61,6 +61,12 @@ const (
 	ignoresContext
 	refuses
 	saysNotDone
+	headersUnordered
+	headersShort
+	headersWithData
+	headersCapped
+	headersOld
+	headersIgnoreContext
 	flaws
 )
 
@@ -342,6 +348,13 @@ func TestEveryFlawIsFound(t *testing.T) {
 		ignoresContext:     {"the context is ignored", "context"},
 		refuses:            {"out of order", "round trip, histories"},
 		saysNotDone:        {"done, and said not to be", "context, nothing done"},
+
+		headersUnordered:     {"headers in another order", "headers"},
+		headersShort:         {"no header of absent items", "headers"},
+		headersWithData:      {"headers with data", "headers"},
+		headersCapped:        {"1,000 headers at most", "headers"},
+		headersOld:           {"headers of the state before", "headers"},
+		headersIgnoreContext: {"headers ignore the context", "headers"},
 	}
 	if len(tests) != int(flaws) {
 		t.Fatalf("%d flaws in the table, want %d", len(tests), flaws)

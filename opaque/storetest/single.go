@@ -36,6 +36,7 @@ func singleRules() []rule {
 		{"over", "a session that is over stays over: neither a save nor activity may revive it", over},
 		{"clocks", "a server whose clock is ahead must log nobody out, nor forget what a late visitor is told", clocks},
 		{"data stays", "a request reads data without a lock while others save", dataStays},
+		{"headers", "a list of devices must show the sessions that live, and each with its own activity", headers},
 		{"mistakes", "an item without deadlines would stay for ever", mistakes},
 		{"context", "a request that was given up must not wait for the store, nor change it", contextDone},
 		{"nothing done", "after a write that was done and is said not to be, a visitor is logged out", nothingDone},

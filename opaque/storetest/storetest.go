@@ -14,6 +14,8 @@
 // CLOAKROOM_SOAK=1 in the environment the races run 50 times as long, and there
 // are 1,000 histories.
 //
+// If a store has the method Headers of devices.Store, that is tested as well.
+//
 // For a store that keeps its items on a server, call [RunRemote]. It also loses
 // answers of that server.
 package storetest
