@@ -203,7 +203,7 @@ var importTable = []importRule{
 	{"interop/frameworks/adopt", []string{"session"}},
 	{"opaque/redisstore", []string{"opaque", "revocation", "devices", "session", "internal/fault", "internal/instant", "internal/recent", "internal/stored", "internal/storeurl"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault", "internal/stored", "internal/storeurl"}},
-	{"opaque/sqlstore", []string{"opaque", "revocation", "session", "internal/fault", "internal/instant", "internal/storeurl"}},
+	{"opaque/sqlstore", []string{"opaque", "revocation", "devices", "session", "internal/fault", "internal/instant", "internal/storeurl"}},
 	{"otelcloakroom", []string{"session", "middleware", "config"}},
 	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "token", "middleware", "config", "opaque", "opaque/memcachestore", "opaque/redisstore", "opaque/sqlstore"}},
 	{"benchmarks", nil},

@@ -62,14 +62,18 @@ func (c *cleaner) pass(ctx context.Context) error {
 	if err := c.removeDead(ctx); err != nil {
 		return err
 	}
-	if err := c.removeEnded(ctx); err != nil {
+	if err := c.removeOver(ctx); err != nil {
 		return err
 	}
 	now := c.s.cfg.Now()
 	if now.Before(c.idleNext) {
 		return nil
 	}
-	if err := c.removeIdle(ctx); err != nil {
+	q := c.s.q
+	if err := c.removeByKey(ctx, q.findIdle, q.removeIdle); err != nil {
+		return err
+	}
+	if err := c.removeByKey(ctx, q.findSubjects, q.removeSubjects); err != nil {
 		return err
 	}
 	c.idleNext = now.Add(cleanIdleEvery)
@@ -115,34 +119,39 @@ func (c *cleaner) removeDead(ctx context.Context) error {
 	}
 }
 
-// removeEnded removes what the log no longer needs.
-func (c *cleaner) removeEnded(ctx context.Context) error {
+// removeOver removes what the log and the index no longer need.
+func (c *cleaner) removeOver(ctx context.Context) error {
 	before := c.s.lingering()
 	args := []any{before, before}
 	if c.s.cfg.Dialect == MySQL {
 		args = args[:1]
 	}
-	for {
-		if err := c.hold(ctx); err != nil {
-			return err
-		}
-		n, err := c.exec(ctx, c.s.q.removeEnded, args...)
-		if err != nil || n < batch {
-			return err
+	for _, query := range c.s.q.removeOver {
+		for n := int64(batch); n == batch; {
+			err := c.hold(ctx)
+			if err == nil {
+				n, err = c.exec(ctx, query, args...)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-// removeIdle goes through all rows by key, and removes those whose idle
-// deadline is past. An index on it would have to change with each activity.
-func (c *cleaner) removeIdle(ctx context.Context) error {
+// removeByKey goes through all rows of a table by key, and removes those of
+// which the second column is past. These are the sessions whose idle deadline
+// is: an index on it would have to change with each activity. And the subjects
+// that have no entries and no instant any more.
+func (c *cleaner) removeByKey(ctx context.Context, find, remove string) error {
 	before, after := c.s.lingering(), ""
 	for {
-		keys, last, err := c.find(ctx, c.s.q.findIdle, after, before)
+		keys, last, err := c.find(ctx, find, after, before)
 		if err != nil || last == "" {
 			return err
 		}
-		if err := c.remove(ctx, c.s.q.removeIdle, before, keys); err != nil {
+		if err := c.remove(ctx, remove, before, keys); err != nil {
 			return err
 		}
 		after = last

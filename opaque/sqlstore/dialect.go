@@ -55,27 +55,38 @@ func (d Dialect) numbered(query string) string {
 // queries are the statements of a Store.
 type queries struct {
 	get, create, swap, touch, look, remove string
+	headers                                func(keys int) string
 
 	version, claim, renew                      string // of the table of single values
 	findDead, removeDead, findIdle, removeIdle string
+	findSubjects, removeSubjects               string
+	removeOver                                 []string // from the tables of the log and of the index
 
-	raise, tip, since, removeEnded string // of the log
-	appendAtOnce, upsert           func(rows int) string
+	raise, tip, since    string // of the log
+	appendAtOnce, upsert func(rows int) string
+}
+
+// template returns the function that puts the names of the tables and functions
+// into a statement, and numbers its placeholders.
+func (d Dialect) template(prefix string) func(query string) string {
+	replacer := strings.NewReplacer(
+		"{sessions}", prefix+"sessions",
+		"{meta}", prefix+"meta",
+		"{ended}", prefix+"ended",
+		"{subjects}", prefix+"subjects",
+		"{entries}", prefix+"entries",
+		"{greatest}", d.greatest(),
+		"{least}", d.least(),
+		"{keys}", repeat("?", batch),
+	)
+	return func(query string) string { return d.numbered(replacer.Replace(query)) }
 }
 
 // newQueries returns the statements for tables whose names begin with prefix.
 // "Over" is judged by an instant that the caller sends along: the clocks of the
 // application decide, and not the database's.
 func newQueries(d Dialect, prefix string) queries {
-	replacer := strings.NewReplacer(
-		"{sessions}", prefix+"sessions",
-		"{meta}", prefix+"meta",
-		"{ended}", prefix+"ended",
-		"{greatest}", d.greatest(),
-		"{least}", d.least(),
-		"{keys}", "?"+strings.Repeat(", ?", batch-1),
-	)
-	text := func(query string) string { return d.numbered(replacer.Replace(query)) }
+	text := d.template(prefix)
 	create := "INSERT INTO {sessions} (k, version, seen, idle, dead, data) VALUES (?, ?, ?, ?, ?, ?)"
 	if d != MySQL {
 		create += " ON CONFLICT (k) DO NOTHING" // in MySQL, IGNORE would also cut what is too long
@@ -89,21 +100,30 @@ func newQueries(d Dialect, prefix string) queries {
 			" WHERE k = ? AND idle > ? AND dead > ?"),
 		look:   text("SELECT seen, idle, dead FROM {sessions} WHERE k = ?"),
 		remove: text("DELETE FROM {sessions} WHERE k = ?"),
+		headers: func(keys int) string {
+			return text("SELECT k, version, seen, idle, dead FROM {sessions} WHERE k IN (" + repeat("?", keys) + ")")
+		},
 
 		version: text("SELECT value FROM {meta} WHERE name = 'schema'"),
 		claim:   text("UPDATE {meta} SET value = ? WHERE name = 'cleaner' AND value <= ?"),
 		renew:   text("UPDATE {meta} SET value = ? WHERE name = 'cleaner' AND value = ?"),
 
-		findDead:   text("SELECT k FROM {sessions} WHERE dead < ? ORDER BY dead LIMIT " + strconv.Itoa(batch)),
-		removeDead: text("DELETE FROM {sessions} WHERE dead < ? AND k IN ({keys})"),
-		findIdle:   text("SELECT k, idle FROM {sessions} WHERE k > ? ORDER BY k LIMIT " + strconv.Itoa(batch)),
-		removeIdle: text("DELETE FROM {sessions} WHERE idle < ? AND k IN ({keys})"),
+		findDead:     text("SELECT k FROM {sessions} WHERE dead < ? ORDER BY dead LIMIT " + strconv.Itoa(batch)),
+		removeDead:   text("DELETE FROM {sessions} WHERE dead < ? AND k IN ({keys})"),
+		findIdle:     text("SELECT k, idle FROM {sessions} WHERE k > ? ORDER BY k LIMIT " + strconv.Itoa(batch)),
+		removeIdle:   text("DELETE FROM {sessions} WHERE idle < ? AND k IN ({keys})"),
+		findSubjects: text("SELECT h, until FROM {subjects} WHERE h > ? ORDER BY h LIMIT " + strconv.Itoa(batch)),
+		removeSubjects: text("DELETE FROM {subjects} WHERE until < ? AND h IN ({keys})" +
+			" AND NOT EXISTS (SELECT 1 FROM {entries} e WHERE e.h = {subjects}.h)"),
+		removeOver: []string{
+			text(d.removeOver("{ended}", "k")),
+			text(d.removeOver("{entries}", "h, id")),
+		},
 
 		raise: text("UPDATE {meta} SET value = " + d.raised() + " WHERE name = 'ended'" + d.returning()),
 		tip: text("SELECT value, EXISTS (SELECT 1 FROM {ended} WHERE k = ?), " + d.clock() +
 			" FROM {meta} WHERE name = 'ended'"),
-		since:       text("SELECT k, v, until, seq FROM {ended} WHERE seq > ? ORDER BY seq LIMIT " + strconv.Itoa(pageRows)),
-		removeEnded: text(d.removeEnded()),
+		since: text("SELECT k, v, until, seq FROM {ended} WHERE seq > ? ORDER BY seq LIMIT " + strconv.Itoa(pageRows)),
 		appendAtOnce: func(rows int) string {
 			return text("WITH counter AS (UPDATE {meta} SET value = value + CAST(? AS bigint) WHERE name = 'ended'" +
 				" RETURNING value), added AS (INSERT INTO {ended} (k, v, until, seq)" +
@@ -163,10 +183,13 @@ func (d Dialect) onConflict() string {
 		" WHERE excluded.v > {ended}.v OR excluded.until > {ended}.until"
 }
 
-func (d Dialect) removeEnded() string {
+// removeOver returns the statement that removes some of the rows whose until
+// has passed, from a table with that primary key.
+func (d Dialect) removeOver(table, key string) string {
 	some := " ORDER BY until LIMIT " + strconv.Itoa(batch)
 	if d == MySQL {
-		return "DELETE FROM {ended} WHERE until < ?" + some
+		return "DELETE FROM " + table + " WHERE until < ?" + some
 	}
-	return "DELETE FROM {ended} WHERE until < ? AND k IN (SELECT k FROM {ended} WHERE until < ?" + some + ")"
+	return "DELETE FROM " + table + " WHERE until < ? AND (" + key + ") IN (SELECT " + key + " FROM " + table +
+		" WHERE until < ?" + some + ")"
 }

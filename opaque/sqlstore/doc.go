@@ -15,13 +15,21 @@
 //
 // The application may also run the statements of [Store.Schema] with a role of
 // its own. The store itself then needs only SELECT, INSERT, UPDATE and DELETE
-// on the three tables.
+// on the five tables.
 //
 // Every operation on a session is one statement on one row, so no transaction
 // spans two round trips. Each ends by the deadline of its context, or after 5
 // seconds if there is none. The store repeats a write only if the database says
 // that it rolled the first one back (a deadlock, or a SQLite file that is
 // busy).
+//
+// A Store is also the [devices.Index] of which sessions a subject has. It has
+// tables of its own, which are empty as long as the application doesn't list
+// devices. Enter, at a login or a renewal, is a transaction of three statements
+// that locks the subject's row. If an instance stands still in the middle of
+// one, logins of that subject on other instances fail until the server closes
+// its connection (in PostgreSQL, idle_in_transaction_session_timeout says when;
+// in MariaDB, idle_write_transaction_timeout). Nobody else waits for it.
 //
 // A Store is also the log by which the instances of an application tell each
 // other what has ended: a [revocation.Log]. Package config uses it without

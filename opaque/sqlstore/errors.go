@@ -160,6 +160,9 @@ func (d Dialect) unavailable(op string, err error) error {
 }
 
 func (d Dialect) describe(err error) string {
+	for e := (notDone{}); errors.As(err, &e); {
+		err = e.error
+	}
 	var dial *net.OpError
 	switch code := number(err); {
 	case contextError(err) != nil:

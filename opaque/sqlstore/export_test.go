@@ -27,10 +27,24 @@ const NeverSort = neverSort
 // over.
 func Logging(d Dialect, prefix string) (since, removeEnded string) {
 	q := newQueries(d, prefix)
-	return q.since, q.removeEnded
+	return q.since, q.removeOver[0]
+}
+
+// Indexing returns the statements that remove from the index what is over.
+func Indexing(d Dialect, prefix string) (removeEntries, findSubjects, removeSubjects string) {
+	q := newQueries(d, prefix)
+	return q.removeOver[1], q.findSubjects, q.removeSubjects
 }
 
 // Source returns what the driver gets for a URL.
 func Source(d Dialect, u *url.URL, password string) (string, error) {
 	return d.source(u, storeurl.ReadQuery(u, d.parameters()...), password)
+}
+
+// LockNothing makes Enter and Mark go on without the lock of the subject's row,
+// which must be there. Call it before the first use of the Store.
+func (s *Store) LockNothing() {
+	s.index.lock.query = map[Dialect]string{
+		PostgreSQL: "SELECT CAST($1 AS text), CAST($2 AS bigint), CAST($3 AS bigint)", MySQL: "DO ?, ?, ?",
+	}[s.cfg.Dialect]
 }

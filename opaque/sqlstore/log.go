@@ -106,7 +106,7 @@ func (s *Store) Append(ctx context.Context, entries []revocation.Entry) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	leave, err := s.enter(ctx)
+	leave, err := s.takeTurn(ctx)
 	if err == nil {
 		defer leave()
 		err = s.append(ctx, rows)

@@ -167,7 +167,7 @@ func (d database) firstVersion(t *testing.T) {
 	require.NoError(t, s.Create(t.Context(), key, itemtest.New(1, "data")))
 	_, readErr := s.Read(t.Context(), "", time.Minute)
 	for _, err := range []error{s.Ping(t.Context()), s.Append(t.Context(), []revocation.Entry{ended("x")}), readErr} {
-		require.ErrorContains(t, err, "the tables are of version 1, want 2; call Migrate")
+		require.ErrorContains(t, err, "the tables are of version 1, want 3; call Migrate")
 		require.ErrorIs(t, err, session.Unavailable)
 	}
 	require.NoError(t, s.Migrate(t.Context()))

@@ -67,10 +67,7 @@ func (d database) logOrder(t *testing.T) {
 	})
 	t.Run("control", func(t *testing.T) {
 		prefix, _ := d.newLog(t)
-		db := d.open(t)
-		if d.dialect == sqlstore.SQLite {
-			db.SetMaxOpenConns(1) // in place of waiting for the file
-		}
+		db := d.openPatient(t)
 		n := missed(t, prefix, func() revocation.Log { return unlocked{db, d.dialect, prefix} })
 		require.Positive(t, n)
 		t.Logf("without the lock, %d of %d are missed", n, appenders*each)

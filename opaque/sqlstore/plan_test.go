@@ -42,6 +42,12 @@ func (d database) plans(t *testing.T) {
 	}
 	t.Run("remove from the log", func(t *testing.T) { d.usesIndex(t, db, "plan_ended", removeEnded, before) })
 	t.Run("read the log", func(t *testing.T) { d.usesIndex(t, db, "plan_ended", since, []any{22_000}) })
+	removeEntries, findSubjects, removeSubjects := sqlstore.Indexing(d.dialect, "plan_")
+	t.Run("remove entries", func(t *testing.T) { d.usesIndex(t, db, "plan_entries", removeEntries, before) })
+	t.Run("find subjects", func(t *testing.T) { d.usesIndex(t, db, "plan_subjects", findSubjects, []any{"k15000"}) })
+	if d.dialect != sqlstore.PostgreSQL { // which reads so few short rows as a whole
+		t.Run("remove subjects", func(t *testing.T) { d.usesIndex(t, db, "plan_subjects", removeSubjects, byKey) })
+	}
 	if d.dialect == sqlstore.PostgreSQL {
 		t.Run("read a new log", func(t *testing.T) { d.readsInOrder(t, db, since) })
 	}
@@ -87,7 +93,10 @@ func (d database) populate(t *testing.T, db *sql.DB) {
 		" WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 149)" +
 		" SELECT " + d.binary("concat('k', 150 * a.i + b.i)") + ", 1," +
 		fmt.Sprintf(" CASE WHEN b.i %% 20 = 0 THEN 1000 ELSE %d END, 150 * a.i + b.i FROM n a CROSS JOIN n b", later))
-	for _, table := range []string{"plan_sessions", "plan_ended"} {
+	exec("INSERT INTO plan_entries (h, id, ks, counts, seen, token, until, marked, details)" +
+		" SELECT k, 'id', k, 1, 1, 1, dead, 0, " + d.binary("'"+strings.Repeat("x", 100)+"'") + " FROM plan_sessions")
+	exec("INSERT INTO plan_subjects (h, instant, until) SELECT k, 1, dead FROM plan_sessions")
+	for _, table := range []string{"plan_sessions", "plan_ended", "plan_entries", "plan_subjects"} {
 		switch d.dialect {
 		case sqlstore.PostgreSQL:
 			exec("ANALYZE " + table)

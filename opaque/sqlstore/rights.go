@@ -21,6 +21,8 @@ func (s *Store) needs() []need {
 		{s.cfg.Prefix + "sessions", "seen", all},
 		{s.cfg.Prefix + "meta", "value", []string{"SELECT", "UPDATE"}},
 		{s.cfg.Prefix + "ended", "seq", all},
+		{s.cfg.Prefix + "subjects", "until", all},
+		{s.cfg.Prefix + "entries", "until", all},
 	}
 }
 

@@ -31,7 +31,8 @@ func (s *server) rights(t *testing.T, user string, db *sql.DB) {
 
 	const all = "SELECT, INSERT, UPDATE, DELETE ON "
 	err := s.lacks(t, weak(), "GRANT "+all+"rights_sessions TO "+user+"; GRANT SELECT, UPDATE ON rights_meta TO "+user+
-		"; GRANT "+all+"rights_ended TO "+user+": ")
+		"; GRANT "+all+"rights_ended TO "+user+"; GRANT "+all+"rights_subjects TO "+user+
+		"; GRANT "+all+"rights_entries TO "+user+": ")
 	_, grants, _ := strings.Cut(err, ": GRANT ")
 	grants, _, _ = strings.Cut(grants, ": ")
 	for grant := range strings.SplitSeq("GRANT "+grants, "; ") {
@@ -45,7 +46,7 @@ func (s *server) rights(t *testing.T, user string, db *sql.DB) {
 	require.NoError(t, readErr)
 	require.Len(t, r.Entries, 4, "the check has changed nothing")
 
-	for _, table := range []string{"sessions", "meta", "ended"} {
+	for _, table := range []string{"sessions", "meta", "ended", "subjects", "entries"} {
 		for _, right := range []string{"SELECT", "INSERT", "UPDATE", "DELETE"} {
 			if table == "meta" && (right == "INSERT" || right == "DELETE") {
 				continue

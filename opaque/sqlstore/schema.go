@@ -14,7 +14,7 @@ import (
 )
 
 // schemaVersion is how many migrations there are.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // migrations returns the statements of each migration. The last statement of
 // each records its number. MySQL commits every statement by itself, so each can
@@ -58,6 +58,7 @@ func (d Dialect) migrations(prefix string) [][]string {
 		append(first, fmt.Sprintf(insert, "cleaner", 0), fmt.Sprintf(insert, "schema", 1)),
 		append(d.logTable(prefix), fmt.Sprintf(insert, "ended", 0),
 			"UPDATE "+meta+" SET value = 2 WHERE name = 'schema' AND value < 2"),
+		append(d.indexTables(prefix), "UPDATE "+meta+" SET value = 3 WHERE name = 'schema' AND value < 3"),
 	}
 }
 
@@ -130,7 +131,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 }
 
 func (s *Store) migrate(ctx context.Context) error {
-	leave, err := s.enter(ctx)
+	leave, err := s.takeTurn(ctx)
 	if err != nil {
 		return err
 	}

@@ -92,10 +92,16 @@ func TestPostgreSQL(t *testing.T) {
 		s.leavesNothing(t)
 		appsShare(t, opener(s.dialect), "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=shared_")
 	})
+	t.Run("apps list devices", func(t *testing.T) {
+		s.leavesNothing(t)
+		s.appsListDevices(t, "postgres://app@"+s.addr+"/postgres?sslmode=disable&")
+	})
 	t.Run("tables", s.tables)
 	t.Run("rights", func(t *testing.T) {
 		s.rights(t, "weak", open(t, "pgx", "postgres://weak@"+s.addr+"/postgres?sslmode=disable"))
 	})
+	t.Run("limit needs the lock", s.limitNeedsTheLock)
+	t.Run("lost answers", s.lostAnswers)
 	t.Run("full disk", s.fullDisk)
 	t.Run("rolled back", s.rolledBack)
 	s.trouble(t)
@@ -110,6 +116,8 @@ func TestMariaDB(t *testing.T) {
 	t.Run("rights", func(t *testing.T) {
 		s.rights(t, "'weak'@'127.0.0.1'", open(t, "mysql", "weak@tcp("+s.addr+")/app"))
 	})
+	t.Run("limit needs the lock", s.limitNeedsTheLock)
+	t.Run("lost answers", s.lostAnswers)
 	t.Run("lock wait timeout", s.lockWaitTimeout)
 	t.Run("found rows", s.foundRows)
 	s.trouble(t)

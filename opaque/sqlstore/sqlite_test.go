@@ -35,6 +35,18 @@ func open(t testing.TB, driver, source string) *sql.DB {
 	return db
 }
 
+// openPatient returns a pool for statements of the test itself, which wait for
+// those of stores.
+func (d database) openPatient(t testing.TB) *sql.DB {
+	t.Helper()
+	db := d.open(t)
+	if d.dialect == sqlstore.SQLite {
+		db.SetMaxOpenConns(1)
+		execute(t, db, "PRAGMA busy_timeout = 10000")
+	}
+	return db
+}
+
 func TestSQLite(t *testing.T) {
 	d := sqlite(t)
 	d.suite(t)

@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"sync/atomic"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/devices"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/revocation"
@@ -55,9 +57,9 @@ const (
 	minPause, maxPause = time.Millisecond, 50 * time.Millisecond
 )
 
-// A Store is an [opaque.Store] and a [revocation.Log] in a SQL database. An
-// item of more than 8 MiB is too large. The zero Store is closed: all its
-// operations fail.
+// A Store is an [opaque.Store], a [revocation.Log] and a [devices.Index] in a
+// SQL database. An item of more than 8 MiB is too large. The zero Store is
+// closed: all its operations fail.
 type Store struct {
 	db   *sql.DB
 	cfg  Config
@@ -69,7 +71,9 @@ type Store struct {
 	writer chan struct{}
 
 	get, create, swap, touch, look, remove statement
+	headers                                [maxHeaders]statement
 	tip, since                             statement // of the log
+	index                                  index
 
 	appended  marks
 	permitted atomic.Bool // the user has all rights
@@ -82,6 +86,8 @@ type Store struct {
 var (
 	_ opaque.Store   = (*Store)(nil)
 	_ revocation.Log = (*Store)(nil)
+	_ devices.Index  = (*Store)(nil)
+	_ devices.Store  = (*Store)(nil)
 )
 
 // New returns a store on db, which stays the caller's: Close doesn't close it.
@@ -129,13 +135,23 @@ func (s *Store) prepare() {
 		s.writer = make(chan struct{}, 1)
 	}
 	s.q = newQueries(s.cfg.Dialect, s.cfg.Prefix)
-	for st, query := range map[*statement]string{
+	for st, query := range s.statements() {
+		st.db, st.query = s.db, query
+	}
+}
+
+// statements returns those that are kept prepared from their first use on.
+func (s *Store) statements() map[*statement]string {
+	all := map[*statement]string{
 		&s.get: s.q.get, &s.create: s.q.create, &s.swap: s.q.swap,
 		&s.touch: s.q.touch, &s.look: s.q.look, &s.remove: s.q.remove,
 		&s.tip: s.q.tip, &s.since: s.q.since,
-	} {
-		st.db, st.query = s.db, query
 	}
+	for i := range s.headers {
+		all[&s.headers[i]] = s.q.headers(1 << i)
+	}
+	maps.Copy(all, s.index.statements(s.cfg.Dialect, s.cfg.Prefix))
+	return all
 }
 
 // Close ends the clean-up, and waits for it. Operations fail from then on. It
@@ -146,7 +162,7 @@ func (s *Store) Close() error {
 	}
 	s.stop()
 	<-s.done
-	for _, st := range []*statement{&s.get, &s.create, &s.swap, &s.touch, &s.look, &s.remove, &s.tip, &s.since} {
+	for st := range s.statements() {
 		st.close()
 	}
 	return nil
@@ -324,7 +340,7 @@ func (s *Store) failed(op string, err error) error {
 // write executes a statement that changes at most some rows, and returns how
 // many.
 func (s *Store) write(ctx context.Context, exec func() (sql.Result, error)) (rows int64, err error) {
-	leave, err := s.enter(ctx)
+	leave, err := s.takeTurn(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -339,9 +355,9 @@ func (s *Store) write(ctx context.Context, exec func() (sql.Result, error)) (row
 	return rows, err
 }
 
-// enter waits for the turn of a writer. SQLite has one at a time, and its own
-// way of waiting lets some of them starve.
-func (s *Store) enter(ctx context.Context) (leave func(), err error) {
+// takeTurn waits for the turn of a writer. SQLite has one at a time, and its
+// own way of waiting lets some of them starve.
+func (s *Store) takeTurn(ctx context.Context) (leave func(), err error) {
 	if s.writer == nil {
 		return func() {}, nil
 	}
@@ -370,7 +386,7 @@ func (s *Store) forRead(ctx context.Context) context.Context {
 func (s *Store) retry(ctx context.Context, try func() error) error {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		err := try()
-		if !s.cfg.Dialect.isRolledBack(err) {
+		if !s.cfg.Dialect.isRolledBack(err) && !errors.Is(err, errChanged) {
 			return err
 		}
 		timer := time.NewTimer(pause/2 + rand.N(pause))

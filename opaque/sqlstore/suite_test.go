@@ -45,6 +45,11 @@ func (d database) suite(t *testing.T) {
 	t.Run("exhausted pool", d.exhaustedPool)
 	t.Run("locked row", d.lockedRow)
 	t.Run("closed", d.closed)
+	t.Run("index", d.index)
+	t.Run("bad entries", d.badEntries)
+	t.Run("headers", d.headers)
+	t.Run("forgets", d.forgets)
+	t.Run("upgrade", d.upgrade)
 	t.Run("log", d.log)
 	t.Run("several instances", d.severalInstances)
 }
