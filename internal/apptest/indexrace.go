@@ -238,8 +238,14 @@ func (r *indexRound) retire(ctx context.Context, credential string, was *session
 	return err
 }
 
-// judge looks at every credential when all callers are done.
+// judge looks at every credential when all callers are done. It opens them
+// before it lists them: a list ends what has survived its end.
 func (r *indexRound) judge(ended func(id string) bool) {
+	opens := make(map[issued]bool)
+	for _, c := range r.issued {
+		_, _, err := r.carrier.Open(r.t.Context(), c.credential)
+		opens[c] = err == nil
+	}
 	entries, err := r.index.List(r.t.Context(), nameInIndex(r.subject))
 	r.must(err)
 	list, err := r.registry.List(r.t.Context(), r.subject)
@@ -247,7 +253,7 @@ func (r *indexRound) judge(ended func(id string) bool) {
 	lives := make(map[string]bool)
 	for _, c := range r.issued {
 		lives[c.id] = lives[c.id] || false
-		if _, _, err := r.carrier.Open(r.t.Context(), c.credential); err != nil {
+		if !opens[c] {
 			continue
 		}
 		lives[c.id] = true
