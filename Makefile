@@ -20,7 +20,7 @@ ROUNDS    ?= 5
 OLD       ?=
 
 # The tests that CLOAKROOM_SOAK=1 makes longer.
-LONG := Race|Soak|Flood|Contract|^TestMemoryStore$$|^Test(PostgreSQL|MariaDB|SQLite|Cluster)$$/^(contract|tables|several_instances)$$
+LONG := Race|Soak|Flood|Contract|^TestMemoryStore$$|^Test(PostgreSQL|MariaDB|SQLite|Cluster)$$/^(contract|tables|several_instances|index|index_race)$$
 
 # Every module of the repository, the root first.
 MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*' | sed 's|/go.mod$$||'))

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -63,15 +64,20 @@ func (d database) appWithDevices(t *testing.T, c config.Config) *config.App {
 
 func endsOnTheOther(t *testing.T, a, b *config.App) {
 	t.Helper()
-	login := func(subject string) (cookie *http.Cookie, id string) {
-		cookie = visit(t, b, nil, func(s *session.Session) { require.NoError(t, s.Login(subject)) })
-		visit(t, b, cookie, func(s *session.Session) { id = s.ID() })
-		return cookie, id
+	login := func(subject string) (credential, id string) {
+		credential = apptest.Begin(t, b.Middleware, subject)
+		apptest.Visit(b.Middleware, credential, func(s *session.Session) { id = s.ID() })
+		return credential, id
+	}
+	visit := func(credential string, f func(s *session.Session)) (next string) {
+		status, next := apptest.Visit(b.Middleware, credential, f)
+		require.Equal(t, http.StatusOK, status)
+		return next
 	}
 	desk, deskID := login("alice")
 	phone, phoneID := login("alice")
 	other, otherID := login("bob")
-	desk = visit(t, b, desk, func(s *session.Session) { require.NoError(t, s.Renew()) })
+	desk = visit(desk, func(s *session.Session) { require.NoError(t, s.Renew()) })
 	require.ElementsMatch(t, []string{deskID, phoneID}, idsOf(t, a, "alice"))
 	require.Equal(t, []string{otherID}, idsOf(t, a, "bob"))
 	list, err := a.Devices.List(t.Context(), "alice")
@@ -84,25 +90,21 @@ func endsOnTheOther(t *testing.T, a, b *config.App) {
 	requireOver(t, b, phone)
 	require.Equal(t, []string{deskID}, idsOf(t, b, "alice"))
 	require.ErrorIs(t, a.Devices.End(t.Context(), "alice", phoneID), session.NotFound)
-	require.Equal(t, "alice", subjectOf(t, b, desk))
+	require.Equal(t, "alice", apptest.SubjectOf(b.Middleware, desk))
 
 	require.NoError(t, a.Revocations.EndSubject(t.Context(), "alice"))
 	requireOver(t, b, desk)
 	require.Empty(t, idsOf(t, b, "alice"))
-	require.Equal(t, "bob", subjectOf(t, b, other))
-	visit(t, b, other, func(s *session.Session) { require.NoError(t, s.Destroy()) })
+	require.Equal(t, "bob", apptest.SubjectOf(b.Middleware, other))
+	visit(other, func(s *session.Session) { require.NoError(t, s.Destroy()) })
 	require.Empty(t, idsOf(t, a, "bob"))
 	login("carol")
 }
 
-func requireOver(t *testing.T, app *config.App, cookie *http.Cookie) {
+func requireOver(t *testing.T, app *config.App, credential string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return subjectOf(t, app, cookie) == "" }, 10*time.Second, time.Millisecond)
-}
-
-func subjectOf(t *testing.T, app *config.App, cookie *http.Cookie) (subject string) {
-	visit(t, app, cookie, func(s *session.Session) { subject = s.Subject() })
-	return subject
+	require.Eventually(t, func() bool { return apptest.SubjectOf(app.Middleware, credential) == "" }, 10*time.Second,
+		time.Millisecond)
 }
 
 func idsOf(t *testing.T, app *config.App, subject string) (ids []string) {

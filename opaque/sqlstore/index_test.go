@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/devices"
 	"github.com/cloakroom-go/cloakroom/devices/indextest"
+	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/internal/itemtest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
@@ -23,6 +24,17 @@ func (d database) index(t *testing.T) {
 	db.SetMaxOpenConns(16) // of the 100 that PostgreSQL allows
 	indextest.Run(t, func(t *testing.T, now func() time.Time) devices.Index {
 		return d.store(t, db, sqlstore.Config{Prefix: "index_", Now: now})
+	})
+}
+
+// No session survives the end of all of its subject.
+func (d database) indexRace(t *testing.T) {
+	leavesNothing(t)
+	db := d.open(t)
+	db.SetMaxOpenConns(16)
+	apptest.RaceIndex(t, func(t testing.TB) (opaque.Store, devices.Index) {
+		s := d.store(t, db, sqlstore.Config{Prefix: "race_"})
+		return s, s
 	})
 }
 

@@ -46,6 +46,7 @@ func (d database) suite(t *testing.T) {
 	t.Run("locked row", d.lockedRow)
 	t.Run("closed", d.closed)
 	t.Run("index", d.index)
+	t.Run("index race", d.indexRace)
 	t.Run("bad entries", d.badEntries)
 	t.Run("headers", d.headers)
 	t.Run("forgets", d.forgets)
