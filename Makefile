@@ -30,7 +30,7 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testda
 ROOT := ./internal/rotation ./cmd/keygen ./middleware ./token ./internal/keyset ./...
 
 # The packages of the modules in go.work.
-WORKSPACE := ./... ./cmd/demo/... ./opaque/memcachestore/... ./opaque/redisstore/... ./opaque/sqlstore/... ./otelcloakroom/...
+WORKSPACE := ./... ./cmd/demo/... ./cmd/sessions/... ./opaque/memcachestore/... ./opaque/redisstore/... ./opaque/sqlstore/... ./otelcloakroom/...
 
 # Without gin's codec for MessagePack, which takes a minute to compile, and with
 # every store of the demo.
@@ -38,7 +38,7 @@ PLAIN := $(shell $(GO) env GOFLAGS)
 export GOFLAGS := $(PLAIN) -tags=nomsgpack,redis,postgres,mysql,sqlite
 
 # Each module stands alone, as for those who import it. go.work is for people
-# who type go run ./cmd/demo.
+# who type go run ./cmd/demo or ./cmd/sessions.
 export GOWORK := off
 
 .PHONY: test lint fuzz soak bench bench-peers api needs

@@ -116,7 +116,7 @@ func TestGoMod(t *testing.T) {
 func TestWorkspace(t *testing.T) {
 	want := []string{"."}
 	for _, mod := range goMods(t)[1:] {
-		if dir := path.Dir(mod.file); mod.isPublished() || dir == "cmd/demo" {
+		if dir := path.Dir(mod.file); mod.isPublished() || path.Dir(dir) == "cmd" {
 			want = append(want, "./"+dir)
 		}
 	}
