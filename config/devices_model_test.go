@@ -26,6 +26,7 @@ type model struct {
 	app   *config.App
 	shift atomic.Int64
 	all   [8]client
+	of    []string // the subjects
 
 	mu    sync.Mutex // guards what follows
 	ended map[string]bool
@@ -39,8 +40,6 @@ type client struct {
 	active      bool   // it has done something in this phase
 	failed      int    // the status of what has failed, or 0
 }
-
-var subjects = []string{"alice", "bob", "carol"}
 
 // Eight clients log in, renew, change subject, fill their session so that it
 // moves to the store and back, log out, end each other's sessions, or time out,
@@ -64,6 +63,9 @@ func TestDevicesModelSoak(t *testing.T) {
 				Now: func() time.Time { return time.Now().Add(time.Duration(m.shift.Load())) },
 			})
 			for phase := range phases {
+				if phase%20 == 0 {
+					m.renew(phase)
+				}
 				m.play(mode != config.Stateless)
 				if phase%20 == 19 {
 					m.timeOut()
@@ -76,6 +78,15 @@ func TestDevicesModelSoak(t *testing.T) {
 	}
 }
 
+// renew has the clients forget their sessions, and go on with other subjects: a
+// revocation list ends all sessions of a subject of which many have ended.
+func (m *model) renew(phase int) {
+	m.all, m.of = [8]client{}, nil
+	for _, name := range []string{"alice", "bob", "carol"} {
+		m.of = append(m.of, fmt.Sprint(name, " ", phase))
+	}
+}
+
 // play has each client do one thing, or none.
 func (m *model) play(mayMove bool) {
 	m.swept = ""
@@ -85,7 +96,7 @@ func (m *model) play(mayMove bool) {
 		c := &m.all[i]
 		c.active, c.failed = i == sweeper || rand.IntN(4) > 0, 0
 		if i == sweeper {
-			m.swept = subjects[rand.IntN(len(subjects))]
+			m.swept = m.of[rand.IntN(len(m.of))]
 			all.Go(func() { require.NoError(m.t, m.app.Revocations.EndSubject(m.t.Context(), m.swept)) })
 		} else if c.active {
 			all.Go(func() { m.act(c, mayMove) })
@@ -100,8 +111,8 @@ func (m *model) play(mayMove bool) {
 func (m *model) act(c *client, mayMove bool) {
 	big := session.Key[string]("big")
 	change := []func(s *session.Session) error{
-		func(s *session.Session) error { return s.Login(subjects[rand.IntN(len(subjects))]) },
-		func(s *session.Session) error { return s.Login(subjects[rand.IntN(len(subjects))]) },
+		func(s *session.Session) error { return s.Login(m.of[rand.IntN(len(m.of))]) },
+		func(s *session.Session) error { return s.Login(m.of[rand.IntN(len(m.of))]) },
 		func(s *session.Session) error { return s.Renew() },
 		func(s *session.Session) error { return s.Remember(false) },
 		func(s *session.Session) error { return s.Destroy() },
@@ -145,7 +156,7 @@ func kept(cookie *http.Cookie) *http.Cookie {
 
 // endOne ends a session from a list.
 func (m *model) endOne() {
-	subject := subjects[rand.IntN(len(subjects))]
+	subject := m.of[rand.IntN(len(m.of))]
 	list, err := m.app.Devices.List(m.t.Context(), subject)
 	require.NoError(m.t, err)
 	if len(list) == 0 {
@@ -205,7 +216,7 @@ func (m *model) judge() bool {
 			lives[subject] = append(lives[subject], id)
 		}
 	}
-	for _, subject := range subjects {
+	for _, subject := range m.of {
 		want := slices.Sorted(slices.Values(lives[subject]))
 		var listed []string
 		same := func() bool {

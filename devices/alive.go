@@ -111,6 +111,11 @@ func (r *Registry) items(ctx context.Context, entries []Entry) (map[string]opaqu
 
 // hasEnded reports whether the revocation list refuses the session.
 func (r *Registry) hasEnded(subject string, e Entry) bool {
-	err := r.c.Revocations.Check(r.record(subject, e))
+	return isEnded(r.c.Revocations.Check(r.record(subject, e)))
+}
+
+// isEnded reports whether a revocation list refuses a session for good, and not
+// only an old credential of it.
+func isEnded(err error) bool {
 	return errors.Is(err, session.Ended) && !errors.As(err, new(*session.SupersededError))
 }

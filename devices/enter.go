@@ -33,6 +33,11 @@ func (r *Registry) Enter(
 	e := r.entry(rec, key)
 	e.Details = r.details(req, rec)
 	if was != nil {
+		// A login after the end of all counts from later. In the entry of a session
+		// that this end is still to reach, it would hide the old credential.
+		if err := r.c.Revocations.Check(was); isEnded(err) && was.Subject == rec.Subject {
+			return failed("note a session", err)
+		}
 		replaces = keyOf(was, replaces)
 	}
 	limit := min(max(r.c.Limit(rec.Subject), 1), MaxEntries)

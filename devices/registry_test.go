@@ -145,6 +145,26 @@ func TestListFinishesAnEnd(t *testing.T) {
 	require.Empty(t, w.entries("alice"))
 }
 
+// An end of all is known to the revocation list before it reaches the index. A
+// login in between, in one of the sessions, must not make that session look as
+// if it had begun after the end: its old item would stay.
+func TestLoginBeforeAnEndReachesTheIndex(t *testing.T) {
+	w := newWorld(t, nil)
+	old, key := w.mustLogin("alice")
+	require.NoError(t, w.revocations.EndSubject(t.Context(), "alice"))
+	until := w.now()
+	w.pass(2 * time.Millisecond)
+	login := w.next(old)
+	login.AuthenticatedAt = w.now().Truncate(time.Millisecond)
+	login, err := w.revocations.Admit(login)
+	require.NoError(t, err)
+	require.True(t, login.CountsFrom().After(until))
+	require.ErrorIs(t, w.Enter(t.Context(), nil, login, w.name(43), old, key), session.Ended)
+	require.NoError(t, w.EndUntil(t.Context(), "alice", until))
+	require.False(t, w.opens(key))
+	require.Empty(t, w.entries("alice"))
+}
+
 // Sessions of somebody else can't be found, and nothing happens to them.
 func TestForeignSubject(t *testing.T) {
 	w := newWorld(t, nil)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/devices"
 	"github.com/cloakroom-go/cloakroom/opaque"
-	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -80,13 +79,11 @@ type indexRace struct {
 
 func newIndexRace(t *testing.T, o order, open func(t testing.TB) (opaque.Store, devices.Index)) *indexRace {
 	store, index := open(t)
-	list := revocation.NewVolatile(revocation.Config{Lifetime: time.Hour})
-	t.Cleanup(func() { require.NoError(t, list.Close()) })
 	slow := pausingStore{store, store.(devices.Store)}
 	carrier, err := opaque.NewCarrier(opaque.CarrierConfig{Store: slow, Secrets: Secrets()})
 	require.NoError(t, err)
 	registry, err := devices.New(devices.Config{
-		Index: pausingIndex{index}, Store: slow, Revocations: list, Secrets: Secrets(), Lifetime: time.Hour,
+		Index: pausingIndex{index}, Store: slow, Revocations: noList{}, Secrets: Secrets(), Lifetime: time.Hour,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, registry.Close()) })
