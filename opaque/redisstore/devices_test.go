@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,10 +53,11 @@ func keyFile(t testing.TB) string {
 
 // startInstances starts two applications that share nothing but the server and
 // the secrets.
-func startInstances(t *testing.T, s server, mode config.Mode) (a, b instance) {
+func startInstances(t *testing.T, s server, mode config.Mode, d config.DevicesConfig) (a, b instance) {
 	t.Helper()
 	t.Setenv("SHOP_SECRET", base64.StdEncoding.EncodeToString(apptest.Random(32)))
-	c := config.Config{Mode: mode, Devices: config.DevicesConfig{Enabled: true}}
+	d.Enabled = true
+	c := config.Config{Mode: mode, Devices: d}
 	if mode != config.Opaque {
 		c.Keys.File = keyFile(t)
 	}
@@ -66,7 +68,7 @@ func startInstances(t *testing.T, s server, mode config.Mode) (a, b instance) {
 func (s server) start(t testing.TB, c config.Config) instance {
 	t.Helper()
 	c.Store = config.StoreConfig{URL: config.StoreURL("redis://" + s.addr), SecretEnv: "SHOP_SECRET"}
-	c.Revocations.File = filepath.Join(t.TempDir(), "journal")
+	c.Revocations.File, c.Timeout = filepath.Join(t.TempDir(), "journal"), config.Duration(patience)
 	o := config.Options{Stores: []opaque.Opener{redisstore.Opener()}, Logger: slog.New(slog.DiscardHandler)}
 	if c.Devices.Enabled {
 		o.Client = func(r *http.Request) (string, string) { return r.UserAgent(), address }
@@ -82,6 +84,15 @@ func (s server) start(t testing.TB, c config.Config) instance {
 // the browser has afterwards.
 func (i instance) visit(cookie *http.Cookie, f func(ctx context.Context, s *session.Session)) *http.Cookie {
 	i.Helper()
+	status, cookie := i.try(cookie, f)
+	require.Equal(i, http.StatusOK, status)
+	return cookie
+}
+
+// try is visit for a request that may fail.
+func (i instance) try(
+	cookie *http.Cookie, f func(ctx context.Context, s *session.Session),
+) (status int, after *http.Cookie) {
 	r := httptest.NewRequestWithContext(i.Context(), http.MethodGet, "https://shop.example/", nil)
 	r.Header.Set("User-Agent", userAgent)
 	if cookie != nil {
@@ -91,11 +102,10 @@ func (i instance) visit(cookie *http.Cookie, f func(ctx context.Context, s *sess
 	i.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		f(r.Context(), session.From(r.Context()))
 	})).ServeHTTP(w, r)
-	require.Equal(i, http.StatusOK, w.Code)
 	for _, set := range w.Result().Cookies() {
 		cookie = set
 	}
-	return cookie
+	return w.Code, cookie
 }
 
 func (i instance) login(subject string) *http.Cookie {
@@ -132,7 +142,7 @@ func TestDevicesOfTwoInstances(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			const alice, bob = "alice@example.com", "bob@example.com"
 			s := startServer(t)
-			a, b := startInstances(t, s, mode)
+			a, b := startInstances(t, s, mode, config.DevicesConfig{})
 			desk, phone, other := b.login(alice), b.login(alice), b.login(bob)
 			list := a.list(alice)
 			require.Len(t, list, 2)
@@ -184,6 +194,45 @@ func showsNothing(t *testing.T, s server, secrets ...string) string {
 		}
 	}
 	return string(dump)
+}
+
+// Fifty logins at once, on two instances, end up with as many sessions as a
+// subject may have.
+func TestDevicesLimit(t *testing.T) {
+	const logins, limit = 50, 5
+	for _, refuse := range []bool{false, true} {
+		d := config.DevicesConfig{Limit: limit, RefuseNew: refuse}
+		a, b := startInstances(t, startServer(t), config.Opaque, d)
+		var statuses [logins]int
+		var cookies [logins]*http.Cookie
+		var all sync.WaitGroup
+		for i := range logins {
+			all.Go(func() {
+				on := []instance{a, b}[i%2]
+				statuses[i], cookies[i] = on.try(nil, func(_ context.Context, s *session.Session) { _ = s.Login("alice") })
+			})
+		}
+		all.Wait()
+		open, refused := 0, 0
+		for i, status := range statuses {
+			if status == http.StatusForbidden {
+				refused++
+				continue
+			}
+			require.Contains(t, []int{http.StatusOK, http.StatusConflict}, status) // a conflict: ended at once
+			if cookies[i] == nil {
+				continue
+			}
+			if _, subject := a.show(cookies[i]); subject != "" {
+				open++
+			}
+		}
+		require.Equal(t, limit, open)
+		require.Len(t, a.list("alice"), limit)
+		if refuse {
+			require.Equal(t, logins-limit, refused)
+		}
+	}
 }
 
 // The index costs a login and a renewal one round trip, and a read none. A list
