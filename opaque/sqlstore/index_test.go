@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -64,6 +65,39 @@ func (d database) badEntries(t *testing.T) {
 	all, err := s.List(t.Context(), subject)
 	require.NoError(t, err)
 	require.Empty(t, all)
+}
+
+// Somebody else's transaction holds a subject. Logins of it wait up to their
+// deadline, also where the server gives up earlier (1205); a list doesn't wait.
+func (d database) lockedSubject(t *testing.T) {
+	leavesNothing(t)
+	s := d.store(t, d.open(t), sqlstore.Config{})
+	subject := itemtest.Key()
+	require.NoError(t, s.Enter(t.Context(), subject, entry("a", "key"), "", 9))
+	conn, err := d.openPatient(t).Conn(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	exec := func(statement string) {
+		_, err := conn.ExecContext(t.Context(), statement)
+		require.NoError(t, err, statement)
+	}
+	exec("BEGIN")
+	exec("UPDATE cloakroom_subjects SET until = until + 1")
+	err = s.Enter(within(t, 150*time.Millisecond), subject, entry("b", "key"), "", 9)
+	require.ErrorIs(t, err, opaque.ErrNotDone)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	all, err := s.List(within(t, 5*time.Second), subject)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	entered := make(chan error)
+	go func() { entered <- s.Enter(within(t, 20*time.Second), subject, entry("c", "key"), "", 9) }()
+	select {
+	case err := <-entered:
+		require.Fail(t, "the login did not wait", "%v", err)
+	case <-time.After(1200 * time.Millisecond): // the server of the tests waits for a second
+	}
+	exec("ROLLBACK")
+	require.NoError(t, <-entered)
 }
 
 // Headers finds the items under any number of keys.

@@ -84,3 +84,23 @@ func (s *server) lostAnswers(t *testing.T) {
 }
 
 func isCommit(piece []byte) bool { return bytes.Contains(bytes.ToLower(piece), []byte("commit")) }
+
+// A login on a full disk has not happened, and one that the database rolled
+// back for a deadlock is tried again.
+func (s *server) loginWithoutRoom(t *testing.T) {
+	db := s.open(t)
+	store := s.store(t, db, sqlstore.Config{})
+	subject := itemtest.Key()
+	end := s.raise(t, db, "cloakroom_entries", "53100", 0)
+	err := store.Enter(within(t, 5*time.Second), subject, entry("a", "key"), "", 1)
+	end()
+	require.ErrorIs(t, err, opaque.ErrNotDone)
+	require.ErrorContains(t, err, "SQLSTATE 53100")
+	require.NotContains(t, err.Error(), "secret")
+	all, err := store.List(t.Context(), subject)
+	require.NoError(t, err)
+	require.Empty(t, all)
+
+	defer s.raise(t, db, "cloakroom_entries", "40P01", 3)()
+	require.NoError(t, store.Enter(within(t, 5*time.Second), subject, entry("a", "key"), "", 1))
+}

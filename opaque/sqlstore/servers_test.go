@@ -103,6 +103,7 @@ func TestPostgreSQL(t *testing.T) {
 	t.Run("limit needs the lock", s.limitNeedsTheLock)
 	t.Run("lost answers", s.lostAnswers)
 	t.Run("full disk", s.fullDisk)
+	t.Run("login without room", s.loginWithoutRoom)
 	t.Run("rolled back", s.rolledBack)
 	s.trouble(t)
 }
@@ -141,9 +142,10 @@ type quiet struct{}
 
 func (quiet) Print(...any) {}
 
-// raise makes the database refuse writes with a SQLSTATE, until the function
-// that it returns is called. With times above 0 it refuses only so many.
-func (s *server) raise(t *testing.T, db *sql.DB, sqlState string, times int) (end func()) {
+// raise makes the database refuse writes to a table with a SQLSTATE, until the
+// function that it returns is called. With times above 0 it refuses only so
+// many.
+func (s *server) raise(t *testing.T, db *sql.DB, table, sqlState string, times int) (end func()) {
 	t.Helper()
 	exec := func(statement string) {
 		t.Helper()
@@ -152,12 +154,13 @@ func (s *server) raise(t *testing.T, db *sql.DB, sqlState string, times int) (en
 	}
 	condition := "true"
 	if times > 0 {
-		exec("CREATE SEQUENCE refused") // does not go back with a transaction
+		exec("CREATE SEQUENCE IF NOT EXISTS refused") // does not go back with a transaction
+		exec("ALTER SEQUENCE refused RESTART")
 		condition = fmt.Sprintf("nextval('refused') <= %d", times)
 	}
 	exec("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF " + condition +
-		" THEN RAISE EXCEPTION 'secret %', NEW.k USING ERRCODE = '" + sqlState + "'; END IF; RETURN NEW; END $$")
-	exec("CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON cloakroom_sessions FOR EACH ROW EXECUTE FUNCTION refuse()")
+		" THEN RAISE EXCEPTION 'secret %', NEW USING ERRCODE = '" + sqlState + "'; END IF; RETURN NEW; END $$")
+	exec("CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON " + table + " FOR EACH ROW EXECUTE FUNCTION refuse()")
 	return func() { exec("DROP FUNCTION refuse CASCADE") }
 }
 
@@ -166,7 +169,7 @@ func (s *server) fullDisk(t *testing.T) {
 	store := s.store(t, db, sqlstore.Config{})
 	key, unused := itemtest.Key(), itemtest.Key()
 	require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
-	end := s.raise(t, db, "53100", 0)
+	end := s.raise(t, db, "cloakroom_sessions", "53100", 0)
 	_, err := store.Swap(within(t, 5*time.Second), key, 1, itemtest.New(2, "data"))
 	require.ErrorIs(t, err, opaque.ErrNotDone)
 	require.ErrorContains(t, err, "SQLSTATE 53100")
@@ -188,7 +191,7 @@ func (s *server) rolledBack(t *testing.T) {
 	store := s.store(t, db, sqlstore.Config{})
 	key := itemtest.Key()
 	require.NoError(t, store.Create(t.Context(), key, itemtest.New(1, "data")))
-	defer s.raise(t, db, "40P01", 3)()
+	defer s.raise(t, db, "cloakroom_sessions", "40P01", 3)()
 	ok, err := store.Swap(within(t, 5*time.Second), key, 1, itemtest.New(2, "data"))
 	require.NoError(t, err)
 	require.True(t, ok)

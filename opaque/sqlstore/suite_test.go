@@ -48,6 +48,7 @@ func (d database) suite(t *testing.T) {
 	t.Run("index", d.index)
 	t.Run("index race", d.indexRace)
 	t.Run("bad entries", d.badEntries)
+	t.Run("locked subject", d.lockedSubject)
 	t.Run("headers", d.headers)
 	t.Run("forgets", d.forgets)
 	t.Run("upgrade", d.upgrade)
