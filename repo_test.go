@@ -177,7 +177,7 @@ var importTable = []importRule{
 	{"internal/itemtest", []string{"opaque"}},
 	{"opaque/storetest", []string{"opaque", "session", "internal/itemtest", "internal/servertest"}},
 	{"devices", []string{"session", "opaque", "internal/fault"}},
-	{"devices/indextest", []string{"devices", "session", "internal/itemtest"}},
+	{"devices/indextest", []string{"devices", "session", "internal/itemtest", "internal/servertest"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "devices", "middleware",
 		"internal/stored", "internal/servertest"}},

@@ -13,6 +13,9 @@
 // entered again, and a limit holds however many log in at once. Run the tests
 // with the race detector. With CLOAKROOM_SOAK=1 in the environment the races
 // run 50 times as long.
+//
+// For an index that keeps its entries on a server, call [RunRemote]. It also
+// loses answers of that server.
 package indextest
 
 import (
@@ -28,6 +31,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/devices"
 	"github.com/cloakroom-go/cloakroom/internal/itemtest"
+	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -93,6 +97,10 @@ type probe struct {
 	index   devices.Index
 	clock   *clock
 	subject string // that the methods of the probe are about
+
+	// For the rules about the network: remote uses the proxy, index doesn't.
+	proxy  *servertest.Proxy
+	remote devices.Index
 
 	mu  sync.Mutex // guards err
 	err error
