@@ -72,12 +72,12 @@ func (d *demo) save(w http.ResponseWriter, r *http.Request, s *session.Session, 
 	return err == nil
 }
 
-// done answers a request that has succeeded. A browser goes back to the page,
+// done answers a request that has succeeded. A browser goes back to its page,
 // so that reloading it doesn't post the form again.
-func (d *demo) done(w http.ResponseWriter, r *http.Request, v any) {
+func (d *demo) done(w http.ResponseWriter, r *http.Request, page string, v any) {
 	if wantsPage(r) {
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, "/", http.StatusSeeOther)
+		http.Redirect(w, r, page, http.StatusSeeOther)
 		return
 	}
 	writeJSON(w, http.StatusOK, v)
@@ -103,6 +103,10 @@ func explain(reason session.Reason) (status int, text string) {
 		return http.StatusBadRequest, "This is nothing that a session can keep: it needs a short name, and JSON."
 	case session.Unavailable:
 		return http.StatusServiceUnavailable, "The session can't be kept for now. Try again."
+	case session.NotFound:
+		return http.StatusNotFound, "There is no such session, or it has ended already."
+	case session.TooMany:
+		return http.StatusForbidden, "You are logged in on too many devices. Log out on one of them first."
 	case session.NoMiddleware, session.TooLate:
 		return http.StatusInternalServerError, "The demo has made a mistake."
 	}

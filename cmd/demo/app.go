@@ -33,23 +33,28 @@ const (
 	maxAnswer = 64 << 10
 )
 
-// A demo is the application.
+// A demo is an instance of the application.
 type demo struct {
-	config         config.Config
-	sessions       *config.App
-	log            *slog.Logger
-	now            func() time.Time
-	url, ordersURL string
+	name       string // "A" or "B"; "" if there is one instance
+	addr, flag string // where it listens, and the flag that says so
+	listener   *listener
+	config     config.Config
+	sessions   *config.App
+	log        *slog.Logger
+	now        func() time.Time
+	stopping   <-chan struct{} // closed when the demo is about to end
+	url, other string          // of this instance, and of the other one or ""
+	ordersURL  string
 
 	orders *http.Client // nil if there is no key for service tokens
-	page   *template.Template
+	pages  *template.Template
 }
 
 // handler returns the whole application. base sends its requests to
 // the service.
 func (d *demo) handler(base http.RoundTripper) (http.Handler, error) {
 	var err error
-	if d.page, err = template.ParseFS(web, "web/page.html"); err != nil {
+	if d.pages, err = template.ParseFS(web, "web/*.html"); err != nil {
 		return nil, err
 	}
 	if d.sessions.Issuer != nil {
@@ -82,6 +87,9 @@ func (d *demo) routes() *http.ServeMux {
 	mux.HandleFunc("POST /logout", d.change(logout))
 	mux.HandleFunc("POST /logout-everywhere", d.change(d.logoutEverywhere))
 	mux.HandleFunc("GET /orders", d.callOrders)
+	if d.sessions.Devices != nil {
+		d.listRoutes(mux)
+	}
 	return mux
 }
 
@@ -132,7 +140,7 @@ func (d *demo) visit(w http.ResponseWriter, r *http.Request) {
 	s := session.From(r.Context())
 	_, err := visits.Update(s, func(n int) int { return n + 1 })
 	if d.save(w, r, s, err) {
-		d.done(w, r, map[string]int{"visits": visits.Get(s)})
+		d.done(w, r, "/", map[string]int{"visits": visits.Get(s)})
 	}
 }
 
@@ -182,7 +190,7 @@ func (d *demo) change(act func(*http.Request, *session.Session) error) http.Hand
 	return func(w http.ResponseWriter, r *http.Request) {
 		s := session.From(r.Context())
 		if d.save(w, r, s, act(r, s)) {
-			d.done(w, r, d.summary(s))
+			d.done(w, r, "/", d.summary(s))
 		}
 	}
 }
@@ -197,11 +205,14 @@ func pack(_ *http.Request, s *session.Session) error {
 
 // login accepts any name. A real application checks a password first.
 func login(r *http.Request, s *session.Session) error {
-	subject, err := subjectOf(r)
+	in, err := readLogin(r)
 	if err != nil {
 		return err
 	}
-	return s.Login(subject)
+	if err := s.Login(in.Subject); err != nil || !in.Remember {
+		return err
+	}
+	return s.Remember(true)
 }
 
 func logout(_ *http.Request, s *session.Session) error { return s.Destroy() }
@@ -219,25 +230,27 @@ func (d *demo) logoutEverywhere(r *http.Request, s *session.Session) error {
 
 var errNoSubject = fmt.Errorf("demo: login without a subject: %w", session.BadValue)
 
-// subjectOf reads the name of the user who logs in, from JSON or a form.
-func subjectOf(r *http.Request) (string, error) {
-	var in struct {
-		Subject string `json:"subject"`
-	}
-	var err error
+// A loginForm is what a user says who logs in.
+type loginForm struct {
+	Subject  string `json:"subject"`
+	Remember bool   `json:"remember"`
+}
+
+// readLogin reads it from JSON or a form.
+func readLogin(r *http.Request) (in loginForm, err error) {
 	if isJSON(r.Header.Get("Content-Type")) {
 		err = json.NewDecoder(r.Body).Decode(&in)
 	} else {
 		err = r.ParseForm()
-		in.Subject = strings.TrimSpace(r.PostForm.Get("subject"))
+		in = loginForm{strings.TrimSpace(r.PostForm.Get("subject")), r.PostForm.Has("remember")}
 	}
 	switch {
 	case err != nil:
-		return "", unreadable(err)
+		return in, unreadable(err)
 	case in.Subject == "":
-		return "", errNoSubject
+		return in, errNoSubject
 	}
-	return in.Subject, nil
+	return in, nil
 }
 
 // unreadable returns the error for a body that can't be read.

@@ -20,6 +20,14 @@
 // a store has its place in CLOAKROOM_STORE_PASSWORD_FILE, or in the variable
 // that CLOAKROOM_STORE_PASSWORD_ENV names.
 //
+// With -instances 2 there are two instances of the application in one process,
+// as behind a load balancer. They share the store, and the browser shows both
+// its cookie, because cookies don't depend on the port:
+//
+//	go run -tags redis ./cmd/demo -instances 2 -store redis://127.0.0.1
+//
+// End a session on one of them, and it is over on the other.
+//
 // Cookies are Secure. Browsers, and curl from 7.79 on, send them to 127.0.0.1
 // over plain HTTP too; for other clients -tls adds a throw-away certificate.
 //
@@ -75,6 +83,8 @@ type options struct {
 	mode    config.Mode // "" for what the config says
 	config  string      // path; "" for none
 	addr    string      // of the application
+	two     bool        // instances of the application
+	addr2   string      // of the second one
 	apiAddr string      // of the service
 	keys    string      // path; "" for what the config says, or else defaultKeys
 	tls     bool
@@ -114,6 +124,9 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.config, "config", "",
 		"`file` with the config of the sessions, YAML or JSON; CLOAKROOM_ variables win over it")
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:8080", "`address` of the application")
+	flags.Func("instances", "`number` of instances of the application, 1 or 2, which need a -store (default 1)",
+		o.setInstances)
+	flags.StringVar(&o.addr2, "addr2", "127.0.0.1:8082", "`address` of the second instance")
 	flags.StringVar(&o.apiAddr, "api-addr", "127.0.0.1:8081", "`address` of the orders service")
 	flags.StringVar(&o.keys, "keys", "", "key `file`, made if it is missing (default "+defaultKeys+orConfig)
 	flags.Func("store", "`URL` of the store of opaque sessions, such as sqlite:sessions.db (default memory:"+orConfig+
@@ -148,6 +161,14 @@ func (o *options) setMode(mode string) error {
 	return errors.New("must be stateless, opaque or auto")
 }
 
+func (o *options) setInstances(n string) error {
+	if n != "1" && n != "2" {
+		return errors.New("must be 1 or 2")
+	}
+	o.two = n == "2"
+	return nil
+}
+
 // setStore returns no error: package flag would repeat the URL, which may
 // contain a password. Config.Build reports what is wrong with it.
 func (o *options) setStore(u string) error {
@@ -175,6 +196,11 @@ func (o *options) sessions() (c config.Config, err error) {
 	c.Issuer = cmp.Or(c.Issuer, "cloakroom")
 	if o.keys != "" || c.Keys.File == "" {
 		c.Keys.File, c.Keys.Rotate, c.Keys.Create = cmp.Or(o.keys, defaultKeys), true, true
+	}
+	c.Devices.Enabled = canList(c.Store.URL)
+	if o.two && !(isShared(c.Store.URL) && c.Devices.Enabled) {
+		return c, errors.New("-instances 2 needs a store that both share and that can list sessions: " +
+			"run: go run -tags redis ./cmd/demo -instances 2 -store redis://127.0.0.1")
 	}
 	return c, nil
 }

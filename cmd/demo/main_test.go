@@ -335,6 +335,7 @@ func TestUsage(t *testing.T) {
 		{"mode", []string{"-mode", "server"}, exitUsage, "must be stateless, opaque or auto"},
 		{"empty mode", []string{"-mode", ""}, exitUsage, "must be stateless, opaque or auto"},
 		{"flag", []string{"-port", "1"}, exitUsage, "flag provided but not defined: -port"},
+		{"instances", []string{"-instances", "3"}, exitUsage, "must be 1 or 2"},
 		{"argument", []string{"stateless"}, exitUsage, `demo: unexpected argument "stateless"`},
 		{"no config", []string{"-config", "/nowhere/x.yaml"}, exitError, "demo: config: open /nowhere/x.yaml"},
 		{"no place for keys", []string{"-keys", "/nowhere/keys.json"}, exitError, "/nowhere/keys.json"},
@@ -352,7 +353,8 @@ func TestUsage(t *testing.T) {
 	var out, log bytes.Buffer
 	require.Equal(t, exitOK, run([]string{"-h"}, &out, &log))
 	require.Contains(t, out.String(), "Usage: demo [flags]")
-	all := []string{"-mode mode", "-config file", "-addr address", "-api-addr address", "-keys file", "-tls"}
+	all := []string{"-mode mode", "-config file", "-instances number", "-addr address", "-addr2 address",
+		"-api-addr address", "-keys file", "-tls"}
 	for _, name := range all {
 		require.Contains(t, out.String(), "  "+name+"\n")
 	}

@@ -35,13 +35,26 @@ type view struct {
 	Answer  json.RawMessage // of the orders service
 }
 
-// A page is the data of the template.
-type page struct {
+// A frame is what all pages have in common.
+type frame struct {
 	view
+	Mode            config.Mode
+	Who             string // is logged in; "" for nobody
+	Headline, Lead  string
+	Path            string // of the page
+	Links           []link
+	Instance, Other string // the name of this instance, and the URL of the other; "" if there is one
+	Script          string // path; "" for none
+}
+
+// A link leads to a page.
+type link struct{ Path, Text string }
+
+// A page is the data of the template of the visitor's session.
+type page struct {
+	frame
 	session.Record
-	Mode           config.Mode
-	Form           string // in which the session is: "token", "opaque", or "" if there is none
-	Headline, Lead string
+	Form string // in which the session is: "token", "opaque", or "" if there is none
 
 	Exists        bool
 	Created       moment
@@ -81,11 +94,16 @@ type keyView struct {
 	Uses                uint64 // of a key that encrypts
 }
 
-// render answers with the page. It makes the whole page before it sends a byte,
-// so that a mistake in the template gives an error and not half a page.
+// render answers with the page of the visitor's session.
 func (d *demo) render(w http.ResponseWriter, r *http.Request, status int, v view) {
+	d.show(w, r, status, "home.html", d.view(r, v))
+}
+
+// show answers with a page. It makes the whole page before it sends a byte, so
+// that a mistake in the template gives an error and not half a page.
+func (d *demo) show(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
 	var body bytes.Buffer
-	if err := d.page.Execute(&body, d.view(r, v)); err != nil {
+	if err := d.pages.ExecuteTemplate(&body, name, data); err != nil {
 		d.log.ErrorContext(r.Context(), "page could not be made", "error", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
@@ -97,6 +115,18 @@ func (d *demo) render(w http.ResponseWriter, r *http.Request, status int, v view
 	_, _ = w.Write(body.Bytes()) // the client may have gone
 }
 
+// frame returns what the page at path has in common with the others.
+func (d *demo) frame(r *http.Request, path string) frame {
+	f := frame{
+		Mode: d.config.Mode, Who: session.From(r.Context()).Subject(), Path: path,
+		Links: []link{{"/", "Your session"}}, Instance: d.name, Other: d.other,
+	}
+	if f.Who != "" && d.sessions.Devices != nil {
+		f.Links = append(f.Links, link{"/devices", "Your devices"})
+	}
+	return f
+}
+
 func (d *demo) view(r *http.Request, v view) *page {
 	now := d.now()
 	plan, err := drawKeys(d.sessions.Keys.Set(), now)
@@ -106,7 +136,7 @@ func (d *demo) view(r *http.Request, v view) *page {
 	s := session.From(r.Context())
 	rec := s.Snapshot()
 	p := &page{
-		view: v, Record: rec, Mode: d.config.Mode, Exists: rec.ID != "",
+		frame: d.frame(r, "/"), Record: rec, Exists: rec.ID != "",
 		Created: at(rec.CreatedAt, now), Authenticated: at(rec.AuthenticatedAt, now),
 		Ends: at(rec.IdleDeadline, now), Latest: at(rec.Deadline, now),
 		Visits: visits.Get(s), Packed: s.Has(string(suitcase)),
@@ -122,6 +152,7 @@ func (d *demo) view(r *http.Request, v view) *page {
 			p.Form = "token"
 		}
 	}
+	p.view = v
 	p.Headline, p.Lead = d.words(p)
 	return p
 }

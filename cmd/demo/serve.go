@@ -28,23 +28,30 @@ func serve(ctx context.Context, o options, stderr io.Writer) (err error) {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	built, err := c.Build(config.Options{Logger: log, Stores: stores()})
-	if err != nil {
-		return err
+	instances := []*demo{{addr: o.addr, flag: "-addr"}}
+	if o.two {
+		instances[0].name = "A"
+		instances = append(instances, &demo{name: "B", addr: o.addr2, flag: "-addr2"})
 	}
-	defer func() { err = errors.Join(err, built.Close()) }()
-	app, err := listen(o.addr, "-addr")
-	if err != nil {
-		return err
+	for _, d := range instances {
+		d.config, d.log, d.now, d.stopping = c, log, time.Now, ctx.Done()
+		if d.sessions, err = c.Build(config.Options{Logger: log, Stores: stores(), Client: d.client()}); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.sessions.Close()) }()
 	}
-	defer app.Close() // the second time, after the server, it does nothing
+	for _, d := range instances {
+		if d.listener, err = listen(d.addr, d.flag); err != nil {
+			return err
+		}
+		defer d.listener.Close() // the second time, after the server, it does nothing
+	}
 	api, err := listen(o.apiAddr, "-api-addr")
 	if err != nil {
 		return err
 	}
 	defer api.Close()
-	d := &demo{config: c, sessions: built, log: log, now: time.Now}
-	return d.serve(ctx, app, api, o.tls, stderr)
+	return serveAll(ctx, instances, api, o.tls, stderr)
 }
 
 // A listener knows the host by which clients reach it.
@@ -75,31 +82,45 @@ func (l *listener) url(secure bool) string {
 	return scheme + "://" + net.JoinHostPort(l.host, port)
 }
 
-// serve runs both servers until ctx ends or one fails.
-func (d *demo) serve(ctx context.Context, app, api *listener, secure bool, stderr io.Writer) (err error) {
+// serveAll runs the instances and the service until ctx ends or a server fails.
+func serveAll(ctx context.Context, instances []*demo, api *listener, secure bool, stderr io.Writer) (err error) {
+	first, last := instances[0], instances[len(instances)-1]
 	var cert *certificate
 	if secure {
-		if cert, err = newCertificate(app.host, api.host); err != nil {
+		if cert, err = newCertificate(first.listener.host, last.listener.host, api.host); err != nil {
 			return err
 		}
 	}
-	d.url, d.ordersURL = app.url(secure), api.url(secure)
-	service, stop, err := newService(d.url, d.config.Issuer, cert, d.log)
+	for _, d := range instances {
+		d.url, d.ordersURL = d.listener.url(secure), api.url(secure)
+	}
+	if first != last {
+		first.other, last.other = last.url, first.url
+	}
+	service, stop, err := newService(first.url, first.config.Issuer, cert, first.log)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	handler, err := d.handler(cert.transport())
-	if err != nil {
-		return err
+	servers := []*server{newServer(api, service, cert, first.log)}
+	for _, d := range instances {
+		handler, err := d.handler(cert.transport())
+		if err != nil {
+			return err
+		}
+		servers = append(servers, newServer(d.listener, handler, cert, d.log))
 	}
-	servers := []*server{newServer(app, handler, cert, d.log), newServer(api, service, cert, d.log)}
+	return runAll(ctx, servers, func() { first.announce(stderr) })
+}
+
+// runAll runs the servers, and calls ready, until ctx ends or one fails.
+func runAll(ctx context.Context, servers []*server, ready func()) (err error) {
 	failed := make(chan error, len(servers))
 	var running sync.WaitGroup
 	for _, s := range servers {
 		running.Go(func() { failed <- s.run() })
 	}
-	d.announce(stderr)
+	ready()
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
@@ -111,9 +132,12 @@ func (d *demo) serve(ctx context.Context, app, api *listener, secure bool, stder
 	return err
 }
 
-// announce says that both servers listen, and at which addresses.
+// announce says that the servers listen, and at which addresses.
 func (d *demo) announce(stderr io.Writer) {
 	fmt.Fprintf(stderr, "demo: ready on %s\n", d.url)
+	if d.other != "" {
+		fmt.Fprintf(stderr, "demo: the second instance is on %s\n", d.other)
+	}
 	fmt.Fprintf(stderr, "demo: mode %s, keys in %s, orders service on %s\n",
 		d.config.Mode, d.config.Keys.File, d.ordersURL)
 	if u := d.config.Store.URL; u != "" {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/opaque"
@@ -35,6 +36,15 @@ func notBuiltIn(tag string, schemes ...string) []opaque.Opener {
 	}}
 }
 
+// isShared reports whether the store is outside of this process.
+func isShared(u config.StoreURL) bool { return u != "" && u != "memory:" }
+
+// canList reports whether the store can list the sessions of a user.
+func canList(u config.StoreURL) bool {
+	scheme, _, _ := strings.Cut(string(u), ":")
+	return slices.Contains([]string{"", "memory", "redis", "rediss"}, scheme)
+}
+
 // secretFile is made beside the keys if the config names no secret for the
 // store.
 const secretFile = "demo-store.secret"
@@ -44,7 +54,7 @@ const secretFile = "demo-store.secret"
 // needs the same.
 func makeSecret(c *config.Config) error {
 	s := &c.Store
-	if s.URL == "" || s.URL == "memory:" || s.SecretFile != "" || s.SecretEnv != "" {
+	if !isShared(s.URL) || s.SecretFile != "" || s.SecretEnv != "" {
 		return nil
 	}
 	s.SecretFile = filepath.Join(filepath.Dir(c.Keys.File), secretFile)
