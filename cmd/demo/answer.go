@@ -11,14 +11,17 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// protect bounds the body of a request, and forbids browsers to run scripts, to
-// load anything from elsewhere, or to show a page in a frame of another site.
+// policy forbids browsers to run scripts, to load anything from elsewhere, or
+// to show a page in a frame of another site.
+const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; " +
+	"frame-ancestors 'none'"
+
+// protect bounds the body of a request, and what browsers do with a response.
 func protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "+
-			"base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		next.ServeHTTP(w, r)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/config"
+	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
 )
@@ -87,8 +88,13 @@ func (d *demo) routes() *http.ServeMux {
 	mux.HandleFunc("POST /logout", d.change(logout))
 	mux.HandleFunc("POST /logout-everywhere", d.change(d.logoutEverywhere))
 	mux.HandleFunc("GET /orders", d.callOrders)
+	loggedIn := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/#who"})
+	mux.Handle("GET /live", loggedIn(http.HandlerFunc(d.showLive)))
+	mux.HandleFunc("GET /live/events", d.live)
 	if d.sessions.Devices != nil {
-		d.listRoutes(mux)
+		mux.Handle("GET /devices", loggedIn(http.HandlerFunc(d.showDevices)))
+		mux.Handle("POST /devices/end", loggedIn(http.HandlerFunc(d.endDevice)))
+		mux.Handle("POST /devices/end-others", loggedIn(http.HandlerFunc(d.endOthers)))
 	}
 	return mux
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cloakroom-go/cloakroom/middleware"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -19,18 +18,6 @@ func (d *demo) client() func(*http.Request) (userAgent, address string) {
 	return func(r *http.Request) (userAgent, address string) {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr) // behind a proxy it would be the proxy's
 		return r.UserAgent(), host
-	}
-}
-
-// listRoutes adds the handlers that need lists of sessions.
-func (d *demo) listRoutes(mux *http.ServeMux) {
-	loggedIn := middleware.RequireSubject(middleware.RequireConfig{LoginURL: "/#who"})
-	for pattern, handler := range map[string]http.HandlerFunc{
-		"GET /devices":             d.showDevices,
-		"POST /devices/end":        d.endDevice,
-		"POST /devices/end-others": d.endOthers,
-	} {
-		mux.Handle(pattern, loggedIn(handler))
 	}
 }
 

@@ -121,8 +121,12 @@ func (d *demo) frame(r *http.Request, path string) frame {
 		Mode: d.config.Mode, Who: session.From(r.Context()).Subject(), Path: path,
 		Links: []link{{"/", "Your session"}}, Instance: d.name, Other: d.other,
 	}
-	if f.Who != "" && d.sessions.Devices != nil {
-		f.Links = append(f.Links, link{"/devices", "Your devices"})
+	switch {
+	case f.Who == "":
+	case d.sessions.Devices != nil:
+		f.Links = append(f.Links, link{"/devices", "Your devices"}, link{"/live", "Live"})
+	default:
+		f.Links = append(f.Links, link{"/live", "Live"})
 	}
 	return f
 }

@@ -123,6 +123,7 @@ func TestStatic(t *testing.T) {
 	for path, kind := range map[string]string{
 		"/web/style.css": "text/css; charset=utf-8",
 		"/web/icon.svg":  "image/svg+xml",
+		"/web/live.js":   "text/javascript; charset=utf-8",
 	} {
 		got := b.send("GET", path, "")
 		require.Equal(t, http.StatusOK, got.StatusCode)
