@@ -95,6 +95,9 @@ func (d *demo) routes() *http.ServeMux {
 		mux.Handle("GET /devices", loggedIn(http.HandlerFunc(d.showDevices)))
 		mux.Handle("POST /devices/end", loggedIn(http.HandlerFunc(d.endDevice)))
 		mux.Handle("POST /devices/end-others", loggedIn(http.HandlerFunc(d.endOthers)))
+		mux.Handle("GET /admin", loggedIn(d.onlyAdmin(d.showUser)))
+		mux.Handle("POST /admin/end", loggedIn(d.onlyAdmin(d.endOfUser)))
+		mux.Handle("POST /admin/end-all", loggedIn(d.onlyAdmin(d.endUser)))
 	}
 	return mux
 }

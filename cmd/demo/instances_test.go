@@ -87,3 +87,25 @@ func TestDevicesOfTwoInstances(t *testing.T) {
 		phone.awaitLogout()
 	})
 }
+
+// The live page of a user on one instance closes when the admin ends the
+// session on the other.
+func TestAdminOfTheOtherInstance(t *testing.T) {
+	eachSharedStore(t, func(t *testing.T, both instances) {
+		alice, bob := both.b.browser(t).login("alice"), both.b.browser(t).login("bob")
+		admin := both.a.browser(t).login("admin")
+		one, two := alice.live().awaits("event: alive"), bob.live().awaits("event: alive")
+		require.Equal(t, *alice.state().ID, admin.devices("/admin?user=alice")[0].ID)
+		got := admin.page("POST", "/admin/end", "user", "alice", "id", *bob.state().ID)
+		require.Equal(t, http.StatusNotFound, got.StatusCode, "another user's session")
+		got = admin.page("POST", "/admin/end", "user", "alice", "id", *alice.state().ID)
+		require.Equal(t, http.StatusSeeOther, got.StatusCode)
+		one.awaitEnd()
+		alice.live().awaits("event: ended").awaitEnd()
+
+		require.Equal(t, "bob", bob.state().Subject)
+		require.Equal(t, http.StatusSeeOther, admin.page("POST", "/admin/end-all", "user", "bob").StatusCode)
+		two.awaitEnd()
+		bob.live().awaits("event: ended").awaitEnd()
+	})
+}

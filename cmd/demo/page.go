@@ -119,14 +119,16 @@ func (d *demo) show(w http.ResponseWriter, r *http.Request, status int, name str
 func (d *demo) frame(r *http.Request, path string) frame {
 	f := frame{
 		Mode: d.config.Mode, Who: session.From(r.Context()).Subject(), Path: path,
-		Links: []link{{"/", "Your session"}}, Instance: d.name, Other: d.other,
+		Links: []link{{"/", "Session"}}, Instance: d.name, Other: d.other,
 	}
-	switch {
-	case f.Who == "":
-	case d.sessions.Devices != nil:
-		f.Links = append(f.Links, link{"/devices", "Your devices"}, link{"/live", "Live"})
-	default:
+	if f.Who != "" {
 		f.Links = append(f.Links, link{"/live", "Live"})
+	}
+	if f.Who != "" && d.sessions.Devices != nil {
+		f.Links = append(f.Links, link{"/devices", "Devices"})
+	}
+	if f.Who == adminName && d.sessions.Devices != nil {
+		f.Links = append(f.Links, link{"/admin", "Users"})
 	}
 	return f
 }
