@@ -32,7 +32,7 @@ func allowed() map[attribute.Key][]string {
 		"cross_origin"}
 	return map[attribute.Key][]string{
 		"cloakroom.event.kind": {"created", "renewed", "moved", "ended", "refused", "failed", "nearly_full", "abandoned",
-			"cookie_dropped", "ended_subject", "ended_all"},
+			"cookie_dropped", "ended_subject", "ended_tag", "ended_all"},
 		"cloakroom.event.reason":          reasons,
 		"cloakroom.operation.name":        {"open", "issue", "save", "retire", "forget", "end"},
 		"cloakroom.session.form":          {"stateless", "opaque"},
