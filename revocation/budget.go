@@ -72,6 +72,17 @@ func (l *List) from(rec *session.Record, below uint32, now time.Time) int64 {
 	return from
 }
 
+// covers returns the millisecond of the last end of a session that an end of
+// its subject makes superfluous, if that reaches up to the given one. An
+// instance that has not heard of the session's end may log somebody in to it,
+// or have EndOthers keep it, and then the session counts from later.
+func (l *List) covers(reach int64) int64 {
+	if !l.short {
+		return never
+	}
+	return reach - (l.made + 2*l.skew).Milliseconds()
+}
+
 // bound keeps the entries of rec's subject within their limit. Beyond it, one
 // end of the subject's older sessions replaces the entries of these sessions.
 // bound reports whether that has ended rec, although it was only renewed.

@@ -83,14 +83,18 @@ func (c *crowds) note(subject key, m member, now, longest uint32) {
 	c.members[subject] = append(list, m)
 }
 
-// covered forgets the listed entries of what counts from reach or earlier, and
-// returns them. Those that live longer than until stay.
-func (c *crowds) covered(subject key, reach int64, until uint32) (covered []member) {
+// covered forgets the listed entries of what counts from certain or earlier,
+// and returns them; if there are far too many, of what counts from reach or
+// earlier. Those that live longer than until stay.
+func (c *crowds) covered(subject key, reach, certain int64, until uint32) (covered []member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list, listed := c.members[subject]
 	if !listed {
 		return nil
+	}
+	if len(list) <= 2*maxEnds {
+		reach = certain
 	}
 	c.members[subject] = slices.DeleteFunc(list, func(m member) bool {
 		is := m.from <= reach && m.until <= until

@@ -365,7 +365,8 @@ func (l *List) hear(e entry, now uint32) {
 	case ofSubject, ofTag, ofAll:
 		e.instant = min(e.instant, millis(l.now().Add(maxAhead)))
 		l.raise(e, nil, now, out)
-		for _, m := range l.crowds.covered(e.key, e.instant+l.skew.Milliseconds(), e.until) {
+		reach := e.instant + l.skew.Milliseconds()
+		for _, m := range l.crowds.covered(e.key, reach, l.covers(reach), e.until) {
 			l.sessions.remove(m.slot, m.prior)
 		}
 	}
