@@ -141,3 +141,21 @@ func TestDeviceLimit(t *testing.T) {
 		login(t, app, "alice")
 	})
 }
+
+// After a change of password in one request, the visitor is logged in there and
+// nowhere else.
+func TestDevicesAfterNewPassword(t *testing.T) {
+	withDevices(t, config.DevicesConfig{}, func(t *testing.T, app *config.App) {
+		desk, phone := login(t, app, "alice"), login(t, app, "alice")
+		w := serve(app, request(desk), func(ctx context.Context) {
+			require.NoError(t, app.Revocations.EndSubject(ctx, "alice"))
+			require.NoError(t, session.From(ctx).Login("alice"))
+		})
+		require.Equal(t, 200, w.Code)
+		desk = w.Result().Cookies()[0]
+		require.Empty(t, subjectOf(t, app, phone))
+		require.Equal(t, []string{idOf(t, app, desk)}, idsOf(t, app, "alice"))
+		require.NoError(t, app.Devices.End(t.Context(), "alice", idOf(t, app, desk)))
+		require.Empty(t, subjectOf(t, app, desk))
+	})
+}

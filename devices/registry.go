@@ -51,7 +51,7 @@ type Config struct {
 
 	// RefuseNew says what happens to a login beyond the limit: it fails with
 	// [session.TooMany]. Otherwise the session whose last activity is the oldest
-	// ends.
+	// ends, as far as activity is recorded: see [Registry.List].
 	RefuseNew bool
 
 	// Client returns what a list is to show of the device that logs in. It may be
