@@ -1,10 +1,11 @@
-//go:build redis
+//go:build redis && sqlite
 
 package main
 
 import (
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ func eachSharedStore(t *testing.T, f func(t *testing.T, both instances)) {
 		name string
 		url  func(t *testing.T) string
 	}{
+		{"SQLite", func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "sessions.db") }},
 		{"Redis", startRedis},
 	} {
 		for _, mode := range []string{"opaque", "stateless"} {

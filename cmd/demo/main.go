@@ -24,7 +24,7 @@
 // as behind a load balancer. They share the store, and the browser shows both
 // its cookie, because cookies don't depend on the port:
 //
-//	go run -tags redis ./cmd/demo -instances 2 -store redis://127.0.0.1
+//	go run -tags sqlite ./cmd/demo -instances 2 -store sqlite:sessions.db
 //
 // End a session on one of them, and it is over on the other.
 //
@@ -200,7 +200,7 @@ func (o *options) sessions() (c config.Config, err error) {
 	c.Devices.Enabled = canList(c.Store.URL)
 	if o.two && !(isShared(c.Store.URL) && c.Devices.Enabled) {
 		return c, errors.New("-instances 2 needs a store that both share and that can list sessions: " +
-			"run: go run -tags redis ./cmd/demo -instances 2 -store redis://127.0.0.1")
+			"run: go run -tags sqlite ./cmd/demo -instances 2 -store sqlite:sessions.db")
 	}
 	return c, nil
 }

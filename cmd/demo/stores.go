@@ -39,11 +39,9 @@ func notBuiltIn(tag string, schemes ...string) []opaque.Opener {
 // isShared reports whether the store is outside of this process.
 func isShared(u config.StoreURL) bool { return u != "" && u != "memory:" }
 
-// canList reports whether the store can list the sessions of a user.
-func canList(u config.StoreURL) bool {
-	scheme, _, _ := strings.Cut(string(u), ":")
-	return slices.Contains([]string{"", "memory", "redis", "rediss"}, scheme)
-}
+// canList reports whether the store can list the sessions of a user: all can,
+// except Memcached.
+func canList(u config.StoreURL) bool { return !strings.HasPrefix(string(u), "memcache:") }
 
 // secretFile is made beside the keys if the config names no secret for the
 // store.

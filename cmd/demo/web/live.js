@@ -13,7 +13,7 @@ const source = new EventSource("/live/events")
 
 source.addEventListener("alive", event => {
   failures = 0
-  show("alive", "Your session is alive", `Logged in as ${JSON.parse(event.data)}. Last word from the server: ${new Date().toLocaleTimeString()}`)
+  show("alive", "Your session is alive", `Logged in as ${JSON.parse(event.data)}. The server last said so at ${new Date().toLocaleTimeString()}.`)
 })
 
 source.addEventListener("ended", () => {
