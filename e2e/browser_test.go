@@ -31,8 +31,9 @@ func findBrowser(t *testing.T) string {
 }
 
 // openBrowser opens a page in a browser that knows nothing yet, and closes the
-// browser at the end of the test.
-func openBrowser(t *testing.T, url string) {
+// browser at the end of the test. If there are pipes, the browser reads
+// commands from the first one and answers to the second.
+func openBrowser(t *testing.T, url string, pipes ...*os.File) {
 	t.Helper()
 	// Not t.TempDir: it fails if a child of the browser still writes.
 	profile, err := os.MkdirTemp("", "e2e")
@@ -42,6 +43,9 @@ func openBrowser(t *testing.T, url string) {
 	cmd := exec.Command(findBrowser(t), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--user-data-dir="+profile, url)
+	if cmd.ExtraFiles = pipes; len(pipes) > 0 {
+		cmd.Args = append(cmd.Args, "--remote-debugging-pipe")
+	}
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.WaitDelay = time.Second                           // a child may keep the pipes open
