@@ -151,7 +151,7 @@ func (d database) forgets(t *testing.T) {
 		})
 	}
 	all.Wait()
-	stays := entry("stays", "key")
+	before, stays := entry("b", "key"), entry("stays", "key")
 	stays.Until = stays.Until.Add(24 * time.Hour)
 	stays.CountsFrom = stays.CountsFrom.Add(time.Minute)
 	alive := itemtest.Key()
@@ -168,7 +168,8 @@ func (d database) forgets(t *testing.T) {
 	require.NoError(t, later.CleanUp(t.Context()))
 	require.Equal(t, 1, left("subjects"))
 	require.Equal(t, 1, left("entries"))
-	err = later.Enter(t.Context(), alive, entry("b", "key"), "", 9)
+	before.Until = stays.Until
+	err = later.Enter(t.Context(), alive, before, "", 9)
 	require.ErrorIs(t, err, session.Ended, "the instant is still there")
 }
 

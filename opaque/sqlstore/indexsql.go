@@ -12,7 +12,7 @@ import "fmt"
 // What changes with each activity and login has no index: see migrations.
 func (d Dialect) indexTables(prefix string) []string {
 	text, data, keys := "text", "blob", "text"
-	key, end := "", "\n)"
+	key, end := "", "\n) WITHOUT ROWID" // so that the entries of a subject lie side by side
 	switch d {
 	case PostgreSQL:
 		text, data, keys = `text COLLATE "C"`, "bytea", `text COLLATE "C"`
