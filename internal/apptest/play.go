@@ -204,13 +204,13 @@ func (p *play) act(s *session.Session, kind string, i int) {
 	case "destroy":
 		_ = s.Destroy()
 	default:
-		change(s, kind, i)
+		change(s, kind, i, alice, bob)
 	}
 }
 
 // change does what a handler does with its session alone. n makes the names of
 // values differ.
-func change(s *session.Session, kind string, n int) {
+func change(s *session.Session, kind string, n int, alice, bob string) {
 	switch kind {
 	case "save", "move", "twice":
 		_ = session.Key[any](fmt.Sprint("key", n)).Set(s, n)

@@ -102,6 +102,10 @@ type several struct {
 	cookie    string // of the session that it is about
 	id        string // of that session
 
+	// The subjects are those of this order alone: a list has one entry for the
+	// ends of a subject that are more than a few.
+	alice, bob string
+
 	mu      sync.Mutex // guards the rest
 	tick    int        // counts what happens
 	log     []string
@@ -121,6 +125,7 @@ type madeCredential struct {
 func newSeveral(t testing.TB, c Several) *several {
 	p := &several{Several: c, t: t, s: newScheduler(c.Seed)}
 	p.s.wait = c.Wait
+	p.alice, p.bob = fmt.Sprint(alice, c.Seed), fmt.Sprint(bob, c.Seed)
 	p.feed = newFeed(p.s, c.Clock.Now, c.Fault)
 	ring := NewRing(t, c.Clock.Now, keys.HS256)
 	offsets := []time.Duration{0, 0, 0}

@@ -64,18 +64,18 @@ func (p *several) act(ctx context.Context, s *session.Session, kind string, n, i
 		logout = p.begin(i, "logged out", s.ID())
 		_ = s.Destroy()
 	case "end-others":
-		if s.Subject() != alice {
+		if s.Subject() != p.alice {
 			return nil
 		}
 		e := p.begin(i, "others ended", s.ID())
-		e.subject = alice
+		e.subject = p.alice
 		err := p.instances[i].list.EndOthers(session.NewContext(ctx, s))
 		rec := s.Snapshot()
 		e.since = rec.Since
 		p.Clock.Advance(time.Millisecond)
 		p.done(e, err)
 	default:
-		change(s, kind, n)
+		change(s, kind, n, p.alice, p.bob)
 	}
 	return logout
 }
@@ -88,8 +88,8 @@ func (p *several) endMany(ctx context.Context, kind string, i int) {
 	if kind == "end-all" {
 		err = p.instances[i].list.EndAll(ctx)
 	} else {
-		e.subject = alice
-		err = p.instances[i].list.EndSubject(ctx, alice)
+		e.subject = p.alice
+		err = p.instances[i].list.EndSubject(ctx, p.alice)
 	}
 	p.s.step(ctx)
 	p.Clock.Advance(time.Millisecond) // a list with a clock of its own waits for that
