@@ -182,6 +182,8 @@ var importTable = []importRule{
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "devices", "middleware",
 		"internal/stored", "internal/servertest"}},
 	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "internal/storeurl", "internal/keyset", "keys", "keys/rotation", "revocation", "token", "opaque", "devices", "middleware"}},
+	{"internal/instancetest", []string{"session", "keys", "opaque", "config", "internal/keyset", "internal/apptest",
+		"internal/servertest"}},
 	{"sessiontest", []string{"session", "keys", "revocation", "token", "middleware"}},
 	{"cmd/keygen/internal/tool", []string{"internal/keyset", "internal/rotation", "internal/secret", "internal/span", "keys"}},
 	{"cmd/keygen/internal/doctor", []string{"cmd/keygen/internal/tool", "internal/durable", "internal/keyset", "internal/span"}},

@@ -1,21 +1,15 @@
 package sqlstore_test
 
 import (
-	"log/slog"
-	"net/http"
+	"database/sql"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
-	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/apptest"
-	"github.com/cloakroom-go/cloakroom/internal/keyset"
-	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/internal/instancetest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
-	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // What has ended on one instance opens on none that has heard of it.
@@ -27,53 +21,24 @@ func (d database) severalInstances(t *testing.T) {
 }
 
 func TestAppsShareSQLite(t *testing.T) {
-	appsShare(t, opener(sqlite(t).dialect), "sqlite:"+filepath.Join(t.TempDir(), "sessions.db"))
+	dir := t.TempDir()
+	file := func(prefix string) string { return filepath.Join(dir, prefix+".db") }
+	database{dialect: sqlstore.SQLite}.appsShare(t,
+		func(_, prefix string) string { return "sqlite:" + file(prefix) + "?prefix=" + prefix },
+		func(t testing.TB, prefix string) *sql.DB { return open(t, "sqlite", file(prefix)) })
 }
 
-// Two instances keep their sessions in tokens, and a store at a URL is all that
-// they share besides the keys. Who logs out on one of them is logged out on the
-// other one, and the rest go on.
-func appsShare(t *testing.T, with opaque.Opener, at string) {
+// appsShare runs three instances of an application over stores at URLs. openAt
+// opens the database of a prefix.
+func (d database) appsShare(t *testing.T, url func(addr, prefix string) string,
+	openAt func(t testing.TB, prefix string) *sql.DB) {
 	leavesNothing(t)
-	a, b := sharingApps(t, with, at)
-	alice, bob := apptest.Begin(t, a.Middleware, "alice"), apptest.Begin(t, a.Middleware, "bob")
-	require.Equal(t, "alice", apptest.SubjectOf(b.Middleware, alice))
-	status, _ := apptest.Visit(a.Middleware, alice, func(s *session.Session) { require.NoError(t, s.Destroy()) })
-	require.Equal(t, http.StatusOK, status)
-	begun := time.Now()
-	require.Eventually(t, func() bool { return apptest.SubjectOf(b.Middleware, alice) == "" }, 10*time.Second,
-		time.Millisecond)
-	t.Logf("logged out on the other instance after %v", time.Since(begun))
-	require.Equal(t, "bob", apptest.SubjectOf(b.Middleware, bob))
-	require.NoError(t, b.Revocations.EndSubject(t.Context(), "bob"))
-	require.Eventually(t, func() bool { return apptest.SubjectOf(a.Middleware, bob) == "" }, 10*time.Second,
-		time.Millisecond)
-}
-
-// sharingApps returns two instances that keep their sessions in tokens.
-func sharingApps(t *testing.T, with opaque.Opener, at string) (a, b *config.App) {
-	t.Setenv("SHOP_SECRET", "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=")
-	c := config.Config{Mode: config.Stateless}
-	c.Store, c.Keys.File = config.StoreConfig{URL: config.StoreURL(at), SecretEnv: "SHOP_SECRET"}, keyFile(t)
-	var apps []*config.App
-	for range 2 {
-		app, err := c.Build(config.Options{Stores: []opaque.Opener{with}, Logger: slog.New(slog.DiscardHandler)})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, app.Close()) })
-		require.Eventually(t, func() bool { return app.Ready(t.Context()) == nil }, 10*time.Second, time.Millisecond)
-		apps = append(apps, app)
-	}
-	return apps[0], apps[1]
-}
-
-func keyFile(t *testing.T) string {
-	set := new(keyset.Set)
-	for _, alg := range []keys.Algorithm{keys.ES256, keys.Direct} {
-		key, err := keys.Generate(alg, keys.Dates{})
-		require.NoError(t, err)
-		require.NoError(t, set.Add((*keyset.Key)(key)))
-	}
-	path := filepath.Join(t.TempDir(), "keys.json")
-	require.NoError(t, keyset.File{Path: path}.Create(t.Context(), set))
-	return path
+	instancetest.Run(t, instancetest.Store{
+		Opener: opener(d.dialect), Addr: d.addr, URL: url,
+		Lose: func(t *testing.T, prefix string) {
+			of := database{dialect: d.dialect, open: func(t testing.TB) *sql.DB { return openAt(t, prefix) }}
+			execute(t, of.open(t), "DELETE FROM "+prefix+"sessions")
+			of.restore(t, prefix, nil, 0)
+		},
+	})
 }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/apptest"
+	"github.com/cloakroom-go/cloakroom/internal/instancetest"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/revocation"
 )
@@ -109,7 +111,8 @@ func TestLogoutLatencySoak(t *testing.T) {
 		sqlstore.MySQL:      "mysql://root@" + mariaDB.addr + "/app",
 	} {
 		t.Run(dialect.String(), func(t *testing.T) {
-			a, b := sharingApps(t, opener(dialect), at)
+			apps := instancetest.Start(t, opener(dialect), at, config.Stateless, 2)
+			a, b := apps[0], apps[1]
 			const n = 320
 			took := apptest.MeasureLogout(t, a.Middleware, b.Middleware, n, 500*time.Millisecond)
 			apptest.Account(t, "%d logouts, in force on another instance over %v: %v", n, dialect, took)

@@ -71,6 +71,9 @@ func startMariaDB(t testing.TB) *server {
 	return s
 }
 
+// ofPrefix opens the database, which has the stores of all prefixes.
+func (s *server) ofPrefix(t testing.TB, _ string) *sql.DB { return s.open(t) }
+
 // starter returns the function that starts a server again.
 func starter(c servertest.Config, open func(t testing.TB) *sql.DB) func(t testing.TB) *servertest.Process {
 	return func(t testing.TB) *servertest.Process {
@@ -89,8 +92,9 @@ func TestPostgreSQL(t *testing.T) {
 		s.opensAt(t, "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=opened_", opaque.OpenOptions{})
 	})
 	t.Run("apps share", func(t *testing.T) {
-		s.leavesNothing(t)
-		appsShare(t, opener(s.dialect), "postgres://app@"+s.addr+"/postgres?sslmode=disable&prefix=shared_")
+		s.appsShare(t, func(addr, prefix string) string {
+			return "postgres://app@" + addr + "/postgres?sslmode=disable&max_conns=3&prefix=" + prefix
+		}, s.ofPrefix)
 	})
 	t.Run("apps list devices", func(t *testing.T) {
 		s.leavesNothing(t)
@@ -113,6 +117,11 @@ func TestMariaDB(t *testing.T) {
 	s := startMariaDB(t)
 	s.suite(t)
 	t.Run("opener", s.opener)
+	t.Run("apps share", func(t *testing.T) {
+		s.appsShare(t, func(addr, prefix string) string {
+			return "mysql://root@" + addr + "/app?max_conns=3&prefix=" + prefix
+		}, s.ofPrefix)
+	})
 	t.Run("tables", s.tables)
 	t.Run("rights", func(t *testing.T) {
 		s.rights(t, "'weak'@'127.0.0.1'", open(t, "mysql", "weak@tcp("+s.addr+")/app"))
