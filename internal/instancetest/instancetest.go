@@ -111,7 +111,7 @@ func newFleet(t *testing.T, o opaque.Opener, url string, mode config.Mode, n int
 	f.config = config.Config{Mode: mode, Timeout: config.Duration(10 * time.Second)}
 	f.config.Store = config.StoreConfig{URL: config.StoreURL(url), SecretFile: secret}
 	if mode != config.Opaque {
-		f.config.Keys.File = keyFile(t, dir)
+		f.config.Keys.File = KeyFile(t, dir)
 	}
 	for range n {
 		f.apps = append(f.apps, f.start(t, f.config))
@@ -119,7 +119,8 @@ func newFleet(t *testing.T, o opaque.Opener, url string, mode config.Mode, n int
 	return f
 }
 
-func keyFile(t *testing.T, dir string) string {
+// KeyFile makes a key file in dir.
+func KeyFile(t *testing.T, dir string) string {
 	set := new(keyset.Set)
 	for _, alg := range []keys.Algorithm{keys.ES256, keys.Direct} {
 		key, err := keys.Generate(alg, keys.Dates{})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/apptest"
+	"github.com/cloakroom-go/cloakroom/internal/instancetest"
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -41,7 +42,7 @@ func (d database) appsListDevices(t *testing.T, at string) {
 			c := config.Config{Mode: mode, Devices: config.DevicesConfig{Enabled: true}}
 			c.Store = config.StoreConfig{URL: config.StoreURL(at + "prefix=" + prefix), SecretEnv: "SHOP_SECRET"}
 			if mode != config.Opaque {
-				c.Keys.File = keyFile(t)
+				c.Keys.File = instancetest.KeyFile(t, t.TempDir())
 			}
 			a, b := d.appWithDevices(t, c), d.appWithDevices(t, c)
 			endsOnTheOther(t, a, b)
