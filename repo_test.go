@@ -208,7 +208,7 @@ var importTable = []importRule{
 	{"opaque/sqlstore", []string{"opaque", "revocation", "devices", "session", "internal/fault", "internal/instant", "internal/storeurl"}},
 	{"otelcloakroom", []string{"session", "middleware", "config"}},
 	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "token", "middleware", "config", "opaque", "opaque/memcachestore", "opaque/redisstore", "opaque/sqlstore"}},
-	{"cmd/sessions", []string{"config", "devices", "middleware", "opaque", "opaque/redisstore", "opaque/sqlstore", "session"}},
+	{"cmd/sessions", []string{"config", "devices", "middleware", "opaque", "opaque/redisstore", "opaque/sqlstore", "revocation", "session"}},
 	{"benchmarks", nil},
 	{"benchmarks/report", nil},
 	{"interop", []string{"session", "keys", "revocation", "token", "opaque", "middleware", "config"}},

@@ -96,7 +96,7 @@ func (t *tool) root(out io.Writer) *cobra.Command {
 	f.StringVar(&t.config, "config", "", "the application's config `file` (default cloakroom.yaml, if there is one)")
 	f.StringVar(&t.format, "format", "text", "text or json")
 	f.BoolVar(&t.dryRun, "dry-run", false, "show what would end, and end nothing")
-	f.DurationVar(&t.timeout, "timeout", defaultTimeout, "how long the store may take")
+	f.DurationVar(&t.timeout, "timeout", defaultTimeout, "how long the store may take, once it is open")
 	root.AddCommand(t.list(), t.end(), t.endSubject(), t.endTag(), t.endAll(), t.stats())
 	root.SetHelpCommand(helpCommand())
 	return root

@@ -13,18 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/config"
-	"github.com/cloakroom-go/cloakroom/devices"
-	"github.com/cloakroom-go/cloakroom/opaque/sqlstore"
+	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
 // everywhere runs a test over each store and in each mode.
 func everywhere(t *testing.T, test func(t *testing.T, w *world)) {
-	stores := map[string]func(testing.TB) string{"sqlite": sqlite, "redis": redis}
-	if _, lists := any((*sqlstore.Store)(nil)).(devices.Index); !lists {
-		delete(stores, "sqlite")
-	}
-	for name, start := range stores {
+	for name, start := range map[string]func(testing.TB) string{"sqlite": sqlite, "redis": redis} {
 		for _, mode := range []config.Mode{config.Opaque, config.Stateless} {
 			t.Run(name+"/"+string(mode), func(t *testing.T) { test(t, newWorld(t, mode, start(t), withDevices)) })
 		}
@@ -219,12 +214,21 @@ func TestRefusals(t *testing.T) {
 	require.Contains(t, talk, "list: an argument is empty")
 }
 
-// A log that can't be written makes an end fail, and the text says what to do.
+// With a store that can't be written, or a list that fails, nothing is said to
+// have ended.
 func TestEndInDoubt(t *testing.T) {
-	err := inDoubt(errors.Join(errors.New("the log is full"), session.Unavailable))
-	require.ErrorContains(t, err, "run the same command again")
+	isolated := &tool{environ: []string{"CLOAKROOM_STORE_URL=" + redisWith(t, "--min-replicas-to-write", "1")}}
+	for _, command := range []string{"end-subject alice", "end-tag a b", "end-all --yes", "stats"} {
+		stdout, talk := runTool(t, exitError, isolated, strings.Fields(command)...)
+		require.Empty(t, stdout)
+		require.Contains(t, talk, "nothing was done, because the store can't tell what has ended")
+		require.Contains(t, talk, "NOREPLICAS")
+	}
+	app := &config.App{Revocations: new(revocation.List)} // which fails
+	failing := &tool{stdout: io.Discard, stderr: io.Discard}
+	err := failing.endAllOf(t.Context(), app, "alice")
+	require.ErrorContains(t, err, "sessions may go on, because the store may not have taken their end")
 	require.Equal(t, exitError, exitCode(err))
-	require.NoError(t, inDoubt(nil))
 	require.Equal(t, exitNotFound, exitCode(inDoubt(session.NotFound)))
 }
 

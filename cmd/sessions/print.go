@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -83,10 +80,9 @@ func (t *tool) printJSON(v any) error {
 
 // note says something to people, each line with the name of the program before
 // it.
-func (t *tool) note(format string, args ...any) { say(t.stderr, fmt.Sprintf(format, args...)) }
-
-func say(w io.Writer, text string) {
-	fmt.Fprintln(w, "sessions:", strings.ReplaceAll(printable(text), "\n", "\nsessions: "))
+func (t *tool) note(format string, args ...any) {
+	text := printable(fmt.Sprintf(format, args...))
+	fmt.Fprintln(t.stderr, "sessions:", strings.ReplaceAll(text, "\n", "\nsessions: "))
 }
 
 // printable escapes what could steer a terminal: whoever can write to the store
@@ -104,21 +100,3 @@ func printable(s string) string {
 	}
 	return out.String()
 }
-
-// notes is a slog.Handler that says what an operator should know.
-type notes struct{ t *tool }
-
-func (notes) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
-
-func (n notes) Handle(_ context.Context, r slog.Record) error {
-	text := r.Message
-	r.Attrs(func(a slog.Attr) bool {
-		text += ": " + a.Value.String()
-		return true
-	})
-	n.t.note("%s", text)
-	return nil
-}
-
-func (n notes) WithAttrs([]slog.Attr) slog.Handler { return n }
-func (n notes) WithGroup(string) slog.Handler      { return n }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -144,8 +145,8 @@ func (t *tool) open(ctx context.Context, c config.Config, f func(context.Context
 	}
 	app, err := c.BuildAdmin(config.Options{
 		Stores:  stores(),
-		Logger:  slog.New(notes{t}),
-		OnEvent: func(context.Context, middleware.Event) {}, // f prints what it ends
+		Logger:  slog.New(slog.DiscardHandler), // what matters here is in an error, too
+		OnEvent: func(context.Context, middleware.Event) {},
 	})
 	switch {
 	case errors.Is(err, session.Unavailable):
@@ -153,15 +154,23 @@ func (t *tool) open(ctx context.Context, c config.Config, f func(context.Context
 	case err != nil:
 		return refuse(exitRefused, "%w", err)
 	}
-	err = awaitFresh(ctx, app)
-	if err == nil {
-		err = f(ctx, app)
+	if err := awaitFresh(ctx, app); err != nil {
+		_ = app.Close()
+		return fmt.Errorf("nothing was done, because the store can't tell what has ended: %w", err)
 	}
-	return errors.Join(err, app.Close())
+	if err := f(ctx, app); err != nil {
+		_ = app.Close()
+		return err
+	}
+	return app.Close()
 }
 
 // awaitFresh waits until all is known that has ended.
 func awaitFresh(ctx context.Context, app *config.App) error {
+	// The list would keep trying, and only say that it has not succeeded.
+	if _, err := app.Store.(revocation.Log).Read(ctx, "", 0); err != nil {
+		return err
+	}
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()
 	for {
@@ -182,7 +191,8 @@ func inDoubt(err error) error {
 	if err == nil || errors.Is(err, session.NotFound) {
 		return err
 	}
-	return fmt.Errorf("%w; sessions may have ended, but not for certain: run the same command again", err)
+	return fmt.Errorf("sessions may go on, because the store may not have taken their end; "+
+		"run the same command again: %w", err)
 }
 
 // isTerminal reports whether r is a terminal.

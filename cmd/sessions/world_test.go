@@ -36,13 +36,15 @@ type world struct {
 }
 
 // redis returns the URL of a server.
-func redis(t testing.TB) string {
+func redis(t testing.TB) string { return redisWith(t) }
+
+func redisWith(t testing.TB, args ...string) string {
 	addr := servertest.FreeAddr(t)
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	servertest.Start(t, servertest.Config{
 		Program: servertest.Program(t, "redis-server"),
-		Args:    []string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--shutdown-timeout", "0"},
+		Args:    append([]string{"--bind", "127.0.0.1", "--port", port, "--save", "", "--shutdown-timeout", "0"}, args...),
 		Ready:   servertest.Dial(addr),
 	})
 	return "redis://" + addr
@@ -92,6 +94,13 @@ func (w *world) soon(is func() bool, what string) {
 // visit lets f work on the session of one request with that cookie, and returns
 // the cookie that the browser has afterwards.
 func (w *world) visit(cookie *http.Cookie, f func(s *session.Session)) *http.Cookie {
+	status, cookie := w.try(cookie, f)
+	require.Equal(w.t, http.StatusOK, status)
+	return cookie
+}
+
+// try is visit for a request that may fail.
+func (w *world) try(cookie *http.Cookie, f func(s *session.Session)) (status int, _ *http.Cookie) {
 	r := httptest.NewRequest(http.MethodGet, "https://shop.example/", nil)
 	r.Header.Set("User-Agent", "Browser")
 	if cookie != nil {
@@ -101,15 +110,21 @@ func (w *world) visit(cookie *http.Cookie, f func(s *session.Session)) *http.Coo
 	w.app.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		f(session.From(r.Context()))
 	})).ServeHTTP(answer, r)
-	require.Equal(w.t, http.StatusOK, answer.Code)
 	for _, set := range answer.Result().Cookies() {
 		cookie = set
 	}
-	return cookie
+	return answer.Code, cookie
 }
 
-func (w *world) login(subject string, tags ...session.LoginTag) *http.Cookie {
-	return w.visit(nil, func(s *session.Session) { require.NoError(w.t, s.Login(subject, tags...)) })
+// login returns the cookie of a new session. A login in the millisecond in
+// which the application hears of an end is refused.
+func (w *world) login(subject string, tags ...session.LoginTag) (cookie *http.Cookie) {
+	w.soon(func() bool {
+		var status int
+		status, cookie = w.try(nil, func(s *session.Session) { require.NoError(w.t, s.Login(subject, tags...)) })
+		return status == http.StatusOK
+	}, "no login")
+	return cookie
 }
 
 func (w *world) subjectOf(cookie *http.Cookie) (subject string) {
