@@ -80,6 +80,8 @@ func TestDevicesOfTwoInstances(t *testing.T) {
 		phone.awaitLogout()
 		require.Equal(t, "alice", desk.state().Subject)
 
+		require.Contains(t, both.a.log.String(), "instance=B")
+
 		phone.login("alice")
 		require.Equal(t, http.StatusSeeOther, phone.on(both.b).page("POST", "/devices/end-others").StatusCode)
 		desk.awaitLogout()

@@ -35,7 +35,10 @@ func serve(ctx context.Context, o options, stderr io.Writer) (err error) {
 	}
 	for _, d := range instances {
 		d.config, d.log, d.now, d.stopping = c, log, time.Now, ctx.Done()
-		if d.sessions, err = c.Build(config.Options{Logger: log, Stores: stores(), Client: d.client()}); err != nil {
+		if d.name != "" {
+			d.log = log.With("instance", d.name)
+		}
+		if d.sessions, err = c.Build(config.Options{Logger: d.log, Stores: stores(), Client: d.client()}); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, d.sessions.Close()) }()
