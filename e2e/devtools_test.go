@@ -171,7 +171,7 @@ func (v *visitor) await(expression string) {
 	v.t.Helper()
 	var got any
 	var err error
-	for late := time.Now().Add(patience); time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
+	for late := time.Now().Add(patience); time.Now().Before(late); time.Sleep(50 * time.Millisecond) {
 		if got, err = v.eval(expression); got == true {
 			return
 		}
