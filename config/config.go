@@ -347,11 +347,12 @@ type RevocationsConfig struct {
 // A DevicesConfig says whether the application can list the sessions of a
 // subject (App.Devices), and how many a subject may have.
 type DevicesConfig struct {
-	// Enabled lists the sessions in which somebody is logged in. It costs a login
-	// and a renewal one round trip to the store. The index is in the store that
-	// Store.URL names: Redis and SQL can have it, Memcached can't. Without a URL
-	// it is in the memory of this process; after a restart, stateless sessions are
-	// listed when they are used again.
+	// Enabled lists the sessions in which somebody is logged in. The index is in
+	// the store that Store.URL names, or that the application passes in: Redis and
+	// SQL can have it, Memcached can't. A login and a renewal then take one more
+	// round trip to Redis, or one more transaction in a SQL database. In memory
+	// the index is lost when the process restarts. A stateless session is listed
+	// again after at most half an idle timeout of activity.
 	Enabled bool `yaml:"enabled,omitempty" json:"enabled,omitzero"`
 
 	// Limit is how many sessions a subject may have at once, at most 1,000. With

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -97,10 +96,11 @@ func (b *builder) endKept() func(context.Context, string, time.Time) error {
 }
 
 // ended reports that one session of a subject was ended from a list, or by a
-// login beyond the limit.
+// login beyond the limit, or could not be.
 func (b *builder) ended(ctx context.Context, subject, id string, err error) {
-	b.event(ctx, middleware.Event{
-		Kind: middleware.Ended, Time: b.now(), SessionID: id, Subject: subject,
-		Reason: cmp.Or(session.ReasonOf(err), session.Ended), Err: err,
-	})
+	e := middleware.Event{Kind: middleware.Ended, Time: b.now(), SessionID: id, Subject: subject, Reason: session.Ended}
+	if err != nil {
+		e.Kind, e.Reason, e.Err = middleware.Failed, session.ReasonOf(err), err
+	}
+	b.event(ctx, e)
 }

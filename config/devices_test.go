@@ -9,6 +9,8 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/devices"
+	"github.com/cloakroom-go/cloakroom/middleware"
+	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -99,6 +101,33 @@ func TestDeviceDetails(t *testing.T) {
 			require.False(t, s.CreatedAt.IsZero() || s.LoggedInAt.IsZero() || s.SeenAt.IsZero(), "%+v", s)
 		}
 	})
+}
+
+// Each end is reported once, whoever ends the session, and a failed one as a
+// failure.
+func TestDeviceEvents(t *testing.T) {
+	var events []string
+	app := build(t, config.Config{Mode: config.Opaque, Devices: config.DevicesConfig{Enabled: true}}, config.Options{
+		OnEvent: func(_ context.Context, e middleware.Event) {
+			events = append(events, string(e.Kind)+" "+e.Subject+" "+e.Reason.String())
+		},
+	})
+	own, other := login(t, app, "alice"), login(t, app, "alice")
+	ownID, otherID := idOf(t, app, own), idOf(t, app, other)
+	events = nil
+	serve(app, request(own), func(ctx context.Context) {
+		require.NoError(t, app.Devices.End(ctx, "alice", otherID))
+		require.NoError(t, app.Devices.End(ctx, "alice", ownID))
+		require.Empty(t, session.From(ctx).Subject())
+		require.ErrorIs(t, app.Devices.End(ctx, "alice", ownID), session.NotFound)
+	})
+	require.Equal(t, []string{"ended alice ended", "ended alice none"}, events)
+
+	id := idOf(t, app, login(t, app, "alice"))
+	events = nil
+	require.NoError(t, app.Store.(*opaque.MemoryStore).Close())
+	require.Error(t, app.Devices.End(t.Context(), "alice", id))
+	require.Equal(t, []string{"failed alice unavailable"}, events)
 }
 
 // The end of all sessions of a subject, and of all others, ends them in the

@@ -15,8 +15,9 @@
 // nothing. Sessions in which nobody is logged in are not kept here.
 //
 // An [Index] keeps the entries: [Memory] for one process, and the stores for
-// Redis and SQL for several. It sees no subject in the clear, but the SHA-256
-// of one; whoever can read it can find out whether a subject that they know has
-// sessions. User agents and addresses are kept only if [Config.Client] returns
-// them, and are encrypted.
+// Redis and SQL for several. The index has the SHA-256 of each subject, not the
+// subject itself. Someone who can read it can still find out whether a subject
+// that they know has sessions. User agents and addresses are kept only if
+// [Config.Client] returns them. They are encrypted under [Config.Secrets],
+// which only a Memory may lack.
 package devices

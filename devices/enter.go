@@ -14,12 +14,12 @@ import (
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// Enter notes a session that somebody is logged in to, when it has got a new
-// credential that nobody has seen yet. key is the credential's key in the
-// store, or "" if it is a token; was is the session until now, under the key
-// replaces, or nil. A middleware calls Enter after it has made the credential,
-// and before it retires the old one: so a session is listed, or was ended, or
-// the caller is still going to be refused.
+// Enter adds a new credential of a session in which somebody is logged in. key
+// is the credential's key in the store, or "" if it is a token. was is the
+// record that the new one replaces, and replaces is its key; was is nil for a
+// new session. A middleware calls Enter after it has made the credential, and
+// before it sends it or retires the old one. So an end of all sessions of the
+// subject either comes before Enter, which then fails, or finds the entry.
 //
 // It fails with [session.Ended] if the session, or all of its subject, were
 // ended meanwhile, and with [session.TooMany] beyond the limit. Then the new
@@ -33,8 +33,9 @@ func (r *Registry) Enter(
 	e := r.entry(rec, key)
 	e.Details = r.details(req, rec)
 	if was != nil {
-		// A login after the end of all counts from later. In the entry of a session
-		// that this end is still to reach, it would hide the old credential.
+		// All sessions of the subject were ended, and this login counts from after
+		// that. Its later CountsFrom would keep EndUntil, which may still be on its
+		// way, from finding the old credential in the entry.
 		if err := r.c.Revocations.Check(was); isEnded(err) && was.Subject == rec.Subject {
 			return failed("note a session", err)
 		}
@@ -153,11 +154,12 @@ type activity struct {
 	key string
 }
 
-// Seen notes that the session was is active, as its record is says, under the
-// same key as in Enter. Seen writes that at most once in half an idle timeout,
-// in the background. If the entry is missing, that makes it: the session may be
-// older than the index. An activity that gets lost does no harm, but after
-// several in a row a session in a token may be missing until the next.
+// Seen notes activity in a session. was is its record before the activity, and
+// is the record after it; key is that of Enter. A goroutine writes this to the
+// index, at most once in half an idle timeout. If the index has no entry for
+// the session, which may be older than the index, the goroutine adds one. A
+// single lost write does no harm. After several in a row, a list may lack a
+// stateless session until its next activity is written.
 func (r *Registry) Seen(was, is *session.Record, key string) {
 	every := int64(is.IdleDeadline.Sub(is.SeenAt)/time.Second) / 2
 	if is.Subject == "" || every > 0 && was.SeenAt.Unix()/every == is.SeenAt.Unix()/every {

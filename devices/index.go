@@ -43,10 +43,10 @@ type Index interface {
 	// marked.
 	Extend(ctx context.Context, subject, id string, seenAt, tokenUntil time.Time) (ok bool, err error)
 
-	// Mark marks the entry with this ID. If id is "", it marks each entry whose
-	// CountsFrom is not after until, and keeps that instant for Enter unless it
-	// has a later one. It returns the entries that it has marked or that were
-	// marked before, as far as id allows.
+	// Mark marks the entry with this ID, and returns it if there is one. If id is
+	// "", Mark marks each entry whose CountsFrom is not after until, and returns
+	// all marked entries of the subject, including those marked before. It then
+	// also keeps until for Enter, unless it already keeps a later instant.
 	Mark(ctx context.Context, subject, id string, until time.Time) ([]Entry, error)
 
 	// Leave takes keys out of the entry with this ID. An entry without keys goes.
@@ -65,13 +65,14 @@ const (
 // An Entry is a session as an Index keeps it. Instants are whole seconds,
 // except CountsFrom, which has milliseconds.
 //
-// A key has at most 64 bytes. It is that of an item in the opaque.Store, or
-// begins with "~" and stands for the tokens of one generation. There is always
-// one. A session that lives is under one of them; during a renewal there are
-// the old one, and that of each request that tries.
+// Keys holds at least one key, of at most 64 bytes each. A key names an item in
+// the opaque.Store; one that begins with "~" stands for the tokens of one
+// generation (session.Record.Lineage). A live session is under one of its keys.
+// During a renewal Keys holds the old key, and one for each request that tries
+// to renew.
 type Entry struct {
 	ID         string    // of the session: 22 characters of base64url, or another text of at most 64 bytes
-	Keys       []string  // of the session's credentials, the oldest first; see below
+	Keys       []string  // of the session's credentials, the oldest first; see above
 	CountsFrom time.Time // session.Record.CountsFrom
 	SeenAt     time.Time // activity; of a session in the store, its item has the newest
 	TokenUntil time.Time // the last token that is known expires then; zero if there never was one

@@ -60,8 +60,10 @@ type Config struct {
 	// neither is kept.
 	Client func(*http.Request) (userAgent, address string)
 
-	// OnEnd is called when a session was ended by End, or by a login beyond the
-	// limit, with the error that End returns. May be nil.
+	// OnEnd is called after each End, also of a login beyond the limit, with the
+	// error that End returns. If err is not nil, the session may go on. OnEnd is
+	// not called with session.NotFound, nor when the session of ctx itself has
+	// ended, which the middleware reports. May be nil.
 	OnEnd func(ctx context.Context, subject, id string, err error)
 
 	// Now is the clock. If nil, time.Now.
@@ -144,7 +146,7 @@ func (r *Registry) Close() error {
 type Session struct {
 	ID         string    // session.Session.ID; may be shown and logged
 	CreatedAt  time.Time // when the session began
-	LoggedInAt time.Time // when the subject logged in, or the session was renewed after that
+	LoggedInAt time.Time // when the subject logged in; a renewal does not change it
 	SeenAt     time.Time // the last activity that was recorded: see List
 	Remembered bool      // the session outlives the browser
 	Current    bool      // it is the session of the context
@@ -180,7 +182,12 @@ func (r *Registry) List(ctx context.Context, subject string) ([]Session, error) 
 // has one. After another error the session may go on, or may have ended only on
 // this instance; End can be repeated.
 func (r *Registry) End(ctx context.Context, subject, id string) error {
+	here := session.From(ctx)
+	isHere := id != "" && here.ID() == id && here.Subject() == subject
 	err := r.end(ctx, subject, id)
+	if err == nil && isHere && here.Destroy() == nil {
+		return here.Save(ctx) // the middleware reports it
+	}
 	if r.c.OnEnd != nil && session.ReasonOf(err) != session.NotFound {
 		r.c.OnEnd(ctx, subject, id, err)
 	}
@@ -197,11 +204,6 @@ func (r *Registry) end(ctx context.Context, subject, id string) error {
 		return failed("end a session", err)
 	case len(marked) == 0:
 		return notFound()
-	}
-	if here := session.From(ctx); here.ID() == id && here.Subject() == subject {
-		if err := here.Destroy(); err == nil {
-			_ = here.Save(ctx) // what it leaves to do is done below
-		}
 	}
 	return r.finish(ctx, subject, marked[0])
 }
@@ -282,8 +284,9 @@ func (r *Registry) record(subject string, e Entry) *session.Record {
 	}
 }
 
-// anyGeneration is later than those that a revocation list knows to be
-// renewed.
+// anyGeneration is the highest generation that a renewal can begin. So the list
+// refuses a record with it for the end of its session, its subject or a tag,
+// and not for a renewal.
 const anyGeneration = 1<<30 - 2
 
 // hashOf returns the name of a subject in an [Index].

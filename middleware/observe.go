@@ -8,8 +8,8 @@ import (
 )
 
 // An Observer measures what happens to sessions, for metrics. Its methods are
-// called on the goroutine of the request, and concurrently, so they must be
-// quick.
+// called while a request, or a call that ends sessions, waits for them. So they
+// must be quick, and safe for concurrent use.
 type Observer interface {
 	// Event is told what [Config].OnEvent is told, after it.
 	Event(ctx context.Context, e Event)
@@ -22,9 +22,9 @@ type Observer interface {
 // An Operation is one call of a [Carrier]. It holds nothing that belongs to a
 // session.
 type Operation struct {
-	// Name is the method that was called: "open", which includes Reopen, "issue",
-	// "save", "retire", "forget" or "end". A login, a renewal or a move is one
-	// issue and one retire.
+	// Name is the method that was called: "open" (Open or Reopen), "issue",
+	// "save", "retire", "forget" or "end". If the visitor has a session already, a
+	// login, a renewal or a move is one issue and one retire.
 	Name string
 
 	// Form is "stateless" for a carrier whose credentials are the session, such as

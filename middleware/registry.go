@@ -37,8 +37,9 @@ func (x *exchange) enter(ctx context.Context, target Carrier, credential string,
 	return x.m.c.Registry.Enter(ctx, x.request, rec, target.Key(credential), x.kept.rec, wasKey)
 }
 
-// noteActivity tells the registry how the session is kept now, and that of was
-// is not kept any more if another session, or another subject, took its place.
+// noteActivity tells the registry that there was activity in the session of
+// was. If another session or another subject has taken its place, it removes
+// the session of was instead.
 func (x *exchange) noteActivity(was *session.Record) {
 	registry, now := x.m.c.Registry, x.kept
 	if registry == nil || was == nil || was.Subject == "" {

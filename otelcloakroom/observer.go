@@ -7,8 +7,8 @@
 //	app, err := c.Build(config.Options{Observer: observer})
 //
 // docs/observability.md lists the metrics. None of them has a session, a
-// subject, an address or a path as an attribute, so there are at most some
-// hundred time series.
+// subject, an address or a path as an attribute, so there are at most a few
+// hundred combinations of attributes.
 //
 // For Prometheus, let OpenTelemetry's exporter answer its requests. It is a
 // module of its own:

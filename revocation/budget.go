@@ -72,10 +72,12 @@ func (l *List) from(rec *session.Record, below uint32, now time.Time) int64 {
 	return from
 }
 
-// covers returns the millisecond of the last end of a session that an end of
-// its subject makes superfluous, if that reaches up to the given one. An
-// instance that has not heard of the session's end may log somebody in to it,
-// or have EndOthers keep it, and then the session counts from later.
+// covers returns the latest member.from, in milliseconds, whose entry an end of
+// the subject up to reach makes superfluous. It is earlier than reach, because
+// an instance that has not yet heard of the end of a session may log somebody
+// in to it, or keep it in EndOthers. The session then counts from later than
+// the entry says. If there is no limit to how late that can be, no entry is
+// superfluous.
 func (l *List) covers(reach int64) int64 {
 	if !l.short {
 		return never
@@ -110,7 +112,7 @@ func (l *List) bound(rec *session.Record, r raised, now time.Time) (ended bool) 
 	return reach > last && r.generation() != everything
 }
 
-// Reports calls a function of the application, each time in a goroutine of its
+// reports calls a function of the application, each time in a goroutine of its
 // own: logouts must not wait for a slow one.
 type reports struct {
 	f func(error) // may be nil

@@ -19,7 +19,7 @@ const (
 	maxCounters = 1 << 22
 )
 
-// Crowds finds the subjects with many ended sessions: for example, a client
+// crowds finds the subjects with many ended sessions: for example, a client
 // that logs in and out in a loop.
 type crowds struct {
 	mu      sync.Mutex // guards what follows
@@ -32,8 +32,8 @@ type crowds struct {
 // A member is the entry of one session, as it was when its subject ended it.
 type member struct {
 	slot
-	prior uint32 // the generation below which tokens had ended before, of nobody
-	from  int64  // no token that the entry ends counts from later; milliseconds
+	prior uint32 // tokens below this generation, all of nobody, had ended before this entry
+	from  int64  // the latest CountsFrom of a token that the entry ends, in milliseconds
 }
 
 // newCrowds is for a list of so many entries: with two counters for each, one
@@ -42,9 +42,10 @@ func newCrowds(maxEntries int) *crowds {
 	return &crowds{size: 2 * min(maxEntries, maxCounters/2), members: make(map[key][]member)}
 }
 
-// add notes an entry that is new to the table. When there are too many of the
-// subject, it forgets the older half and returns it: the entries of what counts
-// from reach or earlier. reach is at most last, unless there are far too many.
+// add lists an entry that is new to the table. If more than maxEnds entries of
+// the subject are listed, it removes and returns the older half: those with
+// from at reach or earlier. reach is at most last, unless there are more than
+// 2*maxEnds.
 func (c *crowds) add(subject key, m member, last int64, now, longest uint32) (older []member, reach int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,9 +84,10 @@ func (c *crowds) note(subject key, m member, now, longest uint32) {
 	c.members[subject] = append(list, m)
 }
 
-// covered forgets the listed entries of what counts from certain or earlier,
-// and returns them; if there are far too many, of what counts from reach or
-// earlier. Those that live longer than until stay.
+// covered removes and returns the members that an end of the subject makes
+// superfluous: those with from at certain or earlier, or at reach or earlier if
+// more than 2*maxEnds are listed. A member that lives longer than until, when
+// the end of the subject expires, is kept.
 func (c *crowds) covered(subject key, reach, certain int64, until uint32) (covered []member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

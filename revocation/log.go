@@ -40,11 +40,12 @@ type Reading struct {
 	// then appends everything that it knows, and reads from the beginning.
 	Lost bool
 
-	// ClockOffset is how far the clock of the log's server is ahead of the
-	// caller's, at least; negative if it is behind. With a request sent at s,
-	// answered at r, and the server's time t in between, it is t-r if that is
-	// positive, t-s if that is negative, and otherwise 0: then a slow answer
-	// raises no false alarm. 0 also if the log has no clock of its own.
+	// ClockOffset is the smallest amount by which the clock of the log's server
+	// must be ahead of the caller's; it is negative if the server is behind. A
+	// request is sent at s and answered at r, and the server reads its clock, t,
+	// in between. If t is after r, ClockOffset is t-r. If t is before s, it is
+	// t-s. Otherwise it is 0, because a slow answer explains the difference. It is
+	// also 0 if the log has no clock of its own.
 	ClockOffset time.Duration
 }
 

@@ -9,9 +9,9 @@ import (
 // counters begin at 0 when the list is opened. Without Config.Log, all but
 // Sessions and Subjects are 0.
 type Stats struct {
-	// Staleness is how old the knowledge of what has ended on other instances is:
-	// the time since the beginning of the last read of the Log after which nothing
-	// was missing, or since the list was opened if there was none. About a second
+	// Staleness is how long ago this list last knew everything that had ended on
+	// other instances. It counts from the beginning of the last complete read of
+	// the Log, or from the opening of the list if there was none. About a second
 	// is normal.
 	Staleness time.Duration
 
