@@ -13,16 +13,17 @@ import (
 )
 
 // alive returns the entries of the sessions that go on, the one with the newest
-// activity first, in an order that stays the same from list to list. It removes
-// those that are over, as far as that is possible now.
-func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, err error) {
+// activity first, in an order that stays the same from list to list. doubtful
+// has those of sessions that are over most likely, in the same order. Others
+// are over: alive removes them, as far as that is possible now.
+func (r *Registry) alive(ctx context.Context, subject string) (alive, doubtful []Entry, err error) {
 	all, err := r.c.Index.List(ctx, hashOf(subject))
 	if err != nil {
-		return nil, failed("list the sessions of a subject", err)
+		return nil, nil, failed("list the sessions of a subject", err)
 	}
 	items, err := r.items(ctx, all)
 	if err != nil {
-		return nil, failed("list the sessions of a subject", err)
+		return nil, nil, failed("list the sessions of a subject", err)
 	}
 	now := r.c.Now()
 	var ended []Entry // an end has failed half way, or another instance is at it
@@ -33,7 +34,10 @@ func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, er
 			continue
 		}
 		lives, over := e.look(items, now)
-		if lives {
+		switch {
+		case lives && r.isTagEnded(subject, e), !lives && len(over) < len(e.Keys):
+			doubtful = append(doubtful, e)
+		case lives:
 			alive = append(alive, e)
 		}
 		if len(over) > 0 {
@@ -49,10 +53,12 @@ func (r *Registry) alive(ctx context.Context, subject string) (alive []Entry, er
 		}
 		return r.finish(ctx, subject, e)
 	})
-	slices.SortFunc(alive, func(a, b Entry) int {
-		return cmp.Or(b.SeenAt.Compare(a.SeenAt), b.CountsFrom.Compare(a.CountsFrom), strings.Compare(a.ID, b.ID))
-	})
-	return alive, nil
+	for _, entries := range [...][]Entry{alive, doubtful} {
+		slices.SortFunc(entries, func(a, b Entry) int {
+			return cmp.Or(b.SeenAt.Compare(a.SeenAt), b.CountsFrom.Compare(a.CountsFrom), strings.Compare(a.ID, b.ID))
+		})
+	}
+	return alive, doubtful, nil
 }
 
 // look reports whether the session of e goes on, and returns the keys that it
@@ -109,9 +115,20 @@ func (r *Registry) items(ctx context.Context, entries []Entry) (map[string]opaqu
 	return items, nil
 }
 
-// hasEnded reports whether the revocation list refuses the session.
+// hasEnded reports whether the revocation list refuses the session, whatever
+// tags it has.
 func (r *Registry) hasEnded(subject string, e Entry) bool {
 	return isEnded(r.c.Revocations.Check(r.record(subject, e)))
+}
+
+// isTagEnded reports whether the revocation list refuses the session for its
+// tags. They are those of the request that entered it last, which may not be
+// the one whose login counts: so such an entry is not shown, and nothing of it
+// is deleted.
+func (r *Registry) isTagEnded(subject string, e Entry) bool {
+	rec := r.record(subject, e)
+	rec.Tags = r.open(subject, e).tags()
+	return len(rec.Tags) > 0 && isEnded(r.c.Revocations.Check(rec))
 }
 
 // isEnded reports whether a revocation list refuses a session for good, and not

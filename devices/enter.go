@@ -48,7 +48,7 @@ func (r *Registry) Enter(
 		case errors.Is(err, session.TooMany):
 			err = r.makeRoom(ctx, rec, limit)
 		case errors.Is(err, session.Conflict):
-			_, err = r.alive(ctx, rec.Subject)
+			_, _, err = r.alive(ctx, rec.Subject)
 		default:
 			return failed("note a session", err)
 		}
@@ -75,25 +75,45 @@ func pause(ctx context.Context, try int) bool {
 	return ctx.Err() == nil
 }
 
-// makeRoom removes sessions that are over. If there are none, it ends the one
-// whose last activity is the oldest.
+// makeRoom removes sessions that are over. If there are none, it ends one that
+// probably is, and otherwise the one whose last activity is the oldest.
 func (r *Registry) makeRoom(ctx context.Context, rec *session.Record, limit int) error {
-	alive, err := r.alive(ctx, rec.Subject)
+	alive, doubtful, err := r.alive(ctx, rec.Subject)
 	// Activity of the session itself may have entered it meanwhile. It must not
 	// end itself; besides, a Save of the handler is under way, and End would wait
 	// for that.
 	known := slices.ContainsFunc(alive, func(e Entry) bool { return e.ID == rec.ID })
 	switch {
-	case err != nil || known || len(alive) < limit:
+	case err != nil || known || len(alive)+len(doubtful) < limit:
 		return err
+	case len(doubtful) > 0:
+		return r.evict(ctx, rec.Subject, oldest(doubtful).ID)
 	case r.c.RefuseNew:
 		return fmt.Errorf("the subject has %d sessions, and may have %d: %w", len(alive), limit, session.TooMany)
 	}
-	err = r.End(ctx, rec.Subject, oldest(alive).ID)
+	return r.evict(ctx, rec.Subject, oldest(alive).ID)
+}
+
+// evict is End for a login beyond the limit. If the session is the one that the
+// request came with, it goes on under another credential, and this request has
+// begun another one.
+func (r *Registry) evict(ctx context.Context, subject, id string) error {
+	err := r.end(ctx, subject, id, r.evicted)
 	if errors.Is(err, session.NotFound) {
 		return nil // another login has ended it
 	}
+	r.tell(ctx, subject, id, err)
 	return err
+}
+
+// evicted is finish for a session that makes room. If it is only in the store,
+// the revocation list doesn't hear of it: otherwise somebody who logs in again
+// and again would make the list end all of the subject's older sessions.
+func (r *Registry) evicted(ctx context.Context, subject string, e Entry) error {
+	if !slices.ContainsFunc(e.Keys, isToken) && r.drop(ctx, subject, e) == nil {
+		return nil
+	}
+	return r.finish(ctx, subject, e)
 }
 
 // oldest returns one of the entries whose activity is the oldest: any of them,

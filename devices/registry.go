@@ -163,7 +163,7 @@ type Session struct {
 // listed for up to half an idle timeout after it is over. List also removes the
 // entries that it finds to be over.
 func (r *Registry) List(ctx context.Context, subject string) ([]Session, error) {
-	alive, err := r.alive(ctx, subject)
+	alive, _, err := r.alive(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -184,17 +184,24 @@ func (r *Registry) List(ctx context.Context, subject string) ([]Session, error) 
 func (r *Registry) End(ctx context.Context, subject, id string) error {
 	here := session.From(ctx)
 	isHere := id != "" && here.ID() == id && here.Subject() == subject
-	err := r.end(ctx, subject, id)
+	err := r.end(ctx, subject, id, r.finish)
 	if err == nil && isHere && here.Destroy() == nil {
 		return here.Save(ctx) // the middleware reports it
 	}
-	if r.c.OnEnd != nil && session.ReasonOf(err) != session.NotFound {
-		r.c.OnEnd(ctx, subject, id, err)
-	}
+	r.tell(ctx, subject, id, err)
 	return err
 }
 
-func (r *Registry) end(ctx context.Context, subject, id string) error {
+func (r *Registry) tell(ctx context.Context, subject, id string, err error) {
+	if r.c.OnEnd != nil && session.ReasonOf(err) != session.NotFound {
+		r.c.OnEnd(ctx, subject, id, err)
+	}
+}
+
+// end marks the session, and lets remove do the rest.
+func (r *Registry) end(
+	ctx context.Context, subject, id string, remove func(context.Context, string, Entry) error,
+) error {
 	if id == "" {
 		return notFound()
 	}
@@ -205,7 +212,7 @@ func (r *Registry) end(ctx context.Context, subject, id string) error {
 	case len(marked) == 0:
 		return notFound()
 	}
-	return r.finish(ctx, subject, marked[0])
+	return remove(ctx, subject, marked[0])
 }
 
 func notFound() error {
@@ -251,7 +258,7 @@ func (r *Registry) finish(ctx context.Context, subject string, e Entry) error {
 	if err != nil {
 		return err
 	}
-	return failed("end a session", r.c.Index.Leave(ctx, hashOf(subject), e.ID))
+	return failed("end a session", r.c.Index.Leave(ctx, hashOf(subject), e.ID, e.Keys...))
 }
 
 // drop is finish for a session that the revocation list refuses, or is going to
@@ -260,7 +267,8 @@ func (r *Registry) drop(ctx context.Context, subject string, e Entry) error {
 	if err := r.deleteItems(ctx, e); err != nil {
 		return err
 	}
-	return failed("end a session", r.c.Index.Leave(ctx, hashOf(subject), e.ID))
+	// Only these keys: a session that EndOthers keeps may have entered another.
+	return failed("end a session", r.c.Index.Leave(ctx, hashOf(subject), e.ID, e.Keys...))
 }
 
 func (r *Registry) deleteItems(ctx context.Context, e Entry) error {
@@ -280,13 +288,14 @@ func (r *Registry) deleteItems(ctx context.Context, e Entry) error {
 func (r *Registry) record(subject string, e Entry) *session.Record {
 	return &session.Record{
 		ID: e.ID, Subject: subject, Since: e.CountsFrom, SeenAt: e.SeenAt, IdleDeadline: e.Until, Deadline: e.Until,
-		Generation: anyGeneration, Tags: r.open(subject, e).tags(),
+		Generation: anyGeneration,
 	}
 }
 
 // anyGeneration is the highest generation that a renewal can begin. So the list
 // refuses a record with it for the end of its session, its subject or a tag,
-// and not for a renewal.
+// and not for a renewal. In an end it says that no login counts from later: the
+// entry would have that.
 const anyGeneration = 1<<30 - 2
 
 // hashOf returns the name of a subject in an [Index].

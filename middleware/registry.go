@@ -38,15 +38,17 @@ func (x *exchange) enter(ctx context.Context, target Carrier, credential string,
 }
 
 // noteActivity tells the registry that there was activity in the session of
-// was. If another session or another subject has taken its place, it removes
-// the session of was instead.
+// was. If somebody else has logged in to it, it removes the session of was
+// instead. If a login has begun another session, that of was may go on under
+// another credential.
 func (x *exchange) noteActivity(was *session.Record) {
 	registry, now := x.m.c.Registry, x.kept
 	if registry == nil || was == nil || was.Subject == "" {
 		return
 	}
 	switch {
-	case was.Subject != now.rec.Subject || was.ID != now.rec.ID:
+	case was.ID != now.rec.ID:
+	case was.Subject != now.rec.Subject:
 		x.notOf(was)
 	default:
 		registry.Seen(was, now.rec, now.carrier.Key(now.credential))

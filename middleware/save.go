@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -444,7 +445,7 @@ func (x *exchange) leave(over *session.Record) error {
 	switch {
 	case was.rec == nil:
 		return nil
-	case was.rec.Subject == over.Subject:
+	case was.rec.Subject == over.Subject && slices.Equal(was.rec.Tags, over.Tags):
 		x.forget(was)
 		x.event(Ended, was.rec, nil)
 		return nil

@@ -66,7 +66,7 @@ func (l *List) isFull(now time.Time) bool {
 // rec ends.
 func (l *List) from(rec *session.Record, below uint32, now time.Time) int64 {
 	from := millis(rec.CountsFrom())
-	if below == everything {
+	if below == everything && rec.Generation < everything-1 {
 		from = max(from, millis(now)) // a login that the caller did not know may count from later
 	}
 	return from
