@@ -147,12 +147,17 @@ func (f *feed) giveUp(before bool) bool {
 	return stale
 }
 
-// catchUp reads what others have appended until now. It does not wait for read,
-// which may be waiting for something new.
-func (f *feed) catchUp(ctx context.Context) error {
+// known returns the position up to which the list knows the log.
+func (f *feed) known() string { return f.pos.Load().(string) }
+
+// catchUp reads what others have appended since pos, until now, and returns the
+// position behind it. It does not wait for read, which may be waiting for
+// something new. It calls note, if not nil, with each entry that is in force;
+// an entry from before pos may be among them.
+func (f *feed) catchUp(ctx context.Context, pos string, note func(Entry)) (next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
 	defer cancel()
-	for pos := f.pos.Load().(string); ; {
+	for {
 		r, err := f.log.Read(ctx, pos, 0)
 		if err == nil && r.Lost && pos != "" {
 			err = errLost
@@ -161,11 +166,14 @@ func (f *feed) catchUp(ctx context.Context) error {
 			err = f.hear(r.Entries, nil)
 		}
 		if err != nil {
-			return fmt.Errorf("revocation: the log of the instances can't be read, and what was ended elsewhere just "+
+			return "", fmt.Errorf("revocation: the log of the instances can't be read, and what was ended elsewhere just "+
 				"before is not known: %w: %w", fault.Inner(err), session.Unavailable)
 		}
+		for i := 0; note != nil && i < len(r.Entries); i++ {
+			note(r.Entries[i])
+		}
 		if pos = r.Next; r.Complete {
-			return nil
+			return pos, nil
 		}
 		if len(r.Entries) == 0 {
 			f.pause(atOnce)

@@ -39,7 +39,8 @@ func (l *List) end(ctx context.Context, e entry) (at int64, err error) {
 	if l.feed == nil {
 		return at, err
 	}
-	err = errors.Join(err, l.feed.catchUp(ctx))
+	_, err2 := l.feed.catchUp(ctx, l.feed.known(), nil)
+	err = errors.Join(err, err2)
 	if l.others(e.kind) >= at || l.instants(e.kind).get(e.key) > at {
 		r, at = l.raise(e, l.toNow(e.kind), second(l.now()), l.out)
 		err = errors.Join(err, l.wait(ctx, r, at))
@@ -68,56 +69,6 @@ func (l *List) instants(k kind) *instants {
 		return &l.tagged
 	}
 	return &l.all
-}
-
-// EndOthers ends all other sessions of the subject who is logged in to the
-// session of ctx. The session of ctx gets a new credential and is saved, so
-// call EndOthers before the response begins. After an error the other sessions
-// may go on, and this one does; so it is if the Log of the instances can't be
-// read. If the error wraps [session.Ended], all sessions of the subject were
-// ended meanwhile, or on another instance before, and this one too.
-func (l *List) EndOthers(ctx context.Context) error {
-	subject := session.From(ctx).Subject()
-	if subject == "" {
-		return fmt.Errorf("revocation: EndOthers: nobody is logged in to the session of the context; "+
-			"pass that of the visitor's request: %w", session.BadValue)
-	}
-	if err := l.ready(); err != nil {
-		return err
-	}
-	if l.feed != nil { // an end that is not known here yet must end this session too
-		if err := l.feed.catchUp(ctx); err != nil {
-			return err
-		}
-	}
-	tags, known := session.From(ctx).Tags(), l.subjectEnded(subject)
-	others := func() int64 { return max(l.all.get(key{}), l.tagsEnded(tags)) } // get waits for an end that is running
-	before, now := others(), l.now()
-	at := max(millis(now), known+1, before+1)
-	// First make this session later than the end, then put the end in force: in
-	// the other order, an error in between would end this session too. Wait until
-	// the instant has passed, so that every later end reaches this session.
-	l.pass(millis(now))
-	if err := session.RenewSince(ctx, l.after(at)); err != nil {
-		return err
-	}
-	meanwhile := false
-	r, instant := l.raise(l.endOf(subject, now), func(old int64) int64 {
-		// If another end came since then, it has ended this session as it was before.
-		if meanwhile = old != known || others() != before; meanwhile {
-			return max(l.toNow(ofSubject)(old), at+1)
-		}
-		return at
-	}, second(now), l.out)
-	err := l.wait(ctx, r, instant)
-	if meanwhile {
-		_ = session.From(ctx).Destroy()
-		err = errors.Join(ended("all sessions of the subject were ended meanwhile"), err)
-	} else {
-		session.OthersEnded(ctx, subject, time.UnixMilli(at))
-	}
-	err = errors.Join(err, l.endKept(ctx, subject, instant))
-	return l.told(ctx, Ending{Subject: subject}, err)
 }
 
 // EndTag ends all sessions whose login had this tag, until now: see
