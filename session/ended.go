@@ -31,6 +31,11 @@ package session
 //     open then are closed, unless the list is set to serve on.
 //   - If the store has no log (Memcached), or each instance has a list of its
 //     own, an end on another instance closes it at the idle deadline.
+//   - The end of a tag (revocation.List.EndTag) goes by the tags that this
+//     process knows: an instance that announces a login to the others names no
+//     tags. After a login on another instance, while the channel is open, the
+//     end of a new tag closes it only at the idle deadline, and the end of a
+//     tag from before that login closes it although the session goes on.
 //   - Time closes it at the deadline. An open stream is no activity, but other
 //     requests of the session move the deadline. The middleware knows those of
 //     this process. For others it looks into the store, once when the deadline
