@@ -13,10 +13,10 @@ func clockRules() []rule {
 
 // clocks has callers whose clocks are wrong.
 func clocks(p *probe) {
-	const fewSeconds = 10 * time.Second
+	const notMuch = 10 * time.Second
 	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
 		p.offsets(func() time.Time { return time.Now().Add(-ahead) }, func(offset time.Duration) {
-			p.expect((offset-ahead).Abs() < fewSeconds,
+			p.expect((offset-ahead).Abs() < notMuch,
 				"the log's clock is %v ahead of the caller's, and a Reading says %v", ahead, offset)
 		})
 	}
