@@ -135,18 +135,19 @@ func runAll(ctx context.Context, servers []*server, ready func()) (err error) {
 	return err
 }
 
-// announce says that the servers listen, and at which addresses.
+// announce says that the servers listen, and at which addresses. It writes all
+// at once: who waits for the first line may then read the others.
 func (d *demo) announce(stderr io.Writer) {
-	fmt.Fprintf(stderr, "demo: ready on %s\n", d.url)
+	text := fmt.Sprintf("demo: ready on %s\n", d.url)
 	if d.other != "" {
-		fmt.Fprintf(stderr, "demo: the second instance is on %s\n", d.other)
+		text += fmt.Sprintf("demo: the second instance is on %s\n", d.other)
 	}
-	fmt.Fprintf(stderr, "demo: mode %s, keys in %s, orders service on %s\n",
+	text += fmt.Sprintf("demo: mode %s, keys in %s, orders service on %s\n",
 		d.config.Mode, d.config.Keys.File, d.ordersURL)
 	if u := d.config.Store.URL; u != "" {
-		fmt.Fprintf(stderr, "demo: opaque sessions in %v\n", u)
+		text += fmt.Sprintf("demo: opaque sessions in %v\n", u)
 	}
-	fmt.Fprintf(stderr, "demo: open %s/ in a browser; Ctrl-C ends it\n", d.url)
+	fmt.Fprintf(stderr, "%sdemo: open %s/ in a browser; Ctrl-C ends it\n", text, d.url)
 }
 
 // A server serves until it is stopped.
