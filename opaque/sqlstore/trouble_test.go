@@ -123,7 +123,7 @@ func (s *server) killedConnections(t *testing.T) {
 	require.NoError(t, err)
 	swapped := make(chan error)
 	go func() {
-		_, err := store.Swap(within(t, 10*time.Second), key, 1, itemtest.New(2, "data"))
+		_, err := store.Swap(within(t, 30*time.Second), key, 1, itemtest.New(2, "data"))
 		swapped <- err
 	}()
 	// InnoDB renews innodb_trx only if nobody has read it for 0.1 s.
