@@ -233,6 +233,8 @@ func (p *several) retired(e *happened, c madeCredential, opened *session.Record)
 		return mayOpen
 	case e.inStore && (Form(c.text) == "token" || p.isForked(e.id, e.generation)):
 		return mayOpen // only the list ends tokens
+	case e.inStore && rec.Generation < opened.Generation && opened.Generation < e.generation:
+		return mayOpen // the credential leads to a token, which has an end of its own
 	case opened.Generation <= e.generation:
 		return mayNotOpen
 	}
