@@ -20,7 +20,7 @@ const minSecret = 32
 // 3.2).
 const detailsInfo = "cloakroom devices 1"
 
-// details is what an entry says of its session to those who have the secret.
+// details are the encrypted part of an entry.
 type details struct {
 	Created    int64  `json:"c"` // Unix seconds
 	LoggedIn   int64  `json:"l"`
@@ -97,8 +97,8 @@ func newBoxes(secrets [][]byte) (boxes []cipher.AEAD) {
 	return boxes
 }
 
-// bound binds details to their entry: whoever can write to the index can't show
-// those of one session at another.
+// bound binds details to their entry: somebody who can write to the index can't
+// show the details of one session at another.
 func bound(subject, id string) []byte { return []byte(hashOf(subject) + id) }
 
 // clean returns what JSON keeps as it is of the printable ASCII of s. Clients

@@ -235,7 +235,7 @@ func (r *Registry) EndUntil(ctx context.Context, subject string, until time.Time
 // more.
 const atOnce = 16
 
-// removeAll calls remove, which is finish or drop, for several entries.
+// removeAll calls remove for several entries, some at a time.
 func (r *Registry) removeAll(entries []Entry, remove func(Entry) error) error {
 	var errs []error
 	for some := range slices.Chunk(entries, atOnce) {

@@ -41,12 +41,13 @@ func (l *List) EndOthers(ctx context.Context) error {
 		return err
 	}
 	meanwhile, instant, err := k.end(ctx)
-	if meanwhile {
+	switch {
+	case meanwhile:
 		_ = s.Destroy()
 		err = errors.Join(ended("all sessions of the subject were ended meanwhile"), err)
-	} else if instant == never {
+	case instant == never:
 		return err
-	} else {
+	default:
 		session.OthersEnded(ctx, subject, time.UnixMilli(k.at))
 	}
 	err = errors.Join(err, l.endKept(ctx, subject, instant))

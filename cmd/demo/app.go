@@ -239,7 +239,7 @@ func (d *demo) logoutEverywhere(r *http.Request, s *session.Session) error {
 
 var errNoSubject = fmt.Errorf("demo: login without a subject: %w", session.BadValue)
 
-// A loginForm is what a user says who logs in.
+// A loginForm has the fields of the page's login form.
 type loginForm struct {
 	Subject  string `json:"subject"`
 	Remember bool   `json:"remember"`

@@ -35,7 +35,7 @@ type view struct {
 	Answer  json.RawMessage // of the orders service
 }
 
-// A frame is what all pages have in common.
+// A frame has the data that every page shows.
 type frame struct {
 	view
 	Mode            config.Mode

@@ -38,7 +38,7 @@ func date(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// A listing is what a command prints about sessions.
+// A listing is the output of a command about sessions.
 type listing struct {
 	DryRun   bool   `json:"dry_run,omitempty"`
 	Subject  string `json:"subject,omitempty"`
@@ -85,8 +85,8 @@ func (t *tool) note(format string, args ...any) {
 	fmt.Fprintln(t.stderr, "sessions:", strings.ReplaceAll(text, "\n", "\nsessions: "))
 }
 
-// printable escapes what could steer a terminal: whoever can write to the store
-// could have put it there.
+// printable escapes characters that control a terminal: somebody who can write
+// to the store could have put them there.
 func printable(s string) string {
 	var out strings.Builder
 	for _, r := range s {
