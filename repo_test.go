@@ -158,6 +158,7 @@ var importTable = []importRule{
 	{"internal/durable", nil},
 	{"internal/span", nil},
 	{"internal/weburl", nil},
+	{"internal/clientauth", nil},
 	{"internal/secret", nil},
 	{"internal/reqcopy", nil},
 	{"internal/servertest", nil},
