@@ -1,0 +1,4 @@
+package interop_test
+
+// scripts returns the programs in other languages.
+func scripts() []program { return nil }
