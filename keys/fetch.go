@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -36,35 +34,15 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 	if force {
 		req.Header.Set("Cache-Control", "no-cache") // a cache on the way may not have the new key yet
 	}
-	resp, err := r.client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("keys: fetch key set: %w", withoutQuery(err))
-	}
-	defer resp.Body.Close()
-	return r.read(ctx, resp, now)
-}
-
-// withoutQuery removes the query of the URL from an error of http.Client.Do: it
-// may hold a credential, such as the signature of a signed URL.
-func withoutQuery(err error) error {
-	if at := (*url.Error)(nil); errors.As(err, &at) {
-		at.URL, _, _ = strings.Cut(at.URL, "?")
-	}
-	return err
-}
-
-// read reads the set, with the fetch's time limit.
-func (r *Remote) read(ctx context.Context, resp *http.Response, now time.Time) (*remoteSet, error) {
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("keys: fetch key set: the server answered %d", resp.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, header, err := weburl.Fetch(r.client, req, maxBody)
 	if err != nil {
 		return nil, fmt.Errorf("keys: fetch key set: %w", err)
 	}
-	if len(body) > maxBody {
-		return nil, errors.New("keys: fetch key set: the answer is larger than 1 MiB")
-	}
+	return r.read(ctx, body, header, now)
+}
+
+// read reads the set, with the fetch's time limit.
+func (r *Remote) read(ctx context.Context, body []byte, header http.Header, now time.Time) (*remoteSet, error) {
 	public, err := keyset.ReadPublicSet(body)
 	if err == nil {
 		err = public.CheckModuli(ctx, r.moduli)
@@ -77,7 +55,7 @@ func (r *Remote) read(ctx context.Context, resp *http.Response, now time.Time) (
 	}
 	set := &remoteSet{
 		keys: make(map[string]*keyset.Key, len(public.Keys)), leftOut: public.LeftOut,
-		fetched: now, refreshAt: now.Add(freshFor(resp.Header)),
+		fetched: now, refreshAt: now.Add(freshFor(header)),
 	}
 	for _, k := range public.Keys {
 		set.keys[k.ID()] = k

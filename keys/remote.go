@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -123,10 +122,8 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	if cfg.OnProblem == nil {
 		cfg.OnProblem = func(error) {}
 	}
-	if t, ok := http.DefaultTransport.(*http.Transport); ok && cfg.Transport == nil {
-		cfg.Transport = t.Clone()
-	}
-	client := &http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect}
+	client := weburl.Client(cfg.Transport)
+	client.CheckRedirect = checkRedirect
 	r := &Remote{cfg: cfg, client: client, moduli: make(map[string]error)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r, nil
@@ -134,18 +131,7 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 
 func (c *RemoteConfig) check() error {
 	m := fault.In("keys: RemoteConfig")
-	u, err := url.Parse(c.URL)
-	wrong := "" // with the URL
-	switch {
-	case c.URL == "":
-		wrong = "is required"
-	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "":
-		wrong = "must be absolute, without user, password and fragment"
-	case !weburl.HasHost(u):
-		wrong = "has no host, or a port that is not between 1 and 65535"
-	case u.Scheme != "https" && (u.Scheme != "http" || !weburl.IsLocal(u) && !c.InsecureAllowHTTP):
-		wrong = "must be https: whoever can change the answer can forge every token; InsecureAllowHTTP lifts this"
-	}
+	wrong := weburl.Wrong(c.URL, c.InsecureAllowHTTP, "whoever can change the answer can forge every token")
 	m.If(wrong != "", "URL", "%s", wrong)
 	m.If(c.Timeout < 0 || c.Timeout > time.Minute, "Timeout", "must be at most 1 minute")
 	m.If(c.MaxAge != 0 && c.MaxAge < minMaxAge, "MaxAge", "must be at least 1 minute")

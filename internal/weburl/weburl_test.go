@@ -1,6 +1,9 @@
 package weburl_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"testing"
 
@@ -71,4 +74,61 @@ func TestShown(t *testing.T) {
 	} {
 		require.Equal(t, want, weburl.Shown(in), in)
 	}
+}
+
+func TestWrong(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "is required", "/x": "must be absolute", "https://u@a.example": "without user",
+		"https://a.example/#x": "fragment",
+		"https://a.example:0":  "port", "http://a.example": "must be https: danger; InsecureAllowHTTP lifts this",
+		"ftp://localhost": "must be https", "https://a.example/x?y": "", "http://localhost:1/x": "",
+	} {
+		got := weburl.Wrong(in, false, "danger")
+		require.Equal(t, want == "", got == "", in)
+		require.Contains(t, got, want, in)
+	}
+	require.Empty(t, weburl.Wrong("http://a.example", true, "danger"))
+	require.NotEmpty(t, weburl.Wrong("ftp://a.example", true, "danger"))
+}
+
+// What is fetched is bounded, and errors keep the query for themselves.
+func TestFetch(t *testing.T) {
+	answers := map[string]func(w http.ResponseWriter){
+		"/good": func(w http.ResponseWriter) { w.Header().Set("X", "y"); fmt.Fprint(w, "body") },
+		"/full": func(w http.ResponseWriter) { w.Write(make([]byte, 1<<20)) },
+		"/huge": func(w http.ResponseWriter) { w.Write(make([]byte, 1<<20+1)) },
+		"/gone": func(w http.ResponseWriter) { w.WriteHeader(http.StatusGone) },
+		"/lead": func(w http.ResponseWriter) {
+			w.Header().Set("Location", "https://a.example/?secret")
+			w.WriteHeader(http.StatusFound)
+		},
+	}
+	h := func(w http.ResponseWriter, r *http.Request) { answers[r.URL.Path](w) }
+	server := httptest.NewServer(http.HandlerFunc(h))
+	defer server.Close()
+	client := weburl.Client(nil)
+	defer client.CloseIdleConnections()
+	fetch := func(path string) (string, http.Header, error) {
+		req, err := http.NewRequest(http.MethodGet, server.URL+path+"?secret", nil)
+		require.NoError(t, err)
+		body, header, err := weburl.Fetch(client, req, 1<<20)
+		return string(body), header, err
+	}
+	body, header, err := fetch("/good")
+	require.NoError(t, err)
+	require.Equal(t, "body y", body+" "+header.Get("X"))
+	body, _, err = fetch("/full")
+	require.NoError(t, err)
+	require.Len(t, body, 1<<20)
+	for path, want := range map[string]string{
+		"/huge": "the answer is larger than 1 MiB", "/gone": "the server answered 410", "/lead": "redirect to another host",
+	} {
+		_, _, err := fetch(path)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "secret")
+	}
+	server.Close()
+	_, _, err = fetch("/good")
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "secret")
 }
