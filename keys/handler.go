@@ -1,14 +1,11 @@
 package keys
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
+	"github.com/cloakroom-go/cloakroom/internal/webdoc"
 )
 
 // Handler answers GET and HEAD with the JWK Set that verifiers need (RFC 7517,
@@ -21,13 +18,10 @@ import (
 // trusted.
 func (r *Ring) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		if !webdoc.Readable(w, req) {
 			return
 		}
-		s, h := r.load(), w.Header()
-		h.Set("Cache-Control", "no-store")
+		s := r.load()
 		if len(s.byID) == 0 {
 			http.Error(w, "there are no keys", http.StatusServiceUnavailable)
 			return
@@ -37,13 +31,11 @@ func (r *Ring) Handler() http.Handler {
 			http.Error(w, "the key set can't be served", http.StatusInternalServerError)
 			return
 		}
-		h.Set("Content-Type", "application/jwk-set+json")
-		h.Set("X-Content-Type-Options", "nosniff")
+		d := webdoc.Document{Body: p.body, Type: "application/jwk-set+json", ETag: p.etag}
 		if len(p.kids) > 0 {
-			h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keyset.JWKSMaxAge.Seconds())))
+			d.MaxAge = keyset.JWKSMaxAge
 		}
-		h.Set("ETag", p.etag)
-		http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(p.body)) // answers If-None-Match
+		webdoc.Serve(w, req, d)
 	})
 }
 
@@ -74,9 +66,7 @@ func (s *snapshot) publish(now time.Time) (*publication, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(body)
-	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
-	p := &publication{body: body, etag: etag, kids: make(map[string]bool), from: now}
+	p := &publication{body: body, etag: webdoc.ETag(body), kids: make(map[string]bool), from: now}
 	for _, k := range listed.Keys {
 		p.kids[k.ID()] = true
 	}
