@@ -172,7 +172,7 @@ var importTable = []importRule{
 	{"internal/claims", []string{"session", "internal/instant", "internal/jose"}},
 	{"revocation", []string{"session", "internal/durable", "internal/fault"}},
 	{"revocation/logtest", []string{"revocation", "session"}},
-	{"token", []string{"session", "keys", "internal/claims", "internal/keyset", "internal/fault", "internal/instant", "internal/reqcopy", "internal/weburl"}},
+	{"token", []string{"session", "keys", "internal/claims", "internal/keyset", "internal/fault", "internal/instant", "internal/reqcopy", "internal/webdoc", "internal/weburl"}},
 	{"internal/diagnose", []string{"keys", "internal/claims", "internal/fault", "internal/jose", "internal/keyset", "internal/span"}},
 	{"opaque", []string{"session", "internal/fault", "internal/strict", "internal/instant", "internal/recent"}},
 	{"internal/stored", []string{"opaque"}},

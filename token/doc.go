@@ -6,6 +6,7 @@
 //     says for which user a request is made.
 //   - [Verifier] protects the service that is called. It needs only public
 //     keys.
+//   - [Metadata] tells libraries in any language where these are.
 //
 // A session token is never accepted as a service token, nor the reverse: they
 // differ in typ (RFC 8725bis, Section 3.11). The algorithm belongs to the key

@@ -60,3 +60,21 @@ func ExampleTransport() {
 		fmt.Fprintln(w, response.Status)
 	})
 }
+
+// An application tells other services where its keys are. A library finds them
+// by the issuer's URL.
+func ExampleNewMetadata() {
+	ring, err := keys.OpenRing(keys.RingConfig{File: keys.File{Path: "keys.json"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ring.Close()
+	metadata, err := token.NewMetadata(token.MetadataConfig{Issuer: "https://app.example", Ring: ring, OpenID: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, path := range metadata.Paths() {
+		http.Handle(path, metadata)
+	}
+	http.Handle("/.well-known/jwks.json", ring.Handler())
+}
