@@ -29,9 +29,20 @@ func refused(at keyset.Check, err error) error {
 		return fmt.Errorf("%w: %w", err, session.Malformed)
 	case keyset.CheckEncryptionKey, keyset.CheckKey:
 		return keyError(err)
+	case keyset.CheckSignature:
+		return ofKind{fmt.Errorf("%w: %w", err, session.Forged), ErrBadSignature}
 	}
 	return fmt.Errorf("%w: %w", err, session.Forged)
 }
+
+// An ofKind is an error that is also one of the errors of [Verifier.Verify],
+// whose text it doesn't have.
+type ofKind struct {
+	error
+	kind error
+}
+
+func (e ofKind) Unwrap() []error { return []error{e.error, e.kind} }
 
 func badClaims(err error) error {
 	return fmt.Errorf("token: bad claims: %w: %w", fault.Inner(err), session.Forged)
@@ -40,7 +51,7 @@ func badClaims(err error) error {
 // keyError tells a key that is not trusted from one that could not be fetched.
 func keyError(err error) error {
 	if errors.Is(err, keys.ErrUnknownKey) || errors.Is(err, keys.ErrKeyExpired) || errors.Is(err, keys.ErrKeyRevoked) {
-		return fmt.Errorf("token: %w: %w", fault.Inner(err), session.UnknownKey)
+		return ofKind{fmt.Errorf("token: %w: %w", fault.Inner(err), session.UnknownKey), ErrUnknownKey}
 	}
 	return unavailable("look up a key", err)
 }

@@ -59,11 +59,14 @@ type VerifierConfig struct {
 }
 
 // Errors of [Verifier.Verify] that a service may want to tell apart. Each wraps
-// a session.Reason as all its errors do: Forged, or LifetimeOver for
-// ErrExpired.
+// a session.Reason as all its errors do: Forged, except for LifetimeOver in
+// ErrExpired and UnknownKey in ErrUnknownKey.
 var (
+	ErrUnknownKey    error = fmt.Errorf("token: signed with a key that is not trusted: %w", session.UnknownKey)
+	ErrBadSignature  error = fmt.Errorf("token: bad signature: %w", session.Forged)
 	ErrWrongIssuer   error = claims.ErrWrongIssuer   // iss is not VerifierConfig.Issuer
 	ErrWrongAudience error = claims.ErrWrongAudience // aud is not VerifierConfig.Audience
+	ErrNotYetValid   error = claims.ErrNotYetValid   // iat or nbf is later than now and VerifierConfig.Leeway
 	ErrExpired       error = claims.ErrExpired       // exp and VerifierConfig.Leeway have passed
 )
 
@@ -113,8 +116,8 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 
 // Verify returns the user that token identifies. An error wraps a
 // session.Reason: session.Unavailable if the keys are out of reach; otherwise
-// the token is refused; [ErrExpired], [ErrWrongIssuer] and [ErrWrongAudience]
-// can be told apart.
+// the token is refused, and the error may be one of the errors of this
+// package, such as [ErrExpired], too.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	want := v.want
 	want.Now = v.c.Now()
@@ -173,7 +176,7 @@ func (v *Verifier) Handler(next http.Handler) http.Handler {
 			deny(w, err)
 			return
 		}
-		c := r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+		c := r.WithContext(NewContext(r.Context(), caller))
 		defer reqcopy.Back(r, c)
 		next.ServeHTTP(w, c)
 	})
@@ -195,9 +198,18 @@ func deny(w http.ResponseWriter, err error) {
 
 type callerKey struct{}
 
+// NewContext returns a copy of ctx in which [CallerFrom] finds caller. It is
+// for code that calls [Verifier.Verify] itself, such as an interceptor of gRPC;
+// behind [Verifier.Handler] the Caller is there already. Give it only a Caller
+// that Verify has returned: whoever reads the Caller relies on that.
+func NewContext(ctx context.Context, caller *Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, caller)
+}
+
 // CallerFrom returns the Caller of the request of ctx. ok is false if the
-// request didn't come through a [Verifier.Handler].
+// request didn't come through a [Verifier.Handler], and nobody has called
+// [NewContext] with a Caller.
 func CallerFrom(ctx context.Context) (caller *Caller, ok bool) {
-	caller, ok = ctx.Value(callerKey{}).(*Caller)
-	return caller, ok
+	caller, _ = ctx.Value(callerKey{}).(*Caller)
+	return caller, caller != nil
 }

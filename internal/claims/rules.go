@@ -72,6 +72,7 @@ var (
 	ErrWrongIssuer   error = &refusal{"from another issuer", session.Forged}
 	ErrWrongAudience error = &refusal{"for another audience", session.Forged}
 	ErrExpired       error = &refusal{"expired", session.LifetimeOver}
+	ErrNotYetValid   error = &refusal{"not valid yet", session.Forged}
 )
 
 // rules has all of them, in the order in which they are checked.
@@ -79,9 +80,9 @@ var rules = [...]Rule{
 	{"issuer", both, false, func(c *Claims, w Want) bool { return c.Issuer == w.Issuer }, both, ErrWrongIssuer},
 	{"audience", both, false, func(c *Claims, w Want) bool { return c.Audience == w.Audience }, both, ErrWrongAudience},
 	{"issued_at", both, true, func(c *Claims, w Want) bool { return w.begun(c.IssuedAt()) },
-		both, &refusal{"issued in the future (iat): the clock here, or the issuer's, is wrong", session.Forged}},
+		both, &refusal{"issued in the future (iat): the clock here, or the issuer's, is wrong", ErrNotYetValid}},
 	{"not_before", both, true, func(c *Claims, w Want) bool { return w.begun(c.NotBefore) },
-		both, &refusal{"not good yet (nbf)", session.Forged}},
+		both, &refusal{"not good yet (nbf)", ErrNotYetValid}},
 	{"lifetime", Session, false, sessionLife,
 		Session, &refusal{"exp is outside of the session's life, from iat to dl", session.Forged}},
 	{"lifetime", Service, false, serviceLife,
@@ -137,13 +138,14 @@ func Check(c *Claims, kind Kind, w Want) error {
 	return nil
 }
 
-// A refusal is why a token is refused. It wraps a session.Reason, whose text it
-// doesn't repeat: a token of another issuer is genuine all the same.
+// A refusal is why a token is refused. It wraps a session.Reason, or another
+// refusal, whose text it doesn't repeat: a token of another issuer is genuine
+// all the same.
 type refusal struct {
-	text   string
-	reason session.Reason
+	text string
+	kind error
 }
 
 func (e *refusal) Error() string { return "token: " + e.text }
 
-func (e *refusal) Unwrap() error { return e.reason }
+func (e *refusal) Unwrap() error { return e.kind }
