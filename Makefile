@@ -99,6 +99,14 @@ needs:
 		need redis-sentinel redis-sentinel; \
 		browser=$$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1 || true); \
 		need "$${browser:-chromium}" chromium; \
+		haproxy=$$(ls /usr/sbin/haproxy 2>/dev/null || true); \
+		need "$${haproxy:-haproxy}" haproxy; \
+		apache=$$(ls /usr/sbin/apache2 2>/dev/null || true); \
+		need "$${apache:-apache2}" apache2-bin; \
+		for module in auth_openidc oauth2; do \
+			there=mod_$$module; [ ! -e "/usr/lib/apache2/modules/$$there.so" ] || there=true; \
+			need "$$there" "libapache2-mod-$${module//_/-}"; \
+		done; \
 	}; \
 	all; [ -n "$$missing" ] || exit 0; \
 	if command -v apt-get >/dev/null; then \

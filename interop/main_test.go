@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"log"
 	"math/big"
 	"os"
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // makeCertificate makes an authority and a certificate, and lets this process
-// and those that it starts trust them.
+// and those that it starts trust them, also those of other users.
 func makeCertificate(dir string) error {
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Interop"}, NotBefore: time.Now().Add(-time.Hour),
@@ -58,7 +59,7 @@ func makeCertificate(dir string) error {
 	}
 	trust.caFile = filepath.Join(dir, "ca.pem")
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Certificate[0]})
-	if err := os.WriteFile(trust.caFile, text, 0o600); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(trust.caFile, text, 0o644)); err != nil {
 		return err
 	}
 	for _, name := range []string{"CA_FILE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
