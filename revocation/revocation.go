@@ -142,9 +142,9 @@ type Config struct {
 	EndKept func(ctx context.Context, subject string, until time.Time) error
 
 	// OnEnd is called when many sessions were ended: by EndSubject, EndOthers,
-	// EndTag or EndAll. err is the error that the caller gets; the sessions have
-	// ended even if it is not nil. OnEnd is called on the caller's goroutine, with
-	// no lock held.
+	// EndTag, EndTagUntil or EndAll. err is the error that the caller gets; the
+	// sessions have ended even if it is not nil. OnEnd is called on the caller's
+	// goroutine, with no lock held.
 	OnEnd func(ctx context.Context, of Ending, err error)
 
 	// Now is the clock. If nil, time.Now.

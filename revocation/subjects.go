@@ -75,17 +75,45 @@ func (l *List) instants(k kind) *instants {
 // [session.Tag]. The kind and the value must not be empty. What EndSubject says
 // of logins that are under way, and of the session of ctx, goes for EndTag too.
 func (l *List) EndTag(ctx context.Context, kind, value string) error {
-	tag := session.Tag(kind, value)
-	if tag == (session.LoginTag{}) {
-		return fmt.Errorf("revocation: EndTag needs a kind and a value: %w", session.BadValue)
-	}
-	if err := l.ready(); err != nil {
+	e, err := l.endOfTag(kind, value)
+	if err != nil {
 		return err
 	}
-	now := l.now()
-	at, err := l.end(ctx, entry{kind: ofTag, key: key(tag), instant: millis(now), until: l.until(now)})
-	defer session.TagEnded(ctx, tag, time.UnixMilli(at))
+	at, err := l.end(ctx, e)
+	defer session.TagEnded(ctx, session.LoginTag(e.key), time.UnixMilli(at))
 	return l.told(ctx, Ending{TagKind: kind}, err)
+}
+
+// EndTagUntil ends the sessions whose login had this tag if they count from at
+// or earlier (see session.Record.CountsFrom). It is for ends that another
+// system announces: an announcement that comes late, or twice, must not end a
+// login that came after the end. If at is in the future, it means now.
+//
+// Config.Skew goes for the clock of that system, too: sessions that began up to
+// Skew after at end with the others. Of the logins that are under way, only
+// those that began by then fail. EndTagUntil treats the session of ctx like any
+// other.
+func (l *List) EndTagUntil(ctx context.Context, kind, value string, at time.Time) error {
+	e, err := l.endOfTag(kind, value)
+	if err != nil {
+		return err
+	}
+	e.instant = min(e.instant, millis(at))
+	r, instant := l.raise(e, nil, second(l.now()), l.out)
+	return l.told(ctx, Ending{TagKind: kind}, l.wait(ctx, r, instant))
+}
+
+// endOfTag returns the entry that ends all sessions with a tag until now.
+func (l *List) endOfTag(kind, value string) (e entry, err error) {
+	tag := session.Tag(kind, value)
+	if tag == (session.LoginTag{}) {
+		return e, fmt.Errorf("revocation: the end of a tag needs its kind and its value: %w", session.BadValue)
+	}
+	if err := l.ready(); err != nil {
+		return e, err
+	}
+	now := l.now()
+	return entry{kind: ofTag, key: key(tag), instant: millis(now), until: l.until(now)}, nil
 }
 
 // EndAll ends every session that began, or was logged in to, until now. The

@@ -107,3 +107,100 @@ func TestEndTagElsewhere(t *testing.T) {
 		require.NoError(t, b.Close())
 	})
 }
+
+// An end that another system announces reaches what began until its instant.
+// The announcement may come late and again, and survives a restart.
+func TestEndTagUntil(t *testing.T) {
+	acme := session.Tag("tenant", "acme")
+	c, path := newClock(), journalPath(t)
+	l := open(t, path, c)
+	before := tagged("alice", c.Now(), acme)
+	c.advance(2 * time.Second)
+	at := c.Now()
+	c.advance(time.Second)
+	after := tagged("alice", c.Now(), acme) // and only then the announcement comes
+	c.advance(time.Second)
+	for range 3 {
+		require.NoError(t, l.EndTagUntil(t.Context(), "tenant", "acme", at))
+		require.ErrorIs(t, l.Check(before), session.Ended)
+		require.ErrorIs(t, l.Check(tagged("bob", at, acme)), session.Ended)
+		require.NoError(t, l.Check(tagged("bob", at.Add(time.Millisecond), acme)))
+		require.NoError(t, l.Check(tagged("bob", start, session.Tag("tenant", "other"))))
+		require.NoError(t, l.Check(after))
+		require.Equal(t, 1, l.Len())
+		require.NoError(t, l.Close())
+		l = open(t, path, c)
+		require.ErrorIs(t, l.Check(before), session.Ended)
+		require.NoError(t, l.Check(after))
+		c.advance(time.Minute)
+	}
+	// An older instant takes nothing back.
+	require.NoError(t, l.EndTagUntil(t.Context(), "tenant", "acme", time.Time{}))
+	require.NoError(t, l.EndTagUntil(t.Context(), "tenant", "acme", start.Add(-time.Hour)))
+	require.ErrorIs(t, l.Check(before), session.Ended)
+	// An instant in the future is the present.
+	require.NoError(t, l.EndTagUntil(t.Context(), "tenant", "acme", c.Now().Add(time.Hour)))
+	require.ErrorIs(t, l.Check(after), session.Ended)
+	c.advance(time.Millisecond)
+	require.NoError(t, l.Check(tagged("alice", c.Now(), acme)))
+	for _, row := range [][2]string{{"", ""}, {"tenant", ""}, {"", "acme"}} {
+		require.ErrorIs(t, l.EndTagUntil(t.Context(), row[0], row[1], at), session.BadValue)
+	}
+	require.ErrorIs(t, new(revocation.List).EndTagUntil(t.Context(), "tenant", "acme", at), session.Unavailable)
+}
+
+// Of the logins that are under way when the announcement comes, those fail that
+// may have begun before the end, by the clock of the other system.
+func TestAdmitAfterEndTagUntil(t *testing.T) {
+	tag := session.Tag("tenant", "acme")
+	for _, skew := range []time.Duration{0, 5 * time.Second} {
+		c := newClock()
+		l := revocation.NewVolatile(revocation.Config{Lifetime: lifetime, Now: c.Now, Skew: skew})
+		at := c.Now()
+		reached, later := tagged("alice", at.Add(skew), tag), tagged("alice", at.Add(skew+time.Millisecond), tag)
+		c.advance(10 * time.Second)
+		require.NoError(t, l.EndTagUntil(t.Context(), "tenant", "acme", at))
+		_, err := l.Admit(reached)
+		require.ErrorIs(t, err, session.Ended)
+		require.ErrorIs(t, l.Check(reached), session.Ended)
+		admitted, err := l.Admit(later)
+		require.NoError(t, err)
+		require.Same(t, later, admitted)
+		require.NoError(t, l.Check(later))
+		require.NoError(t, l.EndTagUntil(t.Context(), "tenant", "acme", at))
+		require.NoError(t, l.Check(later))
+	}
+}
+
+// Other instances hear of the instant, and not of the time at which it came.
+// The announcement may come to each of them.
+func TestEndTagUntilElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemoryLog()
+		a, b := shared(t, log), shared(t, log)
+		synctest.Wait()
+		tag := session.Tag("tenant", "acme")
+		old, fresh := recordOf("one", "alice"), recordOf("two", "alice")
+		old.Tags, fresh.Tags = []session.LoginTag{tag}, []session.LoginTag{tag}
+		time.Sleep(2 * time.Second)
+		at := time.Now()
+		time.Sleep(time.Second)
+		fresh.AuthenticatedAt = time.Now()
+		over, goesOn := watch(b, old), watch(b, fresh)
+		time.Sleep(time.Second)
+		for _, l := range []*revocation.List{a, a, b} {
+			require.NoError(t, l.EndTagUntil(t.Context(), "tenant", "acme", at))
+			time.Sleep(time.Second)
+			require.EqualValues(t, 1, over.ended.Load())
+			require.Zero(t, goesOn.ended.Load())
+			for _, l := range []*revocation.List{a, b} {
+				require.ErrorIs(t, l.Check(old), session.Ended)
+				require.NoError(t, l.Check(fresh))
+				require.Equal(t, 1, l.Len())
+			}
+		}
+		goesOn.stop()
+		require.NoError(t, a.Close())
+		require.NoError(t, b.Close())
+	})
+}
