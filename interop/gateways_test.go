@@ -107,14 +107,15 @@ func startApache(t *testing.T, a *application, addr, module, config string) {
 	program := servertest.Program(t, "apache2", "/usr/sbin/apache2")
 	as := servertest.User(t, "www-data") // it would not serve requests as root
 	dir := servertest.Dir(t, as)
+	modules := ""
 	for _, name := range []string{"mpm_event", "authn_core", "authz_core", "headers", "proxy", "proxy_http", module} {
 		path := "/usr/lib/apache2/modules/mod_" + name + ".so"
 		if _, err := os.Stat(path); err != nil {
 			missing(t, "Apache's module %s is not installed", name)
 		}
-		config = fmt.Sprintf("LoadModule %s_module %s\n", name, path) + config
+		modules += fmt.Sprintf("LoadModule %s_module %s\n", name, path)
 	}
-	config = fmt.Sprintf(`
+	config = modules + fmt.Sprintf(`
 Listen %s
 ServerName localhost
 ServerRoot %s
