@@ -208,6 +208,7 @@ var importTable = []importRule{
 	{"opaque/redisstore", []string{"opaque", "revocation", "devices", "session", "internal/fault", "internal/instant", "internal/recent", "internal/stored", "internal/storeurl"}},
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault", "internal/stored", "internal/storeurl"}},
 	{"opaque/sqlstore", []string{"opaque", "revocation", "devices", "session", "internal/fault", "internal/instant", "internal/storeurl"}},
+	{"grpcauth", []string{"session", "token"}},
 	{"otelcloakroom", []string{"session", "middleware", "config"}},
 	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "token", "middleware", "config", "opaque", "opaque/memcachestore", "opaque/redisstore", "opaque/sqlstore"}},
 	{"cmd/sessions", []string{"config", "devices", "middleware", "opaque", "opaque/redisstore", "opaque/sqlstore", "revocation", "session"}},

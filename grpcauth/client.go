@@ -1,0 +1,72 @@
+package grpcauth
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
+	"github.com/cloakroom-go/cloakroom/session"
+	"github.com/cloakroom-go/cloakroom/token"
+)
+
+// PerRPCCredentials returns credentials that tell the service called audience
+// which subject a call is for: the one of the session in the call's context.
+// Give them to grpc.WithPerRPCCredentials, or grpc.PerRPCCredentials for one
+// call, and make calls with the context of the incoming request. They travel
+// only over connections that are encrypted and authenticated: grpc.NewClient
+// fails without TLS.
+//
+// A call fails with codes.Unauthenticated if nobody is logged in, and with
+// codes.Unavailable if no token can be made now.
+func PerRPCCredentials(issuer *token.Issuer, audience string) (credentials.PerRPCCredentials, error) {
+	var errs []error
+	if issuer == nil {
+		errs = append(errs, errors.New("grpcauth: the Issuer is required: config.App.Issuer; it is nil where the key "+
+			"file has no ES256, EdDSA or RSA signing key, or there is no key file"))
+	}
+	if audience == "" {
+		errs = append(errs, errors.New("grpcauth: the audience is required: the name that the service's Verifier has"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return &perRPC{issuer, audience}, nil
+}
+
+type perRPC struct {
+	issuer   *token.Issuer
+	audience string
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (*perRPC) RequireTransportSecurity() bool { return true }
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (p *perRPC) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	s := session.From(ctx)
+	if s.Subject() == "" {
+		return nil, status.Error(codes.Unauthenticated, "grpcauth: nobody is logged in, or the context is not the one of "+
+			"a request through the session middleware")
+	}
+	bearer, err := p.issuer.Issue(s, p.audience)
+	if err != nil {
+		return nil, failed(err)
+	}
+	return map[string]string{"authorization": "Bearer " + bearer}, nil
+}
+
+// failed returns the status of a call for which there is no token. Codes such
+// as InvalidArgument would look like the service's own answer, so gRPC refuses
+// them here (gRFC A54).
+func failed(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return status.FromContextError(err).Err()
+	case errors.Is(err, session.Unavailable):
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return status.Error(codes.Internal, err.Error())
+}
