@@ -29,6 +29,11 @@ MODULES := . $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/testda
 # them is alone at the end.
 ROOT := ./internal/rotation ./cmd/keygen ./middleware ./token ./internal/keyset ./...
 
+# The other modules, and the simulations of internal/rotation without the race
+# detector, which only compute. What takes longest begins first here, too.
+SLOW   := ./opaque/sqlstore simulations ./opaque/redisstore ./e2e
+OTHERS := $(SLOW) $(filter-out . $(SLOW),$(MODULES))
+
 # The packages of the modules in go.work.
 WORKSPACE := ./... ./cmd/demo/... ./cmd/sessions/... ./grpcauth/... ./opaque/memcachestore/... ./opaque/redisstore/... ./opaque/sqlstore/... ./otelcloakroom/...
 
@@ -55,19 +60,29 @@ REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export TEST_REPORT=$$r
 # The race detector needs a C compiler; needs has refused to go on without one,
 # unless there is no way to install it.
 #
-# The simulations only compute, once their key files are in memory, and the tests
-# of the modules wait for servers and disks, so they run side by side.
+# The tests of the modules mostly wait for servers and disks, so three run side by
+# side. What one prints comes in one piece when it ends; mkdir is the lock. One
+# that fails doesn't stop the others.
 test: needs
-	summary=$$(mktemp -d); $(REPORTED); trap 'wait; rm -rf "$$summary" "$$report"' EXIT; \
+	summary=$$(mktemp -d); $(REPORTED); trap 'rm -rf "$$summary" "$$report"' EXIT; \
 	$(GO) -C tools build -o "$$summary/summary" ./summary; \
-	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; \
-	run() { echo "== test $$1"; $(GO) -C $$1 test -json $$race -shuffle=on -timeout 30m "$${@:2}"; }; \
-	show() { "$$summary/summary" "$$summary/skipped.$$1"; }; \
-	run . $(ROOT) | show root; \
-	( { echo "== simulations"; [ ! -w /dev/shm ] || export TMPDIR=/dev/shm; $(GO) test -json -timeout 30m -run '^Test(Simulation|Soak)' ./internal/rotation; } | show simulations ) & \
-	simulations=$$!; \
-	for m in $(filter-out .,$(MODULES)); do run $$m ./...; done | show modules; \
-	wait $$simulations; \
+	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; export summary race; \
+	tests() { \
+		echo "== test $$1"; \
+		case $$1 in \
+		simulations) \
+			[ ! -w /dev/shm ] || export TMPDIR=/dev/shm; \
+			$(GO) test -json -timeout 30m -run '^Test(Simulation|Soak)' ./internal/rotation ;; \
+		*) $(GO) -C "$$1" test -json -timeout 30m $$race -shuffle=on "$${@:2}" ;; \
+		esac | "$$summary/summary" "$$summary/skipped.$${1//\//-}"; \
+	}; \
+	aside() { \
+		out=$$(tests "$$1" ./... 2>&1) && failed= || failed=1; \
+		until mkdir "$$summary/printing" 2>/dev/null; do sleep 0.1; done; \
+		printf '%s\n' "$$out"; rmdir "$$summary/printing"; [ -z "$$failed" ]; \
+	}; \
+	tests . $(ROOT); \
+	export -f tests aside; printf '%s\n' $(OTHERS) | xargs -P 3 -I{} bash -o pipefail -c 'aside {}'; \
 	echo "== counts"; cat $$report; \
 	skipped=$$(awk 'NF { printf "%s%s", sep, $$0; sep = "; " }' "$$summary"/skipped.*); \
 	[ -n "$$race" ] || skipped="the race detector (no C compiler)$${skipped:+; $$skipped}"; \
