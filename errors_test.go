@@ -186,7 +186,7 @@ func TestTextsOfServices(t *testing.T) {
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: "other"})
 	require.NoError(t, err)
 	alice := sessiontest.Request(httptest.NewRequest("GET", "/", nil), sessiontest.Session{Subject: "alice"})
-	bearer, err := issuer.Issue(session.From(alice.Context()), "orders")
+	bearer, err := issuer.Issue(t.Context(), session.From(alice.Context()), "orders")
 	require.NoError(t, err)
 	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "shop", Audience: "orders"})
 	require.NoError(t, err)

@@ -429,7 +429,9 @@ func (b *builder) makeIssuer() {
 	if key, err := b.app.Keys.Current(keys.Signature, now); err == nil && keyset.Algorithm(key.Algorithm()).Symmetric() {
 		return
 	}
-	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: b.app.Keys, Issuer: b.issuer(), Now: b.o.Now})
+	issuer, err := token.NewIssuer(token.IssuerConfig{
+		Ring: b.app.Keys, Issuer: b.issuer(), SessionAudience: b.Audience, Now: b.o.Now,
+	})
 	b.fail("issuer", err)
 	b.app.Issuer = issuer
 }

@@ -119,7 +119,7 @@ func (a *application) issue(t *testing.T, by *token.Issuer, audience string) (to
 	t.Helper()
 	a.visit(a.app, a.credential, func(s *session.Session) {
 		var err error
-		token, err = by.Issue(s, audience)
+		token, err = by.Issue(t.Context(), s, audience)
 		require.NoError(t, err)
 	})
 	return token

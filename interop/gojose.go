@@ -30,7 +30,7 @@ func (g *GoJOSE) Verify(ctx context.Context, token string) (subject string, err 
 		return "", err
 	}
 	header := parsed.Headers[0]
-	if header.ExtraHeaders[jose.HeaderType] != "cloakroom-service+jwt" {
+	if header.ExtraHeaders[jose.HeaderType] != "at+jwt" {
 		return "", errors.New("not a service token")
 	}
 	key, err := g.key(ctx, header.KeyID)

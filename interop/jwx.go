@@ -38,7 +38,7 @@ func JWX(ctx context.Context, jwksURL, issuer, audience string) (
 		if err != nil {
 			return "", err
 		}
-		if typ, _ := message.Signatures()[0].ProtectedHeaders().Type(); typ != "cloakroom-service+jwt" {
+		if typ, _ := message.Signatures()[0].ProtectedHeaders().Type(); typ != "at+jwt" {
 			return "", errors.New("not a service token")
 		}
 		subject, _ = parsed.Subject()

@@ -33,7 +33,7 @@ func JWX2(ctx context.Context, jwksURL, issuer, audience string) (
 		if err != nil {
 			return "", err
 		}
-		if message.Signatures()[0].ProtectedHeaders().Type() != "cloakroom-service+jwt" {
+		if message.Signatures()[0].ProtectedHeaders().Type() != "at+jwt" {
 			return "", errors.New("not a service token")
 		}
 		return parsed.Subject(), nil

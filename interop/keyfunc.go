@@ -29,7 +29,7 @@ func Keyfunc(ctx context.Context, jwksURL, issuer, audience string) (
 		if err != nil {
 			return "", err
 		}
-		if parsed.Header["typ"] != "cloakroom-service+jwt" {
+		if parsed.Header["typ"] != "at+jwt" {
 			return "", errors.New("not a service token")
 		}
 		return parsed.Claims.GetSubject()

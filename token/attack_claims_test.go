@@ -49,8 +49,8 @@ func genuine(t testing.TB, ring *keys.Ring, now time.Time, typ string, claims ma
 func serviceClaims(now time.Time, more map[string]any) map[string]any {
 	claims := map[string]any{
 		"iss": "https://app.example", "aud": "https://orders.example", "sub": "alice",
-		"auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())),
-		"sid":       "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		"client_id": "https://app.example", "auth_time": now.Unix(), "since": now.UnixMilli(),
+		"sid": "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 	}
 	for name, value := range more {
 		claims[name] = value
@@ -60,7 +60,8 @@ func serviceClaims(now time.Time, more map[string]any) map[string]any {
 
 func sessionClaims(now time.Time, more map[string]any) map[string]any {
 	claims := serviceClaims(now, map[string]any{"aud": "https://app.example", "ver": 1, "lin": "bGluZWFnZTE",
-		"crt": now.Unix(), "dl": now.Add(time.Hour).Unix(), "data": struct{}{}})
+		"auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())), "crt": now.Unix(),
+		"dl": now.Add(time.Hour).Unix(), "data": struct{}{}})
 	for name, value := range more {
 		claims[name] = value
 	}
@@ -78,8 +79,8 @@ func TestAttackMissingClaim(t *testing.T) {
 		required []string
 		open     func(credential string) error
 	}{
-		{"cloakroom-service+jwt", serviceClaims(b.now, nil),
-			[]string{"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp"},
+		{"at+jwt", serviceClaims(b.now, nil),
+			[]string{"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp", "client_id", "since"},
 			func(credential string) error { _, err := v.Verify(t.Context(), credential); return err }},
 		{"cloakroom+jwt", sessionClaims(b.now, nil),
 			[]string{"iss", "aud", "sid", "gen", "jti", "iat", "exp", "lin", "ver", "crt", "dl", "data"},
@@ -118,7 +119,7 @@ func TestAttackLeeway(t *testing.T) {
 		v, err := token.NewVerifier(token.VerifierConfig{Keys: ring, Issuer: "https://app.example",
 			Audience: "https://orders.example", Leeway: leeway, Now: func() time.Time { return now }})
 		require.NoError(t, err)
-		credential := genuine(t, ring, now, "cloakroom-service+jwt", serviceClaims(now, nil))
+		credential := genuine(t, ring, now, "at+jwt", serviceClaims(now, nil))
 		for _, tt := range []struct {
 			at time.Duration
 			ok bool
@@ -144,7 +145,7 @@ func TestAttackNotBefore(t *testing.T) {
 		Audience: "https://orders.example", Leeway: -1, Now: b.clock})
 	require.NoError(t, err)
 	open := func(more map[string]any) (service, cookie error) {
-		_, service = v.Verify(t.Context(), genuine(t, b.ring, b.now, "cloakroom-service+jwt", serviceClaims(b.now, more)))
+		_, service = v.Verify(t.Context(), genuine(t, b.ring, b.now, "at+jwt", serviceClaims(b.now, more)))
 		_, _, cookie = b.Open(t.Context(), genuine(t, b.ring, b.now, "cloakroom+jwt", sessionClaims(b.now, more)))
 		return service, cookie
 	}
@@ -168,7 +169,7 @@ func TestAttackNormalization(t *testing.T) {
 		return v
 	}
 	for _, name := range []string{composed, decomposed} {
-		credential := genuine(t, b.ring, b.now, "cloakroom-service+jwt",
+		credential := genuine(t, b.ring, b.now, "at+jwt",
 			serviceClaims(b.now, map[string]any{"iss": name, "aud": name}))
 		for _, issuer := range []string{composed, decomposed} {
 			for _, audience := range []string{composed, decomposed} {

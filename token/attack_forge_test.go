@@ -203,15 +203,16 @@ func newForge(t testing.TB, m *material, now time.Time, bearer, sealed bool, tra
 	at := func(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix()) }
 	f.outer = object{"alg", quoted(string(m.enc)), "cty", `"JWT"`, "enc", `"A256GCM"`, "kid", quoted(m.encKID)}
 	f.claims = object{"iss", quoted(attackIssuer), "aud", quoted(attackIssuer), "sub", `"mallory"`, "auth_time",
-		at(0) + ".000",
+		at(0),
 		"sid", quoted(attackID), "gen", "1", "jti", quoted(b64(random(12))), "iat", at(0), "exp", at(20 * time.Minute)}
 	typ := "cloakroom+jwt"
 	if bearer {
-		typ = "cloakroom-service+jwt"
-		f.claims = f.claims.with("aud", quoted(attackService)).with("exp", at(time.Minute))
+		typ = "at+jwt"
+		f.claims = append(f.claims.with("aud", quoted(attackService)).with("exp", at(time.Minute)),
+			"client_id", quoted(attackIssuer), "since", at(0)+"000")
 	} else {
-		f.claims = append(f.claims, "ver", "1", "lin", `"bGluZWFnZTE"`, "crt", at(0), "dl", at(12*time.Hour), "data",
-			`{"a":1}`)
+		f.claims = append(f.claims.with("auth_time", at(0)+".000"), "ver", "1", "lin", `"bGluZWFnZTE"`,
+			"crt", at(0), "dl", at(12*time.Hour), "data", `{"a":1}`)
 	}
 	f.header = object{"alg", quoted(string(m.sig)), "kid", quoted(m.sigKID), "typ", quoted(typ)}
 	return f

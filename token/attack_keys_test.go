@@ -341,7 +341,7 @@ func TestAttackKeyDowngrade(t *testing.T) {
 	issuer, err := token.NewIssuer(token.IssuerConfig{Ring: ring, Issuer: attackIssuer})
 	if err == nil {
 		b := newBench(t)
-		_, err = issuer.Issue(b.of(record(nil)), attackService)
+		_, err = issuer.Issue(t.Context(), b.of(record(nil)), attackService)
 		assert.ErrorIs(t, err, session.Unavailable)
 	}
 }

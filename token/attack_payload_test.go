@@ -139,7 +139,7 @@ func utf32Text(s string) string {
 func numbers(f *forge) (all []string) {
 	const wrong = `"1" null true false [] {} [1] -1 0 -0 0.0 1.5 1e3 1E9 1e400 -1e400 Infinity NaN 0x10 01 +1 1. .5 ` +
 		`9007199254740993 1e30 18446744073709551616 253402300800.5 1_000 "now"`
-	for _, name := range []string{"exp", "iat", "auth_time", "gen", "ver", "crt", "dl"} {
+	for _, name := range []string{"exp", "iat", "auth_time", "gen", "ver", "crt", "dl", "since"} {
 		own := f.claims.get(name)
 		if own == "" {
 			continue
@@ -149,7 +149,7 @@ func numbers(f *forge) (all []string) {
 			own+".00", "-"+own) {
 			all = append(all, f.withClaims(f.claims.with(name, value).String()))
 		}
-		if name != "gen" && name != "ver" {
+		if name != "gen" && name != "ver" && name != "since" {
 			all = append(all, f.withClaims(f.claims.with(name, "253402300800").String()),
 				f.withClaims(f.claims.with(name, own+"0000000000").String()))
 		}
@@ -158,10 +158,11 @@ func numbers(f *forge) (all []string) {
 		"1. 00"} {
 		all = append(all, f.withClaims(f.claims.with("auth_time", value).String()))
 	}
-	for _, name := range []string{"iss", "aud", "sub", "sid", "jti", "data", "prs"} {
+	for _, name := range []string{"iss", "aud", "sub", "sid", "jti", "data", "prs", "client_id", "tg"} {
 		for _, value := range []string{`null`, `1`, `true`, `[]`, `{"a":1}`, `""`, `[""]`} {
 			switch {
-			case f.bearer && (name == "data" || name == "prs"), name == "data" && value == `{"a":1}`,
+			case f.bearer && (name == "data" || name == "prs"), !f.bearer && name == "client_id",
+				name == "data" && value == `{"a":1}`,
 				name == "prs" && value == `true`:
 				continue
 			}
@@ -208,10 +209,11 @@ func payloads(f *forge) (all []string) {
 }
 
 func otherKinds(f *forge) (all []string) {
-	for _, typ := range []string{"JWT", "jwt", "at+jwt", "application/at+jwt", "logout+jwt", "refresh+jwt",
+	for _, typ := range []string{"JWT", "jwt", "AT+JWT", "application/at+jwt", "logout+jwt", "refresh+jwt",
 		"secevent+jwt", "dpop+jwt", "token-introspection+jwt", "statement+jwt", "JOSE", "JOSE+JSON", "id_token",
 		"cloakroom", "cloakroom+jwt+", "CLOAKROOM+JWT", "Cloakroom+jwt", "cloakroom+jwt ", " cloakroom+jwt",
-		"cloakroom-refresh+jwt", "cloakroom-service+jwtx", "cloakroom-service", "x/cloakroom+jwt", "application/x+jwt", ""} {
+		"cloakroom-refresh+jwt", "at+jwtx", "at+jw", "cloakroom-service+jwt", "cloakroom-service", "x/cloakroom+jwt",
+		"application/x+jwt", ""} {
 		all = append(all, f.withHeader(f.header.with("typ", quoted(typ)).String()))
 	}
 	for _, typ := range []string{`null`, `1`, `["cloakroom+jwt"]`, `{}`} {

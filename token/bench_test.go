@@ -61,7 +61,7 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkVerify(b *testing.B) {
 	for _, alg := range []keys.Algorithm{keys.ES256, keys.EdDSA, keys.RS256} {
 		x := newBench(b, alg)
-		bearer, err := x.issuer(b).Issue(x.of(record(nil)), "orders")
+		bearer, err := x.issuer(b).Issue(b.Context(), x.of(record(nil)), "orders")
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -51,9 +51,9 @@ func TestVerifierTakesNoTokenThatWasMadeWithoutAPrivateKey(t *testing.T) {
 	require.NoError(t, err)
 	for _, subject := range []string{"alice", "bob", "mallory"} {
 		claims := serviceClaims(start, map[string]any{"sub": subject})
-		_, err = verifier.Verify(t.Context(), genuine(t, ring, start, "cloakroom-service+jwt", claims))
+		_, err = verifier.Verify(t.Context(), genuine(t, ring, start, "at+jwt", claims))
 		require.NoError(t, err)
-		header := map[string]any{"alg": "EdDSA", "kid": "hollow", "typ": "cloakroom-service+jwt"}
+		header := map[string]any{"alg": "EdDSA", "kid": "hollow", "typ": "at+jwt"}
 		_, err = verifier.Verify(t.Context(), encodePart(t, header)+"."+encodePart(t, claims)+"."+b64(signature))
 		require.ErrorIs(t, err, session.UnknownKey)
 	}
@@ -100,13 +100,13 @@ func TestEd25519IsEdDSA(t *testing.T) {
 			Audience: "https://orders.example", Now: func() time.Time { return start }})
 		require.NoError(t, err)
 		for _, alg := range []string{"EdDSA", "Ed25519"} {
-			credential := signed(key, alg, "cloakroom-service+jwt", serviceClaims(start, nil))
+			credential := signed(key, alg, "at+jwt", serviceClaims(start, nil))
 			_, err = verifier.Verify(t.Context(), credential)
 			require.NoError(t, err, "key %s, token %s", published, alg)
 			require.Empty(t, diagnose.Token(t.Context(), theirs, credential, diagnose.Want{}, start).Problem())
 		}
 		for _, alg := range []string{"ed25519", "Ed448", "ES256", "none"} {
-			_, err = verifier.Verify(t.Context(), signed(key, alg, "cloakroom-service+jwt", serviceClaims(start, nil)))
+			_, err = verifier.Verify(t.Context(), signed(key, alg, "at+jwt", serviceClaims(start, nil)))
 			require.Error(t, err, alg)
 		}
 	}
@@ -116,7 +116,7 @@ func TestEd25519IsEdDSA(t *testing.T) {
 	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: other, Issuer: "https://app.example",
 		Audience: "https://orders.example", Now: func() time.Time { return start }})
 	require.NoError(t, err)
-	_, err = verifier.Verify(t.Context(), signed(signer, "Ed25519", "cloakroom-service+jwt", serviceClaims(start, nil)))
+	_, err = verifier.Verify(t.Context(), signed(signer, "Ed25519", "at+jwt", serviceClaims(start, nil)))
 	require.ErrorIs(t, err, session.Forged, "a key of another algorithm")
 }
 
@@ -144,7 +144,7 @@ func TestSessionTokenWithEd25519(t *testing.T) {
 // RFC 9110, Section 11.4: one or more spaces follow the scheme.
 func TestVerifierTakesSeveralSpacesAfterBearer(t *testing.T) {
 	b := newBench(t, keys.ES256)
-	bearer, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	bearer, err := b.issuer(t).Issue(t.Context(), b.of(record(nil)), "orders")
 	require.NoError(t, err)
 	for header, want := range map[string]bool{
 		"Bearer " + bearer: true, "Bearer  " + bearer: true, "bearer    " + bearer: true,

@@ -1,6 +1,8 @@
 package token
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -25,11 +27,23 @@ type IssuerConfig struct {
 	// can verify must not be able to sign. Required.
 	Ring *keys.Ring
 
-	// Issuer is iss of the tokens. Required.
+	// Issuer is iss of the tokens: best an https URL, which clients that configure
+	// themselves need (RFC 8414, Section 2). Required.
 	Issuer string
 
+	// ClientID is client_id of the tokens, which libraries for RFC 9068 ask for: a
+	// name of the application. "" means Issuer.
+	ClientID string
+
+	// SessionAudience is aud of the application's session tokens:
+	// CarrierConfig.Audience. No service may have that name, because a library
+	// that ignores typ would take a session token for a service token. "" means
+	// Issuer.
+	SessionAudience string
+
 	// Lifetime is how long a service token is good for. 0 means 1 minute; at most
-	// 15.
+	// 15. Its iat is 5 seconds before the token is made, for services whose clock
+	// is behind.
 	Lifetime time.Duration
 
 	// Now is the clock. If nil, time.Now.
@@ -37,8 +51,9 @@ type IssuerConfig struct {
 }
 
 // An Issuer makes service tokens: short-lived, signed, for one audience each.
-// They say who the subject of a session is, the session's ID, and when the
-// subject logged in, but have none of its values.
+// They have the form of RFC 9068, which libraries for JWTs in other languages
+// verify too. They say who the subject of a session is, the session's ID, and
+// when the subject logged in, but have none of its values.
 type Issuer struct{ c IssuerConfig }
 
 // NewIssuer checks c and returns an Issuer.
@@ -47,7 +62,8 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 		c.Now = time.Now
 	}
 	bad := fault.In("token: IssuerConfig")
-	bad.Add(checkName("IssuerConfig.Issuer", c.Issuer, true))
+	bad.Add(checkName("IssuerConfig.Issuer", c.Issuer, true), checkName("IssuerConfig.ClientID", c.ClientID, false),
+		checkName("IssuerConfig.SessionAudience", c.SessionAudience, false))
 	if c.Ring != nil {
 		if key, err := inner(c.Ring.Current(keys.Signature, c.Now())); err == nil && key.Algorithm().Symmetric() {
 			bad.Add(symmetric(key))
@@ -62,13 +78,15 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	if c.Lifetime == 0 {
 		c.Lifetime = time.Minute
 	}
+	c.ClientID, c.SessionAudience = cmp.Or(c.ClientID, c.Issuer), cmp.Or(c.SessionAudience, c.Issuer)
 	return &Issuer{c: c}, nil
 }
 
 // Issue returns a token that tells the service called audience whose session s
-// is. It fails with session.BadValue if nobody is logged in.
-func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
-	if err := checkName("audience", audience, true); err != nil {
+// is. It fails with session.BadValue if nobody is logged in, or if audience is
+// that of session tokens.
+func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string) (string, error) {
+	if err := i.checkAudience("audience", audience); err != nil {
 		return "", err
 	}
 	caller := s.Snapshot()
@@ -92,15 +110,30 @@ func (i *Issuer) Issue(s *session.Session, audience string) (string, error) {
 		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w",
 			session.Unavailable)
 	}
-	says := claims.Claims{Issuer: i.c.Issuer, Audience: audience, JTI: newJTI(), Record: session.Record{
-		ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject,
-		AuthenticatedAt: caller.AuthenticatedAt, SeenAt: now, IdleDeadline: expires,
-	}}
+	says := claims.Claims{
+		Issuer: i.c.Issuer, Audience: audience, JTI: newJTI(), ClientID: i.c.ClientID, Record: session.Record{
+			ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject, Tags: caller.Tags,
+			AuthenticatedAt: caller.AuthenticatedAt, Since: caller.CountsFrom(),
+			SeenAt: now.Add(-claims.Backdated), IdleDeadline: expires,
+		},
+	}
 	token, err := key.Unsigned(claims.Service.Typ(), says.Encode(claims.Service)).Sign()
 	if err != nil {
 		return "", unavailable("sign a token", err)
 	}
 	return token, nil
+}
+
+// checkAudience checks the name of a service.
+func (i *Issuer) checkAudience(field, audience string) error {
+	if err := checkName(field, audience, true); err != nil {
+		return err
+	}
+	if audience == i.c.SessionAudience {
+		return fault.Errorf("token: "+field, "is that of the session tokens, which a verifier that ignores typ would take "+
+			"for service tokens: give the service another name: %w", session.BadValue)
+	}
+	return nil
 }
 
 func symmetric(key *keyset.Key) error {
@@ -115,7 +148,8 @@ type TransportConfig struct {
 	// Issuer makes the tokens. Required.
 	Issuer *Issuer
 
-	// Audience is the name of the service that is called. Required.
+	// Audience is the name of the service that is called. Required, and other than
+	// IssuerConfig.SessionAudience.
 	Audience string
 
 	// Origin is where the service is: scheme, host and port, as in
@@ -144,7 +178,11 @@ type Transport struct {
 // NewTransport checks c and returns a Transport.
 func NewTransport(c TransportConfig) (*Transport, error) {
 	bad := fault.In("token: TransportConfig")
-	bad.Add(checkName("TransportConfig.Audience", c.Audience, true))
+	if c.Issuer == nil {
+		bad.Add(checkName("TransportConfig.Audience", c.Audience, true))
+	} else {
+		bad.Add(c.Issuer.checkAudience("TransportConfig.Audience", c.Audience))
+	}
 	bad.If(c.Issuer == nil, "Issuer", "is required: config.App.Issuer; it is nil where the key file has no ES256, "+
 		"EdDSA or RSA signing key, or there is no key file")
 	origin, err := parseOrigin(c.Origin, c.InsecureAllowHTTP)
@@ -163,7 +201,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != t.origin.Scheme || !weburl.SameHost(r.URL, &t.origin) {
 		return t.c.Base.RoundTrip(r)
 	}
-	bearer, err := t.c.Issuer.Issue(session.From(r.Context()), t.c.Audience)
+	bearer, err := t.c.Issuer.Issue(r.Context(), session.From(r.Context()), t.c.Audience)
 	if err != nil {
 		if r.Body != nil {
 			r.Body.Close()

@@ -44,14 +44,14 @@ func (b *bench) of(rec *session.Record) *session.Session {
 func TestServiceToken(t *testing.T) {
 	for _, alg := range []keys.Algorithm{keys.ES256, keys.EdDSA, keys.PS256, keys.RS256} {
 		b := newBench(t, alg, keys.Direct)
-		bearer, err := b.issuer(t).Issue(b.of(record(map[string]string{"secret": "1"})), "orders")
+		bearer, err := b.issuer(t).Issue(t.Context(), b.of(record(map[string]string{"secret": "1"})), "orders")
 		require.NoError(t, err)
 		assert.Equal(t, 2, strings.Count(bearer, "."), "any JWT library reads it")
 		caller, err := b.verifier(t).Verify(t.Context(), bearer)
 		require.NoError(t, err)
 		assert.Equal(t, &token.Caller{
 			Issuer: "https://app.example", Subject: "alice", SessionID: "c2Vzc2lvbi1vZi1hbGljZQ",
-			AuthenticatedAt: record(nil).AuthenticatedAt, ExpiresAt: start.Add(time.Minute).Local(),
+			AuthenticatedAt: record(nil).AuthenticatedAt.Truncate(time.Second), ExpiresAt: start.Add(time.Minute).Local(),
 		}, caller)
 		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(bearer, ".")[1])
 		require.NoError(t, err)
@@ -68,19 +68,19 @@ func TestServiceTokenEndsWithItsKey(t *testing.T) {
 	b.now = start.Add(time.Hour - 20*time.Second)
 	rec := *record(nil)
 	rec.IdleDeadline, rec.Deadline = b.now.Add(time.Hour), b.now.Add(time.Hour)
-	bearer, err := b.issuer(t).Issue(b.of(&rec), "orders")
+	bearer, err := b.issuer(t).Issue(t.Context(), b.of(&rec), "orders")
 	require.NoError(t, err)
 	caller, err := b.verifier(t).Verify(t.Context(), bearer)
 	require.NoError(t, err)
 	require.Equal(t, start.Add(time.Hour).Local(), caller.ExpiresAt)
 	b.now = start.Add(time.Hour)
-	_, err = b.issuer(t).Issue(b.of(&rec), "orders")
+	_, err = b.issuer(t).Issue(t.Context(), b.of(&rec), "orders")
 	require.ErrorIs(t, err, session.Unavailable)
 }
 
 func TestVerifierRefuses(t *testing.T) {
 	b := newBench(t, keys.ES256)
-	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	good, err := b.issuer(t).Issue(t.Context(), b.of(record(nil)), "orders")
 	require.NoError(t, err)
 	cookie, err := b.Issue(t.Context(), record(nil), "")
 	require.NoError(t, err)
@@ -98,7 +98,8 @@ func TestVerifierRefuses(t *testing.T) {
 		{"at exp with leeway", b.verifier(t, func(c *token.VerifierConfig) { c.Leeway = 0 }), good, 69 * time.Second, nil},
 		{"at exp and leeway", b.verifier(t, func(c *token.VerifierConfig) { c.Leeway = 0 }), good, 70 * time.Second,
 			session.LifetimeOver},
-		{"from the future", b.verifier(t), good, -time.Second, session.Forged},
+		{"issuer's clock ahead", b.verifier(t), good, -5 * time.Second, nil},
+		{"from the future", b.verifier(t), good, -6 * time.Second, session.Forged},
 		{"other audience", b.verifier(t, func(c *token.VerifierConfig) { c.Audience = "billing" }), good, 0, session.Forged},
 		{"other issuer", b.verifier(t, func(c *token.VerifierConfig) { c.Issuer = "https://other.example" }), good, 0,
 			session.Forged},
@@ -131,7 +132,7 @@ func TestVerifierRefuses(t *testing.T) {
 // wrong with it behind that.
 func TestVerifierTellsApart(t *testing.T) {
 	b := newBench(t, keys.ES256)
-	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	good, err := b.issuer(t).Issue(t.Context(), b.of(record(nil)), "orders")
 	require.NoError(t, err)
 	all := map[error]session.Reason{
 		token.ErrWrongIssuer: session.Forged, token.ErrWrongAudience: session.Forged, token.ErrExpired: session.LifetimeOver,
@@ -167,25 +168,28 @@ func TestIssueRefuses(t *testing.T) {
 	issuer := b.issuer(t)
 	anonymous := record(nil)
 	anonymous.Subject = ""
-	_, err := issuer.Issue(b.of(anonymous), "orders")
+	_, err := issuer.Issue(t.Context(), b.of(anonymous), "orders")
 	assert.ErrorIs(t, err, session.BadValue)
-	_, err = issuer.Issue(b.of(nil), "orders")
+	_, err = issuer.Issue(t.Context(), b.of(nil), "orders")
 	assert.ErrorIs(t, err, session.BadValue)
-	_, err = issuer.Issue(b.of(record(nil)), "")
+	_, err = issuer.Issue(t.Context(), b.of(record(nil)), "")
 	assert.ErrorContains(t, err, "audience is required")
+	_, err = token.NewIssuer(token.IssuerConfig{Ring: b.ring, Issuer: "x", ClientID: "\xff", SessionAudience: "\xff"})
+	assert.ErrorContains(t, err, "ClientID must be UTF-8")
+	assert.ErrorContains(t, err, "SessionAudience must be UTF-8")
 
 	_, err = token.NewIssuer(token.IssuerConfig{Ring: apptest.NewRing(t, b.clock, keys.HS256), Issuer: "x", Now: b.clock,
 		Lifetime: time.Hour})
 	assert.ErrorContains(t, err, "symmetric")
 	assert.ErrorContains(t, err, "Lifetime")
 	require.NoError(t, b.ring.Replace(apptest.NewRing(t, b.clock, keys.HS256).Set().Keys()...))
-	_, err = issuer.Issue(b.of(record(nil)), "orders")
+	_, err = issuer.Issue(t.Context(), b.of(record(nil)), "orders")
 	assert.ErrorIs(t, err, session.Unavailable, "also when the ring changes later")
 }
 
 func TestVerifierHandler(t *testing.T) {
 	b := newBench(t, keys.ES256)
-	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	good, err := b.issuer(t).Issue(t.Context(), b.of(record(nil)), "orders")
 	require.NoError(t, err)
 	h := b.verifier(t).Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, ok := token.CallerFrom(r.Context())
@@ -227,7 +231,7 @@ func TestVerifierHandler(t *testing.T) {
 // The operator hears why a request was denied, and the client does not.
 func TestVerifierOnRefused(t *testing.T) {
 	b := newBench(t, keys.ES256)
-	good, err := b.issuer(t).Issue(b.of(record(nil)), "orders")
+	good, err := b.issuer(t).Issue(t.Context(), b.of(record(nil)), "orders")
 	require.NoError(t, err)
 	type mark struct{}
 	var heard []error

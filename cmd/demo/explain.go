@@ -64,7 +64,7 @@ func note(name string, value json.RawMessage, now time.Time) string {
 		return "the key of the ring encrypts directly"
 	case name == "alg" && strings.HasSuffix(text, "A256KW"):
 		return "the key of the ring wraps a fresh key"
-	case name == "typ" && strings.Contains(text, "service"):
+	case name == "typ" && text == "at+jwt":
 		return "a service token, never taken for a session"
 	}
 	notes := map[string]string{

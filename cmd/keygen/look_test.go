@@ -50,12 +50,15 @@ func issue(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	claims := map[string]any{
 		"iss": "https://app.example", "aud": o["aud"], "sub": "alice", "sid": "public-id", "jti": "AAAAAAAAAAAAAAAA",
-		"gen": 1,
-		"iat": iat.Unix(), "exp": iat.Add(life).Unix(), "auth_time": json.Number(fmt.Sprint(iat.Unix(), ".000")),
+		"gen": 1, "iat": iat.Unix(), "exp": iat.Add(life).Unix(),
+		"client_id": "https://app.example", "auth_time": iat.Unix(), "since": iat.UnixMilli(),
 	}
-	typ := "cloakroom-service+jwt"
+	typ := "at+jwt"
 	if o["kind"] == "session" {
 		typ = "cloakroom+jwt"
+		claims["auth_time"] = json.Number(fmt.Sprint(iat.Unix(), ".000"))
+		delete(claims, "client_id")
+		delete(claims, "since")
 		claims["lin"], claims["ver"], claims["crt"], claims["dl"], claims["data"] = "bGluZWFnZTE", 1, iat.Unix(),
 			iat.Add(time.Hour).Unix(), json.RawMessage(o["data"])
 	}

@@ -215,7 +215,8 @@ func mint() {
 	claims := map[string]any{
 		"iss": "https://app.example", "aud": "https://billing.example", "sub": os.Args[4], "sid": "public-id",
 		"jti": "AAAAAAAAAAAAAAAA",
-		"gen": 1, "iat": iat, "exp": exp.Unix(), "auth_time": json.Number(fmt.Sprint(iat, ".000")),
+		"gen": 1, "iat": iat, "exp": exp.Unix(),
+		"client_id": "https://app.example", "auth_time": iat, "since": iat * 1000,
 	}
 	if os.Args[2] != "seal" {
 		fmt.Println(sign(signer, claims))
@@ -225,7 +226,10 @@ func mint() {
 	if err != nil {
 		panic(err)
 	}
-	maps.Copy(claims, map[string]any{"lin": "bGluZWFnZTE", "ver": 1, "crt": iat, "dl": exp.Unix(), "data": struct{}{}})
+	maps.Copy(claims, map[string]any{
+		"lin": "bGluZWFnZTE", "ver": 1, "crt": iat, "dl": exp.Unix(), "data": struct{}{},
+		"auth_time": json.Number(fmt.Sprint(iat, ".000")),
+	})
 	text, err := (*keyset.Key)(sealer).Seal([]byte(signType(signer, "cloakroom+jwt", claims)), "JWT")
 	if err != nil {
 		panic(err)
@@ -234,7 +238,7 @@ func mint() {
 }
 
 func sign(k *keys.Key, claims map[string]any) string {
-	return signType(k, cmp.Or(os.Getenv("TYP"), "cloakroom-service+jwt"), claims)
+	return signType(k, cmp.Or(os.Getenv("TYP"), "at+jwt"), claims)
 }
 
 func signType(k *keys.Key, typ string, claims map[string]any) string {

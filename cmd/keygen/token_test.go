@@ -54,17 +54,16 @@ func TestExplainIsTheVerdictOfVerifiers(t *testing.T) {
 	}
 	for i, change := range changedClaims(now) {
 		claims := map[string]any{
-			"iss": "app", "aud": "orders", "sub": "alice", "auth_time": json.RawMessage(fmt.Sprint(now.Unix(), ".000")),
-			"sid": "x",
-			"gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+			"iss": "app", "aud": "orders", "sub": "alice", "auth_time": now.Unix(), "client_id": "app",
+			"since": now.UnixMilli(), "sid": "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 		}
-		text := signType(signer, "cloakroom-service+jwt", changed(claims, change))
+		text := signType(signer, "at+jwt", changed(claims, change))
 		_, err := verifier.Verify(t.Context(), text)
 		agree(text, "orders", err == nil, change)
 
 		maps.Copy(claims, map[string]any{
 			"aud": "app", "sid": fmt.Sprint("session", i), "lin": "x", "ver": 1, "crt": now.Unix(),
-			"dl": now.Add(time.Hour).Unix(), "data": struct{}{},
+			"auth_time": json.RawMessage(fmt.Sprint(now.Unix(), ".000")), "dl": now.Add(time.Hour).Unix(), "data": struct{}{},
 		})
 		inner := signType(signer, "cloakroom+jwt", changed(claims, change))
 		sealed, err := (*keyset.Key)(sealer).Seal([]byte(inner), "JWT")
@@ -108,7 +107,7 @@ func changedClaims(now time.Time) (all []map[string]any) {
 	}
 	for _, name := range []string{
 		"iss", "aud", "sub", "auth_time", "sid", "gen", "jti", "iat", "exp", "nbf", "lin", "ver", "crt", "dl", "prs", "snc",
-		"data",
+		"data", "client_id", "since", "tg",
 	} {
 		for _, value := range []any{nil, "", 0, true} {
 			all = append(all, map[string]any{name: value})

@@ -36,7 +36,7 @@ func (k Kind) Typ() string {
 	if k == Session {
 		return "cloakroom+jwt"
 	}
-	return "cloakroom-service+jwt"
+	return "at+jwt" // RFC 9068, Section 2.1
 }
 
 // KindOf returns the kind of the tokens with that typ, 0 if they aren't ours.
@@ -50,16 +50,28 @@ func KindOf(typ string) Kind {
 }
 
 // Claims are what a token says. A service token has but few of a Record's
-// fields. Times are whole seconds, except auth_time and snc, which have
-// milliseconds (a NumericDate may: RFC 7519, Section 2).
+// fields. Times are whole seconds, with three exceptions: auth_time and snc of
+// session tokens have milliseconds (a NumericDate may: RFC 7519, Section 2),
+// and since of service tokens counts milliseconds. There auth_time is whole,
+// because many programs read it as an integer.
 type Claims struct {
 	Issuer, Audience, JTI string
+	ClientID              string    // of service tokens: the application (RFC 9068, Section 2.2)
 	NotBefore             time.Time // zero for none; we write none
 	session.Record                  // its SeenAt is iat, its IdleDeadline exp
 }
 
 // IssuedAt returns iat.
 func (c *Claims) IssuedAt() time.Time { return c.SeenAt }
+
+// MadeAt returns when the token was made: iat, but [Backdated] later for a
+// service token.
+func (c *Claims) MadeAt(kind Kind) time.Time {
+	if kind == Service {
+		return c.SeenAt.Add(Backdated)
+	}
+	return c.SeenAt
+}
 
 // ExpiresAt returns exp.
 func (c *Claims) ExpiresAt() time.Time { return c.IdleDeadline }
@@ -75,7 +87,9 @@ var table = [...]struct {
 	{"iss", both, both, func(c *Claims, value []byte) error { return decode(&c.Issuer, value, jose.String) }},
 	{"aud", both, both, func(c *Claims, value []byte) error { return decode(&c.Audience, value, audience) }},
 	{"sub", both, Service, func(c *Claims, value []byte) error { return decode(&c.Subject, value, text) }},
-	{"auth_time", both, 0, func(c *Claims, value []byte) error { return decode(&c.AuthenticatedAt, value, milliDate) }},
+	{"client_id", Service, Service, func(c *Claims, value []byte) error { return decode(&c.ClientID, value, text) }},
+	{"auth_time", Session, 0, func(c *Claims, value []byte) error { return decode(&c.AuthenticatedAt, value, milliDate) }},
+	{"auth_time", Service, 0, func(c *Claims, value []byte) error { return decode(&c.AuthenticatedAt, value, date) }},
 	{"sid", both, both, func(c *Claims, value []byte) error { return decode(&c.ID, value, text) }},
 	{"gen", both, both, func(c *Claims, value []byte) error { return decode(&c.Generation, value, positive) }},
 	{"jti", both, both, func(c *Claims, value []byte) error { return decode(&c.JTI, value, text) }},
@@ -88,7 +102,8 @@ var table = [...]struct {
 	{"dl", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Deadline, value, date) }},
 	{"prs", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Persistent, value, jose.Bool) }},
 	{"snc", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Since, value, milliDate) }},
-	{"tg", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Tags, value, tags) }},
+	{"since", Service, Service, func(c *Claims, value []byte) error { return decode(&c.Since, value, millis) }},
+	{"tg", both, 0, func(c *Claims, value []byte) error { return decode(&c.Tags, value, tags) }},
 	{"data", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Values, value, values) }},
 }
 
@@ -201,6 +216,15 @@ func date(value []byte) (time.Time, error) {
 		return time.Time{}, errWrong
 	}
 	return time.Unix(int64(n), 0), nil
+}
+
+// millis reads milliseconds since the epoch.
+func millis(value []byte) (time.Time, error) {
+	n, err := positive(value)
+	if err != nil || n/1000 > instant.MaxSecond {
+		return time.Time{}, errWrong
+	}
+	return time.UnixMilli(int64(n)), nil
 }
 
 // milliDate reads what encoder.seconds wrote: exactly three decimals.

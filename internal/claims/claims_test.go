@@ -1,6 +1,7 @@
 package claims_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func good() *claims.Claims {
-	return &claims.Claims{Issuer: "app", Audience: "orders", JTI: "j", Record: session.Record{
+	return &claims.Claims{Issuer: "app", Audience: "orders", JTI: "j", ClientID: "shop", Record: session.Record{
 		ID: "x", Version: 2, Generation: 3, Lineage: "l", Subject: "alice", CreatedAt: now, AuthenticatedAt: now, SeenAt: now,
 		IdleDeadline: now.Add(time.Minute), Deadline: now.Add(time.Hour), Since: now, Persistent: true,
 		Tags:   []session.LoginTag{{1}, session.Tag("tenant", "acme")},
@@ -35,6 +36,45 @@ func TestRoundTrip(t *testing.T) {
 	require.Zero(t, claims.KindOf("JWT"))
 }
 
+// The form of service tokens is for programs that others have written.
+func TestServiceForm(t *testing.T) {
+	require.Equal(t, "at+jwt", claims.Service.Typ())
+	c := good()
+	c.AuthenticatedAt, c.Since, c.Tags = now.Add(678*time.Millisecond), now.Add(789*time.Millisecond), nil
+	require.Equal(t, `{"iss":"app","aud":"orders","sub":"alice","client_id":"shop",`+
+		`"auth_time":1767323045,"sid":"x","gen":3,"jti":"j","iat":1767323045,"exp":1767323105,`+
+		`"since":1767323045789}`, string(c.Encode(claims.Service)))
+	got, err := claims.Decode(c.Encode(claims.Service), claims.Service)
+	require.NoError(t, err)
+	require.Equal(t, c.Since.UTC(), got.CountsFrom().UTC())
+	require.Equal(t, now, got.AuthenticatedAt.UTC())
+
+	c.Since = time.Time{} // the session counts from its login
+	c.Tags = []session.LoginTag{{1}}
+	got, err = claims.Decode(c.Encode(claims.Service), claims.Service)
+	require.NoError(t, err)
+	require.Equal(t, c.AuthenticatedAt.UTC(), got.CountsFrom().UTC())
+	require.Equal(t, c.Tags, got.Tags, "so that the end of all sessions with a tag reaches services")
+
+	for _, since := range []string{"0", "-1", "1.5", "1e3", `"1"`, "null", "253402300800000", "18446744073709551616"} {
+		text := strings.Replace(string(c.Encode(claims.Service)), "1767323045678", since, 1)
+		_, err := claims.Decode([]byte(text), claims.Service)
+		require.EqualError(t, err, "of the wrong type: since", since)
+	}
+}
+
+// A token may live for 15 minutes from when it was made, 5 s after its iat.
+func TestServiceLifetime(t *testing.T) {
+	c := good()
+	c.SeenAt = now.Add(-claims.Backdated)
+	require.Equal(t, now, c.MadeAt(claims.Service))
+	for life, want := range map[time.Duration]bool{15 * time.Minute: true, 15*time.Minute + time.Second: false} {
+		c.IdleDeadline = now.Add(life)
+		err := claims.Check(c, claims.Service, claims.Want{Issuer: "app", Audience: "orders", Now: now})
+		require.Equal(t, want, err == nil, life)
+	}
+}
+
 func TestDecodeNamesWhatIsWrong(t *testing.T) {
 	for _, tt := range []struct {
 		payload string
@@ -42,16 +82,19 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		want    string
 	}{
 		{`[]`, claims.Service, "jose: not a JSON object"},
-		{`{}`, claims.Service, "missing: iss, aud, sub, sid, gen, jti, iat, exp"},
+		{`{}`, claims.Service,
+			"missing: iss, aud, sub, client_id, sid, gen, jti, iat, exp, since"},
 		{`{}`, claims.Session, "missing: iss, aud, sid, gen, jti, iat, exp, lin, ver, crt, dl, data"},
 		{
 			`{"exp":1,"iat":"x","gen":0,"sid":"","jti":"","sub":"","aud":[],"iss":1,"dl":"not a service's","x":1}`,
 			claims.Service,
-			"empty: sid, jti, sub; of the wrong type: iat, gen, aud, iss",
+			"missing: client_id, since; empty: sid, jti, sub; of the wrong type: iat, gen, aud, iss",
 		},
-		{`{"iss":"","aud":[""],"sid":"x","gen":1,"jti":"x","iat":1,"exp":1,"sub":"alice"}`, claims.Service,
+		{`{"iss":"","aud":[""],"sid":"x","gen":1,"jti":"x","iat":1,"exp":1,"sub":"alice","client_id":"app","since":1}`,
+			claims.Service,
 			"sub and auth_time go together, and one of them is missing"},
-		{`{"iss":1}`, claims.Service, "missing: aud, sub, sid, gen, jti, iat, exp; of the wrong type: iss"},
+		{`{"iss":1}`, claims.Service,
+			"missing: aud, sub, client_id, sid, gen, jti, iat, exp, since; of the wrong type: iss"},
 	} {
 		_, err := claims.Decode([]byte(tt.payload), tt.kind)
 		require.EqualError(t, err, tt.want)

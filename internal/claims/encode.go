@@ -17,6 +17,12 @@ func (c *Claims) Encode(kind Kind) []byte {
 	e.string("aud", c.Audience)
 	if c.Subject != "" {
 		e.string("sub", c.Subject)
+	}
+	switch {
+	case kind == Service:
+		e.string("client_id", c.ClientID)
+		e.int("auth_time", c.AuthenticatedAt.Unix())
+	case c.Subject != "":
 		e.seconds("auth_time", c.AuthenticatedAt.UnixMilli())
 	}
 	e.string("sid", c.ID)
@@ -25,23 +31,31 @@ func (c *Claims) Encode(kind Kind) []byte {
 	e.int("iat", c.IssuedAt().Unix())
 	e.int("exp", c.ExpiresAt().Unix())
 	if kind == Session {
-		e.string("lin", c.Lineage)
-		e.int("ver", int64(c.Version))
-		e.int("crt", c.CreatedAt.Unix())
-		e.int("dl", c.Deadline.Unix())
-		if c.Persistent {
-			e.name("prs")
-			e.dst = append(e.dst, "true"...)
-		}
-		if !c.Since.IsZero() {
-			e.seconds("snc", c.Since.UnixMilli())
-		}
-		if len(c.Tags) > 0 {
-			e.tags("tg", c.Tags)
-		}
+		e.session(c)
+	} else {
+		e.int("since", c.CountsFrom().UnixMilli())
+	}
+	if len(c.Tags) > 0 {
+		e.tags("tg", c.Tags)
+	}
+	if kind == Session {
 		e.values("data", c.Values)
 	}
 	return append(e.dst, '}')
+}
+
+func (e *encoder) session(c *Claims) {
+	e.string("lin", c.Lineage)
+	e.int("ver", int64(c.Version))
+	e.int("crt", c.CreatedAt.Unix())
+	e.int("dl", c.Deadline.Unix())
+	if c.Persistent {
+		e.name("prs")
+		e.dst = append(e.dst, "true"...)
+	}
+	if !c.Since.IsZero() {
+		e.seconds("snc", c.Since.UnixMilli())
+	}
 }
 
 // An encoder writes the members of one JSON object.

@@ -14,9 +14,15 @@ const (
 	// MaxLeeway is how far a verifier may let it be off.
 	MaxLeeway = 5 * time.Minute
 
-	// MaxServiceLife bounds the life of a service token: it is made for the call
-	// at hand, and a logout reaches it only where the verifier hears of it.
+	// MaxServiceLife bounds the life of a service token, from when it was made: it
+	// is for the call at hand, and a logout reaches it only where the verifier
+	// hears of it.
 	MaxServiceLife = 15 * time.Minute
+
+	// Backdated is how long before a service token is made its iat is: seven of 43
+	// programs that were tried refuse, without any leeway, an iat that is a second
+	// ahead of their clock, and tokens are made for the call at hand.
+	Backdated = 5 * time.Second
 
 	// skew is how far the clocks of an application's instances may differ, or more
 	// if the policy of its keys says so.
@@ -98,7 +104,9 @@ func sessionLife(c *Claims, _ Want) bool {
 	return !c.ExpiresAt().After(c.Deadline) && !c.IssuedAt().After(c.ExpiresAt())
 }
 
-func serviceLife(c *Claims, _ Want) bool { return c.ExpiresAt().Sub(c.IssuedAt()) <= MaxServiceLife }
+func serviceLife(c *Claims, _ Want) bool {
+	return c.ExpiresAt().Sub(c.MadeAt(Service)) <= MaxServiceLife
+}
 
 func (w Want) begun(at time.Time) bool { return !at.After(w.Now.Add(w.Early)) }
 

@@ -126,8 +126,9 @@ func (x *examiner) lifetime(ok bool, broken error) (Result, string) {
 	case !ok && x.kind == claims.Session:
 		return Failed, bare(broken)
 	case !ok:
-		return Failed, text + fmt.Sprintf(", and a service token lives at most %s", span.Format(claims.MaxServiceLife))
-	case most > 0 && life > most:
+		return Failed, text + fmt.Sprintf(", and a service token's is at most %s after",
+			span.Format(claims.MaxServiceLife+claims.Backdated))
+	case most > 0 && x.claims.ExpiresAt().Sub(x.claims.MadeAt(x.kind)) > most:
 		return Warning, text + fmt.Sprintf(", and token_life of the policy is %s: "+
 			"keys may stop verifying while the token lives", span.Format(most))
 	case x.outlives():

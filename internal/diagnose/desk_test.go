@@ -76,14 +76,15 @@ type object = map[string]any
 func serviceClaims(now time.Time) object {
 	return object{
 		"iss": "https://app.example", "aud": "https://orders.example", "sub": "alice",
-		"auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())),
-		"sid":       "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		"client_id": "https://app.example", "auth_time": now.Unix(), "since": now.UnixMilli(),
+		"sid": "x", "gen": 1, "jti": "x", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 	}
 }
 
 func sessionClaims(now time.Time) object {
 	return with(serviceClaims(now), object{
-		"aud": "https://app.example", "ver": 1, "lin": "bGluZWFnZTE",
+		"auth_time": json.RawMessage(fmt.Sprintf("%d.000", now.Unix())),
+		"aud":       "https://app.example", "ver": 1, "lin": "bGluZWFnZTE",
 		"crt": now.Unix(), "dl": now.Add(time.Hour).Unix(), "data": object{},
 	})
 }
@@ -106,7 +107,7 @@ func (d *desk) sign(key string, header, claims object) string {
 		require.NoError(d.t, err)
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
-	input := part(with(object{"alg": k.Algorithm(), "kid": k.ID(), "typ": "cloakroom-service+jwt"}, header)) + "." +
+	input := part(with(object{"alg": k.Algorithm(), "kid": k.ID(), "typ": "at+jwt"}, header)) + "." +
 		part(claims)
 	signature, err := (*keyset.Key)(k).Sign(input)
 	require.NoError(d.t, err)

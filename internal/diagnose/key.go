@@ -15,7 +15,7 @@ func (x *examiner) states(k *keyset.Key) (now, issued string) {
 		return "unknown", ""
 	}
 	if x.claims != nil {
-		issued = stateAt(k, x.claims.IssuedAt()).String()
+		issued = stateAt(k, x.claims.MadeAt(x.kind)).String()
 	}
 	return k.State(x.now).String(), issued
 }
@@ -63,21 +63,21 @@ func (x *examiner) whenIssued(k *keyset.Key) (Result, string) {
 	if x.claims == nil {
 		return Passed, ""
 	}
-	d, iat := k.Dates(), x.claims.IssuedAt()
-	state := stateAt(k, iat)
+	d, iat, made := k.Dates(), x.claims.IssuedAt(), x.claims.MadeAt(x.kind)
+	state := stateAt(k, made)
 	told := fmt.Sprintf("; the token was issued at %s, when the key was %s", stamp(iat), state)
 	switch state {
 	case keyset.Active:
 		return Passed, "; it was active when the token was issued, at " + stamp(iat)
 	case keyset.Staged, keyset.Pending:
-		if d.SignFrom.Sub(iat) <= x.policy.ClockSkew {
+		if d.SignFrom.Sub(made) <= x.policy.ClockSkew {
 			return Passed, told + fmt.Sprintf(": it became active %s later, which clocks may differ by",
-				roughly(d.SignFrom.Sub(iat)))
+				roughly(d.SignFrom.Sub(made)))
 		}
 		return Warning, told + fmt.Sprintf(" still: it signs only from %s on; the clock of who issued it is ahead, or the "+
 			"key file there is another", stamp(d.SignFrom))
 	case keyset.Retiring:
-		if iat.Before(d.SignUntil.Add(x.policy.Grace + x.policy.ClockSkew)) {
+		if made.Before(d.SignUntil.Add(x.policy.Grace + x.policy.ClockSkew)) {
 			return Passed, told + ", in its grace"
 		}
 		return Warning, told + fmt.Sprintf(" already: it signed until %s; who issued it has not read the key file since",
