@@ -28,7 +28,7 @@ const (
 )
 
 // An application is a site at https://localhost, on a port of its own, that
-// publishes its keys.
+// publishes its keys and its metadata.
 type application struct {
 	url  string // also the issuer
 	app  *config.App
@@ -48,6 +48,11 @@ func newApplication(t *testing.T) *application {
 	a.app = a.build(t, config.Config{})
 	a.credential = a.logIn(t, a.app)
 	mux.Handle("GET /.well-known/jwks.json", a.app.Keys.Handler())
+	metadata, err := token.NewMetadata(token.MetadataConfig{Issuer: a.url, Ring: a.app.Keys, OpenID: true})
+	require.NoError(t, err)
+	for _, path := range metadata.Paths() {
+		mux.Handle("GET "+path, metadata)
+	}
 	return a
 }
 

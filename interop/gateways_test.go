@@ -24,6 +24,8 @@ func gateways() []program {
 	return []program{
 		{"HAProxy", debian("haproxy"), "keys as PEM, by a script", haproxy},
 		{"mod_auth_openidc", debian("libapache2-mod-auth-openidc"), "", apache("mod_auth_openidc.conf", "auth_openidc")},
+		{"mod_auth_openidc, from metadata", debian("libapache2-mod-auth-openidc"), "",
+			apache("mod_auth_openidc_metadata.conf", "auth_openidc")},
 		{"mod_oauth2", debian("libapache2-mod-oauth2"), "", apache("mod_oauth2.conf", "oauth2")},
 	}
 }

@@ -16,6 +16,8 @@ func goPrograms() []program {
 		{"jwx v3", modules("lestrrat-go/jwx/v3"), "", fromKeys(interop.JWX)},
 		{"jwx v2, retired", modules("lestrrat-go/jwx/v2"), "", fromKeys(interop.JWX2)},
 		{"go-jose", modules("go-jose/go-jose/v4"), "", fromKeys(goJOSE)},
+		{"go-oidc", modules("coreos/go-oidc/v3"), "", fromMetadata(interop.GoOIDC)},
+		{"hashicorp/cap", modules("hashicorp/cap"), "", fromMetadata(interop.Cap)},
 		{"auth0/go-jwt-middleware", modules("auth0/go-jwt-middleware/v2"), "", fromKeys(interop.Auth0)},
 		{"Cloakroom's own token.Verifier", ours, "", cloakroom},
 	}
@@ -28,6 +30,18 @@ func fromKeys(
 	return func(t *testing.T, a *application) verifier {
 		t.Helper()
 		verify, err := make(t.Context(), a.jwks(), a.url, audience)
+		require.NoError(t, err)
+		return verify
+	}
+}
+
+// fromMetadata starts a verifier that is given the issuer alone.
+func fromMetadata(
+	make func(_ context.Context, issuer, audience string) (func(context.Context, string) (string, error), error),
+) func(*testing.T, *application) verifier {
+	return func(t *testing.T, a *application) verifier {
+		t.Helper()
+		verify, err := make(t.Context(), a.url, audience)
 		require.NoError(t, err)
 		return verify
 	}
