@@ -1,6 +1,5 @@
-// Package webdoc serves small public documents, such as key sets: anybody may
-// read them, caches may keep them for a while, and clients ask with an ETag
-// whether they have changed.
+// Package webdoc serves documents such as key sets: caches may keep them for a
+// while, and clients ask with an ETag whether they have changed.
 package webdoc
 
 import (
@@ -18,6 +17,10 @@ type Document struct {
 	Type   string        // Content-Type
 	ETag   string        // of Body, see [ETag]
 	MaxAge time.Duration // how long caches may keep it, in whole seconds; 0: not at all
+
+	// Private says that not everybody may read it: only the client's own cache may
+	// keep it (RFC 9111, Section 5.2.2.7).
+	Private bool
 }
 
 // ETag returns the strong ETag of body.
@@ -46,7 +49,11 @@ func Serve(w http.ResponseWriter, r *http.Request, d Document) {
 	h.Set("Content-Type", d.Type)
 	h.Set("X-Content-Type-Options", "nosniff")
 	if d.MaxAge > 0 {
-		h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(d.MaxAge.Seconds())))
+		who := "public"
+		if d.Private {
+			who = "private"
+		}
+		h.Set("Cache-Control", fmt.Sprintf("%s, max-age=%d", who, int(d.MaxAge.Seconds())))
 	}
 	h.Set("ETag", d.ETag)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.Body)) // answers If-None-Match
