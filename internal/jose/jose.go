@@ -74,9 +74,13 @@ type JWS struct {
 
 // ParseJWS takes a compact JWS apart. An error means that it is malformed or
 // asks for something that this module does not do.
-func ParseJWS(token string) (*JWS, error) {
+func ParseJWS(token string) (*JWS, error) { return ParseLongJWS(token, MaxLength) }
+
+// ParseLongJWS is ParseJWS for a JWS of up to most characters, from a sender
+// who may send so many.
+func ParseLongJWS(token string, most int) (*JWS, error) {
 	var s [3]string
-	if err := split(token, s[:]); err != nil {
+	if err := split(token, most, s[:]); err != nil {
 		return nil, err
 	}
 	var d [3][]byte
@@ -111,7 +115,7 @@ type JWE struct {
 // ParseJWE takes a compact JWE apart, as ParseJWS does with a JWS.
 func ParseJWE(token string) (*JWE, error) {
 	var s [5]string
-	if err := split(token, s[:]); err != nil {
+	if err := split(token, MaxLength, s[:]); err != nil {
 		return nil, err
 	}
 	var d [5][]byte
@@ -131,10 +135,11 @@ func ParseJWE(token string) (*JWE, error) {
 	return &JWE{Header: h, Compact: token, Protected: s[0], EncryptedKey: d[1], IV: d[2], Ciphertext: d[3], Tag: d[4]}, nil
 }
 
-// split cuts token at its dots into exactly len(segments) pieces. It checks
-// everything that can be checked without memory first.
-func split(token string, segments []string) error {
-	if len(token) > MaxLength {
+// split cuts token, of up to most characters, at its dots into exactly
+// len(segments) pieces. It checks everything that can be checked without memory
+// first.
+func split(token string, most int, segments []string) error {
+	if len(token) > most {
 		return errors.New("jose: token too long")
 	}
 	if strings.Count(token, ".") != len(segments)-1 {

@@ -2,6 +2,7 @@ package keyset
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -50,6 +51,7 @@ var errNotMade = errors.New("not checked")
 // and may be encrypted besides.
 type Reading struct {
 	Token  string
+	Most   int    // characters that it may have; 0 means MaxToken
 	Typ    string // of the signed token; "" for any
 	Keys   Finder
 	Signed bool // refuse tokens that are encrypted
@@ -169,7 +171,7 @@ func (r *Reading) form() (err error) {
 		return err
 	}
 	r.Inner = r.Token
-	r.Frame, err = jose.ParseJWS(r.Token)
+	r.Frame, err = jose.ParseLongJWS(r.Token, cmp.Or(r.Most, MaxToken))
 	return err
 }
 
