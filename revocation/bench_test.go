@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"runtime"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -163,5 +165,49 @@ func BenchmarkFresh(b *testing.B) {
 		if err := l.Check(rec); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkServices measures what services cost an application, and what it
+// costs a service to hear of everything: the answer to one that knows
+// everything, and all answers to one that knows nothing.
+func BenchmarkServices(b *testing.B) {
+	for _, ends := range []int{1000, 1_000_000} {
+		l, ring := revocation.NewVolatile(revocation.Config{}), newRing(b, keys.ES256)
+		endMany(b, l, ends)
+		h := handler(b, l, ring)
+		before := heap()
+		get(b, h, "")
+		kept := heap() - before
+		to := &line{to: []http.Handler{h}}
+		b.Run(fmt.Sprintf("all/%d", ends), func(b *testing.B) {
+			for b.Loop() {
+				before := heap()
+				sent := int64(0)
+				to.change = func(w *http.Response) *http.Response { sent += w.ContentLength; return w }
+				r := remote(b, to, ring)
+				for r.Fresh() != nil {
+					time.Sleep(time.Millisecond)
+				}
+				b.ReportMetric(float64(r.Stats().Fetches), "answers")
+				b.ReportMetric(float64(sent)/float64(ends), "B/end")
+				b.ReportMetric(float64(heap()-before)/float64(ends), "B/end-there")
+				b.ReportMetric(float64(kept)/float64(ends), "B/end-here")
+				require.Equal(b, ends, r.Stats().Entries)
+				require.NoError(b, r.Close())
+			}
+		})
+		b.Run(fmt.Sprintf("nothing/%d", ends), func(b *testing.B) {
+			to.change = nil
+			r := remote(b, to, ring)
+			for r.Fresh() != nil {
+				time.Sleep(time.Millisecond)
+			}
+			require.NoError(b, r.Close())
+			query := "?" + to.asked[len(to.asked)-1]
+			for b.Loop() {
+				get(b, h, query)
+			}
+		})
 	}
 }

@@ -49,9 +49,7 @@ func (l *List) isFull(now time.Time) bool {
 	}
 	last, seconds := l.prunedAt.Load(), now.Unix()
 	if seconds >= last+pruneEvery && l.prunedAt.CompareAndSwap(last, seconds) {
-		l.sessions.prune(second(now))
-		l.subjects.drop(second(now))
-		l.tagged.drop(second(now))
+		l.prune(second(now))
 	}
 	full := l.nearlyFull()
 	if full && l.full.CompareAndSwap(false, true) {
@@ -60,6 +58,14 @@ func (l *List) isFull(now time.Time) bool {
 			"raise MaxEntries (55 bytes of memory each), or find out who logs out so often", l.Len(), fullPercent))
 	}
 	return full
+}
+
+// prune drops all expired entries.
+func (l *List) prune(now uint32) {
+	l.sessions.prune(now)
+	for _, t := range [...]*instants{&l.subjects, &l.tagged, &l.all} {
+		t.drop(now)
+	}
 }
 
 // from returns the millisecond after which no token counts that an entry for

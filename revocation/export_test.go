@@ -18,3 +18,10 @@ func (l *List) Watching() int {
 	}
 	return n
 }
+
+// Recent returns how many entries are kept for services.
+func (l *List) Recent() int {
+	l.recent.mu.Lock()
+	defer l.recent.mu.Unlock()
+	return len(l.recent.kept)
+}

@@ -12,6 +12,7 @@ import (
 type outlets struct {
 	journal, log *queue
 	anonymous    *allowance // what the log takes of ends of sessions in which nobody logged in
+	recent       *recent    // for services that verify tokens
 }
 
 // An allowance bounds how many entries there are at any time, if each lives for
@@ -57,6 +58,7 @@ type stamp struct {
 }
 
 func (o outlets) enqueue(e entry) receipt {
+	o.recent.add(e)
 	r := receipt{journal: o.journal.enqueue(e)}
 	if o.log != nil && (e.kind != ofNobody || o.anonymous.take()) {
 		r.log = o.log.enqueue(e)

@@ -10,12 +10,14 @@
 //
 // A list belongs to one process, and answers from its memory. Instances of one
 // application tell each other what has ended through a [Log], which a store on
-// a server brings along. The journal belongs to one process, too: a second one
-// that opens it waits for Config.Wait, and is then refused. Entries hold the
-// IDs of sessions and the SHA-256 of subjects, never a token's text, since one
-// token can be spelled in several ways. An entry lives until the deadline of
-// its session, and not only as long as the token that was presented: another
-// instance that does not know the entry yet makes newer tokens.
+// a server brings along. Services that verify service tokens ask a [Handler] of
+// the application: [NewRemote] does that for Go. The journal belongs to one
+// process, too: a second one that opens it waits for Config.Wait, and is then
+// refused. Entries hold the IDs of sessions and the SHA-256 of subjects, never
+// a token's text, since one token can be spelled in several ways. An entry
+// lives until the deadline of its session, and not only as long as the token
+// that was presented: another instance that does not know the entry yet makes
+// newer tokens.
 //
 // The list is bounded, so that bots can't fill the memory or the disk:
 //
@@ -177,7 +179,8 @@ type List struct {
 	ownClock   bool     // now is time.Now, so that sleeping moves it
 	journal    *journal // nil without a file
 	feed       *feed    // nil without a log
-	out        outlets  // both
+	out        outlets  // both, and recent
+	recent     *recent
 	reports    *reports
 	endKeptBy  func(ctx context.Context, subject string, until time.Time) error // may be nil
 	onEnd      func(ctx context.Context, of Ending, err error)                  // may be nil
@@ -270,6 +273,8 @@ func newList(cfg Config) *List {
 	if l.now == nil {
 		l.now, l.ownClock = time.Now, true
 	}
+	l.recent = &recent{list: l}
+	l.out.recent = l.recent
 	l.watchers.now = l.now
 	for _, t := range []*instants{&l.subjects, &l.tagged, &l.all} {
 		t.newest.Store(never)
@@ -351,7 +356,7 @@ func (l *List) raiseSession(e entry, when condition, now uint32, out outlets) ra
 // hear puts in force what has ended on another instance. e.longest is until of
 // the present.
 func (l *List) hear(e entry, now uint32) {
-	out := outlets{journal: l.out.journal}
+	out := outlets{journal: l.out.journal, recent: l.recent}
 	switch e.kind {
 	case ofSession, ofNobody:
 		switch r := l.raiseSession(e, always, now, out); {

@@ -51,8 +51,11 @@ func (l *List) staleness() time.Duration {
 	if l.feed == nil {
 		return 0
 	}
-	now, at := l.now(), cmp.Or(l.feed.readAt.Load(), &l.feed.begun)
-	// The monotonic clock stands still while a virtual machine is suspended, and
-	// the other one can be set back.
-	return max(now.Sub(*at), now.Round(0).Sub(at.Round(0)), 0)
+	return age(l.now(), *cmp.Or(l.feed.readAt.Load(), &l.feed.begun))
+}
+
+// age returns how long ago at was. The monotonic clock stands still while a
+// virtual machine is suspended, and the other one can be set back.
+func age(now, at time.Time) time.Duration {
+	return max(now.Sub(at), now.Round(0).Sub(at.Round(0)), 0)
 }
