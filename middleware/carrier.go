@@ -52,6 +52,11 @@ type Carrier interface {
 	// of another carrier's form.
 	Open(ctx context.Context, credential string) (rec *session.Record, current string, err error)
 
+	// Peek does what Open does, and changes nothing: neither what is stored nor
+	// what this process remembers of the session. The record is the one behind
+	// credential, even if the client should hold a newer one.
+	Peek(ctx context.Context, credential string) (rec *session.Record, current string, err error)
+
 	// Reopen does what Open does, for a credential that was opened, or made, in
 	// the same request: known is the record of that time. The carrier needn't
 	// verify the credential again.

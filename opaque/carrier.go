@@ -131,6 +131,34 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 		}
 		return nil, "", err
 	}
+	return c.outcome(ctx, credential, found)
+}
+
+// Peek implements middleware.Carrier. It redeems no ticket, and what the
+// revocation list refuses stays in the store.
+func (c *Carrier) Peek(ctx context.Context, credential string) (*session.Record, string, error) {
+	if c.isTicket(credential) {
+		t, err := c.openTicket(credential)
+		if err != nil {
+			return nil, "", err
+		}
+		if credential, _, err = c.settlement(ctx, t); err != nil {
+			return nil, "", err
+		}
+		if !wellFormed(credential) {
+			return nil, credential, nil
+		}
+	}
+	found, err := c.get(ctx, credential)
+	if err != nil {
+		return nil, "", err
+	}
+	return c.outcome(ctx, credential, found)
+}
+
+// outcome returns what Open does for a credential under which something is
+// kept.
+func (c *Carrier) outcome(ctx context.Context, credential string, found found) (*session.Record, string, error) {
 	switch {
 	case found.rec != nil:
 		return found.rec, credential, nil

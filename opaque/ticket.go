@@ -104,34 +104,53 @@ func (c *Carrier) forms(credential string) []string {
 // been the answer to another request, and the next time it is the right one.
 func (c *Carrier) redeem(ctx context.Context, t ticket) (credential string, err error) {
 	for range maxRedeemed {
-		old, err := c.get(ctx, t.old)
+		next, due, err := c.settlement(ctx, t)
 		switch {
 		case isUnknown(err):
 			return "", err
-		case err == nil && old.rec == nil && asOpaque(old.successor) == t.successor:
-			return old.successor, nil
-		case err == nil && old.rec != nil && old.rec.Version == t.version:
-			_, err := c.get(ctx, t.successor)
-			if isUnknown(err) {
+		case due == nil:
+			if next == t.old {
+				// Nobody else has the successor's credential, so this only
+				// frees room.
+				_ = c.delete(ctx, storeKey(t.successor))
+			}
+			return next, err
+		}
+		item := c.marker(t.old, due, found{successor: t.successor})
+		if next == t.old {
+			if item, err = c.unchanged(t.old, due); err != nil {
 				return "", err
 			}
-			next, item := t.successor, c.marker(t.old, old.rec, found{successor: t.successor})
-			if err != nil {
-				next = t.old
-				if item, err = c.unchanged(t.old, old.rec); err != nil {
-					return "", err
-				}
-			}
-			if ok, err := c.write(ctx, storeKey(t.old), t.version, item); ok || err != nil {
-				return next, unavailable("retire a credential", err)
-			}
-			continue // another request was faster, or the session has expired
 		}
-		// Nobody else has the successor's credential, so this only frees room.
-		_ = c.delete(ctx, storeKey(t.successor))
-		return t.old, err
+		if ok, err := c.write(ctx, storeKey(t.old), t.version, item); ok || err != nil {
+			return next, unavailable("retire a credential", err)
+		}
+		// Another request was faster, or the session has expired.
 	}
 	return "", expiredInStore()
+}
+
+// settlement finds out under which credential the session of a ticket goes on.
+// If due is not nil, the swap of the renewal has not happened, and due is the
+// record of the old session.
+func (c *Carrier) settlement(ctx context.Context, t ticket) (next string, due *session.Record, err error) {
+	old, err := c.get(ctx, t.old)
+	switch {
+	case isUnknown(err):
+		return "", nil, err
+	case err == nil && old.rec == nil && asOpaque(old.successor) == t.successor:
+		return old.successor, nil, nil
+	case err == nil && old.rec != nil && old.rec.Version == t.version:
+		_, err := c.get(ctx, t.successor)
+		switch {
+		case isUnknown(err):
+			return "", nil, err
+		case err != nil:
+			return t.old, old.rec, nil
+		}
+		return t.successor, old.rec, nil
+	}
+	return t.old, nil, err
 }
 
 // isUnknown reports whether err leaves open what the store has.

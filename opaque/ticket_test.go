@@ -130,9 +130,17 @@ func TestTickets(t *testing.T) {
 				if done {
 					want = row.isDone
 				}
-				_, current, err := d.Open(t.Context(), d.ticket)
+				wrote := d.lossy.wrote
+				peeked, looked, lookErr := d.Peek(t.Context(), d.ticket)
+				assert.Equal(t, wrote, d.lossy.wrote, "Peek redeems no ticket")
+				rec, current, err := d.Open(t.Context(), d.ticket)
 				assert.Equal(t, map[string]string{"successor": d.successor, "old": d.old}[want], current)
 				assert.Equal(t, want == "", err != nil)
+				assert.Equal(t, []any{current, session.ReasonOf(err)}, []any{looked, session.ReasonOf(lookErr)})
+				assert.Equal(t, rec == nil, peeked == nil)
+				if rec != nil {
+					assert.Equal(t, rec.Generation, peeked.Generation)
+				}
 				left := d.opens(t, d.old, d.successor)
 				if want == "" {
 					assert.Empty(t, left)

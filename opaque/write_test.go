@@ -37,6 +37,7 @@ type lossy struct {
 	another string // the key that a read gets the answer for when it is mixed up
 	delayed []func()
 	longest time.Duration // that a write had, by its context
+	wrote   int
 }
 
 func (l *lossy) next(faults *[]fault) fault {
@@ -55,6 +56,7 @@ func (l *lossy) write(ctx context.Context, do func() error) error {
 	if end, ok := ctx.Deadline(); ok {
 		l.longest = max(l.longest, time.Until(end))
 	}
+	l.wrote++
 	f := l.next(&l.writes)
 	for _, late := range l.delayed {
 		late()

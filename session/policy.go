@@ -113,6 +113,13 @@ func (p Policy) Over(rec *Record, now time.Time) Reason {
 	return 0
 }
 
+// End returns when the session of rec is over if there is no more activity: the
+// first instant at which [Policy.Over] says so.
+func (p Policy) End(rec *Record) time.Time {
+	idle, lifetime := p.limits(rec)
+	return instant.Earliest(rec.Deadline, rec.startedAt().Add(lifetime), rec.IdleDeadline, rec.SeenAt.Add(idle))
+}
+
 // start gives rec the absolute deadline of a session that has just begun, or
 // has just come under other limits.
 func (p *Policy) start(rec *Record) {

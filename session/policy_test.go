@@ -91,6 +91,9 @@ func TestOver(t *testing.T) {
 	}
 	for _, tt := range tests {
 		assert.Equal(t, tt.want, tt.policy.Over(tt.rec, start.Add(tt.after)), tt.name)
+		end := tt.policy.End(tt.rec)
+		assert.NotZero(t, tt.policy.Over(tt.rec, end), tt.name)
+		assert.Zero(t, tt.policy.Over(tt.rec, end.Add(-1)), tt.name)
 	}
 }
 

@@ -164,6 +164,17 @@ func (c *Carrier) Open(ctx context.Context, credential string) (*session.Record,
 	return rec, current, err
 }
 
+// Peek implements middleware.Carrier. It verifies each token: a look into the
+// token memory would also tell it which token its client has shown last.
+func (c *Carrier) Peek(ctx context.Context, credential string) (*session.Record, string, error) {
+	now := c.c.Now()
+	own, err := c.read(ctx, credential, now)
+	if err != nil {
+		return nil, "", err
+	}
+	return c.follow(ctx, own, own, now)
+}
+
 // Reopen implements middleware.Carrier. A token that has left the token memory
 // is verified again, because only its text tells whether its keys are still
 // trusted; but not if its session is over anyway.
@@ -267,10 +278,7 @@ func (c *Carrier) remembered(ctx context.Context, credential string, now time.Ti
 // verify returns what a presented token says, and the newest state of its
 // generation.
 func (c *Carrier) verify(ctx context.Context, credential string, now time.Time) (own, newest *sealed, err error) {
-	if len(credential) > c.c.MaxLength {
-		return nil, nil, fmt.Errorf("token: longer than any token made here: %w", session.Malformed)
-	}
-	own, err = c.codec.open(ctx, credential, now)
+	own, err = c.read(ctx, credential, now)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -278,6 +286,14 @@ func (c *Carrier) verify(ctx context.Context, credential string, now time.Time) 
 		return own, own, nil // not worth remembering
 	}
 	return own, c.memory.add(own), nil
+}
+
+// read returns what a presented token says.
+func (c *Carrier) read(ctx context.Context, credential string, now time.Time) (*sealed, error) {
+	if len(credential) > c.c.MaxLength {
+		return nil, fmt.Errorf("token: longer than any token made here: %w", session.Malformed)
+	}
+	return c.codec.open(ctx, credential, now)
 }
 
 // Issue implements middleware.Carrier. A session that begins without a subject
