@@ -180,6 +180,7 @@ var importTable = []importRule{
 	{"opaque/storetest", []string{"opaque", "session", "internal/itemtest", "internal/servertest"}},
 	{"devices", []string{"session", "opaque", "internal/fault"}},
 	{"devices/indextest", []string{"devices", "session", "internal/itemtest", "internal/servertest"}},
+	{"introspect", []string{"internal/clientauth", "internal/fault", "session", "token"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "devices", "middleware",
 		"internal/stored", "internal/servertest"}},

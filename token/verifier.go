@@ -90,6 +90,7 @@ type Caller struct {
 	Subject         string    // who is logged in there
 	SessionID       string    // the public handle of the session
 	AuthenticatedAt time.Time // when the subject logged in
+	IssuedAt        time.Time // iat of the token: when it was made, or some seconds before
 	ExpiresAt       time.Time // when the token expires
 }
 
@@ -139,7 +140,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	}
 	return &Caller{
 		Issuer: c.Issuer, Subject: c.Subject, SessionID: c.ID,
-		AuthenticatedAt: c.AuthenticatedAt, ExpiresAt: c.ExpiresAt(),
+		AuthenticatedAt: c.AuthenticatedAt, IssuedAt: c.IssuedAt(), ExpiresAt: c.ExpiresAt(),
 	}, nil
 }
 
