@@ -57,13 +57,19 @@ export GORACE := atexit_sleep_ms=100
 # Tests that count something write it to the file TEST_REPORT.
 REPORTED = report=$$(mktemp); trap "rm -f $$report" EXIT; export TEST_REPORT=$$report
 
+# The libraries for Node of the tests in interop, in the versions of their
+# package-lock.json. Without npm the tests skip what needs it.
+LIBRARIES := interop/node_modules/.package-lock.json
+$(LIBRARIES): interop/package-lock.json | needs
+	! command -v npm >/dev/null || npm --prefix interop ci --ignore-scripts --no-audit --no-fund || [ "$${CI:-}" != true ]
+
 # The race detector needs a C compiler; needs has refused to go on without one,
 # unless there is no way to install it.
 #
 # The tests of the modules mostly wait for servers and disks, so three run side by
 # side. What one prints comes in one piece when it ends; mkdir is the lock. One
 # that fails doesn't stop the others.
-test: needs
+test: needs $(LIBRARIES)
 	summary=$$(mktemp -d); $(REPORTED); trap 'rm -rf "$$summary" "$$report"' EXIT; \
 	$(GO) -C tools build -o "$$summary/summary" ./summary; \
 	race=-race; command -v "$$($(GO) env CC)" >/dev/null || race=; export summary race; \
@@ -92,13 +98,14 @@ test: needs
 # people's tools that read our keys, and the reverse, the servers of stores, and
 # a browser. A new test that needs a program skips without it, or fails if
 # CI=true, and has a line here: a command that tells whether it is there, and its
-# Debian packages.
+# Debian packages. The command is a name, or runs, as in ruby -rjwt -e 1.
 #
 # Where there is no apt-get, make says what is missing, and the tests skip what
 # needs it.
 needs:
 	missing=; packages=; \
-	need() { command -v "$$1" >/dev/null || { missing="$$missing $$1"; shift; packages="$$packages $$*"; }; }; \
+	have() { case "$$1" in *\ *) eval "$$1" 2>/dev/null;; *) command -v "$$1" >/dev/null;; esac; }; \
+	need() { have "$$1" || { missing="$$missing $$1"; shift; packages="$$packages $$*"; }; }; \
 	all() { \
 		missing=; packages=; \
 		need "$$($(GO) env CC)" gcc libc6-dev; \
@@ -122,6 +129,15 @@ needs:
 			there=mod_$$module; [ ! -e "/usr/lib/apache2/modules/$$there.so" ] || there=true; \
 			need "$$there" "libapache2-mod-$${module//_/-}"; \
 		done; \
+		need node nodejs; \
+		need npm npm; \
+		need "/usr/bin/python3 -c 'import jwt'" python3-jwt; \
+		need "/usr/bin/python3 -c 'import jwcrypto'" python3-jwcrypto; \
+		need "/usr/bin/python3 -c 'import authlib'" python3-authlib; \
+		need "ruby -rjwt -e 1" ruby ruby-jwt; \
+		need "perl -MCrypt::JWT -e 1" libcrypt-jwt-perl; \
+		need "perl -MIO::Socket::SSL -e 1" libio-socket-ssl-perl; \
+		need curl curl; \
 	}; \
 	all; [ -n "$$missing" ] || exit 0; \
 	if command -v apt-get >/dev/null; then \

@@ -95,7 +95,8 @@ var parsed = sync.OnceValues(func() ([]*sourcePackage, error) {
 })
 
 // repoFiles returns every file of the repository, by slash-separated path. What
-// git ignores because a tool left it behind starts with a dot.
+// git ignores because a tool left it behind starts with a dot, or is called
+// node_modules.
 func repoFiles(t *testing.T) []string {
 	t.Helper()
 	files, err := listFiles()
@@ -108,7 +109,8 @@ func listFiles() (files []string, err error) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && file != "." && d.Name() != ".ci":
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && file != "." && d.Name() != ".ci",
+			d.IsDir() && d.Name() == "node_modules":
 			return fs.SkipDir
 		case d.Type().IsRegular():
 			files = append(files, filepath.ToSlash(file))
