@@ -162,7 +162,7 @@ func TestReplayedDocuments(t *testing.T) {
 		require.ErrorIs(t, r.Fresh(), session.Unavailable)
 
 		// A service that starts meanwhile does not take it for new for long.
-		late := remote(t, to, ring)
+		late := remote(t, &line{to: []http.Handler{says(recorded), says(newest)}}, ring)
 		poll()
 		require.ErrorIs(t, late.Check(rec), session.Ended)
 		require.Greater(t, late.Stats().Staleness, 20*time.Second)
