@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
+	"github.com/cloakroom-go/cloakroom/session"
 )
 
 const (
@@ -75,6 +76,21 @@ func (r *recent) add(e entry) {
 	// Ends of one subject replace each other in the list, and here they don't.
 	if len(r.kept) >= 2*r.list.Len()+recentSlack {
 		r.keeping, r.built, r.kept = false, false, nil
+	}
+}
+
+// changed adds what the list itself need not know, because a store refuses the
+// old credential: that a session has ended, or goes on in a later generation.
+func (r *recent) changed(was, is *session.Record) {
+	if r == nil || was.Subject == "" || is != nil && is.Generation <= was.Generation {
+		return
+	}
+	e := entry{kind: ofSession, key: keyOf(was.ID), below: everything}
+	if is != nil {
+		e.below = uint32(min(is.Generation, everything))
+	}
+	if r.list.sessions.get(was.ID) < e.below {
+		r.add(e)
 	}
 }
 

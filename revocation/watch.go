@@ -42,12 +42,14 @@ func (l *List) Watch(rec *session.Record, look func() (*session.Record, error), 
 	return func() { l.watchers.remove(w) }
 }
 
-// Changed tells those who watch the session of was what has become of it. A nil
-// is means that it has ended; then the list itself need not know it. Otherwise
-// the session goes on as is, which look finds from now on, unless that is nil.
+// Changed tells those who watch the session of was, and services that ask a
+// [Handler], what has become of it. A nil is means that it has ended; then the
+// list itself need not know it. Otherwise the session goes on as is, which look
+// finds from now on, unless that is nil.
 // Other instances are told through the log if somebody has logged in, or if
 // [List.EndOthers] keeps the session.
 func (l *List) Changed(was, is *session.Record, look func() (*session.Record, error)) {
+	l.recent.changed(was, is)
 	announce := is != nil && l.feed != nil && (was.Subject != is.Subject || !was.CountsFrom().Equal(is.CountsFrom()))
 	switch watched := l.watchers.count.Load() > 0; {
 	case !watched && !announce:
