@@ -87,21 +87,28 @@ func (l *List) EndTag(ctx context.Context, kind, value string) error {
 // EndTagUntil ends the sessions whose login had this tag if they count from at
 // or earlier (see session.Record.CountsFrom). It is for ends that another
 // system announces: an announcement that comes late, or twice, must not end a
-// login that came after the end. If at is in the future, it means now.
+// login that came after the end.
 //
-// Config.Skew goes for the clock of that system, too: sessions that began up to
-// Skew after at end with the others. Of the logins that are under way, only
-// those that began by then fail. EndTagUntil treats the session of ctx like any
-// other.
+// The clock of that system may be ahead of the one here, by at most 5 minutes:
+// at counts as it is, so that a second announcement ends nothing more than the
+// first. Logins that begin after an instance has heard of the end are good all
+// the same. If the clock is behind, Config.Skew makes up for it: sessions that
+// began up to Skew after at end with the others. Of the logins that are under
+// way, those fail that began by then. EndTagUntil treats the session of ctx
+// like any other.
 func (l *List) EndTagUntil(ctx context.Context, kind, value string, at time.Time) error {
 	e, err := l.endOfTag(kind, value)
 	if err != nil {
 		return err
 	}
-	e.instant = min(e.instant, millis(at))
-	r, instant := l.raise(e, nil, second(l.now()), l.out)
-	return l.told(ctx, Ending{TagKind: kind}, l.wait(ctx, r, instant))
+	e.instant = min(millis(at), e.instant+mostAnnounced.Milliseconds())
+	r, _ := l.raise(e, nil, second(l.now()), l.out)
+	return l.told(ctx, Ending{TagKind: kind}, l.wait(ctx, r, millis(l.now())))
 }
+
+// mostAnnounced is how far the instant of an end that another system announces
+// may be in the future.
+const mostAnnounced = 5 * time.Minute
 
 // endOfTag returns the entry that ends all sessions with a tag until now.
 func (l *List) endOfTag(kind, value string) (e entry, err error) {
