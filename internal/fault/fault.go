@@ -87,7 +87,7 @@ func Inner(err error) error {
 
 func packages() []string {
 	return []string{
-		"config", "durable", "introspect", "jose", "keys", "memcachestore", "middleware", "opaque",
+		"backchannel", "config", "durable", "introspect", "jose", "keys", "memcachestore", "middleware", "opaque",
 		"redisstore", "revocation", "rotation", "session", "sqlstore", "token",
 	}
 }
