@@ -3,6 +3,7 @@ package grpcauth
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -17,21 +18,16 @@ import (
 // Give them to grpc.WithPerRPCCredentials, or grpc.PerRPCCredentials for one
 // call, and make calls with the context of the incoming request. They travel
 // only over connections that are encrypted and authenticated: grpc.NewClient
-// fails without TLS.
+// fails without TLS. An audience that is the one of session tokens is an error
+// (token.IssuerConfig.SessionAudience).
 //
 // A call fails with codes.Unauthenticated if nobody is logged in, and with
 // codes.Unavailable if no token can be made now.
 func PerRPCCredentials(issuer *token.Issuer, audience string) (credentials.PerRPCCredentials, error) {
-	var errs []error
-	if issuer == nil {
-		errs = append(errs, errors.New("grpcauth: the Issuer is required: config.App.Issuer; it is nil where the key "+
-			"file has no ES256, EdDSA or RSA signing key, or there is no key file"))
-	}
-	if audience == "" {
-		errs = append(errs, errors.New("grpcauth: the audience is required: the name that the service's Verifier has"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	// A Transport needs an Issuer and an audience as good as ours.
+	needs := token.TransportConfig{Issuer: issuer, Audience: audience, Origin: "https://grpc.invalid"}
+	if _, err := token.NewTransport(needs); err != nil {
+		return nil, fmt.Errorf("grpcauth: %w", err)
 	}
 	return &perRPC{issuer, audience}, nil
 }
@@ -51,7 +47,7 @@ func (p *perRPC) GetRequestMetadata(ctx context.Context, _ ...string) (map[strin
 		return nil, status.Error(codes.Unauthenticated, "grpcauth: nobody is logged in, or the context is not the one of "+
 			"a request through the session middleware")
 	}
-	bearer, err := p.issuer.Issue(s, p.audience)
+	bearer, err := p.issuer.Issue(ctx, s, p.audience)
 	if err != nil {
 		return nil, failed(err)
 	}

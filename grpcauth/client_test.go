@@ -121,7 +121,10 @@ func TestNoToken(t *testing.T) {
 func TestPerRPCCredentialsConfig(t *testing.T) {
 	c, err := grpcauth.PerRPCCredentials(nil, "")
 	require.ErrorContains(t, err, "Issuer is required")
-	require.ErrorContains(t, err, "audience is required")
+	require.ErrorContains(t, err, "Audience is required")
 	require.Nil(t, c)
-	require.True(t, newShop(t).credentials(t, "orders").RequireTransportSecurity())
+	s := newShop(t)
+	_, err = grpcauth.PerRPCCredentials(s.issuer, issuerName)
+	require.ErrorContains(t, err, "session tokens")
+	require.True(t, s.credentials(t, "orders").RequireTransportSecurity())
 }

@@ -76,7 +76,7 @@ func (s *shop) credentials(t testing.TB, audience string) credentials.PerRPCCred
 func (s *shop) bearer(t testing.TB, subject, audience string) string {
 	t.Helper()
 	ctx := as(t.Context(), subject)
-	bearer, err := s.issuer.Issue(session.From(ctx), audience)
+	bearer, err := s.issuer.Issue(ctx, session.From(ctx), audience)
 	require.NoError(t, err)
 	return bearer
 }
