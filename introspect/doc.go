@@ -2,9 +2,10 @@
 // 2.0 Token Introspection (RFC 7662).
 //
 // Use it for gateways and services that can't verify tokens, or must hear of a
-// logout within seconds: the application serves a [Handler]. Where a minute's
-// delay of a logout does no harm, token.Verifier needs no request to the
-// application.
+// logout within seconds. The application serves a [Handler]. A gateway calls it
+// with what it has for RFC 7662, a service in Go with a [Client]. Where a
+// minute's delay of a logout does no harm, token.Verifier needs no request to
+// the application.
 //
 // The Handler knows service tokens, and sessions in both of their forms, by the
 // credential in their cookie. It answers only programs that prove who they are,
