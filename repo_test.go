@@ -187,7 +187,7 @@ var importTable = []importRule{
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "devices", "middleware",
 		"internal/stored", "internal/servertest"}},
-	{"config", []string{"session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "internal/storeurl", "internal/keyset", "keys", "keys/rotation", "revocation", "token", "opaque", "devices", "middleware"}},
+	{"config", []string{"introspect", "internal/clientauth", "session", "internal/durable", "internal/fault", "internal/span", "internal/weburl", "internal/secret", "internal/storeurl", "internal/keyset", "keys", "keys/rotation", "revocation", "token", "opaque", "devices", "middleware"}},
 	{"internal/instancetest", []string{"session", "keys", "opaque", "config", "internal/keyset", "internal/apptest",
 		"internal/servertest"}},
 	{"sessiontest", []string{"session", "keys", "revocation", "token", "middleware"}},

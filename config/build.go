@@ -118,6 +118,14 @@ type App struct {
 	// services can't verify with a symmetric key.
 	Issuer *token.Issuer
 
+	// Introspection answers other services who a credential belongs to (RFC 7662).
+	// Ended tells them what has ended, for revocation.Remote. Both answer only the
+	// services of Config.Services, and belong outside of the Middleware, at any
+	// path. They are nil if there are no such services, and Ended is nil without
+	// an Issuer.
+	Introspection http.Handler
+	Ended         http.Handler // see Introspection
+
 	ready readiness
 	now   func() time.Time
 	close func() error
@@ -145,6 +153,7 @@ func (c Config) Build(o Options) (*App, error) {
 	b.makeDevices()
 	b.makeMiddleware()
 	b.makeIssuer()
+	b.makeServices()
 	b.observe()
 	b.checkKeys()
 	return b.finish()
@@ -398,7 +407,11 @@ func (b *builder) stored() *opaque.Carrier {
 	c := opaque.CarrierConfig{
 		Store: b.app.Store, Secrets: secrets, Revocations: b.app.Revocations, Now: b.o.Now,
 	}
-	if !b.acceptsTokens() && b.log() == nil {
+	switch {
+	case b.acceptsTokens() || b.log() != nil:
+	case len(b.Services.Clients) > 0:
+		c.Revocations = loggedIn{b.app.Revocations}
+	default:
 		c.Revocations = storeOnly{b.app.Revocations}
 	}
 	carrier, err := opaque.NewCarrier(c)

@@ -40,7 +40,9 @@
 //
 // The variable of a field is CLOAKROOM_ and its path in capitals, joined by
 // underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. Commas
-// separate the elements of a list. One variable has another name: keys.file is
+// separate the elements of a list of texts. A list of mappings has the form of
+// a document: CLOAKROOM_SERVICES_CLIENTS='[{id: orders, secret_file:
+// orders.secret}]'. One variable has another name: keys.file is
 // CLOAKROOM_KEYSET, which keygen reads too.
 //
 // Other variables that begin with CLOAKROOM_ are errors, with two exceptions.
@@ -99,6 +101,9 @@ type Config struct {
 	// Devices says whether the sessions of each subject are listed, and how many
 	// there may be.
 	Devices DevicesConfig `yaml:"devices,omitempty" json:"devices,omitzero"`
+
+	// Services says which other services may ask about sessions.
+	Services ServicesConfig `yaml:"services,omitempty" json:"services,omitzero"`
 
 	// TokenMemory bounds the memory that keeps verified tokens and the newest
 	// record of each session, in bytes. 0 means 64 MiB.
@@ -363,4 +368,32 @@ type DevicesConfig struct {
 
 	// RefuseNew refuses the login instead, with session.TooMany.
 	RefuseNew bool `yaml:"refuse_new,omitempty" json:"refuse_new,omitzero"`
+}
+
+// A ServicesConfig says which other services may ask the application about
+// sessions: App.Introspection answers who a credential belongs to, and
+// App.Ended what has ended.
+type ServicesConfig struct {
+	// Clients are these services. They prove who they are with HTTP Basic, by ID
+	// and secret. Empty means that nobody may ask.
+	Clients []ServiceClient `yaml:"clients,omitempty" json:"clients,omitzero"`
+}
+
+// A ServiceClient is a service that may ask. It needs a secret.
+type ServiceClient struct {
+	// ID names the service: up to 256 letters, digits and "-._~". Required, and
+	// another one for each.
+	ID string `yaml:"id,omitempty" json:"id,omitzero"`
+
+	// Audience is aud of the service tokens that the service may ask about. Empty
+	// means the ID. It can't be the audience of session tokens.
+	Audience string `yaml:"audience,omitempty" json:"audience,omitzero"`
+
+	// SecretFile is the file with the secret, or SecretEnv is the name of an
+	// environment variable with it. Exactly one of them. The secret is 32 random
+	// bytes in base64 or hexadecimal; the service sends that text. While it
+	// changes there are several, separated by line breaks or spaces, and all are
+	// accepted. Only the owner and the group of the file may be able to read it.
+	SecretFile string `yaml:"secret_file,omitempty" json:"secret_file,omitzero"`
+	SecretEnv  string `yaml:"secret_env,omitempty" json:"secret_env,omitzero"` // see SecretFile
 }

@@ -71,6 +71,11 @@ devices:
   enabled: true
   limit: 5
   refuse_new: true
+services:
+  clients:
+    - {id: orders, audience: "https://orders.example", secret_file: /etc/shop/orders.secret}
+    - id: stock
+      secret_env: SHOP_STOCK_SECRET
 token_memory: 16MiB
 timeout: 1500ms
 `
@@ -95,6 +100,10 @@ const wholeJSON = `{
 		"insecure_serve_stale": true, "single_instance": true,
 		"max_entries": 500000, "insecure_volatile": false, "skew": "5s"},
 	"devices": {"enabled": true, "limit": 5, "refuse_new": true},
+	"services": {"clients": [
+		{"id": "orders", "audience": "https://orders.example", "secret_file": "/etc/shop/orders.secret"},
+		{"id": "stock", "secret_env": "SHOP_STOCK_SECRET"}
+	]},
 	"token_memory": "16MiB",
 	"timeout": "1500ms"
 }`
@@ -125,6 +134,8 @@ func wholeEnv() []string {
 		"CLOAKROOM_REVOCATIONS_MAX_STALENESS=1m", "CLOAKROOM_REVOCATIONS_INSECURE_SERVE_STALE=true",
 		"CLOAKROOM_REVOCATIONS_MAX_ENTRIES=500000",
 		"CLOAKROOM_DEVICES_ENABLED=true", "CLOAKROOM_DEVICES_LIMIT=5", "CLOAKROOM_DEVICES_REFUSE_NEW=true",
+		"CLOAKROOM_SERVICES_CLIENTS=[{id: orders, audience: 'https://orders.example', " +
+			"secret_file: /etc/shop/orders.secret}, {id: stock, secret_env: SHOP_STOCK_SECRET}]",
 		"CLOAKROOM_REVOCATIONS_SKEW=5s", "CLOAKROOM_TOKEN_MEMORY=16MiB", "CLOAKROOM_TIMEOUT=1500ms",
 	}
 }
@@ -152,7 +163,11 @@ func whole() config.Config {
 			MaxStaleness: config.Duration(time.Minute), InsecureServeStale: true,
 			MaxEntries: 500_000, Skew: config.Duration(5 * time.Second),
 		},
-		Devices:     config.DevicesConfig{Enabled: true, Limit: 5, RefuseNew: true},
+		Devices: config.DevicesConfig{Enabled: true, Limit: 5, RefuseNew: true},
+		Services: config.ServicesConfig{Clients: []config.ServiceClient{
+			{ID: "orders", Audience: "https://orders.example", SecretFile: "/etc/shop/orders.secret"},
+			{ID: "stock", SecretEnv: "SHOP_STOCK_SECRET"},
+		}},
 		TokenMemory: 16 << 20,
 		Timeout:     config.Duration(1500 * time.Millisecond),
 	}
@@ -195,8 +210,11 @@ func TestTags(t *testing.T) {
 			require.True(t, ok, f.Name)
 			require.Equal(t, name+",omitzero", f.Tag.Get("json"), f.Name)
 			require.Contains(t, wholeYAML, name+":", f.Name)
-			if f.Type.Kind() == reflect.Struct {
-				walk(f.Type)
+			switch t := f.Type; {
+			case t.Kind() == reflect.Struct:
+				walk(t)
+			case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+				walk(t.Elem())
 			}
 		}
 	}
@@ -213,6 +231,18 @@ func TestEmptyDocument(t *testing.T) {
 
 func TestParseRefused(t *testing.T) {
 	for _, row := range []struct{ name, in, want string }{
+		{"no list of services", "services: {clients: orders}", `config: field "services.clients": must be a list of mappings`},
+		{"a mapping of services", "services: {clients: {id: orders}}", `config: field "services.clients": must be a list of mappings, not a mapping`},
+		{"a service that is a text", "services: {clients: [orders]}", `config: field "services.clients[0]": must be a mapping of fields`},
+		{"a service with a secret", "services: {clients: [{id: orders, secret: x, secret_env: X_Y}]}", `config: field "services.clients[0].secret" is unknown; did you mean "services.clients[0].secret_file"?`},
+		{"a service with a typo", "services: {clients: [{id: a, secret_env: X_Y}, {id: orders, audiense: x, secret_env: X_Y}]}", `config: field "services.clients[1].audiense" is unknown; did you mean "services.clients[1].audience"?`},
+		{"a service without an ID", "services: {clients: [{secret_env: X_Y}]}", `config: field "services.clients[0].id": is missing; name the service`},
+		{"a service with an empty ID", "services: {clients: [{id: , secret_env: X_Y}]}", `config: field "services.clients[0].id" is empty; give it a value, or leave it out for its default`},
+		{"a service with an ID that is a number", "services: {clients: [{id: 7, secret_env: X_Y}]}", `config: field "services.clients[0].id": must be a text; put it in quotes`},
+		{"a service with a bad ID", `services: {clients: [{id: "a:b", secret_env: X_Y}]}`, `config: field "services.clients[0].id": can't be used: a client's ID has 1 to 256 letters, digits and the characters -._~`},
+		{"two services of one ID", "services: {clients: [{id: a, secret_env: X_Y}, {id: a, secret_env: X_Y}]}", `config: field "services.clients[1].id": is that of another client; give each another one`},
+		{"a service without a secret", "services: {clients: [{id: orders}]}", `config: field "services.clients[0].secret_file": is missing; run: (umask 077; openssl rand -base64 32 > orders.secret), and name that file`},
+		{"a service with two secrets", "services: {clients: [{id: orders, secret_file: a, secret_env: X_Y}]}", `config: field "services.clients[0].secret_env": is a second place for the secret of one client; set only one of secret_file and secret_env`},
 		{"no unit", "session: {idle_timeout: 20}", `config: field "session.idle_timeout": "20" has no unit; write 20s, 20m, 20h or 20d`},
 		{"no unit, quoted", `timeout: "2"`, `config: field "timeout": "2" has no unit; write 2s, 2m, 2h or 2d`},
 		{"no unit, fraction", `timeout: 1.5`, `config: field "timeout": "1.5" has no unit; write 1.5s, 1.5m or 1.5h`},

@@ -74,6 +74,15 @@ func parseTree(data []byte) (map[string]any, error) {
 	case !utf8.Valid(data):
 		return nil, errors.New("config: the document is not UTF-8; save it in that encoding")
 	}
+	root, err := parseYAML(data)
+	if err != nil {
+		return nil, err
+	}
+	return asTree(root)
+}
+
+// parseYAML reads one document, of whatever kind.
+func parseYAML(data []byte) (any, error) {
 	var root, second any
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
@@ -82,7 +91,7 @@ func parseTree(data []byte) (map[string]any, error) {
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, errors.New(`config: there is a second document behind "---"; keep one`)
 	}
-	return asTree(root)
+	return root, nil
 }
 
 // asTree returns the fields of a document that was decoded without a type of
@@ -161,8 +170,31 @@ func (d *decoder) set(field reflect.Value, path string, value any) {
 		d.names = append(d.names, fmt.Errorf("config: %s %s", d.label(path), advice))
 		return
 	}
+	if list, ok := value.([]any); ok && isListOfMappings(field.Type()) {
+		d.mappings(field, path, list)
+		return
+	}
 	if err := assign(field, value); err != nil {
 		d.values = append(d.values, fmt.Errorf("config: %s: %w", d.label(path), err))
+	}
+}
+
+// mappings makes a new list of structs: the one that the field had may belong
+// to another Config. After a mistake it is empty, so that nothing is said to be
+// missing that could not be read.
+func (d *decoder) mappings(field reflect.Value, path string, list []any) {
+	field.Set(reflect.MakeSlice(field.Type(), len(list), len(list)))
+	before := len(d.names) + len(d.values)
+	for i, value := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if fields, ok := value.(map[string]any); ok {
+			d.section(field.Index(i), fields, at+".")
+			continue
+		}
+		d.values = append(d.values, fmt.Errorf("config: %s: %w", d.label(at), wantsUnsaid("a mapping of fields", "", value)))
+	}
+	if len(d.names)+len(d.values) > before {
+		field.SetZero()
 	}
 }
 
@@ -217,6 +249,9 @@ func assignText(to encoding.TextUnmarshaler, value any) error {
 // Config.
 func assignList(to reflect.Value, value any) error {
 	list, ok := value.([]any)
+	if !ok && isListOfMappings(to.Type()) {
+		return wantsUnsaid("a list of mappings", "", value)
+	}
 	if !ok {
 		return wantsUnsaid("a list of texts", "", value)
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
@@ -22,20 +23,22 @@ const envPrefix = "CLOAKROOM_"
 // comment), and the variables that the config names as those with a secret.
 func FromEnv(base Config, environ []string) (Config, error) {
 	vars := variables(environ)
-	for _, secret := range [...]string{
+	clients, badList := listValue(vars[envOf("services.clients")])
+	for _, secret := range append(clientSecrets(base, clients),
 		base.Keys.PassphraseEnv, vars[envOf("keys.passphrase_env")],
 		base.Keys.KEKEnv, vars[envOf("keys.kek_env")],
 		base.Store.PasswordEnv, vars[envOf("store.password_env")],
 		base.Store.SecretEnv, vars[envOf("store.secret_env")],
-	} {
+	) {
 		if envPath(secret) == "" { // unless it is also the variable of a field
 			delete(vars, secret)
 		}
 	}
 	d := decoder{names: unknownVariables(vars), label: func(path string) string {
-		name := envOf(path)
+		list, rest := listOf(path)
+		name := envOf(list)
 		if _, ok := vars[name]; ok {
-			return "variable " + name
+			return "variable " + name + rest
 		}
 		return fieldLabel(path)
 	}}
@@ -43,13 +46,43 @@ func FromEnv(base Config, environ []string) (Config, error) {
 	for _, l := range leaves() {
 		if value, ok := vars[l.env]; ok {
 			field := root.FieldByIndex(l.index)
-			d.set(field, l.path, envValue(value, kindOf(field.Type())))
+			switch {
+			case !isListOfMappings(field.Type()):
+				d.set(field, l.path, envValue(value, kindOf(field.Type())))
+			case badList != nil:
+				d.values = append(d.values, fmt.Errorf("config: %s: must be a list of mappings, as in a document",
+					d.label(l.path)))
+			default:
+				d.set(field, l.path, clients)
+			}
 		}
 	}
 	if err := d.check(base); err != nil {
 		return Config{}, err
 	}
 	return base, nil
+}
+
+// listValue reads the value of a variable as a document would have it. The
+// error of the library is not for people: it may repeat the value.
+func listValue(text string) (any, error) {
+	root, err := parseYAML([]byte(text))
+	return plain(root), err
+}
+
+// clientSecrets returns the names of the variables with the secrets of
+// services, those of base and of the clients that a variable lists.
+func clientSecrets(base Config, clients any) (names []string) {
+	for _, c := range base.Services.Clients {
+		names = append(names, c.SecretEnv)
+	}
+	list, _ := clients.([]any)
+	for _, c := range list {
+		fields, _ := c.(map[string]any)
+		name, _ := fields["secret_env"].(string)
+		names = append(names, name)
+	}
+	return names
 }
 
 // variables returns the variables of environ that are ours.

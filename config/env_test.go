@@ -76,6 +76,11 @@ func TestFromEnvIgnoresNamedSecrets(t *testing.T) {
 		[]string{"CLOAKROOM_PASSPHRASE=secret", "CLOAKROOM_KEYS_PASSPHRASE_ENV=CLOAKROOM_PASSPHRASE"})
 	require.NoError(t, err)
 	require.Equal(t, "CLOAKROOM_PASSPHRASE", cfg.Keys.PassphraseEnv)
+	const list = "[{id: orders, secret_env: CLOAKROOM_ORDERS}]"
+	cfg, err = config.FromEnv(config.Config{}, []string{"CLOAKROOM_ORDERS=x", "CLOAKROOM_SERVICES_CLIENTS=" + list})
+	require.NoError(t, err)
+	_, err = config.FromEnv(cfg, []string{"CLOAKROOM_ORDERS=x"})
+	require.NoError(t, err)
 	_, err = config.FromEnv(config.Config{}, []string{"CLOAKROOM_KEK=secret"})
 	require.ErrorContains(t, err, "variable CLOAKROOM_KEK is unknown")
 	cfg, err = config.FromEnv(config.Config{Keys: config.KeysConfig{KEKEnv: "CLOAKROOM_MODE"}},
@@ -110,6 +115,11 @@ func TestFromEnvRefused(t *testing.T) {
 		{"CLOAKROOM_SESSION_PERSISTENT=yes", `config: variable CLOAKROOM_SESSION_PERSISTENT: must be true or false, not yes`},
 		{"CLOAKROOM_ACCEPT_OTHER_FORM=1", `config: variable CLOAKROOM_ACCEPT_OTHER_FORM: must be true or false, not 1`},
 		{"CLOAKROOM_STORE_MAX_SESSIONS=1e6", `config: variable CLOAKROOM_STORE_MAX_SESSIONS: must be a whole number, not 1e6`},
+		{"CLOAKROOM_SERVICES_CLIENTS=", `config: variable CLOAKROOM_SERVICES_CLIENTS is empty; give it a value`},
+		{"CLOAKROOM_SERVICES_CLIENTS=orders", `config: variable CLOAKROOM_SERVICES_CLIENTS: must be a list of mappings`},
+		{"CLOAKROOM_SERVICES_CLIENTS=[{", `config: variable CLOAKROOM_SERVICES_CLIENTS: must be a list of mappings, as in a document`},
+		{"CLOAKROOM_SERVICES_CLIENTS=[{id: orders}]", `config: variable CLOAKROOM_SERVICES_CLIENTS[0].secret_file: is missing; run:`},
+		{"CLOAKROOM_SERVICES=x", `config: variable CLOAKROOM_SERVICES is unknown`},
 		{"CLOAKROOM_MODE=server", `config: variable CLOAKROOM_MODE: "server" is not one of stateless, opaque, auto`},
 		{"CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE=true", `config: variable CLOAKROOM_REVOCATIONS_INSECURE_VOLATILE: contradicts field "revocations.file"; keep one of them`},
 	} {

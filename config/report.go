@@ -32,6 +32,7 @@ func pathOf(name fault.Name) string {
 		"CarrierConfig.Audience":        "audience",
 		"Config.Path":                   "revocations.file",
 		"Config.MaxStaleness":           "revocations.max_staleness",
+		"HandlerConfig.Services":        "services.clients",
 	}[name]
 }
 

@@ -63,6 +63,23 @@ func fieldNamed(section reflect.Value, name string) reflect.Value {
 	return reflect.Value{}
 }
 
+// isListOfMappings reports whether a document has a list of mappings for a
+// field of type t.
+func isListOfMappings(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct
+}
+
+// listOf returns the path of the list that the field at path is in an element
+// of, and the rest of path: "services.clients" and "[0].id". For other fields
+// the rest is "".
+func listOf(path string) (list, rest string) {
+	i := max(0, strings.IndexByte(path, '['))
+	if i == 0 {
+		return path, ""
+	}
+	return path[:i], path[i:]
+}
+
 // unknownField refuses a field that does not exist.
 func unknownField(path string) error {
 	var known []string
@@ -72,11 +89,29 @@ func unknownField(path string) error {
 			known = append(known, section)
 		}
 	}
+	if list, rest := listOf(path); rest != "" {
+		return unknownElement(path, list)
+	}
 	if slices.Contains(known, path) { // at the top of the document
 		section, name, _ := strings.Cut(path, ".")
 		return fmt.Errorf("config: %s is one name with a dot; write %s: {%s: …}", fieldLabel(path), section, name)
 	}
 	return unknownName(fieldLabel(path), path, closest(path, known), strconv.Quote)
+}
+
+// unknownElement refuses a field that the elements of a list don't have.
+func unknownElement(path, list string) error {
+	field := reflect.TypeFor[Config]().FieldByIndex(leafThat(func(l leaf) bool { return l.path == list }).index)
+	at := path[:strings.LastIndexByte(path, '.')+1]
+	var known []string
+	for f := range field.Type.Elem().Fields() {
+		known = append(known, at+nameOf(f))
+	}
+	like := closest(path, known)
+	if path == at+"secret" && slices.Contains(known, path+"_file") {
+		like = path + "_file"
+	}
+	return unknownName(fieldLabel(path), path, like, strconv.Quote)
 }
 
 func envName(path, tag string) string {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/devices"
+	"github.com/cloakroom-go/cloakroom/internal/clientauth"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
@@ -40,6 +41,7 @@ func (c Config) validate(label labeler) []error {
 			"%d is too few; write at least %d, or leave it out for 2,000,000", n, minRevocations)
 	}
 	v.devices(c.Devices)
+	v.services(c.Services)
 	v.notNegative("timeout", c.Timeout)
 	if c.TokenMemory < 0 {
 		v.fail("token_memory", "is negative; 0 stands for the default")
@@ -58,6 +60,30 @@ func (v *validator) devices(c DevicesConfig) {
 	for path, isSet := range map[string]bool{"devices.limit": c.Limit != 0, "devices.refuse_new": c.RefuseNew} {
 		if isSet && !c.Enabled {
 			v.fail(path, "has no effect unless %s is true", v.label("devices.enabled"))
+		}
+	}
+}
+
+func (v *validator) services(c ServicesConfig) {
+	ids := map[string]bool{}
+	for i, client := range c.Clients {
+		at := clientPath(i)
+		switch err := clientauth.CheckID(client.ID); {
+		case client.ID == "":
+			v.fail(at+".id", "is missing; name the service")
+		case err != nil:
+			v.fail(at+".id", "can't be used: %v", err)
+		case ids[client.ID]:
+			v.fail(at+".id", "is that of another client; give each another one")
+		}
+		ids[client.ID] = true
+		switch {
+		case client.SecretFile != "" && client.SecretEnv != "":
+			v.fail(at+".secret_env", "is a second place for the secret of one client; set only one of secret_file "+
+				"and secret_env")
+		case client.SecretFile == "" && client.SecretEnv == "":
+			v.fail(at+".secret_file", "is missing; run: (umask 077; openssl rand -base64 32 > orders.secret), "+
+				"and name that file")
 		}
 	}
 }

@@ -1,14 +1,15 @@
 // Package clientauth authenticates programs that call an endpoint of the
 // application: confidential clients with HTTP Basic (RFC 6749, Section 2.3.1).
 //
-// Make a [Clients] with [New], call [Clients.Check] on each request, and answer
-// 401 with [Challenge] if it fails. An endpoint that reads a form also calls
-// [Proof.Agrees]: some programs repeat their ID and secret there. A secret in
-// the form only, or in the URL, is refused, since forms and URLs end up in
-// logs.
+// Make a [Clients] with [New], and put [Clients.Guard] around a handler; or
+// call [Clients.Check] on each request, and answer 401 with [Challenge] if it
+// fails. An endpoint that reads a form also calls [Proof.Agrees]: some programs
+// repeat their ID and secret there. A secret in the form only, or in the URL,
+// is refused, since forms and URLs end up in logs.
 package clientauth
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -172,6 +173,21 @@ func (c *Clients) Check(r *http.Request) (Proof, error) {
 		return Proof{}, errSecret
 	}
 	return proof, nil
+}
+
+// Guard lets the requests of clients through to next. Others get 401, the same
+// for each reason, and refused is told the reason.
+func (c *Clients) Guard(next http.Handler, refused func(ctx context.Context, err error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := c.Check(r); err != nil {
+			refused(r.Context(), err)
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("WWW-Authenticate", Challenge)
+			http.Error(w, "unauthorized", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // forms returns the secrets that a client can mean: RFC 6749 has it encode the

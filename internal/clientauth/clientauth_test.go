@@ -1,6 +1,7 @@
 package clientauth_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
@@ -145,4 +146,21 @@ func TestNewRefuses(t *testing.T) {
 	two := clientauth.Client{ID: "a", Secrets: []string{good}}
 	_, err = clientauth.New(two, two)
 	require.EqualError(t, err, `two clients have the ID "a"`)
+}
+
+func TestGuard(t *testing.T) {
+	secret := secretOf(1)
+	clients, err := clientauth.New(clientauth.Client{ID: "orders", Secrets: []string{secret}})
+	require.NoError(t, err)
+	var refused []error
+	guarded := clients.Guard(http.NotFoundHandler(), func(_ context.Context, err error) { refused = append(refused, err) })
+	for sent, want := range map[string]int{secret: http.StatusNotFound, "x": http.StatusUnauthorized} {
+		r := httptest.NewRequest(http.MethodGet, "/ended", nil)
+		r.SetBasicAuth("orders", sent)
+		w := httptest.NewRecorder()
+		guarded.ServeHTTP(w, r)
+		require.Equal(t, want, w.Code)
+		require.Equal(t, want == http.StatusUnauthorized, w.Header().Get("WWW-Authenticate") == clientauth.Challenge)
+	}
+	require.Len(t, refused, 1)
 }
