@@ -31,6 +31,7 @@ const (
 // publishes its keys and its metadata.
 type application struct {
 	url  string // also the issuer
+	mux  *http.ServeMux
 	app  *config.App
 	file keyset.File
 	next *keys.Key // the next signing key, which is published already
@@ -41,23 +42,22 @@ type application struct {
 // newApplication starts an application. It is stopped when the test ends.
 func newApplication(t *testing.T) *application {
 	t.Helper()
-	a := &application{}
-	mux := http.NewServeMux()
-	a.listen(t, mux)
+	a := &application{mux: http.NewServeMux()}
+	a.listen(t)
 	a.makeKeys(t)
 	a.app = a.build(t, config.Config{})
 	a.credential = a.logIn(t, a.app)
-	mux.Handle("GET /.well-known/jwks.json", a.app.Keys.Handler())
+	a.mux.Handle("GET /.well-known/jwks.json", a.app.Keys.Handler())
 	metadata, err := token.NewMetadata(token.MetadataConfig{Issuer: a.url, Ring: a.app.Keys, OpenID: true})
 	require.NoError(t, err)
 	for _, path := range metadata.Paths() {
-		mux.Handle("GET "+path, metadata)
+		a.mux.Handle("GET "+path, metadata)
 	}
 	return a
 }
 
-func (a *application) listen(t *testing.T, h http.Handler) {
-	server := httptest.NewUnstartedServer(h)
+func (a *application) listen(t *testing.T) {
+	server := httptest.NewUnstartedServer(a.mux)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{trust.server}}
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
