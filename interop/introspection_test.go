@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,6 +42,8 @@ func TestIntrospection(t *testing.T) {
 			require.True(t, refuses(t, ask, "session token", a.credential))
 			require.NoError(t, a.app.Revocations.EndSubject(t.Context(), subject))
 			require.True(t, refuses(t, ask, "of a session that has ended", unasked))
+			forgets := func() bool { return refuses(t, ask, "", known) }
+			require.Eventually(t, forgets, patience, 50*time.Millisecond, "it remembers the answer for too long")
 		})
 	}
 }
