@@ -22,6 +22,7 @@ const (
 // of verifying it.
 func TestIntrospection(t *testing.T) {
 	for _, p := range []program{
+		{name: "oauth4webapi", start: script("node", "node/run.mjs", "node/introspection.mjs")},
 		{name: "mod_auth_openidc", start: apache("mod_auth_openidc_introspection.conf", "auth_openidc")},
 		{name: "mod_oauth2", start: apache("mod_oauth2_introspection.conf", "oauth2")},
 	} {
