@@ -213,7 +213,7 @@ var importTable = []importRule{
 	{"opaque/memcachestore", []string{"opaque", "session", "internal/fault", "internal/stored", "internal/storeurl"}},
 	{"opaque/sqlstore", []string{"opaque", "revocation", "devices", "session", "internal/fault", "internal/instant", "internal/storeurl"}},
 	{"grpcauth", []string{"session", "token"}},
-	{"otelcloakroom", []string{"session", "middleware", "config"}},
+	{"otelcloakroom", []string{"session", "middleware", "config", "revocation"}},
 	{"cmd/demo", []string{"internal/keyset", "internal/rotation", "internal/timeline", "internal/diagnose", "session", "keys", "token", "middleware", "config", "opaque", "opaque/memcachestore", "opaque/redisstore", "opaque/sqlstore"}},
 	{"cmd/sessions", []string{"config", "devices", "middleware", "opaque", "opaque/redisstore", "opaque/sqlstore", "revocation", "session"}},
 	{"benchmarks", nil},

@@ -26,7 +26,9 @@ func TestDocument(t *testing.T) {
 		for _, mode := range []config.Mode{config.Stateless, config.Opaque} {
 			a := start(t, mode)
 			run(t, a)
-			for _, m := range a.metrics(t) {
+			s, stop := service(t, a)
+			defer stop()
+			for _, m := range append(a.metrics(t), s.metrics(t)...) {
 				if want[m.Name] == nil {
 					want[m.Name] = &row{attributes: map[string]bool{}}
 				}

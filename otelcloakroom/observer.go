@@ -6,6 +6,8 @@
 //	…
 //	app, err := c.Build(config.Options{Observer: observer})
 //
+// [WatchRemote] is for services that ask an application what has ended.
+//
 // docs/observability.md lists the metrics. None of them has a session, a
 // subject, an address or a path as an attribute, so there are at most a few
 // hundred combinations of attributes.
@@ -78,11 +80,8 @@ var _ config.Observer = (*Observer)(nil)
 // process need MeterProviders that tell them apart by their resources, because
 // the figures of one would replace those of the other.
 func New(c Config) (*Observer, error) {
-	if c.MeterProvider == nil {
-		c.MeterProvider = otel.GetMeterProvider()
-	}
 	o := &Observer{
-		meter:     c.MeterProvider.Meter("github.com/cloakroom-go/cloakroom/otelcloakroom"),
+		meter:     c.meter(),
 		succeeded: make(map[call][]metric.RecordOption),
 	}
 	for _, name := range [...]string{"open", "issue", "save", "retire", "forget", "end"} {
@@ -103,6 +102,13 @@ func New(c Config) (*Observer, error) {
 		return nil, fmt.Errorf("otelcloakroom: can't make the instruments: %w", err)
 	}
 	return o, nil
+}
+
+func (c Config) meter() metric.Meter {
+	if c.MeterProvider == nil {
+		c.MeterProvider = otel.GetMeterProvider()
+	}
+	return c.MeterProvider.Meter("github.com/cloakroom-go/cloakroom/otelcloakroom")
 }
 
 // buckets returns the bounds for durations, in seconds. A token is opened in
