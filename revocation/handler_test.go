@@ -53,7 +53,8 @@ func ask(h http.Handler, method, query string, header ...string) *httptest.Respo
 func TestHandlerAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := revocation.NewVolatile(revocation.Config{})
-		h := handler(t, l, newRing(t, keys.ES256))
+		ring := newRing(t, keys.ES256)
+		h := handler(t, l, ring)
 		first := ask(h, http.MethodGet, "")
 		require.Equal(t, http.StatusOK, first.Code)
 		require.Equal(t, "application/jwt", first.Header().Get("Content-Type"))
@@ -73,6 +74,12 @@ func TestHandlerAnswers(t *testing.T) {
 		require.Equal(t, second.Body.String(), get(t, h, ""))
 		time.Sleep(time.Second)
 		require.NotEqual(t, second.Body.String(), get(t, h, ""))
+
+		k, err := keys.Generate(keys.ES256, keys.Dates{})
+		require.NoError(t, err)
+		before := get(t, h, "")
+		require.NoError(t, ring.Replace(k))
+		require.NotEqual(t, before, get(t, h, ""), "the key may have been revoked")
 
 		post := ask(h, http.MethodPost, "")
 		require.Equal(t, []any{http.StatusMethodNotAllowed, "GET, HEAD"}, []any{post.Code, post.Header().Get("Allow")})

@@ -79,6 +79,8 @@ func TestRemoteOverHTTP(t *testing.T) {
 			http.Redirect(w, r, other.URL, http.StatusFound)
 		case err != nil:
 			w.WriteHeader(http.StatusUnauthorized)
+		case r.Header.Get("Cache-Control") != "no-cache": // a cache on the way would give away a second
+			w.WriteHeader(http.StatusBadRequest)
 		default:
 			h.ServeHTTP(w, r)
 		}
