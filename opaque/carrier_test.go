@@ -89,7 +89,7 @@ func alice() *session.Record {
 		ID: "c2Vzc2lvbi1vZi1hbGljZQ", Version: 3, Generation: 2, Subject: "alice",
 		CreatedAt: begun.Add(-time.Hour), AuthenticatedAt: begun.Add(7 * time.Millisecond),
 		SeenAt: begun, IdleDeadline: begun.Add(20 * time.Minute), Deadline: begun.Add(12 * time.Hour),
-		Persistent: true, Tags: []session.LoginTag{{1}, session.Tag("tenant", "acme")},
+		Persistent: true, Tags: []session.LoginTag{{1}, session.Tag("tenant", "acme")}, AMR: []string{"pwd", "otp"},
 		Values: session.NewValues(map[string]string{"secret": `"7c8a"`}),
 	}
 }
@@ -143,7 +143,8 @@ func utc(rec *session.Record) *session.Record {
 func TestCarrierRoundTrip(t *testing.T) {
 	anonymous := alice()
 	anonymous.Subject, anonymous.AuthenticatedAt = "", time.Time{}
-	anonymous.Values, anonymous.Persistent, anonymous.Tags = session.Values{}, false, nil
+	anonymous.Values, anonymous.Persistent = session.Values{}, false
+	anonymous.Tags, anonymous.AMR = nil, nil
 	later := alice()
 	later.Since = begun.Add(5*time.Second + time.Millisecond)
 	inBoth(t, func(t *testing.T, p *place) {

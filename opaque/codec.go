@@ -27,12 +27,13 @@ var errDamaged = errors.New("opaque: stored record is damaged")
 // that Item has itself. Deadline is in both: the one here may be encrypted, so
 // that the store can't prolong the session.
 //
-//	layout, flags               one byte each; flag 1: persistent, flag 2: there are tags
+//	layout, flags               one byte each; flag 1: persistent, 2: there are tags, 4: methods
 //	generation                  unsigned varint
 //	created, deadline           varints, unix seconds
 //	authenticated, since        varints, unix milliseconds; 0 for nobody, and for no Since
 //	ID, lineage, subject        each an unsigned varint length and the bytes
 //	tags                        with flag 2: length and bytes, 16 for each
+//	methods (AMR)               with flag 4: their number, then each as a length and bytes
 //	values                      the rest, as session.Values.Encoded
 func encodeRecord(dst []byte, rec *session.Record) []byte {
 	var flags byte
@@ -41,6 +42,9 @@ func encodeRecord(dst []byte, rec *session.Record) []byte {
 	}
 	if len(rec.Tags) > 0 {
 		flags |= flagTags
+	}
+	if len(rec.AMR) > 0 {
+		flags |= flagAMR
 	}
 	dst = append(dst, layout, flags)
 	dst = binary.AppendUvarint(dst, rec.Generation)
@@ -55,6 +59,12 @@ func encodeRecord(dst []byte, rec *session.Record) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(rec.Tags)*tagBytes))
 		for _, t := range rec.Tags {
 			dst = append(dst, t[:]...)
+		}
+	}
+	if len(rec.AMR) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(rec.AMR)))
+		for _, method := range rec.AMR {
+			dst = appendString(dst, method)
 		}
 	}
 	return append(dst, rec.Values.Encoded()...)
@@ -86,8 +96,11 @@ func decodeRecord(data []byte, item Item) (*session.Record, error) {
 	if flags&flagTags != 0 {
 		rec.Tags = r.tags()
 	}
+	if flags&flagAMR != 0 {
+		rec.AMR = r.methods()
+	}
 	values, ok := session.ParseValues(r.rest)
-	if !r.ok || !ok || flags > flagPersistent|flagTags {
+	if !r.ok || !ok || flags > flagPersistent|flagTags|flagAMR {
 		return nil, errDamaged
 	}
 	rec.Values = values
@@ -100,6 +113,7 @@ func decodeRecord(data []byte, item Item) (*session.Record, error) {
 const (
 	flagPersistent = 1
 	flagTags       = 2
+	flagAMR        = 4
 
 	tagBytes = len(session.LoginTag{})
 )
@@ -160,6 +174,15 @@ func (r *reader) tags() (all []session.LoginTag) {
 	r.ok = r.ok && len(b) > 0 && len(b)%tagBytes == 0
 	for ; r.ok && len(b) > 0; b = b[tagBytes:] {
 		all = append(all, session.LoginTag(b[:tagBytes]))
+	}
+	return all
+}
+
+func (r *reader) methods() (all []string) {
+	n := r.uvarint()
+	r.ok = r.ok && n > 0
+	for ; r.ok && n > 0; n-- {
+		all = append(all, r.string())
 	}
 	return all
 }

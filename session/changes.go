@@ -32,9 +32,9 @@ type op struct {
 	was     string // opUpdate, opTake: the value that the request saw
 	compute func(json string, ok bool) (string, error)
 
-	fresh *Record    // opCreate
-	tags  []LoginTag // opLogin
-	at    time.Time  // opLogin, opRemember: when the request began; opRenew: Record.Since, zero for the one it has
+	fresh *Record   // opCreate
+	login login     // opLogin
+	at    time.Time // opLogin, opRemember: when the request began; opRenew: Record.Since, zero for the one it has
 }
 
 type opKind uint8
@@ -176,7 +176,7 @@ func (o *op) apply(rec *Record, policy *Policy) error {
 	case opRemember:
 		o.remember(rec, policy)
 	case opLogin:
-		o.login(rec, policy)
+		o.logIn(rec, policy)
 	case opRenew, opMove:
 		rec.Generation++
 		if !o.at.IsZero() {
@@ -207,11 +207,11 @@ func (o *op) show(rec *Record, policy *Policy) {
 	_ = o.apply(rec, policy) // only an update can fail
 }
 
-func (o *op) login(rec *Record, policy *Policy) {
+func (o *op) logIn(rec *Record, policy *Policy) {
 	if rec.Subject != "" && rec.Subject != o.name {
 		rec.Values, rec.Persistent = Values{}, o.persist
 	}
-	rec.Subject, rec.Tags = o.name, o.tags
+	rec.Subject, rec.Tags, rec.AMR = o.name, o.login.tags, o.login.amr
 	rec.AuthenticatedAt, rec.Since = o.at.Truncate(time.Millisecond), time.Time{}
 	policy.start(rec)
 	rec.Generation++

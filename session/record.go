@@ -25,6 +25,7 @@ type Record struct {
 	Persistent      bool      // under the limits of remembered sessions; the cookie outlives the browser
 
 	Tags   []LoginTag // of the login
+	AMR    []string   // how Subject authenticated; see the function AMR
 	Values Values     // what handlers have set
 }
 

@@ -9,11 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 )
-
-// maxSubjectLength bounds a subject, in bytes.
-const maxSubjectLength = 256
 
 // A Session is what one request knows of its visitor: a [Record], if there is
 // one, and what this request has changed. Several goroutines of the request may
@@ -81,6 +77,10 @@ func (s *Session) Subject() string { return s.record().Subject }
 
 // Tags returns the tags of the login.
 func (s *Session) Tags() []LoginTag { return slices.Clone(s.record().Tags) }
+
+// AMR returns how the subject authenticated, as [AMR] said at the login; nil if
+// nobody said.
+func (s *Session) AMR() []string { return slices.Clone(s.record().AMR) }
 
 // AuthenticatedAt returns when the request began in which the subject logged
 // in, to the millisecond; zero for nobody.
@@ -179,55 +179,6 @@ func (s *Session) IgnoreActivity() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.passive = true
-}
-
-// Login records that subject, 1 to 256 bytes in UTF-8, has just authenticated.
-// It is the defence against session fixation: the visitor gets a new
-// credential, and the old one ends immediately; in stateless mode on this
-// instance, and on others when they hear of it. The lifetime starts again. If
-// another subject was logged in, all values are cleared, and what Remember has
-// set is forgotten.
-//
-// A login doesn't depend on the session it starts from. If that one has timed
-// out, or another request has logged in or renewed it meanwhile, as after a
-// double click, this login gets a session of its own, with another ID and the
-// values that the request has loaded. It fails with [Ended] when it is saved
-// if, since the request began, the session was destroyed, or all sessions of
-// subject were ended by another request.
-//
-// Each [Tag], at most four, says what else the login belongs to. A later login
-// replaces them.
-func (s *Session) Login(subject string, tags ...LoginTag) error {
-	if subject == "" || len(subject) > maxSubjectLength || !utf8.ValidString(subject) {
-		return fmt.Errorf("session: Login needs a subject of 1 to %d bytes in UTF-8; to log out, call Destroy: %w",
-			maxSubjectLength, BadValue)
-	}
-	if len(tags) > maxTags || slices.Contains(tags, LoginTag{}) {
-		return fmt.Errorf("session: Login takes at most %d tags, each with a kind and a value: %w", maxTags, BadValue)
-	}
-	if s.o.Saver == nil {
-		return errNoMiddleware()
-	}
-	return s.changeCredential(op{
-		kind: opLogin, name: subject, tags: slices.Clone(tags), at: s.loginAt(subject, tags), persist: s.o.Persistent,
-	}, true)
-}
-
-// loginAt returns the instant that a login of subject is dated to: the
-// beginning of the request, so that it doesn't escape if all sessions of the
-// subject are ended while the password is being checked; but if this request
-// has ended them, an instant after that.
-func (s *Session) loginAt(subject string, tags []LoginTag) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at := s.began
-	login := Record{Subject: subject, Tags: tags}
-	for of, from := range s.loginFrom {
-		if of.isOf(&login) && from.After(at) {
-			at = from
-		}
-	}
-	return at
 }
 
 // Renew gives the visitor a new credential and ends the old one immediately.

@@ -28,9 +28,6 @@ func Tag(kind, value string) LoginTag {
 	return LoginTag(sum[sha256.Size/2:])
 }
 
-// maxTags is how many tags a login may have.
-const maxTags = 4
-
 // TagEnded does what [SubjectEnded] does, for the sessions with a tag.
 func TagEnded(ctx context.Context, tag LoginTag, at time.Time) {
 	From(ctx).ended(at, ending{tag: tag})

@@ -45,7 +45,9 @@ func TestLoginTags(t *testing.T) {
 func TestLoginTagsRefused(t *testing.T) {
 	m := &moment{start}
 	s, control := begin(nil, m)
-	five := []session.LoginTag{{1}, {2}, {3}, {4}, {5}}
+	five := []session.LoginOption{
+		session.LoginTag{1}, session.LoginTag{2}, session.LoginTag{3}, session.LoginTag{4}, session.LoginTag{5},
+	}
 	assert.ErrorIs(t, s.Login("alice", five...), session.BadValue)
 	assert.ErrorIs(t, s.Login("alice", session.Tag("tenant", "")), session.BadValue)
 	assert.True(t, pending(control).TouchOnly())

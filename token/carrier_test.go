@@ -52,7 +52,8 @@ func record(values map[string]string) *session.Record {
 		ID: "c2Vzc2lvbi1vZi1hbGljZQ", Version: 3, Generation: 2, Subject: "alice",
 		CreatedAt: start.Add(-time.Hour).Local(), AuthenticatedAt: start.Add(-30*time.Minute + 7*time.Millisecond).Local(),
 		SeenAt: start.Local(), IdleDeadline: start.Add(20 * time.Minute).Local(), Deadline: start.Add(11 * time.Hour).Local(),
-		Persistent: true, Tags: []session.LoginTag{{1}, session.Tag("tenant", "acme")}, Values: session.NewValues(values),
+		Persistent: true, Tags: []session.LoginTag{{1}, session.Tag("tenant", "acme")}, AMR: []string{"pwd", "otp"},
+		Values: session.NewValues(values),
 	}
 }
 
@@ -75,7 +76,8 @@ func TestRoundTrip(t *testing.T) {
 	signers := []keys.Algorithm{keys.ES256, keys.EdDSA, keys.PS256, keys.RS256, keys.HS256}
 	sealers := []keys.Algorithm{"", keys.Direct, keys.A256KW, keys.ECDHESA256KW}
 	anonymous := record(nil)
-	anonymous.Subject, anonymous.AuthenticatedAt, anonymous.Persistent, anonymous.Tags = "", time.Time{}, false, nil
+	anonymous.Subject, anonymous.AuthenticatedAt, anonymous.Persistent = "", time.Time{}, false
+	anonymous.Tags, anonymous.AMR = nil, nil
 	later := record(nil)
 	later.Since = start.Add(5*time.Second + time.Millisecond).Local()
 	for _, signer := range signers {

@@ -112,7 +112,7 @@ func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string)
 	}
 	says := claims.Claims{
 		Issuer: i.c.Issuer, Audience: audience, JTI: newJTI(), ClientID: i.c.ClientID, Record: session.Record{
-			ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject, Tags: caller.Tags,
+			ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject, Tags: caller.Tags, AMR: caller.AMR,
 			AuthenticatedAt: caller.AuthenticatedAt, Since: caller.CountsFrom(),
 			SeenAt: now.Add(-claims.Backdated), IdleDeadline: expires,
 		},

@@ -118,10 +118,10 @@ func (w *world) try(cookie *http.Cookie, f func(s *session.Session)) (status int
 
 // login returns the cookie of a new session. A login in the millisecond in
 // which the application hears of an end is refused.
-func (w *world) login(subject string, tags ...session.LoginTag) (cookie *http.Cookie) {
+func (w *world) login(subject string, options ...session.LoginOption) (cookie *http.Cookie) {
 	w.soon(func() bool {
 		var status int
-		status, cookie = w.try(nil, func(s *session.Session) { require.NoError(w.t, s.Login(subject, tags...)) })
+		status, cookie = w.try(nil, func(s *session.Session) { require.NoError(w.t, s.Login(subject, options...)) })
 		return status == http.StatusOK
 	}, "no login")
 	return cookie

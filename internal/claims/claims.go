@@ -103,6 +103,7 @@ var table = [...]struct {
 	{"prs", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Persistent, value, jose.Bool) }},
 	{"snc", Session, 0, func(c *Claims, value []byte) error { return decode(&c.Since, value, milliDate) }},
 	{"since", Service, Service, func(c *Claims, value []byte) error { return decode(&c.Since, value, millis) }},
+	{"amr", both, 0, func(c *Claims, value []byte) error { return decode(&c.AMR, value, methods) }},
 	{"tg", both, 0, func(c *Claims, value []byte) error { return decode(&c.Tags, value, tags) }},
 	{"data", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Values, value, values) }},
 }
@@ -242,6 +243,15 @@ func milliDate(value []byte) (time.Time, error) {
 		return time.Time{}, errWrong
 	}
 	return whole.Add(time.Duration(milli) * time.Millisecond), nil
+}
+
+// methods reads amr, which is there only if it names any.
+func methods(value []byte) ([]string, error) {
+	list, err := jose.Strings(value)
+	if err != nil || len(list) == 0 || slices.Contains(list, "") {
+		return nil, errWrong
+	}
+	return list, nil
 }
 
 // tags reads the hashes of up to four tags, one behind the other.

@@ -17,7 +17,7 @@ func good() *claims.Claims {
 	return &claims.Claims{Issuer: "app", Audience: "orders", JTI: "j", ClientID: "shop", Record: session.Record{
 		ID: "x", Version: 2, Generation: 3, Lineage: "l", Subject: "alice", CreatedAt: now, AuthenticatedAt: now, SeenAt: now,
 		IdleDeadline: now.Add(time.Minute), Deadline: now.Add(time.Hour), Since: now, Persistent: true,
-		Tags:   []session.LoginTag{{1}, session.Tag("tenant", "acme")},
+		Tags: []session.LoginTag{{1}, session.Tag("tenant", "acme")}, AMR: []string{"pwd", `o"p`},
 		Values: session.NewValues(map[string]string{"a": "1"}),
 	}}
 }
@@ -31,6 +31,8 @@ func TestRoundTrip(t *testing.T) {
 		require.Equal(t, string(text), string(got.Encode(kind)))
 		require.Equal(t, []string{"app", "orders", "j", "x", "alice"},
 			[]string{got.Issuer, got.Audience, got.JTI, got.ID, got.Subject})
+		require.Equal(t, good().AMR, got.AMR)
+		require.Equal(t, good().Tags, got.Tags)
 		require.Equal(t, kind == claims.Session, got.Persistent && got.Values.Len() == 1 && got.Version == 2)
 	}
 	require.Zero(t, claims.KindOf("JWT"))
@@ -41,6 +43,7 @@ func TestServiceForm(t *testing.T) {
 	require.Equal(t, "at+jwt", claims.Service.Typ())
 	c := good()
 	c.AuthenticatedAt, c.Since, c.Tags = now.Add(678*time.Millisecond), now.Add(789*time.Millisecond), nil
+	c.AMR = nil
 	require.Equal(t, `{"iss":"app","aud":"orders","sub":"alice","client_id":"shop",`+
 		`"auth_time":1767323045,"sid":"x","gen":3,"jti":"j","iat":1767323045,"exp":1767323105,`+
 		`"since":1767323045789}`, string(c.Encode(claims.Service)))
@@ -50,7 +53,8 @@ func TestServiceForm(t *testing.T) {
 	require.Equal(t, now, got.AuthenticatedAt.UTC())
 
 	c.Since = time.Time{} // the session counts from its login
-	c.Tags = []session.LoginTag{{1}}
+	c.Tags, c.AMR = []session.LoginTag{{1}}, []string{"pwd", "otp"}
+	require.Contains(t, string(c.Encode(claims.Service)), `,"amr":["pwd","otp"],"tg":"`)
 	got, err = claims.Decode(c.Encode(claims.Service), claims.Service)
 	require.NoError(t, err)
 	require.Equal(t, c.AuthenticatedAt.UTC(), got.CountsFrom().UTC())
@@ -60,6 +64,11 @@ func TestServiceForm(t *testing.T) {
 		text := strings.Replace(string(c.Encode(claims.Service)), "1767323045678", since, 1)
 		_, err := claims.Decode([]byte(text), claims.Service)
 		require.EqualError(t, err, "of the wrong type: since", since)
+	}
+	for _, amr := range []string{"null", "1", `"pwd"`, "[]", `[""]`, "[1]", `["pwd",null]`, `{"pwd":1}`} {
+		text := strings.Replace(string(c.Encode(claims.Service)), `["pwd","otp"]`, amr, 1)
+		_, err := claims.Decode([]byte(text), claims.Service)
+		require.EqualError(t, err, "of the wrong type: amr", amr)
 	}
 }
 

@@ -35,6 +35,9 @@ func (c *Claims) Encode(kind Kind) []byte {
 	} else {
 		e.int("since", c.CountsFrom().UnixMilli())
 	}
+	if len(c.AMR) > 0 {
+		e.strings("amr", c.AMR)
+	}
 	if len(c.Tags) > 0 {
 		e.tags("tg", c.Tags)
 	}
@@ -78,6 +81,17 @@ func (e *encoder) quote(s string) {
 }
 
 func (e *encoder) string(name, value string) { e.name(name); e.quote(value) }
+
+func (e *encoder) strings(name string, values []string) {
+	e.name(name)
+	sep := byte('[')
+	for _, value := range values {
+		e.dst = append(e.dst, sep)
+		e.quote(value)
+		sep = ','
+	}
+	e.dst = append(e.dst, ']')
+}
 
 func (e *encoder) int(name string, value int64) {
 	e.name(name)
