@@ -141,7 +141,7 @@ func (m *Middleware) withheld(r *http.Request) error {
 // newer cookie, or has it already.
 func (m *Middleware) superseded(err error) error {
 	renewed := new(session.SupersededError)
-	if !errors.As(err, &renewed) || renewed.At.IsZero() || !m.c.Now().Before(renewed.At.Add(session.SupersededFor)) {
+	if !errors.As(err, &renewed) || !m.c.Now().Before(renewed.Until()) {
 		return nil
 	}
 	return fmt.Errorf("middleware: a request that was answered meanwhile has renewed the session, and a new cookie "+

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -270,7 +271,7 @@ func TestMoveInDoubt(t *testing.T) {
 	base, _, err := p.Open(t.Context(), old)
 	require.NoError(t, err)
 	l.writes, l.reads = []fault{lost}, []fault{refused}
-	hold, err := p.Retire(t.Context(), old, base, "a.token.ofthesession", session.SupersededFor)
+	hold, err := p.Retire(t.Context(), old, base, "a.token.ofthesession", time.Minute)
 	assert.ErrorIs(t, err, session.Unavailable)
 	assert.Empty(t, hold)
 	_, current, err := p.Open(t.Context(), old)

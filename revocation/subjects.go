@@ -80,7 +80,7 @@ func (l *List) EndTag(ctx context.Context, kind, value string) error {
 		return err
 	}
 	at, err := l.end(ctx, e)
-	defer session.TagEnded(ctx, session.LoginTag(e.key), time.UnixMilli(at))
+	defer session.LoginTag(e.key).Ended(ctx, time.UnixMilli(at))
 	return l.told(ctx, Ending{TagKind: kind}, err)
 }
 

@@ -101,12 +101,6 @@ func (e *RefusedError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// SupersededFor is how long after a renewal a request with the old credential
-// can't begin another session, except by a login. It was most likely sent
-// before the client got the new credential, and a cookie in its response would
-// overwrite that one.
-const SupersededFor = time.Minute
-
 // A SupersededError says that a credential has ended because its session goes
 // on under a newer one. It is an [Ended].
 type SupersededError struct {
@@ -118,3 +112,14 @@ func (e *SupersededError) Error() string { return "the session goes on under a n
 
 // Unwrap returns [Ended].
 func (e *SupersededError) Unwrap() error { return Ended }
+
+// Until returns when a request with the old credential can begin another
+// session again: a minute after At, or zero if At is. Until then it can't,
+// except by a login: it was most likely sent before the client got the newer
+// credential, and a cookie in its response would overwrite that one.
+func (e *SupersededError) Until() time.Time {
+	if e.At.IsZero() {
+		return time.Time{}
+	}
+	return e.At.Add(time.Minute)
+}

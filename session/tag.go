@@ -28,9 +28,9 @@ func Tag(kind, value string) LoginTag {
 	return LoginTag(sum[sha256.Size/2:])
 }
 
-// TagEnded does what [SubjectEnded] does, for the sessions with a tag.
-func TagEnded(ctx context.Context, tag LoginTag, at time.Time) {
-	From(ctx).ended(at, ending{tag: tag})
+// Ended does what [SubjectEnded] does, for the sessions with the tag.
+func (t LoginTag) Ended(ctx context.Context, at time.Time) {
+	From(ctx).ended(at, ending{tag: t})
 }
 
 // An ending is all sessions of a subject, all with a tag, or all.

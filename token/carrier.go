@@ -388,7 +388,7 @@ func (c *Carrier) endBelow(
 	ctx context.Context, base *session.Record, next string, grace time.Duration,
 ) (hold string, err error) {
 	of, now := generationOf(base), c.c.Now()
-	to := successor{at: now, until: now.Add(session.SupersededFor)}
+	to := successor{at: now, until: (&session.SupersededError{At: now}).Until()}
 	if grace > 0 {
 		to.credential, to.until = next, now.Add(grace)
 	}

@@ -42,7 +42,7 @@ func TestServiceTokenForm(t *testing.T) {
 			"iss": "https://app.example", "aud": "orders", "sub": "alice", "client_id": cmp.Or(clientID, "https://app.example"),
 			"sid": rec.ID, "gen": json.Number("2"), "iat": number(start.Unix() - 5), "exp": number(start.Unix() + 900),
 			"auth_time": number(rec.AuthenticatedAt.Unix()), "since": number(rec.AuthenticatedAt.UnixMilli()),
-			"tg": base64.RawURLEncoding.EncodeToString(rec.Tags[0][:]),
+			"amr": []any{"pwd", "otp"}, "tg": base64.RawURLEncoding.EncodeToString(rec.Tags[0][:]),
 		}, claims)
 	}
 }
