@@ -57,6 +57,30 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
+// BenchmarkServiceToken measures a service token that is made anew, as for the
+// first call of a session, and one that was kept.
+func BenchmarkServiceToken(b *testing.B) {
+	for _, alg := range []keys.Algorithm{keys.ES256, keys.RS256} {
+		x := newBench(b, alg)
+		issuer := x.issuer(b)
+		rec := record(nil)
+		s := x.of(rec)
+		for name, anew := range map[string]bool{"kept": false, "anew": true} {
+			b.Run(string(alg)+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if anew {
+						rec.Generation++
+					}
+					if _, err := issuer.Issue(context.Background(), s, "orders"); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkVerify measures a service token.
 func BenchmarkVerify(b *testing.B) {
 	for _, alg := range []keys.Algorithm{keys.ES256, keys.EdDSA, keys.RS256} {

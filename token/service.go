@@ -3,18 +3,15 @@ package token
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
-	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/instant"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
-	"github.com/cloakroom-go/cloakroom/internal/weburl"
+	"github.com/cloakroom-go/cloakroom/internal/recent"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/session"
 )
@@ -46,6 +43,13 @@ type IssuerConfig struct {
 	// is behind.
 	Lifetime time.Duration
 
+	// Claims, if set, returns further claims for tokens about s that go to the
+	// service called audience, such as roles or acr. It is called for each
+	// [Issuer.Issue]. A value is anything that encoding/json encodes. All together
+	// may take 2 KiB as JSON. The names that tokens of this package have, and
+	// "events", are refused. Whoever holds the token can read the claims.
+	Claims func(ctx context.Context, s *session.Session, audience string) (map[string]any, error)
+
 	// Now is the clock. If nil, time.Now.
 	Now func() time.Time
 }
@@ -54,7 +58,27 @@ type IssuerConfig struct {
 // They have the form of RFC 9068, which libraries for JWTs in other languages
 // verify too. They say who the subject of a session is, the session's ID, and
 // when the subject logged in, but have none of its values.
-type Issuer struct{ c IssuerConfig }
+//
+// An Issuer keeps the tokens that it makes, in at most 8 MiB of memory, and
+// gives one out again while half of the Lifetime is left, if a new one would
+// differ in nothing but its time and jti.
+type Issuer struct {
+	c    IssuerConfig
+	kept recent.Map[issued]
+}
+
+// An issued is a token that was made here.
+type issued struct {
+	token   string
+	expires time.Time
+}
+
+// keptBytes bounds the memory of the tokens that an Issuer keeps, keptOverhead
+// is what one takes beside its text.
+const (
+	keptBytes    = 8 << 20
+	keptOverhead = 200
+)
 
 // NewIssuer checks c and returns an Issuer.
 func NewIssuer(c IssuerConfig) (*Issuer, error) {
@@ -79,12 +103,12 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 		c.Lifetime = time.Minute
 	}
 	c.ClientID, c.SessionAudience = cmp.Or(c.ClientID, c.Issuer), cmp.Or(c.SessionAudience, c.Issuer)
-	return &Issuer{c: c}, nil
+	return &Issuer{c: c, kept: recent.Map[issued]{Period: c.Lifetime, MaxBytes: keptBytes}}, nil
 }
 
 // Issue returns a token that tells the service called audience whose session s
-// is. It fails with session.BadValue if nobody is logged in, or if audience is
-// that of session tokens.
+// is. It fails with session.BadValue if nobody is logged in, if audience is
+// that of session tokens, or if the further claims can't be in a token.
 func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string) (string, error) {
 	if err := i.checkAudience("audience", audience); err != nil {
 		return "", err
@@ -93,6 +117,23 @@ func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string)
 	if caller.Subject == "" {
 		return "", fmt.Errorf("token: a service token needs a subject, and nobody is logged in: %w", session.BadValue)
 	}
+	further, err := i.further(ctx, s, audience)
+	if err != nil {
+		return "", err
+	}
+	says := &claims.Claims{
+		Issuer: i.c.Issuer, Audience: audience, ClientID: i.c.ClientID, Further: further, Record: session.Record{
+			ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject, Tags: caller.Tags, AMR: caller.AMR,
+			AuthenticatedAt: caller.AuthenticatedAt, Since: caller.CountsFrom(),
+		},
+	}
+	return i.keep(says, instant.Earliest(caller.IdleDeadline, caller.Deadline))
+}
+
+// keep returns a token with claims that lack their time and jti: one that was
+// made before, if it is good enough. A session that another request has changed
+// meanwhile is no danger: nothing but what a token says makes it the same.
+func (i *Issuer) keep(says *claims.Claims, sessionEnds time.Time) (string, error) {
 	now := i.c.Now()
 	key, err := inner(i.c.Ring.Current(keys.Signature, now))
 	if err != nil {
@@ -101,7 +142,7 @@ func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string)
 	if key.Algorithm().Symmetric() {
 		return "", unavailable("sign a service token", symmetric(key))
 	}
-	expires := instant.Earliest(now.Add(i.c.Lifetime), caller.IdleDeadline, caller.Deadline)
+	expires := instant.Earliest(now.Add(i.c.Lifetime), sessionEnds)
 	if until := key.TokensUntil(); !until.IsZero() {
 		expires = instant.Earliest(expires, until)
 	}
@@ -110,18 +151,25 @@ func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string)
 		return "", fmt.Errorf("token: the session, or the active key, ends too soon for a service token: %w",
 			session.Unavailable)
 	}
-	says := claims.Claims{
-		Issuer: i.c.Issuer, Audience: audience, JTI: newJTI(), ClientID: i.c.ClientID, Record: session.Record{
-			ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject, Tags: caller.Tags, AMR: caller.AMR,
-			AuthenticatedAt: caller.AuthenticatedAt, Since: caller.CountsFrom(),
-			SeenAt: now.Add(-claims.Backdated), IdleDeadline: expires,
-		},
+	name := sha256.Sum256(append(says.Encode(claims.Service), key.ID()...))
+	if kept, ok := i.kept.Get(string(name[:])); ok && i.stillGood(kept, expires, now) {
+		return kept.token, nil
 	}
+	says.JTI, says.SeenAt, says.IdleDeadline = newJTI(), now.Add(-claims.Backdated), expires
 	token, err := key.Unsigned(claims.Service.Typ(), says.Encode(claims.Service)).Sign()
 	if err != nil {
 		return "", unavailable("sign a token", err)
 	}
+	i.kept.Put(string(name[:]), issued{token, expires}, len(token)+keptOverhead)
 	return token, nil
+}
+
+// stillGood reports whether a kept token may be used where a new one would
+// expire at expires. A later one may not: the deadlines of the session or the
+// dates of its key have changed, or the clock was set back.
+func (i *Issuer) stillGood(kept issued, expires, now time.Time) bool {
+	left := kept.expires.Sub(now)
+	return !kept.expires.After(expires) && (kept.expires.Equal(expires) || left >= i.c.Lifetime/2)
 }
 
 // checkAudience checks the name of a service.
@@ -139,110 +187,4 @@ func (i *Issuer) checkAudience(field, audience string) error {
 func symmetric(key *keyset.Key) error {
 	return fmt.Errorf("token: the signing key is symmetric (%s), so whoever verifies a service token could also make "+
 		"one; make a key file with an ES256 key: keygen init", key.Algorithm())
-}
-
-// TransportConfig configures a [Transport].
-type TransportConfig struct {
-	_ [0]func() // no unkeyed literals, no comparison
-
-	// Issuer makes the tokens. Required.
-	Issuer *Issuer
-
-	// Audience is the name of the service that is called. Required, and other than
-	// IssuerConfig.SessionAudience.
-	Audience string
-
-	// Origin is where the service is: scheme, host and port, as in
-	// "https://orders.internal:8443". Requests to anywhere else, after a redirect
-	// for example, pass without a token. Required.
-	Origin string
-
-	// InsecureAllowHTTP lets Origin be plain HTTP on a host other than this one.
-	InsecureAllowHTTP bool
-
-	// Base sends the requests. If nil, http.DefaultTransport.
-	Base http.RoundTripper
-}
-
-// A Transport is an http.RoundTripper that tells a service which subject a
-// request is for: the one of the session in the request's context. It adds a
-// service token as a bearer token (RFC 6750, Section 2.1). Make the outgoing
-// request with the context of the incoming one. If the outgoing request has the
-// cookies of the incoming one, as in httputil.ReverseProxy, the session's
-// cookies are removed: the service must not be able to open the session here.
-type Transport struct {
-	c      TransportConfig
-	origin url.URL
-}
-
-// NewTransport checks c and returns a Transport.
-func NewTransport(c TransportConfig) (*Transport, error) {
-	bad := fault.In("token: TransportConfig")
-	if c.Issuer == nil {
-		bad.Add(checkName("TransportConfig.Audience", c.Audience, true))
-	} else {
-		bad.Add(c.Issuer.checkAudience("TransportConfig.Audience", c.Audience))
-	}
-	bad.If(c.Issuer == nil, "Issuer", "is required: config.App.Issuer; it is nil where the key file has no ES256, "+
-		"EdDSA or RSA signing key, or there is no key file")
-	origin, err := parseOrigin(c.Origin, c.InsecureAllowHTTP)
-	bad.Add(err)
-	if err := bad.Err(); err != nil {
-		return nil, err
-	}
-	if c.Base == nil {
-		c.Base = http.DefaultTransport
-	}
-	return &Transport{c: c, origin: *origin}, nil
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != t.origin.Scheme || !weburl.SameHost(r.URL, &t.origin) {
-		return t.c.Base.RoundTrip(r)
-	}
-	bearer, err := t.c.Issuer.Issue(r.Context(), session.From(r.Context()), t.c.Audience)
-	if err != nil {
-		if r.Body != nil {
-			r.Body.Close()
-		}
-		return nil, err
-	}
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+bearer)
-	removeCookies(r.Header, session.From(r.Context()).Cookies())
-	return t.c.Base.RoundTrip(r)
-}
-
-// removeCookies removes the cookies called names, and leaves others as they
-// are.
-func removeCookies(h http.Header, names []string) {
-	var kept []string
-	for _, line := range h["Cookie"] {
-		pairs := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
-			name, _, _ := strings.Cut(pair, "=")
-			return slices.Contains(names, strings.TrimSpace(name))
-		})
-		if rest := strings.TrimSpace(strings.Join(pairs, ";")); rest != "" {
-			kept = append(kept, rest)
-		}
-	}
-	if kept == nil {
-		h.Del("Cookie")
-		return
-	}
-	h["Cookie"] = kept
-}
-
-func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
-	u, err := url.Parse(origin)
-	if err != nil || !weburl.HasHost(u) || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fault.Errorf("token: TransportConfig.Origin",
-			"is %q: write scheme, host and port alone, as in https://orders.internal:8443", weburl.Shown(origin))
-	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && (weburl.IsLocal(u) || allowHTTP)) {
-		return nil, fault.Errorf("token: TransportConfig.Origin",
-			"is %q: tokens travel by https; InsecureAllowHTTP lifts this", weburl.Shown(origin))
-	}
-	return u, nil
 }

@@ -8,6 +8,7 @@ package claims
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -56,9 +57,10 @@ func KindOf(typ string) Kind {
 // because many programs read it as an integer.
 type Claims struct {
 	Issuer, Audience, JTI string
-	ClientID              string    // of service tokens: the application (RFC 9068, Section 2.2)
-	NotBefore             time.Time // zero for none; we write none
-	session.Record                  // its SeenAt is iat, its IdleDeadline exp
+	ClientID              string                     // of service tokens: the application (RFC 9068, Section 2.2)
+	NotBefore             time.Time                  // zero for none; we write none
+	Further               map[string]json.RawMessage // of service tokens, by name: none that the table has
+	session.Record                                   // its SeenAt is iat, its IdleDeadline exp
 }
 
 // IssuedAt returns iat.
@@ -106,6 +108,18 @@ var table = [...]struct {
 	{"amr", both, 0, func(c *Claims, value []byte) error { return decode(&c.AMR, value, methods) }},
 	{"tg", both, 0, func(c *Claims, value []byte) error { return decode(&c.Tags, value, tags) }},
 	{"data", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Values, value, values) }},
+}
+
+// Reserved reports whether applications can't give a claim of that name to a
+// service token: because one of the kinds has it, or because a token with it
+// would be a logout token (OpenID Connect Back-Channel Logout, Section 2.4).
+func Reserved(name string) bool {
+	for i := range table {
+		if table[i].name == name {
+			return true
+		}
+	}
+	return name == "events"
 }
 
 // Decode reads the claims of a token. The error names the claims that are

@@ -1,6 +1,7 @@
 package claims_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,21 @@ func TestServiceForm(t *testing.T) {
 		text := strings.Replace(string(c.Encode(claims.Service)), `["pwd","otp"]`, amr, 1)
 		_, err := claims.Decode([]byte(text), claims.Service)
 		require.EqualError(t, err, "of the wrong type: amr", amr)
+	}
+}
+
+// Further claims come last, sorted by name. No kind of token has their names.
+func TestFurther(t *testing.T) {
+	c := good()
+	c.Further = map[string]json.RawMessage{"z": json.RawMessage("1"), `a"b`: json.RawMessage(`{"x":[]}`)}
+	require.True(t, strings.HasSuffix(string(c.Encode(claims.Service)), `","a\"b":{"x":[]},"z":1}`))
+	require.NotContains(t, string(c.Encode(claims.Session)), `"z"`)
+	for _, name := range strings.Fields("iss aud sub client_id auth_time sid gen jti iat exp nbf lin ver crt dl prs snc " +
+		"since amr tg data events") {
+		require.True(t, claims.Reserved(name), name)
+	}
+	for _, name := range strings.Fields("acr scope roles groups Sub ISS azp act") {
+		require.False(t, claims.Reserved(name), name)
 	}
 }
 

@@ -2,6 +2,9 @@ package claims
 
 import (
 	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -43,6 +46,8 @@ func (c *Claims) Encode(kind Kind) []byte {
 	}
 	if kind == Session {
 		e.values("data", c.Values)
+	} else {
+		e.further(c.Further)
 	}
 	return append(e.dst, '}')
 }
@@ -103,6 +108,14 @@ func (e *encoder) seconds(name string, milli int64) {
 	e.int(name, milli/1000)
 	frac := milli % 1000
 	e.dst = append(e.dst, '.', byte('0'+frac/100), byte('0'+frac/10%10), byte('0'+frac%10))
+}
+
+// further writes claims in the order of their names.
+func (e *encoder) further(all map[string]json.RawMessage) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		e.name(name)
+		e.dst = append(e.dst, all[name]...)
+	}
 }
 
 func (e *encoder) tags(name string, tags []session.LoginTag) {
