@@ -72,8 +72,8 @@ const (
 // They are two of the four that a login may have. sid is "" if the ID token has
 // none. Then a logout of only this session can't reach it, but one of all
 // sessions of the user does.
-func Tags(issuer, subject, sid string) []session.LoginTag {
-	tags := []session.LoginTag{tag(subjectTag, issuer, subject)}
+func Tags(issuer, subject, sid string) []session.LoginOption {
+	tags := []session.LoginOption{tag(subjectTag, issuer, subject)}
 	if sid != "" {
 		tags = append(tags, tag(sessionTag, issuer, sid))
 	}

@@ -139,4 +139,9 @@ func (d *desk) login(p *provider, subject, sid string) *session.Record {
 // ended reports whether a session has ended.
 func (d *desk) ended(rec *session.Record) bool { return d.Check(rec) != nil }
 
-func tagsOf(tags []session.LoginTag) []session.LoginTag { return tags }
+func tagsOf(options []session.LoginOption) (tags []session.LoginTag) {
+	for _, option := range options {
+		tags = append(tags, option.(session.LoginTag))
+	}
+	return tags
+}
