@@ -1,7 +1,6 @@
 package config_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -17,8 +16,6 @@ import (
 	"github.com/cloakroom-go/cloakroom/token"
 )
 
-const appURL = "https://app.example"
-
 // A called is a service that knows its callers by their tokens, and asks the
 // application what has ended.
 type called struct {
@@ -27,18 +24,18 @@ type called struct {
 	remote *revocation.Remote
 }
 
-func newCalled(t *testing.T, app *config.App, interval time.Duration) *called {
-	h, err := revocation.NewHandler(revocation.HandlerConfig{List: app.Revocations, Ring: app.Keys, Issuer: appURL})
-	require.NoError(t, err)
-	ended := httptest.NewServer(h)
-	t.Cleanup(ended.Close)
+// newCalled makes the service orders of an application that serves ended.
+func newCalled(t *testing.T, app *config.App, issuer string, ended http.Handler) *called {
+	server := httptest.NewServer(ended)
+	t.Cleanup(server.Close)
 	remote, err := revocation.NewRemote(revocation.RemoteConfig{
-		URL: ended.URL, Keys: app.Keys, Issuer: appURL, Interval: interval,
+		URL: server.URL, Keys: app.Keys, Issuer: issuer, ClientID: "orders", ClientSecret: clientSecret(1),
+		Interval: 100 * time.Millisecond,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, remote.Close()) })
 	v, err := token.NewVerifier(token.VerifierConfig{
-		Keys: app.Keys, Issuer: appURL, Audience: "orders", Revocations: remote,
+		Keys: app.Keys, Issuer: issuer, Audience: "orders", Revocations: remote,
 	})
 	require.NoError(t, err)
 	service := httptest.NewServer(v.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
@@ -76,47 +73,66 @@ func (c *called) refused(t *testing.T, bearer string) time.Duration {
 	return time.Since(began)
 }
 
-// Whatever ends in the application, in whatever mode, ends at other services.
+// Whatever ends in the application, in whatever mode, ends at its services.
+// Whether the configuration names them or not, they can be told.
 func TestEndsReachServices(t *testing.T) {
 	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{})
 	require.NoError(t, err)
-	t.Cleanup(func() { memory.Close() })
+	defer memory.Close()
 	logged := config.Options{Store: loggedStore{memory, new(atomic.Bool), new(atomic.Bool), new(atomic.Int64)}}
 	for name, row := range map[string]struct {
-		in config.Config
-		o  config.Options
+		mode  config.Mode
+		named bool
+		o     config.Options
 	}{
-		"opaque":      {config.Config{Mode: config.Opaque}, config.Options{}},
-		"opaque, log": {config.Config{Mode: config.Opaque, Store: config.StoreConfig{SecretEnv: secretVariable}}, logged},
-		"stateless":   {config.Config{Mode: config.Stateless}, config.Options{}},
-		"auto":        {config.Config{Mode: config.Auto}, config.Options{}},
+		"stateless":       {config.Stateless, true, config.Options{}},
+		"auto":            {config.Auto, true, config.Options{}},
+		"opaque":          {config.Opaque, true, config.Options{}},
+		"opaque, unnamed": {config.Opaque, false, config.Options{}},
+		"opaque, log":     {config.Opaque, false, logged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			row.in.Issuer, row.in.Keys = appURL, config.KeysConfig{File: keyFile(t)}
-			app := build(t, row.in, row.o)
-			require.Eventually(t, func() bool { return app.Ready(t.Context()) == nil }, 5*time.Second, time.Millisecond)
-			c := newCalled(t, app, 100*time.Millisecond)
-			bob := c.token(t, login(t, app, "bob"))
-			for what, end := range map[string]func(s *session.Session) error{
-				"logout":      func(s *session.Session) error { return s.Destroy() },
-				"renewal":     func(s *session.Session) error { return s.Renew() },
-				"other login": func(s *session.Session) error { return s.Login("carol") },
-				"subject":     func(*session.Session) error { return app.Revocations.EndSubject(context.Background(), "alice") },
-			} {
-				cookie := login(t, app, "alice")
-				alice := c.token(t, cookie)
-				require.Equal(t, http.StatusOK, c.call(t, alice), what)
-				cookie = visit(t, app, cookie, func(s *session.Session) { require.NoError(t, end(s)) })
-				t.Logf("%s: %v", what, c.refused(t, alice))
-				if what == "renewal" || what == "other login" {
-					require.Equal(t, http.StatusOK, c.call(t, c.token(t, cookie)), what)
-				}
-				require.Equal(t, http.StatusOK, c.call(t, c.token(t, login(t, app, "alice"))), "a login right afterwards")
+			c, _ := served(t, row.mode)
+			if row.o.Store != nil {
+				c.Store.SecretEnv = secretVariable
 			}
-			require.Equal(t, http.StatusOK, c.call(t, bob))
-			require.Less(t, c.remote.Stats().Staleness, 10*time.Second)
-			require.Zero(t, c.remote.Stats().Failures)
+			if !row.named {
+				c.Services.Clients = nil
+			}
+			app := build(t, c, row.o)
+			require.Eventually(t, func() bool { return app.Ready(t.Context()) == nil }, 5*time.Second, time.Millisecond)
+			ended := app.Ended
+			if !row.named {
+				require.Nil(t, ended)
+				ended, err = revocation.NewHandler(revocation.HandlerConfig{
+					List: app.Revocations, Ring: app.Keys, Issuer: c.Issuer,
+				})
+				require.NoError(t, err)
+			}
+			endAll(t, newCalled(t, app, c.Issuer, ended))
 		})
 	}
+}
+
+func endAll(t *testing.T, c *called) {
+	bob := c.token(t, login(t, c.app, "bob"))
+	for what, end := range map[string]func(s *session.Session) error{
+		"logout":      func(s *session.Session) error { return s.Destroy() },
+		"renewal":     func(s *session.Session) error { return s.Renew() },
+		"other login": func(s *session.Session) error { return s.Login("carol") },
+		"subject":     func(*session.Session) error { return c.app.Revocations.EndSubject(t.Context(), "alice") },
+	} {
+		cookie := login(t, c.app, "alice")
+		alice := c.token(t, cookie)
+		require.Equal(t, http.StatusOK, c.call(t, alice), what)
+		cookie = visit(t, c.app, cookie, func(s *session.Session) { require.NoError(t, end(s)) })
+		t.Logf("%s: %v", what, c.refused(t, alice))
+		if what == "renewal" || what == "other login" {
+			require.Equal(t, http.StatusOK, c.call(t, c.token(t, cookie)), what)
+		}
+		require.Equal(t, http.StatusOK, c.call(t, c.token(t, login(t, c.app, "alice"))), "a login right afterwards")
+	}
+	require.Equal(t, http.StatusOK, c.call(t, bob))
+	require.Less(t, c.remote.Stats().Staleness, 10*time.Second)
+	require.Zero(t, c.remote.Stats().Failures)
 }
