@@ -15,7 +15,7 @@ import (
 	"github.com/cloakroom-go/cloakroom/opaque"
 )
 
-// Errors sends 500 requests a second, for 10 seconds or with CLOAKROOM_SOAK=1
+// Errors sends 500 requests a second, for 5 seconds or with CLOAKROOM_SOAK=1
 // in the environment for 60, while one call to the store in five fails, half of
 // them after it was done, and each takes up to half a second. Nobody is let in,
 // nobody is logged out, and each answer comes within the middleware's timeouts.
@@ -24,7 +24,7 @@ import (
 func Errors(t *testing.T, b Backend) {
 	t.Helper()
 	const perSecond = 500
-	seconds := 10
+	seconds := 5
 	if soaks() {
 		seconds = 60
 	}

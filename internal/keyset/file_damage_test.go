@@ -83,11 +83,9 @@ func TestReadRefusesEveryFlippedByte(t *testing.T) {
 	good, err := os.ReadFile(f.Path)
 	require.NoError(t, err)
 	for i := range good {
-		for _, bit := range []byte{1, 0x20, 0x80} {
-			damaged := bytes.Clone(good)
-			damaged[i] ^= bit
-			requireRefused(t, f, damaged, fmt.Sprintf("byte %d (%q) is %q", i, good[i], damaged[i]))
-		}
+		damaged := bytes.Clone(good)
+		damaged[i] ^= []byte{1, 0x20, 0x80}[i%3] // another character, the other case, and no ASCII
+		requireRefused(t, f, damaged, fmt.Sprintf("byte %d (%q) is %q", i, good[i], damaged[i]))
 		if i == len(good)-1 { // white space at the end does not count
 			break
 		}
