@@ -41,6 +41,27 @@ func TestPerRPCCredentials(t *testing.T) {
 	}
 }
 
+// The Issuer keeps tokens, so that calls of one session share one, and those of
+// other sessions and for other services don't.
+func TestTokenIsKept(t *testing.T) {
+	s := newShop(t)
+	v, _ := s.verifier(t, nil)
+	srv := guarded(t, v, grpcauth.Except("orders.v1.Orders/Ping"))
+	conn := srv.dial(t)
+	entry := func(ctx context.Context, audience string) string {
+		_, err := call(ctx, conn, "Ping", grpc.PerRPCCredentials(s.credentials(t, audience)))
+		require.NoError(t, err)
+		entries := <-srv.seen
+		require.Len(t, entries, 1)
+		return entries[0]
+	}
+	alice, bob := as(t.Context(), "alice"), as(t.Context(), "bob")
+	first := entry(alice, "orders")
+	require.True(t, first == entry(alice, "orders"))
+	require.False(t, first == entry(bob, "orders"))
+	require.False(t, first == entry(alice, "billing"))
+}
+
 // A service that gets a token can't use it at another.
 func TestTokenPerAudience(t *testing.T) {
 	s := newShop(t)

@@ -84,7 +84,7 @@ func (s *shop) bearer(t testing.TB, subject, audience string) string {
 // as returns the context of a request whose session subject is logged in to.
 func as(ctx context.Context, subject string) context.Context {
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
-	return sessiontest.Request(r, sessiontest.Session{Subject: subject}).Context()
+	return sessiontest.Request(r, sessiontest.Session{ID: "of-" + subject, Subject: subject}).Context()
 }
 
 // reasons collects why calls were refused.
