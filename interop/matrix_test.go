@@ -55,7 +55,7 @@ func (p program) run(t *testing.T) *result {
 	r := &result{name: p.name, version: p.version(t), option: p.option}
 	began := time.Now()
 	verify := p.start(t, a)
-	r.good = accepts(t, verify, a.good(t))
+	r.good = accepts(t, verify, a.good(t)) && accepts(t, verify, a.ahead(t))
 	for _, bad := range a.bad(t) {
 		r.tried++
 		if refuses(t, verify, bad.name, bad.token) {

@@ -29,6 +29,13 @@ func (a *application) good(t *testing.T) string {
 	return a.issue(t, a.app.Issuer, audience)
 }
 
+// ahead returns a good token of an application whose clock is 3 seconds ahead.
+func (a *application) ahead(t *testing.T) string {
+	t.Helper()
+	now := func() time.Time { return time.Now().Add(3 * time.Second) }
+	return a.issue(t, a.issuer(t, token.IssuerConfig{Now: now}), audience)
+}
+
 // A badToken is one that every program must refuse.
 type badToken struct{ name, token string }
 
