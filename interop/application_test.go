@@ -5,8 +5,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +38,8 @@ type application struct {
 	file keyset.File
 	next *keys.Key // the next signing key, which is published already
 
-	credential string // the session cookie of a visitor who is logged in
+	credential string       // the session cookie of a visitor who is logged in
+	asked      atomic.Int64 // how often programs have asked about a token
 }
 
 // newApplication starts an application. It is stopped when the test ends.
@@ -45,10 +48,17 @@ func newApplication(t *testing.T) *application {
 	a := &application{mux: http.NewServeMux()}
 	a.listen(t)
 	a.makeKeys(t)
-	a.app = a.build(t, config.Config{})
+	orders := config.ServiceClient{ID: os.Getenv("CLIENT_ID"), Audience: audience, SecretEnv: "CLIENT_SECRET"}
+	a.app = a.build(t, config.Config{Services: config.ServicesConfig{Clients: []config.ServiceClient{orders}}})
 	a.credential = a.logIn(t, a.app)
 	a.mux.Handle("GET /.well-known/jwks.json", a.app.Keys.Handler())
-	metadata, err := token.NewMetadata(token.MetadataConfig{Issuer: a.url, Ring: a.app.Keys, OpenID: true})
+	a.mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
+		a.asked.Add(1)
+		a.app.Introspection.ServeHTTP(w, r)
+	})
+	metadata, err := token.NewMetadata(token.MetadataConfig{
+		Issuer: a.url, Ring: a.app.Keys, OpenID: true, Introspection: a.url + "/introspect",
+	})
 	require.NoError(t, err)
 	for _, path := range metadata.Paths() {
 		a.mux.Handle("GET "+path, metadata)

@@ -7,10 +7,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"log"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -27,7 +29,7 @@ var trust struct {
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "cloakroom-interop-")
 	if err == nil {
-		err = makeCertificate(dir)
+		err = errors.Join(makeCertificate(dir), makeSecret())
 	}
 	if err != nil {
 		log.Fatal(err)
@@ -35,6 +37,17 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// makeSecret makes the secret by which the application knows who asks about
+// tokens.
+func makeSecret() error {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret)               // never fails
+	copy(secret, []byte{0xfb, 0xef, 0xff}) // its base64 has the characters + / and =
+	text := base64.StdEncoding.EncodeToString(secret)
+	return errors.Join(os.Setenv("CLIENT_ID", "orders"), os.Setenv("CLIENT_SECRET", text),
+		os.Setenv("CLIENT_SECRET_ESCAPED", url.QueryEscape(text)))
 }
 
 // makeCertificate makes an authority and a certificate, and lets this process
