@@ -57,8 +57,11 @@ type RemoteConfig struct {
 	// second; at least 100 milliseconds.
 	Interval time.Duration
 
-	// MaxStaleness is how long tokens are accepted after the Remote last knew what
-	// had ended. 0 means 30 seconds; at least 5 seconds and 4 times Interval.
+	// MaxStaleness is how long tokens are accepted after the Remote last knew
+	// what had ended. While the application can't read its Log, its services don't
+	// know that either: those that must go on as long as the application does need
+	// its Config.MaxStaleness. 0 means 30 seconds; at least 5 seconds and 4 times
+	// Interval.
 	MaxStaleness time.Duration
 
 	// OnProblem is told once in each outage, when half of MaxStaleness has passed;
