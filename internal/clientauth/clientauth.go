@@ -29,6 +29,10 @@ const Challenge = `Basic realm="cloakroom", charset="UTF-8"`
 const (
 	maxID = 256 // bytes
 
+	// maxHeader is the longest Authorization that is looked at, in bytes: what a
+	// stranger sends is hashed before it is known to be wrong.
+	maxHeader = 4096
+
 	// minSecret is how many bytes a secret stands for. A guess is then
 	// hopeless, however many are made, so nothing here counts them.
 	minSecret = 32
@@ -134,7 +138,7 @@ type Proof struct {
 var (
 	errNone      = errors.New("there is no Authorization header")
 	errSeveral   = errors.New("there are several Authorization headers")
-	errNotBasic  = errors.New("the Authorization header is not of scheme Basic, or malformed")
+	errNotBasic  = errors.New("the Authorization header is not of scheme Basic, malformed, or too long")
 	errUnknownID = errors.New("no client has the ID in the Authorization header")
 	errSecret    = errors.New("the client's secret is not the one in the Authorization header")
 )
@@ -143,11 +147,13 @@ var (
 // Its time doesn't tell whether a client exists, or how much of a secret was
 // right.
 func (c *Clients) Check(r *http.Request) (Proof, error) {
-	switch n := len(r.Header["Authorization"]); {
-	case n == 0:
+	switch fields := r.Header["Authorization"]; {
+	case len(fields) == 0:
 		return Proof{}, errNone
-	case n > 1:
+	case len(fields) > 1:
 		return Proof{}, errSeveral
+	case len(fields[0]) > maxHeader:
+		return Proof{}, errNotBasic
 	}
 	id, secret, ok := r.BasicAuth()
 	if !ok {

@@ -65,6 +65,7 @@ func TestCheck(t *testing.T) {
 		{"not base64", []string{"Basic orders:" + secret}, ""},
 		{"no colon", []string{"Basic " + base64.StdEncoding.EncodeToString([]byte("orders"))}, ""},
 		{"a line break", []string{basic("orders", secret+"\r\nX-Injected: 1")}, ""},
+		{"a header of 4 KiB", []string{basic("orders", strings.Repeat("x", 4096))}, ""},
 		{"bad escapes", []string{basic("orders%zz", "%zz")}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
