@@ -40,10 +40,13 @@
 //
 // The variable of a field is CLOAKROOM_ and its path in capitals, joined by
 // underscores: session.idle_timeout is CLOAKROOM_SESSION_IDLE_TIMEOUT. Commas
-// separate the elements of a list of texts. A list of mappings has the form of
-// a document: CLOAKROOM_SERVICES_CLIENTS='[{id: orders, secret_file:
-// orders.secret}]'. One variable has another name: keys.file is
-// CLOAKROOM_KEYSET, which keygen reads too.
+// separate the elements of a list of texts. A list of mappings is written as in
+// a document, in YAML or JSON:
+//
+//	CLOAKROOM_SERVICES_CLIENTS='[{id: orders, secret_file: orders.secret}]'
+//
+// One variable has another name: keys.file is CLOAKROOM_KEYSET, which keygen
+// reads too.
 //
 // Other variables that begin with CLOAKROOM_ are errors, with two exceptions.
 // Kubernetes sets some in the containers of a namespace with a Service named

@@ -71,7 +71,9 @@ type HandlerConfig struct {
 	// are inactive, like everything unknown.
 	Keys token.KeySet
 
-	// Revocations is asked about each service token. Required with Keys.
+	// Revocations is asked about each service token. Where sessions are only in a
+	// store, it doesn't know of renewals, so a service token from before one stays
+	// active until its exp. Required with Keys.
 	Revocations Revocations
 
 	// Issuer is iss of the application's tokens, and of all answers. Required.
