@@ -4,12 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 
+	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/introspect"
 	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
 )
+
+// An application that answers the service orders. Introspection stands beside
+// the session middleware, not behind it.
+func ExampleHandler() {
+	os.Setenv("ORDERS_SECRET", ordersSecret) // openssl rand -base64 32
+	cfg, err := config.Parse([]byte("{mode: opaque, services: {clients: [{id: orders, secret_env: ORDERS_SECRET}]}}"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	app, err := cfg.Build(config.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer app.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/introspect", app.Introspection)
+	mux.Handle("/", app.Middleware.Handler(http.NotFoundHandler())) // the pages of the application
+
+	question := httptest.NewRequest("POST", "/introspect", strings.NewReader("token=unknown"))
+	question.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	question.SetBasicAuth("orders", ordersSecret)
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, question)
+	fmt.Println(answer.Code, answer.Body)
+
+	// Output: 200 {"active":false}
+}
 
 // guard lets callers through whose bearer token the application knows.
 func guard(client *introspect.Client, next http.Handler) http.Handler {
