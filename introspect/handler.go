@@ -107,10 +107,11 @@ type HandlerConfig struct {
 // as that section allows. Cookies are never looked at.
 //
 //   - 200 with "active": true and iss, aud, sub, client_id, sid, auth_time, iat
-//     and exp. token_type is "Bearer" for a service token, and absent for a
-//     session, whose credential is not for other services. iat of a session is
-//     when its subject logged in. exp is at most [AnswerFor] ahead, and never
-//     later than the end of the token or the session. Times are in seconds.
+//     and exp, and for a session amr if its login has said it. token_type is
+//     "Bearer" for a service token, and absent for a session, whose credential
+//     is not for other services. iat of a session is when its subject logged
+//     in. exp is at most [AnswerFor] ahead, and never later than the end of the
+//     token or the session. Times are in seconds.
 //   - 200 with {"active": false} for everything else, whatever the reason.
 //   - 400 for a request that is not of that form: another Content-Type, a body
 //     of more than 64 KiB, no parameter token or several, or a token or secret
@@ -262,7 +263,7 @@ func (h *Handler) find(ctx context.Context, s service, credential string) (answe
 	}
 	return answer{
 		Active: true, Issuer: h.c.Issuer, Audience: h.c.SessionAudience, Subject: rec.Subject, ClientID: h.c.ClientID,
-		SessionID: rec.ID, AuthTime: rec.AuthenticatedAt.Unix(), IssuedAt: rec.AuthenticatedAt.Unix(),
+		SessionID: rec.ID, AuthTime: rec.AuthenticatedAt.Unix(), AMR: rec.AMR, IssuedAt: rec.AuthenticatedAt.Unix(),
 		ExpiresAt: until(now, end),
 	}, nil
 }

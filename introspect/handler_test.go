@@ -21,7 +21,9 @@ import (
 func TestAnswers(t *testing.T) {
 	for _, mode := range apptest.Modes() {
 		d := newDesk(t, mode)
-		credential := apptest.Begin(t, d.m, "alice")
+		_, credential := apptest.Visit(d.m, "", func(s *session.Session) {
+			require.NoError(t, s.Login("alice", session.AMR("pwd", "otp")))
+		})
 		service := d.serviceToken(t, credential, "orders")
 		made := float64(d.Now().Unix())
 		d.Advance(30 * time.Second)
@@ -32,7 +34,7 @@ func TestAnswers(t *testing.T) {
 		require.NotEmpty(t, sid)
 		require.Equal(t, map[string]any{
 			"active": true, "iss": issuer, "aud": issuer, "sub": "alice", "client_id": issuer, "sid": sid,
-			"auth_time": made, "iat": made, "exp": made + 30 + 15,
+			"auth_time": made, "amr": []any{"pwd", "otp"}, "iat": made, "exp": made + 30 + 15,
 		}, about, mode)
 
 		about = d.ask(t, service)

@@ -18,16 +18,17 @@ const maxForm = 64 << 10
 // An answer is the body of status 200 (RFC 7662, Section 2.2). Times are
 // seconds since 1970.
 type answer struct {
-	Active    bool   `json:"active"`
-	Issuer    string `json:"iss,omitempty"`
-	Audience  string `json:"aud,omitempty"`
-	Subject   string `json:"sub,omitempty"`
-	ClientID  string `json:"client_id,omitempty"`
-	SessionID string `json:"sid,omitempty"`
-	AuthTime  int64  `json:"auth_time,omitempty"`
-	IssuedAt  int64  `json:"iat,omitempty"`
-	ExpiresAt int64  `json:"exp,omitempty"`
-	TokenType string `json:"token_type,omitempty"`
+	Active    bool     `json:"active"`
+	Issuer    string   `json:"iss,omitempty"`
+	Audience  string   `json:"aud,omitempty"`
+	Subject   string   `json:"sub,omitempty"`
+	ClientID  string   `json:"client_id,omitempty"`
+	SessionID string   `json:"sid,omitempty"`
+	AuthTime  int64    `json:"auth_time,omitempty"`
+	AMR       []string `json:"amr,omitempty"`
+	IssuedAt  int64    `json:"iat,omitempty"`
+	ExpiresAt int64    `json:"exp,omitempty"`
+	TokenType string   `json:"token_type,omitempty"`
 }
 
 // A failure is the body of another status (RFC 6749, Section 5.2).
