@@ -123,7 +123,10 @@ func (a *application) signer(t *testing.T) *keys.Key {
 // logIn visits app, and returns the value of the session cookie.
 func (a *application) logIn(t *testing.T, app *config.App) string {
 	t.Helper()
-	response := a.visit(app, "", func(s *session.Session) { require.NoError(t, s.Login(subject)) })
+	response := a.visit(app, "", func(s *session.Session) {
+		tag := session.Tag("tenant", "acme")
+		require.NoError(t, s.Login(subject, tag, session.AMR("pwd", "otp")))
+	})
 	cookies := response.Cookies()
 	require.Len(t, cookies, 1)
 	return cookies[0].Value

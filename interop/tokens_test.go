@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/hmac"
@@ -20,13 +21,17 @@ import (
 	"github.com/cloakroom-go/cloakroom/config"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
+	"github.com/cloakroom-go/cloakroom/session"
 	"github.com/cloakroom-go/cloakroom/token"
 )
 
-// good returns a service token for the audience.
+// good returns a service token for the audience, with all that one can have.
 func (a *application) good(t *testing.T) string {
 	t.Helper()
-	return a.issue(t, a.app.Issuer, audience)
+	claims := func(context.Context, *session.Session, string) (map[string]any, error) {
+		return map[string]any{"acr": "2", "roles": []string{"müller", "👩"}, "limits": map[string]any{"a": 1.5, "b": nil}}, nil
+	}
+	return a.issue(t, a.issuer(t, token.IssuerConfig{Claims: claims}), audience)
 }
 
 // ahead returns a good token of an application whose clock is 3 seconds ahead.
