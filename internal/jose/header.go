@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cloakroom-go/cloakroom/internal/strict"
 )
@@ -36,6 +40,8 @@ func parseHeader(data []byte, jwe bool) (Header, error) {
 	}
 	return h, nil
 }
+
+func ownHeader(data []byte) (Header, error) { return parseHeader(data, false) }
 
 // field returns where the text of a member goes, or nil if the header may not
 // have it.
@@ -107,9 +113,7 @@ func (h *Header) read(data []byte, jwe bool) error {
 		field := h.field(name, jwe)
 		switch {
 		case field != nil:
-			if *field, err = String(value); err == nil && *field == "" {
-				err = errors.New("empty")
-			}
+			*field, err = filled(value)
 		case name == "epk" && jwe:
 			h.EPK, err = parseEPK(value)
 		default:
@@ -122,10 +126,12 @@ func (h *Header) read(data []byte, jwe bool) error {
 	})
 }
 
+var errNoKid = errors.New("jose: header without kid")
+
 // check looks at the members that are not compared with a list.
 func (h *Header) check() error {
 	if h.Kid == "" {
-		return errors.New("jose: header without kid")
+		return errNoKid
 	}
 	if err := CheckKid(h.Kid); err != nil {
 		return err
@@ -197,6 +203,28 @@ func CheckKid(s string) error {
 		return errors.New("jose: key ID has a character other than A-Z, a-z, 0-9, - and _")
 	}
 	return nil
+}
+
+// CheckPrintableKid reports whether s may be a key ID of an issuer that is not
+// Cloakroom: 1 to 256 bytes of characters that can be printed. Quote it where
+// people read it.
+func CheckPrintableKid(s string) error {
+	if s == "" || len(s) > maxPrintableKid {
+		return errors.New("jose: key ID must have 1 to 256 bytes")
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return errors.New("jose: key ID has a character that can't be printed")
+	}
+	return nil
+}
+
+// ShownKid returns the kid for an error or a log: as it is if it may be one of
+// ours, else in quotes.
+func ShownKid(kid string) string {
+	if CheckKid(kid) == nil {
+		return kid
+	}
+	return strconv.Quote(kid)
 }
 
 // checkMediaType reports whether s may be a typ or cty: 1 to 127 characters of

@@ -2,7 +2,7 @@
 // compact JWS (RFC 7515, Section 3.1) and JWE (RFC 7516, Section 3.1), and
 // strict JSON.
 //
-// Use [ParseJWS] or [ParseJWE] on every string that a client sent, before any
+// Use [ParseJWS], [ParseForeignJWS] or [ParseJWE] on every string that a client sent, before any
 // library sees it, and [Object] with [String], [Int], [Bool] and [Strings] for
 // the claims. Nothing here verifies or decrypts: the result says only that the
 // token is well formed and that it has one spelling.
@@ -14,6 +14,8 @@
 // and p2s; a header without kid; algorithms that package keys does not have;
 // and in JSON: repeated names (also when written with escapes), invalid UTF-8,
 // lone surrogates, a byte order mark, and data after the value.
+//
+// ParseForeignJWS, for tokens of other issuers, takes more in the header.
 //
 // Errors never hold text from the token.
 package jose
@@ -79,8 +81,14 @@ func ParseJWS(token string) (*JWS, error) { return ParseLongJWS(token, MaxLength
 // ParseLongJWS is ParseJWS for a JWS of up to most characters, from a sender
 // who may send so many.
 func ParseLongJWS(token string, most int) (*JWS, error) {
+	return parseJWS(token, most, maxHeader, ownHeader)
+}
+
+// parseJWS takes a JWS apart of up to most characters, with up to mostHeader of
+// them in its header.
+func parseJWS(token string, most, mostHeader int, header func([]byte) (Header, error)) (*JWS, error) {
 	var s [3]string
-	if err := split(token, most, s[:]); err != nil {
+	if err := split(token, most, mostHeader, s[:]); err != nil {
 		return nil, err
 	}
 	var d [3][]byte
@@ -90,7 +98,7 @@ func ParseLongJWS(token string, most int) (*JWS, error) {
 	if len(d[1]) == 0 || len(d[2]) == 0 {
 		return nil, errors.New("jose: JWS with an empty segment")
 	}
-	h, err := parseHeader(d[0], false)
+	h, err := header(d[0])
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +123,7 @@ type JWE struct {
 // ParseJWE takes a compact JWE apart, as ParseJWS does with a JWS.
 func ParseJWE(token string) (*JWE, error) {
 	var s [5]string
-	if err := split(token, MaxLength, s[:]); err != nil {
+	if err := split(token, MaxLength, maxHeader, s[:]); err != nil {
 		return nil, err
 	}
 	var d [5][]byte
@@ -136,9 +144,9 @@ func ParseJWE(token string) (*JWE, error) {
 }
 
 // split cuts token, of up to most characters, at its dots into exactly
-// len(segments) pieces. It checks everything that can be checked without memory
-// first.
-func split(token string, most int, segments []string) error {
+// len(segments) pieces, the first of up to mostHeader characters. It checks
+// everything that can be checked without memory first.
+func split(token string, most, mostHeader int, segments []string) error {
 	if len(token) > most {
 		return errors.New("jose: token too long")
 	}
@@ -154,7 +162,7 @@ func split(token string, most int, segments []string) error {
 	for i := range segments {
 		segments[i], token, _ = strings.Cut(token, ".")
 	}
-	if len(segments[0]) > maxHeader {
+	if len(segments[0]) > mostHeader {
 		return errors.New("jose: header too long")
 	}
 	return nil
