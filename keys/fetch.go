@@ -43,7 +43,7 @@ func (r *Remote) get(now time.Time, force bool) (*remoteSet, error) {
 
 // read reads the set, with the fetch's time limit.
 func (r *Remote) read(ctx context.Context, body []byte, header http.Header, now time.Time) (*remoteSet, error) {
-	public, err := keyset.ReadPublicSet(body)
+	public, err := keyset.ReadForeignSet(body, keyset.Algorithm(r.cfg.RSAAlgorithm))
 	if err == nil {
 		err = public.CheckModuli(ctx, r.moduli)
 	}

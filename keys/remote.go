@@ -46,6 +46,11 @@ type RemoteConfig struct {
 	// minute.
 	MaxAge time.Duration
 
+	// RSAAlgorithm is RS256 or PS256: what the RSA keys of the set that have no alg
+	// are for. It is for an issuer such as Microsoft Entra ID. If "", such keys are
+	// left out.
+	RSAAlgorithm Algorithm
+
 	// Transport makes the requests. If nil, one like http.DefaultTransport.
 	Transport http.RoundTripper
 
@@ -76,8 +81,10 @@ type RemoteConfig struct {
 //
 // A fetch fails if the status is not 200, if the answer has more than 1 MiB, if
 // it redirects to another host or from https to http, and if [ParsePublicSet]
-// refuses the set or can use none of its keys. Only the answer {"keys":[]} says
-// that no key is trusted. Keys that ParsePublicSet leaves out are reported.
+// would refuse the set or could use none of its keys. Only the answer
+// {"keys":[]} says that no key is trusted. Keys that ParsePublicSet would leave
+// out are reported and left out, with two exceptions for other issuers: a kid
+// may have any printable characters, up to 256 bytes, and see RSAAlgorithm.
 //
 // A Remote is safe for concurrent use.
 type Remote struct {
@@ -135,6 +142,7 @@ func (c *RemoteConfig) check() error {
 	m.If(wrong != "", "URL", "%s", wrong)
 	m.If(c.Timeout < 0 || c.Timeout > time.Minute, "Timeout", "must be at most 1 minute")
 	m.If(c.MaxAge != 0 && c.MaxAge < minMaxAge, "MaxAge", "must be at least 1 minute")
+	m.If(!slices.Contains([]Algorithm{"", RS256, PS256}, c.RSAAlgorithm), "RSAAlgorithm", "must be RS256 or PS256")
 	return m.Err()
 }
 
@@ -143,7 +151,7 @@ func (c *RemoteConfig) check() error {
 // ErrUnknownKey, or ErrUnavailable if it could not find out because the fetch
 // failed.
 func (r *Remote) Key(ctx context.Context, kid string, now time.Time) (*Key, error) {
-	if jose.CheckKid(kid) != nil {
+	if jose.CheckPrintableKid(kid) != nil {
 		return nil, ErrUnknownKey
 	}
 	r.distrust(now)

@@ -80,7 +80,7 @@ func TestRemoteReportsKeysThatAreLeftOut(t *testing.T) {
 	require.Equal(t, []string{
 		"keys: fetch key set: key a of the set is left out: " + hollowKey,
 		"keys: fetch key set: key number 2 of the set is left out: " +
-			"its kid has more than 128 characters, or others than A-Z, a-z, 0-9, - and _",
+			"its kid has more than 256 bytes, or characters that can't be printed",
 	}, fetch(1))
 	require.Empty(t, fetch(2), "nothing new")
 	serve()

@@ -80,6 +80,8 @@ func TestRemoteConfig(t *testing.T) {
 		{"file", keys.RemoteConfig{URL: "file:///etc/passwd", InsecureAllowHTTP: true}, []string{"must be absolute"}},
 		{"ftp", keys.RemoteConfig{URL: "ftp://issuer.example/", InsecureAllowHTTP: true}, []string{"must be https"}},
 		{"all at once", keys.RemoteConfig{Timeout: -1, MaxAge: time.Second}, []string{"URL is required", "Timeout must", "MaxAge must"}},
+		{"RSA algorithm", keys.RemoteConfig{URL: "https://a.example", RSAAlgorithm: keys.ES256}, []string{"RSAAlgorithm must"}},
+		{"RSA algorithm none", keys.RemoteConfig{URL: "https://a.example", RSAAlgorithm: "none"}, []string{"RSAAlgorithm must"}},
 		{"long timeout", keys.RemoteConfig{URL: "https://a.example", Timeout: time.Hour}, []string{"Timeout must"}},
 		{"good", keys.RemoteConfig{URL: "https://a.example"}, nil},
 		{"localhost", keys.RemoteConfig{URL: "http://localhost:8080/jwks"}, nil},
@@ -119,7 +121,7 @@ func TestRemoteKey(t *testing.T) {
 	require.Equal(t, "no-cache", first.Get("Cache-Control"))
 	require.Contains(t, first.Get("Accept"), "application/jwk-set+json")
 
-	for _, kid := range []string{"", "../x", "a b", strings.Repeat("k", 129)} {
+	for _, kid := range []string{"", "a\nb", "\x00", "\x7f", "\xff", "\u202e", "\u2028", strings.Repeat("k", 257)} {
 		_, err := r.Key(t.Context(), kid, t0)
 		require.ErrorIs(t, err, keyset.ErrUnknownKey)
 	}

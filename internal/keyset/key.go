@@ -110,7 +110,7 @@ func (k *Key) matches(h *jose.Header) error {
 
 // Format implements fmt.Formatter, so that no verb prints the private key.
 func (k Key) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "keys.Key(%s %s)", k.alg, k.id)
+	fmt.Fprintf(f, "keys.Key(%s %s)", k.alg, jose.ShownKid(k.id))
 }
 
 // Trusted returns nil if tokens of the key are accepted at the time now, else

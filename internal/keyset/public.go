@@ -40,9 +40,9 @@ type leftOutError struct {
 
 // Error returns a part of a sentence, without the name of the package.
 func (e *leftOutError) Error() string {
-	name := e.kid
-	if name == "" {
-		name = "number " + strconv.Itoa(e.number)
+	name := "number " + strconv.Itoa(e.number)
+	if e.kid != "" {
+		name = jose.ShownKid(e.kid)
 	}
 	return fmt.Sprintf("key %s of the set is left out: %v", name, fault.Inner(e.reason))
 }
@@ -102,11 +102,38 @@ type PublicSet struct {
 	Keys    []*Key
 	LeftOut []error  // for each key that is left out, see [ParsePublicSet]
 	kids    []string // of all keys; "" for those that have none
+
+	foreign bool      // a kid may be as jose.CheckPrintableKid allows it
+	rsa     Algorithm // of RSA keys without alg; "" if they are left out
 }
 
 // ReadPublicSet does all but what takes long, which is CheckModuli.
 func ReadPublicSet(data []byte) (*PublicSet, error) {
-	s, found := new(PublicSet), false
+	return readSet(data, new(PublicSet))
+}
+
+// ReadForeignSet is [ReadPublicSet] for the set of an issuer that need not be
+// Cloakroom: a kid may be as jose.CheckPrintableKid allows it, and RSA keys
+// without alg are for rsa, if that is not "".
+func ReadForeignSet(data []byte, rsa Algorithm) (*PublicSet, error) {
+	return readSet(data, &PublicSet{foreign: true, rsa: rsa})
+}
+
+// checkKid says why a key with this kid is left out.
+func (s *PublicSet) checkKid(kid string) error {
+	switch {
+	case kid == "":
+		return errors.New("it has no kid")
+	case s.foreign && jose.CheckPrintableKid(kid) != nil:
+		return errors.New("its kid has more than 256 bytes, or characters that can't be printed")
+	case !s.foreign && jose.CheckKid(kid) != nil:
+		return errors.New("its kid has more than 128 characters, or others than A-Z, a-z, 0-9, - and _")
+	}
+	return nil
+}
+
+func readSet(data []byte, s *PublicSet) (*PublicSet, error) {
+	found := false
 	err := jose.Object(data, func(name string, value []byte) error {
 		if name != "keys" {
 			return nil
@@ -129,7 +156,7 @@ func (s *PublicSet) parse(value []byte) error {
 	if number > maxKeys {
 		return fmt.Errorf("more than %d keys in the set", maxKeys)
 	}
-	kid, k, unusable, err := parsePublicKey(value)
+	kid, k, unusable, err := s.parseKey(value)
 	switch {
 	case err != nil:
 		return fmt.Errorf("key number %d: %w", number, fault.Inner(err))
@@ -145,7 +172,7 @@ func (s *PublicSet) parse(value []byte) error {
 }
 
 func (s *PublicSet) leaveOut(number int, kid string, reason error) {
-	if jose.CheckKid(kid) != nil {
+	if s.checkKid(kid) != nil {
 		kid = "" // a stranger's text
 	}
 	s.LeftOut = append(s.LeftOut, &leftOutError{number, kid, reason})
@@ -207,8 +234,8 @@ type publicKey struct {
 	material material
 }
 
-// parsePublicKey says why a key is left out, if it is; an error spoils the set.
-func parsePublicKey(value []byte) (kid string, k *Key, unusable, err error) {
+// parseKey says why a key is left out, if it is; an error spoils the set.
+func (s *PublicSet) parseKey(value []byte) (kid string, k *Key, unusable, err error) {
 	p := publicKey{material: material{}}
 	err = jose.Object(value, func(name string, value []byte) error {
 		if slices.Contains(PrivateMembers(), name) {
@@ -224,6 +251,12 @@ func parsePublicKey(value []byte) (kid string, k *Key, unusable, err error) {
 	}
 	if err != nil {
 		return "", nil, nil, err
+	}
+	if p.alg == "" && p.material["kty"] == "RSA" {
+		p.alg = string(s.rsa)
+	}
+	if unusable == nil {
+		unusable = s.checkKid(p.kid)
 	}
 	if unusable == nil {
 		unusable = p.check()
@@ -264,10 +297,6 @@ func (p *publicKey) member(name string, value []byte) (err error) {
 func (p *publicKey) check() error {
 	alg := p.algorithm()
 	switch {
-	case p.kid == "":
-		return errors.New("it has no kid")
-	case jose.CheckKid(p.kid) != nil:
-		return errors.New("its kid has more than 128 characters, or others than A-Z, a-z, 0-9, - and _")
 	case alg == "":
 		return errors.New("it has no alg, and kty and crv don't tell which")
 	case alg.Use() != Signature:
