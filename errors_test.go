@@ -56,7 +56,8 @@ func TestTextsOfConstructors(t *testing.T) {
 	_, carrierErr := token.NewCarrier(token.CarrierConfig{MaxLength: -1, MemoryBytes: -1})
 	_, issuerErr := token.NewIssuer(token.IssuerConfig{Lifetime: time.Hour})
 	_, transportErr := token.NewTransport(token.TransportConfig{Origin: "x"})
-	_, verifierErr := token.NewVerifier(token.VerifierConfig{Leeway: time.Hour})
+	_, verifierErr := token.NewVerifier(token.VerifierConfig{Leeway: time.Hour, MaxAuthAge: -1, ACR: []string{""},
+		Revocations: new(revocation.List), Foreign: &token.Foreign{MaxLifetime: -1, Types: []string{"a b", "cloakroom+jwt"}}})
 	_, storedErr := opaque.NewCarrier(opaque.CarrierConfig{MaxBytes: -1})
 	_, memoryErr := opaque.NewMemoryStore(opaque.MemoryConfig{MaxSessions: -1, MaxBytes: -1})
 	_, middlewareErr := middleware.New(middleware.Config{
@@ -67,7 +68,7 @@ func TestTextsOfConstructors(t *testing.T) {
 	})
 	_, listErr := revocation.Open(revocation.Config{Skew: -1})
 	_, journalErr := revocation.Open(revocation.Config{Path: t.TempDir(), Lifetime: time.Hour})
-	_, remoteErr := keys.NewRemote(keys.RemoteConfig{Timeout: time.Hour, MaxAge: 1})
+	_, remoteErr := keys.NewRemote(keys.RemoteConfig{Timeout: time.Hour, MaxAge: 1, RSAAlgorithm: "x"})
 	_, ringErr := keys.OpenRing(keys.RingConfig{File: keys.File{Path: filepath.Join(t.TempDir(), "none")}})
 	_, buildErr := config.Config{Mode: "x", Issuer: "\xff", Cookie: config.CookieConfig{Path: "x"},
 		Timeout: -1}.Build(config.Options{})

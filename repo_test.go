@@ -174,7 +174,7 @@ var importTable = []importRule{
 	{"internal/claims", []string{"session", "internal/instant", "internal/jose"}},
 	{"revocation", []string{"session", "keys", "internal/claims", "internal/durable", "internal/fault", "internal/jose", "internal/keyset", "internal/webdoc", "internal/weburl"}},
 	{"revocation/logtest", []string{"revocation", "session"}},
-	{"token", []string{"session", "keys", "internal/claims", "internal/keyset", "internal/fault", "internal/instant", "internal/recent", "internal/reqcopy", "internal/webdoc", "internal/weburl"}},
+	{"token", []string{"session", "keys", "internal/claims", "internal/keyset", "internal/fault", "internal/instant", "internal/jose", "internal/recent", "internal/reqcopy", "internal/webdoc", "internal/weburl"}},
 	{"internal/diagnose", []string{"keys", "internal/claims", "internal/fault", "internal/jose", "internal/keyset", "internal/span"}},
 	{"backchannel", []string{"session", "keys", "revocation", "token", "internal/claims", "internal/fault", "internal/instant", "internal/jose", "internal/keyset"}},
 	{"opaque", []string{"session", "internal/fault", "internal/strict", "internal/instant", "internal/recent"}},

@@ -46,9 +46,8 @@ type RemoteConfig struct {
 	// minute.
 	MaxAge time.Duration
 
-	// RSAAlgorithm is RS256 or PS256: what the RSA keys of the set that have no alg
-	// are for. It is for an issuer such as Microsoft Entra ID. If "", such keys are
-	// left out.
+	// RSAAlgorithm is RS256 or PS256: what RSA keys without alg are for. Microsoft
+	// Entra ID, for example, publishes such keys. If "", they are left out.
 	RSAAlgorithm Algorithm
 
 	// Transport makes the requests. If nil, one like http.DefaultTransport.

@@ -5,7 +5,8 @@
 //   - [Issuer] and [Transport] send another service a short-lived token, which
 //     says for which user a request is made.
 //   - [Verifier] protects the service that is called. It needs only public
-//     keys.
+//     keys. With [Foreign] it takes the tokens of another issuer instead, such
+//     as an identity provider.
 //   - [Metadata] tells libraries in any language where these are.
 //
 // A session token is never accepted as a service token, nor the reverse: they
@@ -25,8 +26,10 @@
 //     PS256, RS256 and HS256 sign; dir, A256KW and ECDH-ES+A256KW encrypt, with
 //     A256GCM.
 //
-// After that it is refused if its key is unknown or not trusted any more, if
-// its algorithm is not the key's, if its signature is wrong, if a claim is
+// A Verifier with Foreign takes more in the header: see there.
+//
+// After that a token is refused if its key is unknown or not trusted any more,
+// if its algorithm is not the key's, if its signature is wrong, if a claim is
 // missing or of the wrong type, if it is for another issuer or audience, or if
 // it is not valid yet, has expired, or lives longer than allowed.
 package token

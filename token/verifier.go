@@ -2,9 +2,11 @@ package token
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,14 +40,28 @@ type VerifierConfig struct {
 	// Audience is the name of this service, compared with aud exactly. Required.
 	Audience string
 
+	// Foreign, if set, says that the issuer is not Cloakroom, and what its tokens
+	// are like.
+	Foreign *Foreign
+
 	// Revocations, if set, is asked whether the caller's session has ended since
-	// the token was made. Without it a token is good until it expires.
+	// the token was made. Without it a token is good until it expires. It knows
+	// nothing of the sessions of a Foreign issuer.
 	Revocations interface {
 		Check(rec *session.Record) error
 	}
 
-	// Leeway is how far the issuer's clock may be off, on exp and iat. 0 means 10
-	// seconds, a negative Leeway means none; at most 5 minutes.
+	// MaxAuthAge is how long ago the user may have logged in (auth_time), in whole
+	// seconds. A token that doesn't say when is refused then. 0 means any time.
+	MaxAuthAge time.Duration
+
+	// ACR are the values of acr that are accepted, which say how the user has been
+	// authenticated. A token without acr is refused then. Empty means any.
+	ACR []string
+
+	// Leeway is how far the issuer's clock may be off, on exp, nbf, iat and
+	// auth_time. 0 means 10 seconds, a negative Leeway means none; at most 5
+	// minutes.
 	Leeway time.Duration
 
 	// OnRefused is called with the reason when [Verifier.Handler] denies a
@@ -60,7 +76,8 @@ type VerifierConfig struct {
 
 // Errors of [Verifier.Verify] that a service may want to tell apart. Each wraps
 // a session.Reason as all its errors do: Forged, except for LifetimeOver in
-// ErrExpired and UnknownKey in ErrUnknownKey.
+// ErrExpired and ErrInsufficientAuthentication, and UnknownKey in
+// ErrUnknownKey.
 var (
 	ErrUnknownKey    error = fmt.Errorf("token: signed with a key that is not trusted: %w", session.UnknownKey)
 	ErrBadSignature  error = fmt.Errorf("token: bad signature: %w", session.Forged)
@@ -68,13 +85,21 @@ var (
 	ErrWrongAudience error = claims.ErrWrongAudience // aud is not VerifierConfig.Audience
 	ErrNotYetValid   error = claims.ErrNotYetValid   // iat or nbf is later than now and VerifierConfig.Leeway
 	ErrExpired       error = claims.ErrExpired       // exp and VerifierConfig.Leeway have passed
+
+	// ErrInsufficientAuthentication means that the token is good, but the user
+	// must log in again: the login was too long ago for VerifierConfig.MaxAuthAge,
+	// or not as VerifierConfig.ACR wants it.
+	ErrInsufficientAuthentication error = fmt.Errorf("token: the user must log in again: %w", session.LifetimeOver)
 )
 
 // A Verifier accepts service tokens, and nothing else.
 type Verifier struct {
-	c    VerifierConfig
-	keys keyset.Finder
-	want claims.Want // without Now
+	c         VerifierConfig
+	keys      keyset.Finder
+	kind      claims.Kind
+	types     []string    // of a foreign issuer; nil for ours
+	want      claims.Want // without Now
+	challenge string      // for ErrInsufficientAuthentication
 }
 
 // setKeys finds the keys of a KeySet.
@@ -88,10 +113,18 @@ func (s setKeys) FindKey(ctx context.Context, kid string, now time.Time) (*keyse
 type Caller struct {
 	Issuer          string    // who says so; a subject means nothing without it
 	Subject         string    // who is logged in there
-	SessionID       string    // the public handle of the session
-	AuthenticatedAt time.Time // when the subject logged in
+	SessionID       string    // the public handle of the session; "" if a foreign issuer doesn't say
+	ClientID        string    // the application that got the token; "" if a foreign issuer doesn't say
+	AuthenticatedAt time.Time // when the subject logged in; zero if a foreign issuer doesn't say
 	IssuedAt        time.Time // iat of the token: when it was made, or some seconds before
 	ExpiresAt       time.Time // when the token expires
+
+	AMR []string // how the user was authenticated, such as "pwd" and "otp" (RFC 8176); nil if that is not said
+	ACR string   // how strong that was, in words that the issuer and its services have agreed on
+
+	// Claims has the claims of the token for which there is no field here, such as
+	// scope, as JSON. It is nil if there are none.
+	Claims map[string]json.RawMessage
 }
 
 // NewVerifier checks c and returns a Verifier. It reports every mistake at
@@ -101,6 +134,7 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	bad.Add(checkName("VerifierConfig.Issuer", c.Issuer, true), checkName("VerifierConfig.Audience", c.Audience, true))
 	bad.If(c.Keys == nil, "Keys", "is required: keys.NewRemote fetches the issuer's")
 	bad.If(c.Leeway > claims.MaxLeeway, "Leeway", "is %v: must be at most %v", c.Leeway, claims.MaxLeeway)
+	bad.Add(c.checkStepUp(), c.checkForeign())
 	if err := bad.Err(); err != nil {
 		return nil, err
 	}
@@ -110,9 +144,14 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	early, late := claims.Leeway(claims.Service, c.Leeway, 0)
-	want := claims.Want{Issuer: c.Issuer, Audience: c.Audience, Early: early, Late: late}
-	return &Verifier{c, setKeys{c.Keys}, want}, nil
+	c.ACR = slices.Clone(c.ACR)
+	v := &Verifier{c: c, keys: setKeys{c.Keys}, kind: claims.Service, challenge: c.challenge()}
+	v.want.Issuer, v.want.Audience = c.Issuer, c.Audience
+	v.want.Early, v.want.Late = claims.Leeway(claims.Service, c.Leeway, 0)
+	if c.Foreign != nil {
+		v.kind, v.types, v.want.MaxLife = claims.Foreign, c.Foreign.types(), c.Foreign.maxLifetime()
+	}
+	return v, nil
 }
 
 // Verify returns the user that token identifies. An error wraps a
@@ -122,15 +161,18 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	want := v.want
 	want.Now = v.c.Now()
-	r := keyset.Reading{Token: token, Typ: claims.Service.Typ(), Signed: true, Keys: v.keys, Now: want.Now}
+	r := keyset.Reading{Token: token, Signed: true, Keys: v.keys, Now: want.Now, Types: v.types}
+	if v.kind == claims.Service {
+		r.Typ = claims.Service.Typ()
+	}
 	if at, err := r.Verify(ctx); err != nil {
 		return nil, refused(at, err)
 	}
-	c, err := claims.Decode(r.Frame.Payload, claims.Service)
+	c, err := claims.Decode(r.Frame.Payload, v.kind)
 	if err != nil {
 		return nil, badClaims(err)
 	}
-	if err := claims.Check(c, claims.Service, want); err != nil {
+	if err := claims.Check(c, v.kind, want); err != nil {
 		return nil, err
 	}
 	if v.c.Revocations != nil {
@@ -138,9 +180,12 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 			return nil, err
 		}
 	}
+	if err := v.stepUp(c, want); err != nil {
+		return nil, err
+	}
 	return &Caller{
-		Issuer: c.Issuer, Subject: c.Subject, SessionID: c.ID,
-		AuthenticatedAt: c.AuthenticatedAt, IssuedAt: c.IssuedAt(), ExpiresAt: c.ExpiresAt(),
+		Issuer: c.Issuer, Subject: c.Subject, SessionID: c.ID, ClientID: c.ClientID, AuthenticatedAt: c.AuthenticatedAt,
+		IssuedAt: c.IssuedAt(), ExpiresAt: c.ExpiresAt(), AMR: c.AMR, ACR: c.ACR, Claims: c.Further,
 	}, nil
 }
 
@@ -168,13 +213,14 @@ var errNoToken = fmt.Errorf("token: the request has no bearer token: %w", sessio
 // Handler lets requests with a good token through to next, with the [Caller] in
 // their context. Others get 401 and WWW-Authenticate (RFC 6750, Section 3), the
 // same for each reason, or 503 if the keys could not be fetched; the reason
-// goes to VerifierConfig.OnRefused.
+// goes to VerifierConfig.OnRefused. Only [ErrInsufficientAuthentication] is
+// told: the client then gets what it needs for another login (RFC 9470).
 func (v *Verifier) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, err := v.Check(r)
 		if err != nil {
 			v.c.OnRefused(r.Context(), err)
-			deny(w, err)
+			v.deny(w, err)
 			return
 		}
 		c := r.WithContext(NewContext(r.Context(), caller))
@@ -183,7 +229,7 @@ func (v *Verifier) Handler(next http.Handler) http.Handler {
 	})
 }
 
-func deny(w http.ResponseWriter, err error) {
+func (v *Verifier) deny(w http.ResponseWriter, err error) {
 	status := http.StatusUnauthorized
 	w.Header().Set("Cache-Control", "no-store")
 	switch {
@@ -191,6 +237,8 @@ func deny(w http.ResponseWriter, err error) {
 		status = http.StatusServiceUnavailable
 	case errors.Is(err, errNoToken):
 		w.Header().Set("WWW-Authenticate", "Bearer")
+	case errors.Is(err, ErrInsufficientAuthentication):
+		w.Header().Set("WWW-Authenticate", v.challenge)
 	default:
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 	}

@@ -21,6 +21,7 @@ import (
 var kinds = map[error]session.Reason{
 	token.ErrUnknownKey: session.UnknownKey, token.ErrBadSignature: session.Forged, token.ErrWrongIssuer: session.Forged,
 	token.ErrWrongAudience: session.Forged, token.ErrNotYetValid: session.Forged, token.ErrExpired: session.LifetimeOver,
+	token.ErrInsufficientAuthentication: session.LifetimeOver,
 }
 
 // requireKind checks that err is of one kind, or of none if want is nil.

@@ -23,16 +23,17 @@ import (
 // A Kind is a kind of token, or a set of them.
 type Kind uint8
 
-// The kinds exclude one another: they differ in typ (RFC 8725bis, Section
-// 3.11).
+// Ours exclude one another: they differ in typ (RFC 8725bis, Section 3.11).
 const (
 	Session Kind = 1 << iota // an application's own, in a cookie
 	Service                  // for a call to another service
+	Foreign                  // for a call to a service, by an issuer that is not Cloakroom
 
-	both = Session | Service
+	both     = Session | Service
+	everyone = both | Foreign
 )
 
-// Typ returns the typ of a kind of tokens.
+// Typ returns the typ of a kind of our tokens.
 func (k Kind) Typ() string {
 	if k == Session {
 		return "cloakroom+jwt"
@@ -57,10 +58,13 @@ func KindOf(typ string) Kind {
 // because many programs read it as an integer.
 type Claims struct {
 	Issuer, Audience, JTI string
-	ClientID              string                     // of service tokens: the application (RFC 9068, Section 2.2)
-	NotBefore             time.Time                  // zero for none; we write none
-	Further               map[string]json.RawMessage // of service tokens, by name: none that the table has
-	session.Record                                   // its SeenAt is iat, its IdleDeadline exp
+	ClientID              string    // of service tokens: the application (RFC 9068, Section 2.2)
+	NotBefore             time.Time // zero for none; we write none
+	session.Record                  // its SeenAt is iat, its IdleDeadline exp
+
+	ACR       string                     // of service tokens: how strong the login was; "" if they don't say
+	Audiences []string                   // of tokens of other issuers, instead of Audience
+	Further   map[string]json.RawMessage // by name: none that the table has; session tokens have none
 }
 
 // IssuedAt returns iat.
@@ -78,14 +82,17 @@ func (c *Claims) MadeAt(kind Kind) time.Time {
 // ExpiresAt returns exp.
 func (c *Claims) ExpiresAt() time.Time { return c.IdleDeadline }
 
-// table has the claims of tokens in the order in which Encode writes them. A
-// claim that a kind doesn't have is passed over, as unknown ones are: a newer
-// version may write more.
-var table = [...]struct {
+// A row is one claim.
+type row struct {
 	name         string
 	of, required Kind
 	decode       func(c *Claims, value []byte) error
-}{
+}
+
+// table has the claims of our tokens in the order in which Encode writes them.
+// A claim that a kind doesn't have is no error, nor is an unknown one: a newer
+// version may write more.
+var table = [...]row{
 	{"iss", both, both, func(c *Claims, value []byte) error { return decode(&c.Issuer, value, jose.String) }},
 	{"aud", both, both, func(c *Claims, value []byte) error { return decode(&c.Audience, value, audience) }},
 	{"sub", both, Service, func(c *Claims, value []byte) error { return decode(&c.Subject, value, text) }},
@@ -107,19 +114,17 @@ var table = [...]struct {
 	{"since", Service, Service, func(c *Claims, value []byte) error { return decode(&c.Since, value, millis) }},
 	{"amr", both, 0, func(c *Claims, value []byte) error { return decode(&c.AMR, value, methods) }},
 	{"tg", both, 0, func(c *Claims, value []byte) error { return decode(&c.Tags, value, tags) }},
+	{"acr", Service, 0, func(c *Claims, value []byte) error { return decode(&c.ACR, value, text) }},
 	{"data", Session, Session, func(c *Claims, value []byte) error { return decode(&c.Values, value, values) }},
 }
 
 // Reserved reports whether applications can't give a claim of that name to a
 // service token: because one of the kinds has it, or because a token with it
 // would be a logout token (OpenID Connect Back-Channel Logout, Section 2.4).
+// Only applications know acr.
 func Reserved(name string) bool {
-	for i := range table {
-		if table[i].name == name {
-			return true
-		}
-	}
-	return name == "events"
+	has := func(r row) bool { return r.name == name && name != "acr" }
+	return name == "events" || slices.ContainsFunc(table[:], has)
 }
 
 // Decode reads the claims of a token. The error names the claims that are
@@ -127,7 +132,10 @@ func Reserved(name string) bool {
 func Decode(payload []byte, kind Kind) (*Claims, error) {
 	var c Claims
 	var p problems
-	seen, next := 0, 0
+	seen, next, table := 0, 0, table[:]
+	if kind == Foreign {
+		table = foreignTable[:]
+	}
 	err := jose.Object(payload, func(name string, value []byte) error {
 		// Our tokens have the claims in the order of the table.
 		for i := range table {
@@ -135,8 +143,11 @@ func Decode(payload []byte, kind Kind) (*Claims, error) {
 			if table[i].name == name && table[i].of&kind != 0 {
 				seen, next = seen|1<<i, i+1
 				p.add(name, table[i].decode(&c, value))
-				break
+				return nil
 			}
+		}
+		if kind != Session {
+			c.further(name, value)
 		}
 		return nil
 	})
@@ -150,6 +161,10 @@ func Decode(payload []byte, kind Kind) (*Claims, error) {
 	}
 	if err := p.err(); err != nil {
 		return nil, err
+	}
+	if kind == Foreign {
+		c.authorizedParty()
+		return &c, nil
 	}
 	if (c.Subject == "") != c.AuthenticatedAt.IsZero() {
 		return nil, errors.New("sub and auth_time go together, and one of them is missing")

@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/session"
@@ -30,16 +31,16 @@ const (
 )
 
 // Leeway returns how far clocks may be off: early on iat and nbf, late on exp.
-// asked is the leeway that the caller has configured. If it is 0, a service
-// token gets DefaultLeeway; a session token gets clockSkew, that of the policy,
-// on iat and nbf only. If it is negative, there is no leeway.
+// asked is the leeway that the caller has configured. If it is 0, a session
+// token gets clockSkew, that of the policy, on iat and nbf only; all others get
+// DefaultLeeway. If it is negative, there is no leeway.
 func Leeway(kind Kind, asked, clockSkew time.Duration) (early, late time.Duration) {
 	switch {
 	case asked < 0:
 		return 0, 0
 	case asked > 0:
 		return asked, asked
-	case kind == Service:
+	case kind != Session:
 		return DefaultLeeway, DefaultLeeway
 	}
 	return max(skew, clockSkew), 0
@@ -50,6 +51,7 @@ type Want struct {
 	Issuer, Audience string
 	Now              time.Time
 	Early, Late      time.Duration // see Leeway
+	MaxLife          time.Duration // of a Foreign token, from iat to exp
 
 	// A session token must be Encrypted if one has been Sealing since it was
 	// issued, or longer: SealedSince is when that began.
@@ -83,19 +85,25 @@ var (
 
 // rules has all of them, in the order in which they are checked.
 var rules = [...]Rule{
-	{"issuer", both, false, func(c *Claims, w Want) bool { return c.Issuer == w.Issuer }, both, ErrWrongIssuer},
+	{"issuer", everyone, false, func(c *Claims, w Want) bool { return c.Issuer == w.Issuer }, everyone, ErrWrongIssuer},
 	{"audience", both, false, func(c *Claims, w Want) bool { return c.Audience == w.Audience }, both, ErrWrongAudience},
-	{"issued_at", both, true, func(c *Claims, w Want) bool { return w.begun(c.IssuedAt()) },
-		both, &refusal{"issued in the future (iat): the clock here, or the issuer's, is wrong", ErrNotYetValid}},
-	{"not_before", both, true, func(c *Claims, w Want) bool { return w.begun(c.NotBefore) },
-		both, &refusal{"not good yet (nbf)", ErrNotYetValid}},
+	{"audience", Foreign, false, func(c *Claims, w Want) bool { return slices.Contains(c.Audiences, w.Audience) },
+		Foreign, ErrWrongAudience},
+	{"event", Foreign, false, noEvent, Foreign, errEvent},
+	{"issued_at", everyone, true, func(c *Claims, w Want) bool { return w.begun(c.IssuedAt()) },
+		everyone, &refusal{"issued in the future (iat): the clock here, or the issuer's, is wrong", ErrNotYetValid}},
+	{"not_before", everyone, true, func(c *Claims, w Want) bool { return w.begun(c.NotBefore) },
+		everyone, &refusal{"not good yet (nbf)", ErrNotYetValid}},
 	{"lifetime", Session, false, sessionLife,
 		Session, &refusal{"exp is outside of the session's life, from iat to dl", session.Forged}},
 	{"lifetime", Service, false, serviceLife,
 		Service, &refusal{"lives longer than a service token may (iat, exp)", session.Forged}},
+	{"lifetime", Foreign, false, foreignLife,
+		Foreign, &refusal{"lives longer than is allowed here (iat, exp)", session.Forged}},
 	{"encryption", Session, false, func(c *Claims, w Want) bool { return w.Encryption(c.IssuedAt()) == nil },
 		Session, errPlain},
-	{"expiry", both, true, func(c *Claims, w Want) bool { return w.goesOn(c.ExpiresAt()) }, Service, ErrExpired},
+	{"expiry", everyone, true, func(c *Claims, w Want) bool { return w.goesOn(c.ExpiresAt()) },
+		Service | Foreign, ErrExpired},
 	{"deadline", Session, true, func(c *Claims, w Want) bool { return w.goesOn(c.Deadline) },
 		0, &refusal{"the session has reached its deadline", session.LifetimeOver}},
 }

@@ -227,6 +227,9 @@ func ShownKid(kid string) string {
 	return strconv.Quote(kid)
 }
 
+// IsMediaType reports whether s may be a typ.
+func IsMediaType(s string) bool { return checkMediaType(s) == nil }
+
 // checkMediaType reports whether s may be a typ or cty: 1 to 127 characters of
 // visible ASCII.
 func checkMediaType(s string) error {

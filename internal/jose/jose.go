@@ -2,10 +2,10 @@
 // compact JWS (RFC 7515, Section 3.1) and JWE (RFC 7516, Section 3.1), and
 // strict JSON.
 //
-// Use [ParseJWS], [ParseForeignJWS] or [ParseJWE] on every string that a client sent, before any
-// library sees it, and [Object] with [String], [Int], [Bool] and [Strings] for
-// the claims. Nothing here verifies or decrypts: the result says only that the
-// token is well formed and that it has one spelling.
+// Use [ParseJWS], [ParseForeignJWS] or [ParseJWE] on every string that a client
+// sent, before any library sees it, and [Object] with [String], [Int], [Bool]
+// and [Strings] for the claims. Nothing here verifies or decrypts: the result
+// says only that the token is well formed and that it has one spelling.
 //
 // Refused are: more than [MaxLength] characters; any other number of segments
 // (so the JSON serializations too); characters outside base64url, padding, line

@@ -164,6 +164,20 @@ func Int(value []byte) (int64, error) {
 	return n, nil
 }
 
+// Number reads a number between 0 and 2^53-1, which may have a fraction and an
+// exponent, in at most 32 characters. value must be JSON, as [Object] has found
+// it.
+func Number(value []byte) (float64, error) {
+	if len(value) == 0 || len(value) > 32 || value[0] < '0' || value[0] > '9' {
+		return 0, errors.New("jose: not a number of at most 32 characters, or negative")
+	}
+	f, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || f > maxInt {
+		return 0, errors.New("jose: not a number within 2^53-1")
+	}
+	return f, nil
+}
+
 // Bool reads true or false.
 func Bool(value []byte) (bool, error) {
 	switch string(value) {
