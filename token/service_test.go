@@ -52,7 +52,8 @@ func TestServiceToken(t *testing.T) {
 		assert.Equal(t, &token.Caller{
 			Issuer: "https://app.example", Subject: "alice", SessionID: "c2Vzc2lvbi1vZi1hbGljZQ",
 			ClientID: "https://app.example", AuthenticatedAt: record(nil).AuthenticatedAt.Truncate(time.Second),
-			AMR: []string{"pwd", "otp"}, IssuedAt: start.Add(-5 * time.Second).Local(), ExpiresAt: start.Add(time.Minute).Local(),
+			AMR: []string{"pwd", "otp"}, IssuedAt: start.Add(-5 * time.Second).Local(),
+			ExpiresAt: start.Add(time.Minute).Local(),
 		}, caller)
 		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(bearer, ".")[1])
 		require.NoError(t, err)

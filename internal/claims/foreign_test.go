@@ -20,7 +20,8 @@ func TestDecodeForeign(t *testing.T) {
 		{`{` + least + `}`, claims.Foreign, ""},
 		{`{` + least + `,"gen":"x","since":{},"auth_time":0,"sid":"","jti":""}`, claims.Foreign, ""},
 		{`{}`, claims.Foreign, "missing: iss, aud, sub, exp, iat"},
-		{`{"iss":"","aud":null,"sub":"","iat":"1","exp":-1,"nbf":"x","jti":1,"sid":1,"auth_time":true,"client_id":1,"acr":1,"amr":[1]}`,
+		{`{"iss":"","aud":null,"sub":"","iat":"1","exp":-1,"nbf":"x","jti":1,"sid":1,"auth_time":true,` +
+			`"client_id":1,"acr":1,"amr":[1]}`,
 			claims.Foreign, "empty: iss, sub; of the wrong type: aud, iat, exp, nbf, jti, sid, auth_time, client_id, acr, amr"},
 		{`[]`, claims.Foreign, "jose: not a JSON object"},
 	} {
