@@ -70,6 +70,10 @@ type Options struct {
 	// another store.
 	OnExpire func(ended *session.Record)
 
+	// ServiceClaims returns further claims of service tokens, such as roles or
+	// acr; see token.IssuerConfig.Claims. If nil, they have none.
+	ServiceClaims func(ctx context.Context, s *session.Session, audience string) (map[string]any, error)
+
 	// Client returns what a list of devices is to show of the one that logs in;
 	// see devices.Config. If nil, it shows neither user agent nor address. Client
 	// and SessionLimit need Config.Devices.Enabled.
@@ -443,8 +447,13 @@ func (b *builder) makeIssuer() {
 		return
 	}
 	issuer, err := token.NewIssuer(token.IssuerConfig{
-		Ring: b.app.Keys, Issuer: b.issuer(), SessionAudience: b.Audience, Now: b.o.Now,
+		Ring: b.app.Keys, Issuer: b.issuer(), ClientID: b.ClientID, SessionAudience: b.Audience,
+		Claims: b.o.ServiceClaims, Now: b.o.Now,
 	})
 	b.fail("issuer", err)
 	b.app.Issuer = issuer
+	if _, err := token.NewMetadata(token.MetadataConfig{Ring: b.app.Keys, Issuer: b.issuer()}); err != nil {
+		b.o.Logger.Warn("the issuer is no https URL, so no service that verifies tokens can configure itself; set " +
+			"issuer to the application's https URL before there are such services, since a change ends all tokens")
+	}
 }

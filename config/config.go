@@ -68,11 +68,18 @@ type Config struct {
 	Mode Mode `yaml:"mode,omitempty" json:"mode,omitzero"`
 
 	// Issuer is the iss claim of session tokens, and of the service tokens that
-	// go to other services. Empty means "cloakroom".
+	// go to other services. Empty means "cloakroom". Before the first service
+	// verifies tokens, make it the application's https URL: clients that configure
+	// themselves need that (RFC 8414, Section 2). A later change ends all tokens.
 	Issuer string `yaml:"issuer,omitempty" json:"issuer,omitzero"`
 
+	// ClientID is the client_id claim of service tokens: a name of the
+	// application. Empty means the issuer.
+	ClientID string `yaml:"client_id,omitempty" json:"client_id,omitzero"`
+
 	// Audience is the aud claim of session tokens. Applications that share keys
-	// but not sessions need different ones. Empty means the issuer.
+	// but not sessions need different ones. No other service may have that name.
+	// Empty means the issuer.
 	Audience string `yaml:"audience,omitempty" json:"audience,omitzero"`
 
 	// Keys says where the keys of session tokens are.

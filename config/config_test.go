@@ -19,6 +19,7 @@ import (
 const wholeYAML = `
 mode: auto
 issuer: https://shop.example
+client_id: shop-web
 audience: shop
 keys:
   file: /etc/shop/keys.json
@@ -81,7 +82,7 @@ timeout: 1500ms
 `
 
 const wholeJSON = `{
-	"mode": "auto", "issuer": "https://shop.example", "audience": "shop",
+	"mode": "auto", "issuer": "https://shop.example", "client_id": "shop-web", "audience": "shop",
 	"keys": {"file": "/etc/shop/keys.json", "reload": "10s", "passphrase_file": "/etc/shop/passphrase",
 		"passphrase_env": "SHOP_PASSPHRASE", "kek_file": "/etc/shop/kek", "kek_env": "SHOP_KEK", "create": true,
 		"rotate": true, "insecure_group_readable": true},
@@ -112,6 +113,7 @@ func wholeEnv() []string {
 	return []string{
 		"PATH=/bin",
 		"CLOAKROOM_MODE=auto", "CLOAKROOM_ISSUER=https://shop.example", "CLOAKROOM_AUDIENCE=shop",
+		"CLOAKROOM_CLIENT_ID=shop-web",
 		"CLOAKROOM_KEYSET=/etc/shop/keys.json", "CLOAKROOM_KEYS_RELOAD=10s",
 		"CLOAKROOM_KEYS_PASSPHRASE_FILE=/etc/shop/passphrase", "CLOAKROOM_KEYS_PASSPHRASE_ENV=SHOP_PASSPHRASE",
 		"CLOAKROOM_KEYS_KEK_FILE=/etc/shop/kek", "CLOAKROOM_KEYS_KEK_ENV=SHOP_KEK", "CLOAKROOM_KEYS_CREATE=true",
@@ -142,7 +144,7 @@ func wholeEnv() []string {
 
 func whole() config.Config {
 	return config.Config{
-		Mode: config.Auto, Issuer: "https://shop.example", Audience: "shop",
+		Mode: config.Auto, Issuer: "https://shop.example", ClientID: "shop-web", Audience: "shop",
 		Keys: config.KeysConfig{File: "/etc/shop/keys.json", Reload: config.Duration(10 * time.Second),
 			PassphraseFile: "/etc/shop/passphrase", PassphraseEnv: "SHOP_PASSPHRASE", KEKFile: "/etc/shop/kek",
 			KEKEnv: "SHOP_KEK", Create: true, Rotate: true, InsecureGroupReadable: true},

@@ -30,6 +30,8 @@ func pathOf(name fault.Name) string {
 		"MemoryConfig.AnonymousPercent": "store.anonymous_percent",
 		"CarrierConfig.Issuer":          "issuer",
 		"CarrierConfig.Audience":        "audience",
+		"IssuerConfig.ClientID":         "client_id",
+		"IssuerConfig.SessionAudience":  "audience",
 		"Config.Path":                   "revocations.file",
 		"Config.MaxStaleness":           "revocations.max_staleness",
 		"HandlerConfig.Services":        "services.clients",

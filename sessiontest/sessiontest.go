@@ -44,6 +44,9 @@ type Session struct {
 	// AuthenticatedAt is when Subject logged in. The zero time means now.
 	AuthenticatedAt time.Time
 
+	// AMR says how Subject authenticated, as session.AMR does.
+	AMR []string
+
 	// Persistent says that the session is remembered, as by
 	// session.Session.Remember(true).
 	Persistent bool
@@ -113,7 +116,7 @@ func (s Session) begin(to *session.Session) error {
 		return to.Remember(to.Snapshot().Persistent) // only makes the session exist
 	}
 	if s.Subject != "" {
-		if err := to.Login(s.Subject); err != nil {
+		if err := to.Login(s.Subject, session.AMR(s.AMR...)); err != nil {
 			return err
 		}
 	}

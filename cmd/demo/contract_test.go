@@ -178,7 +178,8 @@ func TestOrders(t *testing.T) {
 		got := b.want("GET", "/orders", "", 401, "")
 		require.Contains(t, got.body, `"reason":"not_logged_in"`)
 		s := b.login("alice").state()
-		b.want("GET", "/orders", "", 200, fmt.Sprintf(`{"subject":"alice","session":%q,"issuer":"cloakroom"}`, *s.ID))
+		b.want("GET", "/orders", "", 200, fmt.Sprintf(
+			`{"subject":"alice","session":%q,"issuer":"https://cloakroom.example"}`, *s.ID))
 
 		service := d.log.ordersURL() + "/orders"
 		got = b.send("GET", service, "")

@@ -84,6 +84,8 @@ func note(name string, value json.RawMessage, now time.Time) string {
 		"jti":       "this token alone",
 		"iat":       "activity recorded {when}",
 		"exp":       "ends {when}, unless you come back before",
+		"amr":       "how the visitor logged in",
+		"tg":        "what else the login belongs to, as hashes",
 		"crt":       "session began {when}",
 		"dl":        "ends {when} at the latest",
 		"prs":       "the cookie outlives the browser",

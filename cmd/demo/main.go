@@ -193,7 +193,7 @@ func (o *options) sessions() (c config.Config, err error) {
 	}
 	c.Mode = cmp.Or(o.mode, c.Mode, config.Stateless)
 	c.Cookie.Name = cmp.Or(c.Cookie.Name, middleware.DefaultCookieName)
-	c.Issuer = cmp.Or(c.Issuer, "cloakroom")
+	c.Issuer = cmp.Or(c.Issuer, "https://cloakroom.example")
 	if o.keys != "" || c.Keys.File == "" {
 		c.Keys.File, c.Keys.Rotate, c.Keys.Create = cmp.Or(o.keys, defaultKeys), true, true
 	}

@@ -14,6 +14,9 @@ func (x *examiner) complete() (Result, string) {
 	if x.badly != nil {
 		return Failed, bare(x.badly)
 	}
+	if client := x.claims.ClientID; client != "" && client != x.claims.Issuer {
+		return Passed, "all there; the client is " + quote(client)
+	}
 	return Passed, "all there"
 }
 
@@ -167,7 +170,27 @@ func (x *examiner) login() (Result, string) {
 	case at.After(x.now.Add(x.skew)):
 		return Warning, "logged in " + x.when(at) + ": the clock of who issued it is ahead of this one"
 	}
-	return Passed, "logged in " + x.when(at)
+	text := "logged in " + x.when(at)
+	if since := x.claims.CountsFrom(); since.Sub(at).Abs() >= time.Second {
+		text += ", and counts from " + stamp(since)
+	}
+	return Passed, text + x.loginSays()
+}
+
+// loginSays counts what else the login says: the names may be personal data.
+func (x *examiner) loginSays() (text string) {
+	for _, of := range [...]struct {
+		n          int
+		one, claim string
+	}{{len(x.claims.AMR), "method", "amr"}, {len(x.claims.Tags), "tag", "tg"}} {
+		switch {
+		case of.n == 1:
+			text += fmt.Sprintf("; 1 %s (%s)", of.one, of.claim)
+		case of.n > 1:
+			text += fmt.Sprintf("; %d %ss (%s)", of.n, of.one, of.claim)
+		}
+	}
+	return text
 }
 
 // values tells no name and no value, which may be personal data.

@@ -250,6 +250,13 @@ func TestDiagnose(t *testing.T) {
 
 		{"logged in", cookie, app, diagnose.Good, "session", "login", diagnose.Passed,
 			"logged in at 2026-01-02T03:04:04Z, 1 second ago"},
+		{"login of a service token", d.service("active", 0, object{"amr": []string{"pwd", "otp"}, "since": unix(0) * 1000,
+			"tg": "AAAAAAAAAAAAAAAAAAAAAA"}), ours, diagnose.Good, "service", "login", diagnose.Passed,
+			"logged in at 2026-01-02T03:04:05Z, now; 2 methods (amr); 1 tag (tg)"},
+		{"login that counts from later", d.service("active", 0, object{"since": unix(-time.Second)*1000 - 1}), ours,
+			diagnose.Good, "service", "login", diagnose.Passed, "now, and counts from 2026-01-02T03:04:03Z"},
+		{"client", d.service("active", 0, object{"client_id": "shop\n"}), ours, diagnose.Good, "service", "claims",
+			diagnose.Passed, `all there; the client is "shop\n"`},
 		{"not logged in", d.session("active", "enc", 0, object{"sub": nil, "auth_time": nil}), app, diagnose.Good, "session",
 			"login", diagnose.Passed, "nobody"},
 		{"login to come", d.session("active", "enc", 0, object{"auth_time": json.RawMessage("1800000000.000")}), app,
