@@ -102,14 +102,15 @@ test: needs $(LIBRARIES)
 # people's tools that read our keys, and the reverse, the servers of stores, and
 # a browser. A new test that needs a program skips without it, or fails if
 # CI=true, and has a line here: a command that tells whether it is there, and its
-# Debian packages. The command is a name, or runs, as in ruby -rjwt -e 1.
+# Debian packages. The command is a name, or runs, as in ruby -rjwt -e 1. Debian
+# keeps some servers out of PATH.
 #
 # Where there is no apt-get, make says what is missing, and the tests skip what
 # needs it.
 needs:
-	missing=; packages=; \
-	have() { case "$$1" in *\ *) eval "$$1" 2>/dev/null;; *) command -v "$$1" >/dev/null;; esac; }; \
-	need() { have "$$1" || { missing="$$missing $$1"; shift; packages="$$packages $$*"; }; }; \
+	PATH=$$PATH:/usr/sbin:$$(printf '%s:' /usr/lib/postgresql/*/bin); missing=; packages=; \
+	have() { case "$$1" in *\ *) eval "$$1" >/dev/null 2>&1;; *) command -v "$$1" >/dev/null;; esac; }; \
+	need() { have "$$1" || { missing="$$missing $$1,"; shift; packages="$$packages $$*"; }; }; \
 	all() { \
 		missing=; packages=; \
 		need "$$($(GO) env CC)" gcc libc6-dev; \
@@ -117,22 +118,15 @@ needs:
 		need openssl openssl; \
 		need ssh-keygen openssh-client; \
 		need memcached memcached; \
-		postgres=$$(ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null | head -n 1 || true); \
-		need "$${postgres:-postgres}" postgresql; \
-		mariadbd=$$(ls /usr/sbin/mariadbd 2>/dev/null || true); \
-		need "$${mariadbd:-mariadbd}" mariadb-server; \
+		need postgres postgresql; \
+		need mariadbd mariadb-server; \
 		need redis-server redis-server; \
 		need redis-sentinel redis-sentinel; \
-		browser=$$(command -v chromium chromium-browser google-chrome google-chrome-stable | head -n 1 || true); \
-		need "$${browser:-chromium}" chromium; \
-		haproxy=$$(ls /usr/sbin/haproxy 2>/dev/null || true); \
-		need "$${haproxy:-haproxy}" haproxy; \
-		apache=$$(ls /usr/sbin/apache2 2>/dev/null || true); \
-		need "$${apache:-apache2}" apache2-bin; \
-		for module in auth_openidc oauth2; do \
-			there=mod_$$module; [ ! -e "/usr/lib/apache2/modules/$$there.so" ] || there=true; \
-			need "$$there" "libapache2-mod-$${module//_/-}"; \
-		done; \
+		need "command -v chromium chromium-browser google-chrome google-chrome-stable" chromium; \
+		need haproxy haproxy; \
+		need apache2 apache2-bin; \
+		need "ls /usr/lib/apache2/modules/mod_auth_openidc.so" libapache2-mod-auth-openidc; \
+		need "ls /usr/lib/apache2/modules/mod_oauth2.so" libapache2-mod-oauth2; \
 		need node nodejs; \
 		need npm npm; \
 		need "/usr/bin/python3 -c 'import jwt'" python3-jwt; \
@@ -150,9 +144,9 @@ needs:
 		$$root apt-get update -q </dev/null; \
 		$$root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$packages </dev/null; \
 		hash -r; all; \
-		[ -z "$$missing" ] || { echo "still missing after apt-get install:$$missing"; exit 1; }; \
+		[ -z "$$missing" ] || { echo "still missing after apt-get install:$${missing%,}"; exit 1; }; \
 	else \
-		echo "== missing:$$missing"; \
+		echo "== missing:$${missing%,}"; \
 		echo "There is no apt-get here. Install these with your package manager; Debian has them in:$$packages"; \
 		[ "$${CI:-}" != true ] || { echo "CI=true: a missing program is a failure"; exit 1; }; \
 	fi
