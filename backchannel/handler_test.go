@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"net/http"
@@ -42,6 +43,7 @@ func TestGoodTokens(t *testing.T) {
 		{"no typ", nil, fields{"typ": nil}},
 		{"typ with its prefix", nil, fields{"typ": "application/logout+jwt"}},
 		{"typ in capitals", nil, fields{"typ": "Logout+JWT"}},
+		{"members of the header that nobody knows", nil, fields{"x5t": "AA", "ver": 1, "jwk": fields{"kty": "EC"}}},
 		{"no exp, from before the errata", fields{"exp": nil}, nil},
 		{"a fraction of a second", fields{"iat": 1796040000.25, "exp": 1796040060.5}, nil},
 		{"another event, as of Keycloak", fields{"events": fields{event: fields{}, "revoke_offline_access": true}}, nil},
@@ -152,7 +154,15 @@ func badTokens() []badToken {
 		under("session token", fields{"typ": "cloakroom+jwt"}),
 		under("security event token", fields{"typ": "secevent+jwt"}),
 		under("crit", fields{"crit": []string{"exp"}}),
-		under("key in the header", fields{"jwk": fields{"kty": "EC"}}),
+		{"signed with a key in the header", func(t *testing.T, p *provider, good jwt.MapClaims) string {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			require.NoError(t, err)
+			point, err := key.PublicKey.Bytes()
+			require.NoError(t, err)
+			b64 := base64.RawURLEncoding.EncodeToString
+			public := fields{"kty": "EC", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}
+			return signed(t, jwt.SigningMethodES256, key, good, fields{"kid": p.kid, "typ": "logout+jwt", "jwk": public})
+		}},
 		under("unknown key", fields{"kid": "mallory"}),
 	}
 }

@@ -155,23 +155,18 @@ func hasLogout(value []byte) (found bool, err error) {
 	return found, err
 }
 
-// isLogout reports whether typ may be that of a logout token. Case does not
-// matter, nor does the prefix (RFC 7515, Section 4.1.9).
-func isLogout(typ string) bool {
-	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
-	return typ == "" || typ == "jwt" || typ == "logout+jwt"
-}
+// types are the values of typ that a logout token may have; "" stands for none
+// (Section 2.4).
+func types() []string { return []string{"logout+jwt", "jwt", ""} }
 
 // read returns the payload of a token that the provider has signed.
 func (h *Handler) read(ctx context.Context, text string, now time.Time) ([]byte, error) {
-	r := keyset.Reading{Token: text, Signed: true, Keys: providerKeys{h.c.Keys}, Now: now}
+	r := keyset.Reading{Token: text, Signed: true, Keys: providerKeys{h.c.Keys}, Now: now, Types: types()}
 	at, err := r.Verify(ctx)
 	reason := session.Forged
 	switch {
-	case err == nil && isLogout(r.Frame.Header.Typ):
-		return r.Frame.Payload, nil
 	case err == nil:
-		err = errors.New("of another kind (typ)")
+		return r.Frame.Payload, nil
 	case at == keyset.CheckForm:
 		reason = session.Malformed
 	case at == keyset.CheckKey && isNo(err):
