@@ -279,7 +279,12 @@ func TestUnavailable(t *testing.T) {
 		require.ErrorIs(t, refused, session.Unavailable)
 		return refused
 	}
-	isUnavailable(func(c *backchannel.Config) { c.Keys = noKeys{} })
+	server := httptest.NewServer(nil)
+	server.Close()
+	down, err := keys.NewRemote(keys.RemoteConfig{URL: server.URL})
+	require.NoError(t, err)
+	defer down.Close()
+	isUnavailable(func(c *backchannel.Config) { c.Keys = down })
 	require.NoError(t, list.Check(rec))
 	isUnavailable(func(*backchannel.Config) {})
 	require.ErrorIs(t, list.Check(rec), session.Ended, "in force all the same")
