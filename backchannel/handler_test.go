@@ -245,16 +245,19 @@ func TestRequests(t *testing.T) {
 }
 
 // A logout token opens nothing elsewhere: a service refuses it as a bearer
-// token, though issuer, audience and key are right.
+// token, though issuer, audience and key are right, and the typ, too.
 func TestLogoutTokenIsNoServiceToken(t *testing.T) {
 	p, d := newProvider(t, "https://id.example"), newDesk()
-	v, err := token.NewVerifier(token.VerifierConfig{Keys: p.keys, Issuer: p.issuer, Audience: client, Now: d.clock})
-	require.NoError(t, err)
-	for _, typ := range []any{"logout+jwt", "JWT", nil} {
-		text := p.sign(t, p.claims(d.now, fields{"sub": "alice", "sid": "s1"}), fields{"typ": typ})
-		require.Equal(t, http.StatusOK, post(p.handler(t, d.List, d.at), text).Code)
-		_, err := v.Verify(t.Context(), text)
-		require.Error(t, err)
+	for _, foreign := range []*token.Foreign{nil, {}, {Types: []string{"JWT", "", "logout+jwt"}}} {
+		v, err := token.NewVerifier(token.VerifierConfig{Keys: p.keys, Issuer: p.issuer, Audience: client, Now: d.clock,
+			Foreign: foreign})
+		require.NoError(t, err)
+		for _, typ := range []any{"logout+jwt", "JWT", nil} {
+			text := p.sign(t, p.claims(d.now, fields{"sub": "alice", "sid": "s1"}), fields{"typ": typ})
+			require.Equal(t, http.StatusOK, post(p.handler(t, d.List, d.at), text).Code)
+			_, err := v.Verify(t.Context(), text)
+			require.Error(t, err)
+		}
 	}
 }
 
