@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -150,7 +151,7 @@ func (c *Client) Introspect(ctx context.Context, credential string) (*token.Call
 	}
 	key, now := digest(sha256.Sum256([]byte(credential))), c.c.Now()
 	if kept, ok := c.answers.Get(string(key[:])); ok && now.Before(kept.until) {
-		return &kept.caller, nil
+		return copied(kept.caller), nil
 	}
 	q, err := c.start(key, credential, now)
 	if err != nil {
@@ -165,8 +166,13 @@ func (c *Client) Introspect(ctx context.Context, credential string) (*token.Call
 	if q.err != nil {
 		return nil, q.err
 	}
-	caller := q.caller
-	return &caller, nil
+	return copied(q.caller), nil
+}
+
+// copied returns a Caller that whoever gets it may change.
+func copied(caller token.Caller) *token.Caller {
+	caller.AMR = slices.Clone(caller.AMR)
+	return &caller
 }
 
 // start returns the question about a token that is under way, or a new one.
@@ -196,7 +202,7 @@ func (c *Client) run(q *question, key digest, credential string, now time.Time) 
 		if !q.caller.ExpiresAt.IsZero() && q.caller.ExpiresAt.Before(until) {
 			until = q.caller.ExpiresAt
 		}
-		size := answerBytes + len(q.caller.Issuer) + len(q.caller.Subject) + len(q.caller.SessionID)
+		size := answerBytes + says.size
 		c.answers.Put(string(key[:]), verdict{q.caller, until}, size)
 	}
 	q.err = err
@@ -217,7 +223,7 @@ func (c *Client) judge(says *reply) (token.Caller, error) {
 		return token.Caller{}, fmt.Errorf("introspect: the token identifies nobody: %w", session.Forged)
 	}
 	return token.Caller{
-		Issuer: says.issuer, Subject: says.subject, SessionID: says.sessionID,
+		Issuer: says.issuer, Subject: says.subject, SessionID: says.sessionID, ClientID: says.clientID, AMR: says.amr,
 		AuthenticatedAt: says.authTime, IssuedAt: says.issuedAt, ExpiresAt: says.expiresAt,
 	}, nil
 }

@@ -130,15 +130,17 @@ func TestClientKeepsGoodAnswers(t *testing.T) {
 			if tt.exp != 0 {
 				exp = fmt.Sprintf(`,"exp":%d`, time.Now().Add(tt.exp).Unix())
 			}
-			client, l := newClient(t, says(200, "application/json", `{"active":true,"sub":"alice","aud":"orders"`+exp+`}`),
+			body := `{"active":true,"sub":"alice","aud":"orders","amr":["pwd"],"client_id":"shop"` + exp + `}`
+			client, l := newClient(t, says(200, "application/json", body),
 				func(c *introspect.ClientConfig) { c.MaxAge = tt.maxAge })
 			first, err := client.Introspect(t.Context(), "x")
 			require.NoError(t, err)
-			first.Subject = "changed"
+			require.Equal(t, []string{"pwd"}, first.AMR)
+			first.Subject, first.AMR[0] = "changed", "otp"
 			time.Sleep(tt.after) // of the test's own clock
 			second, err := client.Introspect(t.Context(), "x")
 			require.NoError(t, err)
-			require.Equal(t, "alice", second.Subject)
+			require.Equal(t, []string{"alice", "shop", "pwd"}, []string{second.Subject, second.ClientID, second.AMR[0]})
 			require.EqualValues(t, map[bool]int{true: 1, false: 2}[tt.again], l.asked.Load(), "%+v", tt)
 			_, err = client.Introspect(t.Context(), "y")
 			require.NoError(t, err)

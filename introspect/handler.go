@@ -107,11 +107,11 @@ type HandlerConfig struct {
 // as that section allows. Cookies are never looked at.
 //
 //   - 200 with "active": true and iss, aud, sub, client_id, sid, auth_time, iat
-//     and exp, and for a session amr if its login has said it. token_type is
-//     "Bearer" for a service token, and absent for a session, whose credential
-//     is not for other services. iat of a session is when its subject logged
-//     in. exp is at most [AnswerFor] ahead, and never later than the end of the
-//     token or the session. Times are in seconds.
+//     and exp, and amr if the login has said it. token_type is "Bearer" for a
+//     service token, and absent for a session, whose credential is not for
+//     other services. iat of a session is when its subject logged in. exp is at
+//     most [AnswerFor] ahead, and never later than the end of the token or the
+//     session. Times are in seconds.
 //   - 200 with {"active": false} for everything else, whatever the reason.
 //   - 400 for a request that is not of that form: another Content-Type, a body
 //     of more than 64 KiB, no parameter token or several, or a token or secret
@@ -275,8 +275,8 @@ func (h *Handler) serviceToken(s service, c *token.Caller, now time.Time) (answe
 		return answer{}, token.ErrExpired
 	}
 	return answer{
-		Active: true, Issuer: c.Issuer, Audience: s.audience, Subject: c.Subject, ClientID: h.c.ClientID,
-		SessionID: c.SessionID, AuthTime: c.AuthenticatedAt.Unix(), IssuedAt: c.IssuedAt.Unix(),
+		Active: true, Issuer: c.Issuer, Audience: s.audience, Subject: c.Subject, ClientID: c.ClientID,
+		SessionID: c.SessionID, AuthTime: c.AuthenticatedAt.Unix(), AMR: c.AMR, IssuedAt: c.IssuedAt.Unix(),
 		ExpiresAt: until(now, c.ExpiresAt), TokenType: "Bearer",
 	}, nil
 }

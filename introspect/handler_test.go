@@ -42,7 +42,7 @@ func TestAnswers(t *testing.T) {
 		delete(about, "iat")
 		require.Equal(t, map[string]any{
 			"active": true, "iss": issuer, "aud": "orders", "sub": "alice", "client_id": issuer, "sid": sid,
-			"auth_time": made, "exp": made + 30 + 15, "token_type": "Bearer",
+			"auth_time": made, "amr": []any{"pwd", "otp"}, "exp": made + 30 + 15, "token_type": "Bearer",
 		}, about, mode)
 		require.Equal(t, writes, d.store.writes.Load())
 		require.Empty(t, d.refused)

@@ -22,10 +22,11 @@ const maxReply = 1 << 20 // 1 MiB
 
 // A reply is what an endpoint has answered.
 type reply struct {
-	active                        bool
-	issuer, subject, sessionID    string
-	audience                      []string
-	authTime, issuedAt, expiresAt time.Time // zero for none
+	size                                 int // in bytes, of the text
+	active                               bool
+	issuer, subject, sessionID, clientID string
+	audience, amr                        []string
+	authTime, issuedAt, expiresAt        time.Time // zero for none
 }
 
 func (a *reply) isFor(audience string) bool { return slices.Contains(a.audience, audience) }
@@ -58,7 +59,7 @@ func (c *Client) ask(credential string) (*reply, error) {
 
 // readReply reads an answer. It passes over members that nobody needs here.
 func readReply(body []byte) (*reply, error) {
-	var a reply
+	a := reply{size: len(body)}
 	hasActive := false
 	err := jose.Object(body, func(name string, value []byte) (err error) {
 		switch name {
@@ -71,6 +72,10 @@ func readReply(body []byte) (*reply, error) {
 			a.subject, err = jose.String(value)
 		case "sid":
 			a.sessionID, err = jose.String(value)
+		case "client_id":
+			a.clientID, err = jose.String(value)
+		case "amr":
+			a.amr, err = jose.Strings(value)
 		case "aud":
 			a.audience, err = texts(value)
 		case "auth_time":
