@@ -197,6 +197,20 @@ func TestChallenge(t *testing.T) {
 	}
 }
 
+// A login that is too old, or too weak, is refused like a bad token; the
+// challenge says which login would do (RFC 9470).
+func TestStepUp(t *testing.T) {
+	s := newShop(t)
+	v, given := s.verifier(t, func(c *token.VerifierConfig) { c.MaxAuthAge, c.ACR = time.Minute, []string{"gold"} })
+	conn := guarded(t, v).dial(t, grpc.WithPerRPCCredentials(s.credentials(t, "orders")))
+	var trailer metadata.MD
+	_, err := call(as(t.Context(), "alice"), conn, "Who", grpc.Trailer(&trailer))
+	require.Equal(t, codes.Unauthenticated, status.Code(err))
+	require.Equal(t, []string{`Bearer error="insufficient_user_authentication", max_age="60", acr_values="gold"`},
+		trailer.Get("www-authenticate"))
+	require.ErrorIs(t, given.take(), token.ErrInsufficientAuthentication)
+}
+
 // AuthFunc needs no server around it.
 func TestAuthFuncAlone(t *testing.T) {
 	s := newShop(t)
