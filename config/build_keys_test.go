@@ -158,7 +158,7 @@ func TestPolicyChangesUnderTheApplication(t *testing.T) {
 		path := keyFile(t)
 		var log lines
 		in := config.KeysConfig{File: path, Reload: config.Duration(30 * time.Second)}
-		app, err := config.Config{Keys: in}.Build(logTo(&log))
+		app, err := config.Config{Issuer: "https://shop.example", Keys: in}.Build(logTo(&log))
 		require.NoError(t, err)
 		defer app.Close()
 		time.Sleep(time.Hour)
@@ -317,7 +317,7 @@ func TestBuildKeysElsewhere(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "keys.json")
 			create(t, path, row.keys...)
 			var log lines
-			c := config.Config{Keys: config.KeysConfig{File: path}}
+			c := config.Config{Issuer: "https://shop.example", Keys: config.KeysConfig{File: path}}
 			o := logTo(&log)
 			o.Now, o.Signers = func() time.Time { return now }, row.signers
 			app, err := c.Build(o)

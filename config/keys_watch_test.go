@@ -32,7 +32,7 @@ func TestNewsOfTheKeys(t *testing.T) {
 				}
 				return n
 			}
-			c := config.Config{Mode: mode, Keys: config.KeysConfig{File: path}}
+			c := config.Config{Mode: mode, Issuer: "https://shop.example", Keys: config.KeysConfig{File: path}}
 			app, err := c.Build(logTo(&log))
 			require.NoError(t, err)
 			defer app.Close()
