@@ -1,9 +1,13 @@
 package token_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"log"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/token"
@@ -25,6 +29,33 @@ func ExampleVerifier_Handler() {
 		fmt.Fprintf(w, "orders of %s\n", caller.Subject)
 	})
 	http.Handle("/orders", verifier.Handler(orders))
+}
+
+// A service whose callers log in at an identity provider: here Keycloak, whose
+// access tokens have typ JWT. A payment wants a login of the last five minutes.
+func ExampleForeign() {
+	const realm = "https://sso.example/realms/shop"
+	set, err := keys.NewRemote(keys.RemoteConfig{URL: realm + "/protocol/openid-connect/certs"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer set.Close()
+	verifier, err := token.NewVerifier(token.VerifierConfig{Keys: set, Issuer: realm, Audience: "payments",
+		Foreign: &token.Foreign{Types: []string{"JWT"}}, MaxAuthAge: 5 * time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	pay := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, _ := token.CallerFrom(r.Context())
+		var scope string
+		_ = json.Unmarshal(caller.Claims["scope"], &scope) // without scope it stays empty
+		if !slices.Contains(strings.Fields(scope), "pay") {
+			http.Error(w, "the token is not for payments", http.StatusForbidden)
+			return
+		}
+		fmt.Fprintf(w, "paid by %s\n", caller.Subject)
+	})
+	http.Handle("/pay", verifier.Handler(pay))
 }
 
 // An application that calls such a service. The outgoing request carries the
