@@ -78,6 +78,7 @@ func NewHandler(c HandlerConfig) (*Handler, error) {
 	if _, err := h.key(c.List.now()); errors.Is(err, errSymmetric) {
 		return nil, err
 	}
+	c.List.recent.keep()
 	return h, nil
 }
 

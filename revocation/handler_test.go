@@ -142,3 +142,54 @@ func TestFloodOfOneSubject(t *testing.T) {
 		require.Less(t, late.Stats().Entries, 1000)
 	})
 }
+
+// Ends that only a store knows are not lost when there are many of them, nor
+// before a service has asked for the first time. Their memory is bounded.
+func TestFloodOfEndsOfAStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ring := revocation.NewVolatile(revocation.Config{}), newRing(t, keys.EdDSA)
+		to := &line{to: []http.Handler{handler(t, l, ring)}}
+		end := func(name string) *session.Record {
+			rec := recordOf(name, "bob")
+			l.Changed(rec, nil, nil)
+			return rec
+		}
+		all := []*session.Record{end("before anybody asked")}
+		first := remote(t, to, ring)
+		poll()
+		for i := range 30_000 {
+			if rec := end(fmt.Sprint(i)); i%1000 == 0 {
+				all = append(all, rec)
+			}
+			if i == 15_000 {
+				require.NoError(t, l.EndSession(t.Context(), recordOf("listed", "carol")))
+				all = append(all, recordOf("listed", "carol"))
+			}
+		}
+		poll()
+		late := remote(t, to, ring)
+		poll()
+		for _, rec := range all {
+			require.ErrorIs(t, first.Check(rec), session.Ended, rec.ID)
+			require.ErrorIs(t, late.Check(rec), session.Ended, rec.ID)
+		}
+
+		renewed := recordOf("renewed", "alice")
+		for range 30_000 {
+			next := *renewed
+			next.Generation++
+			l.Changed(renewed, &next, nil)
+			renewed = &next
+		}
+		for i := range 300_000 {
+			end(fmt.Sprint("more ", i))
+		}
+		require.LessOrEqual(t, l.Recent(), 300_000)
+		last := end("last")
+		poll()
+		require.ErrorIs(t, first.Check(last), session.Ended)
+		time.Sleep(time.Hour)
+		end("much later")
+		require.LessOrEqual(t, l.Recent(), 1)
+	})
+}

@@ -3,6 +3,7 @@ package revocation
 import (
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,14 +24,19 @@ const (
 	// them again than have been replaced meanwhile.
 	recentSlack = 1 << 13
 
+	// maxUnlisted bounds the recent entries that the list need not know. If there
+	// are more, the oldest are forgotten: services that ask regularly know them.
+	maxUnlisted = 1 << 17
+
 	// maxPart is how long a part is, in bytes. It may be longer by an entry.
 	// Signed and encoded it has 700 kB.
 	maxPart = 512 << 10
 )
 
 // Recent are the entries that verifiers of service tokens need, in the order in
-// which this list has heard of them. Nothing is kept until somebody asks for
-// them. Then all entries in force are recent.
+// which this list has heard of them. Nothing is kept until there is somebody to
+// ask for them. When that happens for the first time, all entries in force are
+// recent.
 //
 // Entries have numbers, from 1 on. A number means something only together with
 // the ID, which is new when the numbers begin again.
@@ -39,12 +45,13 @@ type recent struct {
 
 	building sync.Mutex // held while the first entries are collected
 
-	mu      sync.Mutex // guards what follows; held while a table of the list is locked, so it comes last
-	keeping bool       // add keeps entries
-	built   bool       // what is kept is complete
-	id      string
-	first   uint64 // number of kept[0]
-	kept    []heard
+	mu       sync.Mutex // guards what follows; held while a table of the list is locked, so it comes last
+	keeping  bool       // note keeps entries
+	built    bool       // what is kept is complete
+	id       string     // "" if what is kept must be collected anew
+	first    uint64     // number of kept[0]
+	kept     []heard
+	unlisted int // how many of kept the list needed not know, at the last time that it was shortened
 }
 
 // A heard is an entry, shorter. It is immutable.
@@ -54,17 +61,29 @@ type heard struct {
 	tag   uint32
 	until uint32 // when no service token is left that it ends
 	kind  kind
+
+	unlisted bool // the list need not know it
 }
 
 // life returns how long after an end a verifier may accept a token that it
 // ends.
 func (r *recent) life() time.Duration { return acceptedFor + r.list.made + r.list.skew }
 
+// keep begins to keep entries.
+func (r *recent) keep() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keeping = true
+}
+
 // add is called before e is in force, with the lock of e's table held.
 func (r *recent) add(e entry) {
-	if r == nil || e.kind == ofNobody {
-		return // a service token is always of somebody
+	if r != nil && e.kind != ofNobody { // a service token is always of somebody
+		r.note(e, false)
 	}
+}
+
+func (r *recent) note(e entry, unlisted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.keeping {
@@ -72,11 +91,28 @@ func (r *recent) add(e entry) {
 	}
 	now := r.list.now()
 	r.forget(now)
-	r.kept = append(r.kept, r.heard(e, now))
+	h := r.heard(e, now)
+	h.unlisted = unlisted
+	r.kept = append(r.kept, h)
 	// Ends of one subject replace each other in the list, and here they don't.
-	if len(r.kept) >= 2*r.list.Len()+recentSlack {
-		r.keeping, r.built, r.kept = false, false, nil
+	if len(r.kept) >= 2*(r.list.Len()+r.unlisted)+recentSlack {
+		r.shorten(now)
 	}
+}
+
+// shorten leaves nothing but what the list need not know, the last entry of
+// each session. The rest is collected anew. mu is held.
+func (r *recent) shorten(now time.Time) {
+	r.built, r.id = false, ""
+	left, seen := []heard(nil), make(map[key]bool)
+	for _, h := range slices.Backward(r.kept) {
+		if h.unlisted && h.until > second(now) && !seen[h.key] && len(left) < maxUnlisted {
+			left = append(left, h)
+			seen[h.key] = true
+		}
+	}
+	slices.Reverse(left)
+	r.kept, r.unlisted = left, len(left)
 }
 
 // changed adds what the list itself need not know, because a store refuses the
@@ -90,7 +126,7 @@ func (r *recent) changed(was, is *session.Record) {
 		e.below = uint32(min(is.Generation, everything))
 	}
 	if r.list.sessions.get(was.ID) < e.below {
-		r.add(e)
+		r.note(e, true)
 	}
 }
 
@@ -121,21 +157,23 @@ func (r *recent) forget(now time.Time) {
 	r.kept, r.first = r.kept[n:], r.first+uint64(n)
 }
 
-// build collects all entries in force.
+// build collects all entries in force, in front of those that the list need not
+// know.
 func (r *recent) build() {
 	r.building.Lock()
 	defer r.building.Unlock()
+	now := r.list.now()
 	r.mu.Lock()
-	built := r.built
+	built, id := r.built, rand.Text()
 	if !built {
-		r.keeping, r.id, r.first, r.kept = true, rand.Text(), 1, nil
+		r.shorten(now)
+		r.keeping, r.id, r.first = true, id, 1
 	}
 	r.mu.Unlock()
 	if built {
 		return
 	}
 	var all []heard
-	now := r.list.now()
 	r.list.each(second(now), func(e entry) {
 		if e.kind != ofNobody {
 			all = append(all, r.heard(e, now))
@@ -143,7 +181,10 @@ func (r *recent) build() {
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.built, r.kept = r.keeping, append(all, r.kept...)
+	// Otherwise it was shortened meanwhile, and may lack what each has not seen.
+	if r.id == id {
+		r.built, r.kept, r.first = true, append(all, r.kept...), 1
+	}
 }
 
 // A part is some of the recent entries.
