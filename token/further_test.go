@@ -188,3 +188,24 @@ func TestIssuersClockAhead(t *testing.T) {
 		require.ErrorIs(t, b.careless(t, bearer, "orders", start.Add(-behind)), want, "%v", behind)
 	}
 }
+
+// Claims about one user never get into a token of another, who logs in while
+// they are looked up.
+func TestClaimsOfTheSubject(t *testing.T) {
+	b := newBench(t, keys.ES256)
+	i, err := token.NewIssuer(token.IssuerConfig{Ring: b.ring, Issuer: "https://app.example", Now: b.clock,
+		Claims: func(_ context.Context, s *session.Session, _ string) (map[string]any, error) {
+			if s.Subject() == "alice" {
+				if err := s.Login("bob"); err != nil {
+					return nil, err
+				}
+			}
+			return map[string]any{"roles": "those of " + s.Subject()}, nil
+		}})
+	require.NoError(t, err)
+	bearer := b.issue(t, i, record(nil), "orders")
+	caller, err := b.verifier(t).Verify(t.Context(), bearer)
+	require.NoError(t, err)
+	require.Equal(t, "bob", caller.Subject)
+	require.JSONEq(t, `"those of bob"`, string(caller.Claims["roles"]))
+}

@@ -61,3 +61,33 @@ func TestTransportRedirects(t *testing.T) {
 		assert.Empty(t, r.Header["Authorization"])
 	}
 }
+
+// Nor does a service get the session's cookie by a redirect to another of its
+// ports, where net/http sends the cookies of the first request.
+func TestTransportRedirectsKeepTheSessionCookie(t *testing.T) {
+	s := newTurnstile(t, "opaque")
+	var got []string
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got = r.Header["Cookie"]
+	}))
+	defer other.Close()
+	service := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
+	defer service.Close()
+	transport, err := token.NewTransport(token.TransportConfig{Issuer: s.issuer(t), Audience: "orders",
+		Origin: service.URL})
+	require.NoError(t, err)
+	edge := s.middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		out, err := http.NewRequestWithContext(r.Context(), http.MethodGet, service.URL, nil)
+		assert.NoError(t, err)
+		out.Header = r.Header.Clone()
+		response, err := (&http.Client{Transport: transport}).Do(out)
+		if assert.NoError(t, err) {
+			response.Body.Close()
+		}
+	}))
+	held := s.visit(s.middleware, func(v *session.Session) { assert.NoError(t, v.Login("alice")) })
+	r := httptest.NewRequest(http.MethodGet, "/orders", nil)
+	r.Header["Cookie"] = []string{"a=1; __Host-session=" + held}
+	edge.ServeHTTP(httptest.NewRecorder(), r)
+	assert.Equal(t, []string{"a=1"}, got)
+}

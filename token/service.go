@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -113,21 +114,36 @@ func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string)
 	if err := i.checkAudience("audience", audience); err != nil {
 		return "", err
 	}
-	caller := s.Snapshot()
-	if caller.Subject == "" {
-		return "", fmt.Errorf("token: a service token needs a subject, and nobody is logged in: %w", session.BadValue)
+	for range maxChanges {
+		caller := s.Snapshot()
+		if caller.Subject == "" {
+			return "", fmt.Errorf("token: a service token needs a subject, and nobody is logged in: %w", session.BadValue)
+		}
+		says := i.says(&caller, audience)
+		before := says.Encode(claims.Service)
+		var err error
+		if says.Further, err = i.further(ctx, s, audience); err != nil {
+			return "", err
+		}
+		// Somebody else may have logged in while the further claims were looked up.
+		if caller = s.Snapshot(); bytes.Equal(before, i.says(&caller, audience).Encode(claims.Service)) {
+			return i.keep(says, instant.Earliest(caller.IdleDeadline, caller.Deadline))
+		}
 	}
-	further, err := i.further(ctx, s, audience)
-	if err != nil {
-		return "", err
-	}
-	says := &claims.Claims{
-		Issuer: i.c.Issuer, Audience: audience, ClientID: i.c.ClientID, Further: further, Record: session.Record{
+	return "", fmt.Errorf("token: the session changes too often for a service token: %w", session.Unavailable)
+}
+
+// maxChanges is how often a session may change while a token of it is made.
+const maxChanges = 3
+
+// says returns the claims of a token, without its time, jti and further claims.
+func (i *Issuer) says(caller *session.Record, audience string) *claims.Claims {
+	return &claims.Claims{
+		Issuer: i.c.Issuer, Audience: audience, ClientID: i.c.ClientID, Record: session.Record{
 			ID: caller.ID, Generation: caller.Generation, Subject: caller.Subject, Tags: caller.Tags, AMR: caller.AMR,
 			AuthenticatedAt: caller.AuthenticatedAt, Since: caller.CountsFrom(),
 		},
 	}
-	return i.keep(says, instant.Earliest(caller.IdleDeadline, caller.Deadline))
 }
 
 // keep returns a token with claims that lack their time and jti: one that was

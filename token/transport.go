@@ -39,7 +39,8 @@ type TransportConfig struct {
 // service token as a bearer token (RFC 6750, Section 2.1). Make the outgoing
 // request with the context of the incoming one. If the outgoing request has the
 // cookies of the incoming one, as in httputil.ReverseProxy, the session's
-// cookies are removed: the service must not be able to open the session here.
+// cookies are removed, wherever it goes: nobody else may be able to open the
+// session here.
 type Transport struct {
 	c      TransportConfig
 	origin url.URL
@@ -68,10 +69,17 @@ func NewTransport(c TransportConfig) (*Transport, error) {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	s := session.From(r.Context())
 	if r.URL.Scheme != t.origin.Scheme || !weburl.SameHost(r.URL, &t.origin) {
+		// net/http sends cookies along when a service redirects to another of its
+		// ports.
+		if len(r.Header["Cookie"]) > 0 {
+			r = r.Clone(r.Context())
+			removeCookies(r.Header, s.Cookies())
+		}
 		return t.c.Base.RoundTrip(r)
 	}
-	bearer, err := t.c.Issuer.Issue(r.Context(), session.From(r.Context()), t.c.Audience)
+	bearer, err := t.c.Issuer.Issue(r.Context(), s, t.c.Audience)
 	if err != nil {
 		if r.Body != nil {
 			r.Body.Close()
@@ -80,7 +88,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+bearer)
-	removeCookies(r.Header, session.From(r.Context()).Cookies())
+	removeCookies(r.Header, s.Cookies())
 	return t.c.Base.RoundTrip(r)
 }
 
