@@ -102,8 +102,13 @@ type verdict struct {
 	until  time.Time
 }
 
-// A question is shared by all who wait for its answer.
+// A question is shared by all who wait for its answer. It is given up when
+// nobody does any more.
 type question struct {
+	waiting int // guarded by Client.mu
+	ctx     context.Context
+	cancel  context.CancelFunc
+
 	done   chan struct{}
 	caller token.Caller // to be read when done is closed
 	err    error        // as caller
@@ -160,6 +165,7 @@ func (c *Client) Introspect(ctx context.Context, credential string) (*token.Call
 	select {
 	case <-q.done:
 	case <-ctx.Done():
+		c.leave(q, key)
 		return nil, fmt.Errorf("introspect: nobody waits for the answer any more: %w: %w", context.Cause(ctx),
 			session.Unavailable)
 	}
@@ -180,20 +186,40 @@ func (c *Client) start(key digest, credential string, now time.Time) (*question,
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q := c.running[key]; q != nil {
+		q.waiting++
 		return q, nil
 	}
 	if c.ctx.Err() != nil {
 		return nil, fmt.Errorf("introspect: the Client is closed: %w", session.Unavailable)
 	}
-	q := &question{done: make(chan struct{})}
+	q := &question{waiting: 1, done: make(chan struct{})}
+	q.ctx, q.cancel = context.WithCancel(c.ctx)
 	c.running[key] = q
 	c.questions.Go(func() { c.run(q, key, credential, now) })
 	return q, nil
 }
 
+// leave is for one who doesn't wait any more.
+func (c *Client) leave(q *question, key digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if q.waiting--; q.waiting == 0 {
+		q.cancel()
+		c.forget(q, key)
+	}
+}
+
+// forget lets nobody join a question any more. mu is held.
+func (c *Client) forget(q *question, key digest) {
+	if c.running[key] == q {
+		delete(c.running, key)
+	}
+}
+
 // run answers a question, which began at now.
 func (c *Client) run(q *question, key digest, credential string, now time.Time) {
-	says, err := c.ask(credential)
+	defer q.cancel()
+	says, err := c.ask(q.ctx, credential)
 	if err == nil {
 		q.caller, err = c.judge(says)
 	}
@@ -207,7 +233,7 @@ func (c *Client) run(q *question, key digest, credential string, now time.Time) 
 	}
 	q.err = err
 	c.mu.Lock()
-	delete(c.running, key)
+	c.forget(q, key)
 	c.mu.Unlock()
 	close(q.done)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -211,6 +212,32 @@ func TestClientJoinsQuestions(t *testing.T) {
 		close(open)
 		group.Wait()
 		require.EqualValues(t, 1, l.asked.Load())
+	})
+}
+
+// A stranger who invents tokens and hangs up leaves no requests behind.
+func TestClientGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		under := atomic.Int64{}
+		client, _ := newClient(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			under.Add(1)
+			defer under.Add(-1)
+			<-r.Context().Done()
+		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		for i := range 20 {
+			group.Go(func() {
+				_, err := client.Introspect(ctx, strconv.Itoa(i/2))
+				assert.ErrorIs(t, err, session.Unavailable)
+			})
+		}
+		synctest.Wait()
+		require.EqualValues(t, 10, under.Load())
+		cancel()
+		group.Wait()
+		synctest.Wait()
+		require.Zero(t, under.Load())
 	})
 }
 

@@ -32,8 +32,8 @@ type reply struct {
 func (a *reply) isFor(audience string) bool { return slices.Contains(a.audience, audience) }
 
 // ask sends one request (RFC 7662, Section 2.1).
-func (c *Client) ask(credential string) (*reply, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, c.c.Timeout)
+func (c *Client) ask(ctx context.Context, credential string) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.c.Timeout)
 	defer cancel()
 	form := url.Values{"token": {credential}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.c.URL, strings.NewReader(form.Encode()))
