@@ -28,7 +28,7 @@ func (b *builder) makeServices() {
 	}
 	c := introspect.HandlerConfig{
 		Services: services, Sessions: b.app.Middleware, Revocations: b.app.Revocations,
-		Issuer: b.issuer(), SessionAudience: b.Audience, OnRefused: b.unanswered, Now: b.o.Now,
+		Issuer: b.issuer(), SessionAudience: b.Audience, ClientID: b.ClientID, OnRefused: b.unanswered, Now: b.o.Now,
 	}
 	if b.app.Issuer != nil {
 		c.Keys = b.app.Keys
@@ -60,7 +60,7 @@ func (b *builder) makeEnded(services []introspect.Service) {
 	b.fail("services.clients", err)
 	if len(b.errs) == 0 {
 		b.app.Ended = clients.Guard(ended, func(ctx context.Context, err error) {
-			b.unanswered(ctx, fmt.Errorf("config: a service may not read what has ended: %w: %w", err, session.Forged))
+			b.unanswered(ctx, fmt.Errorf("config: what has ended was asked for by an unknown client: %w: %w", err, session.Forged))
 		})
 	}
 }
@@ -102,7 +102,7 @@ func (b *builder) unanswered(ctx context.Context, err error) {
 		b.o.Logger.ErrorContext(ctx, "a service that asked about a session got no answer", "error", err)
 		return
 	}
-	b.o.Logger.InfoContext(ctx, "a service that asked about a session was refused, or told that it ended", "error", err)
+	b.o.Logger.InfoContext(ctx, "a service was refused, or told that a credential is not active", "error", err)
 }
 
 // loggedIn is a list with entries for the sessions that can have service

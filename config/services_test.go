@@ -37,7 +37,7 @@ func served(t *testing.T, mode config.Mode) (config.Config, string) {
 	require.NoError(t, os.WriteFile(path, []byte(clientSecret(1)+"\n"), 0o600))
 	t.Setenv("SHOP_STOCK_SECRET", clientSecret(2))
 	return config.Config{
-		Mode: mode, Keys: config.KeysConfig{File: keyFile(t)}, Issuer: "https://shop.example",
+		Mode: mode, Keys: config.KeysConfig{File: keyFile(t)}, Issuer: "https://shop.example", ClientID: "shop-web",
 		Services: config.ServicesConfig{Clients: []config.ServiceClient{
 			{ID: "orders", SecretFile: path},
 			{ID: "stock", Audience: "https://stock.example", SecretEnv: "SHOP_STOCK_SECRET"},
@@ -77,7 +77,7 @@ func TestServices(t *testing.T) {
 			for credential, audience := range map[string]string{cookie.Value: "https://shop.example", service: "orders"} {
 				status, says := introspected(t, app, "orders", clientSecret(1), credential)
 				require.Equal(t, http.StatusOK, status)
-				require.Equal(t, []any{true, "alice", audience, "https://shop.example"},
+				require.Equal(t, []any{true, "alice", audience, "shop-web"},
 					[]any{says["active"], says["sub"], says["aud"], says["client_id"]}, mode)
 			}
 			_, says := introspected(t, app, "stock", clientSecret(2), service)
