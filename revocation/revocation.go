@@ -387,12 +387,12 @@ func (l *List) Check(rec *session.Record) error {
 	}
 	from, skew := rec.CountsFrom().UnixMilli(), l.skew.Milliseconds()
 	if from <= l.all.newest.Load()+skew {
-		return ended("every session of its time was ended")
+		return ended("all sessions that began until then were ended")
 	}
 	if below := l.sessions.get(rec.ID); below == everything {
-		return ended("it was logged out")
+		return ended("the session was logged out")
 	} else if rec.Generation < uint64(below) {
-		return fmt.Errorf("revocation: it was renewed: %w", &session.SupersededError{})
+		return fmt.Errorf("revocation: the session was renewed: %w", &session.SupersededError{})
 	}
 	if from <= l.subjects.newest.Load()+skew && from <= l.subjectEnded(rec.Subject)+skew {
 		return ended("all sessions of its subject were ended")
