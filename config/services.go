@@ -60,7 +60,7 @@ func (b *builder) makeEnded(services []introspect.Service) {
 	b.fail("services.clients", err)
 	if len(b.errs) == 0 {
 		b.app.Ended = clients.Guard(ended, func(ctx context.Context, err error) {
-			b.unanswered(ctx, fmt.Errorf("config: what has ended was asked for by an unknown client: %w: %w", err, session.Forged))
+			b.unanswered(ctx, fmt.Errorf("config: an unknown client asked what has ended: %w: %w", err, session.Forged))
 		})
 	}
 }
