@@ -77,7 +77,7 @@ func readReply(body []byte) (*reply, error) {
 		case "amr":
 			a.amr, err = jose.Strings(value)
 		case "aud":
-			a.audience, err = texts(value)
+			a.audience, err = jose.Texts(value)
 		case "auth_time":
 			a.authTime, err = date(value)
 		case "iat":
@@ -91,15 +91,6 @@ func readReply(body []byte) (*reply, error) {
 		return nil, errForm
 	}
 	return &a, nil
-}
-
-// texts reads a string or a list of strings.
-func texts(value []byte) ([]string, error) {
-	if len(value) > 0 && value[0] == '[' {
-		return jose.Strings(value)
-	}
-	text, err := jose.String(value)
-	return []string{text}, err
 }
 
 // date reads whole seconds since 1970.

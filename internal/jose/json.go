@@ -203,6 +203,16 @@ func Strings(value []byte) ([]string, error) {
 	return list, nil
 }
 
+// Texts reads a JSON string, or an array of them, such as aud (RFC 7519,
+// Section 4.1.3).
+func Texts(value []byte) ([]string, error) {
+	if len(value) > 0 && value[0] == '[' {
+		return Strings(value)
+	}
+	s, err := String(value)
+	return []string{s}, err
+}
+
 // Array reads one strict JSON array and calls element for each of its elements,
 // as Object does.
 func Array(data []byte, element func(value []byte) error) error {
