@@ -141,8 +141,8 @@ type Logout struct {
 
 // A Handler receives logout tokens of one provider. It is an http.Handler.
 type Handler struct {
-	c           Config
-	early, late time.Duration
+	c    Config
+	want claims.Want // without Now
 }
 
 // NewHandler checks c and returns a Handler. It reports every mistake at once.
@@ -165,8 +165,8 @@ func NewHandler(c Config) (*Handler, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	h := &Handler{c: c}
-	h.early, h.late = claims.Leeway(claims.Service, c.Leeway, 0)
+	h := &Handler{c: c, want: claims.Want{Issuer: c.Issuer, Audience: c.ClientID}}
+	h.want.Early, h.want.Late = claims.Leeway(claims.Logout, c.Leeway, 0)
 	return h, nil
 }
 

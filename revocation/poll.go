@@ -122,19 +122,12 @@ func (r *Remote) get(ctx context.Context) ([]byte, error) {
 	return body, err
 }
 
-// remoteKeys finds the keys that a Remote was given.
-type remoteKeys struct{ of *RemoteConfig }
-
-func (k remoteKeys) FindKey(ctx context.Context, kid string, now time.Time) (*keyset.Key, error) {
-	key, err := k.of.Keys.Key(ctx, kid, now)
-	return (*keyset.Key)(key), err
-}
-
 // read returns the document that an answer is, if it is the application's.
 func (r *Remote) read(ctx context.Context, body []byte) (*document, error) {
 	now := time.Now()
 	is := keyset.Reading{
-		Token: string(body), Most: maxAnswer, Typ: typEnded, Signed: true, Keys: remoteKeys{&r.cfg}, Now: now,
+		Token: string(body), Most: maxAnswer, Typ: typEnded, Signed: true, Now: now,
+		Keys: claims.Finder{Set: r.cfg.Keys},
 	}
 	if _, err := is.Verify(ctx); err != nil {
 		return nil, err

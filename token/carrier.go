@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -216,7 +217,7 @@ func (c *Carrier) follow(ctx context.Context, own, newest *sealed, now time.Time
 		return c.over(own, now)
 	}
 	if err := c.c.Revocations.Fresh(); err != nil {
-		return nil, "", unavailable("find out whether a session has ended", err)
+		return nil, "", claims.Unavailable("find out whether a session has ended", err)
 	}
 	if newest != own && newest.rec.Newer(own.rec) && c.codec.trusted(ctx, newest, now) == nil {
 		return newest.rec, newest.token, nil
@@ -241,7 +242,7 @@ func (c *Carrier) superseded(ctx context.Context, rec *session.Record, now time.
 	}
 	next, lookErr := c.c.Successors.Successor(ctx, rec)
 	if lookErr != nil {
-		return "", unavailable("find out where a session goes on", lookErr)
+		return "", claims.Unavailable("find out where a session goes on", lookErr)
 	}
 	if next != "" {
 		return next, nil
@@ -303,11 +304,11 @@ func (c *Carrier) read(ctx context.Context, credential string, now time.Time) (*
 func (c *Carrier) Issue(ctx context.Context, rec *session.Record, _ string) (string, error) {
 	if rec.Subject == "" && rec.Generation <= 1 {
 		if err := c.c.Revocations.Room(); err != nil {
-			return "", unavailable("begin a session without a subject", err)
+			return "", claims.Unavailable("begin a session without a subject", err)
 		}
 	}
 	if err := c.c.Revocations.Fresh(); err != nil {
-		return "", unavailable("make a token", err)
+		return "", claims.Unavailable("make a token", err)
 	}
 	s, err := c.codec.seal(rec, c.c.Now())
 	if err != nil {
@@ -332,7 +333,7 @@ func (c *Carrier) Save(
 		return nil, "", err
 	}
 	if err := c.c.Revocations.Fresh(); err != nil {
-		return nil, "", unavailable("make a token", err)
+		return nil, "", claims.Unavailable("make a token", err)
 	}
 	next, err := changes.Apply(base)
 	if err != nil {
@@ -403,11 +404,11 @@ func (c *Carrier) endBelow(
 	case ok:
 		// It is in force, but not in the journal yet. The client has to get the new
 		// credential, since the old one is dead, and to know that all is not well.
-		return next, unavailable("make the end of the old credential durable", err)
+		return next, claims.Unavailable("make the end of the old credential durable", err)
 	}
 	c.memory.clearSuccessor(of)
 	if err != nil {
-		return "", unavailable("retire a credential", err)
+		return "", claims.Unavailable("retire a credential", err)
 	}
 	return "", fmt.Errorf("token: another request was faster: %w", session.Conflict)
 }
@@ -435,7 +436,7 @@ func (c *Carrier) Forget(ctx context.Context, credential string) error {
 // other instance has moved to a store opens there, since End asks no store.
 func (c *Carrier) End(ctx context.Context, _ string, rec *session.Record) error {
 	if err := c.c.Revocations.EndSession(ctx, rec); err != nil {
-		return unavailable("end a session", err)
+		return claims.Unavailable("end a session", err)
 	}
 	return nil
 }

@@ -41,14 +41,14 @@ type sealed struct {
 func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	signer, err := inner(c.ring.Current(keys.Signature, now))
 	if err != nil {
-		return nil, unavailable("sign a session token", err)
+		return nil, claims.Unavailable("sign a session token", err)
 	}
 	// Where encryption begins, an instance whose clock is ahead has made this
 	// session's last token by its own time already: one that is not encrypted
 	// would be refused there.
 	sealer, err := inner(c.ring.Current(keys.Encryption, instant.Latest(now, rec.SeenAt)))
 	if err != nil {
-		return nil, unavailable("encrypt a session token", err)
+		return nil, claims.Unavailable("encrypt a session token", err)
 	}
 	rec = capped(capped(rec, signer), sealer)
 	if !now.Before(rec.IdleDeadline) {
@@ -63,12 +63,12 @@ func (c *codec) seal(rec *session.Record, now time.Time) (*sealed, error) {
 	}
 	out := &sealed{rec: rec, issuedAt: rec.SeenAt, signKID: signer.ID()}
 	if out.token, err = unsigned.Sign(); err != nil {
-		return nil, unavailable("sign a token", err)
+		return nil, claims.Unavailable("sign a token", err)
 	}
 	if sealer != nil {
 		out.sealKID = sealer.ID()
 		if out.token, err = sealer.SealToken(out.token); err != nil {
-			return nil, unavailable("encrypt a session token", err)
+			return nil, claims.Unavailable("encrypt a session token", err)
 		}
 	}
 	return out, nil
@@ -95,13 +95,10 @@ func (c *codec) open(ctx context.Context, credential string, now time.Time) (*se
 		if at == keyset.CheckEncryptionAlgorithm || at == keyset.CheckDecryption {
 			c.spend(now)
 		}
-		return nil, refused(at, err)
+		return nil, claims.Refused(at, err)
 	}
-	says, err := claims.Decode(r.Frame.Payload, claims.Session)
+	says, err := claims.Accept(r.Frame.Payload, claims.Session, c.want(r.Outer != nil, now))
 	if err != nil {
-		return nil, badClaims(err)
-	}
-	if err := claims.Check(says, claims.Session, c.want(r.Outer != nil, now)); err != nil {
 		return nil, err
 	}
 	rec := says.Record
@@ -154,7 +151,7 @@ func (c *codec) trusted(ctx context.Context, s *sealed, now time.Time) error {
 			continue
 		}
 		if _, err := c.ring.Key(ctx, kid, now); err != nil {
-			return keyError(err)
+			return claims.KeyError(err)
 		}
 	}
 	return c.want(s.sealKID != "", now).Encryption(s.issuedAt)

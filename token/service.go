@@ -153,10 +153,10 @@ func (i *Issuer) keep(says *claims.Claims, sessionEnds time.Time) (string, error
 	now := i.c.Now()
 	key, err := inner(i.c.Ring.Current(keys.Signature, now))
 	if err != nil {
-		return "", unavailable("sign a service token", err)
+		return "", claims.Unavailable("sign a service token", err)
 	}
 	if key.Algorithm().Symmetric() {
-		return "", unavailable("sign a service token", symmetric(key))
+		return "", claims.Unavailable("sign a service token", symmetric(key))
 	}
 	expires := instant.Earliest(now.Add(i.c.Lifetime), sessionEnds)
 	if until := key.TokensUntil(); !until.IsZero() {
@@ -174,7 +174,7 @@ func (i *Issuer) keep(says *claims.Claims, sessionEnds time.Time) (string, error
 	says.JTI, says.SeenAt, says.IdleDeadline = newJTI(), now.Add(-claims.Backdated), expires
 	token, err := key.Unsigned(claims.Service.Typ(), says.Encode(claims.Service)).Sign()
 	if err != nil {
-		return "", unavailable("sign a token", err)
+		return "", claims.Unavailable("sign a token", err)
 	}
 	i.kept.Put(string(name[:]), issued{token, expires}, len(token)+keptOverhead)
 	return token, nil

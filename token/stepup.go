@@ -1,7 +1,6 @@
 package token
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +57,4 @@ func (v *Verifier) stepUp(c *claims.Claims, w claims.Want) error {
 	return nil
 }
 
-func insufficient(why string) error {
-	return ofKind{fmt.Errorf("token: %s", why), ErrInsufficientAuthentication}
-}
+func insufficient(why string) error { return claims.Refuse(why, ErrInsufficientAuthentication) }

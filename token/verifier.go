@@ -79,8 +79,8 @@ type VerifierConfig struct {
 // ErrExpired and ErrInsufficientAuthentication, and UnknownKey in
 // ErrUnknownKey.
 var (
-	ErrUnknownKey    error = fmt.Errorf("token: signed with a key that is not trusted: %w", session.UnknownKey)
-	ErrBadSignature  error = fmt.Errorf("token: bad signature: %w", session.Forged)
+	ErrUnknownKey    error = claims.ErrUnknownKey
+	ErrBadSignature  error = claims.ErrBadSignature
 	ErrWrongIssuer   error = claims.ErrWrongIssuer   // iss is not VerifierConfig.Issuer
 	ErrWrongAudience error = claims.ErrWrongAudience // aud is not VerifierConfig.Audience
 	ErrNotYetValid   error = claims.ErrNotYetValid   // iat or nbf is later than now and VerifierConfig.Leeway
@@ -100,13 +100,6 @@ type Verifier struct {
 	types     []string    // of a foreign issuer; nil for ours
 	want      claims.Want // without Now
 	challenge string      // for ErrInsufficientAuthentication
-}
-
-// setKeys finds the keys of a KeySet.
-type setKeys struct{ set KeySet }
-
-func (s setKeys) FindKey(ctx context.Context, kid string, now time.Time) (*keyset.Key, error) {
-	return inner(s.set.Key(ctx, kid, now))
 }
 
 // A Caller is the user that a service token identifies.
@@ -145,7 +138,7 @@ func NewVerifier(c VerifierConfig) (*Verifier, error) {
 		c.Now = time.Now
 	}
 	c.ACR = slices.Clone(c.ACR)
-	v := &Verifier{c: c, keys: setKeys{c.Keys}, kind: claims.Service, challenge: c.challenge()}
+	v := &Verifier{c: c, keys: claims.Finder{Set: c.Keys}, kind: claims.Service, challenge: c.challenge()}
 	v.want.Issuer, v.want.Audience = c.Issuer, c.Audience
 	v.want.Early, v.want.Late = claims.Leeway(claims.Service, c.Leeway, 0)
 	if c.Foreign != nil {
@@ -165,14 +158,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Caller, error) {
 	if v.kind == claims.Service {
 		r.Typ = claims.Service.Typ()
 	}
-	if at, err := r.Verify(ctx); err != nil {
-		return nil, refused(at, err)
-	}
-	c, err := claims.Decode(r.Frame.Payload, v.kind)
+	c, err := claims.Read(ctx, &r, v.kind, want)
 	if err != nil {
-		return nil, badClaims(err)
-	}
-	if err := claims.Check(c, v.kind, want); err != nil {
 		return nil, err
 	}
 	if v.c.Revocations != nil {

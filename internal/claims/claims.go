@@ -28,9 +28,11 @@ const (
 	Session Kind = 1 << iota // an application's own, in a cookie
 	Service                  // for a call to another service
 	Foreign                  // for a call to a service, by an issuer that is not Cloakroom
+	Logout                   // of an OpenID provider (Back-Channel Logout 1.0, Section 2.4)
 
 	both     = Session | Service
-	everyone = both | Foreign
+	others   = Foreign | Logout
+	everyone = both | others
 )
 
 // Typ returns the typ of a kind of our tokens.
@@ -133,8 +135,8 @@ func Decode(payload []byte, kind Kind) (*Claims, error) {
 	var c Claims
 	var p problems
 	seen, next, table := 0, 0, table[:]
-	if kind == Foreign {
-		table = foreignTable[:]
+	if kind&others != 0 {
+		table = othersTable[:]
 	}
 	err := jose.Object(payload, func(name string, value []byte) error {
 		// Our tokens have the claims in the order of the table.
@@ -162,7 +164,7 @@ func Decode(payload []byte, kind Kind) (*Claims, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	if kind == Foreign {
+	if kind&others != 0 {
 		c.authorizedParty()
 		return &c, nil
 	}
@@ -222,14 +224,11 @@ func text(value []byte) (string, error) {
 
 // audience reads aud, which may be a string or an array of one.
 func audience(value []byte) (string, error) {
-	if len(value) > 0 && value[0] == '[' {
-		list, err := jose.Strings(value)
-		if err != nil || len(list) != 1 {
-			return "", errWrong
-		}
-		return list[0], nil
+	list, err := jose.Texts(value)
+	if err != nil || len(list) != 1 {
+		return "", errWrong
 	}
-	return jose.String(value)
+	return list[0], nil
 }
 
 func positive(value []byte) (uint64, error) {

@@ -23,6 +23,9 @@ func TestDecodeForeign(t *testing.T) {
 		{`{"iss":"","aud":null,"sub":"","iat":"1","exp":-1,"nbf":"x","jti":1,"sid":1,"auth_time":true,` +
 			`"client_id":1,"acr":1,"amr":[1]}`,
 			claims.Foreign, "empty: iss, sub; of the wrong type: aud, iat, exp, nbf, jti, sid, auth_time, client_id, acr, amr"},
+		{`{` + least + `,"jti":"j"}`, claims.Logout, ""},
+		{`{"iss":"i","aud":["a"],"iat":1.5,"jti":"j","sid":"x"}`, claims.Logout, ""},
+		{`{"sub":"","sid":"","jti":""}`, claims.Logout, "missing: iss, aud, iat; empty: sub, sid, jti"},
 		{`[]`, claims.Foreign, "jose: not a JSON object"},
 	} {
 		_, err := claims.Decode([]byte(tt.payload), tt.kind)

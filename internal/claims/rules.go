@@ -20,6 +20,10 @@ const (
 	// hears of it.
 	MaxServiceLife = 15 * time.Minute
 
+	// MaxLogoutAge is how long ago a logout token may have been made, which needs
+	// no exp.
+	MaxLogoutAge = 5 * time.Minute
+
 	// Backdated is how long before a service token is made its iat is: seven of 43
 	// programs that were tried refuse, without any leeway, an iat that is a second
 	// ahead of their clock, and tokens are made for the call at hand.
@@ -77,6 +81,8 @@ type Rule struct {
 
 // The errors that have a name outside of this package.
 var (
+	ErrUnknownKey    error = &refusal{"signed with a key that is not trusted", session.UnknownKey}
+	ErrBadSignature  error = &refusal{"bad signature", session.Forged}
 	ErrWrongIssuer   error = &refusal{"from another issuer", session.Forged}
 	ErrWrongAudience error = &refusal{"for another audience", session.Forged}
 	ErrExpired       error = &refusal{"expired", session.LifetimeOver}
@@ -87,8 +93,8 @@ var (
 var rules = [...]Rule{
 	{"issuer", everyone, false, func(c *Claims, w Want) bool { return c.Issuer == w.Issuer }, everyone, ErrWrongIssuer},
 	{"audience", both, false, func(c *Claims, w Want) bool { return c.Audience == w.Audience }, both, ErrWrongAudience},
-	{"audience", Foreign, false, func(c *Claims, w Want) bool { return slices.Contains(c.Audiences, w.Audience) },
-		Foreign, ErrWrongAudience},
+	{"audience", others, false, func(c *Claims, w Want) bool { return slices.Contains(c.Audiences, w.Audience) },
+		others, ErrWrongAudience},
 	{"event", Foreign, false, noEvent, Foreign, errEvent},
 	{"issued_at", everyone, true, func(c *Claims, w Want) bool { return w.begun(c.IssuedAt()) },
 		everyone, &refusal{"issued in the future (iat): the clock here, or the issuer's, is wrong", ErrNotYetValid}},
@@ -102,8 +108,12 @@ var rules = [...]Rule{
 		Foreign, &refusal{"lives longer than is allowed here (iat, exp)", session.Forged}},
 	{"encryption", Session, false, func(c *Claims, w Want) bool { return w.Encryption(c.IssuedAt()) == nil },
 		Session, errPlain},
-	{"expiry", everyone, true, func(c *Claims, w Want) bool { return w.goesOn(c.ExpiresAt()) },
+	{"expiry", both | Foreign, true, func(c *Claims, w Want) bool { return w.goesOn(c.ExpiresAt()) },
 		Service | Foreign, ErrExpired},
+	{"expiry", Logout, true, func(c *Claims, w Want) bool { return c.ExpiresAt().IsZero() || w.goesOn(c.ExpiresAt()) },
+		Logout, ErrExpired},
+	{"age", Logout, true, func(c *Claims, w Want) bool { return w.goesOn(c.IssuedAt().Add(MaxLogoutAge)) },
+		Logout, &refusal{"made too long ago (iat)", session.LifetimeOver}},
 	{"deadline", Session, true, func(c *Claims, w Want) bool { return w.goesOn(c.Deadline) },
 		0, &refusal{"the session has reached its deadline", session.LifetimeOver}},
 }
@@ -161,6 +171,9 @@ type refusal struct {
 	text string
 	kind error
 }
+
+// Refuse returns an error for a rule that isn't one of [Rules].
+func Refuse(text string, kind error) error { return &refusal{text, kind} }
 
 func (e *refusal) Error() string { return "token: " + e.text }
 
