@@ -116,9 +116,10 @@ type Config struct {
 
 	// OnLogout is called for each good token when the sessions have ended, also if
 	// the token comes again. Its error makes the answer 503, so that the provider
-	// may try again. It is the place to end more: for example, all sessions of the
-	// application's subject that belongs to l.Issuer and l.Subject. If nil,
-	// nothing more ends.
+	// may try again. It is the place to end more, such as sessions with a tag that
+	// stands for the application's own user: use EndTagUntil with l.Until, because
+	// EndSubject would end later logins, too, each time that the token comes
+	// again. If nil, nothing more ends.
 	OnLogout func(ctx context.Context, l Logout) error
 
 	// OnRefused is called with the reason when a request is answered with 4xx or
