@@ -1,13 +1,10 @@
 package revocation_test
 
 import (
-	"context"
 	"encoding/base64"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cloakroom-go/cloakroom/internal/clientauth"
+	"github.com/cloakroom-go/cloakroom/internal/servertest"
 	"github.com/cloakroom-go/cloakroom/keys"
 	"github.com/cloakroom-go/cloakroom/revocation"
 	"github.com/cloakroom-go/cloakroom/session"
@@ -140,61 +138,6 @@ func TestCloseWhileAsking(t *testing.T) {
 	require.Zero(t, r.Stats().Failures)
 }
 
-// A gate is a TCP proxy. After swallow, its connections carry nothing any more,
-// and stay open, as behind a firewall that has forgotten them.
-type gate struct {
-	net.Listener
-	to   string
-	mu   sync.Mutex // guards dead
-	dead []*atomic.Bool
-}
-
-func (g *gate) run() {
-	for {
-		client, err := g.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", g.to)
-		if err != nil {
-			client.Close()
-			continue
-		}
-		dead := new(atomic.Bool)
-		g.mu.Lock()
-		g.dead = append(g.dead, dead)
-		g.mu.Unlock()
-		go pipe(server, client, dead)
-		go pipe(client, server, dead)
-	}
-}
-
-func pipe(to, from net.Conn, dead *atomic.Bool) {
-	defer to.Close()
-	defer from.Close()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		if err != nil {
-			return
-		}
-		if dead.Load() {
-			continue
-		}
-		if _, err := to.Write(buffer[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (g *gate) swallow() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, dead := range g.dead {
-		dead.Store(true)
-	}
-}
-
 // wrapped hides the methods of a Transport.
 type wrapped struct{ http.RoundTripper }
 
@@ -218,22 +161,18 @@ func TestDeadConnection(t *testing.T) {
 			server.EnableHTTP2 = true
 			server.StartTLS()
 			defer server.Close()
-			listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			defer listener.Close()
-			g := &gate{Listener: listener, to: server.Listener.Addr().String()}
-			go g.run()
+			proxy := servertest.NewProxy(t, server.Listener.Addr().String())
 			base := server.Client().Transport.(*http.Transport).Clone()
 			base.ForceAttemptHTTP2 = true
 			defer base.CloseIdleConnections()
 			r, err := revocation.NewRemote(revocation.RemoteConfig{
-				URL: "https://" + listener.Addr().String(), Keys: ring, Issuer: issuer, Transport: wrap(base),
+				URL: "https://" + proxy.Addr(), Keys: ring, Issuer: issuer, Transport: wrap(base),
 				Interval: minimal, MaxStaleness: 5 * time.Second,
 			})
 			require.NoError(t, err)
 			defer r.Close()
 			eventually(t, func() bool { return r.Fresh() == nil })
-			g.swallow()
+			proxy.Deaden()
 			rec := recordOf("one", "alice")
 			require.NoError(t, l.EndSession(t.Context(), rec))
 			eventually(t, func() bool { return r.Check(rec) != nil })

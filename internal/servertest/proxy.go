@@ -47,7 +47,7 @@ type Proxy struct {
 	judge   func(answer bool, piece []byte) Mode // in place of mode, if not nil
 	delay   time.Duration
 	crossed int
-	conns   map[net.Conn]bool
+	conns   map[net.Conn]bool // open: whether they are dead
 }
 
 // A held answer waits for another one.
@@ -129,6 +129,22 @@ func (p *Proxy) CloseConnections() {
 	}
 }
 
+// Deaden makes the connections that are open now carry nothing any more. They
+// stay open, as behind a firewall that has forgotten them.
+func (p *Proxy) Deaden() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		p.conns[c] = true
+	}
+}
+
+func (p *Proxy) isDead(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conns[c]
+}
+
 func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
@@ -171,7 +187,7 @@ func (p *Proxy) keep(c net.Conn) bool {
 		return false
 	default:
 	}
-	p.conns[c] = true
+	p.conns[c] = false
 	return p.mode != Refuse
 }
 
@@ -195,7 +211,7 @@ func (p *Proxy) forward(to, from net.Conn, answers bool) {
 		if !ok || mode == Cut || mode == Refuse {
 			return
 		}
-		isLost = isLost || mode == Swallow
+		isLost = isLost || mode == Swallow || p.isDead(from)
 		switch {
 		case isLost:
 			continue
