@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -42,7 +41,7 @@ var (
 // A desk is an application that answers questions about its sessions.
 type desk struct {
 	*apptest.World
-	store   *counter
+	store   *apptest.Counter
 	m       *middleware.Middleware
 	issuer  *token.Issuer
 	list    *list
@@ -55,7 +54,7 @@ func newDesk(t testing.TB, mode string, change ...func(*introspect.HandlerConfig
 	memory, err := opaque.NewMemoryStore(opaque.MemoryConfig{Now: clock.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { memory.Close() })
-	d := &desk{store: &counter{Store: memory}}
+	d := &desk{store: &apptest.Counter{Store: memory}}
 	d.World = apptest.NewWorld(t, clock, d.store)
 	d.m = d.Middleware(t, mode)
 	d.issuer, err = token.NewIssuer(token.IssuerConfig{Ring: d.Ring, Issuer: issuer, Now: d.Now})
@@ -124,40 +123,6 @@ func (d *desk) status(r *http.Request) int {
 func inactive() map[string]any { return map[string]any{"active": false} }
 
 func logout(s *session.Session) { _ = s.Destroy() }
-
-// A counter counts writes to a store, and fails if it is told to.
-type counter struct {
-	opaque.Store
-	writes atomic.Int64
-	down   atomic.Bool
-}
-
-func (c *counter) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
-	if c.down.Load() {
-		return opaque.Item{}, false, errors.New("no answer")
-	}
-	return c.Store.Get(ctx, key)
-}
-
-func (c *counter) Create(ctx context.Context, key string, item opaque.Item) error {
-	c.writes.Add(1)
-	return c.Store.Create(ctx, key, item)
-}
-
-func (c *counter) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
-	c.writes.Add(1)
-	return c.Store.Swap(ctx, key, version, item)
-}
-
-func (c *counter) Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (bool, error) {
-	c.writes.Add(1)
-	return c.Store.Touch(ctx, key, seenAt, idleDeadline)
-}
-
-func (c *counter) Delete(ctx context.Context, key string) error {
-	c.writes.Add(1)
-	return c.Store.Delete(ctx, key)
-}
 
 // A list is stale if it is told to be.
 type list struct {

@@ -27,7 +27,7 @@ func TestAnswers(t *testing.T) {
 		service := d.serviceToken(t, credential, "orders")
 		made := float64(d.Now().Unix())
 		d.Advance(30 * time.Second)
-		writes := d.store.writes.Load()
+		writes := d.store.Writes.Load()
 
 		about := d.ask(t, credential)
 		sid := about["sid"]
@@ -44,7 +44,7 @@ func TestAnswers(t *testing.T) {
 			"active": true, "iss": issuer, "aud": "orders", "sub": "alice", "client_id": issuer, "sid": sid,
 			"auth_time": made, "amr": []any{"pwd", "otp"}, "exp": made + 30 + 15, "token_type": "Bearer",
 		}, about, mode)
-		require.Equal(t, writes, d.store.writes.Load())
+		require.Equal(t, writes, d.store.Writes.Load())
 		require.Empty(t, d.refused)
 	}
 }
@@ -128,7 +128,7 @@ func TestInactive(t *testing.T) {
 			t.Run(tt.name+", "+mode, func(t *testing.T) {
 				d := newDesk(t, mode)
 				credential := tt.make(t, d)
-				writes := d.store.writes.Load()
+				writes := d.store.Writes.Load()
 				d.refused = nil
 				w := httptest.NewRecorder()
 				d.handler.ServeHTTP(w, request("orders", ordersSecret, credential))
@@ -136,7 +136,7 @@ func TestInactive(t *testing.T) {
 				require.Equal(t, `{"active":false}`, w.Body.String())
 				require.Equal(t, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
 					"X-Content-Type-Options": {"nosniff"}}, w.Header(), "all are alike")
-				require.Equal(t, writes, d.store.writes.Load(), "and nothing has changed")
+				require.Equal(t, writes, d.store.Writes.Load(), "and nothing has changed")
 				require.Len(t, d.refused, 1)
 				require.ErrorContains(t, d.refused[0], `introspect: inactive for client "orders"`)
 				require.NotEqual(t, session.Unavailable, session.ReasonOf(d.refused[0]))
@@ -174,14 +174,14 @@ func TestAskingIsNoActivity(t *testing.T) {
 	for _, mode := range apptest.Modes() {
 		d := newDesk(t, mode)
 		credential := apptest.Begin(t, d.m, "alice")
-		end, writes := d.Now().Add(20*time.Minute), d.store.writes.Load()
+		end, writes := d.Now().Add(20*time.Minute), d.store.Writes.Load()
 		for d.Now().Before(end) {
 			exp := min(d.Now().Add(introspect.AnswerFor).Unix(), end.Unix())
 			require.EqualValues(t, exp, d.ask(t, credential)["exp"], mode)
 			d.Advance(10 * time.Second)
 		}
 		require.Equal(t, inactive(), d.ask(t, credential), mode)
-		require.Equal(t, writes, d.store.writes.Load())
+		require.Equal(t, writes, d.store.Writes.Load())
 		require.Empty(t, apptest.SubjectOf(d.m, credential))
 	}
 }
@@ -215,7 +215,7 @@ func TestOutOfReach(t *testing.T) {
 		d := newDesk(t, mode)
 		credential := apptest.Begin(t, d.m, "alice")
 		service := d.serviceToken(t, credential, "orders")
-		d.store.down.Store(true)
+		d.store.Down.Store(true)
 		d.list.stale.Store(true)
 		want := map[string]int{service: 503, apptest.UnknownID(): 503, "garbage": 200, credential: 200}
 		if mode == "opaque" {

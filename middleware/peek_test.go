@@ -1,10 +1,7 @@
 package middleware_test
 
 import (
-	"context"
-	"errors"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,48 +9,12 @@ import (
 
 	"github.com/cloakroom-go/cloakroom/internal/apptest"
 	"github.com/cloakroom-go/cloakroom/middleware"
-	"github.com/cloakroom-go/cloakroom/opaque"
 	"github.com/cloakroom-go/cloakroom/session"
 )
 
-// A counter counts writes to a store, and fails if it is told to. It is no
-// store of this process, so records are encrypted, and there are tickets.
-type counter struct {
-	opaque.Store
-	writes atomic.Int64
-	down   atomic.Bool
-}
-
-func (c *counter) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
-	if c.down.Load() {
-		return opaque.Item{}, false, errors.New("no answer")
-	}
-	return c.Store.Get(ctx, key)
-}
-
-func (c *counter) Create(ctx context.Context, key string, item opaque.Item) error {
-	c.writes.Add(1)
-	return c.Store.Create(ctx, key, item)
-}
-
-func (c *counter) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
-	c.writes.Add(1)
-	return c.Store.Swap(ctx, key, version, item)
-}
-
-func (c *counter) Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (bool, error) {
-	c.writes.Add(1)
-	return c.Store.Touch(ctx, key, seenAt, idleDeadline)
-}
-
-func (c *counter) Delete(ctx context.Context, key string) error {
-	c.writes.Add(1)
-	return c.Store.Delete(ctx, key)
-}
-
-func newCounted(t *testing.T) (*world, *counter) {
+func newCounted(t *testing.T) (*world, *apptest.Counter) {
 	w := newWorld(t)
-	c := &counter{Store: w.memory}
+	c := &apptest.Counter{Store: w.memory}
 	w.Store = c
 	return w, c
 }
@@ -111,10 +72,10 @@ func TestPeek(t *testing.T) {
 				w, counted := newCounted(t)
 				m := w.Middleware(t, mode)
 				credential := tt.make(t, w, m)
-				writes := counted.writes.Load()
+				writes := counted.Writes.Load()
 				rec, end, err := m.Peek(t.Context(), credential)
 				again, _, errAgain := m.Peek(t.Context(), credential)
-				require.Equal(t, writes, counted.writes.Load(), "it writes nothing")
+				require.Equal(t, writes, counted.Writes.Load(), "it writes nothing")
 				require.Equal(t, []any{rec, session.ReasonOf(err)}, []any{again, session.ReasonOf(errAgain)})
 				want := tt.want
 				if want == session.Ended && mode == "opaque" && tt.name == "logged out" {
@@ -141,7 +102,7 @@ func TestPeekIsNoActivity(t *testing.T) {
 		w, counted := newCounted(t)
 		m := w.Middleware(t, mode)
 		credential := begin(t, m, "alice")
-		writes, begun := counted.writes.Load(), w.Now()
+		writes, begun := counted.Writes.Load(), w.Now()
 		for range 19 {
 			w.Advance(time.Minute)
 			rec, end, err := m.Peek(t.Context(), credential)
@@ -152,7 +113,7 @@ func TestPeekIsNoActivity(t *testing.T) {
 		w.Advance(time.Minute)
 		_, _, err := m.Peek(t.Context(), credential)
 		require.ErrorIs(t, err, session.IdleTimeout)
-		require.Equal(t, writes, counted.writes.Load(), mode)
+		require.Equal(t, writes, counted.Writes.Load(), mode)
 		require.Empty(t, subjectOf(m, credential))
 	}
 }
@@ -207,7 +168,7 @@ func TestPeekWithoutAStore(t *testing.T) {
 	w, counted := newCounted(t)
 	m := w.Middleware(t, "auto")
 	stored := apptest.Begin(t, w.Middleware(t, "opaque"), "alice")
-	counted.down.Store(true)
+	counted.Down.Store(true)
 	_, _, err := m.Peek(t.Context(), stored)
 	require.ErrorIs(t, err, session.Unavailable)
 	_, _, err = new(middleware.Middleware).Peek(t.Context(), stored)

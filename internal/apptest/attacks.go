@@ -165,7 +165,7 @@ func unknownIDIsNotAdopted(t *testing.T, mode string, w *World) {
 		UnknownID(), UnknownID(), "AAAA.AAAA.AAAA", strings.Repeat("A", 43), "cr1_" + zeros,
 	} {
 		require.Empty(t, SubjectOf(m, unknown))
-		require.Zero(t, w.tally.writes.Load())
+		require.Zero(t, w.tally.Writes.Load())
 		require.Empty(t, w.tally.keys())
 	}
 	for _, unknown := range []string{UnknownID(), "AAAA.AAAA.AAAA"} {
@@ -322,8 +322,8 @@ func storeKeys(t *testing.T, mode string, w *World) {
 	for _, c := range "*?: \r+/" {
 		bad = append(bad, "cr1_"+secret[:20]+string(c)+secret[21:])
 	}
-	w.tally.reads.Store(0)
-	w.tally.writes.Store(0)
+	w.tally.Reads.Store(0)
+	w.tally.Writes.Store(0)
 	m := w.Middleware(t, mode)
 	for _, credential := range bad {
 		assert.False(t, stored.Recognizes(credential), "%.300q", credential)
@@ -333,6 +333,6 @@ func storeKeys(t *testing.T, mode string, w *World) {
 			assert.NotContains(t, Serve(m.Handler(http.HandlerFunc(Show)), Cookies(credential)).Body, "alice")
 		}
 	}
-	assert.Zero(t, w.tally.reads.Load())
-	assert.Zero(t, w.tally.writes.Load())
+	assert.Zero(t, w.tally.Reads.Load())
+	assert.Zero(t, w.tally.Writes.Load())
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,14 +134,15 @@ func NewRing(t testing.TB, now func() time.Time, algorithms ...keys.Algorithm) *
 // A tally counts what a world asks of its store, and knows which items the
 // world has in it.
 type tally struct {
-	opaque.Store
-	reads, writes atomic.Int64
+	Counter
 
 	mu   sync.Mutex // guards kept
 	kept map[string]bool
 }
 
-func newTally(s opaque.Store) *tally { return &tally{Store: s, kept: make(map[string]bool)} }
+func newTally(s opaque.Store) *tally {
+	return &tally{Counter: Counter{Store: s}, kept: make(map[string]bool)}
+}
 
 func (c *tally) InProcess() bool { return inProcess(c.Store) }
 
@@ -168,33 +168,16 @@ func (c *tally) note(key string, isKept bool) {
 	}
 }
 
-func (c *tally) Get(ctx context.Context, key string) (opaque.Item, bool, error) {
-	c.reads.Add(1)
-	return c.Store.Get(ctx, key)
-}
-
 func (c *tally) Create(ctx context.Context, key string, item opaque.Item) error {
-	c.writes.Add(1)
-	err := c.Store.Create(ctx, key, item)
+	err := c.Counter.Create(ctx, key, item)
 	if err == nil {
 		c.note(key, true)
 	}
 	return err
 }
 
-func (c *tally) Swap(ctx context.Context, key string, version uint64, item opaque.Item) (bool, error) {
-	c.writes.Add(1)
-	return c.Store.Swap(ctx, key, version, item)
-}
-
-func (c *tally) Touch(ctx context.Context, key string, seenAt, idleDeadline time.Time) (bool, error) {
-	c.writes.Add(1)
-	return c.Store.Touch(ctx, key, seenAt, idleDeadline)
-}
-
 func (c *tally) Delete(ctx context.Context, key string) error {
-	c.writes.Add(1)
-	err := c.Store.Delete(ctx, key)
+	err := c.Counter.Delete(ctx, key)
 	if err == nil {
 		c.note(key, false)
 	}
