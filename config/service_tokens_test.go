@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,5 +67,40 @@ func TestWarnsOfIssuer(t *testing.T) {
 			build(t, c, logTo(log))
 			require.Equal(t, warned && keys.File != "", strings.Contains(log.String(), "the issuer is no https URL"), issuer)
 		}
+	}
+}
+
+// A request that goes on after the logout, such as a WebSocket, gets no more
+// tokens: services forget a logout when those from before it have expired.
+func TestLongRequestsAndServiceTokens(t *testing.T) {
+	for _, mode := range []config.Mode{config.Stateless, config.Auto, config.Opaque} {
+		t.Run(string(mode), func(t *testing.T) {
+			var late atomic.Int64 // nanoseconds
+			now := func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+			app := build(t, config.Config{Mode: mode, Keys: config.KeysConfig{File: keyFile(t)},
+				Issuer: "https://shop.example"}, config.Options{Now: now})
+			cookie := login(t, app, "alice")
+			visit(t, app, cookie, func(s *session.Session) {
+				for range 10 {
+					_, err := app.Issuer.Issue(t.Context(), s, "orders")
+					require.NoError(t, err)
+					late.Add(int64(20 * time.Second))
+				}
+				visit(t, app, cookie, func(s *session.Session) { require.NoError(t, s.Destroy()) })
+				_, err := app.Issuer.Issue(t.Context(), s, "orders")
+				require.ErrorIs(t, err, session.Ended)
+			})
+
+			// Or it looks for the first time when all is over.
+			cookie = login(t, app, "alice")
+			visit(t, app, cookie, func(s *session.Session) {
+				visit(t, app, cookie, func(s *session.Session) { require.NoError(t, s.Destroy()) })
+				late.Add(int64(2 * time.Minute))
+				require.Eventually(t, func() bool {
+					_, err := app.Issuer.Issue(t.Context(), s, "orders")
+					return errors.Is(err, session.Ended)
+				}, 5*time.Second, time.Millisecond)
+			})
+		})
 	}
 }

@@ -21,8 +21,9 @@ import (
 // fails without TLS. An audience that is the one of session tokens is an error
 // (token.IssuerConfig.SessionAudience).
 //
-// A call fails with codes.Unauthenticated if nobody is logged in, and with
-// codes.Unavailable if no token can be made now.
+// A call fails with codes.Unauthenticated if nobody is logged in, or the
+// session is over (see token.Issuer.Issue), and with codes.Unavailable if no
+// token can be made now.
 func PerRPCCredentials(issuer *token.Issuer, audience string) (credentials.PerRPCCredentials, error) {
 	// A Transport needs an Issuer and an audience as good as ours.
 	needs := token.TransportConfig{Issuer: issuer, Audience: audience, Origin: "https://grpc.invalid"}
@@ -61,6 +62,8 @@ func failed(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
+	case errors.Is(err, session.Ended):
+		return status.Error(codes.Unauthenticated, err.Error())
 	case errors.Is(err, session.Unavailable):
 		return status.Error(codes.Unavailable, err.Error())
 	}

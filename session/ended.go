@@ -1,5 +1,10 @@
 package session
 
+import (
+	"fmt"
+	"time"
+)
+
 // Ended returns a channel that is closed when the session is over. It is for
 // handlers that run long, such as WebSockets and server-sent events. Such a
 // handler returns when the channel is closed, and also when the request's
@@ -53,4 +58,29 @@ func (s *Session) Ended() <-chan struct{} {
 		return ended
 	}
 	return s.o.Saver.Ended()
+}
+
+// knownFor is how long what a request knows of its session counts as the
+// present: as long as a request usually takes.
+const knownFor = time.Minute
+
+// Fresh returns nil if the session may still be used for something that lasts
+// longer than the request, such as a token for another service. A request knows
+// its session as it was when the request began. If that is more than a minute
+// ago and the session is over since then, as far as [Session.Ended] tells, the
+// error wraps [Ended]. The first call after that minute begins to find out, and
+// may be too early to know.
+func (s *Session) Fresh() error {
+	s.mu.Lock()
+	young := s.o.Now == nil || s.o.Now().Before(s.began.Add(knownFor))
+	s.mu.Unlock()
+	if young {
+		return nil
+	}
+	select {
+	case <-s.Ended():
+		return fmt.Errorf("session: the session is over, and the request goes on: %w", Ended)
+	default:
+		return nil
+	}
 }

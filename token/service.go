@@ -109,10 +109,15 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 
 // Issue returns a token that tells the service called audience whose session s
 // is. It fails with session.BadValue if nobody is logged in, if audience is
-// that of session tokens, or if the further claims can't be in a token.
+// that of session tokens, or if the further claims can't be in a token; and
+// with session.Ended if the request of s began more than a minute ago and the
+// session is over since then: see [session.Session.Fresh].
 func (i *Issuer) Issue(ctx context.Context, s *session.Session, audience string) (string, error) {
 	if err := i.checkAudience("audience", audience); err != nil {
 		return "", err
+	}
+	if err := s.Fresh(); err != nil {
+		return "", fmt.Errorf("token: a service token of a request that runs long: %w", err)
 	}
 	for range maxChanges {
 		caller := s.Snapshot()
