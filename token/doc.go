@@ -7,7 +7,7 @@
 //   - [Verifier] protects the service that is called. It needs only public
 //     keys. With [Foreign] it takes the tokens of another issuer instead, such
 //     as an identity provider.
-//   - [Metadata] tells libraries in any language where these are.
+//   - [Metadata] tells libraries in any language where the keys are.
 //
 // A session token is never accepted as a service token, nor the reverse: they
 // differ in typ (RFC 8725bis, Section 3.11). The algorithm belongs to the key

@@ -25,8 +25,8 @@ type IssuerConfig struct {
 	// can verify must not be able to sign. Required.
 	Ring *keys.Ring
 
-	// Issuer is iss of the tokens: best an https URL, which clients that configure
-	// themselves need (RFC 8414, Section 2). Required.
+	// Issuer is iss of the tokens: make it an https URL, which clients that
+	// configure themselves need (RFC 8414, Section 2). Required.
 	Issuer string
 
 	// ClientID is client_id of the tokens, which libraries for RFC 9068 ask for: a
@@ -60,16 +60,16 @@ type IssuerConfig struct {
 // verify too. They say who the subject of a session is, the session's ID, and
 // when the subject logged in, but have none of its values.
 //
-// An Issuer keeps the tokens that it makes, in at most 8 MiB of memory, and
-// gives one out again while half of the Lifetime is left, if a new one would
-// differ in nothing but its time and jti.
+// An Issuer keeps the tokens that it makes, in at most 8 MiB of memory. It
+// returns one again while half of the Lifetime is left, unless a new one would
+// differ in more than its time and jti.
 type Issuer struct {
 	c    IssuerConfig
-	kept recent.Map[issued]
+	kept recent.Map[keptToken]
 }
 
-// An issued is a token that was made here.
-type issued struct {
+// A keptToken is a token that may be given out again.
+type keptToken struct {
 	token   string
 	expires time.Time
 }
@@ -104,7 +104,7 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 		c.Lifetime = time.Minute
 	}
 	c.ClientID, c.SessionAudience = cmp.Or(c.ClientID, c.Issuer), cmp.Or(c.SessionAudience, c.Issuer)
-	return &Issuer{c: c, kept: recent.Map[issued]{Period: c.Lifetime, MaxBytes: keptBytes}}, nil
+	return &Issuer{c: c, kept: recent.Map[keptToken]{Period: c.Lifetime, MaxBytes: keptBytes}}, nil
 }
 
 // Issue returns a token that tells the service called audience whose session s
@@ -152,8 +152,8 @@ func (i *Issuer) says(caller *session.Record, audience string) *claims.Claims {
 }
 
 // keep returns a token with claims that lack their time and jti: one that was
-// made before, if it is good enough. A session that another request has changed
-// meanwhile is no danger: nothing but what a token says makes it the same.
+// made before, if it is good enough. Tokens are kept under all that they say,
+// so it does no harm if another request has changed the session meanwhile.
 func (i *Issuer) keep(says *claims.Claims, sessionEnds time.Time) (string, error) {
 	now := i.c.Now()
 	key, err := inner(i.c.Ring.Current(keys.Signature, now))
@@ -181,14 +181,14 @@ func (i *Issuer) keep(says *claims.Claims, sessionEnds time.Time) (string, error
 	if err != nil {
 		return "", claims.Unavailable("sign a token", err)
 	}
-	i.kept.Put(string(name[:]), issued{token, expires}, len(token)+keptOverhead)
+	i.kept.Put(string(name[:]), keptToken{token, expires}, len(token)+keptOverhead)
 	return token, nil
 }
 
 // stillGood reports whether a kept token may be used where a new one would
 // expire at expires. A later one may not: the deadlines of the session or the
 // dates of its key have changed, or the clock was set back.
-func (i *Issuer) stillGood(kept issued, expires, now time.Time) bool {
+func (i *Issuer) stillGood(kept keptToken, expires, now time.Time) bool {
 	left := kept.expires.Sub(now)
 	return !kept.expires.After(expires) && (kept.expires.Equal(expires) || left >= i.c.Lifetime/2)
 }
