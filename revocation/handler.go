@@ -50,8 +50,8 @@ type HandlerConfig struct {
 //
 // An answer has at most 1 MiB, which is about 14,000 ends. If there are more,
 // it says so, and the reader asks again. It has a strong ETag, and may be
-// cached for a second. The Handler answers 503 if the keys can't sign, and
-// until a list with a Log has read it.
+// cached for a second. The Handler answers 503 if no key can sign, and until
+// the list has read its Log, if it has one.
 type Handler struct {
 	c    HandlerConfig
 	last atomic.Pointer[made] // the last document

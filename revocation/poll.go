@@ -21,8 +21,8 @@ const (
 	maxInstances = 32      // whose positions are remembered
 )
 
-// An instance of the application has an order of its own in which it has heard
-// of what has ended.
+// An instance is one instance of the application. Each numbers the ends that it
+// has heard of, in its own order.
 type instance struct {
 	log    string
 	upto   uint64    // all that matters up to this number is known here
@@ -76,8 +76,8 @@ func (r *Remote) prune() {
 	}
 }
 
-// fetch asks once, and puts what it hears in force. more says that there is
-// more to hear at once.
+// fetch asks once, and puts the ends in the answer in force. more says that
+// there are more to fetch without waiting.
 func (r *Remote) fetch(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, min(maxFetch, r.cfg.MaxStaleness/3))
 	defer cancel()
@@ -147,7 +147,7 @@ func (r *Remote) read(ctx context.Context, body []byte) (*document, error) {
 	return d, nil
 }
 
-// hear puts in force what d says. began is when the request for it began.
+// hear puts the ends in d in force. began is when the request for d began.
 func (r *Remote) hear(d *document, began time.Time) error {
 	in := r.instance(d.log)
 	switch {
@@ -187,9 +187,9 @@ func (r *Remote) hear(d *document, began time.Time) error {
 	return nil
 }
 
-// knownAt returns since when nothing may be missing but what d does not say. An
-// answer that was made before it was asked for is older than it seems: as far
-// as that shows by clocks that may differ, it counts.
+// knownAt returns the instant up to which d tells all ends. A d that was made
+// before it was asked for, such as one from a cache, is older than began; the
+// part of that age that can't be a difference of the clocks counts.
 func knownAt(d *document, began time.Time) time.Time {
 	late := max(0, began.Sub(d.issued)-claims.DefaultLeeway)
 	return began.Add(-d.stale - documentLife - late)

@@ -50,12 +50,12 @@ type recent struct {
 	built    bool       // what is kept is complete
 	id       string     // "" if what is kept must be collected anew
 	first    uint64     // number of kept[0]
-	kept     []heard
+	kept     []recentEntry
 	unlisted int // how many of kept the list needed not know, at the last time that it was shortened
 }
 
-// A heard is an entry, shorter. It is immutable.
-type heard struct {
+// A recentEntry is an entry in fewer bytes. It is immutable.
+type recentEntry struct {
 	key   key
 	value int64 // the instant; of a session the generation below which its tokens have ended
 	tag   uint32
@@ -69,7 +69,7 @@ type heard struct {
 // ends.
 func (r *recent) life() time.Duration { return acceptedFor + r.list.made + r.list.skew }
 
-// keep begins to keep entries.
+// keep begins to record entries.
 func (r *recent) keep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +91,7 @@ func (r *recent) note(e entry, unlisted bool) {
 	}
 	now := r.list.now()
 	r.forget(now)
-	h := r.heard(e, now)
+	h := r.newEntry(e, now)
 	h.unlisted = unlisted
 	r.kept = append(r.kept, h)
 	// Ends of one subject replace each other in the list, and here they don't.
@@ -104,7 +104,7 @@ func (r *recent) note(e entry, unlisted bool) {
 // each session. The rest is collected anew. mu is held.
 func (r *recent) shorten(now time.Time) {
 	r.built, r.id = false, ""
-	left, seen := []heard(nil), make(map[key]bool)
+	left, seen := []recentEntry(nil), make(map[key]bool)
 	for _, h := range slices.Backward(r.kept) {
 		if h.unlisted && h.until > second(now) && !seen[h.key] && len(left) < maxUnlisted {
 			left = append(left, h)
@@ -130,8 +130,8 @@ func (r *recent) changed(was, is *session.Record) {
 	}
 }
 
-func (r *recent) heard(e entry, now time.Time) heard {
-	h := heard{key: e.key, value: int64(e.below), tag: e.tag, until: second(now.Add(r.life())), kind: e.kind}
+func (r *recent) newEntry(e entry, now time.Time) recentEntry {
+	h := recentEntry{key: e.key, value: int64(e.below), tag: e.tag, until: second(now.Add(r.life())), kind: e.kind}
 	if e.kind != ofSession {
 		// A verifier then needs no skew of the list.
 		h.value = e.instant + r.list.skew.Milliseconds()
@@ -139,7 +139,7 @@ func (r *recent) heard(e entry, now time.Time) heard {
 	return h
 }
 
-func (h *heard) entry() entry {
+func (h *recentEntry) entry() entry {
 	e := entry{kind: h.kind, key: h.key, tag: h.tag, until: h.until}
 	if h.kind == ofSession {
 		e.below = uint32(h.value)
@@ -173,10 +173,10 @@ func (r *recent) build() {
 	if built {
 		return
 	}
-	var all []heard
+	var all []recentEntry
 	r.list.each(second(now), func(e entry) {
 		if e.kind != ofNobody {
-			all = append(all, r.heard(e, now))
+			all = append(all, r.newEntry(e, now))
 		}
 	})
 	r.mu.Lock()
@@ -192,7 +192,7 @@ type part struct {
 	id          string
 	after, upto uint64 // all that matters behind number after, up to number upto
 	last        uint64 // the number of the last one there is
-	entries     []heard
+	entries     []recentEntry
 }
 
 // behind returns the entries behind the position of r in after, or all of them.

@@ -58,15 +58,15 @@ type RemoteConfig struct {
 	Interval time.Duration
 
 	// MaxStaleness is how long tokens are accepted after the Remote last knew
-	// what had ended. While the application can't read its Log, its services don't
-	// know that either: those that must go on as long as the application does need
-	// its Config.MaxStaleness. 0 means 30 seconds; at least 5 seconds and 4 times
-	// Interval.
+	// what had ended. That includes the time in which the application itself
+	// can't read its Log. A service that is to go on then for as long as the
+	// application needs the application's Config.MaxStaleness. 0 means 30
+	// seconds; at least 5 seconds and 4 times Interval.
 	MaxStaleness time.Duration
 
-	// OnProblem is told once in each outage, when half of MaxStaleness has passed;
-	// and when the first fetch fails. It is called in a goroutine of its own.
-	// Close waits for it, so it must not call Close. May be nil.
+	// OnProblem is called once in each outage, when half of MaxStaleness has
+	// passed, and when the first fetch fails. It is called in a goroutine of
+	// its own. Close waits for it, so it must not call Close. May be nil.
 	OnProblem func(error)
 
 	// InsecureAllowHTTP accepts an http URL on another host. Whoever is on the way
@@ -74,8 +74,8 @@ type RemoteConfig struct {
 	InsecureAllowHTTP bool
 }
 
-// A Remote knows in a service what has ended in the application: give it to
-// token.Verifier as VerifierConfig.Revocations. It asks the application's
+// A Remote is for a service: it knows what has ended in the application. Give
+// it to token.Verifier as VerifierConfig.Revocations. It asks the application's
 // [Handler] in the background, from [NewRemote] to Close.
 //
 // An end is in force here after one Interval and the time of a fetch. The
@@ -83,13 +83,14 @@ type RemoteConfig struct {
 // accepted. When it can't find out what has ended for MaxStaleness, it refuses
 // every token, with an error that wraps [session.Unavailable].
 //
-// What it fetches must be signed, and of the right type and issuer. Answers of
-// an instance must follow one another: one that was recorded and is sent again
-// brings nothing back to life, and does not make the Remote look fresh. An
-// answer that was kept back longer than the clocks may differ (10 seconds)
-// counts as being that much older. A fetch fails if the status is not 200, if
-// the answer has more than 1 MiB, if it redirects to another host or from https
-// to http, and if it takes longer than a third of MaxStaleness or 10 seconds.
+// What it fetches must be signed, and of the right type and issuer. An answer
+// that is older than the one before it from the same instance is refused: so a
+// recorded answer revives no session, and does not make the Remote look fresh.
+// If an answer comes more than 10 seconds late, which is how far clocks may
+// differ, the rest of the delay is added to the staleness. A fetch fails if the
+// status is not 200, if the answer has more than 1 MiB, if it redirects to
+// another host or from https to http, and if it takes longer than a third of
+// MaxStaleness or 10 seconds.
 //
 // Methods may be called concurrently.
 type Remote struct {
@@ -165,9 +166,9 @@ func (r *Remote) Check(rec *session.Record) error {
 	return r.Fresh()
 }
 
-// Fresh returns nil if the Remote knows what has ended, except in the last
-// RemoteConfig.MaxStaleness. Otherwise the error wraps [session.Unavailable].
-// Readiness probes can call it.
+// Fresh returns nil if tokens are accepted: what has ended is known, up to at
+// most RemoteConfig.MaxStaleness ago. Otherwise the error wraps
+// [session.Unavailable]. Readiness probes can call it.
 func (r *Remote) Fresh() error {
 	switch {
 	case r.readAt.Load() == nil:

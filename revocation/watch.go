@@ -42,12 +42,12 @@ func (l *List) Watch(rec *session.Record, look func() (*session.Record, error), 
 	return func() { l.watchers.remove(w) }
 }
 
-// Changed tells those who watch the session of was, and services that ask a
-// [Handler], what has become of it. A nil is means that it has ended; then the
-// list itself need not know it. Otherwise the session goes on as is, which look
-// finds from now on, unless that is nil.
-// Other instances are told through the log if somebody has logged in, or if
-// [List.EndOthers] keeps the session.
+// Changed tells the watchers of the session of was, and services that ask a
+// [Handler], that it has ended (is is nil) or goes on as is. The list makes no
+// entry for the end, since the carrier has ended the session already. look,
+// unless it is nil, replaces the look of [List.Watch]. Other instances are told
+// through the log if somebody has logged in, or if [List.EndOthers] keeps the
+// session.
 func (l *List) Changed(was, is *session.Record, look func() (*session.Record, error)) {
 	l.recent.changed(was, is)
 	announce := is != nil && l.feed != nil && (was.Subject != is.Subject || !was.CountsFrom().Equal(is.CountsFrom()))
