@@ -175,7 +175,7 @@ func (c *Client) Introspect(ctx context.Context, credential string) (*token.Call
 	return copied(q.caller), nil
 }
 
-// copied returns a Caller that whoever gets it may change.
+// copied returns a copy of caller that shares no slice with it.
 func copied(caller token.Caller) *token.Caller {
 	caller.AMR = slices.Clone(caller.AMR)
 	return &caller
@@ -199,7 +199,8 @@ func (c *Client) start(key digest, credential string, now time.Time) (*question,
 	return q, nil
 }
 
-// leave is for one who doesn't wait any more.
+// leave takes back one who waits for the answer. The last one cancels the
+// request.
 func (c *Client) leave(q *question, key digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -209,7 +210,7 @@ func (c *Client) leave(q *question, key digest) {
 	}
 }
 
-// forget lets nobody join a question any more. mu is held.
+// forget removes a question, so that nobody joins it any more. mu is held.
 func (c *Client) forget(q *question, key digest) {
 	if c.running[key] == q {
 		delete(c.running, key)
