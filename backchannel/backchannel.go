@@ -21,12 +21,12 @@
 // the provider gives a meaning, and another one may use it for somebody else.
 // [Config.OnLogout] can do so.
 //
-// Only sessions end that began until the token was made (iat). So a token that
+// Only sessions end that began before the token was made (iat). So a token that
 // comes late, or once more, ends no later login, and no jti is stored. A
 // session that began in the second of iat ends, too, since iat has whole
 // seconds. If the clock of the provider is behind, sessions that began shortly
-// before the logout would be missed: revocation.Config.Skew is how far that
-// clock may differ, too. See revocation.List.EndTagUntil.
+// before the logout would go on: set revocation.Config.Skew to at least that
+// difference. See revocation.List.EndTagUntil.
 //
 // # What is refused
 //
