@@ -23,8 +23,8 @@
 // the user must log in again (RFC 9470), the trailer www-authenticate says how,
 // as in HTTP.
 //
-// A stream is checked when it begins. One that may outlive its token is for the
-// handler to end, at Caller.ExpiresAt for example.
+// A stream is checked only when it begins. If it may outlive its token, the
+// handler must end it, for example at Caller.ExpiresAt.
 package grpcauth
 
 import (
@@ -119,10 +119,10 @@ type callerStream struct {
 
 func (s callerStream) Context() context.Context { return s.ctx }
 
-// AuthFunc does the work of the interceptors for those of
-// github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth: it is an
-// auth.AuthFunc, which has no options; leave out services with that library's
-// selector. It panics if v is nil.
+// AuthFunc returns an auth.AuthFunc for the interceptors of
+// github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth, to use in
+// place of those here. It has no options: leave out services with that
+// library's selector. It panics if v is nil.
 func AuthFunc(v *token.Verifier) func(ctx context.Context) (context.Context, error) {
 	if v == nil {
 		panic("grpcauth: the Verifier is nil: token.NewVerifier makes one")
@@ -130,9 +130,9 @@ func AuthFunc(v *token.Verifier) func(ctx context.Context) (context.Context, err
 	return func(ctx context.Context) (context.Context, error) { return check(ctx, v) }
 }
 
-// check lets v decide about the metadata of a call as it does about the header
-// of a request, which they are (RFC 9113, Section 8.3). So both have the same
-// rules, the same challenge, and the same OnRefused.
+// check gives v the metadata of a call as the header of an HTTP request, which
+// they are (RFC 9113, Section 8.3). So both have the same rules, the same
+// challenge, and the same OnRefused.
 func check(ctx context.Context, v *token.Verifier) (context.Context, error) {
 	header := http.Header{}
 	if entries := metadata.ValueFromIncomingContext(ctx, "authorization"); len(entries) > 0 {
