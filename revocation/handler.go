@@ -47,6 +47,8 @@ type HandlerConfig struct {
 // ?after= and the position of an earlier answer, it has only what came since.
 // Several positions can be given, so several instances can share one address:
 // each answers from its own position, and with everything if it has none.
+// Instances without a Log in common, such as those over Memcached, tell only
+// what has ended on themselves: then a service needs a Remote for each of them.
 //
 // An answer has at most 1 MiB, which is about 14,000 ends. If there are more,
 // it says so, and the reader asks again. It has a strong ETag, and may be
