@@ -301,13 +301,6 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// noKeys can't be reached.
-type noKeys struct{}
-
-func (noKeys) Key(context.Context, string, time.Time) (*keys.Key, error) {
-	return nil, keys.ErrUnavailable
-}
-
 func TestNewHandlerReportsEveryMistake(t *testing.T) {
 	h, err := backchannel.NewHandler(backchannel.Config{Leeway: time.Hour})
 	require.Nil(t, h)

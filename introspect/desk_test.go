@@ -114,12 +114,6 @@ func (d *desk) answer(t testing.TB, r *http.Request) map[string]any {
 	return says
 }
 
-func (d *desk) status(r *http.Request) int {
-	w := httptest.NewRecorder()
-	d.handler.ServeHTTP(w, r)
-	return w.Code
-}
-
 func inactive() map[string]any { return map[string]any{"active": false} }
 
 func logout(s *session.Session) { _ = s.Destroy() }
