@@ -183,7 +183,7 @@ var importTable = []importRule{
 	{"opaque/storetest", []string{"opaque", "session", "internal/itemtest", "internal/servertest"}},
 	{"devices", []string{"session", "opaque", "internal/fault"}},
 	{"devices/indextest", []string{"devices", "session", "internal/itemtest", "internal/servertest"}},
-	{"introspect", []string{"internal/clientauth", "internal/fault", "internal/instant", "internal/jose", "internal/recent", "internal/weburl", "session", "token"}},
+	{"introspect", []string{"internal/claims", "internal/clientauth", "internal/fault", "internal/jose", "internal/recent", "internal/weburl", "session", "token"}},
 	{"middleware", []string{"session", "internal/fault", "internal/reqcopy"}},
 	{"internal/apptest", []string{"session", "keys", "revocation", "token", "opaque", "devices", "middleware",
 		"internal/stored", "internal/servertest"}},

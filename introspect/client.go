@@ -244,14 +244,14 @@ func (c *Client) judge(says *reply) (token.Caller, error) {
 	switch {
 	case !says.active:
 		return token.Caller{}, ErrInactive
-	case !says.isFor(c.c.Audience):
+	case !slices.Contains(says.Audiences, c.c.Audience):
 		return token.Caller{}, fmt.Errorf("introspect: %w", token.ErrWrongAudience)
-	case says.subject == "":
+	case says.Subject == "":
 		return token.Caller{}, fmt.Errorf("introspect: the token identifies nobody: %w", session.Forged)
 	}
 	return token.Caller{
-		Issuer: says.issuer, Subject: says.subject, SessionID: says.sessionID, ClientID: says.clientID, AMR: says.amr,
-		AuthenticatedAt: says.authTime, IssuedAt: says.issuedAt, ExpiresAt: says.expiresAt,
+		Issuer: says.Issuer, Subject: says.Subject, SessionID: says.ID, ClientID: says.ClientID, AMR: says.AMR,
+		AuthenticatedAt: says.AuthenticatedAt, IssuedAt: says.IssuedAt(), ExpiresAt: says.ExpiresAt(),
 	}, nil
 }
 

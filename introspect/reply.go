@@ -6,11 +6,9 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/cloakroom-go/cloakroom/internal/instant"
+	"github.com/cloakroom-go/cloakroom/internal/claims"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
@@ -22,14 +20,10 @@ const maxReply = 1 << 20 // 1 MiB
 
 // A reply is what an endpoint has answered.
 type reply struct {
-	size                                 int // in bytes, of the text
-	active                               bool
-	issuer, subject, sessionID, clientID string
-	audience, amr                        []string
-	authTime, issuedAt, expiresAt        time.Time // zero for none
+	*claims.Claims
+	active bool
+	size   int // in bytes, of the text
 }
-
-func (a *reply) isFor(audience string) bool { return slices.Contains(a.audience, audience) }
 
 // ask sends one request (RFC 7662, Section 2.1).
 func (c *Client) ask(ctx context.Context, credential string) (*reply, error) {
@@ -59,45 +53,13 @@ func (c *Client) ask(ctx context.Context, credential string) (*reply, error) {
 
 // readReply reads an answer. It passes over members that nobody needs here.
 func readReply(body []byte) (*reply, error) {
-	a := reply{size: len(body)}
-	hasActive := false
-	err := jose.Object(body, func(name string, value []byte) (err error) {
-		switch name {
-		case "active":
-			hasActive = true
-			a.active, err = jose.Bool(value)
-		case "iss":
-			a.issuer, err = jose.String(value)
-		case "sub":
-			a.subject, err = jose.String(value)
-		case "sid":
-			a.sessionID, err = jose.String(value)
-		case "client_id":
-			a.clientID, err = jose.String(value)
-		case "amr":
-			a.amr, err = jose.Strings(value)
-		case "aud":
-			a.audience, err = jose.Texts(value)
-		case "auth_time":
-			a.authTime, err = date(value)
-		case "iat":
-			a.issuedAt, err = date(value)
-		case "exp":
-			a.expiresAt, err = date(value)
-		}
-		return err
-	})
-	if err != nil || !hasActive {
+	says, err := claims.Decode(body, claims.Answer)
+	if err != nil {
 		return nil, errForm
 	}
-	return &a, nil
-}
-
-// date reads whole seconds since 1970.
-func date(value []byte) (time.Time, error) {
-	n, err := jose.Int(value)
-	if err != nil || n < 1 || n > instant.MaxSecond {
-		return time.Time{}, errForm
+	active, err := jose.Bool(says.Further["active"])
+	if err != nil {
+		return nil, errForm
 	}
-	return time.Unix(n, 0), nil
+	return &reply{says, active, len(body)}, nil
 }

@@ -29,10 +29,13 @@ const (
 	Service                  // for a call to another service
 	Foreign                  // for a call to a service, by an issuer that is not Cloakroom
 	Logout                   // of an OpenID provider (Back-Channel Logout 1.0, Section 2.4)
+	Answer                   // no token, but what an endpoint says of one (RFC 7662, Section 2.2)
 
 	both     = Session | Service
 	others   = Foreign | Logout
 	everyone = both | others
+	access   = Foreign | Answer
+	outside  = others | Answer
 )
 
 // Typ returns the typ of a kind of our tokens.
@@ -135,7 +138,7 @@ func Decode(payload []byte, kind Kind) (*Claims, error) {
 	var c Claims
 	var p problems
 	seen, next, table := 0, 0, table[:]
-	if kind&others != 0 {
+	if kind&outside != 0 {
 		table = othersTable[:]
 	}
 	err := jose.Object(payload, func(name string, value []byte) error {
@@ -164,7 +167,7 @@ func Decode(payload []byte, kind Kind) (*Claims, error) {
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	if kind&others != 0 {
+	if kind&outside != 0 {
 		c.authorizedParty()
 		return &c, nil
 	}

@@ -11,25 +11,27 @@ import (
 
 // othersTable has the claims of the tokens of other issuers, as the standards
 // define them (RFC 9068, Section 2.2; OpenID Connect Core, Section 2;
-// Back-Channel Logout, Section 2.4). An optional text of a Foreign token that
-// is empty counts as missing. The private claims of our own tokens, such as gen
-// and since, have no meaning here: they are further claims.
+// Back-Channel Logout, Section 2.4). An optional text that is empty counts as
+// missing, but not in logout tokens. The private claims of our own tokens, such
+// as gen and since, have no meaning here: they are further claims.
 var othersTable = [...]row{
 	{"iss", others, others, func(c *Claims, value []byte) error { return decode(&c.Issuer, value, text) }},
-	{"aud", others, others, func(c *Claims, value []byte) error { return decode(&c.Audiences, value, jose.Texts) }},
+	{"iss", Answer, 0, func(c *Claims, value []byte) error { return decode(&c.Issuer, value, jose.String) }},
+	{"aud", outside, others, func(c *Claims, value []byte) error { return decode(&c.Audiences, value, jose.Texts) }},
 	{"sub", others, Foreign, func(c *Claims, value []byte) error { return decode(&c.Subject, value, text) }},
-	{"exp", others, Foreign, func(c *Claims, value []byte) error { return decode(&c.IdleDeadline, value, numericDate) }},
-	{"iat", others, others, func(c *Claims, value []byte) error { return decode(&c.SeenAt, value, numericDate) }},
+	{"sub", Answer, 0, func(c *Claims, value []byte) error { return decode(&c.Subject, value, jose.String) }},
+	{"exp", outside, Foreign, func(c *Claims, value []byte) error { return decode(&c.IdleDeadline, value, numericDate) }},
+	{"iat", outside, others, func(c *Claims, value []byte) error { return decode(&c.SeenAt, value, numericDate) }},
 	{"nbf", others, 0, func(c *Claims, value []byte) error { return decode(&c.NotBefore, value, numericDate) }},
 	{"jti", Foreign, 0, func(c *Claims, value []byte) error { return decode(&c.JTI, value, jose.String) }},
 	{"jti", Logout, Logout, func(c *Claims, value []byte) error { return decode(&c.JTI, value, text) }},
-	{"sid", Foreign, 0, func(c *Claims, value []byte) error { return decode(&c.ID, value, jose.String) }},
+	{"sid", access, 0, func(c *Claims, value []byte) error { return decode(&c.ID, value, jose.String) }},
 	{"sid", Logout, 0, func(c *Claims, value []byte) error { return decode(&c.ID, value, text) }},
-	{"auth_time", Foreign, 0, func(c *Claims, value []byte) error {
+	{"auth_time", access, 0, func(c *Claims, value []byte) error {
 		return decode(&c.AuthenticatedAt, value, numericDate)
 	}},
-	{"client_id", Foreign, 0, func(c *Claims, value []byte) error { return decode(&c.ClientID, value, jose.String) }},
-	{"amr", Foreign, 0, func(c *Claims, value []byte) error { return decode(&c.AMR, value, jose.Texts) }},
+	{"client_id", access, 0, func(c *Claims, value []byte) error { return decode(&c.ClientID, value, jose.String) }},
+	{"amr", access, 0, func(c *Claims, value []byte) error { return decode(&c.AMR, value, jose.Texts) }},
 	{"acr", Foreign, 0, func(c *Claims, value []byte) error { return decode(&c.ACR, value, jose.String) }},
 }
 

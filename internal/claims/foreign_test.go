@@ -26,6 +26,8 @@ func TestDecodeForeign(t *testing.T) {
 		{`{` + least + `,"jti":"j"}`, claims.Logout, ""},
 		{`{"iss":"i","aud":["a"],"iat":1.5,"jti":"j","sid":"x"}`, claims.Logout, ""},
 		{`{"sub":"","sid":"","jti":""}`, claims.Logout, "missing: iss, aud, iat; empty: sub, sid, jti"},
+		{`{"iss":"","sub":"","aud":[],"exp":0,"sid":"","active":1}`, claims.Answer, ""},
+		{`{"iss":null,"sub":1,"aud":{},"exp":"x","iat":-1}`, claims.Answer, "of the wrong type: iss, sub, aud, exp, iat"},
 		{`[]`, claims.Foreign, "jose: not a JSON object"},
 	} {
 		_, err := claims.Decode([]byte(tt.payload), tt.kind)
