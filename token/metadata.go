@@ -130,8 +130,7 @@ func (c *MetadataConfig) check() error {
 
 // isEndpoint reports whether u is a URL that clients may be sent to.
 func isEndpoint(u *url.URL) bool {
-	return (u.Scheme == "https" || u.Scheme == "http" && weburl.IsLocal(u)) && weburl.HasHost(u) &&
-		u.User == nil && u.Fragment == ""
+	return weburl.IsPrivate(u, false) && weburl.HasHost(u) && u.User == nil && u.Fragment == ""
 }
 
 // isIssuer reports whether u has no query (RFC 8414, Section 2), and a path

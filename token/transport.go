@@ -118,7 +118,7 @@ func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
 		return nil, fault.Errorf("token: TransportConfig.Origin",
 			"is %q: write scheme, host and port alone, as in https://orders.internal:8443", weburl.Shown(origin))
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && (weburl.IsLocal(u) || allowHTTP)) {
+	if !weburl.IsPrivate(u, allowHTTP) {
 		return nil, fault.Errorf("token: TransportConfig.Origin",
 			"is %q: tokens travel by https; InsecureAllowHTTP lifts this", weburl.Shown(origin))
 	}

@@ -1,7 +1,7 @@
 // Package weburl has the rules on the URLs of servers that this module calls:
 // key sets, lists of what has ended, and services that get tokens. Use [Wrong]
 // on the URL of a configuration, and [Client] and [Fetch] to get what is there.
-// Use [HasHost], [IsLocal] and [SameHost] where other rules are needed, and
+// Use [HasHost], [IsPrivate] and [SameHost] where other rules are needed, and
 // [Shown] before an error repeats a URL.
 package weburl
 
@@ -28,11 +28,17 @@ func HasHost(u *url.URL) bool {
 	return err == nil && port > 0
 }
 
-// IsLocal reports whether u leads to this machine, so that nobody else sees
+// isLocal reports whether u leads to this machine, so that nobody else sees
 // what is sent there by http.
-func IsLocal(u *url.URL) bool {
+func isLocal(u *url.URL) bool {
 	host := u.Hostname()
 	return host == "localhost" || host == "127.0.0.1" || host == "::1"
+}
+
+// IsPrivate reports whether nobody else sees what is sent to u, or may see it:
+// allowHTTP accepts http on other hosts.
+func IsPrivate(u *url.URL, allowHTTP bool) bool {
+	return u.Scheme == "https" || u.Scheme == "http" && (allowHTTP || isLocal(u))
 }
 
 // SameHost reports whether a and b have the same host and port. The case of a
@@ -62,7 +68,7 @@ func Wrong(text string, allowHTTP bool, danger string) string {
 		return "must be absolute, without user, password and fragment"
 	case !HasHost(u):
 		return "has no host, or a port that is not between 1 and 65535"
-	case u.Scheme != "https" && (u.Scheme != "http" || !IsLocal(u) && !allowHTTP):
+	case !IsPrivate(u, allowHTTP):
 		return "must be https: " + danger + "; InsecureAllowHTTP lifts this"
 	}
 	return ""

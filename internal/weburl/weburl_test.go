@@ -30,12 +30,13 @@ func TestHasHost(t *testing.T) {
 	}
 }
 
-func TestIsLocal(t *testing.T) {
+func TestIsPrivate(t *testing.T) {
 	for in, want := range map[string]bool{
 		"http://localhost:8080/x": true, "http://127.0.0.1": true, "http://[::1]:1": true,
-		"http://localhost.example": false, "http://127.0.0.1.example": false, "http://10.0.0.1": false, "/localhost": false,
+		"https://10.0.0.1": true, "ftp://localhost": false, "http://localhost.example": false,
+		"http://127.0.0.1.example": false, "http://10.0.0.1": false, "/localhost": false,
 	} {
-		require.Equal(t, want, weburl.IsLocal(parse(t, in)), in)
+		require.Equal(t, want, weburl.IsPrivate(parse(t, in), false), in)
 	}
 }
 

@@ -114,7 +114,7 @@ func (c *jwksCheck) prepare(rawURL string) (err error) {
 		return wrong("this is not a URL to fetch; write it like https://app.example/.well-known/jwks.json")
 	case c.url.User != nil || c.url.Fragment != "":
 		return wrong("the URL of a JWK Set has no user, no password and no fragment")
-	case c.url.Scheme == "http" && !weburl.IsLocal(c.url) && !c.insecure:
+	case !weburl.IsPrivate(c.url, c.insecure):
 		return wrong("%s is not https: whoever can change the answer can forge every token; "+
 			"--insecure-http looks all the same", rawURL)
 	case c.polls < 1 || c.polls > 100:
