@@ -32,6 +32,7 @@ func TestRemoteConfig(t *testing.T) {
 		{func(c *config) { c.URL = "https://a:b@app.example/ended" }, "without user"},
 		{func(c *config) { c.ClientSecret = "hunter2" }, "ClientSecret goes with RemoteConfig.ClientID"},
 		{func(c *config) { c.ClientID = "orders" }, "ClientSecret goes with"},
+		{func(c *config) { c.ClientID, c.ClientSecret = "orders", "hunter2\n" }, "ClientSecret begins or ends with white space"},
 		{func(c *config) { c.Interval = time.Millisecond }, "Interval is 1ms"},
 		{func(c *config) { c.Interval = -1 }, "Interval is -1ns"},
 		{func(c *config) { c.MaxStaleness = -1 }, "MaxStaleness is -1ns"},
