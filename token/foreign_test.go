@@ -268,7 +268,7 @@ func TestForeignIssuers(t *testing.T) {
 				c.Foreign = &token.Foreign{Types: []string{"x+jwt"}, MaxLifetime: p.life}
 			}
 			_, err = p.verifier(t, other).Verify(t.Context(), p.token(t, nil))
-			require.EqualError(t, err, "token: of another kind: not genuine")
+			require.EqualError(t, err, "token: of another kind (typ): not genuine")
 			_, err = p.verifier(t, func(c *token.VerifierConfig) { c.Foreign = nil }).Verify(t.Context(), p.token(t, nil))
 			require.Error(t, err, "the strict Verifier")
 		})

@@ -116,7 +116,7 @@ func parseOrigin(origin string, allowHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(origin)
 	if err != nil || !weburl.HasHost(u) || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fault.Errorf("token: TransportConfig.Origin",
-			"is %q: write scheme, host and port alone, as in https://orders.internal:8443", weburl.Shown(origin))
+			"is %q: write only scheme, host and port, as in https://orders.internal:8443", weburl.Shown(origin))
 	}
 	if !weburl.IsPrivate(u, allowHTTP) {
 		return nil, fault.Errorf("token: TransportConfig.Origin",

@@ -152,7 +152,7 @@ func (r *Reading) check(ctx context.Context, c Check) (err error) {
 	case CheckType:
 		switch h := r.Frame.Header; {
 		case r.Types != nil && !slices.Contains(r.Types, jose.MediaType(h.Typ)), r.Typ != "" && h.Typ != r.Typ:
-			return errors.New("token: of another kind")
+			return errors.New("token: of another kind (typ)")
 		case h.Cty != "":
 			return errors.New("token: a signed token has no cty")
 		}
