@@ -370,7 +370,9 @@ func TestNewClientReportsAllMistakes(t *testing.T) {
 		"Timeout is 1h0m0s", "MemoryBytes is -1"} {
 		require.ErrorContains(t, err, "introspect: ClientConfig."+want)
 	}
-	_, err = introspect.NewClient(introspect.ClientConfig{URL: "https://app.example", ID: "orders", Secret: ordersSecret + "\n"})
+	_, err = introspect.NewClient(introspect.ClientConfig{
+		URL: "https://app.example", ID: "orders", Secret: ordersSecret + "\n",
+	})
 	require.ErrorContains(t, err, "introspect: ClientConfig.Secret begins or ends with white space")
 	require.NotContains(t, err.Error(), ordersSecret)
 	for in, want := range map[string]string{

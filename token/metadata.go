@@ -121,7 +121,8 @@ func (c *MetadataConfig) check() error {
 			continue
 		}
 		bad.If(err != nil || !isEndpoint(u), f.field,
-			"is %q: must be an absolute https URL (http only on this machine), without user, password and fragment", weburl.Shown(f.url))
+			"is %q: must be an absolute https URL (http only on this machine), without user, password and fragment",
+			weburl.Shown(f.url))
 		bad.If(f.field == "Issuer" && err == nil && !isIssuer(u), f.field,
 			"is %q: must have no query, and a path without escapes, braces and empty segments", weburl.Shown(f.url))
 	}
