@@ -272,9 +272,10 @@ func contextEnds(p *probe) {
 		r.toEnd()
 		r.holds(e, "Append succeeded though its context had ended")
 	}
-	p.append(r.log, entry("two", 2))
+	after := entry("two", 2)
+	p.append(r.log, after)
 	r.toEnd()
-	r.holds(entry("two", 2), "after a context that ended")
+	r.holds(after, "after a context that ended")
 }
 
 func many(p *probe) {
