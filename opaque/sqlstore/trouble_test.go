@@ -165,16 +165,18 @@ func (s *server) stopped(t *testing.T) {
 }
 
 // pause stops the server and its children: PostgreSQL has a process for each
-// connection.
+// connection. The server is stopped first, so that it makes no more of them.
 func (s *server) pause(t *testing.T) (goOn func()) {
 	t.Helper()
+	db := s.open(t)
+	db.SetMaxOpenConns(1)
+	require.NoError(t, db.PingContext(t.Context()))
+	s.process.Pause()
 	var children []int
 	if s.dialect == sqlstore.PostgreSQL {
-		db := s.open(t)
 		children = numbers(t, db, "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 		require.NoError(t, db.Close())
 	}
-	s.process.Pause()
 	signal := func(number syscall.Signal) {
 		for _, pid := range children {
 			_ = syscall.Kill(pid, number)
