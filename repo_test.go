@@ -172,7 +172,7 @@ var importTable = []importRule{
 	{"keys", []string{"internal/keyset", "internal/jose", "internal/durable", "internal/span", "internal/fault", "internal/webdoc", "internal/weburl"}},
 	{"keys/rotation", []string{"keys", "internal/keyset", "internal/rotation"}},
 	{"internal/claims", []string{"session", "keys", "internal/fault", "internal/instant", "internal/jose", "internal/keyset"}},
-	{"revocation", []string{"session", "keys", "internal/claims", "internal/durable", "internal/fault", "internal/jose", "internal/keyset", "internal/webdoc", "internal/weburl"}},
+	{"revocation", []string{"session", "keys", "internal/claims", "internal/clientauth", "internal/durable", "internal/fault", "internal/jose", "internal/keyset", "internal/webdoc", "internal/weburl"}},
 	{"revocation/logtest", []string{"revocation", "session"}},
 	{"token", []string{"session", "keys", "internal/claims", "internal/keyset", "internal/fault", "internal/instant", "internal/jose", "internal/recent", "internal/reqcopy", "internal/webdoc", "internal/weburl"}},
 	{"internal/diagnose", []string{"keys", "internal/claims", "internal/fault", "internal/jose", "internal/keyset", "internal/span"}},

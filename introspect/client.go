@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/clientauth"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/recent"
@@ -123,8 +123,8 @@ func NewClient(c ClientConfig) (*Client, error) {
 	bad.If(wrong != "", "URL", "%s", wrong)
 	bad.If(c.ID == "", "ID", "is required")
 	bad.If(c.Secret == "", "Secret", "is required")
-	bad.If(c.Secret != strings.TrimSpace(c.Secret), "Secret", "begins or ends with white space, such as the line break "+
-		"at the end of a file: remove it")
+	wrongSecret := clientauth.WrongSecret(c.Secret)
+	bad.If(wrongSecret != "", "Secret", "%s", wrongSecret)
 	bad.If(c.MaxAge > maxMaxAge, "MaxAge", "is %v: must be at most %v", c.MaxAge, maxMaxAge)
 	bad.If(c.MemoryBytes < 0, "MemoryBytes", "is %d: must not be negative", c.MemoryBytes)
 	bad.If(c.Timeout < 0 || c.Timeout > maxTimeout, "Timeout", "is %v: must be between 0 and %v", c.Timeout, maxTimeout)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
+	"github.com/cloakroom-go/cloakroom/internal/clientauth"
 	"github.com/cloakroom-go/cloakroom/internal/jose"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 )
@@ -18,7 +19,7 @@ var errForm = errors.New("it is not the JSON of RFC 7662, Section 2.2")
 // maxReply is the size of the largest answer that is read, in bytes.
 const maxReply = 1 << 20 // 1 MiB
 
-// A reply is what an endpoint has answered.
+// A reply is the answer of an endpoint.
 type reply struct {
 	*claims.Claims
 	active bool
@@ -36,7 +37,7 @@ func (c *Client) ask(ctx context.Context, credential string) (*reply, error) {
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	req.SetBasicAuth(url.QueryEscape(c.c.ID), url.QueryEscape(c.c.Secret)) // RFC 6749, Section 2.3.1
+	clientauth.Prove(req, c.c.ID, c.c.Secret)
 	body, header, err := weburl.Fetch(c.client, req, maxReply)
 	if err != nil {
 		return nil, noAnswer(err)

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/cloakroom-go/cloakroom/internal/claims"
+	"github.com/cloakroom-go/cloakroom/internal/clientauth"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/keyset"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
@@ -116,7 +116,7 @@ func (r *Remote) get(ctx context.Context) ([]byte, error) {
 	req.Header.Set("Accept", "application/jwt")
 	req.Header.Set("Cache-Control", "no-cache")
 	if r.cfg.ClientID != "" {
-		req.SetBasicAuth(url.QueryEscape(r.cfg.ClientID), url.QueryEscape(r.cfg.ClientSecret))
+		clientauth.Prove(req, r.cfg.ClientID, r.cfg.ClientSecret)
 	}
 	body, _, err := weburl.Fetch(r.client, req, maxAnswer)
 	return body, err

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cloakroom-go/cloakroom/internal/clientauth"
 	"github.com/cloakroom-go/cloakroom/internal/fault"
 	"github.com/cloakroom-go/cloakroom/internal/weburl"
 	"github.com/cloakroom-go/cloakroom/keys"
@@ -146,8 +146,8 @@ func (c *RemoteConfig) check() error {
 	bad.If(c.Issuer == "", "Issuer", "is required")
 	bad.If((c.ClientID == "") != (c.ClientSecret == ""), "ClientSecret", "goes with %s: give both or none",
 		fault.Name("RemoteConfig.ClientID"))
-	bad.If(c.ClientSecret != strings.TrimSpace(c.ClientSecret), "ClientSecret",
-		"begins or ends with white space, such as the line break at the end of a file: remove it")
+	wrongSecret := clientauth.WrongSecret(c.ClientSecret)
+	bad.If(wrongSecret != "", "ClientSecret", "%s", wrongSecret)
 	bad.If(c.Interval != 0 && c.Interval < minInterval, "Interval", "is %v: give at least %v, or 0 for the default",
 		c.Interval, minInterval)
 	least := max(minRemote, 4*cmp.Or(c.Interval, defaultInterval))

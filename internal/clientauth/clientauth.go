@@ -6,6 +6,8 @@
 // fails. An endpoint that reads a form also calls [Proof.Agrees]: some programs
 // repeat their ID and secret there. A secret in the form only, or in the URL,
 // is refused, since forms and URLs end up in logs.
+//
+// A program that calls such an endpoint uses [Prove].
 package clientauth
 
 import (
@@ -126,6 +128,20 @@ func strong(secret string) bool {
 		}
 	}
 	return false
+}
+
+// Prove makes r say that the client called id has sent it.
+func Prove(r *http.Request, id, secret string) {
+	r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
+}
+
+// WrongSecret says what a program that proves who it is has done wrong with its
+// secret, or returns "".
+func WrongSecret(secret string) string {
+	if secret == strings.TrimSpace(secret) {
+		return ""
+	}
+	return "begins or ends with white space, such as the line break at the end of a file: remove it"
 }
 
 // A Proof says which client has sent a request.
