@@ -132,7 +132,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// A Logout is what a logout token says.
+// A Logout has the claims of a logout token that was accepted.
 type Logout struct {
 	Issuer    string    // iss, which is Config.Issuer
 	Subject   string    // sub; "" if the token has none

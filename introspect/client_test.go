@@ -269,7 +269,7 @@ func TestClientClose(t *testing.T) {
 	})
 }
 
-// Each row is what an endpoint sends. Without want the user is let in.
+// Each row is an endpoint's answer. A row without want lets the user in.
 func TestReplies(t *testing.T) {
 	const alice = `"active":true,"sub":"alice","aud":"orders"`
 	for _, tt := range []struct {

@@ -130,7 +130,7 @@ type Handler struct {
 	services map[string]service // by ID
 }
 
-// A service is what the Handler needs of a [Service].
+// A service is a [Service] whose secrets are not needed any more.
 type service struct {
 	audience string
 	verifier *token.Verifier // nil without keys

@@ -31,7 +31,7 @@ func (m *Middleware) Peek(ctx context.Context, credential string) (rec *session.
 	return rec, m.c.Policy.End(rec), nil
 }
 
-// peek follows a credential to the record that it stands for by now.
+// peek follows a credential to the present record of its session.
 func (m *Middleware) peek(ctx context.Context, credential string) (*session.Record, error) {
 	for range maxHops {
 		carrier := m.carrier(credential)

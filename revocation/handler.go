@@ -23,7 +23,7 @@ const documentLife = time.Second
 type HandlerConfig struct {
 	_ [0]func() // no unkeyed literals, no comparison
 
-	// List is what the carriers of the application ask. Required.
+	// List is the application's list, which its carriers ask. Required.
 	List *List
 
 	// Ring has the keys. The one that signs must not be symmetric: a service that

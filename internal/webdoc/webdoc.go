@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Document is what is served.
+// A Document is a body, and what the header says of it.
 type Document struct {
 	Body   []byte
 	Type   string        // Content-Type
